@@ -1,0 +1,65 @@
+# `make demo` and `make test` do everything on a fresh machine with Python 3.11 or later and pip.
+
+VENV ?= .venv
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+SOURCES := src tests parity
+
+# The real data sets, where they lie beside the checkout; tests that need them skip elsewhere.
+ifeq ($(GEDANKEN_DATA),)
+ifneq ($(wildcard ../shared/data/mnist),)
+export GEDANKEN_DATA := $(abspath ../shared/data)
+endif
+endif
+
+.PHONY: demo test check format parity accuracy gpu clean
+
+demo: $(VENV)/.demo ## train the diary's network on embedded data
+	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
+
+test: check ## everything that must hold
+	# One thread a process: two test processes share the cores already.
+	OPENBLAS_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist worksteal --ignore tests/docs --cov --cov-report=term
+
+check: $(VENV)/.dev ## format, lint, types, import order, the examples in the docs
+	$(BIN)/ruff format --check -q $(SOURCES)
+	$(BIN)/ruff check -q $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(PYTEST) -q tests/docs
+
+format: $(VENV)/.dev ## put the sources in order
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+parity: $(VENV)-parity/.ready ## compare layers, costs and optimizers with PyTorch
+	$(VENV)-parity/bin/python -m pytest -q parity
+
+accuracy: $(VENV)-parity/.ready ## train the diary's network and its PyTorch twin on MNIST, one epoch
+	for side in torch gedanken; do $(VENV)-parity/bin/python parity/accuracy.py --side $$side --learning-rate 0.001; done
+
+gpu: $(VENV)/.dev ## the contract tests on a real GPU; needs CuPy in the environment
+	GEDANKEN_GPU=1 $(PYTEST) -q -m gpu tests
+
+clean:
+	rm -rf $(VENV) $(VENV)-parity build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[plot]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+# The CPU build of PyTorch; plain `torch` would bring gigabytes for GPUs.
+$(VENV)-parity/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-parity
+	$(VENV)-parity/bin/python -m pip install -q 'torch==2.13.0' pytest -e '.[data]' $(TORCH_INDEX)
+	@touch $@

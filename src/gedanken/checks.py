@@ -1,0 +1,64 @@
+"""Checks of single arguments, each with one sentence that names argument, rule and value."""
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+from gedanken.errors import ArgumentError
+
+
+def require(holds: bool, argument: str, rule: str, value: object) -> None:
+    """Raise ArgumentError `argument must rule, got value` unless `holds`."""
+    if not holds:
+        raise ArgumentError(f"{argument} must {rule}, got {value!r}")
+
+
+def whole(argument: str, value: object, at_least: int = 1) -> int:
+    """Return `value` as an int; it must be a whole number of at least `at_least`."""
+    right = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    require(
+        right and int(value) >= at_least,  # type: ignore[call-overload]
+        argument,
+        f"be a whole number of at least {at_least}",
+        value,
+    )
+    return int(value)  # type: ignore[call-overload]
+
+
+def real(argument: str, value: object, interval: str) -> float:
+    """Return `value` as a float; it must lie in `interval`, written as in "(0, 1]"."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    right = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    number = _as_float(value) if right else math.nan
+    above = low < number if interval[0] == "(" else low <= number
+    below = number < high if interval[-1] == ")" else number <= high
+    require(above and below, argument, f"be a number in {interval}", value)
+    return number
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def pair(argument: str, value: object, at_least: int = 1) -> tuple[int, int]:
+    """Return `value` as (height, width); one number stands for both."""
+    if isinstance(value, (tuple, list)):
+        require(len(value) == 2, argument, "be a number or a pair (height, width)", value)
+        return whole(argument, value[0], at_least), whole(argument, value[1], at_least)
+    number = whole(argument, value, at_least)
+    return number, number
+
+
+def one_of(argument: str, value: object, known: Iterable[str]) -> str:
+    """Return `value`, one of the `known` names; the error names the nearest."""
+    names = sorted(known)
+    if isinstance(value, str) and value in names:
+        return value
+    near = difflib.get_close_matches(value, names, n=1, cutoff=0.4) if isinstance(value, str) else []
+    guess = f"; did you mean {near[0]!r}?" if near else ""
+    raise ArgumentError(f"{argument} must be one of {', '.join(names)}, got {value!r}{guess}")

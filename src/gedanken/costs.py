@@ -1,0 +1,346 @@
+"""Costs: what a network is trained to make small. The mean over the mini-batch is taken here and nowhere else."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gedanken.checks import one_of, real, require
+from gedanken.described import Described
+from gedanken.engine.ops import Ops
+from gedanken.errors import ArgumentError, DataError, ShapeError
+from gedanken.types import Array, Shape
+
+
+@dataclass(frozen=True, repr=False)
+class Cost(Described, ABC):
+    """A cost is a pure function of outputs and targets that also gives its gradient."""
+
+    classifies: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        """Return the mean cost of the mini-batch, a scalar, and its gradient by y.
+
+        Shapes:
+            y, second result: (N, ...).   target: as `checked_target` returns it.
+        """
+
+    def check_output(self, shape: Shape) -> None:
+        """Raise ShapeError unless outputs of `shape` (batch axis left out) suit this cost."""
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        """Return all targets of a data set in the form that `__call__` takes, or raise DataError.
+
+        Args:
+            argument: what the caller calls these targets, for the error.
+            target: (N, ...), on the host.
+            shape: shape of one output at the network's door, batch axis left out.
+        """
+        if target.shape[1:] == () and shape == (1,):
+            target = target.reshape(-1, 1)
+        if target.shape[1:] != shape:
+            raise DataError(f"{argument} must have shape (N, {', '.join(map(str, shape))}), got {target.shape}")
+        _check_finite(argument, target)
+        return target
+
+
+def _check_finite(argument: str, target: Array) -> None:
+    if target.dtype.kind not in "fiub":
+        raise DataError(f"{argument} must be numbers, got an array of {target.dtype}")
+    bad = ~np.isfinite(target)
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise DataError(f"{argument} must be finite, got {target[index]} at index {index}")
+
+
+# ---------------------------------------------------------------------------------------------- classes
+
+
+@dataclass(frozen=True, repr=False)
+class CrossEntropy(Cost):
+    """Negative logarithm of the probability that the network gives to the right class.
+
+        cost = sum over n, c of -w[c] * q[n, c] * log(y[n, c])  /  sum over n, c of w[c] * t[n, c]
+        q = (1 - label_smoothing) * t + label_smoothing / C
+
+    The divisor is N where all classes weigh 1. A SoftMax before it is folded in when the network is compiled.
+
+    Args:
+        label_smoothing: share of each target that is spread over all classes, in [0, 1).
+        class_weights: weight w of each class, each >= 0, or None for 1 each.
+
+    Shapes:
+        y: (N, C), probabilities.   t: (N, C), one-hot or shares that sum to 1, or (N,), class numbers.
+
+    Raises:
+        ShapeError: the output is not (C,) with at least two classes, or class_weights has another length (at compile
+            time).
+        DataError: labels out of range, of another count, or not one-hot.
+
+    Source:
+        Bishop 2006, "Pattern recognition and machine learning", equation 4.108; smoothing from Szegedy et al. 2015,
+        arXiv:1512.00567, section 7.
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
+    classifies: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        real("CrossEntropy label_smoothing", self.label_smoothing, "[0, 1)")
+        if self.class_weights is not None:
+            weights = tuple(real("CrossEntropy class_weights", w, "[0, inf)") for w in self.class_weights)
+            require(sum(weights) > 0, "CrossEntropy class_weights", "not all be zero", weights)
+            object.__setattr__(self, "class_weights", weights)
+
+    def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        weighted, norm = self._weighted(ops, y, target)
+        safe = ops.xp.maximum(y, np.finfo(y.dtype).tiny)
+        return -(weighted * ops.xp.log(safe)).sum() / norm, -weighted / safe / norm
+
+    def _weighted(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        """Return w * q and the divisor."""
+        classes = y.shape[1]
+        t = ops.xp.eye(classes, dtype=y.dtype)[target] if target.ndim == 1 else target.astype(y.dtype)
+        w = ops.asarray(self.class_weights or [1.0] * classes, y.dtype)
+        q = (1 - self.label_smoothing) * t + self.label_smoothing / classes
+        return w * q, (w * t).sum()
+
+    def check_output(self, shape: Shape) -> None:
+        if len(shape) != 1 or shape[0] < 2:
+            raise ShapeError(
+                f"cross_entropy needs an output (C,) of at least 2 classes, got {shape}",
+                "end with Flatten(), FullyConnectedLayer(number of classes), SoftMax()",
+            )
+        if self.class_weights is not None and len(self.class_weights) != shape[0]:
+            raise ShapeError(f"class_weights has {len(self.class_weights)} values for {shape[0]} classes")
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        if target.ndim == 1:
+            return _checked_classes(argument, target, shape[0])
+        if target.shape[1:] != shape:
+            raise DataError(
+                f"{argument} must be class numbers (N,) or one-hot rows (N, {shape[0]}), got shape {target.shape}"
+            )
+        _check_finite(argument, target)
+        wrong = (target < 0).any(axis=1) | (abs(target.sum(axis=1, dtype="float64") - 1) > 1e-3)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            values = target[row].tolist()
+            raise DataError(f"{argument} must be one-hot, or shares that sum to 1, got {values} in row {row}")
+        return target
+
+
+def _checked_classes(argument: str, target: Array, classes: int) -> Array:
+    _check_finite(argument, target)
+    whole = target.astype(np.int64)
+    wrong = (whole != target) | (whole < 0) | (whole >= classes)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        rule = f"must be class numbers from 0 to {classes - 1}"
+        raise DataError(f"{argument} {rule}, got {target[row].item()} in row {row}")
+    return whole
+
+
+class SoftMaxCrossEntropy(CrossEntropy):
+    """SoftMax and CrossEntropy in one, on the scores z before the SoftMax; never overflows.
+
+        cost = sum over n, c of -w[c] * q[n, c] * (z[n, c] - log(sum over d of exp(z[n, d])))  /  divisor
+        dz[n, c] = (softmax(z)[n, c] * sum over d of w[d] * q[n, d]  -  w[c] * q[n, c])  /  divisor
+
+    The plan puts it in place of CrossEntropy where the last layer is SoftMax. Arguments, shapes and source are those
+    of CrossEntropy.
+    """
+
+    def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        weighted, norm = self._weighted(ops, y, target)
+        shifted = y - y.max(axis=1, keepdims=True)
+        powers = ops.xp.exp(shifted)
+        total = powers.sum(axis=1, keepdims=True)
+        cost = -(weighted * (shifted - ops.xp.log(total))).sum() / norm
+        return cost, (powers / total * weighted.sum(axis=1, keepdims=True) - weighted) / norm
+
+
+# ---------------------------------------------------------------------------------------------- every value by itself
+
+
+class _Elementwise(Cost):
+    """A mean over all values of all samples; a subclass gives cost and slope of each value."""
+
+    @abstractmethod
+    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+        """Return the cost of every value and its derivative by y."""
+
+    def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        costs, slopes = self.each(ops.xp, y, target.astype(y.dtype))
+        return costs.mean(), slopes / y.size
+
+
+class BinaryCrossEntropy(_Elementwise):
+    """Cross-entropy of yes-or-no outputs, each by itself.
+
+        cost = mean of -(t * log(y) + (1 - t) * log(1 - y))
+
+    A Sigmoid before it is folded in when the network is compiled.
+
+    Shapes:
+        y, t: (N, F), probabilities; t may be (N,) where F is 1.
+
+    Raises:
+        DataError: targets outside [0, 1] or of another shape.
+
+    Source:
+        Bishop 2006, "Pattern recognition and machine learning", equation 4.90.
+    """
+
+    classifies: ClassVar[bool] = True
+
+    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+        tiny = np.finfo(y.dtype).tiny
+        yes, no = xp.maximum(y, tiny), xp.maximum(1 - y, tiny)
+        return -(target * xp.log(yes) + (1 - target) * xp.log(no)), (1 - target) / no - target / yes
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        target = super().checked_target(argument, target, shape)
+        wrong = (target < 0) | (target > 1)
+        if wrong.any():
+            index = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise DataError(f"{argument} must lie in [0, 1], got {target[index]} at index {index}")
+        return target
+
+
+class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
+    """Sigmoid and BinaryCrossEntropy in one, on the scores z before the Sigmoid; never overflows.
+
+        cost = mean of max(z, 0) - z * t + log(1 + exp(-|z|)),   dz = (sigmoid(z) - t) / number of values
+
+    The plan puts it in place of BinaryCrossEntropy where the last layer is Sigmoid. Shapes and source are those of
+    BinaryCrossEntropy.
+    """
+
+    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+        costs = xp.maximum(y, 0) - y * target + xp.log1p(xp.exp(-abs(y)))
+        return costs, 0.5 * (1 + xp.tanh(0.5 * y)) - target
+
+
+class MeanSquared(_Elementwise):
+    """Mean of squared differences.
+
+        cost = mean over all values of (y - t)**2
+
+    Shapes:
+        y, t: (N, ...); t may be (N,) where y is (N, 1).
+
+    Source:
+        Gauss 1809, "Theoria motus corporum coelestium", book 2, section 3.
+    """
+
+    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+        error = y - target
+        return error * error, 2 * error
+
+
+class MeanAbsolute(_Elementwise):
+    """Mean of absolute differences; the slope at no difference is 0.
+
+        cost = mean over all values of |y - t|
+
+    Shapes:
+        y, t: (N, ...); t may be (N,) where y is (N, 1).
+
+    Source:
+        Boscovich 1757, as told by Stigler 1986, "The history of statistics", chapter 1.
+    """
+
+    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+        error = y - target
+        return abs(error), xp.sign(error)
+
+
+@dataclass(frozen=True, repr=False)
+class Huber(_Elementwise):
+    """Squared for small differences, straight for large ones.
+
+        cost = mean over all values of   e**2 / 2                    where |e| <= delta
+                                         delta * (|e| - delta / 2)   elsewhere;   e = y - t
+
+    Args:
+        delta: where the two meet, > 0, in units of y.
+
+    Shapes:
+        y, t: (N, ...); t may be (N,) where y is (N, 1).
+
+    Source:
+        Huber 1964, "Robust estimation of a location parameter".
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        real("Huber delta", self.delta, "(0, inf)")
+
+    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+        error = y - target
+        slope = xp.clip(error, -self.delta, self.delta)
+        return slope * (error - slope / 2), slope
+
+
+@dataclass(frozen=True, repr=False)
+class UserCost(Cost):
+    """A cost given by two functions of your own.
+
+        cost = mean over n of function(y, t)[n],   dy[n] = derivative(y, t)[n] / N
+
+    Args:
+        function: (y, t) -> the cost of each sample, (N,).
+        derivative: (y, t) -> the derivative of each sample's cost by its outputs, shaped like y.
+
+    Shapes:
+        y, t: (N, ...), arrays of the device that the network runs on; t as given to `fit`.
+
+    Raises:
+        ShapeError: a function returns another shape (at the first mini-batch).
+
+    Source:
+        none, it is yours.
+    """
+
+    function: Callable[[Any, Any], Any]
+    derivative: Callable[[Any, Any], Any]
+
+    def __post_init__(self) -> None:
+        require(callable(self.function), "UserCost function", "be callable", self.function)
+        require(callable(self.derivative), "UserCost derivative", "be callable", self.derivative)
+
+    def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        costs, slopes = self.function(y, target), self.derivative(y, target)
+        if costs.shape != (len(y),) or slopes.shape != y.shape:
+            raise ShapeError(
+                f"UserCost must give costs of shape {(len(y),)} and slopes of shape {y.shape}, "
+                f"got {costs.shape} and {slopes.shape}"
+            )
+        return costs.mean(), slopes / len(y)
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        return target
+
+
+COSTS: dict[str, type[Cost]] = {
+    "cross_entropy": CrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "mean_squared": MeanSquared,
+    "mean_absolute": MeanAbsolute,
+    "huber": Huber,
+}
+
+
+def as_cost(cost: str | Cost) -> Cost:
+    """Return a cost by its name, or the object itself."""
+    if isinstance(cost, Cost):
+        return cost
+    if isinstance(cost, str):
+        return COSTS[one_of("cost", cost, COSTS)]()
+    raise ArgumentError(f"cost must be a name or a Cost, got {cost!r}; wrap your own functions in UserCost")

@@ -1,0 +1,91 @@
+"""Checks of the data that a network is given, before any work begins."""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from gedanken.errors import DataError, GedankenWarning
+from gedanken.types import Array, Shape
+
+BLOCK = 1 << 20  # numbers looked at in one go: no second copy of the data is made
+
+
+def checked_inputs(argument: str, x: Any, shape: Shape, tokens: int | None = None) -> Array:
+    """Return `x` as an array of samples of `shape`, or raise DataError.
+
+    Args:
+        argument: what the caller calls the data, for errors.
+        x: (N, *shape), anything that NumPy makes an array of.
+        shape: one sample at the network's door.
+        tokens: for a network that begins with an Embedding: its number of tokens.
+    """
+    array = checked_array(argument, x)
+    if array.shape[1:] != shape:
+        expected = f"(N, {', '.join(map(str, shape))})"
+        raise DataError(f"{argument} must have shape {expected}, got {array.shape}{_shape_hint(array.shape, shape)}")
+    if tokens is not None:
+        _check_tokens(argument, array, tokens)
+    elif array.dtype.kind == "f":
+        _check_finite(argument, array)
+    elif array.max() > 1:
+        warnings.warn(
+            f"{argument} has whole numbers ({array.dtype}) up to {array.max()}; networks train badly on unscaled "
+            f"pictures: use {argument} / {array.max()} as float32",
+            GedankenWarning,
+            stacklevel=4,
+        )
+    return array
+
+
+def checked_array(argument: str, values: Any) -> Array:
+    """Return `values` as an array of at least one sample of real numbers, or raise DataError."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"{argument} must be an array, got rows of different shapes ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{argument} must be an array of real numbers, got {array.dtype}")
+    if array.ndim == 0:
+        raise DataError(f"{argument} must have a first axis of samples, got the single number {array}")
+    if len(array) == 0:
+        raise DataError(f"{argument} must have at least one sample, got none: shape {array.shape}")
+    return array
+
+
+def check_lengths(names: tuple[str, str], x: Array, labels: Array) -> None:
+    """Raise DataError unless there are as many labels as samples."""
+    if len(x) != len(labels):
+        raise DataError(f"{names[1]} must have one entry for each sample of {names[0]}, got {len(labels)} for {len(x)}")
+
+
+def _shape_hint(got: Shape, shape: Shape) -> str:
+    if len(shape) == 3 and len(got) == 4 and got[1:] == (shape[1], shape[2], shape[0]):
+        return "; the pictures look channels-last: use transpose(0, 3, 1, 2)"
+    if len(shape) == 3 and shape[0] == 1 and got[1:] == shape[1:]:
+        return "; the channel axis is missing: use [:, None]"
+    if got == shape:
+        return "; the axis of samples is missing: use [None] for a single sample"
+    if math.prod(got[1:]) == math.prod(shape):
+        return f"; the number of values is right: use reshape({', '.join(map(str, (-1, *shape)))})"
+    return ""
+
+
+def _check_finite(argument: str, array: Array) -> None:
+    step = max(1, BLOCK // max(array[0].size, 1))
+    for start in range(0, len(array), step):
+        block = np.isfinite(array[start : start + step])
+        if not block.all():
+            index = tuple(int(i) for i in np.argwhere(~block)[0])
+            index = (start + index[0], *index[1:])
+            raise DataError(f"{argument} must be finite, got {array[index]} at index {index}")
+
+
+def _check_tokens(argument: str, array: Array, tokens: int) -> None:
+    rule = f"{argument} must be whole numbers from 0 to {tokens - 1} for the Embedding"
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{rule}, got {array.dtype}")
+    low, high = array.min(), array.max()
+    if low < 0 or high >= tokens:
+        raise DataError(f"{rule}, got {low if low < 0 else high}")

@@ -1,0 +1,1 @@
+"""What runs a network: primitives on arrays (`ops`), the compiled network (`plan`), and the engines."""

@@ -1,0 +1,97 @@
+"""Where a window stands when it slides over an image."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gedanken.checks import pair, whole
+from gedanken.errors import ArgumentError, ShapeError
+from gedanken.types import Shape
+
+Padding = int | tuple[int, int] | str
+
+
+class Geometry(NamedTuple):
+    """A window on an image of known size: every number that a convolution or pooling kernel needs.
+
+    size = (height, width) of the window; padding = ((top, bottom), (left, right)); the others are
+    (vertical, horizontal).
+    """
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def positions(self, image: Shape) -> tuple[int, int]:
+        """Return how many places (vertical, horizontal) the window takes on an (H, W, ...) image."""
+        return (self._along(0, image[0]), self._along(1, image[1]))
+
+    def _along(self, axis: int, length: int) -> int:
+        reach = self.dilation[axis] * (self.size[axis] - 1) + 1
+        return (length + sum(self.padding[axis]) - reach) // self.stride[axis] + 1
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window as a layer is told it: checked, but not yet set on an image."""
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def on(self, image: Shape) -> Geometry:
+        """Return the geometry on an image of shape (H, W, C), or raise ShapeError."""
+        if len(image) != 3:
+            raise ShapeError("needs images (C, H, W)", "images must come before Flatten()")
+        geometry = Geometry(self.size, self.stride, self._amounts(image), self.dilation, self.groups)
+        if min(geometry.positions(image)) < 1:
+            reach = tuple(d * (s - 1) + 1 for s, d in zip(self.size, self.dilation, strict=True))
+            raise ShapeError(
+                f"has a window of {reach[0]} x {reach[1]}, larger than the padded image "
+                f"of {image[0] + sum(geometry.padding[0])} x {image[1] + sum(geometry.padding[1])}",
+                'use a smaller filter, zero_padding="same", or fewer pooling layers before it',
+            )
+        return geometry
+
+    def _amounts(self, image: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
+        if isinstance(self.padding, str):
+            return self._same(0, image[0]), self._same(1, image[1])
+        vertical, horizontal = pair("zero_padding", self.padding, at_least=0)
+        return (vertical, vertical), (horizontal, horizontal)
+
+    def _same(self, axis: int, length: int) -> tuple[int, int]:
+        # ceil(length / stride) positions; where the total is odd, the end gets one more.
+        positions = -(-length // self.stride[axis])
+        reach = self.dilation[axis] * (self.size[axis] - 1) + 1
+        total = max((positions - 1) * self.stride[axis] + reach - length, 0)
+        return total // 2, total - total // 2
+
+
+def window(
+    layer: str,
+    width_filter: int,
+    height_filter: int,
+    stride: int | tuple[int, int],
+    zero_padding: Padding,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+) -> Window:
+    """Return the checked Window of a layer's arguments; `layer` names it in errors."""
+    if isinstance(zero_padding, str):
+        if zero_padding != "same":
+            raise ArgumentError(
+                f'{layer} zero_padding must be a number, a pair (height, width) or "same", got {zero_padding!r}'
+            )
+    else:
+        pair(f"{layer} zero_padding", zero_padding, at_least=0)
+    size = (whole(f"{layer} height_filter", height_filter), whole(f"{layer} width_filter", width_filter))
+    return Window(
+        size,
+        pair(f"{layer} stride", stride),
+        zero_padding,
+        pair(f"{layer} dilation", dilation),
+        whole(f"{layer} groups", groups),
+    )

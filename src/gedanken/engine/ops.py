@@ -1,0 +1,164 @@
+"""The primitives that layers are written over, once for NumPy and CuPy alike.
+
+Most of a layer's formula is plain array arithmetic on `ops.xp`, the array module. Here stand the few things that
+such a module does not have in one word. They are the specification: short and right. A faster engine overrides
+single ones and must agree with these.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gedanken.engine.geometry import Geometry
+from gedanken.types import Array, Shape
+
+
+class Ops:
+    """Array module, number type and primitives of one device.
+
+    Args:
+        xp: the array module, NumPy or CuPy.
+        dtype: type of parameters and activations, "float32" or "float64".
+        column_limit: numbers that one block of unfolded windows may hold; small blocks stay in the cache.
+    """
+
+    def __init__(self, xp: Any = np, dtype: str = "float32", column_limit: int = 1 << 20) -> None:
+        self.xp = xp
+        self.dtype = np.dtype(dtype)
+        self.column_limit = column_limit
+
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        """Return host values as a contiguous array of this device."""
+        kind = self.dtype if dtype is None else dtype
+        return self.xp.ascontiguousarray(self.xp.asarray(values, dtype=kind))
+
+    def to_host(self, array: Array) -> Array:
+        """Return a device array as a NumPy array."""
+        return self.xp.asnumpy(array) if hasattr(self.xp, "asnumpy") else array
+
+    def pad(self, x: Array, geometry: Geometry, value: float = 0.0) -> Array:
+        """Return x (N, H, W, C) with `value` around each image."""
+        if not any(map(any, geometry.padding)):
+            return x
+        return self.xp.pad(x, ((0, 0), *geometry.padding, (0, 0)), constant_values=value)
+
+    def unpad(self, x: Array, geometry: Geometry) -> Array:
+        """Return the part of x (N, H, W, C) that `pad` was given."""
+        (top, bottom), (left, right) = geometry.padding
+        return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
+
+    def windows(self, padded: Array, geometry: Geometry) -> Array:
+        """Return the view (N, H', W', R, S, C) of all windows on padded images (N, H, W, C)."""
+        n, height, width, c = padded.shape
+        rows, columns = geometry._replace(padding=((0, 0), (0, 0))).positions((height, width))
+        by_n, by_h, by_w, by_c = padded.strides
+        (down, right), (dh, dw) = geometry.stride, geometry.dilation
+        return self.xp.lib.stride_tricks.as_strided(
+            padded,
+            (n, rows, columns, *geometry.size, c),
+            (by_n, by_h * down, by_w * right, by_h * dh, by_w * dw, by_c),
+        )
+
+    def convolve(self, x: Array, kernel: Array, geometry: Geometry) -> Array:
+        """Slide the kernel over the images.
+
+            y[n, i, j, k] = sum over r, s, c of x[n, i * stride + r * dilation, j * ..., c] * kernel[r, s, c, k]
+
+        Shapes:
+            x: (N, H, W, C).   kernel: (R, S, C / groups, K).   result: (N, H', W', K).
+        """
+        padded, weights = self.pad(x, geometry), self._by_group(kernel, geometry)
+        y = self.xp.empty((len(x), *geometry.positions(x.shape[1:3]), kernel.shape[3]), self.dtype)
+        for block in self._blocks(y, kernel):
+            products = self.xp.matmul(self._columns(padded[block], geometry), weights)
+            y[block] = products.transpose(1, 0, 2).reshape(y[block].shape)
+        return y
+
+    def convolve_dkernel(self, x: Array, dy: Array, kernel: Array, geometry: Geometry) -> Array:
+        """Return the gradient of `convolve` by the kernel.
+
+        Shapes:
+            x: (N, H, W, C).   dy: (N, H', W', K).   kernel, result: (R, S, C / groups, K).
+        """
+        padded = self.pad(x, geometry)
+        total = self.xp.zeros_like(self._by_group(kernel, geometry))
+        for block in self._blocks(dy, kernel):
+            columns = self._columns(padded[block], geometry)
+            total += self.xp.matmul(columns.transpose(0, 2, 1), self._outputs(dy[block], geometry))
+        return total.transpose(1, 0, 2).reshape(kernel.shape)
+
+    def convolve_dx(self, dy: Array, kernel: Array, geometry: Geometry, image: Shape) -> Array:
+        """Return the gradient of `convolve` by images of shape `image` = (H, W, C).
+
+        Shapes:
+            dy: (N, H', W', K).   kernel: (R, S, C / groups, K).   result: (N, H, W, C).
+        """
+        dx, dpadded = self.padded_zeros(len(dy), geometry, image)
+        weights = self._by_group(kernel, geometry).transpose(0, 2, 1)
+        for block in self._blocks(dy, kernel):
+            columns = self.xp.matmul(self._outputs(dy[block], geometry), weights)
+            parts = columns.transpose(1, 0, 2).reshape(*dy[block].shape[:3], geometry.groups, *geometry.size, -1)
+            parts = self.xp.moveaxis(parts, 3, 5).reshape(*dy[block].shape[:3], *geometry.size, image[2])
+            taps = self.windows(dpadded[block], geometry)
+            for r, s in np.ndindex(geometry.size):
+                taps[:, :, :, r, s] += parts[:, :, :, r, s]
+        return dx
+
+    def padded_zeros(self, n: int, geometry: Geometry, image: Shape) -> tuple[Array, Array]:
+        """Return zeros for n images and the padded zeros that they are a view of."""
+        height, width = (size + sum(pad) for size, pad in zip(image[:2], geometry.padding, strict=True))
+        padded = self.xp.zeros((n, height, width, image[2]), self.dtype)
+        return self.unpad(padded, geometry), padded
+
+    def _blocks(self, outputs: Array, kernel: Array) -> Iterator[slice]:
+        """Yield slices of the batch whose unfolded windows hold about `column_limit` numbers."""
+        each = outputs[0, :, :, 0].size * math.prod(kernel.shape[:3])
+        step = max(1, self.column_limit // max(each, 1))
+        return (slice(n, n + step) for n in range(0, len(outputs), step))
+
+    def _columns(self, padded: Array, geometry: Geometry) -> Array:
+        """Return every window as a row: (groups, N * H' * W', R * S * C / groups)."""
+        views = self.windows(padded, geometry)
+        groups, area = geometry.groups, math.prod(geometry.size)
+        split = views.reshape(*views.shape[:5], groups, -1) if groups > 1 else views[..., None, :]
+        return self.xp.moveaxis(split, 5, 0).reshape(groups, -1, area * views.shape[5] // groups)
+
+    def _outputs(self, dy: Array, geometry: Geometry) -> Array:
+        """Return dy (N, H', W', K) as (groups, N * H' * W', K / groups)."""
+        split = dy.reshape(-1, geometry.groups, dy.shape[3] // geometry.groups)
+        return split.transpose(1, 0, 2)
+
+    def _by_group(self, kernel: Array, geometry: Geometry) -> Array:
+        """Return the kernel (R, S, C / groups, K) as (groups, R * S * C / groups, K / groups)."""
+        split = kernel.reshape(-1, geometry.groups, kernel.shape[3] // geometry.groups)
+        return split.transpose(1, 0, 2)
+
+    def erf(self, x: Array) -> Array:
+        """Return the error function of x, exact to a few units in the last place of float64.
+
+        Source:
+            Chebyshev interpolation of math.erf on [0, 6] (beyond, erf is 1 in float64), summed by
+            Clenshaw's recurrence.
+        """
+        xp = self.xp
+        t = xp.minimum(xp.abs(x), 6.0) / 3 - 1
+        older, old = xp.zeros_like(t), xp.zeros_like(t)
+        for coefficient in _erf_coefficients()[:0:-1]:
+            older, old = old, coefficient + 2 * t * old - older
+        return xp.sign(x) * (_erf_coefficients()[0] + t * old - older)
+
+    def add_rows(self, table: Array, rows: Array, values: Array) -> None:
+        """Add values (M, F) to the rows (M,) of table (T, F) in place; a row may come more than once."""
+        self.xp.add.at(table, rows, values)
+
+
+@functools.cache
+def _erf_coefficients() -> tuple[float, ...]:
+    def function(points: Array) -> Array:
+        return np.array([math.erf(point) for point in points])
+
+    fit = np.polynomial.Chebyshev.interpolate(function, 60, domain=[0, 6])
+    return tuple(float(c) for c in fit.coef)

@@ -1,0 +1,203 @@
+"""A network compiled for one input shape and one engine: flat vectors, named views, steps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from gedanken.engine.ops import Ops
+from gedanken.errors import CheckpointError
+from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.layers.containers import part, prefixed, shapes_through
+from gedanken.layers.shape import from_door, inner_shape, to_door
+from gedanken.random import Purpose, generator
+from gedanken.types import Array, Arrays, Shape
+
+
+class Step(Protocol):
+    """One layer, or a run of layers that an engine has one kernel for."""
+
+    def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
+        """Return the output and what `backward` needs."""
+
+    def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
+        """Write the gradients of the parameters and return the gradient by x."""
+
+
+@dataclass(frozen=True)
+class LayerStep:
+    """One layer with its views of the flat vectors, run by its own forward and backward.
+
+    Args:
+        layer: the layer.
+        path: its place in the network, as in Context.
+        shape, output_shape: one sample that goes in and comes out.
+        p, g, s: views of its parameters, their gradients and its state.
+    """
+
+    layer: Layer
+    path: str
+    shape: Shape
+    output_shape: Shape
+    p: Arrays
+    g: Arrays
+    s: Arrays
+
+    def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
+        return self.layer.forward(ctx.at(self.path), self.p, self.s, x)
+
+    def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
+        return self.layer.backward(ctx.at(self.path), self.p, self.g, cache, dy)
+
+
+class Engine:
+    """How plans are run: an Ops, and the choice of steps.
+
+    This one runs each layer by its own forward and backward. A faster one overrides `steps`.
+
+    Args:
+        name: what `regression(engine=...)` calls it.
+        ops: the device's primitives.
+        reason: why it was chosen, in one sentence.
+    """
+
+    def __init__(self, name: str, ops: Ops, reason: str) -> None:
+        self.name = name
+        self.ops = ops
+        self.reason = reason
+
+    def steps(self, layers: Sequence[LayerStep]) -> Sequence[Step]:
+        """Return the steps that do the work of these layers in a row."""
+        return layers
+
+
+class Plan:
+    """Layers in a row, ready to run.
+
+    All parameters stand in the flat vector `params`, those with weight decay first (`decayed` numbers); all gradients
+    in `grads`, in the same order; all state in `state`. `arrays()` gives them by name.
+
+    Args:
+        layers: the layers.
+        input_shape: one sample at the door: (C, H, W), (F,), (T,) ...
+        engine: what runs them.
+        seed: seed of initial weights and dropout.
+        folded: whether the last layer is part of the cost while training, see `fold`.
+
+    Raises:
+        ShapeError: a layer does not fit.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_shape: Shape, engine: Engine, seed: int, folded: bool) -> None:
+        self.engine, self.ops, self.seed = engine, engine.ops, seed
+        self.shapes = shapes_through(layers, inner_shape(input_shape))
+        self.integer_input = bool(layers) and layers[0].integer_input
+        self._allocate(layers)
+        self.layers = [self._layer_step(i, layer) for i, layer in enumerate(layers)]
+        body = self.layers[:-1] if folded else self.layers
+        self.steps = engine.steps(body)
+        self.head = engine.steps(self.layers[len(body) :])
+
+    # ------------------------------------------------------------------ running
+
+    def forward(self, ctx: Context, x: Array) -> tuple[Array, list[Any]]:
+        """Return what the cost takes, and a tape for `backward`.
+
+        Shapes:
+            x: (N, *input_shape), an array of the host.
+        """
+        y, tape = self.enter(x), []
+        for step in self.steps:
+            y, cache = step.forward(ctx, y)
+            tape.append(cache)
+        return y, tape
+
+    def backward(self, ctx: Context, tape: list[Any], dy: Array) -> None:
+        """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
+        for step in reversed(self.steps):
+            dy = step.backward(ctx, tape.pop(), dy)
+
+    def infer(self, x: Array) -> Array:
+        """Return what the cost takes, for prediction: no tape is kept."""
+        ctx, y = self.context(train=False), self.enter(x)
+        for step in self.steps:
+            y, _ = step.forward(ctx, y)
+        return y
+
+    def finish(self, y: Array) -> Array:
+        """Return the network's outputs for what the cost takes, on the host and as at the door."""
+        ctx = self.context(train=False)
+        for step in self.head:
+            y, _ = step.forward(ctx, y)
+        return np.ascontiguousarray(self.ops.to_host(to_door(y)))
+
+    def context(self, train: bool, epoch: int = 0, position: int = 0) -> Context:
+        """Return the context of a pass; see Context."""
+        return Context(self.ops, train, self.seed, epoch, position)
+
+    def enter(self, x: Array) -> Array:
+        """Return a host mini-batch on the device, channels-last, in the plan's number type."""
+        return self.ops.asarray(from_door(x), np.int64 if self.integer_input else None)
+
+    # ------------------------------------------------------------------ memory
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the views of all parameters and state by name, such as "0.kernel"."""
+        return {**self._params, **self._state}
+
+    def values(self) -> dict[str, Array]:
+        """Return copies of all parameters and state by name, on the host."""
+        return {name: np.array(self.ops.to_host(view)) for name, view in self.arrays().items()}
+
+    def assign(self, values: Mapping[str, Array]) -> None:
+        """Set all parameters and state.
+
+        Raises:
+            CheckpointError: names or shapes differ; nothing was changed.
+        """
+        views = self.arrays()
+        if missing := sorted(views.keys() ^ values.keys()):
+            raise CheckpointError(f"the arrays {missing} are not in both the file and the network")
+        for name, view in views.items():
+            if values[name].shape != view.shape:
+                raise CheckpointError(f"{name} must have shape {view.shape}, got {values[name].shape}")
+        for name, view in views.items():
+            view[...] = self.ops.asarray(values[name])
+
+    def initialise(self) -> None:
+        """Set parameters and state to their first values, a function of seed and name."""
+        for name, declared in self._declared.items():
+            rng = generator(self.seed, Purpose.WEIGHTS, name)
+            first = declared.init(rng, declared.shape, declared.fan_in, declared.fan_out)
+            self._params[name][...] = self.ops.asarray(first)
+        for name, value in self._first_state.items():
+            self._state[name][...] = value
+
+    def _allocate(self, layers: Sequence[Layer]) -> None:
+        pairs = list(zip(map(str, range(len(layers))), layers, self.shapes[:-1], strict=True))
+        self._declared: dict[str, Param] = {}
+        state: dict[str, StateValue] = {}
+        for path, layer, shape in pairs:
+            self._declared |= prefixed(path, layer.params(shape))
+            state |= prefixed(path, layer.state(shape))
+        order = sorted(self._declared, key=lambda name: not self._declared[name].decay)
+        sizes = {name: self._declared[name].shape for name in order}
+        self.params, self._params = self._vector(sizes)
+        self.grads, self._grads = self._vector(sizes)
+        self.state, self._state = self._vector({name: value.shape for name, value in state.items()})
+        self._first_state = {name: value.value for name, value in state.items()}
+        self.decayed = sum(self._params[name].size for name in order if self._declared[name].decay)
+
+    def _vector(self, shapes: Mapping[str, Shape]) -> tuple[Array, dict[str, Array]]:
+        """Return a vector of zeros and its views, one after the other."""
+        ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()], dtype=int).tolist()
+        vector = self.ops.xp.zeros(ends[-1] if ends else 0, self.ops.dtype)
+        starts = [0, *ends[:-1]]
+        cuts = zip(shapes.items(), starts, ends, strict=False)
+        return vector, {name: vector[start:end].reshape(shape) for (name, shape), start, end in cuts}
+
+    def _layer_step(self, position: int, layer: Layer) -> LayerStep:
+        path = str(position)
+        p, g, s = (part(path, views) for views in (self._params, self._grads, self._state))
+        return LayerStep(layer, path, self.shapes[position], self.shapes[position + 1], p, g, s)

@@ -1,0 +1,51 @@
+"""The library's own exceptions. Each message names the argument, the rule and the value."""
+
+
+class GedankenError(Exception):
+    """Base of every exception that the library raises on purpose."""
+
+
+class ArgumentError(GedankenError, ValueError):
+    """An argument breaks its rule."""
+
+
+class ShapeError(ArgumentError):
+    """A layer does not fit what it is given.
+
+    Args:
+        rule: what the layer needs, as the end of a sentence ("needs a flat input (F,)").
+        hint: the likely fix, or nothing.
+    """
+
+    def __init__(self, rule: str, hint: str = "") -> None:
+        super().__init__(f"{rule}; {hint}" if hint else rule)
+        self.rule = rule
+        self.hint = hint
+
+
+class DataError(ArgumentError):
+    """An array of data or labels is not what the network was built for."""
+
+
+class StateError(GedankenError, RuntimeError):
+    """A call came before one that it needs."""
+
+
+class EngineError(GedankenError, RuntimeError):
+    """The asked-for engine cannot run on this machine."""
+
+
+class DatasetError(GedankenError, OSError):
+    """A data set could not be found, fetched or decoded."""
+
+
+class CheckpointError(GedankenError):
+    """A model file is damaged, foreign, or does not belong to this network."""
+
+
+class MissingPackageError(GedankenError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class GedankenWarning(UserWarning):
+    """Something is probably not what was meant; the work goes on."""

@@ -1,0 +1,108 @@
+"""Initial values of parameters: (rng, shape, fan_in, fan_out) -> array."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gedanken.checks import real
+from gedanken.described import Described
+from gedanken.types import Array, Shape
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+@dataclass(frozen=True, repr=False)
+class Initializer(Described, ABC):
+    """Rule for the initial values of one parameter."""
+
+    @abstractmethod
+    def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
+        """Return the values.
+
+        Args:
+            rng: generator that belongs to this parameter alone.
+            shape: shape of the parameter.
+            fan_in: how many inputs one output sums over.
+            fan_out: how many outputs one input contributes to.
+        """
+
+
+def _normal(rng: "Generator", shape: Shape, variance: float) -> Array:
+    return rng.standard_normal(shape) * math.sqrt(variance)
+
+
+def _uniform(rng: "Generator", shape: Shape, variance: float) -> Array:
+    limit = math.sqrt(3 * variance)
+    return rng.uniform(-limit, limit, shape)
+
+
+class HeNormal(Initializer):
+    """Normal values with variance 2 / fan_in.
+
+    Source:
+        He et al. 2015, arXiv:1502.01852, equation 10.
+    """
+
+    def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
+        return _normal(rng, shape, 2 / fan_in)
+
+
+class HeUniform(Initializer):
+    """Uniform values with variance 2 / fan_in.
+
+    Source:
+        He et al. 2015, arXiv:1502.01852, equation 10, with a uniform distribution of that variance.
+    """
+
+    def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
+        return _uniform(rng, shape, 2 / fan_in)
+
+
+class GlorotNormal(Initializer):
+    """Normal values with variance 2 / (fan_in + fan_out).
+
+    Source:
+        Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward networks", equation 12.
+    """
+
+    def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
+        return _normal(rng, shape, 2 / (fan_in + fan_out))
+
+
+class GlorotUniform(Initializer):
+    """Uniform values with variance 2 / (fan_in + fan_out).
+
+    Source:
+        Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward networks", equation 16.
+    """
+
+    def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
+        return _uniform(rng, shape, 2 / (fan_in + fan_out))
+
+
+@dataclass(frozen=True, repr=False)
+class Constant(Initializer):
+    """The same value everywhere.
+
+    Args:
+        value: the value, finite.
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        real("Constant value", self.value, "(-inf, inf)")
+
+    def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
+        return np.full(shape, float(self.value))
+
+
+class Zeros(Initializer):
+    """Zero everywhere."""
+
+    def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
+        return np.zeros(shape)

@@ -1,0 +1,96 @@
+"""A network as one file: its weights, and its architecture in the header."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gedanken.costs import Cost
+from gedanken.errors import ArgumentError, CheckpointError
+from gedanken.files import replace_file
+from gedanken.io.architecture import from_data, known_classes, layers_from_data, to_data
+from gedanken.io.safetensors import pack, unpack
+from gedanken.layers import Layer
+from gedanken.optimizers import Optimizer
+from gedanken.types import Array, Shape
+
+FORMAT = "gedanken"
+VERSION = 1
+
+
+class Architecture(NamedTuple):
+    """Everything of a network that is not an array.
+
+    Args:
+        input_shape: one sample at the door.
+        layers: the layers.
+        seed: its seed.
+        dtype: its number type.
+        epoch: epochs trained.
+        cost, optimizer: as given to `regression`; None where they hold functions, which are not saved.
+    """
+
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+    seed: int
+    dtype: str
+    epoch: int
+    cost: Cost | None
+    optimizer: Optimizer | None
+
+
+def write_model(path: Path, architecture: Architecture, arrays: Mapping[str, Array]) -> None:
+    """Write a model file, whole or not at all.
+
+    Raises:
+        ArgumentError: a layer holds something that cannot be saved.
+        OSError: the file cannot be written; an older one stays as it was.
+    """
+    data = architecture._asdict()
+    data["layers"] = to_data(architecture.layers)
+    data["cost"], data["optimizer"] = _optional(architecture.cost), _optional(architecture.optimizer)
+    metadata = {"format": FORMAT, "version": str(VERSION), "architecture": json.dumps(data)}
+    replace_file(path, pack(arrays, metadata))
+
+
+def _optional(value: Any) -> Any:
+    try:
+        return to_data(value)
+    except ArgumentError:
+        return None
+
+
+def read_model(path: Path, classes: Iterable[type[Layer]] = ()) -> tuple[Architecture, dict[str, Array]]:
+    """Read a model file.
+
+    Args:
+        path: the file.
+        classes: layer classes of your own that it may name.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, foreign, of a newer version, or names unknown classes.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    arrays, metadata = unpack(content, str(path))
+    if metadata.get("format") != FORMAT or not metadata.get("version", "").isdecimal():
+        raise CheckpointError(f"{path} is not a model file of Gedanken")
+    if int(metadata["version"]) > VERSION:
+        raise CheckpointError(
+            f"{path} has version {metadata['version']} of the format, this library reads up to {VERSION}: update it"
+        )
+    try:
+        return _architecture(json.loads(metadata["architecture"]), known_classes(classes)), arrays
+    except ArgumentError as error:
+        raise CheckpointError(
+            f"{path}: {error}; give load(..., layers=[...]) the classes of your own layers"
+        ) from error
+
+
+def _architecture(data: dict[str, Any], known: Mapping[str, type[Any]]) -> Architecture:
+    data["input_shape"] = tuple(data["input_shape"])
+    data["layers"] = layers_from_data(data["layers"], known)
+    data["cost"], data["optimizer"] = from_data(data["cost"], known), from_data(data["optimizer"], known)
+    return Architecture(**data)

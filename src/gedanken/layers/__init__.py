@@ -1,0 +1,54 @@
+"""Layers: each a frozen dataclass of hyperparameters with a forward and a backward pass.
+
+| layer | file |
+| --- | --- |
+| ConvolutionLayer | conv |
+| FullyConnectedLayer, Embedding | dense |
+| MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
+| BatchNorm, LayerNorm, GroupNorm | norm |
+| ReLU, LeakyReLU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
+| Dropout | dropout |
+| Flatten, Reshape | shape |
+| Chain, Residual, Branches | containers |
+"""
+
+from gedanken.layers.activations import GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
+from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.layers.containers import Branches, Chain, Residual
+from gedanken.layers.conv import ConvolutionLayer
+from gedanken.layers.dense import Embedding, FullyConnectedLayer
+from gedanken.layers.dropout import Dropout
+from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
+from gedanken.layers.pool import AveragePoolLayer, BasePool, GlobalAveragePoolLayer, MaxPoolLayer
+from gedanken.layers.shape import Flatten, Reshape
+
+__all__ = [
+    "GELU",
+    "Activation",
+    "AveragePoolLayer",
+    "BasePool",
+    "BatchNorm",
+    "Branches",
+    "Chain",
+    "Context",
+    "ConvolutionLayer",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "FullyConnectedLayer",
+    "GlobalAveragePoolLayer",
+    "GroupNorm",
+    "Layer",
+    "LayerNorm",
+    "LeakyReLU",
+    "MaxPoolLayer",
+    "Param",
+    "ReLU",
+    "Reshape",
+    "Residual",
+    "SiLU",
+    "Sigmoid",
+    "SoftMax",
+    "StateValue",
+    "TanH",
+]

@@ -1,0 +1,204 @@
+"""Activation functions: every number by itself, and SoftMax over the channels."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from gedanken.checks import real
+from gedanken.engine.ops import Ops
+from gedanken.errors import ShapeError
+from gedanken.layers.base import Context, Layer
+from gedanken.types import Array, Arrays, Shape
+
+
+class Activation(Layer):
+    """A function of every number by itself.
+
+    A further activation writes `function` and `derivative`, a few lines in all.
+    """
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape
+
+    @abstractmethod
+    def function(self, ops: Ops, x: Array) -> Array:
+        """Return f(x)."""
+
+    @abstractmethod
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        """Return f'(x), where y = f(x); a boolean array stands for ones and zeros."""
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        y = self.function(ctx.ops, x)
+        return y, (x, y)
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        return dy * self.derivative(ctx.ops, *cache)
+
+
+class ReLU(Activation):
+    """Keep what is positive.
+
+        y = max(x, 0),   dy/dx = 1 where x > 0, else 0
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        Nair & Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
+    """
+
+    def function(self, ops: Ops, x: Array) -> Array:
+        return ops.xp.maximum(x, 0)
+
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        return y > 0
+
+
+@dataclass(frozen=True, repr=False)
+class LeakyReLU(Activation):
+    """Keep what is positive and a small share of what is not.
+
+        y = x where x > 0, else slope * x
+
+    Args:
+        slope: share kept of negative values, in [0, 1].
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
+    """
+
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        real("LeakyReLU slope", self.slope, "[0, 1]")
+
+    def function(self, ops: Ops, x: Array) -> Array:
+        return ops.xp.where(x > 0, x, x * self.slope)
+
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        return ops.xp.where(x > 0, x.dtype.type(1), x.dtype.type(self.slope))
+
+
+def _sigmoid(ops: Ops, x: Array) -> Array:
+    # The same as 1 / (1 + exp(-x)), and nothing overflows.
+    return 0.5 * (1 + ops.xp.tanh(0.5 * x))
+
+
+class Sigmoid(Activation):
+    """Squeeze every number into (0, 1).
+
+        y = 1 / (1 + exp(-x)),   dy/dx = y * (1 - y)
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating errors".
+    """
+
+    def function(self, ops: Ops, x: Array) -> Array:
+        return _sigmoid(ops, x)
+
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        return y * (1 - y)
+
+
+class TanH(Activation):
+    """Squeeze every number into (-1, 1).
+
+        y = tanh(x),   dy/dx = 1 - y * y
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        LeCun et al. 1998, "Efficient backprop", section 4.4, without its factors.
+    """
+
+    def function(self, ops: Ops, x: Array) -> Array:
+        return ops.xp.tanh(x)
+
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        return 1 - y * y
+
+
+class GELU(Activation):
+    """Weigh every number by the share of a normal distribution below it.
+
+        y = x * P(x),   P(x) = (1 + erf(x / sqrt(2))) / 2
+        dy/dx = P(x) + x * exp(-x * x / 2) / sqrt(2 * pi)
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2: the exact form, not the approximation by tanh.
+    """
+
+    def function(self, ops: Ops, x: Array) -> Array:
+        return x * self._below(ops, x)
+
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        density = ops.xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        return self._below(ops, x) + x * density
+
+    def _below(self, ops: Ops, x: Array) -> Array:
+        return 0.5 * (1 + ops.erf(x / math.sqrt(2)))
+
+
+class SiLU(Activation):
+    """Weigh every number by its sigmoid (also called swish).
+
+        y = x * q,   q = 1 / (1 + exp(-x)),   dy/dx = q + y * (1 - q)
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        Elfwing, Uchibe & Doya 2017, arXiv:1702.03118, equation 1.
+    """
+
+    def function(self, ops: Ops, x: Array) -> Array:
+        return x * _sigmoid(ops, x)
+
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        q = _sigmoid(ops, x)
+        return q + y * (1 - q)
+
+
+class SoftMax(Layer):
+    """Turn scores into shares that sum to 1 over the channels.
+
+        y[c] = exp(x[c]) / sum over d of exp(x[d])
+        dx[c] = y[c] * (dy[c] - sum over d of dy[d] * y[d])
+
+    As the last layer before `cross_entropy` it is folded into one stable cost when the network is compiled; anywhere
+    else it has this, its true Jacobian.
+
+    Shapes:
+        x, y: (N, ..., C).
+
+    Raises:
+        ShapeError: the input has no channel axis (at compile time).
+
+    Source:
+        Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs".
+    """
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not shape:
+            raise ShapeError("needs a channel axis: (C,)")
+        return shape
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        y = ctx.ops.xp.exp(x - x.max(axis=-1, keepdims=True))
+        y /= y.sum(axis=-1, keepdims=True)
+        return y, y
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        return cache * (dy - (dy * cache).sum(axis=-1, keepdims=True))

@@ -1,0 +1,117 @@
+"""The contract of a layer, and what its methods are handed."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+from gedanken.described import Described
+from gedanken.engine.ops import Ops
+from gedanken.init import Initializer
+from gedanken.random import Purpose, sample_draws
+from gedanken.types import Array, Arrays, Shape
+
+
+class Param(NamedTuple):
+    """Declaration of one trained array; the plan allocates it.
+
+    Args:
+        shape: its shape.
+        init: rule for its first values.
+        fan_in: how many inputs one output sums over.
+        fan_out: how many outputs one input contributes to.
+        decay: whether weight decay applies to it.
+    """
+
+    shape: Shape
+    init: Initializer
+    fan_in: int = 1
+    fan_out: int = 1
+    decay: bool = False
+
+
+class StateValue(NamedTuple):
+    """Declaration of one array that is kept but not trained, such as a running mean.
+
+    Args:
+        shape: its shape.
+        value: what it is filled with at first.
+    """
+
+    shape: Shape
+    value: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how a layer is being run: everything that is not its data.
+
+    Args:
+        ops: the device's primitives.
+        train: whether this is a training pass.
+        seed: seed of the network.
+        epoch: epochs finished before this pass.
+        position: place of the batch's first sample in the epoch's order.
+        path: the layer's place in the network, such as "5" or "5.body.0".
+    """
+
+    ops: Ops
+    train: bool = False
+    seed: int = 0
+    epoch: int = 0
+    position: int = 0
+    path: str = ""
+
+    def at(self, name: str) -> "Context":
+        """Return the context of the part called `name`."""
+        return replace(self, path=f"{self.path}.{name}" if self.path else name)
+
+    def draws(self, shape: Shape) -> Array:
+        """Return this layer's random numbers for a batch: uniform uint16, the same whatever else runs.
+
+        Shapes:
+            shape, result: (N, ...).
+        """
+        each = math.prod(shape[1:])
+        host = sample_draws(self.seed, Purpose.DROPOUT, self.path, self.epoch, self.position, shape[0], each)
+        return self.ops.asarray(host, host.dtype).reshape(shape)
+
+
+@dataclass(frozen=True, repr=False)
+class Layer(Described, ABC):
+    """A layer is its hyperparameters and pure functions; it holds no array.
+
+    Images are (N, H, W, C) here, and shapes leave the batch axis out: (H, W, C), (F,), (T, F).
+    A class with further fields is a frozen dataclass that checks their values when it is made.
+    """
+
+    integer_input: ClassVar[bool] = False
+
+    @abstractmethod
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape that comes out for `shape`, or raise ShapeError."""
+
+    def params(self, shape: Shape) -> Mapping[str, Param]:
+        """Return the trained arrays by name."""
+        return {}
+
+    def state(self, shape: Shape) -> Mapping[str, StateValue]:
+        """Return the kept but not trained arrays by name."""
+        return {}
+
+    @abstractmethod
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        """Return the output and whatever `backward` needs of this pass."""
+
+    @abstractmethod
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        """Write the gradient of every parameter into `g` and return the gradient by x."""
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Return the multiply-adds that one sample of `shape` costs in products; 0 where there are none."""
+        return 0
+
+    def activations(self, shape: Shape) -> int:
+        """Return how many numbers one sample of `shape` makes, inner results included."""
+        return math.prod(self.output_shape(shape))

@@ -1,0 +1,111 @@
+"""Convolution over images."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gedanken.checks import whole
+from gedanken.engine.geometry import Geometry, Padding, Window, window
+from gedanken.errors import ShapeError
+from gedanken.init import HeNormal, Initializer, Zeros
+from gedanken.layers.base import Context, Layer, Param
+from gedanken.types import Array, Arrays, Shape
+
+
+@dataclass(frozen=True, repr=False)
+class ConvolutionLayer(Layer):
+    """Slide filters over the image (cross-correlation, as is usual) and add a bias.
+
+        y[n, i, j, k] = bias[k] + sum over r, s, c of
+                        x[n, i * stride + r * dilation - padding, j * stride + s * dilation - padding, c]
+                        * kernel[r, s, c, k]
+
+    With groups > 1 the channels are cut into equal groups, and each group of filters sees only its own.
+
+    Args:
+        n_filter: number of filters, at least 1, a multiple of groups.
+        width_filter, height_filter: size of a filter in pixels, at least 1.
+        stride: pixels between two windows, a number or a pair (vertical, horizontal), at least 1.
+        zero_padding: rows and columns of zeros around the image, a number or a pair (vertical, horizontal), >= 0,
+            or "same": as many as make the output ceil(image / stride) large (the odd one at the end).
+        dilation: pixels between two values of one window, a number or a pair, at least 1.
+        groups: number of channel groups, at least 1; it divides the channels.
+        bias: whether a bias is added.
+        init: first values of the kernel.
+        bias_init: first values of the bias.
+
+    Shapes:
+        x: (N, H, W, C).   y: (N, H', W', n_filter).
+        H' = floor((H + padding - dilation * (height_filter - 1) - 1) / stride) + 1, with the padding of both sides.
+        kernel: (height_filter, width_filter, C / groups, n_filter).   bias: (n_filter,).
+
+    Raises:
+        ShapeError: the input is no image, the filter is larger than it, or groups does not divide the channels (at
+            compile time).
+
+    Source:
+        LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.
+    """
+
+    n_filter: int
+    width_filter: int
+    height_filter: int
+    stride: int | tuple[int, int] = 1
+    zero_padding: Padding = 0
+    dilation: int | tuple[int, int] = 1
+    groups: int = 1
+    bias: bool = True
+    init: Initializer = HeNormal()
+    bias_init: Initializer = Zeros()
+
+    def __post_init__(self) -> None:
+        whole("ConvolutionLayer n_filter", self.n_filter)
+        self._window()
+
+    def _window(self) -> Window:
+        return window(
+            "ConvolutionLayer",
+            self.width_filter,
+            self.height_filter,
+            self.stride,
+            self.zero_padding,
+            self.dilation,
+            self.groups,
+        )
+
+    def geometry(self, shape: Shape) -> Geometry:
+        """Return where the windows stand on images of `shape` = (H, W, C)."""
+        geometry = self._window().on(shape)
+        if shape[2] % self.groups or self.n_filter % self.groups:
+            raise ShapeError(
+                f"has groups={self.groups}, which must divide the {shape[2]} channels and the {self.n_filter} filters"
+            )
+        return geometry
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*self.geometry(shape).positions(shape), self.n_filter)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        size = (self.height_filter, self.width_filter, shape[2] // self.groups, self.n_filter)
+        fan_in = math.prod(size[:3])
+        fan_out = math.prod(size[:2]) * self.n_filter // self.groups
+        kernel = Param(size, self.init, fan_in, fan_out, decay=True)
+        bias = {"bias": Param((self.n_filter,), self.bias_init, fan_in, fan_out)} if self.bias else {}
+        return {"kernel": kernel, **bias}
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        y = ctx.ops.convolve(x, p["kernel"], self.geometry(x.shape[1:]))
+        if self.bias:
+            y += p["bias"]
+        return y, x
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        image = cache.shape[1:]
+        geometry = self.geometry(image)
+        g["kernel"][...] = ctx.ops.convolve_dkernel(cache, dy, p["kernel"], geometry)
+        if self.bias:
+            g["bias"][...] = dy.sum(axis=(1, 2)).sum(axis=0)
+        return ctx.ops.convolve_dx(dy, p["kernel"], geometry, image)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return math.prod(self.output_shape(shape)) * math.prod(self.params(shape)["kernel"].shape[:3])

@@ -1,0 +1,121 @@
+"""Fully connected layer and embedding: a matrix product, and a look-up in a matrix."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gedanken.checks import whole
+from gedanken.errors import ShapeError
+from gedanken.init import HeNormal, Initializer, Zeros
+from gedanken.layers.base import Context, Layer, Param
+from gedanken.types import Array, Arrays, Shape
+
+
+@dataclass(frozen=True, repr=False)
+class FullyConnectedLayer(Layer):
+    """Multiply each sample's features with a matrix and add a bias.
+
+        y = x @ kernel + bias
+
+    Args:
+        n_units: features of the output, at least 1.
+        bias: whether a bias is added.
+        init: first values of the kernel.
+        bias_init: first values of the bias.
+
+    Shapes:
+        x: (N, F) or (N, T, F).   y: the same with n_units in place of F.
+        kernel: (F, n_units).   bias: (n_units,).
+
+    Raises:
+        ShapeError: the input is an image (at compile time).
+
+    Source:
+        Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating errors".
+    """
+
+    n_units: int
+    bias: bool = True
+    init: Initializer = HeNormal()
+    bias_init: Initializer = Zeros()
+
+    def __post_init__(self) -> None:
+        whole("FullyConnectedLayer n_units", self.n_units)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) not in (1, 2):
+            raise ShapeError("needs a flat input (F,) or a sequence (T, F)", "add Flatten() before it")
+        return (*shape[:-1], self.n_units)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        features = shape[-1]
+        kernel = Param((features, self.n_units), self.init, features, self.n_units, decay=True)
+        bias = {"bias": Param((self.n_units,), self.bias_init, features, self.n_units)} if self.bias else {}
+        return {"kernel": kernel, **bias}
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        y = ctx.ops.xp.matmul(x, p["kernel"])
+        if self.bias:
+            y += p["bias"]
+        return y, x
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        rows, drows = cache.reshape(-1, cache.shape[-1]), dy.reshape(-1, dy.shape[-1])
+        ctx.ops.xp.matmul(rows.T, drows, out=g["kernel"])
+        if self.bias:
+            g["bias"][...] = drows.sum(axis=0)
+        return ctx.ops.xp.matmul(dy, p["kernel"].T)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        rows = shape[0] if len(shape) == 2 else 1
+        return rows * shape[-1] * self.n_units
+
+
+@dataclass(frozen=True, repr=False)
+class Embedding(Layer):
+    """Look up a trained vector for each whole number.
+
+        y[n, t] = kernel[x[n, t]]
+
+    It can only be the first layer: whole numbers have no gradient, so none is returned for them (zeros).
+
+    Args:
+        n_tokens: numbers run from 0 to n_tokens - 1, at least 1.
+        n_features: length of each vector, at least 1.
+        init: first values of the vectors; variances are those of fan_in = n_features.
+
+    Shapes:
+        x: (N, T) or (N,), integers.   y: (N, T, n_features) or (N, n_features).
+        kernel: (n_tokens, n_features).
+
+    Raises:
+        ShapeError: the input is not (T,) or (), or not the first layer's (at compile time).
+
+    Source:
+        Bengio et al. 2003, "A neural probabilistic language model", section 2.
+    """
+
+    n_tokens: int
+    n_features: int
+    init: Initializer = HeNormal()
+    integer_input: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        whole("Embedding n_tokens", self.n_tokens)
+        whole("Embedding n_features", self.n_features)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) > 1:
+            raise ShapeError("needs whole numbers (T,) or ()")
+        return (*shape, self.n_features)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        size = (self.n_tokens, self.n_features)
+        return {"kernel": Param(size, self.init, self.n_features, self.n_features)}
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        return p["kernel"][x], x
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        g["kernel"][...] = 0
+        ctx.ops.add_rows(g["kernel"], cache.reshape(-1), dy.reshape(-1, self.n_features))
+        return ctx.ops.xp.zeros(cache.shape, dy.dtype)

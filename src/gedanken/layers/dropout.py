@@ -1,0 +1,53 @@
+"""Dropout."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gedanken.checks import real
+from gedanken.layers.base import Context, Layer
+from gedanken.random import DRAW_RANGE
+from gedanken.types import Array, Arrays, Shape
+
+
+@dataclass(frozen=True, repr=False)
+class Dropout(Layer):
+    """In training, **keep** each value with probability `keep` and set the others to zero.
+
+        y = x / keep where kept, else 0;   outside training y = x
+
+    Mind the argument: `Dropout(0.75)` keeps three values of four. Most libraries ask for the share that is dropped.
+    Kept values are divided by `keep` in training, so nothing is scaled at prediction. A value is kept where its
+    16-bit draw is below keep * 65536, rounded.
+
+    Args:
+        keep: probability that a value is kept, in (0, 1].
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting". Differs: scaled
+        in training instead of at prediction.
+    """
+
+    keep: float
+
+    def __post_init__(self) -> None:
+        real("Dropout keep", self.keep, "(0, 1]")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        if not ctx.train or self.keep == 1:
+            return x, None
+        kept = ctx.draws(x.shape) < round(self.keep * DRAW_RANGE)
+        return self._thin(x, kept), kept
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        return dy if cache is None else self._thin(dy, cache)
+
+    def _thin(self, x: Array, kept: Array) -> Array:
+        y = x * kept
+        y /= self.keep
+        return y

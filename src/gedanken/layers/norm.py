@@ -1,0 +1,208 @@
+"""Normalisations: subtract a mean, divide by a deviation, then scale and shift."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gedanken.checks import real, whole
+from gedanken.errors import ShapeError
+from gedanken.init import Constant, Zeros
+from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.types import Array, Arrays, Shape
+
+
+def _scale_and_shift(features: int) -> dict[str, Param]:
+    return {"scale": Param((features,), Constant(1.0)), "shift": Param((features,), Zeros())}
+
+
+def _normalised_dx(dh: Array, h: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
+    """Return the gradient through h = (x - mean) / deviation, mean and deviation taken over `axes` of x.
+
+    dx = (dh - mean(dh) - h * mean(dh * h)) / deviation
+    """
+    mean_dh = dh.mean(axis=axes, keepdims=True)
+    mean_dh_h = (dh * h).mean(axis=axes, keepdims=True)
+    return (dh - mean_dh - h * mean_dh_h) / deviation
+
+
+@dataclass(frozen=True, repr=False)
+class BatchNorm(Layer):
+    """Normalise each channel over the batch, then scale and shift it.
+
+        y = scale * (x - mean) / sqrt(var + epsilon) + shift
+
+    Training uses the mean and variance of the mini-batch, over all pixels, and moves the running ones towards them;
+    everything else uses the running ones.
+
+        running = momentum * running + (1 - momentum) * of the mini-batch
+
+    Args:
+        momentum: share of the running value kept per step, in [0, 1).
+        epsilon: added to the variance, > 0, in squared units of x.
+
+    Shapes:
+        x, y: (N, F) or (N, H, W, C).   scale, shift, mean, var: (F,) or (C,).
+
+    Raises:
+        ShapeError: the input has no channel axis (at compile time).
+
+    Source:
+        Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2: the running variance is the unbiased one,
+        m / (m - 1) times that of the mini-batch of m values. Differs: nothing.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        real("BatchNorm momentum", self.momentum, "[0, 1)")
+        real("BatchNorm epsilon", self.epsilon, "(0, inf)")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not shape:
+            raise ShapeError("needs a channel axis: (F,) or (C, H, W)")
+        return shape
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        return _scale_and_shift(shape[-1])
+
+    def state(self, shape: Shape) -> dict[str, StateValue]:
+        return {"mean": StateValue(shape[-1:], 0.0), "var": StateValue(shape[-1:], 1.0)}
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        rows = x.reshape(len(x), -1, x.shape[-1])  # (N, H * W, C)
+        if ctx.train:
+            mean = rows.mean(axis=1).mean(axis=0)
+            h = rows - mean
+            var = (h * h).mean(axis=1).mean(axis=0)
+            self._remember(s, mean, var, rows.shape[0] * rows.shape[1])
+        else:
+            var = s["var"]
+            h = rows - s["mean"]
+        deviation = ctx.ops.xp.sqrt(var + self.epsilon)
+        h /= deviation
+        return (h * p["scale"] + p["shift"]).reshape(x.shape), (h, deviation)
+
+    def _remember(self, s: Arrays, mean: Array, var: Array, count: int) -> None:
+        unbiased = var * (count / max(count - 1, 1))
+        for name, batch in (("mean", mean), ("var", unbiased)):
+            s[name][...] = self.momentum * s[name] + (1 - self.momentum) * batch
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        h, deviation = cache
+        dy_rows = dy.reshape(h.shape)
+        count = h.shape[0] * h.shape[1]
+        g["shift"][...] = dy_rows.sum(axis=1).sum(axis=0)
+        g["scale"][...] = (dy_rows * h).sum(axis=1).sum(axis=0)
+        # dx = (dh - mean(dh) - h * mean(dh * h)) / deviation, the means being the two sums above
+        dx = h * (g["scale"] / -count)
+        dx += dy_rows
+        dx -= g["shift"] / count
+        dx *= p["scale"] / deviation
+        return dx.reshape(dy.shape)
+
+
+@dataclass(frozen=True, repr=False)
+class LayerNorm(Layer):
+    """Normalise each sample over all its features, then scale and shift each feature.
+
+        y = scale * (x - mean) / sqrt(var + epsilon) + shift
+
+    On images the mean is over height, width and channels, and scale and shift are per channel. On a sequence (T, F)
+    each of the T vectors is normalised by itself.
+
+    Args:
+        epsilon: added to the variance, > 0, in squared units of x.
+
+    Shapes:
+        x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
+
+    Raises:
+        ShapeError: the input has no channel axis (at compile time).
+
+    Source:
+        Ba, Kiros & Hinton 2016, arXiv:1607.06450, equation 3.
+    """
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        real("LayerNorm epsilon", self.epsilon, "(0, inf)")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not shape:
+            raise ShapeError("needs a channel axis: (F,), (T, F) or (C, H, W)")
+        return shape
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        return _scale_and_shift(shape[-1])
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        axes = (1, 2, 3) if x.ndim == 4 else (-1,)
+        h = x - x.mean(axis=axes, keepdims=True)
+        deviation = ctx.ops.xp.sqrt((h * h).mean(axis=axes, keepdims=True) + self.epsilon)
+        h /= deviation
+        return h * p["scale"] + p["shift"], (h, deviation, axes)
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        h, deviation, axes = cache
+        others = tuple(range(dy.ndim - 1))
+        g["shift"][...] = dy.sum(axis=others)
+        g["scale"][...] = (dy * h).sum(axis=others)
+        return _normalised_dx(dy * p["scale"], h, deviation, axes)
+
+
+@dataclass(frozen=True, repr=False)
+class GroupNorm(Layer):
+    """Normalise each sample over groups of channels, then scale and shift each channel.
+
+        y = scale * (x - mean) / sqrt(var + epsilon) + shift
+
+    Args:
+        n_groups: number of groups, at least 1; it divides the channels.
+        epsilon: added to the variance, > 0, in squared units of x.
+
+    Shapes:
+        x, y: (N, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
+
+    Raises:
+        ShapeError: n_groups does not divide the channels (at compile time).
+
+    Source:
+        Wu & He 2018, arXiv:1803.08494, equations 1 to 7.
+    """
+
+    n_groups: int
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        whole("GroupNorm n_groups", self.n_groups)
+        real("GroupNorm epsilon", self.epsilon, "(0, inf)")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not shape or shape[-1] % self.n_groups:
+            channels = shape[-1] if shape else 0
+            raise ShapeError(f"has n_groups={self.n_groups}, which must divide the {channels} channels")
+        return shape
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        return _scale_and_shift(shape[-1])
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        grouped = x.reshape(self._grouped(x.shape))
+        h = grouped - grouped.mean(axis=(1, 3), keepdims=True)
+        deviation = ctx.ops.xp.sqrt((h * h).mean(axis=(1, 3), keepdims=True) + self.epsilon)
+        h /= deviation
+        return h.reshape(x.shape) * p["scale"] + p["shift"], (h, deviation)
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        h, deviation = cache
+        others = tuple(range(dy.ndim - 1))
+        g["shift"][...] = dy.sum(axis=others)
+        g["scale"][...] = (dy * h.reshape(dy.shape)).sum(axis=others)
+        dh = (dy * p["scale"]).reshape(h.shape)
+        return _normalised_dx(dh, h, deviation, (1, 3)).reshape(dy.shape)
+
+    def _grouped(self, shape: Shape) -> Shape:
+        """Return (N, pixels, groups, channels of a group) for (N, ..., C)."""
+        return (shape[0], math.prod(shape[1:-1]), self.n_groups, shape[-1] // self.n_groups)

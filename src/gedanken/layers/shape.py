@@ -1,0 +1,94 @@
+"""Layers that only change the shape.
+
+Images are channels-last inside the network and channels-first at its door. Both layers keep the order of the door:
+feature c * H * W + h * W + w of a flattened image is its channel c at (h, w).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gedanken.checks import whole
+from gedanken.errors import ShapeError
+from gedanken.layers.base import Context, Layer
+from gedanken.types import Array, Arrays, Shape
+
+
+def to_door(x: Array) -> Array:
+    """Return (N, H, W, C) as (N, C, H, W); any other number of axes as it is."""
+    return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+
+
+def from_door(x: Array) -> Array:
+    """Return (N, C, H, W) as (N, H, W, C); any other number of axes as it is."""
+    return x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def door_shape(shape: Shape) -> Shape:
+    """Return the shape of one sample as it is at the door: (C, H, W) for (H, W, C)."""
+    return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
+
+
+def inner_shape(shape: Shape) -> Shape:
+    """Return the shape of one sample as it is inside: (H, W, C) for (C, H, W)."""
+    return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
+
+
+class Flatten(Layer):
+    """Make one row of features of every sample, channels first.
+
+        y[n, c * H * W + h * W + w] = x[n, h, w, c]
+
+    Shapes:
+        x: (N, ...).   y: (N, F), F the product of the other axes.
+
+    Source:
+        none, bookkeeping.
+    """
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (math.prod(shape),)
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        return to_door(x).reshape(len(x), -1), x.shape[1:]
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        return from_door(dy.reshape(len(dy), *door_shape(cache)))
+
+
+@dataclass(frozen=True, repr=False)
+class Reshape(Layer):
+    """Give every sample another shape with as many values.
+
+    Values keep their order at the door: an image is read channel by channel.
+
+    Args:
+        shape: the new shape as at the door, such as (C, H, W); whole numbers of at least 1.
+
+    Shapes:
+        x: (N, ...).   y: (N, *shape), channels-last if it is an image.
+
+    Raises:
+        ShapeError: the number of values differs (at compile time).
+
+    Source:
+        none, bookkeeping.
+    """
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for size in self.shape:
+            whole("Reshape shape", size)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if math.prod(shape) != math.prod(self.shape):
+            have, need = math.prod(shape), math.prod(self.shape)
+            raise ShapeError(f"needs {need} values for the shape {self.shape}, not {have}")
+        return inner_shape(tuple(self.shape))
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        return from_door(to_door(x).reshape(len(x), *self.shape)), x.shape[1:]
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        return from_door(to_door(dy).reshape(len(dy), *door_shape(cache)))

@@ -1,0 +1,393 @@
+"""The network as its user sees it. A facade: it checks arguments and delegates."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gedanken.checks import real, require, whole
+from gedanken.costs import BinaryCrossEntropy, Cost, as_cost
+from gedanken.data.inputs import check_lengths, checked_array, checked_inputs
+from gedanken.data.source import ArraySource, hold_out
+from gedanken.engine.fold import fold
+from gedanken.engine.plan import Plan
+from gedanken.engine.select import select_engine
+from gedanken.errors import ArgumentError, StateError
+from gedanken.io.model_file import Architecture, read_model, write_model
+from gedanken.layers import Embedding, Layer
+from gedanken.layers.containers import shapes_through
+from gedanken.layers.shape import door_shape, inner_shape
+from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
+from gedanken.optimizers import Adam, Descent, Optimizer, checked_optimizer
+from gedanken.parallel.base import Work
+from gedanken.parallel.single import Single
+from gedanken.summary import Summary, summarise
+from gedanken.training.callbacks import Callback, checked_callbacks
+from gedanken.training.display import Display
+from gedanken.training.loop import Training, evaluate
+from gedanken.training.plot import Plot
+from gedanken.training.progress import Progress
+from gedanken.training.records import Evaluation, History
+from gedanken.types import Array, Shape
+
+
+class Network:
+    """Layers in a row that can be trained, judged, used and saved.
+
+    Call `input`, then `add` for each layer, then `regression`; then the network can be used.
+
+    Args:
+        seed: whole number >= 0. Initial weights, shuffling and dropout are functions of it.
+
+    Example:
+        >>> net = Network(seed=1)
+        >>> net.input((2,)).add(FullyConnectedLayer(8)).add(TanH()).add(FullyConnectedLayer(1)).add(Sigmoid())
+        Network of 4 layers, input (2,)
+        >>> net.regression(optimizer=Adam(learning_rate=0.1), cost="binary_cross_entropy")
+        Network of 4 layers, input (2,)
+        >>> xor = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+        >>> history = net.fit(xor, [0, 1, 1, 0], epochs=100, mini_batch_size=4, progress=False)
+        >>> net.predict(xor).tolist()
+        [0, 1, 1, 0]
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = whole("Network seed", seed, at_least=0)
+        require(seed < 2**64, "Network seed", "be below 2**64", seed)
+        self.layers: list[Layer] = []
+        self.input_shape: Shape | None = None
+        self.epoch = 0
+        self._plan: Plan | None = None
+        self._work: Work | None = None
+        self._cost: Cost | None = None
+
+    def __repr__(self) -> str:
+        return f"Network of {len(self.layers)} layers, input {self.input_shape}"
+
+    # ------------------------------------------------------------------ building
+
+    def input(self, shape: Sequence[int]) -> "Network":
+        """Say what one sample looks like.
+
+        Args:
+            shape: (C, H, W) for images, channels first; (F,) for features; (T,) for an Embedding. All at least 1.
+
+        Returns:
+            the network.
+
+        Raises:
+            ArgumentError: the shape is none.
+            ShapeError: a layer that was added before does not fit.
+        """
+        self._check_open("input")
+        require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
+        checked = tuple(whole("input shape", size) for size in shape)
+        require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
+        shapes_through(self.layers, inner_shape(checked))
+        self.input_shape = checked
+        return self
+
+    def add(self, layer: Layer) -> "Network":
+        """Add a layer at the end.
+
+        Returns:
+            the network.
+
+        Raises:
+            ArgumentError: it is no layer.
+            ShapeError: it does not fit what comes before it.
+        """
+        self._check_open("add")
+        made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
+        require(isinstance(layer, Layer), "layer", f"be {made}", layer)
+        if self.input_shape is not None:
+            shapes_through([*self.layers, layer], inner_shape(self.input_shape))
+        self.layers.append(layer)
+        return self
+
+    def regression(
+        self,
+        optimizer: Optimizer | None = None,
+        cost: str | Cost = "cross_entropy",
+        *,
+        metrics: Sequence[Metric] | None = None,
+        engine: str = "auto",
+        dtype: str = "float32",
+    ) -> "Network":
+        """Compile the network: say how it learns, and what runs it.
+
+        A second call keeps the weights and starts the optimizer afresh.
+
+        Args:
+            optimizer: how parameters change; None is Adam().
+            cost: what is made small: a Cost, or "cross_entropy", "binary_cross_entropy", "mean_squared",
+                "mean_absolute", "huber".
+            metrics: what is reported beside the cost; None is Accuracy() or MeanAbsoluteError(), whichever suits the
+                cost.
+            engine: "numpy", "cuda", or "auto" for the fastest that always works here.
+            dtype: "float32" or "float64".
+
+        Returns:
+            the network.
+
+        Raises:
+            StateError: `input` or `add` was not called.
+            ArgumentError: an argument breaks its rule, or cost and last layer do not go together.
+            ShapeError: a layer or the cost does not fit.
+            EngineError: the engine cannot run here.
+        """
+        if self.input_shape is None:
+            raise StateError("regression needs to know the input: call input((C, H, W)) or input((F,)) before it")
+        if not self.layers:
+            raise StateError("regression needs at least one layer: call add(...) before it")
+        rule, judged = checked_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
+        chosen = _checked_metrics(metrics, judged)
+        runner = select_engine(engine, dtype)
+        trained, folded = fold(self.layers, judged)
+        plan = Plan(self.layers, self.input_shape, runner, self.seed, folded)
+        judged.check_output(door_shape(plan.shapes[-1]))
+        self._take_over(plan)
+        self._cost = judged
+        self._work = Work(plan, trained, Descent(plan.ops, rule, plan.params.size, plan.decayed), chosen)
+        return self
+
+    # ------------------------------------------------------------------ training
+
+    def fit(
+        self,
+        data: Any,
+        labels: Any,
+        *,
+        validation_set: tuple[Any, Any] | float | None = None,
+        epochs: int = 1,
+        mini_batch_size: int = 128,
+        shuffle: bool = True,
+        callbacks: Sequence[Callback] = (),
+        plot: bool = False,
+        snapshot_step: float = 10.0,
+        folder: str | Path | None = None,
+        progress: bool = True,
+    ) -> History:
+        """Train the network; a further call goes on where the last one ended.
+
+        Ctrl-C ends the training after the running step and returns the history; pressed twice it raises
+        KeyboardInterrupt.
+
+        Args:
+            data: (N, *input shape), the samples.
+            labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them.
+            validation_set: a pair (data, labels), or the share of the samples, in (0, 1), that is held out. It is
+                looked at after each epoch and never changes the training.
+            epochs: how often all samples are gone through, at least 1.
+            mini_batch_size: samples in a step, at least 1; the last step of an epoch may have fewer.
+            shuffle: whether each epoch has an order of its own.
+            callbacks: who else listens; see Callback.
+            plot: whether cost and first metric are drawn after each epoch, into `plot.png` of the run's folder.
+            snapshot_step: a time: every so many seconds of training a snapshot of cost and metrics is recorded, shown
+                and drawn, > 0.
+            folder: the run's folder; None is `runs/` and the time. Made only when something is saved.
+            progress: whether progress is shown.
+
+        Returns:
+            the History of this call.
+
+        Raises:
+            StateError: `regression` was not called.
+            ArgumentError, DataError: an argument breaks its rule; nothing was trained.
+            MissingPackageError: plot=True without Matplotlib.
+        """
+        work = self._compiled("fit")
+        samples = self._checked_pair(("data", "labels"), data, labels)
+        samples, held = self._validation(samples, validation_set)
+        size, count = whole("mini_batch_size", mini_batch_size), whole("epochs", epochs)
+        source = ArraySource(*samples, size, shuffle, self.seed)
+        listeners = checked_callbacks(callbacks)
+        every = real("snapshot_step", snapshot_step, "(0, inf)")
+        display = Display()
+        if plot:
+            listeners.insert(0, Plot(_run_folder(folder), display))
+        if progress:
+            listeners.insert(0, Progress(display))
+        validation = ArraySource(*held, size) if held else None
+        span = (self.epoch + 1, self.epoch + count)
+        training = Training(work, Single(), source, validation, span, listeners, every)
+        try:
+            return training()
+        finally:
+            self.epoch += len(training.history.epochs)
+
+    def evaluate(self, data: Any, labels: Any, *, mini_batch_size: int = 256, progress: bool = True) -> Evaluation:
+        """Return cost and metrics over some samples, and show them.
+
+        Args:
+            data, labels: as for `fit`.
+            mini_batch_size: samples computed at once, at least 1; it does not change the result.
+            progress: whether the result is shown.
+
+        Raises:
+            StateError: `regression` was not called.
+            DataError: data or labels break their rule.
+        """
+        work = self._compiled("evaluate")
+        samples = self._checked_pair(("data", "labels"), data, labels)
+        found = evaluate(work, ArraySource(*samples, whole("mini_batch_size", mini_batch_size)))
+        if progress:
+            Display().line(f"evaluation of {len(samples[0]):,} samples: {found}")
+        return found
+
+    # ------------------------------------------------------------------ using
+
+    def feedforward(self, data: Any, *, mini_batch_size: int = 256) -> Array:
+        """Return the network's outputs.
+
+        Shapes:
+            data: (N, *input shape).   result: (N, *output shape), channels first.
+
+        Raises:
+            StateError: the network is not compiled.
+            DataError: data break their rule.
+        """
+        plan = self._compiled_plan("feedforward")
+        x = self._checked_inputs("data", data)
+        size = whole("mini_batch_size", mini_batch_size)
+        outputs = [plan.finish(plan.infer(x[start : start + size])) for start in range(0, len(x), size)]
+        return np.concatenate(outputs)
+
+    def predict(self, data: Any, *, mini_batch_size: int = 256) -> Array:
+        """Return the class of each sample: the largest output, or whether a single output is above one half.
+
+        Shapes:
+            data: (N, *input shape).   result: (N,), int64.
+
+        Raises:
+            StateError: the network is not compiled.
+            ArgumentError: the network does not tell classes.
+            DataError: data break their rule.
+        """
+        shape = door_shape(self._compiled_plan("predict").shapes[-1])
+        classes = len(shape) == 1 and (self._cost is None or self._cost.classifies)
+        if not classes or (shape == (1,) and self._cost and not isinstance(self._cost, BinaryCrossEntropy)):
+            raise ArgumentError(
+                f"predict needs outputs that tell classes, got {shape} with {self._cost}; use feedforward"
+            )
+        outputs = self.feedforward(data, mini_batch_size=mini_batch_size)
+        return (outputs[:, 0] > 0.5).astype(np.int64) if shape == (1,) else outputs.argmax(axis=1)
+
+    def summary(self) -> Summary:
+        """Return the compiled network as a table: `str` of it, or its rows.
+
+        Raises:
+            StateError: the network is not compiled.
+        """
+        return summarise(self._compiled_plan("summary"))
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: str | Path) -> None:
+        """Write architecture and weights to one safetensors file, whole or not at all.
+
+        Raises:
+            StateError: the network is not compiled.
+            ArgumentError: a layer of yours holds something that is no data.
+            OSError: the file cannot be written; an older one stays as it was.
+        """
+        plan = self._compiled_plan("save")
+        assert self.input_shape is not None
+        optimizer = self._work.descent.optimizer if self._work else None
+        dtype = str(plan.ops.dtype)
+        parts = (self.input_shape, tuple(self.layers), self.seed, dtype, self.epoch, self._cost, optimizer)
+        write_model(Path(path), Architecture(*parts), plan.values())
+
+    @classmethod
+    def load(cls, path: str | Path, *, layers: Iterable[type[Layer]] = (), engine: str = "auto") -> "Network":
+        """Return the network that `save` wrote; no code comes from the file.
+
+        Cost and optimizer come back too, the optimizer at its start; where they hold functions of yours, call
+        `regression` before `fit` or `evaluate`.
+
+        Args:
+            path: the file.
+            layers: layer classes of your own that it names.
+            engine: as for `regression`.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, foreign or of a newer version.
+        """
+        saved, values = read_model(Path(path), layers)
+        net = cls(saved.seed)
+        net.layers = list(saved.layers)
+        net.input(saved.input_shape)
+        plan = Plan(net.layers, saved.input_shape, select_engine(engine, saved.dtype), saved.seed, folded=False)
+        plan.assign(values)
+        net._plan, net.epoch = plan, saved.epoch
+        if saved.cost:
+            net.regression(saved.optimizer, saved.cost, engine=engine, dtype=saved.dtype)
+        return net
+
+    # ------------------------------------------------------------------ inside
+
+    def _check_open(self, call: str) -> None:
+        if self._plan is not None:
+            raise StateError(f"{call} must come before regression; the network is compiled")
+
+    def _compiled(self, call: str) -> Work:
+        if self._work is None:
+            raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
+        return self._work
+
+    def _compiled_plan(self, call: str) -> Plan:
+        if self._plan is None:
+            raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
+        return self._plan
+
+    def _take_over(self, plan: Plan) -> None:
+        """Give the new plan the old one's weights, or first ones."""
+        if self._plan is None:
+            plan.initialise()
+        else:
+            plan.assign(self._plan.values())
+        self._plan = plan
+
+    def _checked_inputs(self, argument: str, data: Any) -> Array:
+        assert self.input_shape is not None
+        first = self.layers[0]
+        tokens = first.n_tokens if isinstance(first, Embedding) else None
+        return checked_inputs(argument, data, self.input_shape, tokens)
+
+    def _checked_pair(self, names: tuple[str, str], data: Any, labels: Any) -> tuple[Array, Array]:
+        assert self._cost is not None and self._plan is not None
+        x, target = self._checked_inputs(names[0], data), checked_array(names[1], labels)
+        check_lengths(names, x, target)
+        return x, self._cost.checked_target(names[1], target, door_shape(self._plan.shapes[-1]))
+
+    def _validation(
+        self, samples: tuple[Array, Array], given: Any
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
+        """Return what to train on and what to validate on."""
+        if given is None:
+            return samples, None
+        if isinstance(given, (tuple, list)):
+            require(len(given) == 2, "validation_set", "be a pair (data, labels) or a fraction in (0, 1)", given)
+            return samples, self._checked_pair(("validation_set data", "validation_set labels"), *given)
+        fraction = real("validation_set", given, "(0, 1)")
+        require(len(samples[0]) > 1, "validation_set", "be None for a single sample", given)
+        return hold_out(*samples, fraction, self.seed)
+
+
+def _checked_metrics(metrics: Sequence[Metric] | None, cost: Cost) -> tuple[Metric, ...]:
+    if metrics is None:
+        return (Accuracy(),) if cost.classifies else (MeanAbsoluteError(),)
+    for metric in metrics:
+        require(isinstance(metric, Metric), "metrics", "be a list of Metric objects such as [Accuracy()]", metric)
+    return tuple(metrics)
+
+
+def _run_folder(folder: str | Path | None) -> Path:
+    """Return the run's folder: the given one, or one that is named after the time and does not exist yet."""
+    if folder is not None:
+        return Path(folder)
+    first = Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
+    names = (first if n == 1 else first.with_name(f"{first.name}_{n}") for n in range(1, 10_000))
+    return next(path for path in names if not path.exists())

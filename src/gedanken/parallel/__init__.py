@@ -1,0 +1,1 @@
+"""Strategies: who computes the steps of a training, and with whom."""

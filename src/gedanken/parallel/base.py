@@ -1,0 +1,49 @@
+"""The contract of a strategy."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gedanken.costs import Cost
+from gedanken.data.source import Batch
+from gedanken.engine.plan import Plan
+from gedanken.metrics import Metric
+from gedanken.optimizers import Descent
+from gedanken.types import Array
+
+
+class Work(NamedTuple):
+    """What there is to train: the same for every strategy."""
+
+    plan: Plan
+    cost: Cost
+    descent: Descent
+    metrics: Sequence[Metric]
+
+
+class StepResult(NamedTuple):
+    """What one step tells: its samples, their mean cost, and each metric's statistics."""
+
+    samples: int
+    cost: float
+    statistics: tuple[Array, ...]
+
+
+class Strategy(ABC):
+    """How steps are computed. After `sync` the plan holds the parameters reached, wherever they were computed."""
+
+    @abstractmethod
+    def start(self, work: Work) -> None:
+        """Get ready; called once before the first step."""
+
+    @abstractmethod
+    def step(self, batch: Batch, epoch: int) -> StepResult:
+        """Learn from one mini-batch."""
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Bring all that was learnt into the plan; called at the end of each epoch."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Free whatever `start` took; called once, also after an error."""

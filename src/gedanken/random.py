@@ -1,0 +1,72 @@
+"""Random numbers that are a function of where they are used, not of when.
+
+Every draw comes from the counter-based generator Philox 4x64-10, whose key and counter say what it is for:
+
+    key     = (seed, purpose * 2**32 + crc32(place))
+    counter = (block, 0, epoch, 0)
+
+`place` is the path of a layer or parameter ("3", "5.body.0.kernel"). A draw that belongs to a sample starts at
+block = position * blocks_per_sample, where position is the sample's place in the epoch's order. Nothing is
+remembered between draws, so a validation pass, a further worker or a resumed run meets the same numbers, and a
+kernel can compute them where it needs them.
+
+Source:
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". NumPy's Philox counts up before the first
+    block, so block b is generated from counter b + 1.
+"""
+
+import zlib
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+
+from gedanken.types import Array
+
+DRAWS_PER_BLOCK: Final = 16  # a block is 256 bits, a draw 16
+DRAW_RANGE: Final = 1 << 16
+
+
+class Purpose(IntEnum):
+    """What a draw is for; draws of different purposes never meet."""
+
+    WEIGHTS = 1
+    ORDER = 2
+    DROPOUT = 3
+    AUGMENTATION = 4
+    HOLD_OUT = 5
+    DATASET = 6
+
+
+def _philox(seed: int, purpose: Purpose, place: str, epoch: int, block: int = 0) -> "np.random.Philox":
+    key = np.array([seed, (purpose << 32) | zlib.crc32(place.encode())], dtype=np.uint64)
+    counter = np.array([block, 0, epoch, 0], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=counter)
+
+
+def generator(seed: int, purpose: Purpose, place: str = "", epoch: int = 0) -> "np.random.Generator":
+    """Return a NumPy Generator that starts at the given place of the stream."""
+    return np.random.Generator(_philox(seed, purpose, place, epoch))
+
+
+def permutation(seed: int, purpose: Purpose, size: int, epoch: int = 0) -> Array:
+    """Return a random order of range(size): the stable sorting order of `size` 64-bit draws.
+
+    Shapes:
+        result: (size,), int64.
+    """
+    keys = _philox(seed, purpose, "", epoch).random_raw(size)
+    return np.argsort(np.atleast_1d(keys), kind="stable")
+
+
+def sample_draws(seed: int, purpose: Purpose, place: str, epoch: int, position: int, samples: int, each: int) -> Array:
+    """Return `each` draws for every one of `samples` samples, the first of them at `position`.
+
+    Shapes:
+        result: (samples, each), uint16, uniform on 0 ... 65535.
+    """
+    blocks = -(-each // DRAWS_PER_BLOCK)
+    source = _philox(seed, purpose, place, epoch, position * blocks)
+    raw = source.random_raw(samples * blocks * 4)
+    draws: Array = raw.astype("<u8", copy=False).view("<u2").reshape(samples, blocks * DRAWS_PER_BLOCK)
+    return draws[:, :each]

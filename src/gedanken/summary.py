@@ -1,0 +1,85 @@
+"""A network as a table."""
+
+import math
+from typing import NamedTuple
+
+from gedanken.engine.plan import Plan
+from gedanken.layers.shape import door_shape
+from gedanken.types import Shape
+
+
+class SummaryRow(NamedTuple):
+    """One layer.
+
+    Args:
+        layer: its repr.
+        output_shape: one sample, as at the door.
+        parameters: numbers that are trained.
+        multiply_adds: of one sample's forward pass, in products.
+        activation_bytes: what one sample's results take.
+    """
+
+    layer: str
+    output_shape: Shape
+    parameters: int
+    multiply_adds: int
+    activation_bytes: int
+
+
+class Summary(NamedTuple):
+    """What a compiled network is made of; `str` of it is a table.
+
+    Args:
+        rows: one for each layer.
+        engine: name of the engine.
+        reason: why it was chosen.
+        dtype: number type.
+    """
+
+    rows: tuple[SummaryRow, ...]
+    engine: str
+    reason: str
+    dtype: str
+
+    @property
+    def total(self) -> SummaryRow:
+        """The sums over all layers."""
+        parameters, multiply_adds, activation_bytes = (sum(column) for column in list(zip(*self.rows, strict=True))[2:])
+        return SummaryRow("all layers", self.rows[-1].output_shape, parameters, multiply_adds, activation_bytes)
+
+    def __str__(self) -> str:
+        head = ("", "layer", "output", "parameters", "multiply-adds", "activations")
+        lines = [(str(i), *_texts(row)) for i, row in enumerate(self.rows)]
+        lines.append(("", *_texts(self.total)))
+        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+        texts = [_aligned(line, widths) for line in (head, *lines)]
+        rule = "-" * len(texts[0])
+        body = "\n".join([texts[0], rule, *texts[1:-1], rule, texts[-1]])
+        return f"{body}\nengine {self.engine} ({self.reason}), {self.dtype}; costs are of one sample"
+
+
+def summarise(plan: Plan) -> Summary:
+    """Return the summary of a plan."""
+    itemsize = plan.ops.dtype.itemsize
+    rows = tuple(
+        SummaryRow(
+            repr(step.layer),
+            door_shape(step.output_shape),
+            sum(math.prod(view.shape) for view in step.p.values()),
+            step.layer.multiply_adds(step.shape),
+            step.layer.activations(step.shape) * itemsize,
+        )
+        for step in plan.layers
+    )
+    return Summary(rows, plan.engine.name, plan.engine.reason, str(plan.ops.dtype))
+
+
+def _texts(row: SummaryRow) -> tuple[str, ...]:
+    size = f"{row.activation_bytes / 1024:,.1f} KiB"
+    return (row.layer, str(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}", size)
+
+
+def _aligned(line: tuple[str, ...], widths: list[int]) -> str:
+    left = [text.ljust(width) for text, width in zip(line[:3], widths[:3], strict=True)]
+    right = [text.rjust(width) for text, width in zip(line[3:], widths[3:], strict=True)]
+    return "  ".join([*left, *right]).rstrip()

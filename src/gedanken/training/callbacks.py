@@ -1,0 +1,76 @@
+"""The contract of a callback, and the smallest ones."""
+
+import math
+from dataclasses import dataclass
+
+from gedanken.checks import one_of, real, whole
+from gedanken.errors import ArgumentError
+from gedanken.training.records import EpochRecord, Run, StepRecord, Stop
+
+
+class Callback:
+    """Listens to a training. Returning a Stop ends it after the step; nothing else controls the loop."""
+
+    def on_start(self, run: Run) -> None:
+        """Before the first step."""
+
+    def on_step(self, run: Run, record: StepRecord) -> Stop | None:
+        """After each step."""
+        return None
+
+    def on_epoch(self, run: Run, record: EpochRecord) -> Stop | None:
+        """After each epoch and its validation."""
+        return None
+
+    def on_stop(self, run: Run, reason: str) -> None:
+        """After the last step, also after an error."""
+
+
+@dataclass
+class EarlyStop(Callback):
+    """End the training when a figure has not improved for some epochs.
+
+    Args:
+        figure: name of a figure of the epoch records, such as "validation_cost" or "validation_accuracy".
+        patience: epochs without an improvement that are accepted, >= 0.
+        better: "lower" or "higher".
+        threshold: by how much a figure must be better to count, >= 0.
+    """
+
+    figure: str = "validation_cost"
+    patience: int = 3
+    better: str = "lower"
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        whole("EarlyStop patience", self.patience, at_least=0)
+        one_of("EarlyStop better", self.better, ("lower", "higher"))
+        real("EarlyStop threshold", self.threshold, "[0, inf)")
+
+    def on_start(self, run: Run) -> None:
+        names = {"cost", *run.metrics}
+        if run.validates:
+            names |= {f"validation_{name}" for name in names}
+        one_of("EarlyStop figure", self.figure, names)
+        self._best, self._waited = math.inf, 0
+
+    def on_epoch(self, run: Run, record: EpochRecord) -> Stop | None:
+        figure = record.flat().get(self.figure)
+        if not isinstance(figure, float):
+            return None  # the epoch was broken off before its validation
+        value = figure if self.better == "lower" else -figure
+        if value < self._best - self.threshold:
+            self._best, self._waited = value, 0
+            return None
+        self._waited += 1
+        if self._waited <= self.patience:
+            return None
+        best = self._best if self.better == "lower" else -self._best
+        return Stop(f"{self.figure} has not improved on {best:.4g} for {self._waited} epochs")
+
+
+def checked_callbacks(callbacks: object) -> list[Callback]:
+    """Return the callbacks as a list, or raise ArgumentError."""
+    if isinstance(callbacks, (list, tuple)) and all(isinstance(c, Callback) for c in callbacks):
+        return list(callbacks)
+    raise ArgumentError(f"callbacks must be a list of Callback objects, got {callbacks!r}")

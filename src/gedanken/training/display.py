@@ -1,0 +1,68 @@
+"""Where text for a person goes: a terminal, a notebook, or a file; the only place that writes to standard output."""
+
+import shutil
+import sys
+from typing import Any, TextIO
+
+
+class Display:
+    """Lines that stay, and one live line below them where the place can show one.
+
+    Args:
+        stream: where to write; None is standard output as it is now.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._notebook = _notebook() if stream is None else None
+        self._handle: Any = None
+        self._terminal = self._notebook is None and self._stream.isatty()
+        self._live = ""
+
+    @property
+    def lively(self) -> bool:
+        """Whether a live line can be shown."""
+        return self._terminal or self._notebook is not None
+
+    def live(self, text: str) -> None:
+        """Replace the live line."""
+        if self._notebook is not None:
+            self._notebook_live(text)
+        elif self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._live = text[:width]
+            self._write(f"\r{self._live}\x1b[K")
+
+    def line(self, text: str) -> None:
+        """Add a line that stays."""
+        if self._live:
+            self._write("\r\x1b[K")
+        self._live = ""
+        if self._handle is not None:
+            self._handle.update({"text/plain": ""}, raw=True)
+            self._handle = None
+        self._write(text + "\n")
+
+    def figure(self, png: bytes) -> None:
+        """Show a picture, where the place can."""
+        if self._notebook is not None:
+            self._notebook.display({"image/png": png}, raw=True)
+
+    def _notebook_live(self, text: str) -> None:
+        assert self._notebook is not None
+        content = {"text/plain": text}
+        if self._handle is None:
+            self._handle = self._notebook.display(content, raw=True, display_id=True)
+        else:
+            self._handle.update(content, raw=True)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def _notebook() -> Any:
+    """Return IPython's display module where a notebook kernel runs this program."""
+    shell = sys.modules.get("IPython.core.getipython")
+    found = shell.get_ipython() if shell else None
+    return sys.modules["IPython.display"] if found is not None and hasattr(found, "kernel") else None

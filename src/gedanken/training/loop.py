@@ -1,0 +1,154 @@
+"""The training loop. It computes nothing, shows nothing and saves nothing: it asks a strategy and tells callbacks."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from gedanken.data.source import Source
+from gedanken.parallel.base import StepResult, Strategy, Work
+from gedanken.training.callbacks import Callback
+from gedanken.training.interrupt import Interrupt
+from gedanken.training.records import EpochRecord, Evaluation, History, Meter, Run, Snapshot, StepRecord, Stop
+
+
+class Training:
+    """One call of `fit`.
+
+    Args:
+        work: network, cost, optimizer and metrics.
+        strategy: who computes the steps.
+        source: mini-batches to train on.
+        validation: mini-batches to validate on after each epoch, or None.
+        epochs: (first, last) numbers of the epochs, counted from 1.
+        callbacks: who listens, in this order.
+        snapshot_step: seconds between two snapshots.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        strategy: Strategy,
+        source: Source,
+        validation: Source | None,
+        epochs: tuple[int, int],
+        callbacks: Sequence[Callback],
+        snapshot_step: float,
+    ) -> None:
+        self.work, self.strategy, self.source, self.validation = work, strategy, source, validation
+        names = tuple(metric.name for metric in work.metrics)
+        self.run = Run(*epochs, len(source), source.samples, validation is not None, names)
+        self.callbacks, self.snapshot_step = callbacks, snapshot_step
+        self.history = History()
+        self.interrupt = Interrupt()
+        self.stop: Stop | None = None
+
+    def __call__(self) -> History:
+        """Train, and return what happened."""
+        for callback in self.callbacks:
+            callback.on_start(self.run)
+        reason = "error"
+        try:
+            with self.interrupt:
+                self.strategy.start(self.work)
+                self.began = time.perf_counter()
+                self._snapshots = _Snapshots(self.run, self.snapshot_step, self.work)
+                for epoch in range(self.run.first_epoch, self.run.last_epoch + 1):
+                    self._epoch(epoch)
+                    if self.stop:
+                        break
+            reason = self.stop.reason if self.stop else "all epochs done"
+        finally:
+            self.strategy.stop()
+            for callback in self.callbacks:
+                callback.on_stop(self.run, reason)
+        self.history.reason = reason
+        return self.history
+
+    def _epoch(self, epoch: int) -> None:
+        began, meter, step = self._seconds(), Meter(self.work.metrics), 0
+        for step, batch in enumerate(self.source.batches(epoch - 1), start=1):
+            result = self.strategy.step(batch, epoch - 1)
+            meter.add(result)
+            self._tell_step(epoch, step, result)
+            if self.stop:
+                break
+        self.strategy.sync()
+        trained = self._seconds()
+        found = self._validate()
+        if not self.stop:
+            self.work.descent.watch(found["cost"] if found else meter.cost)
+        record = EpochRecord(
+            epoch,
+            step == self.run.steps,
+            meter.samples,
+            meter.cost,
+            meter.metrics,
+            found.pop("cost", None),
+            dict(found),
+            self.work.descent.rate,
+            trained - began,
+            self._seconds() - trained,
+        )
+        self.history.epochs.append(record)
+        self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks])
+
+    def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:
+        seconds = self._seconds()
+        snapshot = self._snapshots.add(epoch, step, result, seconds)
+        if snapshot:
+            self.history.keep(snapshot)
+        rate = self.work.descent.rate
+        record = StepRecord(epoch, step, result.samples, result.cost, rate, seconds, snapshot)
+        self._listen([callback.on_step(self.run, record) for callback in self.callbacks])
+        if not math.isfinite(result.cost):
+            self.stop = Stop(
+                f"the cost became {result.cost} in step {step} of epoch {epoch}; try a lower learning rate"
+            )
+
+    def _validate(self) -> Evaluation:
+        if self.validation is None or self.stop:
+            return Evaluation()
+        found = evaluate(self.work, self.validation, lambda: self.interrupt.asked)
+        self._listen([])
+        return found
+
+    def _listen(self, answers: Sequence[Stop | None]) -> None:
+        """Keep the first reason to stop."""
+        asked = Stop("Ctrl-C") if self.interrupt.asked else None
+        self.stop = self.stop or next((answer for answer in answers if answer), asked)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.began
+
+
+class _Snapshots:
+    """Makes a snapshot whenever `every` seconds have passed."""
+
+    def __init__(self, run: Run, every: float, work: Work) -> None:
+        self.run, self.every, self.work = run, every, work
+        self._last = 0.0
+        self._meter = Meter(work.metrics)
+
+    def add(self, epoch: int, step: int, result: StepResult, seconds: float) -> Snapshot | None:
+        self._meter.add(result)
+        if seconds < self._last + self.every:
+            return None
+        done = epoch - 1 + step / self.run.steps
+        speed = self._meter.samples / (seconds - self._last)
+        cost, metrics = self._meter.cost, self._meter.metrics
+        self._last, self._meter = seconds, Meter(self.work.metrics)
+        return Snapshot(epoch, done, cost, metrics, self.work.descent.rate, speed, seconds)
+
+
+def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
+    """Return cost and metrics of all samples; empty where it was broken off."""
+    plan, meter = work.plan, Meter(work.metrics)
+    for batch in source.batches(0):
+        if broken_off():
+            return Evaluation()
+        y = plan.infer(batch.x)
+        cost, _ = work.cost(plan.ops, y, plan.ops.asarray(batch.target, batch.target.dtype))
+        outputs = plan.finish(y)
+        statistics = tuple(metric.measure(outputs, batch.target) for metric in work.metrics)
+        meter.add(StepResult(len(batch.x), float(cost), statistics))
+    return meter.evaluation()

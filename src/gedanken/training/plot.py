@@ -1,0 +1,109 @@
+"""The picture of a training: cost and first metric over epochs. The only file that imports Matplotlib."""
+
+import importlib
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from gedanken.errors import MissingPackageError
+from gedanken.files import replace_file
+from gedanken.training.callbacks import Callback
+from gedanken.training.display import Display
+from gedanken.training.records import EpochRecord, Run, Snapshot, StepRecord
+
+TRAINING, VALIDATION = "#3465a4", "#cc5500"
+
+
+class Plot(Callback):
+    """Draw the curves after each epoch, into `plot.png` of a folder and wherever a person looks.
+
+    In a notebook the picture appears at the end; where there is a screen a window shows it all the time.
+
+    Args:
+        folder: the run's folder; made when the first picture is saved.
+        display: where the picture is shown and its path is told.
+
+    Raises:
+        MissingPackageError: Matplotlib is not installed.
+    """
+
+    def __init__(self, folder: Path, display: Display) -> None:
+        self.path = folder / "plot.png"
+        self._display = display
+        self._figure, self._window = _new_figure()
+        self._snapshots: list[Snapshot] = []
+        self._epochs: list[EpochRecord] = []
+
+    def on_step(self, run: Run, record: StepRecord) -> None:
+        if record.snapshot:
+            self._snapshots.append(record.snapshot)
+            if self._window:
+                self._draw(run)
+
+    def on_epoch(self, run: Run, record: EpochRecord) -> None:
+        self._epochs.append(record)
+        self._draw(run)
+        replace_file(self.path, self._png())
+
+    def on_stop(self, run: Run, reason: str) -> None:
+        if self._epochs:
+            self._display.figure(self._png())
+            self._display.line(f"plot saved as {self.path}")
+
+    def _png(self) -> bytes:
+        target = io.BytesIO()
+        self._figure.savefig(target, format="png", dpi=120)
+        return target.getvalue()
+
+    def _draw(self, run: Run) -> None:
+        self._figure.clear()
+        names = ["cost", *run.metrics][:2]
+        for axes, name in zip(self._figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+            self._curves(axes, name)
+        if self._window:
+            self._figure.canvas.draw_idle()
+            self._figure.canvas.flush_events()
+
+    def _curves(self, axes: Any, name: str) -> None:
+        points = [(s.progress, s.cost if name == "cost" else s.metrics[name]) for s in self._snapshots]
+        axes.plot(*_columns(points), color=TRAINING, alpha=0.35, linewidth=1, label="training, snapshots")
+        for label, key, color in (("training", name, TRAINING), ("validation", f"validation_{name}", VALIDATION)):
+            found = [(r.epoch, r.flat().get(key)) for r in self._epochs]
+            points = [(epoch, value) for epoch, value in found if value is not None]
+            if points:
+                axes.plot(*_columns(points), color=color, marker="o", markersize=4, label=label)
+        axes.set_title(name.replace("_", " "))
+        axes.set_xlabel("epochs")
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend()
+
+
+def _columns(points: list[tuple[float, Any]]) -> tuple[list[float], list[Any]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _new_figure() -> tuple[Any, bool]:
+    """Return a Figure, and whether it stands in a window."""
+    try:
+        matplotlib = importlib.import_module("matplotlib")
+        figures = importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise MissingPackageError(
+            "plot=True needs Matplotlib, which is not installed: pip install 'gedanken[plot]', or use plot=False"
+        ) from error
+    options = {"figsize": (10, 4), "layout": "constrained"}
+    if "ipykernel" in sys.modules or not _has_window(matplotlib):
+        return figures.Figure(**options), False
+    pyplot = importlib.import_module("matplotlib.pyplot")
+    figure = pyplot.figure(**options)
+    pyplot.show(block=False)
+    return figure, True
+
+
+def _has_window(matplotlib: Any) -> bool:
+    """Say whether Matplotlib's backend, chosen by its own rules, opens windows."""
+    registry = importlib.import_module("matplotlib.backends").backend_registry
+    kinds = importlib.import_module("matplotlib.backends").BackendFilter
+    return matplotlib.get_backend().lower() in registry.list_builtin(kinds.INTERACTIVE)

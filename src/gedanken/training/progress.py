@@ -1,0 +1,65 @@
+"""Progress for a person: one live line, or few plain ones."""
+
+from gedanken.training.callbacks import Callback
+from gedanken.training.display import Display
+from gedanken.training.records import EpochRecord, Run, Snapshot, StepRecord, figures_text
+
+LIVE_SECONDS = 0.2
+# A plain line comes when the training has become this share longer since the last one, so that days of training
+# make some hundred lines.
+PLAIN_SHARE = 0.05
+
+
+class Progress(Callback):
+    """Show a training: live where the display can, else a line at snapshots, ever more rarely.
+
+    Args:
+        display: where to.
+    """
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._shown = 0.0
+        self._snapshot: Snapshot | None = None
+
+    def on_step(self, run: Run, record: StepRecord) -> None:
+        self._snapshot = record.snapshot or self._snapshot
+        if self._display.lively:
+            if record.seconds - self._shown >= LIVE_SECONDS:
+                self._shown = record.seconds
+                self._display.live(self._line(run, record))
+        elif record.snapshot and record.seconds * (1 - PLAIN_SHARE) >= self._shown:
+            self._shown = record.seconds
+            self._display.line(self._line(run, record))
+
+    def on_epoch(self, run: Run, record: EpochRecord) -> None:
+        figures = {"cost": record.cost, **record.metrics}
+        figures |= {
+            name: value for name, value in record.flat().items() if name.startswith("validation_") and value is not None
+        }
+        figures.pop("validation_seconds")
+        done = "" if record.finished else " (not finished)"
+        seconds = f"{record.seconds:.1f} s"
+        self._display.line(f"epoch {record.epoch}/{run.last_epoch}{done}  {figures_text(figures)}  {seconds}")
+
+    def on_stop(self, run: Run, reason: str) -> None:
+        if reason != "all epochs done":
+            self._display.line(f"training ended: {reason}")
+
+    def _line(self, run: Run, record: StepRecord) -> str:
+        done = record.step / run.steps
+        passed = record.epoch - run.first_epoch + done
+        left = record.seconds / passed * (run.last_epoch - run.first_epoch + 1 - passed)
+        figures = {"cost": record.cost}
+        speed = ""
+        if self._snapshot:
+            figures = {"cost": self._snapshot.cost, **self._snapshot.metrics}
+            speed = f"  {self._snapshot.samples_per_second:,.0f} samples/s"
+        head = f"epoch {record.epoch}/{run.last_epoch} {done:4.0%}"
+        return f"{head}  {figures_text(figures)}{speed}  {_clock(left)} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

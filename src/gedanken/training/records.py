@@ -1,0 +1,187 @@
+"""What a training tells about itself: plain values that callbacks, files and pages read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gedanken.metrics import Metric
+from gedanken.parallel.base import StepResult
+from gedanken.types import Array
+
+
+class Run(NamedTuple):
+    """What is known before the first step.
+
+    Args:
+        first_epoch, last_epoch: numbers of the epochs, counted from 1 over all calls of `fit`.
+        steps: mini-batches in an epoch.
+        samples: samples in an epoch.
+        validates: whether there is a validation set.
+        metrics: names of the metrics.
+    """
+
+    first_epoch: int
+    last_epoch: int
+    steps: int
+    samples: int
+    validates: bool
+    metrics: tuple[str, ...]
+
+
+class Snapshot(NamedTuple):
+    """Cost and metrics of the steps since the last snapshot.
+
+    Args:
+        epoch: number of the running epoch, counted from 1.
+        progress: epochs done, with a fraction.
+        cost, metrics: means over these steps, weighted by their samples.
+        rate: learning rate.
+        samples_per_second: over these steps.
+        seconds: since `fit` began.
+    """
+
+    epoch: int
+    progress: float
+    cost: float
+    metrics: Mapping[str, Any]
+    rate: float
+    samples_per_second: float
+    seconds: float
+
+
+class StepRecord(NamedTuple):
+    """One step.
+
+    Args:
+        epoch: number of the running epoch, counted from 1.
+        step: number of the step in the epoch, counted from 1.
+        samples: samples of its mini-batch.
+        cost: mean cost of its mini-batch.
+        rate: learning rate of the next update.
+        seconds: since `fit` began.
+        snapshot: a snapshot, where one was due after this step.
+    """
+
+    epoch: int
+    step: int
+    samples: int
+    cost: float
+    rate: float
+    seconds: float
+    snapshot: Snapshot | None
+
+
+class EpochRecord(NamedTuple):
+    """One epoch.
+
+    Args:
+        epoch: its number, counted from 1 over all calls of `fit`.
+        finished: whether all of its mini-batches were seen.
+        samples: samples seen.
+        cost, metrics: over the training steps as they were computed, weighted by their samples.
+        validation_cost, validation_metrics: over the validation set after the epoch; None and empty without one.
+        rate: learning rate at its end.
+        seconds: length of its training steps.
+        validation_seconds: length of its validation.
+    """
+
+    epoch: int
+    finished: bool
+    samples: int
+    cost: float
+    metrics: Mapping[str, Any]
+    validation_cost: float | None
+    validation_metrics: Mapping[str, Any]
+    rate: float
+    seconds: float
+    validation_seconds: float
+
+    def flat(self) -> dict[str, Any]:
+        """Return one entry per figure: "cost", "accuracy", "validation_cost", "validation_accuracy" ..."""
+        figures = {**self._asdict(), **self.metrics}
+        figures |= {f"validation_{name}": value for name, value in self.validation_metrics.items()}
+        del figures["metrics"], figures["validation_metrics"]
+        return figures
+
+
+class Stop(NamedTuple):
+    """What a callback returns to end the training, and why."""
+
+    reason: str
+
+
+@dataclass
+class History:
+    """What a training did; returned by `fit`.
+
+    Args:
+        epochs: a record of each epoch.
+        snapshots: at most `SNAPSHOTS_KEPT`; beyond that every second one is dropped.
+        reason: why the training ended.
+    """
+
+    epochs: list[EpochRecord] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    reason: str = ""
+
+    def __getitem__(self, name: str) -> list[Any]:
+        """Return one figure of every epoch: history["validation_accuracy"]."""
+        return [record.flat()[name] for record in self.epochs]
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Add a snapshot; a training of any length stays small."""
+        self.snapshots.append(snapshot)
+        if len(self.snapshots) > SNAPSHOTS_KEPT:
+            del self.snapshots[::2]
+
+
+SNAPSHOTS_KEPT = 4096
+
+
+class Evaluation(dict[str, Any]):
+    """Cost and metrics by name; prints as one line."""
+
+    def __str__(self) -> str:
+        return figures_text(self)
+
+
+class Meter:
+    """A running mean of cost and metrics, weighted by samples."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+        self.samples = 0
+        self._cost = 0.0
+        self._totals: list[Array] = []
+
+    def add(self, result: StepResult) -> None:
+        """Take in one step."""
+        self.samples += result.samples
+        self._cost += result.cost * result.samples
+        merged = zip(self._metrics, self._totals, result.statistics, strict=False)
+        self._totals = [m.merge(total, new) for m, total, new in merged] or list(result.statistics)
+
+    @property
+    def cost(self) -> float:
+        """Mean cost so far."""
+        return self._cost / self.samples
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Value of each metric so far."""
+        return {m.name: m.value(total) for m, total in zip(self._metrics, self._totals, strict=True)}
+
+    def evaluation(self) -> Evaluation:
+        """Return cost and metrics by name."""
+        return Evaluation(cost=self.cost, **self.metrics)
+
+
+def figures_text(figures: Mapping[str, Any]) -> str:
+    """Return "cost 0.0312  accuracy 0.9896": the numbers among the figures in one line."""
+    return "  ".join(_figure_texts(figures))
+
+
+def _figure_texts(figures: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in figures.items():
+        if isinstance(value, float):
+            yield f"{name} {value:.4g}" if abs(value) >= 1 else f"{name} {value:.4f}"

@@ -1,0 +1,246 @@
+"""The tables that the contract tests walk: one row for each layer, cost and optimizer, or more."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gedanken import (
+    GELU,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    AveragePoolLayer,
+    BatchNorm,
+    BinaryCrossEntropy,
+    Branches,
+    Chain,
+    ConvolutionLayer,
+    Cost,
+    CrossEntropy,
+    Dropout,
+    Embedding,
+    Flatten,
+    FullyConnectedLayer,
+    GlobalAveragePoolLayer,
+    GlorotNormal,
+    GroupNorm,
+
+    Huber,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    Lion,
+    MaxPoolLayer,
+    MeanAbsolute,
+    MeanSquared,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    ReLU,
+    Reshape,
+    Residual,
+    RMSProp,
+    Sigmoid,
+    SiLU,
+    SoftMax,
+    TanH,
+    UserCost,
+)
+from gedanken.types import Array, Shape
+
+
+class LayerCase(NamedTuple):
+    """A layer, one sample's shape at the door, and what one sample comes out as."""
+
+    layer: Layer
+    shape: Shape
+    output_shape: Shape
+    parameters: int = 0
+    multiply_adds: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.layer}-{'x'.join(map(str, self.shape))}"
+
+    def data(self, samples: int, seed: int = 0, dtype: str = "float64") -> Array:
+        """Samples whose values differ by more than any step of finite differences; tokens for an Embedding."""
+        rng = np.random.default_rng(seed)
+        size = (samples, *self.shape)
+        if isinstance(self.layer, Embedding):
+            return rng.integers(0, self.layer.n_tokens, size)
+        count = int(np.prod(size))
+        return ((rng.permutation(count) - count / 2 + 0.3) * (3 / count)).reshape(size).astype(dtype)
+
+
+IMAGE = (3, 6, 5)
+LAYERS = [
+    LayerCase(FullyConnectedLayer(4), (5,), (4,), 24, 20),
+    LayerCase(FullyConnectedLayer(3, bias=False, init=GlorotNormal()), (7, 5), (7, 3), 15, 105),
+    LayerCase(Embedding(6, 4), (5,), (5, 4), 24),
+    LayerCase(Embedding(6, 4), (), (4,), 24),
+    LayerCase(ConvolutionLayer(4, 3, 3), IMAGE, (4, 4, 3), 112, 1296),
+    LayerCase(ConvolutionLayer(2, 2, 4, stride=2, zero_padding=1), IMAGE, (2, 3, 3), 50, 432),
+    LayerCase(ConvolutionLayer(2, 3, 2, stride=(1, 2), zero_padding=(2, 0), bias=False), IMAGE, (2, 9, 2), 36, 648),
+    LayerCase(ConvolutionLayer(2, 2, 3, stride=2, zero_padding="same"), IMAGE, (2, 3, 3), 38, 324),
+    LayerCase(ConvolutionLayer(2, 2, 2, dilation=(3, 2)), IMAGE, (2, 3, 3), 26, 216),
+    LayerCase(ConvolutionLayer(6, 3, 3, groups=3, zero_padding=1), IMAGE, (6, 6, 5), 60, 1620),
+    LayerCase(ConvolutionLayer(4, 1, 1, groups=2), (4, 2, 2), (4, 2, 2), 12, 32),
+    LayerCase(ConvolutionLayer(1, 5, 6), IMAGE, (1, 1, 1), 91, 90),
+    LayerCase(MaxPoolLayer(2, 2), IMAGE, (3, 3, 2)),
+    LayerCase(MaxPoolLayer(2, 3, stride=1), IMAGE, (3, 4, 4)),
+    LayerCase(MaxPoolLayer(3, 3, stride=(3, 2), zero_padding=1), IMAGE, (3, 2, 3)),
+    LayerCase(MaxPoolLayer(3, 2, stride=2, zero_padding="same"), IMAGE, (3, 3, 3)),
+    LayerCase(AveragePoolLayer(2, 2), IMAGE, (3, 3, 2)),
+    LayerCase(AveragePoolLayer(3, 3, stride=2, zero_padding=1), IMAGE, (3, 3, 3)),
+    LayerCase(GlobalAveragePoolLayer(), IMAGE, (3,)),
+    LayerCase(BatchNorm(), (5,), (5,), 10),
+    LayerCase(BatchNorm(momentum=0.5, epsilon=0.1), IMAGE, IMAGE, 6),
+    LayerCase(LayerNorm(), (5,), (5,), 10),
+    LayerCase(LayerNorm(), (4, 5), (4, 5), 10),
+    LayerCase(LayerNorm(epsilon=0.1), IMAGE, IMAGE, 6),
+    LayerCase(GroupNorm(2), (6,), (6,), 12),
+    LayerCase(GroupNorm(2), (4, 3, 3), (4, 3, 3), 8),
+    LayerCase(ReLU(), IMAGE, IMAGE),
+    LayerCase(LeakyReLU(0.2), (5,), (5,)),
+    LayerCase(Sigmoid(), (5,), (5,)),
+    LayerCase(TanH(), IMAGE, IMAGE),
+    LayerCase(GELU(), (5,), (5,)),
+    LayerCase(SiLU(), (5,), (5,)),
+    LayerCase(SoftMax(), (5,), (5,)),
+    LayerCase(SoftMax(), IMAGE, IMAGE),
+    LayerCase(Dropout(0.75), IMAGE, IMAGE),
+    LayerCase(Dropout(1), (5,), (5,)),
+    LayerCase(Flatten(), IMAGE, (90,)),
+    LayerCase(Reshape((5, 6, 3)), IMAGE, (5, 6, 3)),
+    LayerCase(Reshape((2, 3)), (6,), (2, 3)),
+    LayerCase(Chain(), (5,), (5,)),
+    LayerCase(Chain([ConvolutionLayer(2, 3, 3), BatchNorm(), Flatten()]), IMAGE, (24,), 60, 648),
+    LayerCase(Residual(FullyConnectedLayer(5)), (5,), (5,), 30, 25),
+    LayerCase(
+        Residual([ConvolutionLayer(4, 3, 3, stride=2, zero_padding=1), BatchNorm()], ConvolutionLayer(4, 1, 1, stride=2)),
+        IMAGE,
+        (4, 3, 3),
+        136,
+        1080,
+    ),
+    LayerCase(
+        Branches(ConvolutionLayer(2, 1, 1), [MaxPoolLayer(3, 3, stride=1, zero_padding=1), Dropout(0.5)]),
+        IMAGE,
+        (5, 6, 5),
+        8,
+        180,
+    ),
+    LayerCase(Branches(FullyConnectedLayer(3), TanH(), merge="sum"), (3,), (3,), 12, 9),
+]
+
+
+class CostCase(NamedTuple):
+    """A cost, and a function (rng, samples) -> (outputs, targets) that suit it."""
+
+    cost: Cost
+    draw: Callable[[np.random.Generator, int], tuple[Array, Array]]
+
+
+def _shares(rng: np.random.Generator, samples: int) -> Array:
+    raw = rng.uniform(0.1, 1, (samples, 4))
+    return raw / raw.sum(axis=1, keepdims=True)
+
+
+def _classes(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return _shares(rng, samples), rng.integers(0, 4, samples)
+
+
+def _one_hot(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return _shares(rng, samples), np.eye(4)[rng.integers(0, 4, samples)]
+
+
+def _yes_or_no(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return rng.uniform(0.05, 0.95, (samples, 3)), rng.integers(0, 2, (samples, 3)).astype(float)
+
+
+def _values(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return rng.normal(size=(samples, 3)), 2 * rng.normal(size=(samples, 3))
+
+
+COSTS = [
+    CostCase(CrossEntropy(), _classes),
+    CostCase(CrossEntropy(label_smoothing=0.1), _one_hot),
+    CostCase(CrossEntropy(class_weights=(1, 2, 0.5, 3)), _one_hot),
+    CostCase(BinaryCrossEntropy(), _yes_or_no),
+    CostCase(MeanSquared(), _values),
+    CostCase(MeanAbsolute(), _values),
+    CostCase(Huber(0.7), _values),
+    CostCase(UserCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
+]
+
+
+def _adam(p: float, gs: list[float], rate: float, decay: float) -> float:
+    m = v = 0.0
+    for t, g in enumerate(gs, start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        p -= rate * (m / (1 - 0.9**t) / ((v / (1 - 0.999**t)) ** 0.5 + 1e-8) + decay * p)
+    return p
+
+
+def _lion(p: float, gs: list[float], rate: float, decay: float) -> float:
+    m = 0.0
+    for g in gs:
+        p -= rate * (np.sign(0.9 * m + 0.1 * g) + decay * p)
+        m = 0.99 * m + 0.01 * g
+    return p
+
+
+def _momentum(p: float, gs: list[float], rate: float, decay: float, *, ahead: bool = False) -> float:
+    v = 0.0
+    for g in gs:
+        change = rate * (g + decay * p)
+        v = 0.9 * v - change
+        p += 0.9 * v - change if ahead else v
+    return p
+
+
+def _sgd(p: float, gs: list[float], rate: float, decay: float) -> float:
+    for g in gs:
+        p -= rate * (g + decay * p)
+    return p
+
+
+def _squares(p: float, gs: list[float], rate: float, keep: float | None, epsilon: float) -> float:
+    h = 0.0
+    for g in gs:
+        h = h + g**2 if keep is None else keep * h + (1 - keep) * g**2
+        p -= rate * g / (h**0.5 + epsilon)
+    return p
+
+
+class OptimizerCase(NamedTuple):
+    """An optimizer, and its rule for one number: (first value, gradients, rate, weight decay) -> last value."""
+
+    optimizer: Optimizer
+    rule: Callable[[float, list[float], float, float], float]
+    decay: float = 0.0
+
+
+RATE = 0.1
+OPTIMIZERS = [
+    OptimizerCase(SGD(RATE), _sgd),
+    OptimizerCase(SGD(RATE, weight_decay=0.3), _sgd, 0.3),
+    OptimizerCase(Momentum(RATE), _momentum),
+    OptimizerCase(Momentum(RATE, weight_decay=0.3), _momentum, 0.3),
+    OptimizerCase(Nesterov(RATE, weight_decay=0.3), lambda *a: _momentum(*a, ahead=True), 0.3),
+    OptimizerCase(AdaGrad(RATE), lambda p, gs, rate, _: _squares(p, gs, rate, None, 1e-10)),
+    OptimizerCase(RMSProp(RATE), lambda p, gs, rate, _: _squares(p, gs, rate, 0.9, 1e-8)),
+    OptimizerCase(Adam(RATE), _adam),
+    OptimizerCase(AdamW(RATE, weight_decay=0.3), _adam, 0.3),
+    OptimizerCase(Lion(RATE, weight_decay=0.3), _lion, 0.3),
+]
+
+
+def name_of(case: Any) -> str:
+    """Name a row in the test's report."""
+    return case.name if isinstance(case, LayerCase) else repr(case[0])
+
+
+__all__ = ["COSTS", "LAYERS", "OPTIMIZERS", "RATE", "CostCase", "LayerCase", "OptimizerCase", "name_of"]

@@ -1,0 +1,38 @@
+"""Fixtures for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.standin_cupy import StandInCupy
+
+
+@pytest.fixture
+def standin_cupy(monkeypatch: pytest.MonkeyPatch) -> StandInCupy:
+    """CuPy's stand-in, where the library looks for CuPy."""
+    cupy = StandInCupy()
+    monkeypatch.setitem(__import__("sys").modules, "cupy", cupy)
+    return cupy
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets, or a skip that says how to give it."""
+    folder = os.environ.get("GEDANKEN_DATA", "")
+    if not (Path(folder) / "mnist").is_dir() or not folder:
+        pytest.skip("needs the real data sets: set GEDANKEN_DATA to a folder with mnist/ in it")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def gpu() -> object:
+    """CuPy on a real GPU. `make gpu` sets GEDANKEN_GPU=1, and then its absence is a failure."""
+    try:
+        cupy = pytest.importorskip("cupy", reason="needs CuPy and a GPU: run `make gpu` on such a machine")
+        cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        if os.environ.get("GEDANKEN_GPU") == "1":
+            raise
+        pytest.skip(f"needs a usable GPU: {error}")
+    return cupy

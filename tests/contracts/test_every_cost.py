@@ -1,0 +1,181 @@
+"""What holds for every cost, checked on every row of the table."""
+
+import numpy as np
+import pytest
+
+import gedanken
+from gedanken import ArgumentError, BinaryCrossEntropy, Cost, CrossEntropy, DataError, Network, UserCost
+from gedanken.costs import COSTS as NAMED
+from gedanken.costs import SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy, as_cost
+from gedanken.engine.fold import fold
+from gedanken.engine.ops import Ops
+from gedanken.io.architecture import from_data, known_classes, to_data
+from gedanken.layers import Chain, FullyConnectedLayer, ReLU, Sigmoid, SoftMax
+from gedanken.types import Array
+from tests.cases import COSTS, CostCase, name_of
+from tests.contracts.test_every_layer import assert_close, numeric_gradient
+from tests.standin_cupy import StandInCupy
+
+every_cost = pytest.mark.parametrize("case", COSTS, ids=name_of)
+OPS = Ops(dtype="float64")
+
+
+def drawn(case: CostCase, samples: int, seed: int = 0) -> tuple[Array, Array]:
+    return case.draw(np.random.default_rng(seed), samples)
+
+
+@every_cost
+@pytest.mark.parametrize("samples", [1, 4])
+def test_gradient_agrees_with_finite_differences(case: CostCase, samples: int) -> None:
+    y, target = drawn(case, samples)
+    _, dy = case.cost(OPS, y, target)
+    assert_close(dy, numeric_gradient(lambda: float(case.cost(OPS, y, target)[0]), y), 1e-6)
+
+
+@every_cost
+def test_the_mean_is_taken_once(case: CostCase) -> None:
+    y, target = drawn(case, 5)
+    cost, dy = case.cost(OPS, y, target)
+    twice, dy_twice = case.cost(OPS, np.concatenate([y, y]), np.concatenate([target, target]))
+    assert twice == pytest.approx(cost, rel=1e-12)
+    np.testing.assert_allclose(dy_twice, np.concatenate([dy, dy]) / 2, rtol=1e-12)
+
+
+@every_cost
+def test_type_is_kept_and_nothing_is_changed(case: CostCase) -> None:
+    y, target = drawn(case, 3)
+    y32, kept = y.astype("float32"), target.copy()
+    cost, dy = case.cost(Ops(), y32, target.astype("float32") if isinstance(case.cost, UserCost) else target)
+    assert (cost.dtype, dy.dtype) == ("float32", "float32")
+    np.testing.assert_array_equal(y32, y.astype("float32"))
+    np.testing.assert_array_equal(target, kept)
+
+
+@every_cost
+def test_on_cupy_arrays_it_gives_the_same(case: CostCase, standin_cupy: StandInCupy) -> None:
+    y, target = drawn(case, 3)
+    device = Ops(standin_cupy, "float64")
+    cost, dy = case.cost(device, device.asarray(y), device.asarray(target, target.dtype))
+    expected, expected_dy = case.cost(OPS, y, target)
+    assert float(cost) == pytest.approx(float(expected), rel=1e-12)
+    np.testing.assert_allclose(device.to_host(dy), expected_dy, rtol=1e-12)
+
+
+@every_cost
+def test_as_data_it_is_the_same_cost(case: CostCase) -> None:
+    if isinstance(case.cost, UserCost):
+        with pytest.raises(ArgumentError, match="cannot be saved"):
+            to_data(case.cost)
+    else:
+        assert from_data(to_data(case.cost), known_classes()) == case.cost
+
+
+def test_every_public_cost_has_a_row() -> None:
+    public = {value for value in vars(gedanken).values() if isinstance(value, type) and issubclass(value, Cost)}
+    assert public - {Cost} == {type(case.cost) for case in COSTS}
+    assert set(NAMED.values()) == public - {Cost, UserCost}
+
+
+FOLDED = [
+    (SoftMax(), CrossEntropy(), SoftMaxCrossEntropy, COSTS[0]),
+    (SoftMax(), CrossEntropy(label_smoothing=0.2), SoftMaxCrossEntropy, COSTS[1]),
+    (SoftMax(), CrossEntropy(class_weights=(1, 2, 0.5, 3)), SoftMaxCrossEntropy, COSTS[2]),
+    (Sigmoid(), BinaryCrossEntropy(), SigmoidBinaryCrossEntropy, COSTS[3]),
+]
+
+
+@pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=repr)
+def test_folded_it_is_the_layer_and_the_cost(layer: SoftMax, cost: Cost, kind: type, case: CostCase) -> None:
+    both, folded = fold([layer], cost)
+    assert folded
+    assert type(both) is kind
+    z, target = np.random.default_rng(1).normal(size=(5, 4)), drawn(case, 5)[1]
+    z = z[:, : target.shape[1]] if target.ndim == 2 else z
+    ctx = gedanken.Context(OPS)
+    y, cache = layer.forward(ctx, {}, {}, z)
+    expected, dy = cost(OPS, y, target)
+    got, dz = both(OPS, z, target)
+    assert got == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(dz, layer.backward(ctx, {}, {}, cache, dy), rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=repr)
+def test_folded_it_bears_any_score(layer: SoftMax, cost: Cost, kind: type, case: CostCase) -> None:
+    both, _ = fold([layer], cost)
+    target = drawn(case, 2)[1]
+    scores = np.array([[1e4, -1e4, 0, 1], [-1e4, -1e4, -1e4, 1e4]])
+    scores = scores[:, : target.shape[1]] if target.ndim == 2 else scores
+    value, dz = both(OPS, scores, target)
+    assert np.isfinite(value)
+    assert np.isfinite(dz).all()
+
+
+@pytest.mark.parametrize(
+    ("last", "cost", "fix"),
+    [
+        (FullyConnectedLayer(4), CrossEntropy(), "add SoftMax()"),
+        (ReLU(), CrossEntropy(), "add SoftMax()"),
+        (FullyConnectedLayer(4), BinaryCrossEntropy(), "add Sigmoid()"),
+    ],
+    ids=repr,
+)
+def test_scores_are_not_taken_for_probabilities(last: gedanken.Layer, cost: Cost, fix: str) -> None:
+    with pytest.raises(ArgumentError, match="needs probabilities") as error:
+        fold([last], cost)
+    assert str(error.value).endswith(fix)
+
+
+def test_a_layer_that_may_give_probabilities_is_left_alone() -> None:
+    assert fold([Chain([SoftMax()])], CrossEntropy()) == (CrossEntropy(), False)
+    assert fold([Sigmoid()], CrossEntropy()) == (CrossEntropy(), False)
+
+
+@pytest.mark.parametrize(
+    ("y", "target", "cost", "expected"),
+    [
+        ([[0.2, 0.8], [0.5, 0.5]], [1, 0], CrossEntropy(), -(np.log(0.8) + np.log(0.5)) / 2),
+        ([[0.2, 0.8], [0.5, 0.5]], [1, 0], CrossEntropy(class_weights=(3, 1)), -(np.log(0.8) + 3 * np.log(0.5)) / 4),
+        ([[0.2, 0.8]], [1], CrossEntropy(label_smoothing=0.5), -0.75 * np.log(0.8) - 0.25 * np.log(0.2)),
+        ([[0.2]], [[1.0]], BinaryCrossEntropy(), -np.log(0.2)),
+        ([[1.0, 2.0]], [[0.0, 4.0]], gedanken.MeanSquared(), 2.5),
+        ([[1.0, 2.0]], [[0.0, 4.0]], gedanken.MeanAbsolute(), 1.5),
+        ([[1.0, 2.0]], [[0.5, 5.0]], gedanken.Huber(1.0), (0.125 + 2.5) / 2),
+    ],
+)
+def test_known_values(y: list[list[float]], target: list[int], cost: Cost, expected: float) -> None:
+    assert float(cost(OPS, np.array(y), np.array(target))[0]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_user_cost_of_the_wrong_shape_is_named() -> None:
+    cost = UserCost(lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t))
+    net = Network().input((2,)).add(FullyConnectedLayer(2)).regression(cost=cost)
+    with pytest.raises(gedanken.ShapeError, match=r"UserCost must give costs of shape \(3,\)"):
+        net.fit(np.zeros((3, 2)), np.zeros((3, 2)), progress=False)
+
+
+def test_names_and_objects_become_costs() -> None:
+    assert {name: type(as_cost(name)) for name in NAMED} == NAMED
+    with pytest.raises(ArgumentError, match="did you mean 'cross_entropy'"):
+        as_cost("crossentropy")
+    with pytest.raises(ArgumentError, match="wrap your own functions in UserCost"):
+        as_cost(max)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cost", "target", "message"),
+    [
+        (CrossEntropy(), [0, 1, 4], "labels must be class numbers from 0 to 3, got 4 in row 2"),
+        (CrossEntropy(), [0, -1, 3], "labels must be class numbers from 0 to 3, got -1 in row 1"),
+        (CrossEntropy(), [0, 0.5, 3], "labels must be class numbers from 0 to 3, got 0.5 in row 1"),
+        (CrossEntropy(), [[0.5] * 4], "labels must be one-hot, or shares that sum to 1, got [0.5, 0.5, 0.5, 0.5]"),
+        (CrossEntropy(), [[1.0, 0, 0]], "labels must be class numbers (N,) or one-hot rows (N, 4), got shape (1, 3)"),
+        (BinaryCrossEntropy(), [[0, 1, 2, 0.5]], "labels must lie in [0, 1], got 2.0 at index (0, 2)"),
+        (gedanken.MeanSquared(), [[1.0, 2.0]], "labels must have shape (N, 4), got (1, 2)"),
+        (gedanken.MeanSquared(), [[1.0, np.nan, 0, 0]], "labels must be finite, got nan at index (0, 1)"),
+    ],
+    ids=repr,
+)
+def test_wrong_targets_are_named(cost: Cost, target: list[float], message: str) -> None:
+    with pytest.raises(DataError) as error:
+        cost.checked_target("labels", np.array(target), (4,))
+    assert str(error.value).startswith(message)

@@ -1,0 +1,170 @@
+"""What holds for every optimizer, checked on every row of the table."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import gedanken
+from gedanken import SGD, Adam, ArgumentError, Momentum, OnPlateau, Optimizer, StepDecay
+from gedanken.engine.ops import Ops
+from gedanken.io.architecture import from_data, known_classes, to_data
+from gedanken.optimizers import Descent
+from gedanken.types import Array
+from tests.cases import OPTIMIZERS, RATE, OptimizerCase, name_of
+from tests.standin_cupy import StandInCupy
+
+every_optimizer = pytest.mark.parametrize("case", OPTIMIZERS, ids=name_of)
+OPS = Ops(dtype="float64")
+SIZE, DECAYED = 6, 4
+
+
+def gradients(steps: int = 10) -> Array:
+    return np.random.default_rng(0).normal(size=(steps, SIZE))
+
+
+def first() -> Array:
+    return np.linspace(-1.0, 2.0, SIZE)
+
+
+def descended(optimizer: Optimizer, gs: Array, ops: Ops = OPS) -> Array:
+    p = ops.asarray(first())
+    descent = Descent(ops, optimizer, SIZE, DECAYED)
+    for g in gs:
+        descent.learn(p, ops.asarray(g), samples=1)
+    return ops.to_host(p)
+
+
+@every_optimizer
+def test_ten_steps_follow_the_paper(case: OptimizerCase) -> None:
+    decays = [case.decay] * DECAYED + [0.0] * (SIZE - DECAYED)
+    columns = gradients().T.tolist()
+    expected = [case.rule(p, gs, RATE, decay) for p, gs, decay in zip(first(), columns, decays, strict=True)]
+    np.testing.assert_allclose(descended(case.optimizer, gradients()), expected, rtol=1e-12)
+
+
+@every_optimizer
+def test_a_quadratic_is_descended(case: OptimizerCase) -> None:
+    optimizer = replace(case.optimizer, learning_rate=0.02)
+    p = first()
+    descent = Descent(OPS, optimizer, SIZE, DECAYED)
+    start = float((p * p).sum())
+    for _ in range(100):
+        descent.learn(p, 2 * p, samples=1)
+    assert (p * p).sum() < 0.6 * start
+
+
+@every_optimizer
+def test_everything_happens_in_place_and_in_one_type(case: OptimizerCase) -> None:
+    ops = Ops(dtype="float32")
+    p, g = ops.asarray(first()), ops.asarray(gradients(1)[0])
+    descent = Descent(ops, case.optimizer, SIZE, DECAYED)
+    slots = dict(descent.slots)
+    descent.learn(p, g, samples=1)
+    assert p.dtype == "float32"
+    assert tuple(descent.slots) == case.optimizer.slots()
+    for name, slot in descent.slots.items():
+        assert slot is slots[name]
+        assert (slot.dtype, slot.shape) == ("float32", (SIZE,))
+        assert slot.any()
+
+
+@every_optimizer
+def test_on_cupy_arrays_it_gives_the_same(case: OptimizerCase, standin_cupy: StandInCupy) -> None:
+    optimizer = replace(case.optimizer, clip_value=1.5, clip_norm=2.0, accumulate=2)
+    got = descended(optimizer, gradients(), Ops(standin_cupy, "float64"))
+    np.testing.assert_allclose(got, descended(optimizer, gradients()), rtol=1e-12)
+
+
+@every_optimizer
+def test_as_data_and_as_text_it_is_the_same_optimizer(case: OptimizerCase) -> None:
+    assert from_data(to_data(case.optimizer), known_classes()) == case.optimizer
+    assert eval(repr(case.optimizer), vars(gedanken)) == case.optimizer
+
+
+@every_optimizer
+def test_gathered_gradients_are_one_large_mini_batch(case: OptimizerCase) -> None:
+    parts, sizes = gradients(4), [3, 3, 3, 1]
+    large = [(3 * parts[0] + 3 * parts[1]) / 6, (3 * parts[2] + parts[3]) / 4]
+    p = first()
+    descent = Descent(OPS, replace(case.optimizer, accumulate=2), SIZE, DECAYED)
+    for g, samples in zip(parts, sizes, strict=True):
+        descent.learn(p, g, samples)
+    np.testing.assert_allclose(p, descended(case.optimizer, np.array(large)), rtol=1e-12)
+
+
+def test_what_is_left_of_an_epoch_makes_an_update() -> None:
+    p = first()
+    descent = Descent(OPS, SGD(RATE, accumulate=4), SIZE, DECAYED)
+    descent.learn(p, np.ones(SIZE), samples=2)
+    np.testing.assert_array_equal(p, first())
+    descent.flush(p)
+    np.testing.assert_allclose(p, first() - RATE)
+    descent.flush(p)
+    assert descent.step == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "g", "expected"),
+    [
+        ({"clip_value": 1.0}, [3.0, -2.0, 0.5], [1.0, -1.0, 0.5]),
+        ({"clip_norm": 2.5}, [3.0, 4.0, 0.0], [1.5, 2.0, 0.0]),
+        ({"clip_norm": 10.0}, [3.0, 4.0, 0.0], [3.0, 4.0, 0.0]),
+        ({"clip_value": 3.0, "clip_norm": 2.0}, [9.0, 0.0, 0.0], [2.0, 0.0, 0.0]),
+    ],
+)
+def test_gradients_are_clipped(options: dict[str, float], g: list[float], expected: list[float]) -> None:
+    p = np.zeros(3)
+    Descent(OPS, SGD(1.0, **options), 3, 3).learn(p, np.array(g), samples=1)
+    np.testing.assert_allclose(p, np.negative(expected))
+
+
+def test_the_rate_follows_its_schedule() -> None:
+    p, descent = np.zeros(1), Descent(OPS, SGD(StepDecay(1.0, every=2, factor=0.5)), 1, 1)
+    moves = []
+    for _ in range(5):
+        before = p.copy()
+        descent.learn(p, np.ones(1), samples=1)
+        moves.append(float((before - p)[0]))
+    assert moves == [1.0, 1.0, 0.5, 0.5, 0.25]
+
+
+def test_a_plateau_lowers_the_rate() -> None:
+    descent = Descent(OPS, SGD(OnPlateau(1.0, factor=0.5, patience=1)), 1, 1)
+    rates = []
+    for cost in (3.0, 2.0, 2.0, 2.0, 2.0, 2.0):
+        descent.watch(cost)
+        rates.append(descent.rate)
+    assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.25]
+
+
+def test_a_constant_rate_does_not_see_the_cost() -> None:
+    descent = Descent(OPS, SGD(1.0), 1, 1)
+    for _ in range(30):
+        descent.watch(1.0)
+    assert descent.rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Adam(0), "Adam learning_rate must be a number in (0, inf), got 0"),
+        (lambda: Adam("fast"), "Adam learning_rate must be a number in (0, inf), got 'fast'"),  # type: ignore[arg-type]
+        (lambda: Adam(beta1=1.0), "Adam beta1 must be a number in [0, 1), got 1.0"),
+        (lambda: Adam(epsilon=0.0), "Adam epsilon must be a number in (0, inf), got 0.0"),
+        (lambda: Momentum(momentum=-0.1), "Momentum momentum must be a number in [0, 1), got -0.1"),
+        (lambda: SGD(weight_decay=-1.0), "SGD weight_decay must be a number in [0, inf), got -1.0"),
+        (lambda: SGD(clip_norm=0.0), "SGD clip_norm must be a number in (0, inf), got 0.0"),
+        (lambda: SGD(clip_value=-2.0), "SGD clip_value must be a number in (0, inf), got -2.0"),
+        (lambda: SGD(accumulate=0), "SGD accumulate must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_wrong_arguments_are_named(make: type, message: str) -> None:
+    with pytest.raises(ArgumentError) as error:
+        make()
+    assert str(error.value) == message
+
+
+def test_every_public_optimizer_has_a_row() -> None:
+    public = {value for value in vars(gedanken).values() if isinstance(value, type) and issubclass(value, Optimizer)}
+    assert public - {Optimizer} == {type(case.optimizer) for case in OPTIMIZERS}
