@@ -4,7 +4,7 @@ VENV ?= .venv
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-SOURCES := src tests parity
+SOURCES := src tests parity benchmarks
 
 # The real data sets, where they lie beside the checkout; tests that need them skip elsewhere.
 ifeq ($(GEDANKEN_DATA),)

@@ -26,7 +26,6 @@ from gedanken import (
     GlobalAveragePoolLayer,
     GlorotNormal,
     GroupNorm,
-
     Huber,
     Layer,
     LayerNorm,
@@ -119,7 +118,9 @@ LAYERS = [
     LayerCase(Chain([ConvolutionLayer(2, 3, 3), BatchNorm(), Flatten()]), IMAGE, (24,), 60, 648),
     LayerCase(Residual(FullyConnectedLayer(5)), (5,), (5,), 30, 25),
     LayerCase(
-        Residual([ConvolutionLayer(4, 3, 3, stride=2, zero_padding=1), BatchNorm()], ConvolutionLayer(4, 1, 1, stride=2)),
+        Residual(
+            [ConvolutionLayer(4, 3, 3, stride=2, zero_padding=1), BatchNorm()], ConvolutionLayer(4, 1, 1, stride=2)
+        ),
         IMAGE,
         (4, 3, 3),
         136,

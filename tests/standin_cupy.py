@@ -57,7 +57,7 @@ class _Module:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._module, name)
-        if isinstance(value, type) or isinstance(value, (int, float, np.dtype)):
+        if isinstance(value, (type, int, float, np.dtype)):
             return value
         if isinstance(value, np.ufunc):
             return _Ufunc(value)

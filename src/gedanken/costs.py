@@ -14,7 +14,6 @@ from gedanken.errors import ArgumentError, DataError, ShapeError
 from gedanken.types import Array, Shape
 
 
-@dataclass(frozen=True, repr=False)
 class Cost(Described, ABC):
     """A cost is a pure function of outputs and targets that also gives its gradient."""
 
@@ -59,7 +58,7 @@ def _check_finite(argument: str, target: Array) -> None:
 # ---------------------------------------------------------------------------------------------- classes
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CrossEntropy(Cost):
     """Negative logarithm of the probability that the network gives to the right class.
 
@@ -260,7 +259,7 @@ class MeanAbsolute(_Elementwise):
         return abs(error), xp.sign(error)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Huber(_Elementwise):
     """Squared for small differences, straight for large ones.
 
@@ -288,7 +287,7 @@ class Huber(_Elementwise):
         return slope * (error - slope / 2), slope
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class UserCost(Cost):
     """A cost given by two functions of your own.
 

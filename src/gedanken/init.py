@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 
-@dataclass(frozen=True, repr=False)
 class Initializer(Described, ABC):
     """Rule for the initial values of one parameter."""
 
@@ -84,7 +83,7 @@ class GlorotUniform(Initializer):
         return _uniform(rng, shape, 2 / (fan_in + fan_out))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Constant(Initializer):
     """The same value everywhere.
 

@@ -1,8 +1,8 @@
 """The network as its user sees it. A facade: it checks arguments and delegates."""
 
+import os
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,7 @@ class Network:
         callbacks: Sequence[Callback] = (),
         plot: bool = False,
         snapshot_step: float = 10.0,
-        folder: str | Path | None = None,
+        folder: str | os.PathLike[str] | None = None,
         progress: bool = True,
     ) -> History:
         """Train the network; a further call goes on where the last one ended.
@@ -285,7 +285,7 @@ class Network:
 
     # ------------------------------------------------------------------ files
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture and weights to one safetensors file, whole or not at all.
 
         Raises:
@@ -298,10 +298,12 @@ class Network:
         optimizer = self._work.descent.optimizer if self._work else None
         dtype = str(plan.ops.dtype)
         parts = (self.input_shape, tuple(self.layers), self.seed, dtype, self.epoch, self._cost, optimizer)
-        write_model(Path(path), Architecture(*parts), plan.values())
+        write_model(os.fspath(path), Architecture(*parts), plan.values())
 
     @classmethod
-    def load(cls, path: str | Path, *, layers: Iterable[type[Layer]] = (), engine: str = "auto") -> "Network":
+    def load(
+        cls, path: str | os.PathLike[str], *, layers: Iterable[type[Layer]] = (), engine: str = "auto"
+    ) -> "Network":
         """Return the network that `save` wrote; no code comes from the file.
 
         Cost and optimizer come back too, the optimizer at its start; where they hold functions of yours, call
@@ -315,7 +317,7 @@ class Network:
         Raises:
             CheckpointError: the file is missing, damaged, foreign or of a newer version.
         """
-        saved, values = read_model(Path(path), layers)
+        saved, values = read_model(os.fspath(path), layers)
         net = cls(saved.seed)
         net.layers = list(saved.layers)
         net.input(saved.input_shape)
@@ -384,10 +386,10 @@ def _checked_metrics(metrics: Sequence[Metric] | None, cost: Cost) -> tuple[Metr
     return tuple(metrics)
 
 
-def _run_folder(folder: str | Path | None) -> Path:
+def _run_folder(folder: str | os.PathLike[str] | None) -> str:
     """Return the run's folder: the given one, or one that is named after the time and does not exist yet."""
     if folder is not None:
-        return Path(folder)
-    first = Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
-    names = (first if n == 1 else first.with_name(f"{first.name}_{n}") for n in range(1, 10_000))
-    return next(path for path in names if not path.exists())
+        return os.fspath(folder)
+    first = os.path.join("runs", time.strftime("%Y-%m-%d_%H-%M-%S"))
+    names = (first if n == 1 else f"{first}_{n}" for n in range(1, 10_000))
+    return next(path for path in names if not os.path.exists(path))

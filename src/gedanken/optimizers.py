@@ -11,7 +11,7 @@ from gedanken.schedules import OnPlateau, Plateau, Schedule, as_schedule
 from gedanken.types import Array, Arrays
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Optimizer(Described, ABC):
     """A rule, its learning rate, and what is done to a gradient before the rule.
 
@@ -58,7 +58,7 @@ class Optimizer(Described, ABC):
         return self
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Decaying(Optimizer):
     """An optimizer with weight decay."""
 
@@ -72,7 +72,7 @@ class _Decaying(Optimizer):
         return replace(self, weight_decay=0.0)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SGD(_Decaying):
     """Step against the gradient.
 
@@ -93,7 +93,7 @@ class SGD(_Decaying):
         p -= rate * (g + self.weight_decay * p)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Momentum(_Decaying):
     """Step with a velocity that remembers earlier gradients.
 
@@ -152,7 +152,7 @@ class Nesterov(Momentum):
         p += self.momentum * v - change
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdaGrad(Optimizer):
     """Divide each parameter's rate by the root of all its squared gradients so far.
 
@@ -184,7 +184,7 @@ class AdaGrad(Optimizer):
         p -= rate * g / (ops.xp.sqrt(h) + self.epsilon)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RMSProp(Optimizer):
     """Divide each parameter's rate by the root of a moving mean of its squared gradients.
 
@@ -220,7 +220,7 @@ class RMSProp(Optimizer):
         p -= rate * g / (ops.xp.sqrt(h) + self.epsilon)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Adam(Optimizer):
     """Step along a moving mean of the gradient, divided by the root of a moving mean of its square.
 
@@ -254,7 +254,7 @@ class Adam(Optimizer):
         p -= rate * _adam_direction(ops, self, step, g, slots)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdamW(_Decaying):
     """Adam with weight decay beside the gradient instead of in it.
 
@@ -289,7 +289,7 @@ class AdamW(_Decaying):
         p -= rate * (_adam_direction(ops, self, step, g, slots) + self.weight_decay * p)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Lion(_Decaying):
     """Step by the sign of a moving mean of the gradient.
 

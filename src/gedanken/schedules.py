@@ -9,7 +9,6 @@ from gedanken.checks import real, require, whole
 from gedanken.described import Described
 
 
-@dataclass(frozen=True, repr=False)
 class Schedule(Described, ABC):
     """A learning rate that depends on `step`, the number of updates made before this one."""
 
@@ -18,7 +17,7 @@ class Schedule(Described, ABC):
         """Return the learning rate of update number `step`, counted from 0."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConstantRate(Schedule):
     """The same rate at every step.
 
@@ -35,7 +34,7 @@ class ConstantRate(Schedule):
         return self.rate
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StepDecay(Schedule):
     """Multiply the rate by `factor` after every `every` steps.
 
@@ -60,7 +59,7 @@ class StepDecay(Schedule):
         return float(self.rate * self.factor ** (step // self.every))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExponentialDecay(Schedule):
     """Let the rate fall smoothly, by `factor` in `steps` steps.
 
@@ -85,7 +84,7 @@ class ExponentialDecay(Schedule):
         return float(self.rate * self.factor ** (step / self.steps))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CosineDecay(Schedule):
     """Let the rate fall along half a cosine, then stay at `final`.
 
@@ -114,7 +113,7 @@ class CosineDecay(Schedule):
         return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * done)) / 2
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WarmUp(Schedule):
     """Raise the rate in a straight line for `steps` steps, then follow another schedule.
 
@@ -145,7 +144,7 @@ class WarmUp(Schedule):
         return then(step - self.steps)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OneCycle(Schedule):
     """Rise to `peak` along half a cosine, then fall far below the start along another.
 
@@ -198,7 +197,7 @@ class Plateau(NamedTuple):
     waited: int = 0
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OnPlateau(Schedule):
     """Multiply another schedule's rate by `factor` whenever the cost has stopped falling.
 

@@ -108,7 +108,13 @@ def test_backward_writes_every_gradient_and_changes_nothing_else(case: LayerCase
     assert not np.isnan(plan.grads).any()
     grads = plan.grads.copy()
     again = step.backward(ctx, cache, dy)
-    for now, before in ((inner, kept), (plan.params, params), (dy, np.ones_like(y)), (plan.grads, grads), (again, first)):
+    for now, before in (
+        (inner, kept),
+        (plan.params, params),
+        (dy, np.ones_like(y)),
+        (plan.grads, grads),
+        (again, first),
+    ):
         np.testing.assert_array_equal(now, before)
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gedanken.costs import Cost
@@ -39,7 +38,7 @@ class Architecture(NamedTuple):
     optimizer: Optimizer | None
 
 
-def write_model(path: Path, architecture: Architecture, arrays: Mapping[str, Array]) -> None:
+def write_model(path: str, architecture: Architecture, arrays: Mapping[str, Array]) -> None:
     """Write a model file, whole or not at all.
 
     Raises:
@@ -60,7 +59,7 @@ def _optional(value: Any) -> Any:
         return None
 
 
-def read_model(path: Path, classes: Iterable[type[Layer]] = ()) -> tuple[Architecture, dict[str, Array]]:
+def read_model(path: str, classes: Iterable[type[Layer]] = ()) -> tuple[Architecture, dict[str, Array]]:
     """Read a model file.
 
     Args:
@@ -71,10 +70,11 @@ def read_model(path: Path, classes: Iterable[type[Layer]] = ()) -> tuple[Archite
         CheckpointError: the file is missing, damaged, foreign, of a newer version, or names unknown classes.
     """
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            content = file.read()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    arrays, metadata = unpack(content, str(path))
+    arrays, metadata = unpack(content, path)
     if metadata.get("format") != FORMAT or not metadata.get("version", "").isdecimal():
         raise CheckpointError(f"{path} is not a model file of Gedanken")
     if int(metadata["version"]) > VERSION:

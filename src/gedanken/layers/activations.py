@@ -56,7 +56,7 @@ class ReLU(Activation):
         return y > 0
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LeakyReLU(Activation):
     """Keep what is positive and a small share of what is not.
 

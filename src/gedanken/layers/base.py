@@ -78,7 +78,6 @@ class Context:
         return self.ops.asarray(host, host.dtype).reshape(shape)
 
 
-@dataclass(frozen=True, repr=False)
 class Layer(Described, ABC):
     """A layer is its hyperparameters and pure functions; it holds no array.
 

@@ -53,7 +53,7 @@ def checked_layers(owner: str, layers: object) -> tuple[Layer, ...]:
     raise ArgumentError(f"{owner} must be a layer or a sequence of layers, got {layers!r}")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Chain(Layer):
     """Layers in a row, as one layer.
 
@@ -144,7 +144,7 @@ class _Parallel(Layer):
         return sum(dxs[1:], start=dxs[0])
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Residual(_Parallel):
     """Add what the layers make of the input to the input itself.
 
@@ -192,7 +192,7 @@ class Residual(_Parallel):
         return self._backward_parts(ctx, p, g, cache, [dy, dy])
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Branches(_Parallel):
     """Give the same input to several branches and merge what they give.
 

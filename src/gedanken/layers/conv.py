@@ -12,7 +12,7 @@ from gedanken.layers.base import Context, Layer, Param
 from gedanken.types import Array, Arrays, Shape
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConvolutionLayer(Layer):
     """Slide filters over the image (cross-correlation, as is usual) and add a bias.
 

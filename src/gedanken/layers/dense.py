@@ -10,7 +10,7 @@ from gedanken.layers.base import Context, Layer, Param
 from gedanken.types import Array, Arrays, Shape
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FullyConnectedLayer(Layer):
     """Multiply each sample's features with a matrix and add a bias.
 
@@ -70,7 +70,7 @@ class FullyConnectedLayer(Layer):
         return rows * shape[-1] * self.n_units
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Embedding(Layer):
     """Look up a trained vector for each whole number.
 

@@ -9,7 +9,7 @@ from gedanken.random import DRAW_RANGE
 from gedanken.types import Array, Arrays, Shape
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dropout(Layer):
     """In training, **keep** each value with probability `keep` and set the others to zero.
 

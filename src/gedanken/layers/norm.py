@@ -25,7 +25,7 @@ def _normalised_dx(dh: Array, h: Array, deviation: Array, axes: tuple[int, ...])
     return (dh - mean_dh - h * mean_dh_h) / deviation
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BatchNorm(Layer):
     """Normalise each channel over the batch, then scale and shift it.
 
@@ -102,7 +102,7 @@ class BatchNorm(Layer):
         return dx.reshape(dy.shape)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LayerNorm(Layer):
     """Normalise each sample over all its features, then scale and shift each feature.
 
@@ -152,7 +152,7 @@ class LayerNorm(Layer):
         return _normalised_dx(dy * p["scale"], h, deviation, axes)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GroupNorm(Layer):
     """Normalise each sample over groups of channels, then scale and shift each channel.
 

@@ -60,7 +60,7 @@ class BasePool(Layer):
         return dx
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _SlidingPool(BasePool):
     """A pooling with a window of fixed size; stride None means windows side by side."""
 

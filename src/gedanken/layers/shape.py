@@ -56,7 +56,7 @@ class Flatten(Layer):
         return from_door(dy.reshape(len(dy), *door_shape(cache)))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reshape(Layer):
     """Give every sample another shape with as many values.
 

@@ -1,8 +1,10 @@
 """Where text for a person goes: a terminal, a notebook, or a file; the only place that writes to standard output."""
 
-import shutil
+import os
 import sys
 from typing import Any, TextIO
+
+WIDTH = 80  # of a terminal that does not tell
 
 
 class Display:
@@ -29,8 +31,7 @@ class Display:
         if self._notebook is not None:
             self._notebook_live(text)
         elif self._terminal:
-            width = shutil.get_terminal_size().columns - 1
-            self._live = text[:width]
+            self._live = text[: self._columns() - 1]
             self._write(f"\r{self._live}\x1b[K")
 
     def line(self, text: str) -> None:
@@ -55,6 +56,12 @@ class Display:
             self._handle = self._notebook.display(content, raw=True, display_id=True)
         else:
             self._handle.update(content, raw=True)
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or WIDTH
+        except OSError:
+            return WIDTH
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

@@ -2,8 +2,8 @@
 
 import importlib
 import io
+import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from gedanken.errors import MissingPackageError
@@ -28,8 +28,8 @@ class Plot(Callback):
         MissingPackageError: Matplotlib is not installed.
     """
 
-    def __init__(self, folder: Path, display: Display) -> None:
-        self.path = folder / "plot.png"
+    def __init__(self, folder: str, display: Display) -> None:
+        self.path = os.path.join(folder, "plot.png")
         self._display = display
         self._figure, self._window = _new_figure()
         self._snapshots: list[Snapshot] = []

@@ -1,0 +1,141 @@
+"""Find a published file on this machine, or download it; what comes back has the published md5."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gedanken.errors import DatasetError, MissingPackageError
+
+TIMEOUT = 30.0  # seconds without a byte from the server
+BAR_CELLS = 30
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of a data set.
+
+    Args:
+        folder: the data set's folder in $GEDANKEN_DATA and in the cache.
+        name: name of the file.
+        md5: published checksum, in hexadecimal.
+    """
+
+    folder: str
+    name: str
+    md5: str
+
+
+@dataclass
+class Search:
+    """The places where a file was looked for, and why each had none."""
+
+    file: Published
+    tried: list[str] = field(default_factory=list)
+
+    def local(self) -> bytes | None:
+        """Return the file from $GEDANKEN_DATA or the cache folder."""
+        return self.environment() or self._read(cache_folder() / self.file.folder)
+
+    def environment(self) -> bytes | None:
+        """Return the file from $GEDANKEN_DATA."""
+        base = os.environ.get("GEDANKEN_DATA")
+        if not base:
+            self.tried.append("$GEDANKEN_DATA: not set")
+            return None
+        return self._read(Path(base) / self.file.folder)
+
+    def download(self, mirrors: Sequence[str]) -> bytes | None:
+        """Return the file from the first of `mirrors` that has it, and keep it in the cache folder."""
+        for mirror in mirrors:
+            url = mirror.rstrip("/") + "/" + self.file.name
+            try:
+                return _retrieve(url, self.file)
+            except MissingPackageError as error:
+                self.tried.append(f"{url}: {error}")
+            except (OSError, ValueError) as error:
+                self.tried.append(f"{url}: {' '.join(str(error).split())}")
+        return None
+
+    def failure(self) -> DatasetError:
+        """Return the error that names every place."""
+        places = "".join(f"\n  - {place}" for place in self.tried)
+        return DatasetError(
+            f"no usable {self.file.folder}/{self.file.name}; tried:{places}\n"
+            "Set GEDANKEN_DATA to the folder that holds this file, or use "
+            "gedanken.datasets.load_drawn_digits(), which needs no file."
+        )
+
+    def _read(self, folder: Path) -> bytes | None:
+        path = folder / self.file.name
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            self.tried.append(f"{path}: file missing")
+        except OSError as error:
+            self.tried.append(f"{path}: {error.strerror}")
+        else:
+            md5 = _md5(content)
+            if md5 == self.file.md5:
+                return content
+            self.tried.append(f"{path}: wrong md5 {md5}, published is {self.file.md5}")
+        return None
+
+
+def fetch(file: Published, mirrors: Sequence[str]) -> bytes:
+    """Return the content of `file` from $GEDANKEN_DATA, the cache folder or a mirror, in this order.
+
+    Raises:
+        DatasetError: no place has the file with its checksum; names each place and what was wrong there.
+    """
+    search = Search(file)
+    content = search.local() or search.download(mirrors)
+    if content is None:
+        raise search.failure()
+    return content
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloads: gedanken in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
+    return Path(base).expanduser() / "gedanken"
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _retrieve(url: str, file: Published) -> bytes:
+    try:
+        import pooch  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise MissingPackageError("downloading needs pooch: pip install gedanken[data]") from error
+    downloader = pooch.HTTPDownloader(progressbar=_Bar(file.name), chunk_size=1 << 16, timeout=TIMEOUT)
+    # pooch writes under a temporary name and renames once the checksum is right.
+    path = pooch.retrieve(url, f"md5:{file.md5}", file.name, cache_folder() / file.folder, downloader=downloader)
+    return Path(path).read_bytes()
+
+
+class _Bar:
+    """Progress of a download, in the form that pooch expects; silent unless stderr is a terminal."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.total = 0
+        self.done = 0
+
+    def update(self, size: int) -> None:
+        self.done = min(self.done + size, self.total)
+        if sys.stderr.isatty():
+            share = self.done / self.total if self.total else 1.0
+            cells = "#" * int(share * BAR_CELLS)
+            sys.stderr.write(f"\r{self.name} [{cells:<{BAR_CELLS}}] {share:4.0%}")
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")

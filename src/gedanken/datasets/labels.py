@@ -1,0 +1,16 @@
+"""Class numbers as one-hot rows."""
+
+import numpy as np
+
+from gedanken.types import Array
+
+
+def one_hot(numbers: Array, classes: int) -> Array:
+    """Return rows that are 1 at the class and 0 elsewhere.
+
+    Shapes:
+        numbers: (N,), whole numbers of 0 ... classes - 1.   result: (N, classes), float32.
+    """
+    rows = np.zeros((len(numbers), classes), np.float32)
+    rows[np.arange(len(numbers)), numbers] = 1
+    return rows
