@@ -27,7 +27,7 @@ check: $(VENV)/.dev ## format, lint, types, import order, the examples in the do
 	$(BIN)/ruff check -q $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(PYTEST) -q tests/docs
+	OPENBLAS_NUM_THREADS=1 $(PYTEST) -q tests/docs
 
 format: $(VENV)/.dev ## put the sources in order
 	$(BIN)/ruff format $(SOURCES)

@@ -112,18 +112,21 @@ class MaxPoolLayer(_SlidingPool):
 
     def pool(self, xp: Any, windows: Array) -> tuple[Array, Any]:
         height, width = windows.shape[3:5]
-        y = windows[:, :, :, 0, 0].copy()
-        winner = xp.zeros(y.shape, np.min_scalar_type(height * width - 1))
-        for r, s in list(np.ndindex(height, width))[1:]:
-            tap = windows[:, :, :, r, s]
-            better = (tap > y) | xp.isnan(tap)  # a NaN wins, as in the maximum itself
-            xp.copyto(winner, r * width + s, where=better)
-            xp.copyto(y, tap, where=better)
+        taps = [windows[:, :, :, r, s] for r, s in np.ndindex(height, width)]
+        y = taps[0].copy()
+        for tap in taps[1:]:
+            xp.maximum(y, tap, out=y)
+        # the number of the first tap that equals the maximum is the number of taps before it
+        winner = xp.zeros(y.shape, np.min_scalar_type(len(taps) - 1))
+        searching = xp.ones(y.shape, bool)
+        for tap in taps[:-1]:
+            searching &= tap != y
+            winner += searching
         return y, (winner, width)
 
     def tap_gradient(self, xp: Any, cache: Any, dy: Array, r: int, s: int) -> Array:
         winner, width = cache
-        return xp.where(winner == r * width + s, dy, 0)
+        return dy * (winner == r * width + s)
 
 
 class AveragePoolLayer(_SlidingPool):

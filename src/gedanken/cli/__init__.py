@@ -1,0 +1,1 @@
+"""The command line: `gedanken train`, `evaluate`, `predict`, `summary`, `info`."""

@@ -1,0 +1,83 @@
+"""`gedanken info`."""
+
+import os
+import platform
+from argparse import Namespace
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from gedanken import __version__
+from gedanken.datasets.fetch import cache_folder
+from gedanken.engine.select import ENGINES, select_engine
+from gedanken.errors import EngineError
+
+OPTIONAL = {
+    "matplotlib": ("plot", ["matplotlib"]),
+    "pillow": ("images", ["pillow"]),
+    "pooch": ("data", ["pooch"]),
+    "cupy": ("cuda13", ["cupy-cuda13x", "cupy-cuda12x", "cupy"]),
+}
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+def run(_: Namespace) -> int:
+    """Print what runs here, and return the exit status."""
+    rows = list(_rows())
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(f"{name:<{width}}  {text}")
+    return 0
+
+
+def _rows() -> Iterator[tuple[str, str]]:
+    yield "gedanken", __version__
+    yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield "numpy", np.__version__
+    yield "numba", _version(["numba"]) or "not installed"
+    for name, (extra, distributions) in OPTIONAL.items():
+        yield name, _version(distributions) or f"not installed: pip install 'gedanken[{extra}]'"
+    for engine in ENGINES:
+        yield f"engine {engine}", _engine(engine)
+    yield "processors", f"{_processors()} usable of {os.cpu_count()}"
+    yield "BLAS", _blas()
+    base = os.environ.get("GEDANKEN_DATA")
+    yield "data folder", _folder(Path(base)) if base else "none: set GEDANKEN_DATA to one"
+    yield "cache folder", _folder(cache_folder())
+
+
+def _version(distributions: list[str]) -> str | None:
+    for distribution in distributions:
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _engine(name: str) -> str:
+    try:
+        engine = select_engine(name, "float32")
+    except EngineError as error:
+        return f"no: {error}"
+    return f"yes: {engine.name} ({engine.reason})"
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _blas() -> str:
+    found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    threads = next((f"{name}={os.environ[name]}" for name in BLAS_VARIABLES if name in os.environ), "its own choice")
+    return f"{found['name']} {found['version']}, threads: {threads}"
+
+
+def _folder(path: Path) -> str:
+    if not path.is_dir():
+        return f"{path} (missing)"
+    inside = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+    return f"{path} (has {', '.join(inside) or 'nothing'})"

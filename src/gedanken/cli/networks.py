@@ -1,0 +1,98 @@
+"""Networks by name and from architecture files."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gedanken.checks import one_of, require
+from gedanken.errors import ArgumentError
+from gedanken.io.architecture import known_classes, layers_from_data
+from gedanken.layers import (
+    BatchNorm,
+    ConvolutionLayer,
+    Dropout,
+    Flatten,
+    FullyConnectedLayer,
+    Layer,
+    MaxPoolLayer,
+    ReLU,
+    SoftMax,
+)
+from gedanken.network import Network
+from gedanken.types import Shape
+
+
+class Design(NamedTuple):
+    """What a network is made of before its data are known.
+
+    Args:
+        layers: gives the layers for a number of classes.
+        input_shape: one sample, where the design settles it.
+    """
+
+    layers: Callable[[int], Sequence[Layer]]
+    input_shape: Shape | None = None
+
+
+def diary(classes: int) -> list[Layer]:
+    """Return the layers of the diary's convolutional network."""
+    return [
+        ConvolutionLayer(n_filter=32, width_filter=3, height_filter=3),
+        BatchNorm(),
+        ReLU(),
+        ConvolutionLayer(n_filter=64, width_filter=3, height_filter=3),
+        BatchNorm(),
+        ReLU(),
+        MaxPoolLayer(width_filter=2, height_filter=2, stride=1),
+        Dropout(0.75),
+        Flatten(),
+        FullyConnectedLayer(128),
+        ReLU(),
+        Dropout(0.5),
+        FullyConnectedLayer(classes),
+        SoftMax(),
+    ]
+
+
+def mlp(classes: int) -> list[Layer]:
+    """Return the layers of a network with one hidden layer."""
+    return [Flatten(), FullyConnectedLayer(128), ReLU(), FullyConnectedLayer(classes), SoftMax()]
+
+
+NETWORKS = {"diary": Design(diary), "mlp": Design(mlp)}
+
+
+def find_design(network: str) -> Design:
+    """Return the design that is called so, or that stands in the architecture file of this name (.json).
+
+    Raises:
+        ArgumentError: unknown name, or the file holds no architecture.
+        OSError: the file cannot be read.
+    """
+    if not network.lower().endswith(".json"):
+        return NETWORKS[one_of("network that is no .json file", network, NETWORKS)]
+    content = Path(network).read_bytes()
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ArgumentError(f"{network} must be JSON: {error}") from None
+    named = isinstance(data, dict) and set(data) == {"input", "layers"} and isinstance(data["input"], list)
+    require(named, network, 'be {"input": [C, H, W], "layers": [{"type": ...}, ...]}', data)
+    try:
+        layers = layers_from_data(data["layers"], known_classes())
+    except ArgumentError as error:
+        raise ArgumentError(f"{network}: {error}") from None
+    return Design(lambda _: layers, tuple(data["input"]))
+
+
+def build(design: Design, input_shape: Shape, classes: int, seed: int) -> Network:
+    """Return the network, not yet compiled.
+
+    Raises:
+        ShapeError: a layer does not fit.
+    """
+    net = Network(seed).input(design.input_shape or input_shape)
+    for layer in design.layers(classes):
+        net.add(layer)
+    return net

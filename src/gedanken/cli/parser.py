@@ -1,0 +1,172 @@
+"""The words that the command line understands, with the help that explains them."""
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+from gedanken import __version__
+from gedanken.costs import COSTS
+from gedanken.engine.select import ENGINES
+from gedanken.io.architecture import OPTIMIZERS
+
+DEFAULT = "(default: %(default)s)"
+NETWORK = f"diary (convolutions), mlp (one hidden layer) or an architecture file (.json) {DEFAULT}"
+DATA = "data set (mnist, fashion-mnist, cifar10, drawn-digits) or folder that has one folder of pictures per class"
+
+DESCRIPTION = """\
+Train, judge and use neural networks on pictures.
+
+  gedanken train drawn-digits --limit 5000 --network mlp --output digits.safetensors
+  gedanken evaluate digits.safetensors drawn-digits
+  gedanken predict digits.safetensors scan.png --invert"""
+
+TRAIN = """\
+Train a network and save it.
+
+DATA is a data set's name, or a folder such as pets/ with pictures in pets/cat/
+and pets/dog/. A data set is looked for in $GEDANKEN_DATA and the cache folder,
+then downloaded; drawn-digits needs no file.
+
+Ctrl-C ends the training after the running step and saves the network."""
+
+TRAIN_EXAMPLES = """\
+examples:
+  gedanken train mnist --epochs 3 --output mnist.safetensors
+  gedanken train drawn-digits --limit 5000 --network mlp
+  gedanken train pets/ --size 48x64 --early-stop 3 --output pets.safetensors
+  gedanken train cifar10 --network mine.json --optimizer adamw
+
+An architecture file names layers with the arguments that they have in Python:
+  {"input": [1, 28, 28],
+   "layers": [{"type": "Flatten"},
+              {"type": "FullyConnectedLayer", "n_units": 10},
+              {"type": "SoftMax"}]}"""
+
+EVALUATE = """\
+Show cost and metrics of a model over the test part of a data set, or over all
+pictures of a folder.
+
+  gedanken evaluate mnist.safetensors mnist
+  gedanken evaluate pets.safetensors other-pets/
+
+Classes are matched by name, where MODEL.classes.json tells the model's names."""
+
+PREDICT = """\
+Tell the class of pictures: one line each of file, class and probability.
+
+  gedanken predict pets.safetensors holiday/*.jpg
+  gedanken predict mnist.safetensors scan.png --invert --json
+
+Pictures may have any size and format. They are cut and resized to the model's
+input, grey or in colour as it needs them. The probability is the network's
+output for the class. Names of classes come from MODEL.classes.json, which
+train writes beside the model; without it they are numbers.
+
+The exit status is 1 where some of the pictures could not be read."""
+
+SUMMARY = """\
+Show the layers of a network: shapes, parameters, and what one sample costs in
+multiply-adds and memory.
+
+  gedanken summary mnist.safetensors
+  gedanken summary mine.json
+  gedanken summary diary --input 3x32x32 --classes 10"""
+
+INFO = """\
+Show versions, optional packages, engines, processors and data folders: what
+runs here, and what does not and why."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        print(f"gedanken: error: {' '.join(message.split())}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser; what it returns has `command` and the options under their own names."""
+    parser = _Parser(prog="gedanken", description=DESCRIPTION, epilog="'gedanken COMMAND --help' explains a command.")
+    parser.add_argument("--version", action="version", version=f"gedanken {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+
+    def command(name: str, short: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=short, description=description, epilog=epilog)
+        made.add_argument("--debug", action="store_true", help="show where an error came from")
+        return made
+
+    _add_train(command("train", "train a network and save it", TRAIN, TRAIN_EXAMPLES))
+    evaluate = command("evaluate", "show cost and metrics of a model", EVALUATE)
+    evaluate.add_argument("model", metavar="MODEL", help="model file")
+    evaluate.add_argument("data", metavar="DATA", help=DATA)
+    evaluate.add_argument("--limit", type=int, metavar="N", help="only N of the samples (default: all)")
+    _add_engine(evaluate)
+    predict = command("predict", "tell the class of pictures", PREDICT)
+    predict.add_argument("model", metavar="MODEL", help="model file")
+    predict.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture file")
+    predict.add_argument(
+        "--invert", action="store_true", help="swap black and white: for ink on paper and MNIST's kind"
+    )
+    predict.add_argument("--json", action="store_true", help="print a JSON list for other programs")
+    _add_engine(predict)
+    summary = command("summary", "show the layers of a network", SUMMARY)
+    summary.add_argument("network", metavar="NETWORK", help="model file, architecture file (.json), diary or mlp")
+    about = "of diary and mlp (default: "
+    summary.add_argument("--input", type=_sizes, metavar="CxHxW", help=f"input {about}1x28x28)")
+    summary.add_argument("--classes", type=int, metavar="N", default=10, help=f"classes {about}%(default)s)")
+    _add_engine(summary)
+    command("info", "show what runs here", INFO)
+    return parser
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    train.add_argument("data", metavar="DATA", help=DATA)
+    train.add_argument("--network", metavar="NAME", default="diary", help=NETWORK)
+    train.add_argument("--output", metavar="FILE", help="where the model is saved (default: nowhere)")
+    train.add_argument("--quiet", action="store_true", help="show no progress")
+
+    learning = train.add_argument_group("learning")
+    learning.add_argument("--epochs", type=int, metavar="N", default=1, help=f"passes over the data {DEFAULT}")
+    learning.add_argument("--mini-batch-size", type=int, metavar="N", default=128, help=f"samples per step {DEFAULT}")
+    names = ", ".join(kind.__name__.lower() for kind in OPTIMIZERS)
+    learning.add_argument("--optimizer", metavar="NAME", default="adam", help=f"{names} {DEFAULT}")
+    learning.add_argument("--learning-rate", type=float, metavar="RATE", help="> 0 (default: the optimizer's own)")
+    learning.add_argument("--cost", metavar="NAME", default="cross_entropy", help=f"{', '.join(COSTS)} {DEFAULT}")
+    learning.add_argument(
+        "--seed", type=int, metavar="N", default=0, help=f"of weights, order, dropout, division {DEFAULT}"
+    )
+    early = "end when the validation cost has not improved for more than N epochs (default: never)"
+    learning.add_argument("--early-stop", type=int, metavar="N", help=early)
+    _add_engine(learning)
+    learning.add_argument("--dtype", metavar="NAME", default="float32", help=f"float32 or float64 {DEFAULT}")
+
+    samples = train.add_argument_group("samples")
+    held = "share of the samples to validate on, in (0, 1) (default: a data set's test part; of a folder 0.2)"
+    samples.add_argument("--validation", type=float, metavar="SHARE", help=held)
+    samples.add_argument("--no-shuffle", action="store_true", help="keep the order of the samples in each epoch")
+    few = "train on N samples only, and validate on as many: for trying out (default: all)"
+    samples.add_argument("--limit", type=int, metavar="N", help=few)
+    size = "of a folder's pictures, in pixels (default: 32x32, or as the architecture file says)"
+    samples.add_argument("--size", type=_sizes, metavar="HxW", help=size)
+    samples.add_argument("--grey", action="store_true", help="a folder's pictures in grey instead of colour")
+
+    record = train.add_argument_group("record")
+    record.add_argument("--plot", action="store_true", help="draw cost and accuracy into plot.png of the run's folder")
+    record.add_argument("--folder", metavar="FOLDER", help="the run's folder (default: runs/ and the time)")
+    every = f"seconds between two snapshots of cost and metrics, shown and drawn {DEFAULT}"
+    record.add_argument("--snapshot-step", type=float, metavar="SECONDS", default=10.0, help=every)
+
+
+def _add_engine(group: Any) -> None:
+    group.add_argument("--engine", metavar="NAME", default="auto", help=f"{', '.join(ENGINES)} {DEFAULT}")
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be whole numbers with x between, such as 32x48, got {text!r}") from None

@@ -1,0 +1,107 @@
+"""`gedanken train`."""
+
+import math
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from gedanken.checks import one_of, require
+from gedanken.cli.data import Image, Pair, Samples, as_input, as_target, load_training, write_classes
+from gedanken.cli.networks import Design, build, find_design
+from gedanken.errors import ArgumentError
+from gedanken.io.architecture import OPTIMIZERS
+from gedanken.network import Network
+from gedanken.optimizers import Optimizer
+from gedanken.training.callbacks import EarlyStop
+from gedanken.training.records import History
+
+SIZE = (32, 32)
+
+
+def run(arguments: Namespace) -> int:
+    """Train, save, and return the exit status."""
+    optimizer = make_optimizer(arguments.optimizer, arguments.learning_rate)
+    design = find_design(arguments.network)
+    if arguments.output:
+        _check_output(Path(arguments.output))
+    samples = _load(arguments, design)
+    net = build(design, samples.train[0].shape[1:], len(samples.classes), arguments.seed)
+    net.regression(optimizer, arguments.cost, engine=arguments.engine, dtype=arguments.dtype)
+    history = _fit(net, samples, arguments)
+    _check_costs(history)
+    told = "the model was not saved: give --output FILE"
+    if arguments.output:
+        net.save(arguments.output)
+        write_classes(arguments.output, samples.classes)
+        told = f"model saved as {arguments.output}"
+    if not arguments.quiet:
+        print(told)
+    if history.reason == "Ctrl-C":
+        raise KeyboardInterrupt
+    return 0
+
+
+def make_optimizer(name: str, rate: float | None) -> Optimizer:
+    """Return an optimizer by its name in any case; a rate of None is its own."""
+    kinds = {kind.__name__.lower(): kind for kind in OPTIMIZERS}
+    kind: Callable[..., Optimizer] = kinds[one_of("--optimizer", name.lower(), kinds)]
+    return kind() if rate is None else kind(learning_rate=rate)
+
+
+def _check_output(path: Path) -> None:
+    """Find out before the training that the model cannot be saved after it."""
+    require(not path.is_dir(), "--output", "be a file, not a folder", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _check_costs(history: History) -> None:
+    """Refuse to save a network that has gone astray."""
+    last = history.epochs[-1]
+    for name, cost in (("cost", last.cost), ("validation cost", last.validation_cost)):
+        if cost is not None and not math.isfinite(cost):
+            raise ArgumentError(f"the {name} became {cost}; nothing was saved; try a lower --learning-rate")
+
+
+def _load(arguments: Namespace, design: Design) -> Samples:
+    own = arguments.size is not None or arguments.grey
+    shape = _folder_shape(arguments, design)
+    parts = (arguments.validation, arguments.limit, arguments.seed)
+    return load_training(arguments.data, shape, *parts, own)
+
+
+def _folder_shape(arguments: Namespace, design: Design) -> Image:
+    """Return (C, H, W) of a folder's pictures."""
+    given = design.input_shape if design.input_shape and len(design.input_shape) == 3 else (3, *SIZE)
+    size = arguments.size or given[1:]
+    require(len(size) <= 2, "--size", "be HEIGHTxWIDTH or one number for both", "x".join(map(str, size)))
+    return (1 if arguments.grey else given[0], size[0], size[-1])
+
+
+def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
+    def ready(pair: Pair) -> Pair:
+        return as_input(net, pair[0]), as_target(net, pair[1])
+
+    data, labels = ready(samples.train)
+    validation = ready(samples.validation) if isinstance(samples.validation, tuple) else samples.validation
+    if not arguments.quiet:
+        total = net.summary()
+        print(
+            f"{len(data):,} samples of {data.shape[1:]} in {len(samples.classes)} classes; "
+            f"{total.total.parameters:,} parameters, engine {total.engine}",
+            flush=True,
+        )
+    watched = "cost" if validation is None else "validation_cost"
+    patience = arguments.early_stop
+    return net.fit(
+        data,
+        labels,
+        validation_set=validation,
+        epochs=arguments.epochs,
+        mini_batch_size=arguments.mini_batch_size,
+        shuffle=not arguments.no_shuffle,
+        callbacks=[] if patience is None else [EarlyStop(watched, patience)],
+        plot=arguments.plot,
+        snapshot_step=arguments.snapshot_step,
+        folder=arguments.folder,
+        progress=not arguments.quiet,
+    )

@@ -1,0 +1,55 @@
+"""The examples in README, docs and docstrings do what they say."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+import gedanken
+import gedanken.datasets
+import gedanken.network
+
+ROOT = Path(__file__).parents[2]
+README, DOCS = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
+
+
+def examples(page: Path) -> str:
+    """Return all Python of a page, as one script."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
+
+
+def run(page: Path) -> None:
+    exec(compile(examples(page), str(page), "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("page", [page for page in DOCS if examples(page)], ids=lambda page: page.name)
+def test_examples_run_as_they_stand(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(page)
+
+
+def test_the_diarys_script_prints_its_evaluation_and_saves_a_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gedanken.datasets, "load_conv", lambda: gedanken.datasets.load_drawn_digits(60, 20))
+    run(README)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"evaluation of 20 samples: cost [\d.]+  accuracy [\d.]+", last)
+    assert len(list(tmp_path.glob("runs/*/plot.png"))) == 1
+
+
+def test_docstring_examples() -> None:
+    failed, tried = doctest.testmod(gedanken.network, extraglobs=vars(gedanken))
+    assert tried
+    assert not failed
+
+
+@pytest.mark.parametrize("page", [README, *DOCS, ROOT / "ARCHITECTURE.md"], ids=lambda page: page.name)
+def test_links_and_named_files_exist(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (page.parent / target).exists(), target
+    for name in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", text):
+        assert any((folder / name).exists() for folder in (ROOT, ROOT / "src/gedanken")), name

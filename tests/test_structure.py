@@ -1,0 +1,102 @@
+"""What holds for the package as a whole."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gedanken
+from gedanken import Cost, Initializer, Layer, Metric, Network, Optimizer, Schedule
+
+SOURCES = sorted(Path(gedanken.__file__).parent.rglob("*.py"))
+PUBLIC = {name: getattr(gedanken, name) for name in gedanken.__all__}
+FORMULAS = {
+    name: kind
+    for name, kind in PUBLIC.items()
+    if issubclass(kind, (Layer, Cost, Optimizer)) and not inspect.isabstract(kind)
+}
+
+
+def python(code: str) -> str:
+    """Run code in a fresh interpreter and return what it prints."""
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_only_what_is_named_is_public() -> None:
+    modules = {name for name, value in vars(gedanken).items() if inspect.ismodule(value)}
+    assert {name for name in vars(gedanken) if not name.startswith("_")} - modules == set(gedanken.__all__)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_say_what_they_are(name: str) -> None:
+    text = inspect.getdoc(PUBLIC[name]) or ""
+    assert text.split("\n")[0].rstrip("`").endswith((".", "?")), text
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formulas_name_their_source_and_shapes(name: str) -> None:
+    text = inspect.getdoc(FORMULAS[name]) or ""
+    assert "\nSource:\n" in text
+    assert "\nShapes:\n" in text or issubclass(FORMULAS[name], Optimizer)
+
+
+@pytest.mark.parametrize("name", [n for n in FORMULAS if inspect.signature(FORMULAS[n]).parameters])
+def test_arguments_are_explained(name: str) -> None:
+    text = (inspect.getdoc(FORMULAS[name]) or "").partition("Args:")[2]
+    for argument in inspect.signature(FORMULAS[name]).parameters:
+        assert argument in text
+
+
+@pytest.mark.parametrize("call", [n for n in vars(Network) if not n.startswith("_")])
+def test_every_call_of_a_network_is_explained(call: str) -> None:
+    assert inspect.getdoc(getattr(Network, call))
+
+
+def test_importing_brings_no_optional_package() -> None:
+    heavy = {"numba", "llvmlite", "cupy", "matplotlib", "PIL", "pooch", "IPython", "scipy", "torch"}
+    loaded = python("import sys, gedanken, gedanken.datasets; print(*{name.partition('.')[0] for name in sys.modules})")
+    assert not heavy & set(loaded.split())
+
+
+def test_without_numba_everything_still_trains() -> None:
+    code = """
+import sys
+sys.modules["numba"] = None
+from gedanken import *
+net = Network().input((2,)).add(FullyConnectedLayer(2)).add(SoftMax()).regression()
+print(len(net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1], progress=False).epochs))
+"""
+    assert python(code) == "1\n"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_files_and_functions_stay_short(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
+        assert lines <= 40, f"{function.name} has {lines} lines"
+    assert len(path.read_text().splitlines()) <= 450
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_optional_packages_are_imported_in_one_file_each(path: Path) -> None:
+    homes = {"cupy": "cuda.py", "matplotlib": "plot.py", "pooch": "fetch.py", "PIL": "pictures.py"}
+    text = path.read_text()
+    for package, home in homes.items():
+        used = f'import_module("{package}' in text or f"import {package}" in text or f"from {package} import" in text
+        assert not used or path.name == home
+
+
+@pytest.mark.parametrize("base", [Layer, Cost, Optimizer, Schedule, Metric, Initializer])
+def test_every_kind_of_part_is_public(base: type) -> None:
+    folder = base.__module__.removesuffix(".base")
+    internal = {"SoftMaxCrossEntropy", "SigmoidBinaryCrossEntropy"}  # what the plan makes of CrossEntropy
+    kinds = {
+        name for name, kind in vars(sys.modules[folder]).items() if isinstance(kind, type) and issubclass(kind, base)
+    }
+    assert {name for name in kinds - internal if not name.startswith("_")} <= set(gedanken.__all__)
