@@ -241,7 +241,7 @@ OPTIMIZERS = [
 
 def name_of(case: Any) -> str:
     """Name a row in the test's report."""
-    return case.name if isinstance(case, LayerCase) else repr(case[0])
+    return case.name if isinstance(case, LayerCase) else repr(case[0]).partition("(function")[0]
 
 
 __all__ = ["COSTS", "LAYERS", "OPTIMIZERS", "RATE", "CostCase", "LayerCase", "OptimizerCase", "name_of"]

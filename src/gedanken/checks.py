@@ -3,16 +3,25 @@
 import difflib
 import math
 import numbers
+import os
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from gedanken.errors import ArgumentError
+from gedanken.errors import ArgumentError, GedankenWarning
 
 
 def require(holds: bool, argument: str, rule: str, value: object) -> None:
     """Raise ArgumentError `argument must rule, got value` unless `holds`."""
     if not holds:
-        raise ArgumentError(f"{argument} must {rule}, got {value!r}")
+        raise ArgumentError(f"{argument} must {rule}, got {_short(value)}")
+
+
+def _short(value: object) -> str:
+    # Long enough for any layer, short enough that data given by mistake do not fill the screen.
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:200]} ... {text[-50:]}"
 
 
 def whole(argument: str, value: object, at_least: int = 1) -> int:
@@ -59,6 +68,21 @@ def one_of(argument: str, value: object, known: Iterable[str]) -> str:
     names = sorted(known)
     if isinstance(value, str) and value in names:
         return value
-    near = difflib.get_close_matches(value, names, n=1, cutoff=0.4) if isinstance(value, str) else []
-    guess = f"; did you mean {near[0]!r}?" if near else ""
+    folded = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(str(value).lower(), folded, n=1, cutoff=0.4) if isinstance(value, str) else []
+    guess = f"; did you mean {folded[near[0]]!r}?" if near else ""
     raise ArgumentError(f"{argument} must be one of {', '.join(names)}, got {value!r}{guess}")
+
+
+def path(argument: str, value: object) -> str:
+    """Return `value` as a path of the file system; it must be a string or a path object."""
+    require(isinstance(value, (str, os.PathLike)), argument, "be a path", value)
+    return str(os.fspath(value))  # type: ignore[call-overload]
+
+
+def warn(message: str) -> None:
+    """Give a GedankenWarning that points to the line outside the library that led to it."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals["__name__"].startswith("gedanken."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, GedankenWarning, stacklevel=level)

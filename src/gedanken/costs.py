@@ -62,10 +62,11 @@ def _check_finite(argument: str, target: Array) -> None:
 class CrossEntropy(Cost):
     """Negative logarithm of the probability that the network gives to the right class.
 
-        cost = sum over n, c of -w[c] * q[n, c] * log(y[n, c])  /  sum over n, c of w[c] * t[n, c]
+        cost = mean over n of   sum over c of -w[c] * q[n, c] * log(y[n, c])
         q = (1 - label_smoothing) * t + label_smoothing / C
 
-    The divisor is N where all classes weigh 1. A SoftMax before it is folded in when the network is compiled.
+    The mean is over samples, whatever their classes weigh, so that parts of a data set add up to the whole. A SoftMax
+    before it is folded in when the network is compiled.
 
     Args:
         label_smoothing: share of each target that is spread over all classes, in [0, 1).
@@ -91,22 +92,26 @@ class CrossEntropy(Cost):
     def __post_init__(self) -> None:
         real("CrossEntropy label_smoothing", self.label_smoothing, "[0, 1)")
         if self.class_weights is not None:
+            listed = isinstance(self.class_weights, (list, tuple, np.ndarray))
+            require(
+                listed, "CrossEntropy class_weights", "be a list of numbers, one for each class", self.class_weights
+            )
             weights = tuple(real("CrossEntropy class_weights", w, "[0, inf)") for w in self.class_weights)
             require(sum(weights) > 0, "CrossEntropy class_weights", "not all be zero", weights)
             object.__setattr__(self, "class_weights", weights)
 
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        weighted, norm = self._weighted(ops, y, target)
+        weighted = self._weighted(ops, y, target)
         safe = ops.xp.maximum(y, np.finfo(y.dtype).tiny)
-        return -(weighted * ops.xp.log(safe)).sum() / norm, -weighted / safe / norm
+        return -(weighted * ops.xp.log(safe)).sum() / len(y), -weighted / safe / len(y)
 
-    def _weighted(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        """Return w * q and the divisor."""
+    def _weighted(self, ops: Ops, y: Array, target: Array) -> Array:
+        """Return w * q."""
         classes = y.shape[1]
         t = ops.xp.eye(classes, dtype=y.dtype)[target] if target.ndim == 1 else target.astype(y.dtype)
         w = ops.asarray(self.class_weights or [1.0] * classes, y.dtype)
         q = (1 - self.label_smoothing) * t + self.label_smoothing / classes
-        return w * q, (w * t).sum()
+        return w * q
 
     def check_output(self, shape: Shape) -> None:
         if len(shape) != 1 or shape[0] < 2:
@@ -123,6 +128,7 @@ class CrossEntropy(Cost):
         if target.shape[1:] != shape:
             raise DataError(
                 f"{argument} must be class numbers (N,) or one-hot rows (N, {shape[0]}), got shape {target.shape}"
+                + ("; use reshape(-1)" if target.shape[1:] == (1,) else "")
             )
         _check_finite(argument, target)
         wrong = (target < 0).any(axis=1) | (abs(target.sum(axis=1, dtype="float64") - 1) > 1e-3)
@@ -147,20 +153,20 @@ def _checked_classes(argument: str, target: Array, classes: int) -> Array:
 class SoftMaxCrossEntropy(CrossEntropy):
     """SoftMax and CrossEntropy in one, on the scores z before the SoftMax; never overflows.
 
-        cost = sum over n, c of -w[c] * q[n, c] * (z[n, c] - log(sum over d of exp(z[n, d])))  /  divisor
-        dz[n, c] = (softmax(z)[n, c] * sum over d of w[d] * q[n, d]  -  w[c] * q[n, c])  /  divisor
+        cost = mean over n of   sum over c of -w[c] * q[n, c] * (z[n, c] - log(sum over d of exp(z[n, d])))
+        dz[n, c] = (softmax(z)[n, c] * sum over d of w[d] * q[n, d]  -  w[c] * q[n, c]) / N
 
     The plan puts it in place of CrossEntropy where the last layer is SoftMax. Arguments, shapes and source are those
     of CrossEntropy.
     """
 
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        weighted, norm = self._weighted(ops, y, target)
+        weighted = self._weighted(ops, y, target)
         shifted = y - y.max(axis=1, keepdims=True)
         powers = ops.xp.exp(shifted)
         total = powers.sum(axis=1, keepdims=True)
-        cost = -(weighted * (shifted - ops.xp.log(total))).sum() / norm
-        return cost, (powers / total * weighted.sum(axis=1, keepdims=True) - weighted) / norm
+        cost = -(weighted * (shifted - ops.xp.log(total))).sum() / len(y)
+        return cost, (powers / total * weighted.sum(axis=1, keepdims=True) - weighted) / len(y)
 
 
 # ---------------------------------------------------------------------------------------------- every value by itself
@@ -170,11 +176,11 @@ class _Elementwise(Cost):
     """A mean over all values of all samples; a subclass gives cost and slope of each value."""
 
     @abstractmethod
-    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         """Return the cost of every value and its derivative by y."""
 
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        costs, slopes = self.each(ops.xp, y, target.astype(y.dtype))
+        costs, slopes = self.each(ops, y, target.astype(y.dtype))
         return costs.mean(), slopes / y.size
 
 
@@ -197,10 +203,10 @@ class BinaryCrossEntropy(_Elementwise):
 
     classifies: ClassVar[bool] = True
 
-    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         tiny = np.finfo(y.dtype).tiny
-        yes, no = xp.maximum(y, tiny), xp.maximum(1 - y, tiny)
-        return -(target * xp.log(yes) + (1 - target) * xp.log(no)), (1 - target) / no - target / yes
+        yes, no = ops.xp.maximum(y, tiny), ops.xp.maximum(1 - y, tiny)
+        return -(target * ops.xp.log(yes) + (1 - target) * ops.xp.log(no)), (1 - target) / no - target / yes
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
         target = super().checked_target(argument, target, shape)
@@ -220,9 +226,9 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
     BinaryCrossEntropy.
     """
 
-    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
-        costs = xp.maximum(y, 0) - y * target + xp.log1p(xp.exp(-abs(y)))
-        return costs, 0.5 * (1 + xp.tanh(0.5 * y)) - target
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        costs = ops.xp.maximum(y, 0) - y * target + ops.xp.log1p(ops.xp.exp(-abs(y)))
+        return costs, ops.sigmoid(y) - target
 
 
 class MeanSquared(_Elementwise):
@@ -237,7 +243,7 @@ class MeanSquared(_Elementwise):
         Gauss 1809, "Theoria motus corporum coelestium", book 2, section 3.
     """
 
-    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         error = y - target
         return error * error, 2 * error
 
@@ -254,9 +260,9 @@ class MeanAbsolute(_Elementwise):
         Boscovich 1757, as told by Stigler 1986, "The history of statistics", chapter 1.
     """
 
-    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         error = y - target
-        return abs(error), xp.sign(error)
+        return abs(error), ops.xp.sign(error)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -281,9 +287,9 @@ class Huber(_Elementwise):
     def __post_init__(self) -> None:
         real("Huber delta", self.delta, "(0, inf)")
 
-    def each(self, xp: Any, y: Array, target: Array) -> tuple[Array, Array]:
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         error = y - target
-        slope = xp.clip(error, -self.delta, self.delta)
+        slope = ops.xp.clip(error, -self.delta, self.delta)
         return slope * (error - slope / 2), slope
 
 
@@ -301,7 +307,7 @@ class UserCost(Cost):
         y, t: (N, ...), arrays of the device that the network runs on; t as given to `fit`.
 
     Raises:
-        ShapeError: a function returns another shape (at the first mini-batch).
+        ShapeError: a function returns another shape (before the first mini-batch).
 
     Source:
         none, it is yours.
@@ -316,11 +322,10 @@ class UserCost(Cost):
 
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         costs, slopes = self.function(y, target), self.derivative(y, target)
-        if costs.shape != (len(y),) or slopes.shape != y.shape:
-            raise ShapeError(
-                f"UserCost must give costs of shape {(len(y),)} and slopes of shape {y.shape}, "
-                f"got {costs.shape} and {slopes.shape}"
-            )
+        got = (getattr(costs, "shape", ()), getattr(slopes, "shape", ()))
+        if got != ((len(y),), y.shape):
+            rule = f"UserCost must give costs of shape {(len(y),)} and slopes of shape {y.shape}"
+            raise ShapeError(f"{rule}, got {got[0]} and {got[1]}")
         return costs.mean(), slopes / len(y)
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:

@@ -3,11 +3,17 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 
 def changed_fields(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass object that are not at their default, by name."""
     fields = ((f.name, f.default, getattr(value, f.name)) for f in dataclasses.fields(value))
-    return {name: field for name, default, field in fields if field != default}
+    return {name: field for name, default, field in fields if _differs(field, default)}
+
+
+def _differs(field: Any, default: Any) -> bool:
+    return not isinstance(same := field == default, (bool, np.bool_)) or not same
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

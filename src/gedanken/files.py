@@ -1,6 +1,7 @@
 """Writing files so that a reader finds the old one or the new one, never a part."""
 
 import os
+import threading
 
 
 def replace_file(path: str, content: bytes) -> None:
@@ -13,7 +14,7 @@ def replace_file(path: str, content: bytes) -> None:
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
-    partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
+    partial = os.path.join(folder, f".{name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
         with open(partial, "wb") as file:
             file.write(content)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gedanken.checks import real
+from gedanken.checks import real, require
 from gedanken.described import Described
 from gedanken.types import Array, Shape
 
@@ -39,26 +39,41 @@ def _uniform(rng: "Generator", shape: Shape, variance: float) -> Array:
     return rng.uniform(-limit, limit, shape)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class HeNormal(Initializer):
-    """Normal values with variance 2 / fan_in.
+    """Normal values with variance 2 / ((1 + slope**2) * fan_in).
+
+    Args:
+        slope: that of the activation on its negative side: 0 for ReLU, 1 for none; >= 0.
 
     Source:
-        He et al. 2015, arXiv:1502.01852, equation 10.
+        He et al. 2015, arXiv:1502.01852, equation 15.
+    """
+
+    slope: float = 0.0
+
+    def __post_init__(self) -> None:
+        real(f"{type(self).__name__} slope", self.slope, "[0, inf)")
+
+    def _variance(self, fan_in: int) -> float:
+        return 2 / ((1 + self.slope**2) * fan_in)
+
+    def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
+        return _normal(rng, shape, self._variance(fan_in))
+
+
+class HeUniform(HeNormal):
+    """Uniform values with variance 2 / ((1 + slope**2) * fan_in).
+
+    Args:
+        slope: that of the activation on its negative side: 0 for ReLU, 1 for none; >= 0.
+
+    Source:
+        He et al. 2015, arXiv:1502.01852, equation 15, with a uniform distribution of that variance.
     """
 
     def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
-        return _normal(rng, shape, 2 / fan_in)
-
-
-class HeUniform(Initializer):
-    """Uniform values with variance 2 / fan_in.
-
-    Source:
-        He et al. 2015, arXiv:1502.01852, equation 10, with a uniform distribution of that variance.
-    """
-
-    def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
-        return _uniform(rng, shape, 2 / fan_in)
+        return _uniform(rng, shape, self._variance(fan_in))
 
 
 class GlorotNormal(Initializer):
@@ -105,3 +120,16 @@ class Zeros(Initializer):
 
     def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
         return np.zeros(shape)
+
+
+# Variance 1 / (3 * fan_in), where PyTorch starts too. On the diary's network it learns much faster than slope 0: after
+# one epoch of MNIST 98.1 % against 95.0 % (docs/measurements.md).
+DEFAULT: Initializer = HeUniform(slope=math.sqrt(5))
+
+
+def check_initializers(layer: str, **initializers: object) -> None:
+    """Raise ArgumentError unless these arguments of a layer are Initializer objects."""
+    for name, value in initializers.items():
+        kind = value.__name__ if isinstance(value, type) else "HeNormal"
+        rule = f"be an Initializer object such as {kind}()"
+        require(isinstance(value, Initializer), f"{layer} {name}", rule, value)

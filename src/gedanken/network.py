@@ -1,22 +1,24 @@
 """The network as its user sees it. A facade: it checks arguments and delegates."""
 
+import numbers
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gedanken.checks import real, require, whole
+from gedanken.checks import one_of, real, require, whole
+from gedanken.checks import path as checked_path
 from gedanken.costs import BinaryCrossEntropy, Cost, as_cost
 from gedanken.data.inputs import check_lengths, checked_array, checked_inputs
 from gedanken.data.source import ArraySource, hold_out
 from gedanken.engine.fold import fold
 from gedanken.engine.plan import Plan
-from gedanken.engine.select import select_engine
-from gedanken.errors import ArgumentError, StateError
+from gedanken.engine.select import ENGINES, select_engine
+from gedanken.errors import ArgumentError, CheckpointError, StateError
 from gedanken.io.model_file import Architecture, read_model, write_model
-from gedanken.layers import Embedding, Layer
+from gedanken.layers import Layer
 from gedanken.layers.containers import shapes_through
 from gedanken.layers.shape import door_shape, inner_shape
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
@@ -143,11 +145,12 @@ class Network:
         if not self.layers:
             raise StateError("regression needs at least one layer: call add(...) before it")
         rule, judged = checked_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
-        chosen = _checked_metrics(metrics, judged)
         runner = select_engine(engine, dtype)
         trained, folded = fold(self.layers, judged)
         plan = Plan(self.layers, self.input_shape, runner, self.seed, folded)
-        judged.check_output(door_shape(plan.shapes[-1]))
+        output_shape = door_shape(plan.shapes[-1])
+        judged.check_output(output_shape)
+        chosen = _checked_metrics(metrics, judged, output_shape)
         self._take_over(plan)
         self._cost = judged
         self._work = Work(plan, trained, Descent(plan.ops, rule, plan.params.size, plan.decayed), chosen)
@@ -187,7 +190,7 @@ class Network:
             plot: whether cost and first metric are drawn after each epoch, into `plot.png` of the run's folder.
             snapshot_step: a time: every so many seconds of training a snapshot of cost and metrics is recorded, shown
                 and drawn, > 0.
-            folder: the run's folder; None is `runs/` and the time. Made only when something is saved.
+            folder: the run's folder; None is `runs/` and the time. Made only where something is saved in it.
             progress: whether progress is shown.
 
         Returns:
@@ -203,6 +206,7 @@ class Network:
         samples, held = self._validation(samples, validation_set)
         size, count = whole("mini_batch_size", mini_batch_size), whole("epochs", epochs)
         source = ArraySource(*samples, size, shuffle, self.seed)
+        _rehearse(work, samples)
         listeners = checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
         display = Display()
@@ -293,16 +297,16 @@ class Network:
             ArgumentError: a layer of yours holds something that is no data.
             OSError: the file cannot be written; an older one stays as it was.
         """
-        plan = self._compiled_plan("save")
+        plan, name = self._compiled_plan("save"), checked_path("path", path)
         assert self.input_shape is not None
         optimizer = self._work.descent.optimizer if self._work else None
         dtype = str(plan.ops.dtype)
         parts = (self.input_shape, tuple(self.layers), self.seed, dtype, self.epoch, self._cost, optimizer)
-        write_model(os.fspath(path), Architecture(*parts), plan.values())
+        write_model(name, Architecture(*parts), plan.values())
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, layers: Iterable[type[Layer]] = (), engine: str = "auto"
+        cls, path: str | os.PathLike[str], *, layers: Sequence[type[Layer]] = (), engine: str = "auto"
     ) -> "Network":
         """Return the network that `save` wrote; no code comes from the file.
 
@@ -317,14 +321,19 @@ class Network:
         Raises:
             CheckpointError: the file is missing, damaged, foreign or of a newer version.
         """
-        saved, values = read_model(os.fspath(path), layers)
-        net = cls(saved.seed)
-        net.layers = list(saved.layers)
-        net.input(saved.input_shape)
-        plan = Plan(net.layers, saved.input_shape, select_engine(engine, saved.dtype), saved.seed, folded=False)
-        plan.assign(values)
+        name = checked_path("path", path)
+        saved, values = read_model(name, layers)
+        one_of("engine", engine, ENGINES)
+        try:
+            net = cls(saved.seed)
+            net.layers = list(saved.layers)
+            net.input(saved.input_shape)
+            plan = Plan(net.layers, saved.input_shape, select_engine(engine, saved.dtype), saved.seed, folded=False)
+            plan.assign(values)
+        except (ArgumentError, CheckpointError) as error:
+            raise CheckpointError(f"{name}: {error}") from error
         net._plan, net.epoch = plan, saved.epoch
-        if saved.cost:
+        if saved.cost and saved.optimizer:
             net.regression(saved.optimizer, saved.cost, engine=engine, dtype=saved.dtype)
         return net
 
@@ -354,9 +363,8 @@ class Network:
 
     def _checked_inputs(self, argument: str, data: Any) -> Array:
         assert self.input_shape is not None
-        first = self.layers[0]
-        tokens = first.n_tokens if isinstance(first, Embedding) else None
-        return checked_inputs(argument, data, self.input_shape, tokens)
+        assert self._plan is not None
+        return checked_inputs(argument, data, self.input_shape, self._plan.ops.dtype, self.layers[0].tokens)
 
     def _checked_pair(self, names: tuple[str, str], data: Any, labels: Any) -> tuple[Array, Array]:
         assert self._cost is not None and self._plan is not None
@@ -370,26 +378,32 @@ class Network:
         """Return what to train on and what to validate on."""
         if given is None:
             return samples, None
-        if isinstance(given, (tuple, list)):
-            require(len(given) == 2, "validation_set", "be a pair (data, labels) or a fraction in (0, 1)", given)
+        if isinstance(given, (tuple, list)) and len(given) == 2:
             return samples, self._checked_pair(("validation_set data", "validation_set labels"), *given)
-        fraction = real("validation_set", given, "(0, 1)")
+        fraction = isinstance(given, numbers.Real) and not isinstance(given, bool) and 0 < float(given) < 1
+        require(fraction, "validation_set", "be a pair (data, labels) or a fraction in (0, 1)", given)
         require(len(samples[0]) > 1, "validation_set", "be None for a single sample", given)
-        return hold_out(*samples, fraction, self.seed)
+        return hold_out(*samples, float(given), self.seed)
 
 
-def _checked_metrics(metrics: Sequence[Metric] | None, cost: Cost) -> tuple[Metric, ...]:
+def _checked_metrics(metrics: Sequence[Metric] | None, cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
     if metrics is None:
-        return (Accuracy(),) if cost.classifies else (MeanAbsoluteError(),)
-    for metric in metrics:
-        require(isinstance(metric, Metric), "metrics", "be a list of Metric objects such as [Accuracy()]", metric)
+        several_answers = isinstance(cost, BinaryCrossEntropy) and output_shape != (1,)
+        return (Accuracy(),) if cost.classifies and not several_answers else (MeanAbsoluteError(),)
+    listed = isinstance(metrics, (list, tuple)) and all(isinstance(metric, Metric) for metric in metrics)
+    require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
     return tuple(metrics)
+
+
+def _rehearse(work: Work, samples: tuple[Array, Array]) -> None:
+    """Let cost and metrics see one sample, so that they complain before anything is trained."""
+    evaluate(work, ArraySource(samples[0][:1], samples[1][:1], mini_batch_size=1))
 
 
 def _run_folder(folder: str | os.PathLike[str] | None) -> str:
     """Return the run's folder: the given one, or one that is named after the time and does not exist yet."""
     if folder is not None:
-        return os.fspath(folder)
+        return checked_path("folder", folder)
     first = os.path.join("runs", time.strftime("%Y-%m-%d_%H-%M-%S"))
     names = (first if n == 1 else f"{first}_{n}" for n in range(1, 10_000))
     return next(path for path in names if not os.path.exists(path))

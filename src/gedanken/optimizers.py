@@ -380,8 +380,13 @@ class Descent:
         """Update `p` with what is gathered, if anything is."""
         if self._gathered is not None and self._batches:
             self._update(p, self._gathered / self._samples)
+            self.drop()
+
+    def drop(self) -> None:
+        """Forget what is gathered: a training that failed left it behind."""
+        if self._gathered is not None:
             self._gathered[...] = 0
-            self._batches = self._samples = 0
+        self._batches = self._samples = 0
 
     def watch(self, cost: float) -> None:
         """Let a rate that falls on a plateau see the cost of an epoch."""
@@ -415,6 +420,7 @@ def _groups(optimizer: Optimizer, size: int, decayed: int) -> list[tuple[Optimiz
 
 def checked_optimizer(optimizer: object) -> Optimizer:
     """Return `optimizer`, or raise ArgumentError unless it is an Optimizer object."""
-    require(isinstance(optimizer, Optimizer), "optimizer", "be an Optimizer such as Adam()", optimizer)
+    name = optimizer.__name__ if isinstance(optimizer, type) else "Adam"
+    require(isinstance(optimizer, Optimizer), "optimizer", f"be an Optimizer object such as {name}()", optimizer)
     assert isinstance(optimizer, Optimizer)
     return optimizer

@@ -149,7 +149,7 @@ class OneCycle(Schedule):
     """Rise to `peak` along half a cosine, then fall far below the start along another.
 
         start = peak / start_factor,  end = start / end_factor
-        rate(step) = half cosine from start to peak   while step <= rise * (steps - 1)
+        rate(step) = half cosine from start to peak   until step = rise * (steps - 1)
         rate(step) = half cosine from peak to end     until step = steps - 1, then end
 
     Args:

@@ -188,7 +188,7 @@ def test_order_is_the_order_of_the_list(tmp_path):
 def test_every_unreadable_file_is_named(tmp_path):
     good = [save(tmp_path / "a.png", RED), save(tmp_path / "c.png", BLUE)]
     bad = [damage(tmp_path / "b.png"), tmp_path / "missing.png"]
-    with pytest.warns(GedankenWarning, match="2 files") as warned:
+    with pytest.warns(GedankenWarning, match="2 of the files") as warned:
         read = load_pictures([good[0], *bad, good[1]], 2)
     assert len(warned) == 1
     assert warned[0].filename == __file__
@@ -202,7 +202,7 @@ def test_every_unreadable_file_is_named(tmp_path):
 def test_unreadable_files_as_an_error(tmp_path, with_good):
     files = [damage(tmp_path / "a.png"), damage(tmp_path / "b.png")]
     good = [save(tmp_path / "c.png")] if with_good else []
-    with pytest.raises(DatasetError, match="2 files") as caught:
+    with pytest.raises(DatasetError, match="2 of the files") as caught:
         load_pictures(files + good, 2, on_error="raise" if with_good else "warn")
     assert all(str(path) in str(caught.value) for path in files)
 
@@ -262,7 +262,7 @@ def test_litter_is_left_out(classes, name):
 
 def test_other_files_are_taken_for_pictures(classes):
     bad = [damage(classes / "cat" / "film.mp4"), damage(classes / "dog" / "picture")]
-    with pytest.warns(GedankenWarning, match="2 files") as warned:
+    with pytest.warns(GedankenWarning, match="2 of the files") as warned:
         read = load_images(classes, 4)
     assert warned[0].filename == __file__
     assert list(read.unreadable) == bad
@@ -290,7 +290,7 @@ def test_empty_class(classes):
 
 def test_class_of_damaged_pictures(classes):
     damage(classes / "emu" / "a.png")
-    with pytest.warns(GedankenWarning, match="1 files"), pytest.raises(DatasetError, match="emu must hold a readable"):
+    with pytest.warns(GedankenWarning, match="1 of the files"), pytest.raises(DatasetError, match="emu must hold a readable"):
         load_images(classes, 4)
 
 
@@ -346,7 +346,7 @@ def test_real_edge_cases(real_data):
     with (real_data / "photos" / "MANIFEST.tsv").open(newline="") as manifest:
         rows = [row for row in csv.DictReader(manifest, delimiter="\t") if row["path"].startswith("edge-cases/")]
     files = {real_data / "photos" / row["path"]: row["state"] == "ok" for row in rows}
-    with pytest.warns(GedankenWarning, match="3 files"):
+    with pytest.warns(GedankenWarning, match="3 of the files"):
         read = load_pictures(files, 32)
     assert set(read.unreadable) == {path for path, whole in files.items() if not whole}
     assert set(read.files) == {path for path, whole in files.items() if whole}

@@ -1,25 +1,26 @@
 """Checks of the data that a network is given, before any work begins."""
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
-from gedanken.errors import DataError, GedankenWarning
+from gedanken.checks import warn
+from gedanken.errors import DataError
 from gedanken.types import Array, Shape
 
 BLOCK = 1 << 20  # numbers looked at in one go: no second copy of the data is made
 
 
-def checked_inputs(argument: str, x: Any, shape: Shape, tokens: int | None = None) -> Array:
+def checked_inputs(argument: str, x: Any, shape: Shape, dtype: Any, tokens: int | None = None) -> Array:
     """Return `x` as an array of samples of `shape`, or raise DataError.
 
     Args:
         argument: what the caller calls the data, for errors.
         x: (N, *shape), anything that NumPy makes an array of.
         shape: one sample at the network's door.
-        tokens: for a network that begins with an Embedding: its number of tokens.
+        dtype: number type that the network computes in.
+        tokens: for a network that takes whole numbers: how many different ones.
     """
     array = checked_array(argument, x)
     if array.shape[1:] != shape:
@@ -28,13 +29,12 @@ def checked_inputs(argument: str, x: Any, shape: Shape, tokens: int | None = Non
     if tokens is not None:
         _check_tokens(argument, array, tokens)
     elif array.dtype.kind == "f":
-        _check_finite(argument, array)
+        _check_finite(argument, array, dtype)
     elif array.max() > 1:
-        warnings.warn(
+        white = np.iinfo(array.dtype).max if array.dtype in (np.uint8, np.uint16) else array.max()
+        warn(
             f"{argument} has whole numbers ({array.dtype}) up to {array.max()}; networks train badly on unscaled "
-            f"pictures: use {argument} / {array.max()} as float32",
-            GedankenWarning,
-            stacklevel=4,
+            f"pictures: use {argument} / {white} as float32"
         )
     return array
 
@@ -61,18 +61,21 @@ def check_lengths(names: tuple[str, str], x: Array, labels: Array) -> None:
 
 
 def _shape_hint(got: Shape, shape: Shape) -> str:
-    if len(shape) == 3 and len(got) == 4 and got[1:] == (shape[1], shape[2], shape[0]):
-        return "; the pictures look channels-last: use transpose(0, 3, 1, 2)"
-    if len(shape) == 3 and shape[0] == 1 and got[1:] == shape[1:]:
-        return "; the channel axis is missing: use [:, None]"
     if got == shape:
         return "; the axis of samples is missing: use [None] for a single sample"
+    if len(shape) == 3 and len(got) == 4 and got[1:] == (shape[1], shape[2], shape[0]):
+        return "; the pictures look channels-last: use transpose(0, 3, 1, 2)"
+    if len(shape) == 3 and len(got) == 4 and got[1:] == (shape[2], shape[0], shape[1]):
+        return f"; the network's input looks channels-last: use input({got[1:]})"
+    if len(shape) == 3 and shape[0] == 1 and got[1:] == shape[1:]:
+        return "; the channel axis is missing: use [:, None]"
     if math.prod(got[1:]) == math.prod(shape):
         return f"; the number of values is right: use reshape({', '.join(map(str, (-1, *shape)))})"
     return ""
 
 
-def _check_finite(argument: str, array: Array) -> None:
+def _check_finite(argument: str, array: Array, dtype: Any) -> None:
+    largest = np.finfo(dtype).max if np.can_cast(dtype, array.dtype) else np.inf
     step = max(1, BLOCK // max(array[0].size, 1))
     for start in range(0, len(array), step):
         block = np.isfinite(array[start : start + step])
@@ -80,6 +83,10 @@ def _check_finite(argument: str, array: Array) -> None:
             index = tuple(int(i) for i in np.argwhere(~block)[0])
             index = (start + index[0], *index[1:])
             raise DataError(f"{argument} must be finite, got {array[index]} at index {index}")
+        if largest < np.inf and (too_large := abs(array[start : start + step]) > largest).any():
+            index = tuple(int(i) for i in np.argwhere(too_large)[0])
+            index = (start + index[0], *index[1:])
+            raise DataError(f"{argument} must be in the range of {dtype}, got {array[index]} at index {index}")
 
 
 def _check_tokens(argument: str, array: Array, tokens: int) -> None:

@@ -219,7 +219,7 @@ def _report(unreadable: Mapping[Path, str], fatal: bool) -> None:
     if not unreadable:
         return
     lines = "".join(f"\n  - {path}: {reason}" for path, reason in unreadable.items())
-    message = f"{len(unreadable)} files are not readable as pictures:{lines}"
+    message = f"{len(unreadable)} of the files cannot be read as pictures:{lines}"
     if fatal:
         raise DatasetError(message)
     warnings.warn(message, GedankenWarning, stacklevel=4)

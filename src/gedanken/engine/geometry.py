@@ -45,14 +45,15 @@ class Window:
     def on(self, image: Shape) -> Geometry:
         """Return the geometry on an image of shape (H, W, C), or raise ShapeError."""
         if len(image) != 3:
-            raise ShapeError("needs images (C, H, W)", "images must come before Flatten()")
+            missing = f"for grey images say input({(1, *image)})" if len(image) == 2 else ""
+            raise ShapeError("needs images (C, H, W)", missing or "images must come before Flatten()")
         geometry = Geometry(self.size, self.stride, self._amounts(image), self.dilation, self.groups)
         if min(geometry.positions(image)) < 1:
             reach = tuple(d * (s - 1) + 1 for s, d in zip(self.size, self.dilation, strict=True))
             raise ShapeError(
                 f"has a window of {reach[0]} x {reach[1]}, larger than the padded image "
                 f"of {image[0] + sum(geometry.padding[0])} x {image[1] + sum(geometry.padding[1])}",
-                'use a smaller filter, zero_padding="same", or fewer pooling layers before it',
+                _too_small_hint(image),
             )
         return geometry
 
@@ -68,6 +69,13 @@ class Window:
         reach = self.dilation[axis] * (self.size[axis] - 1) + 1
         total = max((positions - 1) * self.stride[axis] + reach - length, 0)
         return total // 2, total - total // 2
+
+
+def _too_small_hint(image: Shape) -> str:
+    height, width, channels = image
+    if width in (1, 3, 4) and channels == height > width:
+        return f"shapes are channels first: ({width}, {channels}, {height})"
+    return 'use a smaller filter, zero_padding="same", or fewer pooling layers before it'
 
 
 def window(

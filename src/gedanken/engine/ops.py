@@ -136,6 +136,11 @@ class Ops:
         split = kernel.reshape(-1, geometry.groups, kernel.shape[3] // geometry.groups)
         return split.transpose(1, 0, 2)
 
+    def sigmoid(self, x: Array) -> Array:
+        """Return 1 / (1 + exp(-x)); nothing overflows, and small results keep their digits."""
+        power = self.xp.exp(-abs(x))
+        return self.xp.where(x < 0, power, 1) / (1 + power)
+
     def erf(self, x: Array) -> Array:
         """Return the error function of x, exact to a few units in the last place of float64.
 

@@ -92,7 +92,7 @@ class Plan:
     def __init__(self, layers: Sequence[Layer], input_shape: Shape, engine: Engine, seed: int, folded: bool) -> None:
         self.engine, self.ops, self.seed = engine, engine.ops, seed
         self.shapes = shapes_through(layers, inner_shape(input_shape))
-        self.integer_input = bool(layers) and layers[0].integer_input
+        self.takes_tokens = layers[0].tokens is not None
         self._allocate(layers)
         self.layers = [self._layer_step(i, layer) for i, layer in enumerate(layers)]
         body = self.layers[:-1] if folded else self.layers
@@ -138,7 +138,11 @@ class Plan:
 
     def enter(self, x: Array) -> Array:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""
-        return self.ops.asarray(from_door(x), np.int64 if self.integer_input else None)
+        return self.ops.asarray(from_door(x), np.int64 if self.takes_tokens else None)
+
+    def enter_target(self, target: Array) -> Array:
+        """Return host targets on the device, in the order of the outputs and in their own number type."""
+        return self.ops.asarray(from_door(target), target.dtype)
 
     # ------------------------------------------------------------------ memory
 

@@ -1,6 +1,7 @@
 """Layers, costs and optimizers as plain data, and back; the one table of names that this is allowed to make."""
 
 import dataclasses
+import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -101,6 +102,8 @@ def to_data(value: Any) -> Any:
         return [to_data(part) for part in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, numbers.Real):  # a NumPy scalar
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
     raise ArgumentError(f"{value!r} cannot be saved: only numbers, strings, layers and their parts are data")
 
 
@@ -116,7 +119,7 @@ def from_data(data: Any, known: Known) -> Any:
         return data
     kind = known[one_of("type", data.get("type"), known)]
     fields = {name: from_data(value, known) for name, value in data.items() if name != "type"}
-    positional = fields.pop("branches") if kind is Branches else ()
+    positional = fields.pop("branches", ()) if kind is Branches else ()
     try:
         return kind(*positional, **fields)
     except GedankenError:

@@ -1,9 +1,10 @@
 """A network as one file: its weights, and its architecture in the header."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gedanken.checks import require
 from gedanken.costs import Cost
 from gedanken.errors import ArgumentError, CheckpointError
 from gedanken.files import replace_file
@@ -54,12 +55,14 @@ def write_model(path: str, architecture: Architecture, arrays: Mapping[str, Arra
 
 def _optional(value: Any) -> Any:
     try:
-        return to_data(value)
+        data = to_data(value)
+        from_data(data, known_classes())
+        return data
     except ArgumentError:
         return None
 
 
-def read_model(path: str, classes: Iterable[type[Layer]] = ()) -> tuple[Architecture, dict[str, Array]]:
+def read_model(path: str, classes: Sequence[type[Layer]] = ()) -> tuple[Architecture, dict[str, Array]]:
     """Read a model file.
 
     Args:
@@ -67,8 +70,13 @@ def read_model(path: str, classes: Iterable[type[Layer]] = ()) -> tuple[Architec
         classes: layer classes of your own that it may name.
 
     Raises:
+        ArgumentError: `classes` are none.
         CheckpointError: the file is missing, damaged, foreign, of a newer version, or names unknown classes.
     """
+    listed = isinstance(classes, (list, tuple)) and all(
+        isinstance(kind, type) and issubclass(kind, Layer) for kind in classes
+    )
+    require(listed, "layers", "be a list of Layer classes", classes)
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -84,9 +92,10 @@ def read_model(path: str, classes: Iterable[type[Layer]] = ()) -> tuple[Architec
     try:
         return _architecture(json.loads(metadata["architecture"]), known_classes(classes)), arrays
     except ArgumentError as error:
-        raise CheckpointError(
-            f"{path}: {error}; give load(..., layers=[...]) the classes of your own layers"
-        ) from error
+        hint = "give load(..., layers=[...]) the classes of your own layers"
+        raise CheckpointError(f"{path}: {error}; {hint}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(f"{path} holds no architecture of this version ({error!r})") from error
 
 
 def _architecture(data: dict[str, Any], known: Mapping[str, type[Any]]) -> Architecture:

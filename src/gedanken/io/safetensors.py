@@ -54,7 +54,7 @@ def unpack(content: bytes, origin: str) -> tuple[dict[str, Array], dict[str, str
         table = json.loads(header)
         metadata = table.pop("__metadata__")
         checksum = metadata.pop("checksum")
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (RecursionError, ValueError, KeyError, AttributeError, TypeError):
         raise CheckpointError(f"{origin} is not a model file of Gedanken, or its header is damaged") from None
     if checksum != _checksum(header.replace(_entry(checksum), _entry(NO_CHECKSUM), 1), data):
         raise CheckpointError(f"{origin} is damaged or truncated: its checksum does not match its {len(content)} bytes")
@@ -62,7 +62,7 @@ def unpack(content: bytes, origin: str) -> tuple[dict[str, Array], dict[str, str
 
 
 def _checksum(header: bytes, data: bytes) -> str:
-    return f"{zlib.crc32(data, zlib.crc32(header)):08x}"
+    return f"{zlib.crc32(data, zlib.crc32(header, len(header))):08x}"
 
 
 def _entry(checksum: str) -> bytes:

@@ -84,11 +84,6 @@ class LeakyReLU(Activation):
         return ops.xp.where(x > 0, x.dtype.type(1), x.dtype.type(self.slope))
 
 
-def _sigmoid(ops: Ops, x: Array) -> Array:
-    # The same as 1 / (1 + exp(-x)), and nothing overflows.
-    return 0.5 * (1 + ops.xp.tanh(0.5 * x))
-
-
 class Sigmoid(Activation):
     """Squeeze every number into (0, 1).
 
@@ -102,7 +97,7 @@ class Sigmoid(Activation):
     """
 
     def function(self, ops: Ops, x: Array) -> Array:
-        return _sigmoid(ops, x)
+        return ops.sigmoid(x)
 
     def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
         return y * (1 - y)
@@ -164,10 +159,10 @@ class SiLU(Activation):
     """
 
     def function(self, ops: Ops, x: Array) -> Array:
-        return x * _sigmoid(ops, x)
+        return x * ops.sigmoid(x)
 
     def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
-        q = _sigmoid(ops, x)
+        q = ops.sigmoid(x)
         return q + y * (1 - q)
 
 

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from gedanken.described import Described
 from gedanken.engine.ops import Ops
@@ -85,7 +85,10 @@ class Layer(Described, ABC):
     A class with further fields is a frozen dataclass that checks their values when it is made.
     """
 
-    integer_input: ClassVar[bool] = False
+    @property
+    def tokens(self) -> int | None:
+        """For a layer that takes whole numbers: how many different ones, from 0 on. None for all others."""
+        return None
 
     @abstractmethod
     def output_shape(self, shape: Shape) -> Shape:

@@ -1,5 +1,6 @@
 """Layers made of layers."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -32,7 +33,7 @@ def shapes_through(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
     """
     shapes = [shape]
     for position, layer in enumerate(layers):
-        if layer.integer_input and position > 0:
+        if layer.tokens is not None and position > 0:
             raise ShapeError(f"layer {position} {layer} takes whole numbers", "it can only be the first layer")
         try:
             shapes.append(layer.output_shape(shapes[-1]))
@@ -71,6 +72,10 @@ class Chain(Layer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", checked_layers("Chain layers", self.layers))
+
+    @property
+    def tokens(self) -> int | None:
+        return self.layers[0].tokens if self.layers else None
 
     def output_shape(self, shape: Shape) -> Shape:
         return shapes_through(self.layers, shape)[-1]
@@ -115,8 +120,14 @@ class Chain(Layer):
 class _Parallel(Layer):
     """Named parts that all get the same input; a subclass says what they are and joins what they give."""
 
+    @abstractmethod
     def _named(self) -> dict[str, Layer]:
-        raise NotImplementedError
+        """Return the parts by name."""
+
+    @property
+    def tokens(self) -> int | None:
+        limits = [layer.tokens for layer in self._named().values() if layer.tokens is not None]
+        return min(limits, default=None)
 
     def params(self, shape: Shape) -> dict[str, Param]:
         return {k: v for name, layer in self._named().items() for k, v in prefixed(name, layer.params(shape)).items()}
@@ -165,15 +176,16 @@ class Residual(_Parallel):
         He et al. 2015, arXiv:1512.03385, equations 1 and 2.
     """
 
-    layers: Sequence[Layer]
-    shortcut: Sequence[Layer] = ()
+    layers: Layer | Sequence[Layer]
+    shortcut: Layer | Sequence[Layer] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", checked_layers("Residual layers", self.layers))
         object.__setattr__(self, "shortcut", checked_layers("Residual shortcut", self.shortcut))
 
     def _named(self) -> dict[str, Layer]:
-        return {"layers": Chain(self.layers), "shortcut": Chain(self.shortcut)}
+        rows = {"layers": self.layers, "shortcut": self.shortcut}
+        return {name: Chain(checked_layers(f"Residual {name}", row)) for name, row in rows.items()}
 
     def output_shape(self, shape: Shape) -> Shape:
         body, shortcut = (chain.output_shape(shape) for chain in self._named().values())

@@ -7,7 +7,7 @@ from typing import Any
 from gedanken.checks import whole
 from gedanken.engine.geometry import Geometry, Padding, Window, window
 from gedanken.errors import ShapeError
-from gedanken.init import HeNormal, Initializer, Zeros
+from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
 from gedanken.types import Array, Arrays, Shape
 
@@ -31,7 +31,7 @@ class ConvolutionLayer(Layer):
         dilation: pixels between two values of one window, a number or a pair, at least 1.
         groups: number of channel groups, at least 1; it divides the channels.
         bias: whether a bias is added.
-        init: first values of the kernel.
+        init: first values of the kernel; by default uniform with variance 1 / (3 * fan_in).
         bias_init: first values of the bias.
 
     Shapes:
@@ -55,11 +55,12 @@ class ConvolutionLayer(Layer):
     dilation: int | tuple[int, int] = 1
     groups: int = 1
     bias: bool = True
-    init: Initializer = HeNormal()
+    init: Initializer = DEFAULT
     bias_init: Initializer = Zeros()
 
     def __post_init__(self) -> None:
         whole("ConvolutionLayer n_filter", self.n_filter)
+        check_initializers("ConvolutionLayer", init=self.init, bias_init=self.bias_init)
         self._window()
 
     def _window(self) -> Window:

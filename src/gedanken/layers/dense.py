@@ -1,11 +1,11 @@
 """Fully connected layer and embedding: a matrix product, and a look-up in a matrix."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from gedanken.checks import whole
 from gedanken.errors import ShapeError
-from gedanken.init import HeNormal, Initializer, Zeros
+from gedanken.init import DEFAULT, HeNormal, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
 from gedanken.types import Array, Arrays, Shape
 
@@ -19,7 +19,7 @@ class FullyConnectedLayer(Layer):
     Args:
         n_units: features of the output, at least 1.
         bias: whether a bias is added.
-        init: first values of the kernel.
+        init: first values of the kernel; by default uniform with variance 1 / (3 * fan_in).
         bias_init: first values of the bias.
 
     Shapes:
@@ -35,11 +35,12 @@ class FullyConnectedLayer(Layer):
 
     n_units: int
     bias: bool = True
-    init: Initializer = HeNormal()
+    init: Initializer = DEFAULT
     bias_init: Initializer = Zeros()
 
     def __post_init__(self) -> None:
         whole("FullyConnectedLayer n_units", self.n_units)
+        check_initializers("FullyConnectedLayer", init=self.init, bias_init=self.bias_init)
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) not in (1, 2):
@@ -97,11 +98,15 @@ class Embedding(Layer):
     n_tokens: int
     n_features: int
     init: Initializer = HeNormal()
-    integer_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         whole("Embedding n_tokens", self.n_tokens)
         whole("Embedding n_features", self.n_features)
+        check_initializers("Embedding", init=self.init)
+
+    @property
+    def tokens(self) -> int | None:
+        return self.n_tokens
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) > 1:

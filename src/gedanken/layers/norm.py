@@ -81,7 +81,7 @@ class BatchNorm(Layer):
             h = rows - s["mean"]
         deviation = ctx.ops.xp.sqrt(var + self.epsilon)
         h /= deviation
-        return (h * p["scale"] + p["shift"]).reshape(x.shape), (h, deviation)
+        return (h * p["scale"] + p["shift"]).reshape(x.shape), (h, deviation, ctx.train)
 
     def _remember(self, s: Arrays, mean: Array, var: Array, count: int) -> None:
         unbiased = var * (count / max(count - 1, 1))
@@ -89,11 +89,13 @@ class BatchNorm(Layer):
             s[name][...] = self.momentum * s[name] + (1 - self.momentum) * batch
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        h, deviation = cache
+        h, deviation, of_batch = cache
         dy_rows = dy.reshape(h.shape)
         count = h.shape[0] * h.shape[1]
         g["shift"][...] = dy_rows.sum(axis=1).sum(axis=0)
         g["scale"][...] = (dy_rows * h).sum(axis=1).sum(axis=0)
+        if not of_batch:  # mean and deviation were constants
+            return dy * (p["scale"] / deviation)
         # dx = (dh - mean(dh) - h * mean(dh * h)) / deviation, the means being the two sums above
         dx = h * (g["scale"] / -count)
         dx += dy_rows

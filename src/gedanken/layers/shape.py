@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import whole
+from gedanken.checks import require, whole
 from gedanken.errors import ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
@@ -78,6 +78,8 @@ class Reshape(Layer):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        require(isinstance(self.shape, (tuple, list)), "Reshape shape", "be a tuple such as (16, 7, 7)", self.shape)
+        object.__setattr__(self, "shape", tuple(self.shape))
         for size in self.shape:
             whole("Reshape shape", size)
 
@@ -85,7 +87,7 @@ class Reshape(Layer):
         if math.prod(shape) != math.prod(self.shape):
             have, need = math.prod(shape), math.prod(self.shape)
             raise ShapeError(f"needs {need} values for the shape {self.shape}, not {have}")
-        return inner_shape(tuple(self.shape))
+        return inner_shape(self.shape)
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         return from_door(to_door(x).reshape(len(x), *self.shape)), x.shape[1:]

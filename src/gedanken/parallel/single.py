@@ -9,12 +9,13 @@ class Single(Strategy):
 
     def start(self, work: Work) -> None:
         self.work = work
+        work.descent.drop()
 
     def step(self, batch: Batch, epoch: int) -> StepResult:
         plan, cost, descent, metrics = self.work
         ctx = plan.context(train=True, epoch=epoch, position=batch.position)
         y, tape = plan.forward(ctx, batch.x)
-        value, dy = cost(plan.ops, y, plan.ops.asarray(batch.target, batch.target.dtype))
+        value, dy = cost(plan.ops, y, plan.enter_target(batch.target))
         plan.backward(ctx, tape, dy)
         descent.learn(plan.params, plan.grads, len(batch.x))
         outputs = plan.finish(y)

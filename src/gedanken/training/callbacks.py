@@ -51,6 +51,10 @@ class EarlyStop(Callback):
         names = {"cost", *run.metrics}
         if run.validates:
             names |= {f"validation_{name}" for name in names}
+        if self.figure.startswith("validation_") and not run.validates:
+            known = ", ".join(sorted(names))
+            hint = "fit was given no validation_set"
+            raise ArgumentError(f"EarlyStop figure must be one of {known}, got {self.figure!r}; {hint}")
         one_of("EarlyStop figure", self.figure, names)
         self._best, self._waited = math.inf, 0
 

@@ -41,7 +41,6 @@ class Display:
         self._live = ""
         if self._handle is not None:
             self._handle.update({"text/plain": ""}, raw=True)
-            self._handle = None
         self._write(text + "\n")
 
     def figure(self, png: bytes) -> None:

@@ -1,9 +1,13 @@
 """The training loop. It computes nothing, shows nothing and saves nothing: it asks a strategy and tells callbacks."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
+from gedanken.checks import require
 from gedanken.data.source import Source
 from gedanken.parallel.base import StepResult, Strategy, Work
 from gedanken.training.callbacks import Callback
@@ -44,11 +48,14 @@ class Training:
 
     def __call__(self) -> History:
         """Train, and return what happened."""
-        for callback in self.callbacks:
-            callback.on_start(self.run)
         reason = "error"
+        started: list[Callback] = []
         try:
-            with self.interrupt:
+            for callback in self.callbacks:
+                started.append(callback)
+                callback.on_start(self.run)
+            # Numbers that overflow show in the cost, which is watched.
+            with self.interrupt, np.errstate(all="ignore"):
                 self.strategy.start(self.work)
                 self.began = time.perf_counter()
                 self._snapshots = _Snapshots(self.run, self.snapshot_step, self.work)
@@ -58,11 +65,16 @@ class Training:
                         break
             reason = self.stop.reason if self.stop else "all epochs done"
         finally:
-            self.strategy.stop()
-            for callback in self.callbacks:
-                callback.on_stop(self.run, reason)
+            self._end(started, reason)
         self.history.reason = reason
         return self.history
+
+    def _end(self, started: Sequence[Callback], reason: str) -> None:
+        """Tell all who were told of the start, in order, and free the strategy, whoever raises."""
+        with contextlib.ExitStack() as ending:
+            ending.callback(self.strategy.stop)
+            for callback in reversed(started):
+                ending.callback(callback.on_stop, self.run, reason)
 
     def _epoch(self, epoch: int) -> None:
         began, meter, step = self._seconds(), Meter(self.work.metrics), 0
@@ -90,7 +102,7 @@ class Training:
             self._seconds() - trained,
         )
         self.history.epochs.append(record)
-        self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks])
+        self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch")
 
     def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:
         seconds = self._seconds()
@@ -99,7 +111,7 @@ class Training:
             self.history.keep(snapshot)
         rate = self.work.descent.rate
         record = StepRecord(epoch, step, result.samples, result.cost, rate, seconds, snapshot)
-        self._listen([callback.on_step(self.run, record) for callback in self.callbacks])
+        self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step")
         if not math.isfinite(result.cost):
             self.stop = Stop(
                 f"the cost became {result.cost} in step {step} of epoch {epoch}; try a lower learning rate"
@@ -109,11 +121,16 @@ class Training:
         if self.validation is None or self.stop:
             return Evaluation()
         found = evaluate(self.work, self.validation, lambda: self.interrupt.asked)
-        self._listen([])
+        self._listen([], "")
+        if found and not math.isfinite(found["cost"]):
+            self.stop = self.stop or Stop(f"the validation cost became {found['cost']}; try a lower learning rate")
         return found
 
-    def _listen(self, answers: Sequence[Stop | None]) -> None:
+    def _listen(self, answers: Sequence[Stop | None], hook: str) -> None:
         """Keep the first reason to stop."""
+        for callback, answer in zip(self.callbacks, answers, strict=False):
+            right = answer is None or isinstance(answer, Stop)
+            require(right, f"{type(callback).__name__}.{hook}", "return a Stop or None", answer)
         asked = Stop("Ctrl-C") if self.interrupt.asked else None
         self.stop = self.stop or next((answer for answer in answers if answer), asked)
 
@@ -147,7 +164,7 @@ def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda
         if broken_off():
             return Evaluation()
         y = plan.infer(batch.x)
-        cost, _ = work.cost(plan.ops, y, plan.ops.asarray(batch.target, batch.target.dtype))
+        cost, _ = work.cost(plan.ops, y, plan.enter_target(batch.target))
         outputs = plan.finish(y)
         statistics = tuple(metric.measure(outputs, batch.target) for metric in work.metrics)
         meter.add(StepResult(len(batch.x), float(cost), statistics))

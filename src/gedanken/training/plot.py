@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from gedanken.errors import MissingPackageError
+from gedanken.errors import ArgumentError, MissingPackageError
 from gedanken.files import replace_file
 from gedanken.training.callbacks import Callback
 from gedanken.training.display import Display
@@ -21,11 +21,12 @@ class Plot(Callback):
     In a notebook the picture appears at the end; where there is a screen a window shows it all the time.
 
     Args:
-        folder: the run's folder; made when the first picture is saved.
+        folder: the run's folder; made before the first step.
         display: where the picture is shown and its path is told.
 
     Raises:
         MissingPackageError: Matplotlib is not installed.
+        ArgumentError: the folder cannot be made (in `on_start`).
     """
 
     def __init__(self, folder: str, display: Display) -> None:
@@ -34,6 +35,13 @@ class Plot(Callback):
         self._figure, self._window = _new_figure()
         self._snapshots: list[Snapshot] = []
         self._epochs: list[EpochRecord] = []
+
+    def on_start(self, run: Run) -> None:
+        folder = os.path.dirname(self.path)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise ArgumentError(f"folder must be a folder that can be written to, got {folder!r}: {error}") from error
 
     def on_step(self, run: Run, record: StepRecord) -> None:
         if record.snapshot:
@@ -47,7 +55,7 @@ class Plot(Callback):
         replace_file(self.path, self._png())
 
     def on_stop(self, run: Run, reason: str) -> None:
-        if self._epochs:
+        if os.path.exists(self.path):
             self._display.figure(self._png())
             self._display.line(f"plot saved as {self.path}")
 
@@ -58,16 +66,19 @@ class Plot(Callback):
 
     def _draw(self, run: Run) -> None:
         self._figure.clear()
-        names = ["cost", *run.metrics][:2]
+        known = self._epochs[-1].metrics if self._epochs else self._snapshots[-1].metrics
+        names = ["cost", *(name for name, value in known.items() if isinstance(value, float))][:2]
         for axes, name in zip(self._figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             self._curves(axes, name)
+            axes.set_xlim(run.first_epoch - 1, max(len(self._epochs) + 0.02, 1) + run.first_epoch - 1)
         if self._window:
             self._figure.canvas.draw_idle()
             self._figure.canvas.flush_events()
 
     def _curves(self, axes: Any, name: str) -> None:
         points = [(s.progress, s.cost if name == "cost" else s.metrics[name]) for s in self._snapshots]
-        axes.plot(*_columns(points), color=TRAINING, alpha=0.35, linewidth=1, label="training, snapshots")
+        if points:
+            axes.plot(*_columns(points), color=TRAINING, alpha=0.35, linewidth=1, label="training, snapshots")
         for label, key, color in (("training", name, TRAINING), ("validation", f"validation_{name}", VALIDATION)):
             found = [(r.epoch, r.flat().get(key)) for r in self._epochs]
             points = [(epoch, value) for epoch, value in found if value is not None]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from gedanken.checks import one_of
 from gedanken.metrics import Metric
 from gedanken.parallel.base import StepResult
 from gedanken.types import Array
@@ -125,8 +126,9 @@ class History:
     reason: str = ""
 
     def __getitem__(self, name: str) -> list[Any]:
-        """Return one figure of every epoch: history["validation_accuracy"]."""
-        return [record.flat()[name] for record in self.epochs]
+        """Return one figure of every epoch, None where it is missing: history["validation_accuracy"]."""
+        one_of("figure", name, {key for record in self.epochs for key in record.flat()})
+        return [record.flat().get(name) for record in self.epochs]
 
     def keep(self, snapshot: Snapshot) -> None:
         """Add a snapshot; a training of any length stays small."""
@@ -184,4 +186,4 @@ def figures_text(figures: Mapping[str, Any]) -> str:
 def _figure_texts(figures: Mapping[str, Any]) -> Iterator[str]:
     for name, value in figures.items():
         if isinstance(value, float):
-            yield f"{name} {value:.4g}" if abs(value) >= 1 else f"{name} {value:.4f}"
+            yield f"{name} {value:.4f}" if 0.001 <= abs(value) < 1 or value == 0 else f"{name} {value:.4g}"

@@ -1,0 +1,284 @@
+"""What each layer is in PyTorch, and how to run either side on the same numbers.
+
+Parameters stay in Gedanken's layouts, as leaves of autograd, and are turned for PyTorch inside the formula; so
+PyTorch's gradients come back in Gedanken's layouts. Images are channels-first here, as at the door of a network.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gedanken import (
+    GELU,
+    AveragePoolLayer,
+    BatchNorm,
+    Branches,
+    Chain,
+    ConvolutionLayer,
+    Embedding,
+    Flatten,
+    FullyConnectedLayer,
+    GlobalAveragePoolLayer,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    MaxPoolLayer,
+    Network,
+    ReLU,
+    Reshape,
+    Residual,
+    Sigmoid,
+    SiLU,
+    SoftMax,
+    TanH,
+)
+from gedanken.engine.plan import Plan
+from gedanken.engine.select import select_engine
+
+TOLERANCE = 1e-9
+ENGINE = os.environ.get("PARITY_ENGINE", "auto")
+
+Tensors = Mapping[str, Tensor]
+
+
+# ------------------------------------------------------------------ comparing
+
+
+def difference(ours: Any, theirs: Any) -> float:
+    """Return the largest difference, divided by the largest value of PyTorch's side."""
+    a = np.asarray(ours, dtype=np.float64)
+    b = theirs.detach().numpy() if isinstance(theirs, Tensor) else np.asarray(theirs)
+    assert a.shape == b.shape
+    assert np.isfinite(a).all() and np.isfinite(b).all()
+    return float(abs(a - b).max(initial=0) / max(abs(b).max(initial=0), np.finfo(float).tiny))
+
+
+def assert_agree(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Fail with every name whose difference is too large."""
+    assert ours.keys() == theirs.keys()
+    apart = {name: difference(ours[name], theirs[name]) for name in theirs}
+    worst = {name: d for name, d in apart.items() if not d < TOLERANCE}
+    assert not worst, f"these differ by more than {TOLERANCE}: {worst}"
+
+
+def tensors(arrays: Mapping[str, Any], grad: bool = False) -> dict[str, Tensor]:
+    """Return float64 copies, or int64 ones of whole numbers."""
+    copies = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    return {name: t.requires_grad_(grad and t.is_floating_point()) for name, t in copies.items()}
+
+
+# ------------------------------------------------------------------ our side
+
+
+class Probe(Layer):
+    """Passes its input on and keeps the gradient that comes back, so that a plan shows the gradient by its input."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray] = []
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def forward(self, ctx: Any, p: Any, s: Any, x: Any) -> tuple[Any, Any]:
+        return x, None
+
+    def backward(self, ctx: Any, p: Any, g: Any, cache: Any, dy: Any) -> Any:
+        self.seen.append(ctx.ops.to_host(dy).copy())
+        return dy
+
+
+class Ours:
+    """Layers in a plan, behind a probe where their input has a gradient."""
+
+    def __init__(self, layers: Sequence[Layer], shape: tuple[int, ...], folded: bool = False) -> None:
+        self.probe = None if layers[0].integer_input else Probe()
+        row = [*([self.probe] if self.probe else []), *layers]
+        self.plan = Plan(row, shape, select_engine(ENGINE, "float64"), seed=3, folded=folded)
+        self.plan.initialise()
+        self.first = len(row) - len(layers)
+
+    def randomise(self, rng: np.random.Generator) -> None:
+        """Give all parameters and running values numbers that no rule of initialisation gives."""
+        for name, view in self.plan.arrays().items():
+            view[...] = rng.uniform(0.5, 2, view.shape) if name.endswith("var") else rng.normal(0, 1, view.shape)
+
+    def run(self, x: Any, dy: Any = None, train: bool = True) -> tuple[Any, dict[str, Any]]:
+        """Return the output and, where `dy` is given, the gradients by input ("x") and parameters."""
+        ctx = self.plan.context(train)
+        y, tape = self.plan.forward(ctx, x)
+        if dy is None:
+            return channels_first(y), {}
+        self.plan.backward(ctx, tape, channels_last(dy))
+        by_x = {"x": channels_first(self.probe.seen.pop())} if self.probe else {}
+        return channels_first(y), {**by_x, **self._copies("g")}
+
+    def p(self) -> dict[str, Any]:
+        return self._copies("p")
+
+    def s(self) -> dict[str, Any]:
+        return self._copies("s")
+
+    def _copies(self, kind: str) -> dict[str, Any]:
+        layers = enumerate(self.plan.layers[self.first :])
+        return {f"{i}.{name}": view.copy() for i, layer in layers for name, view in getattr(layer, kind).items()}
+
+
+def channels_first(x: Any) -> Any:
+    return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+
+
+def channels_last(x: Any) -> Any:
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x
+
+
+def network_arrays(net: Network) -> dict[str, Any]:
+    """Return copies of a compiled network's parameters and running values by name."""
+    assert net._plan is not None
+    return net._plan.values()
+
+
+# ------------------------------------------------------------------ PyTorch's side
+
+
+class Theirs:
+    """The same layers in PyTorch, with copies of the given parameters and running values."""
+
+    def __init__(self, layers: Sequence[Layer], p: Mapping[str, Any], s: Mapping[str, Any]) -> None:
+        self.chain, self.p, self.s = Chain(layers), tensors(p, grad=True), tensors(s)
+
+    def __call__(self, x: Tensor, train: bool = True) -> Tensor:
+        return torched(self.chain, self.p, self.s, x, train)
+
+    def run(self, x: Any, dy: Any, train: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what `Ours.run` returns."""
+        leaves = {**tensors({"x": x}, grad=True), **self.p}
+        y = self(leaves["x"], train)
+        wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+        return y, dict(zip(wanted, torch.autograd.grad(y, list(wanted.values()), torch.from_numpy(dy)), strict=True))
+
+
+@singledispatch
+def torched(layer: Layer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    """Return what PyTorch makes of `layer`."""
+    raise NotImplementedError(f"no PyTorch formula for {layer}")
+
+
+def _inner(name: str, entries: Tensors) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}."): value for key, value in entries.items() if key.startswith(f"{name}.")}
+
+
+def _plain(kind: type[Layer], function: Callable[[Layer, Tensor], Tensor]) -> None:
+    """Register a layer without parameters."""
+    torched.register(kind, lambda layer, p, s, x, train: function(layer, x))
+
+
+_plain(ReLU, lambda layer, x: F.relu(x))
+_plain(LeakyReLU, lambda layer, x: F.leaky_relu(x, layer.slope))
+_plain(Sigmoid, lambda layer, x: torch.sigmoid(x))
+_plain(TanH, lambda layer, x: torch.tanh(x))
+_plain(GELU, lambda layer, x: F.gelu(x, approximate="none"))
+_plain(SiLU, lambda layer, x: F.silu(x))
+_plain(SoftMax, lambda layer, x: F.softmax(x, dim=1 if x.ndim == 4 else -1))
+_plain(Flatten, lambda layer, x: x.flatten(1))
+_plain(Reshape, lambda layer, x: x.reshape(len(x), *layer.shape))
+_plain(GlobalAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, 1).flatten(1))
+_plain(AveragePoolLayer, lambda layer, x: F.avg_pool2d(*_padded_pool(layer, x, 0.0), count_include_pad=True))
+_plain(MaxPoolLayer, lambda layer, x: F.max_pool2d(*_padded_pool(layer, x, -torch.inf)))
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _same(length: int, size: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Return the padding of "same" by its definition: ceil(length / stride) outputs, the odd one at the end."""
+    total = max((-(-length // stride) - 1) * stride + dilation * (size - 1) + 1 - length, 0)
+    return total // 2, total - total // 2
+
+
+def _pad(layer: Any, x: Tensor, stride: tuple[int, int], dilation: tuple[int, int], value: float) -> Tensor:
+    if layer.zero_padding == "same":
+        rows = _same(x.shape[2], layer.height_filter, stride[0], dilation[0])
+        columns = _same(x.shape[3], layer.width_filter, stride[1], dilation[1])
+    else:
+        rows, columns = ((amount, amount) for amount in _pair(layer.zero_padding))
+    return F.pad(x, (*columns, *rows), value=value)
+
+
+def _padded_pool(layer: Any, x: Tensor, value: float) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+    size = (layer.height_filter, layer.width_filter)
+    stride = size if layer.stride is None else _pair(layer.stride)
+    return _pad(layer, x, stride, (1, 1), value), size, stride
+
+
+@torched.register
+def _(layer: ConvolutionLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    stride, dilation = _pair(layer.stride), _pair(layer.dilation)
+    kernel = p["kernel"].permute(3, 2, 0, 1)
+    rest = (p.get("bias"), stride)
+    if layer.zero_padding != "same":
+        return F.conv2d(x, kernel, *rest, _pair(layer.zero_padding), dilation, layer.groups)
+    if stride == (1, 1):
+        return F.conv2d(x, kernel, *rest, "same", dilation, layer.groups)
+    return F.conv2d(_pad(layer, x, stride, dilation, 0.0), kernel, *rest, 0, dilation, layer.groups)
+
+
+@torched.register
+def _(layer: FullyConnectedLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.linear(x, p["kernel"].T, p.get("bias"))
+
+
+@torched.register
+def _(layer: Embedding, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.embedding(x, p["kernel"])
+
+
+@torched.register
+def _(layer: BatchNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    # PyTorch's momentum is the share of the new value; its channels are axis 1 of a sequence too.
+    axis = -1 if x.ndim == 3 else 1
+    rest = (s["mean"], s["var"], p["scale"], p["shift"], train, 1 - layer.momentum, layer.epsilon)
+    return F.batch_norm(x.transpose(1, axis), *rest).transpose(1, axis)
+
+
+@torched.register
+def _(layer: LayerNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    if x.ndim == 4:  # mean over the whole image, scale per channel: in PyTorch a GroupNorm of one group
+        return F.group_norm(x, 1, p["scale"], p["shift"], layer.epsilon)
+    return F.layer_norm(x, x.shape[-1:], p["scale"], p["shift"], layer.epsilon)
+
+
+@torched.register
+def _(layer: GroupNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.group_norm(x, layer.n_groups, p["scale"], p["shift"], layer.epsilon)
+
+
+@torched.register
+def _(layer: Chain, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    for i, one in enumerate(layer.layers):
+        x = torched(one, _inner(str(i), p), _inner(str(i), s), x, train)
+    return x
+
+
+def _parts(names: Sequence[str], rows: Sequence[Any], p: Tensors, s: Tensors, x: Tensor, train: bool) -> list[Tensor]:
+    pairs = zip(names, rows, strict=True)
+    return [torched(Chain(row), _inner(name, p), _inner(name, s), x, train) for name, row in pairs]
+
+
+@torched.register
+def _(layer: Residual, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    body, shortcut = _parts(("layers", "shortcut"), (layer.layers, layer.shortcut), p, s, x, train)
+    return body + shortcut
+
+
+@torched.register
+def _(layer: Branches, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    ys = _parts([str(i) for i in range(len(layer.branches))], layer.branches, p, s, x, train)
+    return sum(ys) if layer.merge == "sum" else torch.cat(ys, dim=1 if ys[0].ndim == 4 else -1)

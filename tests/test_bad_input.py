@@ -1,0 +1,834 @@
+"""What a newcomer gets wrong: each mistake is answered by the library's own exception, in one sentence that helps,
+before anything is trained, changed or written."""
+
+import re
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from gedanken import (
+    F1,
+    R2,
+    SGD,
+    Accuracy,
+    Adam,
+    AdamW,
+    ArgumentError,
+    AveragePoolLayer,
+    BatchNorm,
+    Branches,
+    Callback,
+    Chain,
+    CheckpointError,
+    ConstantRate,
+    ConvolutionLayer,
+    CosineDecay,
+    CrossEntropy,
+    DataError,
+    Dropout,
+    EarlyStop,
+    Embedding,
+    EngineError,
+    ExponentialDecay,
+    Flatten,
+    FullyConnectedLayer,
+    GedankenError,
+    GedankenWarning,
+    GlobalAveragePoolLayer,
+    GroupNorm,
+    HeNormal,
+    Huber,
+    LayerNorm,
+    LeakyReLU,
+    Lion,
+    MaxPoolLayer,
+    Momentum,
+    Network,
+    OneCycle,
+    OnPlateau,
+    ReLU,
+    Reshape,
+    Residual,
+    RMSProp,
+    ShapeError,
+    Sigmoid,
+    SoftMax,
+    StateError,
+    StepDecay,
+    TopKAccuracy,
+    UserCost,
+    WarmUp,
+)
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((9, 4)).astype(np.float32)
+Y = np.arange(9) % 3
+PICTURES = RNG.random((9, 1, 6, 6)).astype(np.float32)
+TOKENS = np.arange(45).reshape(9, 5) % 7
+
+
+def with_value(value: float) -> np.ndarray:
+    changed = X.copy()
+    changed[2, 1] = value
+    return changed
+
+
+# ------------------------------------------------------------------ the networks that mistakes are made with
+
+
+def bare() -> Network:
+    return Network()
+
+
+def classes() -> Network:
+    return Network().input((4,)).add(FullyConnectedLayer(3)).add(SoftMax()).regression()
+
+
+def yes_or_no(outputs: int = 1) -> Network:
+    net = Network().input((4,)).add(FullyConnectedLayer(outputs)).add(Sigmoid())
+    return net.regression(cost="binary_cross_entropy")
+
+
+def values(outputs: int = 1) -> Network:
+    return Network().input((4,)).add(FullyConnectedLayer(outputs)).regression(cost="mean_squared")
+
+
+def pictures() -> Network:
+    net = Network().input((1, 6, 6)).add(ConvolutionLayer(2, 3, 3)).add(BatchNorm()).add(ReLU()).add(Flatten())
+    return net.add(FullyConnectedLayer(3)).add(SoftMax()).regression()
+
+
+def tokens() -> Network:
+    net = Network().input((5,)).add(Embedding(7, 2)).add(Flatten())
+    return net.add(FullyConnectedLayer(3)).add(SoftMax()).regression()
+
+
+def uncompiled() -> Network:
+    return Network().input((4,)).add(FullyConnectedLayer(3)).add(SoftMax())
+
+
+def image(*layers: Any) -> Callable[[Network], Network]:
+    """Return the mistake of stacking these layers on a picture."""
+    return stacked((1, 6, 6), *layers)
+
+
+def stacked(shape: tuple[int, ...], *layers: Any) -> Callable[[Network], Network]:
+    def build(net: Network) -> Network:
+        net.input(shape)
+        for layer in layers:
+            net.add(layer)
+        return net
+
+    return build
+
+
+def fit(data: Any = X, labels: Any = Y, **options: Any) -> Callable[[Network], Any]:
+    return lambda net: net.fit(data, labels, **{"progress": False, **options})
+
+
+def regression(**options: Any) -> Callable[[Network], Any]:
+    return lambda net: net.regression(**options)
+
+
+class SaysYes(Callback):
+    """Returns something that is no Stop."""
+
+    def on_epoch(self, run: Any, record: Any) -> Any:
+        return "enough"
+
+
+# ------------------------------------------------------------------ the table
+
+CONV, DENSE = "ConvolutionLayer(n_filter=2, width_filter=3, height_filter=3)", "FullyConnectedLayer(n_units=3)"
+COMPILED = "needs a compiled network: call regression(optimizer, cost) before it"
+
+
+class Mistake(NamedTuple):
+    """One mistake.
+
+    Args:
+        name: of the test.
+        net: what it is made with.
+        make: how.
+        error: what is raised.
+        message: what it says; "..." stands for anything.
+    """
+
+    name: str
+    net: Callable[[], Network]
+    make: Callable[[Network], object]
+    error: type[GedankenError]
+    message: str
+
+
+def argument(name: str, make: Callable[[], object], message: str) -> Mistake:
+    """Return the row of an object that cannot be made."""
+    return Mistake(name, bare, lambda _: make(), ArgumentError, message)
+
+
+LAYERS_DO_NOT_FIT = [
+    Mistake(
+        "flatten forgotten", bare, image(ConvolutionLayer(2, 3, 3), FullyConnectedLayer(3)), ShapeError,
+        f"layer 1 {DENSE} needs a flat input (F,) or a sequence (T, F), "
+        f"but layer 0 {CONV} gives (2, 4, 4); add Flatten() before it",
+    ),
+    Mistake(
+        "flatten forgotten at the input", bare, image(FullyConnectedLayer(3)), ShapeError,
+        f"layer 0 {DENSE} needs a flat input (F,) or a sequence (T, F), "
+        "but the input gives (1, 6, 6); add Flatten() before it",
+    ),
+    Mistake(
+        "input called last", lambda: Network().add(ConvolutionLayer(2, 3, 3)).add(FullyConnectedLayer(3)),
+        lambda net: net.input((1, 6, 6)), ShapeError,
+        f"layer 1 {DENSE} needs a flat input..., but layer 0 {CONV} gives (2, 4, 4); add Flatten() before it",
+    ),
+    Mistake(
+        "convolution after flatten", bare, image(Flatten(), ConvolutionLayer(2, 3, 3)), ShapeError,
+        f"layer 1 {CONV} needs images (C, H, W), but layer 0 Flatten() gives (36,); images must come before Flatten()",
+    ),
+    Mistake(  # the fix is a channel axis; there is no Flatten() here
+        "input without its channel axis", bare, stacked((6, 6), ConvolutionLayer(2, 3, 3)), ShapeError,
+        f"layer 0 {CONV} needs images (C, H, W), but the input gives (6, 6); ...(1, 6, 6)...",
+    ),
+    Mistake(
+        "channels-last input", bare, stacked((28, 28, 1), ConvolutionLayer(2, 3, 3)), ShapeError,
+        f"layer 0 {CONV} has a window of 3 x 3, larger than the padded image of 28 x 1, "
+        "but the input gives (28, 28, 1); ...channels first...",
+    ),
+    Mistake(
+        "filter larger than the image", bare, image(ConvolutionLayer(2, 7, 7)), ShapeError,
+        "layer 0 ConvolutionLayer(n_filter=2, width_filter=7, height_filter=7) has a window of 7 x 7, larger than the "
+        'padded image of 6 x 6, but the input gives (1, 6, 6); use a smaller filter, zero_padding="same", or fewer '
+        "pooling layers before it",
+    ),
+    Mistake(
+        "one pooling too many", bare, image(*[MaxPoolLayer(2, 2)] * 3), ShapeError,
+        "layer 2 MaxPoolLayer(width_filter=2, height_filter=2) has a window of 2 x 2, larger than the padded image of "
+        "1 x 1, but layer 1 MaxPoolLayer(width_filter=2, height_filter=2) gives (1, 1, 1); ...fewer pooling layers...",
+    ),
+    Mistake(
+        "global pooling of features", bare, stacked((4,), GlobalAveragePoolLayer()), ShapeError,
+        "layer 0 GlobalAveragePoolLayer() needs images (C, H, W), but the input gives (4,)...",
+    ),
+    Mistake(
+        "reshape to another count", bare, image(Reshape((5, 7))), ShapeError,
+        "layer 0 Reshape(shape=(5, 7)) needs 35 values for the shape (5, 7), not 36, but the input gives (1, 6, 6)",
+    ),
+    Mistake(
+        "groups do not divide the channels", bare, stacked((3, 6, 6), ConvolutionLayer(4, 3, 3, groups=2)), ShapeError,
+        "layer 0 ConvolutionLayer(...groups=2) has groups=2, which must divide the 3 channels and the 4 filters, "
+        "but the input gives (3, 6, 6)",
+    ),
+    Mistake(
+        "groups do not divide the filters", bare, stacked((2, 6, 6), ConvolutionLayer(3, 3, 3, groups=2)), ShapeError,
+        "layer 0 ConvolutionLayer(...groups=2) has groups=2, which must divide the 2 channels and the 3 filters...",
+    ),
+    Mistake(
+        "norm groups do not divide", bare, stacked((3, 6, 6), GroupNorm(2)), ShapeError,
+        "layer 0 GroupNorm(n_groups=2) has n_groups=2, which must divide the 3 channels, but the input gives (3, 6, 6)",
+    ),
+    Mistake(
+        "residual shapes differ", bare, stacked((4,), Residual(FullyConnectedLayer(3))), ShapeError,
+        f"layer 0 Residual(layers=({DENSE},)) adds (3,) from its layers and (4,) from its shortcut, not the same, but "
+        "the input gives (4,); give shortcut= a layer that makes the same shape, such as a 1x1 convolution",
+    ),
+    Mistake(
+        "a layer inside a residual", bare, image(Residual([ConvolutionLayer(2, 3, 3), FullyConnectedLayer(3)])),
+        ShapeError, f"layer 0 Residual(...) layer 1 {DENSE} needs a flat input..., but layer 0 {CONV} gives (2, 4, 4)"
+        "...; add Flatten() before it",
+    ),
+    Mistake(
+        "branches cannot concatenate", bare, image(Branches(ConvolutionLayer(2, 3, 3), ReLU())), ShapeError,
+        "layer 0 Branches(...) merges [(2, 4, 4), (1, 6, 6)], which must differ in their channels only, "
+        "but the input gives (1, 6, 6)",
+    ),
+    Mistake(
+        "branches cannot add", bare, stacked((4,), Branches(FullyConnectedLayer(3), ReLU(), merge="sum")), ShapeError,
+        "layer 0 Branches(...) merges [(3,), (4,)], which must be equal, but the input gives (4,)",
+    ),
+    Mistake(
+        "embedding not first", bare, stacked((5,), ReLU(), Embedding(7, 2)), ShapeError,
+        "layer 1 Embedding(n_tokens=7, n_features=2) takes whole numbers; it can only be the first layer",
+    ),
+    Mistake(
+        "embedding not first, hidden in a chain", bare,
+        lambda net: net.input((5,)).add(ReLU()).add(Chain([Embedding(7, 2)])), GedankenError,
+        "layer 1 Chain(...Embedding(n_tokens=7, n_features=2)...) takes whole numbers; it can only be the first layer",
+    ),
+    Mistake(
+        "embedding of pictures", bare, image(Embedding(7, 2)), ShapeError,
+        "layer 0 Embedding(n_tokens=7, n_features=2) needs whole numbers (T,) or (), but the input gives (1, 6, 6)",
+    ),
+]  # fmt: skip
+
+NO_LAYER = [
+    Mistake(
+        "a class", bare, lambda net: net.add(ReLU), ArgumentError, "layer must be an object: ReLU(), got <class ...>"
+    ),
+    Mistake(
+        "a name", bare, lambda net: net.add("relu"), ArgumentError,
+        "layer must be a Layer object such as ReLU(), got 'relu'",
+    ),
+    Mistake(
+        "several layers", bare, lambda net: net.add([ReLU(), ReLU()]), ArgumentError,
+        "layer must be a Layer object such as ReLU(), got [ReLU(), ReLU()]",
+    ),
+    Mistake(
+        "an optimizer", bare, lambda net: net.add(Adam()), ArgumentError,
+        "layer must be a Layer object such as ReLU(), got Adam()",
+    ),
+    argument(
+        "a class in a residual", lambda: Residual(ReLU),
+        "Residual layers must be a layer or a sequence of layers, got <class ...ReLU'>",
+    ),
+    argument(
+        "a class in a chain", lambda: Chain([Flatten(), ReLU]),
+        "Chain layers must be a layer or a sequence of layers, got [Flatten(), <class ...ReLU'>]",
+    ),
+    argument("no branch", Branches, "Branches must have at least one branch, got ()"),
+]  # fmt: skip
+
+OUT_OF_ORDER = [
+    Mistake(
+        "regression before input", lambda: Network().add(ReLU()), regression(), StateError,
+        "regression needs to know the input: call input((C, H, W)) or input((F,)) before it",
+    ),
+    Mistake(
+        "regression without layers", lambda: Network().input((4,)), regression(), StateError,
+        "regression needs at least one layer: call add(...) before it",
+    ),
+    Mistake("fit before regression", uncompiled, fit(), StateError, f"fit {COMPILED}"),
+    Mistake(
+        "evaluate before regression", uncompiled, lambda net: net.evaluate(X, Y), StateError, f"evaluate {COMPILED}"
+    ),
+    Mistake("predict before regression", uncompiled, lambda net: net.predict(X), StateError, f"predict {COMPILED}"),
+    Mistake(
+        "feedforward before regression", uncompiled, lambda net: net.feedforward(X), StateError,
+        f"feedforward {COMPILED}",
+    ),
+    Mistake("summary before regression", uncompiled, lambda net: net.summary(), StateError, f"summary {COMPILED}"),
+    Mistake(
+        "save before regression", uncompiled, lambda net: net.save("never_written"), StateError, f"save {COMPILED}"
+    ),
+    Mistake(
+        "add after regression", classes, lambda net: net.add(ReLU()), StateError,
+        "add must come before regression; the network is compiled",
+    ),
+    Mistake(
+        "input after regression", classes, lambda net: net.input((4,)), StateError,
+        "input must come before regression; the network is compiled",
+    ),
+]  # fmt: skip
+
+INPUT_AND_SEED = [
+    Mistake(
+        "input of a number", bare, lambda net: net.input(28), ArgumentError,
+        "input shape must be a tuple such as (1, 28, 28), got 28",
+    ),
+    Mistake(
+        "input with None", bare, lambda net: net.input((None, 4)), ArgumentError,
+        "input shape must be a whole number of at least 1, got None",
+    ),
+    Mistake(
+        "input of zero", bare, lambda net: net.input((0,)), ArgumentError,
+        "input shape must be a whole number of at least 1, got 0",
+    ),
+    Mistake(
+        "input with the axis of samples", bare, lambda net: net.input((60000, 1, 28, 28)), ArgumentError,
+        "input shape must have at most three axes, without that of the samples, got (60000, 1, 28, 28)",
+    ),
+    argument("negative seed", lambda: Network(-1), "Network seed must be a whole number of at least 0, got -1"),
+    argument("seed of a fraction", lambda: Network(1.5), "Network seed must be a whole number of at least 0, got 1.5"),
+    argument("enormous seed", lambda: Network(2**64), f"Network seed must be below 2**64, got {2**64}"),
+]  # fmt: skip
+
+COSTS = "binary_cross_entropy, cross_entropy, huber, mean_absolute, mean_squared"
+COMPILE = [
+    Mistake(
+        "SoftMax forgotten", lambda: Network().input((4,)).add(FullyConnectedLayer(3)), regression(), ArgumentError,
+        f"cost cross_entropy needs probabilities, but the last layer is {DENSE}; add SoftMax()",
+    ),
+    Mistake(
+        "Sigmoid forgotten", lambda: Network().input((4,)).add(FullyConnectedLayer(3)),
+        regression(cost="binary_cross_entropy"), ArgumentError,
+        f"cost binary_cross_entropy needs probabilities, but the last layer is {DENSE}; add Sigmoid()",
+    ),
+    Mistake(
+        "one class", lambda: Network().input((4,)).add(FullyConnectedLayer(1)).add(SoftMax()), regression(), ShapeError,
+        "cross_entropy needs an output (C,) of at least 2 classes, got (1,); end with Flatten(), ...",
+    ),
+    Mistake(
+        "picture as classes", lambda: Network().input((1, 6, 6)).add(ConvolutionLayer(2, 3, 3)).add(SoftMax()),
+        regression(), ShapeError,
+        "cross_entropy needs an output (C,) of at least 2 classes, got (2, 4, 4); "
+        "end with Flatten(), FullyConnectedLayer(number of classes), SoftMax()",
+    ),
+    Mistake(
+        "misspelt cost", uncompiled, regression(cost="crossentropy"), ArgumentError,
+        f"cost must be one of {COSTS}, got 'crossentropy'; did you mean 'cross_entropy'?",
+    ),
+    Mistake(
+        "function as cost", uncompiled, regression(cost=len), ArgumentError,
+        "cost must be a name or a Cost, got <built-in function len>; wrap your own functions in UserCost",
+    ),
+    Mistake(
+        "wrong number of class weights", uncompiled, regression(cost=CrossEntropy(class_weights=[1, 2])), ShapeError,
+        "...class_weights has 2 values for 3 classes",
+    ),
+    argument(
+        "class weights of a number", lambda: CrossEntropy(class_weights=5),
+        "CrossEntropy class_weights must be a ..., got 5",
+    ),
+    argument(
+        "class weights of zero", lambda: CrossEntropy(class_weights=[0, 0]),
+        "CrossEntropy class_weights must not all be zero, got (0.0, 0.0)",
+    ),
+    argument("user cost of numbers", lambda: UserCost(3, 4), "UserCost function must be callable, got 3"),
+    Mistake(
+        "optimizer by name", uncompiled, regression(optimizer="adam"), ArgumentError,
+        "optimizer must be an Optimizer object such as Adam(), got 'adam'",
+    ),
+    Mistake(
+        "optimizer class", uncompiled, regression(optimizer=SGD), ArgumentError,
+        "optimizer must be an ...SGD(), got <class ...SGD'>",
+    ),
+    Mistake(
+        "metrics by name", uncompiled, regression(metrics=["accuracy"]), ArgumentError,
+        "metrics must be a list of Metric objects such as [Accuracy()], got ['accuracy']",
+    ),
+    Mistake(
+        "metrics without brackets", uncompiled, regression(metrics=Accuracy()), ArgumentError,
+        "metrics must be a list of Metric objects such as [Accuracy()], got Accuracy(...)",
+    ),
+    Mistake(
+        "misspelt engine", uncompiled, regression(engine="nupmy"), ArgumentError,
+        "engine must be one of ...numpy..., got 'nupmy'; did you mean 'numpy'?",
+    ),
+    Mistake(
+        "unknown dtype", uncompiled, regression(dtype="float16"), ArgumentError,
+        "dtype must be one of float32, float64, got 'float16'...",
+    ),
+    argument(
+        "initializer by name", lambda: FullyConnectedLayer(3, init="he"),
+        "FullyConnectedLayer init must be an Initializer... such as HeNormal(), got 'he'",
+    ),
+    argument(
+        "initializer class", lambda: ConvolutionLayer(2, 3, 3, init=HeNormal),
+        "ConvolutionLayer init must be an Initializer... such as HeNormal(), got <class ...HeNormal'>",
+    ),
+]  # fmt: skip
+
+RANGES = [
+    argument(name, make, f"{name} must be {rule}, got {value!r}")
+    for name, make, rule, value in [
+        ("ConvolutionLayer n_filter", lambda: ConvolutionLayer(0, 3, 3), "a whole number of at least 1", 0),
+        ("ConvolutionLayer width_filter", lambda: ConvolutionLayer(1, 0, 3), "a whole number of at least 1", 0),
+        ("ConvolutionLayer height_filter", lambda: ConvolutionLayer(1, 3, 2.5), "a whole number of at least 1", 2.5),
+        ("ConvolutionLayer stride", lambda: ConvolutionLayer(1, 3, 3, 0), "a whole number of at least 1", 0),
+        (
+            "ConvolutionLayer stride",
+            lambda: ConvolutionLayer(1, 3, 3, (1, 1, 1)),
+            "a number or a pair (height, width)",
+            (1, 1, 1),
+        ),
+        (
+            "ConvolutionLayer zero_padding",
+            lambda: ConvolutionLayer(1, 3, 3, 1, -1),
+            "a whole number of at least 0",
+            -1,
+        ),
+        (
+            "ConvolutionLayer zero_padding",
+            lambda: ConvolutionLayer(1, 3, 3, zero_padding="sane"),
+            'a number, a pair (height, width) or "same"',
+            "sane",
+        ),
+        ("ConvolutionLayer dilation", lambda: ConvolutionLayer(1, 3, 3, dilation=0), "a whole number of at least 1", 0),
+        ("ConvolutionLayer groups", lambda: ConvolutionLayer(1, 3, 3, groups=0), "a whole number of at least 1", 0),
+        ("MaxPoolLayer width_filter", lambda: MaxPoolLayer(0, 2), "a whole number of at least 1", 0),
+        ("MaxPoolLayer stride", lambda: MaxPoolLayer(2, 2, 0), "a whole number of at least 1", 0),
+        (
+            "MaxPoolLayer zero_padding",
+            lambda: MaxPoolLayer(2, 2, zero_padding=2),
+            "smaller than the window (2, 2)",
+            2,
+        ),
+        (
+            "AveragePoolLayer zero_padding",
+            lambda: AveragePoolLayer(2, 2, zero_padding="sane"),
+            'a number, a pair (height, width) or "same"',
+            "sane",
+        ),
+        ("FullyConnectedLayer n_units", lambda: FullyConnectedLayer(0), "a whole number of at least 1", 0),
+        ("FullyConnectedLayer n_units", lambda: FullyConnectedLayer("8"), "a whole number of at least 1", "8"),
+        ("Embedding n_tokens", lambda: Embedding(0, 2), "a whole number of at least 1", 0),
+        ("Embedding n_features", lambda: Embedding(7, -1), "a whole number of at least 1", -1),
+        ("Dropout keep", lambda: Dropout(0), "a number in (0, 1]", 0),
+        ("Dropout keep", lambda: Dropout(75), "a number in (0, 1]", 75),
+        ("BatchNorm momentum", lambda: BatchNorm(momentum=1), "a number in [0, 1)", 1),
+        ("BatchNorm epsilon", lambda: BatchNorm(epsilon=0), "a number in (0, inf)", 0),
+        ("LayerNorm epsilon", lambda: LayerNorm(-1.0), "a number in (0, inf)", -1.0),
+        ("GroupNorm n_groups", lambda: GroupNorm(0), "a whole number of at least 1", 0),
+        ("LeakyReLU slope", lambda: LeakyReLU(1.5), "a number in [0, 1]", 1.5),
+        ("Branches merge", lambda: Branches(ReLU(), merge="add"), "one of concatenate, sum", "add"),
+        ("Adam learning_rate", lambda: Adam(0), "a number in (0, inf)", 0),
+        ("Adam learning_rate", lambda: Adam("fast"), "a number in (0, inf)", "fast"),
+        ("Adam beta1", lambda: Adam(beta1=1), "a number in [0, 1)", 1),
+        ("Adam epsilon", lambda: Adam(epsilon=0), "a number in (0, inf)", 0),
+        ("AdamW weight_decay", lambda: AdamW(weight_decay=-1), "a number in [0, inf)", -1),
+        ("Momentum momentum", lambda: Momentum(momentum=1), "a number in [0, 1)", 1),
+        ("RMSProp decay", lambda: RMSProp(decay=1), "a number in [0, 1)", 1),
+        ("Lion beta2", lambda: Lion(beta2=-0.1), "a number in [0, 1)", -0.1),
+        ("SGD clip_norm", lambda: SGD(clip_norm=0), "a number in (0, inf)", 0),
+        ("SGD clip_value", lambda: SGD(clip_value=-1), "a number in (0, inf)", -1),
+        ("SGD accumulate", lambda: SGD(accumulate=0), "a whole number of at least 1", 0),
+        ("StepDecay every", lambda: StepDecay(0.1, 0), "a whole number of at least 1", 0),
+        ("ExponentialDecay factor", lambda: ExponentialDecay(0.1, 5, 2), "a number in (0, 1]", 2),
+        ("CosineDecay steps", lambda: CosineDecay(0.1, 0), "a whole number of at least 1", 0),
+        ("WarmUp steps", lambda: WarmUp(0.1, 0), "a whole number of at least 1", 0),
+        ("OneCycle rise", lambda: OneCycle(0.1, 10, rise=1), "a number in (0, 1)", 1),
+        ("OnPlateau factor", lambda: OnPlateau(0.1, factor=1), "a number in (0, 1)", 1),
+        ("learning rate", lambda: ConstantRate(-1), "a number in (0, inf)", -1),
+        ("CrossEntropy label_smoothing", lambda: CrossEntropy(1), "a number in [0, 1)", 1),
+        ("Huber delta", lambda: Huber(0), "a number in (0, inf)", 0),
+        ("EarlyStop patience", lambda: EarlyStop(patience=-1), "a whole number of at least 0", -1),
+        ("EarlyStop better", lambda: EarlyStop(better="up"), "one of higher, lower", "up"),
+        ("EarlyStop threshold", lambda: EarlyStop(threshold=-1), "a number in [0, inf)", -1),
+        ("Reshape shape", lambda: Reshape((-1, 4)), "a whole number of at least 1", -1),
+    ]
+] + [
+    argument("Reshape to a number", lambda: Reshape(5), "Reshape shape must be a ..., got 5"),
+    argument("F1 average", lambda: F1(average="marco"), "F1 average must be one of ...; did you mean 'macro'?"),
+    argument("TopKAccuracy k", lambda: TopKAccuracy(0), "TopKAccuracy k must be a whole number of at least 1, got 0"),
+]
+
+DATA = [
+    Mistake(
+        "channels-last pictures", pictures, fit(PICTURES.transpose(0, 2, 3, 1)), DataError,
+        "data must have shape (N, 1, 6, 6), got (9, 6, 6, 1); "
+        "the pictures look channels-last: use transpose(0, 3, 1, 2)",
+    ),
+    Mistake(
+        "channel axis missing", pictures, fit(PICTURES[:, 0]), DataError,
+        "data must have shape (N, 1, 6, 6), got (9, 6, 6); the channel axis is missing: use [:, None]",
+    ),
+    Mistake(  # (1, 6, 6) is a network's single sample before it is a batch of one without its channel
+        "axis of samples missing", pictures, lambda net: net.predict(PICTURES[0]), DataError,
+        "data must have shape (N, 1, 6, 6), got (1, 6, 6); the axis of samples is missing: use [None] for a single "
+        "sample",
+    ),
+    Mistake(
+        "axis of samples missing, features", classes, lambda net: net.feedforward(X[0]), DataError,
+        "data must have shape (N, 4), got (4,); the axis of samples is missing: use [None] for a single sample",
+    ),
+    Mistake(
+        "flat pictures", pictures, fit(PICTURES.reshape(9, 36)), DataError,
+        "data must have shape (N, 1, 6, 6), got (9, 36); the number of values is right: use reshape(-1, 1, 6, 6)",
+    ),
+    Mistake(  # reshape would scramble the pixels of channels-last data
+        "network that is channels-last",
+        lambda: Network().input((6, 6, 3)).add(Flatten()).add(FullyConnectedLayer(3)).add(SoftMax()).regression(),
+        fit(RNG.random((9, 3, 6, 6))), DataError,
+        "data must have shape (N, 6, 6, 3), got (9, 3, 6, 6); ...input((3, 6, 6))...",
+    ),
+    Mistake("too few features", classes, fit(X[:, :3]), DataError, "data must have shape (N, 4), got (9, 3)"),
+    Mistake("labels and data swapped", classes, fit(Y, X), DataError, "data must have shape (N, 4), got (9,)..."),
+    Mistake("NaN", classes, fit(with_value(np.nan)), DataError, "data must be finite, got nan at index (2, 1)"),
+    Mistake("infinity", classes, fit(with_value(-np.inf)), DataError, "data must be finite, got -inf at index (2, 1)"),
+    Mistake(
+        "infinite once it is float32", classes, fit(with_value(0).astype(float) + 1e300), DataError,
+        "data must ...float32..., got 1e+300 at index (0, 0)",
+    ),
+    Mistake("no samples", classes, fit(X[:0], Y[:0]), DataError, "data must have at least one sample, got none..."),
+    Mistake("empty lists", classes, fit([], []), DataError, "data must have at least one sample, got none..."),
+    Mistake(
+        "a single number", classes, lambda net: net.predict(3.0), DataError,
+        "data must have a first axis of samples, got the single number 3.0",
+    ),
+    Mistake(
+        "ragged rows", classes, fit([[1.0, 2.0, 3.0, 4.0], [1.0]], [0, 1]), DataError,
+        "data must be an array, got rows of different shapes...",
+    ),
+    Mistake("text", classes, fit([list("abcd")] * 9), DataError, "data must be an array of real numbers, got <U1"),
+    Mistake("complex", classes, fit(X * 1j), DataError, "data must be an array of real numbers, got complex64"),
+    Mistake("objects", classes, fit(X.astype(object)), DataError, "data must be an array of real numbers, got object"),
+    Mistake("nothing", classes, fit(None), DataError, "data must be an array of real numbers, got object"),
+    Mistake(
+        "token too large", tokens, fit(TOKENS + 1), DataError,
+        "data must be whole numbers from 0 to 6 for the Embedding, got 7",
+    ),
+    Mistake(
+        "negative token", tokens, fit(TOKENS - 1), DataError,
+        "data must be whole numbers from 0 to 6 for the Embedding, got -1",
+    ),
+    Mistake(
+        "tokens as floats", tokens, fit(TOKENS * 1.0), DataError,
+        "data must be whole numbers from 0 to 6 for the Embedding, got float64",
+    ),
+    Mistake("predict NaN", classes, lambda net: net.predict(with_value(np.nan)), DataError, "data must be finite..."),
+    Mistake(
+        "evaluate zero samples", classes, lambda net: net.evaluate(X[:0], Y[:0]), DataError,
+        "data must have at least one sample, got none: shape (0, 4)",
+    ),
+]  # fmt: skip
+
+ROWS = "labels must be class numbers (N,) or one-hot rows (N, 3)"
+LABELS = [
+    Mistake(
+        "label too large", classes, fit(X, Y + 1), DataError, "labels must be class numbers from 0 to 2, got 3 in row 2"
+    ),
+    Mistake(
+        "negative label", classes, fit(X, Y - 1), DataError, "labels must be class numbers from 0 to 2, got -1 in row 0"
+    ),
+    Mistake(
+        "label of a fraction", classes, fit(X, Y + 0.5), DataError,
+        "labels must be class numbers from 0 to 2, got 0.5 in row 0",
+    ),
+    Mistake(
+        "too few labels", classes, fit(X, Y[:5]), DataError,
+        "labels must have one entry for each sample of data, got 5 for 9",
+    ),
+    Mistake("column of labels", classes, fit(X, Y[:, None]), DataError, f"{ROWS}, got shape (9, 1)...reshape(-1)..."),
+    Mistake("too many classes", classes, fit(X, np.eye(4)[Y]), DataError, f"{ROWS}, got shape (9, 4)"),
+    Mistake(
+        "not one-hot", classes, fit(X, np.ones((9, 3))), DataError,
+        "labels must be one-hot, or shares that sum to 1, got [1.0, 1.0, 1.0] in row 0",
+    ),
+    Mistake("NaN label", classes, fit(X, Y * np.nan), DataError, "labels must be finite, got nan at index (0,)"),
+    Mistake(
+        "names of classes", classes, fit(X, ["cat", "dog", "owl"] * 3), DataError,
+        "labels must be an array of real numbers, got <U3",
+    ),
+    Mistake(
+        "more than yes or no", yes_or_no, fit(X, Y), DataError, "labels must lie in [0, 1], got 2 at index (2, 0)"
+    ),
+    Mistake(
+        "one answer for two outputs", lambda: yes_or_no(2), fit(X, Y > 0), DataError,
+        "labels must have shape (N, 2), got (9,)",
+    ),
+    Mistake(
+        "targets of another shape", lambda: values(2), fit(X, X), DataError, "labels must have shape (N, 2), got (9, 4)"
+    ),
+    Mistake(
+        "infinite target", values, fit(X, [0.0] * 8 + [np.inf]), DataError,
+        "labels must be finite, got inf at index (8, 0)",
+    ),
+]  # fmt: skip
+
+PAIR = "be a pair (data, labels) or a fraction in (0, 1)"
+FIT = [
+    Mistake("no epochs", classes, fit(epochs=0), ArgumentError, "epochs must be a whole number of at least 1, got 0"),
+    Mistake(
+        "half an epoch", classes, fit(epochs=0.5), ArgumentError, "epochs must be a whole number of at least 1, got 0.5"
+    ),
+    Mistake(
+        "mini-batch of nothing", classes, fit(mini_batch_size=0), ArgumentError,
+        "mini_batch_size must be a whole number of at least 1, got 0",
+    ),
+    Mistake(
+        "evaluate with a mini-batch of nothing", classes, lambda net: net.evaluate(X, Y, mini_batch_size=0),
+        ArgumentError, "mini_batch_size must be a whole number of at least 1, got 0",
+    ),
+    Mistake(
+        "predict with a mini-batch of nothing", classes, lambda net: net.predict(X, mini_batch_size=-1), ArgumentError,
+        "mini_batch_size must be a whole number of at least 1, got -1",
+    ),
+    Mistake(
+        "no time between snapshots", classes, fit(snapshot_step=0), ArgumentError,
+        "snapshot_step must be a number in (0, inf), got 0",
+    ),
+    Mistake(
+        "endless time between snapshots", classes, fit(snapshot_step=np.nan), ArgumentError,
+        "snapshot_step must be a number in (0, inf), got nan",
+    ),
+    Mistake(
+        "validation of 150 %", classes, fit(validation_set=1.5), ArgumentError,
+        f"validation_set must {PAIR}, got 1.5",
+    ),
+    Mistake(
+        "validation by a flag", classes, fit(validation_set=True), ArgumentError,
+        f"validation_set must {PAIR}, got True",
+    ),
+    Mistake(
+        "validation of three", classes, fit(validation_set=(X, Y, Y)), ArgumentError, f"validation_set must {PAIR}, ..."
+    ),
+    Mistake(
+        "validation without labels", classes, fit(validation_set=X), ArgumentError, f"validation_set must {PAIR}, ..."
+    ),
+    Mistake(
+        "validation of one sample", classes, fit(X[:1], Y[:1], validation_set=0.5), ArgumentError,
+        "validation_set must be None for a single sample, got 0.5",
+    ),
+    Mistake(
+        "validation of another shape", classes, fit(validation_set=(X[:, :2], Y)), DataError,
+        "validation_set data must have shape (N, 4), got (9, 2)",
+    ),
+    Mistake(
+        "validation labels missing", classes, fit(validation_set=(X, Y[:4])), DataError,
+        "validation_set labels must have one entry for each sample of validation_set data, got 4 for 9",
+    ),
+    Mistake(
+        "validation labels out of range", classes, fit(validation_set=(X, Y + 1)), DataError,
+        "validation_set labels must be class numbers from 0 to 2, got 3 in row 2",
+    ),
+    Mistake(
+        "callback without brackets", classes, fit(callbacks=EarlyStop()), ArgumentError,
+        "callbacks must be a list of Callback objects, got EarlyStop(...)",
+    ),
+    Mistake(
+        "callback class", classes, fit(callbacks=[EarlyStop]), ArgumentError,
+        "callbacks must be a list of Callback objects, got [<class ...EarlyStop'>]",
+    ),
+    Mistake(
+        "function as callback", classes, fit(callbacks=[print]), ArgumentError,
+        "callbacks must be a list of Callback objects, got [<built-in function print>]",
+    ),
+    Mistake(
+        "early stop on a misspelt figure", classes, fit(callbacks=[EarlyStop("acuracy")]), ArgumentError,
+        "EarlyStop figure must be one of accuracy, cost, got 'acuracy'; did you mean 'accuracy'?",
+    ),
+    Mistake(  # the hint must say that there is no validation set, not advise another figure
+        "early stop without validation", classes, fit(callbacks=[EarlyStop()]), ArgumentError,
+        "EarlyStop figure must be one of accuracy, cost, got 'validation_cost'...validation_set...",
+    ),
+    Mistake(
+        "folder of a number", classes, fit(plot=True, folder=5), ArgumentError, "folder must be a path, got 5"
+    ),
+    Mistake(
+        "accuracy of values", lambda: values().regression(cost="mean_squared", metrics=[Accuracy()]),
+        fit(X, X[:, :1]), GedankenError, "...accuracy...",
+    ),
+    Mistake(
+        "more guesses than classes", lambda: classes().regression(metrics=[TopKAccuracy(k=5)]), fit(), GedankenError,
+        "top_5_accuracy needs ...",
+    ),
+    Mistake(
+        "regression metric for classes", lambda: classes().regression(metrics=[R2()]), fit(), GedankenError,
+        "r2 needs ...",
+    ),
+    Mistake(
+        "user cost of another shape",
+        lambda: values().regression(cost=UserCost(lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t))),
+        fit(X, X[:, :1]), ShapeError,
+        "UserCost must give costs of shape (1,) and slopes of shape (1, 1), got (1, 1) and (1, 1)",
+    ),
+    Mistake(
+        "user cost that gives a number",
+        lambda: values().regression(cost=UserCost(lambda y, t: 3.0, lambda y, t: 2 * (y - t))),
+        fit(X, X[:, :1]), ShapeError, "UserCost must give costs of shape (1,)...",
+    ),
+    Mistake(
+        "predict values", values, lambda net: net.predict(X), ArgumentError,
+        "predict needs outputs that tell classes, got (1,) with MeanSquared(); use feedforward",
+    ),
+    Mistake(
+        "save to nothing", classes, lambda net: net.save(None), ArgumentError, "path must be a path..., got None"
+    ),
+    Mistake(
+        "load a missing file", bare, lambda _: Network.load("no/such/file"), CheckpointError,
+        "no/such/file cannot be read: No such file or directory",
+    ),
+    Mistake(
+        "load a folder", bare, lambda _: Network.load("."), CheckpointError, ". cannot be read: Is a directory"
+    ),
+    Mistake(
+        "load from a number", bare, lambda _: Network.load(5), ArgumentError, "path must be a path..., got 5"
+    ),
+]  # fmt: skip
+
+MISTAKES = {
+    f"{group}: {row.name}": row
+    for group, rows in [
+        ("layers", LAYERS_DO_NOT_FIT), ("no layer", NO_LAYER), ("order", OUT_OF_ORDER), ("start", INPUT_AND_SEED),
+        ("compile", COMPILE), ("data", DATA), ("labels", LABELS), ("fit", FIT),
+    ]
+    for row in rows
+} | {f"range: {row.message}": row for row in RANGES}  # fmt: skip
+
+
+def state(net: Network, folder: Path) -> object:
+    """Return everything that a mistake must leave as it was."""
+    try:
+        net.save(folder / "state")
+    except StateError:
+        return repr(net), net.epoch
+    return (folder / "state").read_bytes(), net.epoch
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_mistake_is_answered_before_anything_is_done(
+    mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = mistake.net()
+    layers = bool(net.layers)
+    before = state(net, tmp_path)
+    with pytest.raises(GedankenError) as caught:
+        mistake.make(net)
+    if layers:
+        assert state(net, tmp_path) == before, "the mistake changed the network"
+    assert net.epoch == 0
+    assert isinstance(caught.value, mistake.error), f"{type(caught.value)} instead of {mistake.error}"
+    pattern = ".*".join(map(re.escape, mistake.message.split("...")))
+    assert re.fullmatch(pattern, str(caught.value), re.DOTALL), str(caught.value)
+    assert len(str(caught.value)) < 1000, "nobody reads that"
+    assert capsys.readouterr().out == ""
+    assert {path.name for path in tmp_path.iterdir()} <= {"state"}
+
+
+def test_table_names_each_mistake_once() -> None:
+    rows = [LAYERS_DO_NOT_FIT, NO_LAYER, OUT_OF_ORDER, INPUT_AND_SEED, COMPILE, RANGES, DATA, LABELS, FIT]
+    assert len(MISTAKES) == sum(map(len, rows)) >= 60
+
+
+@pytest.mark.skipif(find_spec("cupy") is not None, reason="needs a machine without CuPy")
+def test_cuda_without_cupy_says_what_to_install() -> None:
+    message = r'engine "cuda" needs CuPy .*; install gedanken\[cuda13\] or gedanken\[cuda12\], or use engine="numpy"'
+    with pytest.raises(EngineError, match=message):
+        uncompiled().regression(engine="cuda")
+
+
+# ------------------------------------------------------------------ what is probably wrong is warned of
+
+UINT8 = (PICTURES * 250).astype(np.uint8)
+USES = {
+    "fit": lambda net: net.fit(UINT8, Y, progress=False),
+    "fit with validation": lambda net: net.fit(PICTURES, Y, validation_set=(UINT8, Y), progress=False),
+    "evaluate": lambda net: net.evaluate(UINT8, Y, progress=False),
+    "predict": lambda net: net.predict(UINT8),
+    "feedforward": lambda net: net.feedforward(UINT8),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_unscaled_pictures_are_warned_of_where_they_are_given(use: Callable[[Network], object]) -> None:
+    with pytest.warns(GedankenWarning, match=r"data has whole numbers \(uint8\).* 255") as caught:
+        use(pictures())
+    assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]
+
+
+@pytest.mark.parametrize("data", [PICTURES, PICTURES > 0.5, (PICTURES > 0.5).astype(np.uint8)])
+def test_scaled_pictures_are_not_warned_of(data: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(pictures().fit(data, Y, progress=False).epochs) == 1
+
+
+def test_tokens_are_not_warned_of() -> None:
+    assert len(tokens().predict(TOKENS)) == 9
+
+
+def test_a_callback_that_returns_no_stop_is_named() -> None:
+    with pytest.raises(ArgumentError, match=r"SaysYes.on_epoch must return a Stop or None, got 'enough'"):
+        fit(callbacks=[SaysYes()])(classes())
+
+
+def test_history_names_the_nearest_figure() -> None:
+    history = classes().fit(X, Y, progress=False)
+    with pytest.raises(GedankenError, match=r"got 'acuracy'; did you mean 'accuracy'\?"):
+        history["acuracy"]
