@@ -19,49 +19,27 @@ import torch
 from torch import nn
 
 import gedanken
-from gedanken import (
-    Adam,
-    BatchNorm,
-    ConvolutionLayer,
-    Dropout,
-    Flatten,
-    FullyConnectedLayer,
-    MaxPoolLayer,
-    Network,
-    ReLU,
-    SoftMax,
-)
+from gedanken import Adam, Dropout, Network
+from gedanken.cli.networks import diary
 from gedanken.datasets import load_conv
 
 BATCH = 256
+KEEPS = (0.75, 0.5)  # of the two dropouts
 FEATURES = 64 * 23 * 23
 Epoch = tuple[float, float]  # seconds of training, test accuracy
 
 
-def our_network(optimizer: Adam, keep: float, seed: int, dtype: str = "float32", engine: str = "auto") -> Network:
-    layers = [
-        ConvolutionLayer(32, 3, 3),
-        BatchNorm(),
-        ReLU(),
-        ConvolutionLayer(64, 3, 3),
-        BatchNorm(),
-        ReLU(),
-        MaxPoolLayer(2, 2, 1),
-        Dropout(keep),
-        Flatten(),
-        FullyConnectedLayer(128),
-        ReLU(),
-        Dropout(keep),
-        FullyConnectedLayer(10),
-        SoftMax(),
-    ]
-    net = Network(seed).input((1, 28, 28))
-    for layer in layers:
-        net.add(layer)
+def our_network(
+    optimizer: Adam, keeps: tuple[float, float] = KEEPS, seed: int = 0, dtype: str = "float32", engine: str = "auto"
+) -> Network:
+    """Return the diary's network, compiled."""
+    net, left = Network(seed).input((1, 28, 28)), iter(keeps)
+    for layer in diary(classes=10):
+        net.add(Dropout(next(left)) if isinstance(layer, Dropout) else layer)
     return net.regression(optimizer, "cross_entropy", engine=engine, dtype=dtype)
 
 
-def torch_network(keep: float) -> nn.Sequential:
+def torch_network(keeps: tuple[float, float] = KEEPS) -> nn.Sequential:
     """Return the same layers, one for one; SoftMax is part of PyTorch's cost."""
     return nn.Sequential(
         nn.Conv2d(1, 32, 3),
@@ -71,18 +49,18 @@ def torch_network(keep: float) -> nn.Sequential:
         nn.BatchNorm2d(64, eps=1e-5, momentum=0.1),
         nn.ReLU(),
         nn.MaxPool2d(2, 1),
-        nn.Dropout(1 - keep),
+        nn.Dropout(1 - keeps[0]),
         nn.Flatten(),
         nn.Linear(FEATURES, 128),
         nn.ReLU(),
-        nn.Dropout(1 - keep),
+        nn.Dropout(1 - keeps[1]),
         nn.Linear(128, 10),
     )
 
 
 def train_ours(options: argparse.Namespace, data: tuple[Any, ...]) -> Iterator[Epoch]:
     x, labels, test_x, test_labels = data
-    net = our_network(Adam(options.learning_rate), options.keep, options.seed, engine=options.engine)
+    net = our_network(Adam(options.learning_rate), seed=options.seed, engine=options.engine)
     for _ in range(options.epochs):
         history = net.fit(x, labels, mini_batch_size=BATCH, progress=False)
         accuracy = net.evaluate(test_x, test_labels, progress=False)["accuracy"]
@@ -92,7 +70,7 @@ def train_ours(options: argparse.Namespace, data: tuple[Any, ...]) -> Iterator[E
 def train_theirs(options: argparse.Namespace, data: tuple[Any, ...]) -> Iterator[Epoch]:
     torch.manual_seed(options.seed)
     x, labels, test_x, test_labels = map(torch.from_numpy, data)
-    net = torch_network(options.keep)
+    net = torch_network()
     optimizer = torch.optim.Adam(net.parameters(), options.learning_rate)
     cost, classes = nn.CrossEntropyLoss(), labels.argmax(1)
     for _ in range(options.epochs):
@@ -113,7 +91,6 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", choices=("torch", "gedanken"), required=True)
     parser.add_argument("--learning-rate", type=float, default=0.01)
-    parser.add_argument("--keep", type=float, default=0.75, help="share of values that both dropouts keep")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="threads that compute; all cores if not given")
@@ -140,7 +117,7 @@ def main() -> None:
     train = train_theirs if options.side == "torch" else train_ours
     library = torch if options.side == "torch" else gedanken
     told = {"side": options.side, "version": library.__version__}
-    told |= {name: getattr(options, name) for name in ("learning_rate", "keep", "seed", "threads")}
+    told |= {name: getattr(options, name) for name in ("learning_rate", "seed", "threads")}
     told["samples"] = len(data[0])
     for epoch, (seconds, accuracy) in enumerate(train(options, data), start=1):
         line = {**told, "epoch": epoch, "accuracy": round(accuracy, 6), "seconds": round(seconds, 2)}

@@ -98,7 +98,7 @@ class Ours:
     """Layers in a plan, behind a probe where their input has a gradient."""
 
     def __init__(self, layers: Sequence[Layer], shape: tuple[int, ...], folded: bool = False) -> None:
-        self.probe = None if layers[0].integer_input else Probe()
+        self.probe = None if layers[0].tokens is not None else Probe()
         row = [*([self.probe] if self.probe else []), *layers]
         self.plan = Plan(row, shape, select_engine(ENGINE, "float64"), seed=3, folded=folded)
         self.plan.initialise()

@@ -173,18 +173,6 @@ def test_training_steps(row: Row) -> None:
     assert_agree(ours.s(), theirs.s)
 
 
-PREDICTION = [
-    pytest.param(
-        row,
-        id=label(row),
-        marks=[pytest.mark.xfail(strict=True, reason="BatchNorm.backward takes every pass for a training pass")]
-        if has(row.layer, BatchNorm)
-        else [],
-    )
-    for row in ROWS
-]
-
-
 @pytest.mark.parametrize("row", ROWS, ids=label)
 def test_prediction(row: Row) -> None:
     ours, theirs, rng = both(row)
@@ -193,7 +181,7 @@ def test_prediction(row: Row) -> None:
     assert_agree(ours.s(), theirs.s)
 
 
-@pytest.mark.parametrize("row", PREDICTION)
+@pytest.mark.parametrize("row", ROWS, ids=label)
 def test_gradients_of_a_prediction_pass(row: Row) -> None:
     ours, theirs, rng = both(row)
     for x, dy in batches(row, rng, (4, 1)):

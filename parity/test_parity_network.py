@@ -48,7 +48,7 @@ def named(net: nn.Sequential) -> dict[str, Tensor]:
 def same_start(net: Network) -> nn.Sequential:
     """Return PyTorch's network with our weights, biases included, all of them away from zero."""
     rng = np.random.default_rng(3)
-    there = torch_network(keep=1.0).double()
+    there = torch_network(keeps=(1.0, 1.0)).double()
     views = named(there)
     for name, view in net._plan.arrays().items():
         if name.endswith(("bias", "shift")):
@@ -74,7 +74,7 @@ def train(net: nn.Sequential, epsilon: float, x: Tensor, classes: Tensor) -> lis
 def test_ten_steps_of_the_diarys_network(epsilon: float) -> None:
     rng = np.random.default_rng(8)
     x, classes = rng.uniform(0, 1, (STEPS * BATCH, 1, 28, 28)), rng.integers(0, 10, STEPS * BATCH)
-    net = our_network(Adam(RATE, epsilon=epsilon), keep=1.0, seed=1, dtype="float64", engine=ENGINE)
+    net = our_network(Adam(RATE, epsilon=epsilon), keeps=(1.0, 1.0), seed=1, dtype="float64", engine=ENGINE)
     there, start, costs = same_start(net), network_arrays(net), Costs()
     costs_there = train(there, epsilon, torch.from_numpy(x), torch.from_numpy(classes))
     net.fit(x, np.eye(10)[classes], mini_batch_size=BATCH, shuffle=False, callbacks=[costs], progress=False)

@@ -141,11 +141,11 @@ SCHEDULES = [
     Row(Adam(ONE_CYCLE), optim.Adam, {"lr": 0.2}, one_cycle),
 ]
 PLATEAUS = [
-    (OnPlateau(1.0, 0.5, patience=0, threshold=0.0), {"factor": 0.5, "patience": 0, "threshold": 0.0}),
-    (OnPlateau(1.0, 0.2, patience=1, threshold=0.1), {"factor": 0.2, "patience": 1, "threshold": 0.1}),
+    (OnPlateau(4.0, 0.5, patience=0, threshold=0.0), {"factor": 0.5, "patience": 0, "threshold": 0.0}),
+    (OnPlateau(4.0, 0.2, patience=1, threshold=0.1), {"factor": 0.2, "patience": 1, "threshold": 0.1}),
     (
-        OnPlateau(1.0, 0.1, patience=0, threshold=0.5, lowest=0.02),
-        {"factor": 0.1, "patience": 0, "threshold": 0.5, "min_lr": 0.02},
+        OnPlateau(4.0, 0.1, patience=0, threshold=0.5, lowest=0.02),
+        {"factor": 0.1, "patience": 0, "threshold": 0.5, "min_lr": 0.08},
     ),
 ]
 
@@ -242,7 +242,7 @@ def test_schedule(row: Row) -> None:
 
 @pytest.mark.parametrize(("schedule", "options"), PLATEAUS, ids=str)
 def test_plateau(schedule: OnPlateau, options: dict[str, Any]) -> None:
-    row = Row(SGD(schedule), optim.SGD, {"lr": 1.0})
+    row = Row(SGD(schedule), optim.SGD, {"lr": 4.0})
     net = network(row.ours)
     trainer = Trainer(network_arrays(net), row)
     history = net.fit(*data(), epochs=STEPS, mini_batch_size=SAMPLES, shuffle=False, progress=False)

@@ -290,7 +290,10 @@ def test_empty_class(classes):
 
 def test_class_of_damaged_pictures(classes):
     damage(classes / "emu" / "a.png")
-    with pytest.warns(GedankenWarning, match="1 of the files"), pytest.raises(DatasetError, match="emu must hold a readable"):
+    with (
+        pytest.warns(GedankenWarning, match="1 of the files"),
+        pytest.raises(DatasetError, match="emu must hold a readable"),
+    ):
         load_images(classes, 4)
 
 

@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_made_is_found_before_the_training(
     (tmp_path / "file").write_text("text")
     net = network()
     before = net.feedforward(X)
-    with pytest.raises(ArgumentError, match="folder must be a folder that can be written to, got .*file"):
+    with pytest.raises(ArgumentError, match=r"folder must be a folder that can be written to, got .*file"):
         net.fit(X, Y, plot=True, folder=tmp_path / "file", progress=False)
     assert "plot saved" not in capsys.readouterr().out
     assert np.array_equal(net.feedforward(X), before)
