@@ -28,11 +28,11 @@ def compiled(case: LayerCase, dtype: str = "float64", xp: Any = np) -> Plan:
     return plan
 
 
-def run(plan: Plan, x: Array, dy_seed: int = 2) -> tuple[Array, Array, Array]:
-    """Return output, gradient by the input and all gradients by parameters of one training pass."""
-    ctx, (step,) = plan.context(train=True, epoch=1), plan.layers
+def run(plan: Plan, x: Array, train: bool = True) -> tuple[Array, Array, Array]:
+    """Return output, gradient by the input and all gradients by parameters of one pass."""
+    ctx, (step,) = plan.context(train, epoch=1), plan.layers
     y, cache = step.forward(ctx, plan.enter(x))
-    dy = np.random.default_rng(dy_seed).normal(size=y.shape)
+    dy = np.random.default_rng(2).normal(size=y.shape)
     dx = step.backward(ctx, cache, plan.ops.asarray(dy))
     return tuple(np.array(plan.ops.to_host(array)) for array in (y, dx, plan.grads))  # type: ignore[return-value]
 
@@ -58,11 +58,12 @@ def assert_close(got: Array, expected: Array, tolerance: float) -> None:
 
 
 @every_layer
-def test_gradients_agree_with_finite_differences(case: LayerCase) -> None:
+@pytest.mark.parametrize("train", [True, False], ids=["training", "prediction"])
+def test_gradients_agree_with_finite_differences(case: LayerCase, train: bool) -> None:
     plan, x = compiled(case), case.data(2)
-    y, dx, grads = run(plan, x)
+    y, dx, grads = run(plan, x, train)
     weights = np.random.default_rng(2).normal(size=y.shape)
-    ctx, (step,) = plan.context(train=True, epoch=1), plan.layers
+    ctx, (step,) = plan.context(train, epoch=1), plan.layers
     inner = plan.enter(x).copy()
 
     def cost() -> float:
