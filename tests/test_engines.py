@@ -1,0 +1,98 @@
+"""Engines: what is chosen and why, and that a GPU's arrays lead through the same lines."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gedanken import (
+    Adam,
+    BatchNorm,
+    ConvolutionLayer,
+    Dropout,
+    EngineError,
+    Flatten,
+    FullyConnectedLayer,
+    MaxPoolLayer,
+    Network,
+    ReLU,
+    SoftMax,
+)
+from tests.standin_cupy import DeviceArray, StandInCupy
+
+RNG = np.random.default_rng(0)
+PICTURES, LABELS = RNG.random((20, 1, 8, 8)), RNG.integers(0, 3, 20)
+
+
+def network(engine: str, dtype: str = "float64") -> Network:
+    net = Network(seed=2).input((1, 8, 8)).add(ConvolutionLayer(4, 3, 3)).add(BatchNorm()).add(ReLU())
+    net.add(MaxPoolLayer(2, 2, stride=1)).add(Dropout(0.75)).add(Flatten()).add(FullyConnectedLayer(3)).add(SoftMax())
+    return net.regression(Adam(0.01, clip_norm=1.0, accumulate=2), engine=engine, dtype=dtype)
+
+
+def trained(engine: str, dtype: str = "float64") -> tuple[Network, list[float]]:
+    net = network(engine, dtype)
+    history = net.fit(PICTURES, LABELS, validation_set=0.2, epochs=3, mini_batch_size=6, progress=False)
+    return net, history["cost"] + history["validation_cost"]
+
+
+def test_a_training_on_cupy_arrays_is_the_same(standin_cupy: StandInCupy, tmp_path: Path) -> None:
+    (cpu, costs), (gpu, costs_there) = trained("numpy"), trained("cuda")
+    assert costs_there == pytest.approx(costs, rel=1e-9)
+    np.testing.assert_allclose(gpu.feedforward(PICTURES), cpu.feedforward(PICTURES), rtol=1e-8)
+    assert type(gpu.feedforward(PICTURES)) is np.ndarray
+    gpu.save(tmp_path / "net.safetensors")
+    here = Network.load(tmp_path / "net.safetensors", engine="numpy")
+    np.testing.assert_allclose(here.feedforward(PICTURES), gpu.feedforward(PICTURES), rtol=1e-8)
+
+
+def test_on_cupy_arrays_everything_stays_on_the_device(standin_cupy: StandInCupy) -> None:
+    plan = trained("cuda")[0]._plan
+    assert plan is not None
+    assert {type(array) for array in (plan.params, plan.grads, plan.state, *plan.arrays().values())} == {DeviceArray}
+
+
+@pytest.mark.gpu
+def test_a_training_on_a_gpu_is_the_same(gpu: Any) -> None:
+    assert trained("cuda")[1] == pytest.approx(trained("numpy")[1], rel=1e-6)
+
+
+def test_without_cupy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(EngineError, match=r'engine "cuda" needs CuPy .*gedanken\[cuda13\] or gedanken\[cuda12\]'):
+        network("cuda")
+
+
+@pytest.mark.parametrize(("devices", "message"), [(0, "found no GPU"), (None, "found no usable GPU")])
+def test_without_a_gpu_the_error_says_so(
+    devices: int | None, message: str, standin_cupy: StandInCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count() -> int:
+        if devices is None:
+            raise RuntimeError("cudaErrorInsufficientDriver")
+        return devices
+
+    monkeypatch.setattr(standin_cupy.cuda.runtime, "getDeviceCount", count)
+    with pytest.raises(EngineError, match=message):
+        network("cuda")
+
+
+@pytest.mark.parametrize(("engine", "reason"), [("numpy", "asked for"), ("auto", "auto: ")])
+def test_the_summary_says_what_was_chosen_and_why(engine: str, reason: str) -> None:
+    summary = network(engine, "float32").summary()
+    assert (summary.engine, summary.dtype) == ("numpy", "float32")
+    assert summary.reason.startswith(reason)
+    assert "engine numpy" in str(summary)
+
+
+def test_the_summary_adds_up() -> None:
+    summary = network("numpy").summary()
+    assert [row.output_shape for row in summary.rows[:2]] == [(4, 6, 6), (4, 6, 6)]
+    assert summary.total.parameters == (9 * 4 + 4) + 2 * 4 + (100 * 3 + 3)
+    assert summary.total.multiply_adds == 6 * 6 * 4 * 9 + 100 * 3
+    assert summary.rows[0].activation_bytes == 4 * 6 * 6 * 8
+    lines = str(summary).splitlines()
+    assert len(lines) == len(summary.rows) + 5
+    assert len({len(line) for line in lines[:-1]}) <= 2
