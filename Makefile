@@ -48,7 +48,7 @@ clean:
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make environments; on Debian: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[plot]'
@@ -58,7 +58,8 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@
 
-# The CPU build of PyTorch; plain `torch` would bring gigabytes for GPUs.
+# Where pip would bring PyTorch's gigabytes for GPUs, set TORCH_INDEX to its option for the index of CPU builds.
+TORCH_INDEX ?=
 $(VENV)-parity/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install -q 'torch==2.13.0' pytest -e '.[data]' $(TORCH_INDEX)

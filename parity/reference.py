@@ -237,7 +237,7 @@ def _(layer: FullyConnectedLayer, p: Tensors, s: Tensors, x: Tensor, train: bool
 
 @torched.register
 def _(layer: Embedding, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
-    return F.embedding(x, p["kernel"])
+    return F.embedding(x, p["table"])
 
 
 @torched.register

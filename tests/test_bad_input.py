@@ -311,7 +311,10 @@ OUT_OF_ORDER = [
         "feedforward before regression", uncompiled, lambda net: net.feedforward(X), StateError,
         f"feedforward {COMPILED}",
     ),
-    Mistake("summary before regression", uncompiled, lambda net: net.summary(), StateError, f"summary {COMPILED}"),
+    Mistake(
+        "summary of nothing", lambda: bare().input((4,)), lambda net: net.summary(), StateError,
+        "summary needs at least one layer: call add(...) before it",
+    ),
     Mistake(
         "save before regression", uncompiled, lambda net: net.save("never_written"), StateError, f"save {COMPILED}"
     ),
@@ -616,7 +619,7 @@ LABELS = [
     ),
     Mistake(
         "infinite target", values, fit(X, [0.0] * 8 + [np.inf]), DataError,
-        "labels must be finite, got inf at index (8, 0)",
+        "labels must be finite, got inf at index (8,)",
     ),
 ]  # fmt: skip
 
@@ -724,7 +727,8 @@ FIT = [
     ),
     Mistake(
         "predict values", values, lambda net: net.predict(X), ArgumentError,
-        "predict needs outputs that tell classes, got (1,) with MeanSquared(); use feedforward",
+        "predict needs probabilities of classes: SoftMax(), or Sigmoid() with one output, got (1,) from "
+        "FullyConnectedLayer(n_units=1); use feedforward",
     ),
     Mistake(
         "save to nothing", classes, lambda net: net.save(None), ArgumentError, "path must be a path..., got None"

@@ -19,6 +19,7 @@ from gedanken import (
     SGD,
     Accuracy,
     Adam,
+    ArgumentError,
     BatchNorm,
     Callback,
     ConfusionMatrix,
@@ -26,18 +27,22 @@ from gedanken import (
     CrossEntropy,
     Dropout,
     EarlyStop,
+    EpochRecord,
     Flatten,
     FullyConnectedLayer,
     MaxPoolLayer,
     MeanAbsoluteError,
+    Metric,
     Momentum,
     Network,
     OnPlateau,
     ReLU,
+    Run,
     Sigmoid,
     SoftMax,
     Stop,
     TanH,
+    UserCost,
 )
 from gedanken.training.records import SNAPSHOTS_KEPT
 
@@ -682,3 +687,67 @@ def test_ctrl_c_from_outside_reaches_a_training() -> None:
         os.kill(running.pid, signal.SIGINT)
         assert running.stdout.read() == "Ctrl-C (64,)\n"
     assert running.returncode == 0
+
+
+def test_a_last_mini_batch_of_one_leaves_the_running_variance_alone() -> None:
+    rng = np.random.default_rng(0)
+    data, labels = 3 * rng.standard_normal((33, 4)), rng.integers(0, 2, 33)
+    net = Network().input((4,)).add(BatchNorm()).add(FullyConnectedLayer(2)).add(SoftMax()).regression(SGD(1e-9))
+    net.fit(data, labels, epochs=60, mini_batch_size=32, progress=False)
+    assert net._plan is not None
+    variance = net._plan.arrays()["0.var"]
+    np.testing.assert_allclose(variance, data.var(axis=0), rtol=0.3)
+
+
+def test_early_stop_knows_which_way_is_better() -> None:
+    figures = iter([0.3, 0.4, 0.5, 0.5, 0.5])
+    stop = EarlyStop("validation_accuracy", patience=1)
+    run = Run(1, 9, 1, 1, True, ("accuracy",))
+    stop.on_start(run)
+    records = [
+        EpochRecord(n, True, 1, 1.0, {}, 1.0, {"accuracy": figure}, 0.1, 1.0, 1.0)
+        for n, figure in enumerate(figures, 1)
+    ]
+    assert [stop.on_epoch(run, record) for record in records[:4]] == [None] * 4
+    assert stop.on_epoch(run, records[4]) == Stop("validation_accuracy has not improved on 0.5 for 2 epochs")
+
+
+class Named(Accuracy):
+    """A metric with a name that is taken."""
+
+    name = property(lambda self: "cost")
+
+
+@pytest.mark.parametrize("metrics", [[Accuracy(), Accuracy(threshold=0.9)], [Named()]], ids=["twice", "cost"])
+def test_metrics_need_names_of_their_own(metrics: list[Metric]) -> None:
+    net = Network().input((4,)).add(FullyConnectedLayer(2)).add(SoftMax())
+    with pytest.raises(ArgumentError, match="metrics must have names of their own, got"):
+        net.regression(metrics=metrics)
+
+
+def test_a_users_cost_is_reported_alone_and_may_take_class_numbers() -> None:
+    data, yes = X, (X[:, 0] > 0).astype(int)
+    hinge = UserCost(
+        lambda y, t: np.maximum(0, 1 - y[:, 0] * (2 * t - 1)),
+        lambda y, t: np.where((y[:, 0] * (2 * t - 1) < 1), -(2.0 * t - 1), 0)[:, None],
+    )
+    net = Network().input((6,)).add(FullyConnectedLayer(1)).regression(SGD(0.1), hinge)
+    history = net.fit(data, yes, epochs=30, progress=False)
+    assert history["cost"][-1] < 0.5 * history["cost"][0]
+    assert history.epochs[-1].metrics == {}
+
+
+def test_prediction_is_the_same_after_loading_whatever_the_cost(tmp_path: Path) -> None:
+    cost = UserCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
+    net = Network().input((6,)).add(FullyConnectedLayer(3)).add(SoftMax()).regression(SGD(), cost)
+    net.save(tmp_path / "net.safetensors")
+    assert (Network.load(tmp_path / "net.safetensors").predict(X) == net.predict(X)).all()
+
+
+@pytest.mark.parametrize("keep", [1e-6, 0.1, 0.9, 0.999999])
+def test_dropout_keeps_the_mean_for_any_keep(keep: float) -> None:
+    net = Network(seed=1).input((4000,)).add(Dropout(keep)).regression(cost="mean_squared")
+    plan = net._plan
+    assert plan is not None
+    total = np.mean([plan.forward(plan.context(True, epoch), np.ones((50, 4000)))[0].mean() for epoch in range(20)])
+    assert total == pytest.approx(1, abs=0.3 if keep < 0.01 else 0.01)

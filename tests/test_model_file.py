@@ -60,7 +60,7 @@ from gedanken import (
     UserCost,
     WarmUp,
 )
-from gedanken.io.safetensors import pack, unpack
+from gedanken.io.safetensors import arrays, pack, unpack
 from gedanken.layers import __all__ as layer_names
 
 RNG = np.random.default_rng(7)
@@ -419,9 +419,9 @@ def test_a_file_of_the_safetensors_package_is_refused(tmp_path: Path) -> None:
 
 def rewritten(content: bytes, key: str, old: str, new: str) -> bytes:
     """Return the file with other metadata and the checksum that belongs to them, as another program would write it."""
-    arrays, metadata = unpack(content, "")
+    metadata, table, data = unpack(content, "")
     assert old in metadata[key]
-    return pack(arrays, {**metadata, key: metadata[key].replace(old, new)})
+    return pack(arrays(table, data), {**metadata, key: metadata[key].replace(old, new)})
 
 
 CHANGES = {
@@ -536,3 +536,11 @@ def test_a_place_that_takes_no_file_is_named_and_nothing_is_left(place: str, tmp
         small().save(tmp_path / place)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
     assert (tmp_path / "file").read_text() == "text"
+
+
+def test_a_layer_with_the_name_of_a_librarys_is_not_mistaken_for_it(tmp_path: Path) -> None:
+    ours = type("ReLU", (TanH,), {})
+    net = Network().input((6,)).add(ours()).regression(cost="mean_squared")
+    with pytest.raises(ArgumentError, match="its class has the name of one of the library's; rename it"):
+        net.save(tmp_path / "net")
+    assert not (tmp_path / "net").exists()

@@ -83,6 +83,6 @@ def path(argument: str, value: object) -> str:
 def warn(message: str) -> None:
     """Give a GedankenWarning that points to the line outside the library that led to it."""
     level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals["__name__"].startswith("gedanken."):
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("gedanken."):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, GedankenWarning, stacklevel=level)

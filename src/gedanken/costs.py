@@ -35,24 +35,14 @@ class Cost(Described, ABC):
 
         Args:
             argument: what the caller calls these targets, for the error.
-            target: (N, ...), on the host.
+            target: (N, ...), on the host, finite.
             shape: shape of one output at the network's door, batch axis left out.
         """
         if target.shape[1:] == () and shape == (1,):
             target = target.reshape(-1, 1)
         if target.shape[1:] != shape:
             raise DataError(f"{argument} must have shape (N, {', '.join(map(str, shape))}), got {target.shape}")
-        _check_finite(argument, target)
         return target
-
-
-def _check_finite(argument: str, target: Array) -> None:
-    if target.dtype.kind not in "fiub":
-        raise DataError(f"{argument} must be numbers, got an array of {target.dtype}")
-    bad = ~np.isfinite(target)
-    if bad.any():
-        index = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise DataError(f"{argument} must be finite, got {target[index]} at index {index}")
 
 
 # ---------------------------------------------------------------------------------------------- classes
@@ -130,7 +120,6 @@ class CrossEntropy(Cost):
                 f"{argument} must be class numbers (N,) or one-hot rows (N, {shape[0]}), got shape {target.shape}"
                 + ("; use reshape(-1)" if target.shape[1:] == (1,) else "")
             )
-        _check_finite(argument, target)
         wrong = (target < 0).any(axis=1) | (abs(target.sum(axis=1, dtype="float64") - 1) > 1e-3)
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -140,14 +129,12 @@ class CrossEntropy(Cost):
 
 
 def _checked_classes(argument: str, target: Array, classes: int) -> Array:
-    _check_finite(argument, target)
-    whole = target.astype(np.int64)
-    wrong = (whole != target) | (whole < 0) | (whole >= classes)
+    wrong = (target != np.floor(target)) | (target < 0) | (target >= classes)
     if wrong.any():
         row = int(np.argmax(wrong))
         rule = f"must be class numbers from 0 to {classes - 1}"
         raise DataError(f"{argument} {rule}, got {target[row].item()} in row {row}")
-    return whole
+    return target.astype(np.int64)
 
 
 class SoftMaxCrossEntropy(CrossEntropy):
@@ -304,7 +291,8 @@ class UserCost(Cost):
         derivative: (y, t) -> the derivative of each sample's cost by its outputs, shaped like y.
 
     Shapes:
-        y, t: (N, ...), arrays of the device that the network runs on; t as given to `fit`.
+        y, t: (N, ...), arrays of the device that the network runs on; t as given to `fit`, but images are
+            (N, H, W, C).
 
     Raises:
         ShapeError: a function returns another shape (before the first mini-batch).

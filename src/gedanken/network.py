@@ -10,15 +10,15 @@ import numpy as np
 
 from gedanken.checks import one_of, real, require, whole
 from gedanken.checks import path as checked_path
-from gedanken.costs import BinaryCrossEntropy, Cost, as_cost
-from gedanken.data.inputs import check_lengths, checked_array, checked_inputs
+from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, UserCost, as_cost
+from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
 from gedanken.data.source import ArraySource, hold_out
 from gedanken.engine.fold import fold
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import ArgumentError, CheckpointError, StateError
 from gedanken.io.model_file import Architecture, read_model, write_model
-from gedanken.layers import Layer
+from gedanken.layers import Layer, Sigmoid, SoftMax
 from gedanken.layers.containers import shapes_through
 from gedanken.layers.shape import door_shape, inner_shape
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
@@ -31,7 +31,7 @@ from gedanken.training.display import Display
 from gedanken.training.loop import Training, evaluate
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
-from gedanken.training.records import Evaluation, History
+from gedanken.training.records import EpochRecord, Evaluation, History
 from gedanken.types import Array, Shape
 
 
@@ -58,12 +58,17 @@ class Network:
     def __init__(self, seed: int = 0) -> None:
         self.seed = whole("Network seed", seed, at_least=0)
         require(seed < 2**64, "Network seed", "be below 2**64", seed)
-        self.layers: list[Layer] = []
+        self._layers: tuple[Layer, ...] = ()
         self.input_shape: Shape | None = None
         self.epoch = 0
         self._plan: Plan | None = None
         self._work: Work | None = None
         self._cost: Cost | None = None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, first to last."""
+        return self._layers
 
     def __repr__(self) -> str:
         return f"Network of {len(self.layers)} layers, input {self.input_shape}"
@@ -106,7 +111,7 @@ class Network:
         require(isinstance(layer, Layer), "layer", f"be {made}", layer)
         if self.input_shape is not None:
             shapes_through([*self.layers, layer], inner_shape(self.input_shape))
-        self.layers.append(layer)
+        self._layers = (*self._layers, layer)
         return self
 
     def regression(
@@ -126,8 +131,8 @@ class Network:
             optimizer: how parameters change; None is Adam().
             cost: what is made small: a Cost, or "cross_entropy", "binary_cross_entropy", "mean_squared",
                 "mean_absolute", "huber".
-            metrics: what is reported beside the cost; None is Accuracy() or MeanAbsoluteError(), whichever suits the
-                cost.
+            metrics: what is reported beside the cost, each with a name of its own; None is Accuracy() or
+                MeanAbsoluteError(), whichever suits the cost, and nothing for a UserCost.
             engine: "numpy", "cuda", or "auto" for the fastest that always works here.
             dtype: "float32" or "float64".
 
@@ -140,14 +145,11 @@ class Network:
             ShapeError: a layer or the cost does not fit.
             EngineError: the engine cannot run here.
         """
-        if self.input_shape is None:
-            raise StateError("regression needs to know the input: call input((C, H, W)) or input((F,)) before it")
-        if not self.layers:
-            raise StateError("regression needs at least one layer: call add(...) before it")
+        input_shape = self._known_input("regression")
         rule, judged = checked_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
         runner = select_engine(engine, dtype)
         trained, folded = fold(self.layers, judged)
-        plan = Plan(self.layers, self.input_shape, runner, self.seed, folded)
+        plan = Plan(self.layers, input_shape, runner, self.seed, folded)
         output_shape = door_shape(plan.shapes[-1])
         judged.check_output(output_shape)
         chosen = _checked_metrics(metrics, judged, output_shape)
@@ -183,7 +185,7 @@ class Network:
             labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them.
             validation_set: a pair (data, labels), or the share of the samples, in (0, 1), that is held out. It is
                 looked at after each epoch and never changes the training.
-            epochs: how often all samples are gone through, at least 1.
+            epochs: how often all samples are gone through, at least 1. One that is broken off counts as one.
             mini_batch_size: samples in a step, at least 1; the last step of an epoch may have fewer.
             shuffle: whether each epoch has an order of its own.
             callbacks: who else listens; see Callback.
@@ -227,7 +229,7 @@ class Network:
 
         Args:
             data, labels: as for `fit`.
-            mini_batch_size: samples computed at once, at least 1; it does not change the result.
+            mini_batch_size: samples computed at once, at least 1; it changes the result by rounding at most.
             progress: whether the result is shown.
 
         Raises:
@@ -256,7 +258,8 @@ class Network:
         plan = self._compiled_plan("feedforward")
         x = self._checked_inputs("data", data)
         size = whole("mini_batch_size", mini_batch_size)
-        outputs = [plan.finish(plan.infer(x[start : start + size])) for start in range(0, len(x), size)]
+        with np.errstate(all="ignore"):
+            outputs = [plan.finish(plan.infer(x[start : start + size])) for start in range(0, len(x), size)]
         return np.concatenate(outputs)
 
     def predict(self, data: Any, *, mini_batch_size: int = 256) -> Array:
@@ -270,22 +273,26 @@ class Network:
             ArgumentError: the network does not tell classes.
             DataError: data break their rule.
         """
-        shape = door_shape(self._compiled_plan("predict").shapes[-1])
-        classes = len(shape) == 1 and (self._cost is None or self._cost.classifies)
-        if not classes or (shape == (1,) and self._cost and not isinstance(self._cost, BinaryCrossEntropy)):
-            raise ArgumentError(
-                f"predict needs outputs that tell classes, got {shape} with {self._cost}; use feedforward"
-            )
+        plan = self._compiled_plan("predict")
+        shape, last = door_shape(plan.shapes[-1]), plan.layers[-1].layer
+        one_answer = shape == (1,) and (isinstance(last, Sigmoid) or isinstance(self._cost, BinaryCrossEntropy))
+        shares = len(shape) == 1 and (isinstance(last, SoftMax) or isinstance(self._cost, CrossEntropy))
+        if not (one_answer or shares):
+            rule = "probabilities of classes: SoftMax(), or Sigmoid() with one output"
+            raise ArgumentError(f"predict needs {rule}, got {shape} from {last}; use feedforward")
         outputs = self.feedforward(data, mini_batch_size=mini_batch_size)
-        return (outputs[:, 0] > 0.5).astype(np.int64) if shape == (1,) else outputs.argmax(axis=1)
+        return (outputs[:, 0] > 0.5).astype(np.int64) if one_answer else outputs.argmax(axis=1)
 
     def summary(self) -> Summary:
-        """Return the compiled network as a table: `str` of it, or its rows.
+        """Return the network as a table: `str` of it, or its rows. Before `regression` the engine is "numpy".
 
         Raises:
-            StateError: the network is not compiled.
+            StateError: `input` or `add` was not called.
         """
-        return summarise(self._compiled_plan("summary"))
+        plan = self._plan
+        if plan is None:
+            plan = Plan(self.layers, self._known_input("summary"), select_engine("numpy", "float32"), self.seed, False)
+        return summarise(plan)
 
     # ------------------------------------------------------------------ files
 
@@ -301,7 +308,7 @@ class Network:
         assert self.input_shape is not None
         optimizer = self._work.descent.optimizer if self._work else None
         dtype = str(plan.ops.dtype)
-        parts = (self.input_shape, tuple(self.layers), self.seed, dtype, self.epoch, self._cost, optimizer)
+        parts = (self.input_shape, self.layers, self.seed, dtype, self.epoch, self._cost, optimizer)
         write_model(name, Architecture(*parts), plan.values())
 
     @classmethod
@@ -326,7 +333,7 @@ class Network:
         one_of("engine", engine, ENGINES)
         try:
             net = cls(saved.seed)
-            net.layers = list(saved.layers)
+            net._layers = saved.layers
             net.input(saved.input_shape)
             plan = Plan(net.layers, saved.input_shape, select_engine(engine, saved.dtype), saved.seed, folded=False)
             plan.assign(values)
@@ -342,6 +349,13 @@ class Network:
     def _check_open(self, call: str) -> None:
         if self._plan is not None:
             raise StateError(f"{call} must come before regression; the network is compiled")
+
+    def _known_input(self, call: str) -> Shape:
+        if self.input_shape is None:
+            raise StateError(f"{call} needs to know the input: call input((C, H, W)) or input((F,)) before it")
+        if not self._layers:
+            raise StateError(f"{call} needs at least one layer: call add(...) before it")
+        return self.input_shape
 
     def _compiled(self, call: str) -> Work:
         if self._work is None:
@@ -370,6 +384,7 @@ class Network:
         assert self._cost is not None and self._plan is not None
         x, target = self._checked_inputs(names[0], data), checked_array(names[1], labels)
         check_lengths(names, x, target)
+        check_finite(names[1], target, self._plan.ops.dtype)
         return x, self._cost.checked_target(names[1], target, door_shape(self._plan.shapes[-1]))
 
     def _validation(
@@ -388,11 +403,21 @@ class Network:
 
 def _checked_metrics(metrics: Sequence[Metric] | None, cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
     if metrics is None:
-        several_answers = isinstance(cost, BinaryCrossEntropy) and output_shape != (1,)
-        return (Accuracy(),) if cost.classifies and not several_answers else (MeanAbsoluteError(),)
+        return _default_metrics(cost, output_shape)
     listed = isinstance(metrics, (list, tuple)) and all(isinstance(metric, Metric) for metric in metrics)
     require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
+    names = [metric.name for metric in metrics]
+    taken = {"samples", "finished", *EpochRecord._fields}
+    for name in names:
+        require(name not in taken and names.count(name) == 1, "metrics", "have names of their own", name)
     return tuple(metrics)
+
+
+def _default_metrics(cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
+    if isinstance(cost, UserCost):
+        return ()  # its targets may mean anything
+    several_answers = isinstance(cost, BinaryCrossEntropy) and output_shape != (1,)
+    return (Accuracy(),) if cost.classifies and not several_answers else (MeanAbsoluteError(),)
 
 
 def _rehearse(work: Work, samples: tuple[Array, Array]) -> None:

@@ -406,7 +406,8 @@ class Descent:
         if limit is not None:
             self.ops.xp.clip(g, -limit, limit, out=g)
         if longest is not None:
-            norm = math.sqrt(float((g * g).sum()))
+            largest = float(abs(g).max(initial=0)) or 1.0  # without it large gradients overflow when squared
+            norm = largest * math.sqrt(float(((g / largest) ** 2).sum()))
             if norm > longest:
                 g *= longest / norm
 

@@ -5,7 +5,7 @@ Every draw comes from the counter-based generator Philox 4x64-10, whose key and 
     key     = (seed, purpose * 2**32 + crc32(place))
     counter = (block, 0, epoch, 0)
 
-`place` is the path of a layer or parameter ("3", "5.body.0.kernel"). A draw that belongs to a sample starts at
+`place` is the path of a layer or parameter ("3", "5.layers.0.kernel"). A draw that belongs to a sample starts at
 block = position * blocks_per_sample, where position is the sample's place in the epoch's order. Nothing is
 remembered between draws, so a validation pass, a further worker or a resumed run meets the same numbers, and a
 kernel can compute them where it needs them.
@@ -49,13 +49,13 @@ def generator(seed: int, purpose: Purpose, place: str = "", epoch: int = 0) -> "
     return np.random.Generator(_philox(seed, purpose, place, epoch))
 
 
-def permutation(seed: int, purpose: Purpose, size: int, epoch: int = 0) -> Array:
+def permutation(seed: int, purpose: Purpose, size: int, epoch: int = 0, place: str = "") -> Array:
     """Return a random order of range(size): the stable sorting order of `size` 64-bit draws.
 
     Shapes:
         result: (size,), int64.
     """
-    keys = _philox(seed, purpose, "", epoch).random_raw(size)
+    keys = _philox(seed, purpose, place, epoch).random_raw(size)
     return np.argsort(np.atleast_1d(keys), kind="stable")
 
 

@@ -1,5 +1,7 @@
 """What holds for every cost, checked on every row of the table."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from gedanken.costs import SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy, as_co
 from gedanken.engine.fold import fold
 from gedanken.engine.ops import Ops
 from gedanken.io.architecture import from_data, known_classes, to_data
-from gedanken.layers import Chain, FullyConnectedLayer, ReLU, Sigmoid, SoftMax
+from gedanken.layers import Branches, Chain, FullyConnectedLayer, ReLU, Sigmoid, SoftMax
 from gedanken.types import Array
 from tests.cases import COSTS, CostCase, name_of
 from tests.contracts.test_every_layer import assert_close, numeric_gradient
@@ -126,7 +128,7 @@ def test_scores_are_not_taken_for_probabilities(last: gedanken.Layer, cost: Cost
 
 
 def test_a_layer_that_may_give_probabilities_is_left_alone() -> None:
-    assert fold([Chain([SoftMax()])], CrossEntropy()) == (CrossEntropy(), False)
+    assert fold([Branches(SoftMax())], CrossEntropy()) == (CrossEntropy(), False)
     assert fold([Sigmoid()], CrossEntropy()) == (CrossEntropy(), False)
 
 
@@ -171,7 +173,6 @@ def test_names_and_objects_become_costs() -> None:
         (CrossEntropy(), [[1.0, 0, 0]], "labels must be class numbers (N,) or one-hot rows (N, 4), got shape (1, 3)"),
         (BinaryCrossEntropy(), [[0, 1, 2, 0.5]], "labels must lie in [0, 1], got 2.0 at index (0, 2)"),
         (gedanken.MeanSquared(), [[1.0, 2.0]], "labels must have shape (N, 4), got (1, 2)"),
-        (gedanken.MeanSquared(), [[1.0, np.nan, 0, 0]], "labels must be finite, got nan at index (0, 1)"),
     ],
     ids=repr,
 )
@@ -179,3 +180,36 @@ def test_wrong_targets_are_named(cost: Cost, target: list[float], message: str) 
     with pytest.raises(DataError) as error:
         cost.checked_target("labels", np.array(target), (4,))
     assert str(error.value).startswith(message)
+
+
+def test_a_softmax_at_the_end_of_a_chain_is_folded_too() -> None:
+    both, folded = fold([FullyConnectedLayer(4), Chain([ReLU(), SoftMax()])], CrossEntropy())
+    assert (type(both), folded) == (SoftMaxCrossEntropy, True)
+
+
+def test_a_softmax_of_the_users_own_is_not() -> None:
+    class Sharp(SoftMax):
+        pass
+
+    assert fold([Sharp()], CrossEntropy()) == (CrossEntropy(), False)
+
+
+@every_cost
+def test_one_result_however_arrays_lie_in_memory(case: CostCase) -> None:
+    y, target = drawn(case, 6)
+    expected, expected_dy = case.cost(OPS, y, target)
+    for other in (np.asfortranarray(y), np.repeat(y, 2, axis=0)[::2]):
+        cost, dy = case.cost(OPS, other, np.repeat(target, 2, axis=0)[::2])
+        assert cost == expected
+        np.testing.assert_array_equal(dy, expected_dy)
+
+
+@pytest.mark.gpu
+@every_cost
+def test_on_a_gpu_it_gives_the_same(case: CostCase, gpu: Any) -> None:
+    y, target = drawn(case, 3)
+    device = Ops(gpu, "float64")
+    cost, dy = case.cost(device, device.asarray(y), device.asarray(target, target.dtype))
+    expected, expected_dy = case.cost(OPS, y, target)
+    assert float(cost) == pytest.approx(float(expected), rel=1e-10)
+    np.testing.assert_allclose(device.to_host(dy), expected_dy, rtol=1e-10)

@@ -1,12 +1,14 @@
 """What holds for every optimizer, checked on every row of the table."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import gedanken
-from gedanken import SGD, Adam, ArgumentError, Momentum, OnPlateau, Optimizer, StepDecay
+from gedanken import SGD, Adam, ArgumentError, FullyConnectedLayer, Momentum, Network, OnPlateau, Optimizer, StepDecay
 from gedanken.engine.ops import Ops
 from gedanken.io.architecture import from_data, known_classes, to_data
 from gedanken.optimizers import Descent
@@ -74,6 +76,37 @@ def test_on_cupy_arrays_it_gives_the_same(case: OptimizerCase, standin_cupy: Sta
     optimizer = replace(case.optimizer, clip_value=1.5, clip_norm=2.0, accumulate=2)
     got = descended(optimizer, gradients(), Ops(standin_cupy, "float64"))
     np.testing.assert_allclose(got, descended(optimizer, gradients()), rtol=1e-12)
+
+
+@pytest.mark.gpu
+@every_optimizer
+def test_on_a_gpu_it_gives_the_same(case: OptimizerCase, gpu: Any) -> None:
+    optimizer = replace(case.optimizer, clip_value=1.5, clip_norm=2.0, accumulate=2)
+    got = descended(optimizer, gradients(), Ops(gpu, "float64"))
+    np.testing.assert_allclose(got, descended(optimizer, gradients()), rtol=1e-10)
+
+
+@every_optimizer
+def test_one_result_however_gradients_lie_in_memory(case: OptimizerCase) -> None:
+    spread = np.repeat(gradients(), 2, axis=1)[:, ::2]
+    np.testing.assert_array_equal(descended(case.optimizer, spread), descended(case.optimizer, gradients()))
+
+
+@every_optimizer
+def test_saved_and_loaded_it_is_the_same_optimizer(case: OptimizerCase, tmp_path: Path) -> None:
+    net = Network().input((2,)).add(FullyConnectedLayer(1)).regression(case.optimizer, "mean_squared")
+    net.save(tmp_path / "net.safetensors")
+    again = Network.load(tmp_path / "net.safetensors")
+    for one in (net, again):
+        one.fit([[1.0, 2.0], [3.0, 4.0]], [1.0, 2.0], epochs=3, progress=False)
+    np.testing.assert_array_equal(again.feedforward([[1.0, 1.0]]), net.feedforward([[1.0, 1.0]]))
+
+
+def test_large_gradients_are_clipped_without_overflow() -> None:
+    ops = Ops(dtype="float32")
+    p = ops.asarray([0.0, 0.0])
+    Descent(ops, SGD(1.0, clip_norm=1.0), 2, 2).learn(p, ops.asarray([3e20, 4e20]), samples=1)
+    np.testing.assert_allclose(p, [-0.6, -0.8], rtol=1e-6)
 
 
 @every_optimizer

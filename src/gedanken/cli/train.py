@@ -8,14 +8,13 @@ from pathlib import Path
 from gedanken.checks import one_of, require
 from gedanken.cli.data import Image, Pair, Samples, as_input, as_target, load_training, write_classes
 from gedanken.cli.networks import Design, build, find_design
+from gedanken.datasets.pictures import SIZE
 from gedanken.errors import ArgumentError
 from gedanken.io.architecture import OPTIMIZERS
 from gedanken.network import Network
 from gedanken.optimizers import Optimizer
 from gedanken.training.callbacks import EarlyStop
 from gedanken.training.records import History
-
-SIZE = (32, 32)
 
 
 def run(arguments: Namespace) -> int:

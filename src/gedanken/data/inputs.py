@@ -29,7 +29,7 @@ def checked_inputs(argument: str, x: Any, shape: Shape, dtype: Any, tokens: int 
     if tokens is not None:
         _check_tokens(argument, array, tokens)
     elif array.dtype.kind == "f":
-        _check_finite(argument, array, dtype)
+        check_finite(argument, array, dtype)
     elif array.max() > 1:
         white = np.iinfo(array.dtype).max if array.dtype in (np.uint8, np.uint16) else array.max()
         warn(
@@ -74,19 +74,17 @@ def _shape_hint(got: Shape, shape: Shape) -> str:
     return ""
 
 
-def _check_finite(argument: str, array: Array, dtype: Any) -> None:
-    largest = np.finfo(dtype).max if np.can_cast(dtype, array.dtype) else np.inf
+def check_finite(argument: str, array: Array, dtype: Any) -> None:
+    """Raise DataError unless all numbers are finite, and stay so when they become `dtype`."""
+    largest = np.finfo(dtype).max
     step = max(1, BLOCK // max(array[0].size, 1))
     for start in range(0, len(array), step):
-        block = np.isfinite(array[start : start + step])
-        if not block.all():
-            index = tuple(int(i) for i in np.argwhere(~block)[0])
-            index = (start + index[0], *index[1:])
-            raise DataError(f"{argument} must be finite, got {array[index]} at index {index}")
-        if largest < np.inf and (too_large := abs(array[start : start + step]) > largest).any():
-            index = tuple(int(i) for i in np.argwhere(too_large)[0])
-            index = (start + index[0], *index[1:])
-            raise DataError(f"{argument} must be in the range of {dtype}, got {array[index]} at index {index}")
+        wrong = ~(abs(array[start : start + step]) <= largest)  # also where it is a NaN
+        if wrong.any():
+            first = np.argwhere(wrong)[0].tolist()
+            index = (start + first[0], *first[1:])
+            rule = f"be in the range of {dtype}" if np.isfinite(array[index]) else "be finite"
+            raise DataError(f"{argument} must {rule}, got {array[index]} at index {index}")
 
 
 def _check_tokens(argument: str, array: Array, tokens: int) -> None:

@@ -2,17 +2,17 @@
 
 import io
 import tarfile
-import warnings
 import zlib
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
 
+from gedanken.checks import warn
 from gedanken.datasets.fetch import Published, Search
 from gedanken.datasets.labels import one_hot
 from gedanken.datasets.pictures import decode_rgb
-from gedanken.errors import DatasetError, GedankenWarning, MissingPackageError
+from gedanken.errors import DatasetError, MissingPackageError
 from gedanken.types import Array
 
 ORIGINAL: Final = Published("cifar10", "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")
@@ -100,7 +100,7 @@ def _substitute(search: Search, file: Published) -> bytes | None:
 
 
 def _warn(what: str) -> None:
-    warnings.warn(f"CIFAR-10 is not the original but {what}", GedankenWarning, stacklevel=4)
+    warn(f"CIFAR-10 is not the original but {what}")
 
 
 def _from_archive(packed: bytes) -> Split:

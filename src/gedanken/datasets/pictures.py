@@ -2,7 +2,6 @@
 
 import io
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from gedanken.checks import one_of, pair, real, require, whole
+from gedanken.checks import one_of, pair, real, require, warn, whole
 from gedanken.datasets.labels import one_hot
 from gedanken.datasets.threads import map_threads
-from gedanken.errors import DatasetError, GedankenWarning, MissingPackageError
-from gedanken.random import Purpose, generator
+from gedanken.errors import DatasetError, MissingPackageError
+from gedanken.random import Purpose, permutation
 from gedanken.types import Array, Shape
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PathLike: TypeAlias = str | os.PathLike[str]
+SIZE: Final = (32, 32)
 MODES: Final = {1: "L", 3: "RGB"}
 DEEP_SCALES: Final = {"I": 65535.0, "I;16": 65535.0, "I;16B": 65535.0, "F": 1.0}
 NOTES: Final = frozenset(
@@ -71,7 +71,9 @@ class LabelledPictures(Pictures):
         share, seed = real("test", test, "(0, 1)"), whole("seed", seed, 0)
         held = np.zeros(len(self.files), bool)
         for name, column in zip(self.classes, self.labels.T, strict=True):
-            members = generator(seed, Purpose.DATASET, f"split.{name}").permutation(np.flatnonzero(column))
+            members = np.flatnonzero(column)[
+                permutation(seed, Purpose.DATASET, int(column.sum()), place=f"split.{name}")
+            ]
             most = len(members) - 1
             held[members[: min(max(round(share * len(members)), 1), most)]] = True
         return self.data[~held], self.labels[~held], self.data[held], self.labels[held]
@@ -79,7 +81,7 @@ class LabelledPictures(Pictures):
 
 def load_images(
     folder: PathLike,
-    size: int | tuple[int, int],
+    size: int | tuple[int, int] = SIZE,
     *,
     channels: int = 3,
     fit: str = "crop",
@@ -222,7 +224,7 @@ def _report(unreadable: Mapping[Path, str], fatal: bool) -> None:
     message = f"{len(unreadable)} of the files cannot be read as pictures:{lines}"
     if fatal:
         raise DatasetError(message)
-    warnings.warn(message, GedankenWarning, stacklevel=4)
+    warn(message)
 
 
 def _read(path: Path, shape: Shape, fit: str) -> Array:

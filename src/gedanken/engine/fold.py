@@ -11,21 +11,22 @@ from gedanken.costs import (
 )
 from gedanken.errors import ArgumentError
 from gedanken.layers import Activation, ConvolutionLayer, FullyConnectedLayer, Layer, Sigmoid, SoftMax
+from gedanken.layers.containers import unchained
 
 
 def fold(layers: Sequence[Layer], cost: Cost) -> tuple[Cost, bool]:
-    """Return the cost to train with, and whether it contains the last layer.
+    """Return the cost to train with, and whether it contains the last layer (the last one of a Chain at the end).
 
     Raises:
         ArgumentError: the cost takes probabilities and the last layer certainly does not give any.
     """
-    last = layers[-1]
+    last = unchained(layers)[-1][1]
     if type(cost) is CrossEntropy:
-        if isinstance(last, SoftMax):
+        if type(last) is SoftMax:
             return SoftMaxCrossEntropy(cost.label_smoothing, cost.class_weights), True
         _need_probabilities(last, "cross_entropy", "SoftMax()")
     if type(cost) is BinaryCrossEntropy:
-        if isinstance(last, Sigmoid):
+        if type(last) is Sigmoid:
             return SigmoidBinaryCrossEntropy(), True
         _need_probabilities(last, "binary_cross_entropy", "Sigmoid()")
     return cost, False

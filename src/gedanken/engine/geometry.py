@@ -1,7 +1,7 @@
 """Where a window stands when it slides over an image."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gedanken.checks import pair, whole
 from gedanken.errors import ArgumentError, ShapeError
@@ -69,6 +69,13 @@ class Window:
         reach = self.dilation[axis] * (self.size[axis] - 1) + 1
         total = max((positions - 1) * self.stride[axis] + reach - length, 0)
         return total // 2, total - total // 2
+
+
+def untie(layer: Any, *names: str) -> None:
+    """Make tuples of lists among these fields of a frozen layer, so that it can be compared and hashed."""
+    for name in names:
+        if isinstance(given := getattr(layer, name), list):
+            object.__setattr__(layer, name, tuple(given))
 
 
 def _too_small_hint(image: Shape) -> str:

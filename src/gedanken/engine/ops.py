@@ -104,7 +104,8 @@ class Ops:
             parts = self.xp.moveaxis(parts, 3, 5).reshape(*dy[block].shape[:3], *geometry.size, image[2])
             taps = self.windows(dpadded[block], geometry)
             for r, s in np.ndindex(geometry.size):
-                taps[:, :, :, r, s] += parts[:, :, :, r, s]
+                tap = taps[:, :, :, r, s]
+                tap += parts[:, :, :, r, s]
         return dx
 
     def padded_zeros(self, n: int, geometry: Geometry, image: Shape) -> tuple[Array, Array]:

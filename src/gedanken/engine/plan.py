@@ -1,5 +1,6 @@
 """A network compiled for one input shape and one engine: flat vectors, named views, steps."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,7 +10,7 @@ import numpy as np
 from gedanken.engine.ops import Ops
 from gedanken.errors import CheckpointError
 from gedanken.layers.base import Context, Layer, Param, StateValue
-from gedanken.layers.containers import part, prefixed, shapes_through
+from gedanken.layers.containers import part, prefixed, shapes_through, unchained
 from gedanken.layers.shape import from_door, inner_shape, to_door
 from gedanken.random import Purpose, generator
 from gedanken.types import Array, Arrays, Shape
@@ -91,10 +92,14 @@ class Plan:
 
     def __init__(self, layers: Sequence[Layer], input_shape: Shape, engine: Engine, seed: int, folded: bool) -> None:
         self.engine, self.ops, self.seed = engine, engine.ops, seed
-        self.shapes = shapes_through(layers, inner_shape(input_shape))
+        shapes_through(layers, inner_shape(input_shape))  # a misfit is named by its place in these layers
+        rows = unchained(layers)
+        self.shapes = shapes_through([layer for _, layer in rows], inner_shape(input_shape))
         self.takes_tokens = layers[0].tokens is not None
-        self._allocate(layers)
-        self.layers = [self._layer_step(i, layer) for i, layer in enumerate(layers)]
+        pairs = zip(rows, itertools.pairwise(self.shapes), strict=True)
+        placed = [(path, layer, shape, output) for (path, layer), (shape, output) in pairs]
+        self._allocate(placed)
+        self.layers = [self._layer_step(*row) for row in placed]
         body = self.layers[:-1] if folded else self.layers
         self.steps = engine.steps(body)
         self.head = engine.steps(self.layers[len(body) :])
@@ -178,11 +183,10 @@ class Plan:
         for name, value in self._first_state.items():
             self._state[name][...] = value
 
-    def _allocate(self, layers: Sequence[Layer]) -> None:
-        pairs = list(zip(map(str, range(len(layers))), layers, self.shapes[:-1], strict=True))
+    def _allocate(self, placed: Sequence[tuple[str, Layer, Shape, Shape]]) -> None:
         self._declared: dict[str, Param] = {}
         state: dict[str, StateValue] = {}
-        for path, layer, shape in pairs:
+        for path, layer, shape, _ in placed:
             self._declared |= prefixed(path, layer.params(shape))
             state |= prefixed(path, layer.state(shape))
         order = sorted(self._declared, key=lambda name: not self._declared[name].decay)
@@ -201,7 +205,6 @@ class Plan:
         cuts = zip(shapes.items(), starts, ends, strict=False)
         return vector, {name: vector[start:end].reshape(shape) for (name, shape), start, end in cuts}
 
-    def _layer_step(self, position: int, layer: Layer) -> LayerStep:
-        path = str(position)
+    def _layer_step(self, path: str, layer: Layer, shape: Shape, output_shape: Shape) -> LayerStep:
         p, g, s = (part(path, views) for views in (self._params, self._grads, self._state))
-        return LayerStep(layer, path, self.shapes[position], self.shapes[position + 1], p, g, s)
+        return LayerStep(layer, path, shape, output_shape, p, g, s)

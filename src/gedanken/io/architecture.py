@@ -96,8 +96,11 @@ def to_data(value: Any) -> Any:
         ArgumentError: a field holds something that is no such data, such as a function.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {name: to_data(field) for name, field in changed_fields(value).items()}
-        return {"type": type(value).__name__, **fields}
+        name = type(value).__name__
+        if known_classes().get(name, type(value)) is not type(value):
+            raise ArgumentError(f"{value!r} cannot be saved: its class has the name of one of the library's; rename it")
+        fields = {field: to_data(given) for field, given in changed_fields(value).items()}
+        return {"type": name, **fields}
     if isinstance(value, (tuple, list)):
         return [to_data(part) for part in value]
     if value is None or isinstance(value, (bool, int, float, str)):

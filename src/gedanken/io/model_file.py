@@ -9,7 +9,7 @@ from gedanken.costs import Cost
 from gedanken.errors import ArgumentError, CheckpointError
 from gedanken.files import replace_file
 from gedanken.io.architecture import from_data, known_classes, layers_from_data, to_data
-from gedanken.io.safetensors import pack, unpack
+from gedanken.io.safetensors import arrays, pack, unpack
 from gedanken.layers import Layer
 from gedanken.optimizers import Optimizer
 from gedanken.types import Array, Shape
@@ -39,7 +39,7 @@ class Architecture(NamedTuple):
     optimizer: Optimizer | None
 
 
-def write_model(path: str, architecture: Architecture, arrays: Mapping[str, Array]) -> None:
+def write_model(path: str, architecture: Architecture, values: Mapping[str, Array]) -> None:
     """Write a model file, whole or not at all.
 
     Raises:
@@ -50,7 +50,7 @@ def write_model(path: str, architecture: Architecture, arrays: Mapping[str, Arra
     data["layers"] = to_data(architecture.layers)
     data["cost"], data["optimizer"] = _optional(architecture.cost), _optional(architecture.optimizer)
     metadata = {"format": FORMAT, "version": str(VERSION), "architecture": json.dumps(data)}
-    replace_file(path, pack(arrays, metadata))
+    replace_file(path, pack(values, metadata))
 
 
 def _optional(value: Any) -> Any:
@@ -82,7 +82,7 @@ def read_model(path: str, classes: Sequence[type[Layer]] = ()) -> tuple[Architec
             content = file.read()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    arrays, metadata = unpack(content, path)
+    metadata, table, data = unpack(content, path)
     if metadata.get("format") != FORMAT or not metadata.get("version", "").isdecimal():
         raise CheckpointError(f"{path} is not a model file of Gedanken")
     if int(metadata["version"]) > VERSION:
@@ -90,11 +90,11 @@ def read_model(path: str, classes: Sequence[type[Layer]] = ()) -> tuple[Architec
             f"{path} has version {metadata['version']} of the format, this library reads up to {VERSION}: update it"
         )
     try:
-        return _architecture(json.loads(metadata["architecture"]), known_classes(classes)), arrays
+        return _architecture(json.loads(metadata["architecture"]), known_classes(classes)), arrays(table, data)
     except ArgumentError as error:
         hint = "give load(..., layers=[...]) the classes of your own layers"
         raise CheckpointError(f"{path}: {error}; {hint}") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} holds no architecture of this version ({error!r})") from error
 
 

@@ -38,8 +38,8 @@ def pack(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
     return len(header).to_bytes(8, "little") + header + data
 
 
-def unpack(content: bytes, origin: str) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return the arrays and the metadata of a file.
+def unpack(content: bytes, origin: str) -> tuple[dict[str, str], dict[str, Any], bytes]:
+    """Return the metadata of a file, the table of its arrays and their bytes, for `arrays`.
 
     Args:
         content: all of its bytes.
@@ -58,7 +58,12 @@ def unpack(content: bytes, origin: str) -> tuple[dict[str, Array], dict[str, str
         raise CheckpointError(f"{origin} is not a model file of Gedanken, or its header is damaged") from None
     if checksum != _checksum(header.replace(_entry(checksum), _entry(NO_CHECKSUM), 1), data):
         raise CheckpointError(f"{origin} is damaged or truncated: its checksum does not match its {len(content)} bytes")
-    return {name: _array(entry, data) for name, entry in table.items()}, metadata
+    return metadata, table, data
+
+
+def arrays(table: Mapping[str, Any], data: bytes) -> dict[str, Array]:
+    """Return the arrays that a table describes."""
+    return {name: _array(entry, data) for name, entry in table.items()}
 
 
 def _checksum(header: bytes, data: bytes) -> str:

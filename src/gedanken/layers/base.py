@@ -53,7 +53,7 @@ class Context:
         seed: seed of the network.
         epoch: epochs finished before this pass.
         position: place of the batch's first sample in the epoch's order.
-        path: the layer's place in the network, such as "5" or "5.body.0".
+        path: the layer's place in the network, such as "5" or "5.layers.0".
     """
 
     ops: Ops

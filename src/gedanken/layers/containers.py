@@ -1,9 +1,8 @@
 """Layers made of layers."""
 
-from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from gedanken.checks import one_of, require
 from gedanken.errors import ArgumentError, ShapeError
@@ -42,6 +41,15 @@ def shapes_through(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
             rule = f"layer {position} {layer} {error.rule}, but {came} gives {door_shape(shapes[-1])}"
             raise ShapeError(rule, error.hint) from None
     return shapes
+
+
+def unchained(layers: Sequence[Layer], path: str = "") -> list[tuple[str, Layer]]:
+    """Return the layers with their paths, those of a Chain in its place."""
+    found: list[tuple[str, Layer]] = []
+    for position, layer in enumerate(layers):
+        place = f"{path}{position}"
+        found += unchained(layer.layers, f"{place}.") if isinstance(layer, Chain) and layer.layers else [(place, layer)]
+    return found
 
 
 def checked_layers(owner: str, layers: object) -> tuple[Layer, ...]:
@@ -120,35 +128,31 @@ class Chain(Layer):
 class _Parallel(Layer):
     """Named parts that all get the same input; a subclass says what they are and joins what they give."""
 
-    @abstractmethod
-    def _named(self) -> dict[str, Layer]:
-        """Return the parts by name."""
+    _parts: ClassVar[dict[str, Chain]]  # each object has its own; not a field
 
     @property
     def tokens(self) -> int | None:
-        limits = [layer.tokens for layer in self._named().values() if layer.tokens is not None]
+        limits = [layer.tokens for layer in self._parts.values() if layer.tokens is not None]
         return min(limits, default=None)
 
     def params(self, shape: Shape) -> dict[str, Param]:
-        return {k: v for name, layer in self._named().items() for k, v in prefixed(name, layer.params(shape)).items()}
+        return {k: v for name, layer in self._parts.items() for k, v in prefixed(name, layer.params(shape)).items()}
 
     def state(self, shape: Shape) -> dict[str, StateValue]:
-        return {k: v for name, layer in self._named().items() for k, v in prefixed(name, layer.state(shape)).items()}
+        return {k: v for name, layer in self._parts.items() for k, v in prefixed(name, layer.state(shape)).items()}
 
     def multiply_adds(self, shape: Shape) -> int:
-        return sum(layer.multiply_adds(shape) for layer in self._named().values())
+        return sum(layer.multiply_adds(shape) for layer in self._parts.values())
 
     def activations(self, shape: Shape) -> int:
-        return super().activations(shape) + sum(layer.activations(shape) for layer in self._named().values())
+        return super().activations(shape) + sum(layer.activations(shape) for layer in self._parts.values())
 
     def _forward_parts(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[list[Array], list[Any]]:
-        results = [
-            layer.forward(ctx.at(name), part(name, p), part(name, s), x) for name, layer in self._named().items()
-        ]
+        results = [layer.forward(ctx.at(name), part(name, p), part(name, s), x) for name, layer in self._parts.items()]
         return [y for y, _ in results], [cache for _, cache in results]
 
     def _backward_parts(self, ctx: Context, p: Arrays, g: Arrays, caches: list[Any], dys: list[Array]) -> Array:
-        parts = zip(self._named().items(), caches, dys, strict=True)
+        parts = zip(self._parts.items(), caches, dys, strict=True)
         dxs = [
             layer.backward(ctx.at(name), part(name, p), part(name, g), cache, dy) for (name, layer), cache, dy in parts
         ]
@@ -180,15 +184,13 @@ class Residual(_Parallel):
     shortcut: Layer | Sequence[Layer] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", checked_layers("Residual layers", self.layers))
-        object.__setattr__(self, "shortcut", checked_layers("Residual shortcut", self.shortcut))
-
-    def _named(self) -> dict[str, Layer]:
-        rows = {"layers": self.layers, "shortcut": self.shortcut}
-        return {name: Chain(checked_layers(f"Residual {name}", row)) for name, row in rows.items()}
+        for name in ("layers", "shortcut"):
+            object.__setattr__(self, name, checked_layers(f"Residual {name}", getattr(self, name)))
+        parts = {name: Chain(getattr(self, name)) for name in ("layers", "shortcut")}
+        object.__setattr__(self, "_parts", parts)
 
     def output_shape(self, shape: Shape) -> Shape:
-        body, shortcut = (chain.output_shape(shape) for chain in self._named().values())
+        body, shortcut = (chain.output_shape(shape) for chain in self._parts.values())
         if body != shortcut:
             raise ShapeError(
                 f"adds {door_shape(body)} from its layers and {door_shape(shortcut)} from its shortcut, not the same",
@@ -233,12 +235,10 @@ class Branches(_Parallel):
         rows = tuple(checked_layers("Branches branch", branch) for branch in branches)
         object.__setattr__(self, "branches", rows)
         object.__setattr__(self, "merge", one_of("Branches merge", merge, ("concatenate", "sum")))
-
-    def _named(self) -> dict[str, Layer]:
-        return {str(i): Chain(branch) for i, branch in enumerate(self.branches)}
+        object.__setattr__(self, "_parts", {str(i): Chain(row) for i, row in enumerate(rows)})
 
     def output_shape(self, shape: Shape) -> Shape:
-        shapes = [chain.output_shape(shape) for chain in self._named().values()]
+        shapes = [chain.output_shape(shape) for chain in self._parts.values()]
         shared = 0 if self.merge == "sum" else -1
         if len({one[:-1] if shared else one for one in shapes}) > 1:
             need = "be equal" if self.merge == "sum" else "differ in their channels only"

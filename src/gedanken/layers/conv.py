@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import whole
-from gedanken.engine.geometry import Geometry, Padding, Window, window
+from gedanken.engine.geometry import Geometry, Padding, Window, untie, window
 from gedanken.errors import ShapeError
 from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
@@ -61,6 +61,7 @@ class ConvolutionLayer(Layer):
     def __post_init__(self) -> None:
         whole("ConvolutionLayer n_filter", self.n_filter)
         check_initializers("ConvolutionLayer", init=self.init, bias_init=self.bias_init)
+        untie(self, "stride", "zero_padding", "dilation")
         self._window()
 
     def _window(self) -> Window:

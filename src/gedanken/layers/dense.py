@@ -75,7 +75,7 @@ class FullyConnectedLayer(Layer):
 class Embedding(Layer):
     """Look up a trained vector for each whole number.
 
-        y[n, t] = kernel[x[n, t]]
+        y[n, t] = table[x[n, t]]
 
     It can only be the first layer: whole numbers have no gradient, so none is returned for them (zeros).
 
@@ -86,7 +86,7 @@ class Embedding(Layer):
 
     Shapes:
         x: (N, T) or (N,), integers.   y: (N, T, n_features) or (N, n_features).
-        kernel: (n_tokens, n_features).
+        table: (n_tokens, n_features).
 
     Raises:
         ShapeError: the input is not (T,) or (), or not the first layer's (at compile time).
@@ -115,12 +115,12 @@ class Embedding(Layer):
 
     def params(self, shape: Shape) -> dict[str, Param]:
         size = (self.n_tokens, self.n_features)
-        return {"kernel": Param(size, self.init, self.n_features, self.n_features)}
+        return {"table": Param(size, self.init, self.n_features, self.n_features)}
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        return p["kernel"][x], x
+        return p["table"][x], x
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        g["kernel"][...] = 0
-        ctx.ops.add_rows(g["kernel"], cache.reshape(-1), dy.reshape(-1, self.n_features))
+        g["table"][...] = 0
+        ctx.ops.add_rows(g["table"], cache.reshape(-1), dy.reshape(-1, self.n_features))
         return ctx.ops.xp.zeros(cache.shape, dy.dtype)

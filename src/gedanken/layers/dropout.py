@@ -17,7 +17,7 @@ class Dropout(Layer):
 
     Mind the argument: `Dropout(0.75)` keeps three values of four. Most libraries ask for the share that is dropped.
     Kept values are divided by `keep` in training, so nothing is scaled at prediction. A value is kept where its
-    16-bit draw is below keep * 65536, rounded.
+    16-bit draw is below keep * 65536, so `keep` is rounded to a multiple of 1 / 65536, upwards where it is less.
 
     Args:
         keep: probability that a value is kept, in (0, 1].
@@ -39,15 +39,19 @@ class Dropout(Layer):
         return shape
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        if not ctx.train or self.keep == 1:
+        if not ctx.train or self._threshold == DRAW_RANGE:
             return x, None
-        kept = ctx.draws(x.shape) < round(self.keep * DRAW_RANGE)
+        kept = ctx.draws(x.shape) < self._threshold
         return self._thin(x, kept), kept
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         return dy if cache is None else self._thin(dy, cache)
 
+    @property
+    def _threshold(self) -> int:
+        return max(round(self.keep * DRAW_RANGE), 1)
+
     def _thin(self, x: Array, kept: Array) -> Array:
         y = x * kept
-        y /= self.keep
+        y *= DRAW_RANGE / self._threshold
         return y

@@ -41,14 +41,15 @@ class BatchNorm(Layer):
         epsilon: added to the variance, > 0, in squared units of x.
 
     Shapes:
-        x, y: (N, F) or (N, H, W, C).   scale, shift, mean, var: (F,) or (C,).
+        x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift, mean, var: (F,) or (C,).
 
     Raises:
         ShapeError: the input has no channel axis (at compile time).
 
     Source:
         Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2: the running variance is the unbiased one,
-        m / (m - 1) times that of the mini-batch of m values. Differs: nothing.
+        m / (m - 1) times that of the mini-batch of m values. Differs: a mini-batch of one
+        value leaves the running ones.
     """
 
     momentum: float = 0.9
@@ -84,7 +85,9 @@ class BatchNorm(Layer):
         return (h * p["scale"] + p["shift"]).reshape(x.shape), (h, deviation, ctx.train)
 
     def _remember(self, s: Arrays, mean: Array, var: Array, count: int) -> None:
-        unbiased = var * (count / max(count - 1, 1))
+        if count == 1:
+            return  # a single value has no variance
+        unbiased = var * (count / (count - 1))
         for name, batch in (("mean", mean), ("var", unbiased)):
             s[name][...] = self.momentum * s[name] + (1 - self.momentum) * batch
 
@@ -156,7 +159,7 @@ class LayerNorm(Layer):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GroupNorm(Layer):
-    """Normalise each sample over groups of channels, then scale and shift each channel.
+    """Normalise each sample over groups of channels and all pixels or times, then scale and shift each channel.
 
         y = scale * (x - mean) / sqrt(var + epsilon) + shift
 
@@ -165,7 +168,7 @@ class GroupNorm(Layer):
         epsilon: added to the variance, > 0, in squared units of x.
 
     Shapes:
-        x, y: (N, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
+        x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
 
     Raises:
         ShapeError: n_groups does not divide the channels (at compile time).

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import pair, require
-from gedanken.engine.geometry import Geometry, Padding, Window, window
+from gedanken.engine.geometry import Geometry, Padding, Window, untie, window
 from gedanken.errors import ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
@@ -56,7 +56,8 @@ class BasePool(Layer):
         dx, dpadded = ctx.ops.padded_zeros(len(dy), geometry, image)
         taps = ctx.ops.windows(dpadded, geometry)
         for r, s in np.ndindex(geometry.size):
-            taps[:, :, :, r, s] += self.tap_gradient(ctx.ops.xp, cache, dy, r, s)
+            tap = taps[:, :, :, r, s]
+            tap += self.tap_gradient(ctx.ops.xp, cache, dy, r, s)
         return dx
 
 
@@ -70,6 +71,7 @@ class _SlidingPool(BasePool):
     zero_padding: Padding = 0
 
     def __post_init__(self) -> None:
+        untie(self, "stride", "zero_padding")
         window = self._window()
         if not isinstance(self.zero_padding, str):
             padding = pair("zero_padding", self.zero_padding, at_least=0)
@@ -96,7 +98,8 @@ class MaxPoolLayer(_SlidingPool):
     Args:
         width_filter, height_filter: size of a window in pixels, at least 1.
         stride: pixels between two windows, a number or a pair (vertical, horizontal); None is the window's size.
-        zero_padding: rows and columns around the image, a number, a pair or "same". They never win.
+        zero_padding: rows and columns around the image, a number, a pair or "same"; less than the window. They never
+            win.
 
     Shapes:
         x: (N, H, W, C).   y: (N, H', W', C), H' as for ConvolutionLayer.

@@ -29,6 +29,23 @@ class StepResult(NamedTuple):
     statistics: tuple[Array, ...]
 
 
+def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
+    """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
+    plan = work.plan
+    ctx = plan.context(train=True, epoch=epoch, position=batch.position)
+    y, tape = plan.forward(ctx, batch.x)
+    cost, dy = work.cost(plan.ops, y, plan.enter_target(batch.target))
+    plan.backward(ctx, tape, dy)
+    return judged(work, batch, y, cost)
+
+
+def judged(work: Work, batch: Batch, y: Array, cost: Array) -> StepResult:
+    """Return what is told of a mini-batch whose pass gave `y` and `cost`."""
+    outputs = work.plan.finish(y)
+    statistics = tuple(metric.measure(outputs, batch.target) for metric in work.metrics)
+    return StepResult(len(batch.x), float(cost), statistics)
+
+
 class Strategy(ABC):
     """How steps are computed. After `sync` the plan holds the parameters reached, wherever they were computed."""
 

@@ -33,17 +33,19 @@ class EarlyStop(Callback):
     Args:
         figure: name of a figure of the epoch records, such as "validation_cost" or "validation_accuracy".
         patience: epochs without an improvement that are accepted, >= 0.
-        better: "lower" or "higher".
+        better: "lower" or "higher"; None is "lower" for a figure whose name ends in cost or error, else "higher".
         threshold: by how much a figure must be better to count, >= 0.
     """
 
     figure: str = "validation_cost"
     patience: int = 3
-    better: str = "lower"
+    better: str | None = None
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
         whole("EarlyStop patience", self.patience, at_least=0)
+        if self.better is None:
+            self.better = "lower" if self.figure.endswith(("cost", "error")) else "higher"
         one_of("EarlyStop better", self.better, ("lower", "higher"))
         real("EarlyStop threshold", self.threshold, "[0, inf)")
 

@@ -16,7 +16,7 @@ class Display:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._notebook = _notebook() if stream is None else None
+        self._notebook = notebook() if stream is None else None
         self._handle: Any = None
         self._terminal = self._notebook is None and self._stream.isatty()
         self._live = ""
@@ -67,7 +67,7 @@ class Display:
         self._stream.flush()
 
 
-def _notebook() -> Any:
+def notebook() -> Any:
     """Return IPython's display module where a notebook kernel runs this program."""
     shell = sys.modules.get("IPython.core.getipython")
     found = shell.get_ipython() if shell else None

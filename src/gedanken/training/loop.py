@@ -9,7 +9,7 @@ import numpy as np
 
 from gedanken.checks import require
 from gedanken.data.source import Source
-from gedanken.parallel.base import StepResult, Strategy, Work
+from gedanken.parallel.base import StepResult, Strategy, Work, judged
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt
 from gedanken.training.records import EpochRecord, Evaluation, History, Meter, Run, Snapshot, StepRecord, Stop
@@ -57,7 +57,7 @@ class Training:
             # Numbers that overflow show in the cost, which is watched.
             with self.interrupt, np.errstate(all="ignore"):
                 self.strategy.start(self.work)
-                self.began = time.perf_counter()
+                self._began, self._between = time.perf_counter(), 0.0
                 self._snapshots = _Snapshots(self.run, self.snapshot_step, self.work)
                 for epoch in range(self.run.first_epoch, self.run.last_epoch + 1):
                     self._epoch(epoch)
@@ -86,7 +86,7 @@ class Training:
                 break
         self.strategy.sync()
         trained = self._seconds()
-        found = self._validate()
+        found = self._validate(finished=step == self.run.steps)
         if not self.stop:
             self.work.descent.watch(found["cost"] if found else meter.cost)
         record = EpochRecord(
@@ -103,10 +103,11 @@ class Training:
         )
         self.history.epochs.append(record)
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch")
+        self._between += self._seconds() - trained
 
     def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:
         seconds = self._seconds()
-        snapshot = self._snapshots.add(epoch, step, result, seconds)
+        snapshot = self._snapshots.add(epoch, step, result, seconds, seconds - self._between)
         if snapshot:
             self.history.keep(snapshot)
         rate = self.work.descent.rate
@@ -117,8 +118,8 @@ class Training:
                 f"the cost became {result.cost} in step {step} of epoch {epoch}; try a lower learning rate"
             )
 
-    def _validate(self) -> Evaluation:
-        if self.validation is None or self.stop:
+    def _validate(self, finished: bool) -> Evaluation:
+        if self.validation is None or not finished:
             return Evaluation()
         found = evaluate(self.work, self.validation, lambda: self.interrupt.asked)
         self._listen([], "")
@@ -135,28 +136,30 @@ class Training:
         self.stop = self.stop or next((answer for answer in answers if answer), asked)
 
     def _seconds(self) -> float:
-        return time.perf_counter() - self.began
+        return time.perf_counter() - self._began
 
 
 class _Snapshots:
-    """Makes a snapshot whenever `every` seconds have passed."""
+    """Makes a snapshot whenever `every` seconds of training have passed."""
 
     def __init__(self, run: Run, every: float, work: Work) -> None:
         self.run, self.every, self.work = run, every, work
         self._last = 0.0
         self._meter = Meter(work.metrics)
 
-    def add(self, epoch: int, step: int, result: StepResult, seconds: float) -> Snapshot | None:
+    def add(self, epoch: int, step: int, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
+        """Take in a step; `seconds` since the start, `trained` of them between epochs left out."""
         self._meter.add(result)
-        if seconds < self._last + self.every:
+        if trained < self._last + self.every:
             return None
         done = epoch - 1 + step / self.run.steps
-        speed = self._meter.samples / (seconds - self._last)
+        speed = self._meter.samples / (trained - self._last)
         cost, metrics = self._meter.cost, self._meter.metrics
-        self._last, self._meter = seconds, Meter(self.work.metrics)
+        self._last, self._meter = trained, Meter(self.work.metrics)
         return Snapshot(epoch, done, cost, metrics, self.work.descent.rate, speed, seconds)
 
 
+@np.errstate(all="ignore")
 def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
     """Return cost and metrics of all samples; empty where it was broken off."""
     plan, meter = work.plan, Meter(work.metrics)
@@ -165,7 +168,5 @@ def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda
             return Evaluation()
         y = plan.infer(batch.x)
         cost, _ = work.cost(plan.ops, y, plan.enter_target(batch.target))
-        outputs = plan.finish(y)
-        statistics = tuple(metric.measure(outputs, batch.target) for metric in work.metrics)
-        meter.add(StepResult(len(batch.x), float(cost), statistics))
+        meter.add(judged(work, batch, y, cost))
     return meter.evaluation()

@@ -127,6 +127,8 @@ class History:
 
     def __getitem__(self, name: str) -> list[Any]:
         """Return one figure of every epoch, None where it is missing: history["validation_accuracy"]."""
+        if not self.epochs:
+            return []
         one_of("figure", name, {key for record in self.epochs for key in record.flat()})
         return [record.flat().get(name) for record in self.epochs]
 
