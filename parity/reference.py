@@ -126,8 +126,12 @@ class Ours:
         return self._copies("s")
 
     def _copies(self, kind: str) -> dict[str, Any]:
-        layers = enumerate(self.plan.layers[self.first :])
-        return {f"{i}.{name}": view.copy() for i, layer in layers for name, view in getattr(layer, kind).items()}
+        found = {}
+        for step in self.plan.layers[self.first :]:
+            position, *inner = step.path.split(".")
+            place = ".".join([str(int(position) - self.first), *inner])
+            found |= {f"{place}.{name}": view.copy() for name, view in getattr(step, kind).items()}
+        return found
 
 
 def channels_first(x: Any) -> Any:
