@@ -1,90 +1,37 @@
-"""Layers, costs and optimizers as plain data, and back; the one table of names that this is allowed to make."""
+"""Layers, costs and optimizers as plain data, and back; the only names that data may give."""
 
 import dataclasses
+import inspect
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gedanken import init, schedules
+from gedanken import costs, init, layers, optimizers, schedules
 from gedanken.checks import one_of
-from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, Huber, MeanAbsolute, MeanSquared
 from gedanken.described import changed_fields
 from gedanken.errors import ArgumentError, GedankenError
-from gedanken.layers import (
-    GELU,
-    AveragePoolLayer,
-    BatchNorm,
-    Branches,
-    Chain,
-    ConvolutionLayer,
-    Dropout,
-    Embedding,
-    Flatten,
-    FullyConnectedLayer,
-    GlobalAveragePoolLayer,
-    GroupNorm,
-    Layer,
-    LayerNorm,
-    LeakyReLU,
-    MaxPoolLayer,
-    ReLU,
-    Reshape,
-    Residual,
-    Sigmoid,
-    SiLU,
-    SoftMax,
-    TanH,
-)
-from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp
+from gedanken.init import Initializer
+from gedanken.layers import Branches, Layer
+from gedanken.optimizers import Optimizer
+from gedanken.schedules import Schedule
 
-LAYERS: tuple[type[Layer], ...] = (
-    AveragePoolLayer,
-    BatchNorm,
-    Branches,
-    Chain,
-    ConvolutionLayer,
-    Dropout,
-    Embedding,
-    Flatten,
-    FullyConnectedLayer,
-    GELU,
-    GlobalAveragePoolLayer,
-    GroupNorm,
-    LayerNorm,
-    LeakyReLU,
-    MaxPoolLayer,
-    ReLU,
-    Reshape,
-    Residual,
-    SiLU,
-    Sigmoid,
-    SoftMax,
-    TanH,
-)
-COSTS: tuple[type[Cost], ...] = (BinaryCrossEntropy, CrossEntropy, Huber, MeanAbsolute, MeanSquared)
-OPTIMIZERS: tuple[type[Optimizer], ...] = (AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, RMSProp, SGD)
-PARTS: tuple[type[Any], ...] = (
-    init.Constant,
-    init.GlorotNormal,
-    init.GlorotUniform,
-    init.HeNormal,
-    init.HeUniform,
-    init.Zeros,
-    schedules.ConstantRate,
-    schedules.CosineDecay,
-    schedules.ExponentialDecay,
-    schedules.OnPlateau,
-    schedules.OneCycle,
-    schedules.StepDecay,
-    schedules.WarmUp,
-)
+
+def _kinds(module: Any, base: type[Any]) -> tuple[type[Any], ...]:
+    """Return the public classes of a module that objects can be made of."""
+    kinds = (kind for name, kind in vars(module).items() if not name.startswith("_") and isinstance(kind, type))
+    return tuple(kind for kind in kinds if issubclass(kind, base) and not inspect.isabstract(kind))
+
+
+LAYERS = _kinds(layers, Layer)
+OPTIMIZERS = _kinds(optimizers, Optimizer)
+OTHERS = (*costs.COSTS.values(), *_kinds(init, Initializer), *_kinds(schedules, Schedule))
 
 Known = Mapping[str, type[Any]]
 
 
 def known_classes(extra: Iterable[type[Any]] = ()) -> Known:
     """Return the classes that data may name: the library's own and the `extra` ones of a user."""
-    return {kind.__name__: kind for kind in (*LAYERS, *COSTS, *OPTIMIZERS, *PARTS, *extra)}
+    return {kind.__name__: kind for kind in (*LAYERS, *OPTIMIZERS, *OTHERS, *extra)}
 
 
 def to_data(value: Any) -> Any:
