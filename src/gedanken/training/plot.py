@@ -34,7 +34,7 @@ class Plot(Callback):
     def __init__(self, folder: str, display: Display) -> None:
         self.path = os.path.join(folder, "plot.png")
         self._display = display
-        self._figure, self._window = _new_figure()
+        self._figure, self._windows = _new_figure()
         self._seen = History()
         self._saved_at, self._drawing = 0.0, 0.0  # seconds of a clock, seconds long
 
@@ -79,7 +79,7 @@ class Plot(Callback):
         for axes, name in zip(self._figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             self._curves(axes, name)
             axes.set_xlim(run.first_epoch - 1, self._done(run) * 1.005)
-        if self._window:
+        if self._windows and self._windows.fignum_exists(self._figure.number):  # it may be closed at any time
             self._figure.canvas.draw_idle()
             self._figure.canvas.flush_events()
 
@@ -108,8 +108,8 @@ def _columns(points: list[tuple[float, Any]]) -> tuple[list[float], list[Any]]:
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _new_figure() -> tuple[Any, bool]:
-    """Return a Figure, and whether it stands in a window."""
+def _new_figure() -> tuple[Any, Any]:
+    """Return a Figure, and pyplot where it stands in a window."""
     try:
         matplotlib = importlib.import_module("matplotlib")
         figures = importlib.import_module("matplotlib.figure")
@@ -119,11 +119,11 @@ def _new_figure() -> tuple[Any, bool]:
         ) from error
     options = {"figsize": (10, 4), "layout": "constrained"}
     if notebook() is not None or not _has_window(matplotlib):
-        return figures.Figure(**options), False
+        return figures.Figure(**options), None
     pyplot = importlib.import_module("matplotlib.pyplot")
     figure = pyplot.figure(**options)
     pyplot.show(block=False)
-    return figure, True
+    return figure, pyplot
 
 
 def _has_window(matplotlib: Any) -> bool:
