@@ -751,3 +751,11 @@ def test_dropout_keeps_the_mean_for_any_keep(keep: float) -> None:
     assert plan is not None
     total = np.mean([plan.forward(plan.context(True, epoch), np.ones((50, 4000)))[0].mean() for epoch in range(20)])
     assert total == pytest.approx(1, abs=0.3 if keep < 0.01 else 0.01)
+
+
+def test_a_history_prints_as_one_line() -> None:
+    text = repr(plain().fit(X, Y, epochs=2, validation_set=0.2, **QUIET))
+    assert text.startswith("History of 2 epochs (all epochs done)  cost ")
+    assert "validation_accuracy" in text
+    assert "\n" not in text
+    assert len(text) < 200

@@ -33,14 +33,9 @@ class Progress(Callback):
             self._display.line(self._line(run, record))
 
     def on_epoch(self, run: Run, record: EpochRecord) -> None:
-        figures = {"cost": record.cost, **record.metrics}
-        figures |= {
-            name: value for name, value in record.flat().items() if name.startswith("validation_") and value is not None
-        }
-        figures.pop("validation_seconds")
         done = "" if record.finished else " (not finished)"
         seconds = f"{record.seconds:.1f} s"
-        self._display.line(f"epoch {record.epoch}/{run.last_epoch}{done}  {figures_text(figures)}  {seconds}")
+        self._display.line(f"epoch {record.epoch}/{run.last_epoch}{done}  {figures_text(record.figures())}  {seconds}")
 
     def on_stop(self, run: Run, reason: str) -> None:
         if reason != "all epochs done":

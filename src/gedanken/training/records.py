@@ -97,12 +97,19 @@ class EpochRecord(NamedTuple):
     seconds: float
     validation_seconds: float
 
-    def flat(self) -> dict[str, Any]:
-        """Return one entry per figure: "cost", "accuracy", "validation_cost", "validation_accuracy" ..."""
-        figures = {**self._asdict(), **self.metrics}
-        figures |= {f"validation_{name}": value for name, value in self.validation_metrics.items()}
-        del figures["metrics"], figures["validation_metrics"]
+    def figures(self) -> dict[str, Any]:
+        """Return costs and metrics by name: "cost", "accuracy", "validation_cost", "validation_accuracy" ..."""
+        figures = {"cost": self.cost, **self.metrics}
+        if self.validation_cost is not None:
+            figures["validation_cost"] = self.validation_cost
+            figures |= {f"validation_{name}": value for name, value in self.validation_metrics.items()}
         return figures
+
+    def flat(self) -> dict[str, Any]:
+        """Return `figures` and all other entries but the two mappings."""
+        entries = {**self._asdict(), **self.figures()}
+        del entries["metrics"], entries["validation_metrics"]
+        return entries
 
 
 class Stop(NamedTuple):
@@ -111,7 +118,7 @@ class Stop(NamedTuple):
     reason: str
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What a training did; returned by `fit`.
 
@@ -124,6 +131,10 @@ class History:
     epochs: list[EpochRecord] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     reason: str = ""
+
+    def __repr__(self) -> str:
+        last = figures_text(self.epochs[-1].figures()) if self.epochs else ""
+        return f"History of {len(self.epochs)} epochs ({self.reason})  {last}".rstrip()
 
     def __getitem__(self, name: str) -> list[Any]:
         """Return one figure of every epoch, None where it is missing: history["validation_accuracy"]."""
