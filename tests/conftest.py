@@ -1,18 +1,25 @@
 """Fixtures for all tests."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.standin_cupy import StandInCupy
+
+
+# A busy machine is no failure: nothing here asserts times.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture
 def standin_cupy(monkeypatch: pytest.MonkeyPatch) -> StandInCupy:
     """CuPy's stand-in, where the library looks for CuPy."""
     cupy = StandInCupy()
-    monkeypatch.setitem(__import__("sys").modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
     return cupy
 
 
