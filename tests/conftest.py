@@ -9,7 +9,6 @@ from hypothesis import settings
 
 from tests.standin_cupy import StandInCupy
 
-
 # A busy machine is no failure: nothing here asserts times.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
