@@ -85,13 +85,13 @@ class Training:
             if self.stop:
                 break
         self.strategy.sync()
-        trained = self._seconds()
-        found = self._validate(finished=step == self.run.steps)
+        trained, finished = self._seconds(), step == self.run.steps
+        found = self._validate() if finished else Evaluation()
         if not self.stop:
             self.work.descent.watch(found["cost"] if found else meter.cost)
         record = EpochRecord(
             epoch,
-            step == self.run.steps,
+            finished,
             meter.samples,
             meter.cost,
             meter.metrics,
@@ -118,17 +118,17 @@ class Training:
                 f"the cost became {result.cost} in step {step} of epoch {epoch}; try a lower learning rate"
             )
 
-    def _validate(self, finished: bool) -> Evaluation:
-        if self.validation is None or not finished:
+    def _validate(self) -> Evaluation:
+        if self.validation is None:
             return Evaluation()
         found = evaluate(self.work, self.validation, lambda: self.interrupt.asked)
-        self._listen([], "")
+        self._listen()
         if found and not math.isfinite(found["cost"]):
             self.stop = self.stop or Stop(f"the validation cost became {found['cost']}; try a lower learning rate")
         return found
 
-    def _listen(self, answers: Sequence[Stop | None], hook: str) -> None:
-        """Keep the first reason to stop."""
+    def _listen(self, answers: Sequence[Stop | None] = (), hook: str = "") -> None:
+        """Keep the first reason to stop: what callbacks answered, or Ctrl-C."""
         for callback, answer in zip(self.callbacks, answers, strict=False):
             right = answer is None or isinstance(answer, Stop)
             require(right, f"{type(callback).__name__}.{hook}", "return a Stop or None", answer)
