@@ -1,4 +1,4 @@
-"""How long `import gedanken` takes beside `import numpy`: fresh processes in turns, medians, and their ratio.
+"""How long importing Gedanken takes beside `import numpy`: fresh processes in turns, medians, and their ratio.
 
 python benchmarks/import_time.py [runs]
 """
@@ -22,14 +22,15 @@ def seconds(statement: str) -> float:
 def main() -> None:
     """Measure and print."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    statements = ("pass", "import numpy", "import gedanken")
+    statements = ("pass", "import numpy", "import gedanken", "from gedanken import *")
     for statement in statements:
         seconds(statement)
     rounds = [[seconds(statement) for statement in statements] for _ in range(runs)]
     for statement, times in zip(statements, zip(*rounds, strict=True), strict=True):
-        print(f"{statement:16} {statistics.median(times) * 1000:6.1f} ms")
-    ratio = statistics.median(gedanken / numpy for _, numpy, gedanken in rounds)
-    print(f"import gedanken / import numpy, median of {runs} pairs: {ratio:.2f}")
+        print(f"{statement:22} {statistics.median(times) * 1000:6.1f} ms")
+    for place, statement in enumerate(statements[2:], start=2):
+        ratio = statistics.median(times[place] / times[1] for times in rounds)
+        print(f"{statement} / import numpy, median of {runs} pairs: {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import gedanken
 from gedanken import (
     GELU,
     SGD,
@@ -48,6 +49,8 @@ from gedanken import (
     UserCost,
 )
 from gedanken.types import Array, Shape
+
+PUBLIC: dict[str, Any] = {name: getattr(gedanken, name) for name in gedanken.__all__}
 
 
 class LayerCase(NamedTuple):
@@ -239,9 +242,25 @@ OPTIMIZERS = [
 ]
 
 
+def public_kinds(base: type) -> set[type]:
+    """Return the public classes of one kind."""
+    return {kind for kind in PUBLIC.values() if issubclass(kind, base)}
+
+
 def name_of(case: Any) -> str:
     """Name a row in the test's report."""
     return case.name if isinstance(case, LayerCase) else repr(case[0]).partition("(function")[0]
 
 
-__all__ = ["COSTS", "LAYERS", "OPTIMIZERS", "RATE", "CostCase", "LayerCase", "OptimizerCase", "name_of"]
+__all__ = [
+    "COSTS",
+    "LAYERS",
+    "OPTIMIZERS",
+    "PUBLIC",
+    "RATE",
+    "CostCase",
+    "LayerCase",
+    "OptimizerCase",
+    "name_of",
+    "public_kinds",
+]

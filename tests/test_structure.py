@@ -10,9 +10,9 @@ import pytest
 
 import gedanken
 from gedanken import Cost, Initializer, Layer, Metric, Network, Optimizer, Schedule
+from tests.cases import PUBLIC
 
 SOURCES = sorted(Path(gedanken.__file__).parent.rglob("*.py"))
-PUBLIC = {name: getattr(gedanken, name) for name in gedanken.__all__}
 FORMULAS = {
     name: kind
     for name, kind in PUBLIC.items()
@@ -25,9 +25,27 @@ def python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
-def test_only_what_is_named_is_public() -> None:
-    modules = {name for name, value in vars(gedanken).items() if inspect.ismodule(value)}
-    assert {name for name in vars(gedanken) if not name.startswith("_")} - modules == set(gedanken.__all__)
+def test_type_checkers_are_told_the_public_names() -> None:
+    tree = ast.parse(Path(gedanken.__file__).with_suffix(".pyi").read_text())
+    imported = {
+        alias.name: node.module for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    homes = {name: f"gedanken.{module}" for name, module in gedanken._MODULES.items()}
+    assert imported == homes
+    (told,) = [node.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.List)]
+    assert sorted(ast.literal_eval(told)) == gedanken.__all__
+
+
+def test_an_unknown_name_is_no_part_of_the_package() -> None:
+    with pytest.raises(AttributeError, match="module 'gedanken' has no attribute 'Netwrok'"):
+        gedanken.Netwrok  # noqa: B018
+    assert set(gedanken.__all__) <= set(dir(gedanken))
+
+
+def test_worker_processes_import_only_what_prepares_data() -> None:
+    loaded = python("import sys, gedanken.data.source; print(*sys.modules)").split()
+    parts = {name.split(".")[1] for name in loaded if name.startswith("gedanken.")}
+    assert not parts & {"engine", "layers", "network", "training", "io", "parallel"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -57,8 +75,9 @@ def test_every_call_of_a_network_is_explained(call: str) -> None:
 
 def test_importing_brings_no_optional_package() -> None:
     heavy = {"numba", "llvmlite", "cupy", "matplotlib", "PIL", "pooch", "IPython", "scipy", "torch"}
-    loaded = python("import sys, gedanken, gedanken.datasets; print(*{name.partition('.')[0] for name in sys.modules})")
-    assert not heavy & set(loaded.split())
+    code = "import sys, gedanken.datasets; from gedanken import *; print(*sys.modules)"
+    loaded = {name.partition(".")[0] for name in python(code).split()}
+    assert not heavy & loaded
 
 
 def test_without_numba_everything_still_trains() -> None:

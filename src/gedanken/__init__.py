@@ -1,170 +1,45 @@
 """Gedanken: small and medium neural networks, trained on the machine you have."""
 
-from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, Huber, MeanAbsolute, MeanSquared, UserCost
-from gedanken.errors import (
-    ArgumentError,
-    CheckpointError,
-    DataError,
-    DatasetError,
-    EngineError,
-    GedankenError,
-    GedankenWarning,
-    MissingPackageError,
-    ShapeError,
-    StateError,
-)
-from gedanken.init import Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Initializer, Zeros
-from gedanken.layers import (
-    GELU,
-    Activation,
-    AveragePoolLayer,
-    BasePool,
-    BatchNorm,
-    Branches,
-    Chain,
-    Context,
-    ConvolutionLayer,
-    Dropout,
-    Embedding,
-    Flatten,
-    FullyConnectedLayer,
-    GlobalAveragePoolLayer,
-    GroupNorm,
-    Layer,
-    LayerNorm,
-    LeakyReLU,
-    MaxPoolLayer,
-    Param,
-    ReLU,
-    Reshape,
-    Residual,
-    Sigmoid,
-    SiLU,
-    SoftMax,
-    StateValue,
-    TanH,
-)
-from gedanken.metrics import (
-    F1,
-    R2,
-    ROCAUC,
-    Accuracy,
-    ConfusionMatrix,
-    MatthewsCorrelation,
-    MeanAbsoluteError,
-    Metric,
-    Precision,
-    Recall,
-    RootMeanSquareError,
-    TopKAccuracy,
-)
-from gedanken.network import Network
-from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp
-from gedanken.schedules import (
-    ConstantRate,
-    CosineDecay,
-    ExponentialDecay,
-    OneCycle,
-    OnPlateau,
-    Schedule,
-    StepDecay,
-    WarmUp,
-)
-from gedanken.training.callbacks import Callback, EarlyStop
-from gedanken.training.records import EpochRecord, Evaluation, History, Run, Snapshot, StepRecord, Stop
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "F1",
-    "GELU",
-    "R2",
-    "ROCAUC",
-    "SGD",
-    "Accuracy",
-    "Activation",
-    "AdaGrad",
-    "Adam",
-    "AdamW",
-    "ArgumentError",
-    "AveragePoolLayer",
-    "BasePool",
-    "BatchNorm",
-    "BinaryCrossEntropy",
-    "Branches",
-    "Callback",
-    "Chain",
-    "CheckpointError",
-    "ConfusionMatrix",
-    "Constant",
-    "ConstantRate",
-    "Context",
-    "ConvolutionLayer",
-    "CosineDecay",
-    "Cost",
-    "CrossEntropy",
-    "DataError",
-    "DatasetError",
-    "Dropout",
-    "EarlyStop",
-    "Embedding",
-    "EngineError",
-    "EpochRecord",
-    "Evaluation",
-    "ExponentialDecay",
-    "Flatten",
-    "FullyConnectedLayer",
-    "GedankenError",
-    "GedankenWarning",
-    "GlobalAveragePoolLayer",
-    "GlorotNormal",
-    "GlorotUniform",
-    "GroupNorm",
-    "HeNormal",
-    "HeUniform",
-    "History",
-    "Huber",
-    "Initializer",
-    "Layer",
-    "LayerNorm",
-    "LeakyReLU",
-    "Lion",
-    "MatthewsCorrelation",
-    "MaxPoolLayer",
-    "MeanAbsolute",
-    "MeanAbsoluteError",
-    "MeanSquared",
-    "Metric",
-    "MissingPackageError",
-    "Momentum",
-    "Nesterov",
-    "Network",
-    "OnPlateau",
-    "OneCycle",
-    "Optimizer",
-    "Param",
-    "Precision",
-    "RMSProp",
-    "ReLU",
-    "Recall",
-    "Reshape",
-    "Residual",
-    "RootMeanSquareError",
-    "Run",
-    "Schedule",
-    "ShapeError",
-    "SiLU",
-    "Sigmoid",
-    "Snapshot",
-    "SoftMax",
-    "StateError",
-    "StateValue",
-    "StepDecay",
-    "StepRecord",
-    "Stop",
-    "TanH",
-    "TopKAccuracy",
-    "UserCost",
-    "WarmUp",
-    "Zeros",
-]
+# Where each public name stands. Its module is imported when the name is first used, so that a worker process that
+# prepares data, or `gedanken --version`, starts with what it needs. `__init__.pyi` tells type checkers the same.
+_HOMES = {
+    "costs": "BinaryCrossEntropy Cost CrossEntropy Huber MeanAbsolute MeanSquared UserCost",
+    "errors": (
+        "ArgumentError CheckpointError DataError DatasetError EngineError GedankenError GedankenWarning "
+        "MissingPackageError ShapeError StateError"
+    ),
+    "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
+    "layers": (
+        "Activation AveragePoolLayer BasePool BatchNorm Branches Chain Context ConvolutionLayer Dropout "
+        "Embedding Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm "
+        "LeakyReLU MaxPoolLayer Param ReLU Reshape Residual SiLU Sigmoid SoftMax StateValue TanH"
+    ),
+    "metrics": (
+        "Accuracy ConfusionMatrix F1 MatthewsCorrelation MeanAbsoluteError Metric Precision R2 ROCAUC Recall "
+        "RootMeanSquareError TopKAccuracy"
+    ),
+    "network": "Network",
+    "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
+    "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
+    "training.callbacks": "Callback EarlyStop",
+    "training.records": "EpochRecord Evaluation History Run Snapshot StepRecord Stop",
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
+__all__ = sorted(_MODULES)  # noqa: PLE0605 - a list of strings all the same
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

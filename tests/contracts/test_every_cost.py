@@ -14,7 +14,7 @@ from gedanken.engine.ops import Ops
 from gedanken.io.architecture import from_data, known_classes, to_data
 from gedanken.layers import Branches, Chain, FullyConnectedLayer, ReLU, Sigmoid, SoftMax
 from gedanken.types import Array
-from tests.cases import COSTS, CostCase, name_of
+from tests.cases import COSTS, CostCase, name_of, public_kinds
 from tests.contracts.test_every_layer import assert_close, numeric_gradient
 from tests.standin_cupy import StandInCupy
 
@@ -73,7 +73,7 @@ def test_as_data_it_is_the_same_cost(case: CostCase) -> None:
 
 
 def test_every_public_cost_has_a_row() -> None:
-    public = {value for value in vars(gedanken).values() if isinstance(value, type) and issubclass(value, Cost)}
+    public = public_kinds(Cost)
     assert public - {Cost} == {type(case.cost) for case in COSTS}
     assert set(NAMED.values()) == public - {Cost, UserCost}
 

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import gedanken
 from gedanken import SGD, Adam, ArgumentError, FullyConnectedLayer, Momentum, Network, OnPlateau, Optimizer, StepDecay
 from gedanken.engine.ops import Ops
 from gedanken.io.architecture import from_data, known_classes, to_data
 from gedanken.optimizers import Descent
 from gedanken.types import Array
-from tests.cases import OPTIMIZERS, RATE, OptimizerCase, name_of
+from tests.cases import OPTIMIZERS, PUBLIC, RATE, OptimizerCase, name_of, public_kinds
 from tests.standin_cupy import StandInCupy
 
 every_optimizer = pytest.mark.parametrize("case", OPTIMIZERS, ids=name_of)
@@ -112,7 +111,7 @@ def test_large_gradients_are_clipped_without_overflow() -> None:
 @every_optimizer
 def test_as_data_and_as_text_it_is_the_same_optimizer(case: OptimizerCase) -> None:
     assert from_data(to_data(case.optimizer), known_classes()) == case.optimizer
-    assert eval(repr(case.optimizer), vars(gedanken)) == case.optimizer
+    assert eval(repr(case.optimizer), dict(PUBLIC)) == case.optimizer
 
 
 @every_optimizer
@@ -199,5 +198,5 @@ def test_wrong_arguments_are_named(make: type, message: str) -> None:
 
 
 def test_every_public_optimizer_has_a_row() -> None:
-    public = {value for value in vars(gedanken).values() if isinstance(value, type) and issubclass(value, Optimizer)}
+    public = public_kinds(Optimizer)
     assert public - {Optimizer} == {type(case.optimizer) for case in OPTIMIZERS}

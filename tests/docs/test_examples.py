@@ -9,6 +9,7 @@ import pytest
 import gedanken
 import gedanken.datasets
 import gedanken.network
+from tests.cases import PUBLIC
 
 ROOT = Path(__file__).parents[2]
 README, DOCS = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
@@ -41,7 +42,7 @@ def test_the_diarys_script_prints_its_evaluation_and_saves_a_plot(
 
 
 def test_docstring_examples() -> None:
-    failed, tried = doctest.testmod(gedanken.network, extraglobs=vars(gedanken))
+    failed, tried = doctest.testmod(gedanken.network, extraglobs=PUBLIC)
     assert tried
     assert not failed
 
