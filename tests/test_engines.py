@@ -18,6 +18,7 @@ from gedanken import (
     MaxPoolLayer,
     Network,
     ReLU,
+    Residual,
     SoftMax,
 )
 from tests.standin_cupy import DeviceArray, StandInCupy
@@ -96,3 +97,15 @@ def test_the_summary_adds_up() -> None:
     lines = str(summary).splitlines()
     assert len(lines) == len(summary.rows) + 5
     assert len({len(line) for line in lines[:-1]}) <= 2
+
+
+def test_before_regression_the_summary_says_that_nothing_is_chosen() -> None:
+    summary = Network().input((4,)).add(FullyConnectedLayer(3)).summary()
+    assert summary.reason == "not compiled: regression chooses the engine"
+    assert summary.total.parameters == 15
+
+
+def test_a_long_layer_is_cut_in_the_table_alone() -> None:
+    summary = Network().input((4,)).add(Residual([FullyConnectedLayer(4)] * 9)).summary()
+    assert len(summary.rows[0].layer) > 200
+    assert max(map(len, str(summary).splitlines())) < 160

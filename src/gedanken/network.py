@@ -14,7 +14,8 @@ from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, UserCost, as_
 from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
 from gedanken.data.source import ArraySource, hold_out
 from gedanken.engine.fold import fold
-from gedanken.engine.plan import Plan
+from gedanken.engine.ops import Ops
+from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import ArgumentError, CheckpointError, StateError
 from gedanken.io.model_file import Architecture, read_model, write_model
@@ -284,14 +285,16 @@ class Network:
         return (outputs[:, 0] > 0.5).astype(np.int64) if one_answer else outputs.argmax(axis=1)
 
     def summary(self) -> Summary:
-        """Return the network as a table: `str` of it, or its rows. Before `regression` the engine is "numpy".
+        """Return the network as a table: `str` of it, or its rows. Before `regression` no engine is
+        chosen yet.
 
         Raises:
             StateError: `input` or `add` was not called.
         """
         plan = self._plan
         if plan is None:
-            plan = Plan(self.layers, self._known_input("summary"), select_engine("numpy", "float32"), self.seed, False)
+            engine = Engine("numpy", Ops(), "not compiled: regression chooses the engine")
+            plan = Plan(self.layers, self._known_input("summary"), engine, self.seed, folded=False)
         return summarise(plan)
 
     # ------------------------------------------------------------------ files

@@ -7,6 +7,8 @@ from gedanken.engine.plan import Plan
 from gedanken.layers.shape import door_shape
 from gedanken.types import Shape
 
+WIDEST = 88  # letters of a layer in the table; its row has them all
+
 
 class SummaryRow(NamedTuple):
     """One layer.
@@ -75,8 +77,9 @@ def summarise(plan: Plan) -> Summary:
 
 
 def _texts(row: SummaryRow) -> tuple[str, ...]:
+    layer = row.layer if len(row.layer) <= WIDEST else f"{row.layer[: WIDEST - 3]}..."
     size = f"{row.activation_bytes / 1024:,.1f} KiB"
-    return (row.layer, str(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}", size)
+    return (layer, str(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}", size)
 
 
 def _aligned(line: tuple[str, ...], widths: list[int]) -> str:

@@ -186,7 +186,7 @@ FIGURES: list[tuple[dict[str, Any], str]] = [
     ({"metrics": {"confusion_matrix": [[1]], "f1": 0.25}}, "epoch 2/5  cost 0.2500  f1 0.2500  1.5 s"),
     (
         {"validation_cost": 0.5, "validation_metrics": {"accuracy": 1.0}},
-        "epoch 2/5  cost 0.2500  accuracy 0.5000  validation_cost 0.5000  validation_accuracy 1  1.5 s",
+        "epoch 2/5  cost 0.2500  accuracy 0.5000  validation_cost 0.5000  validation_accuracy 1.0000  1.5 s",
     ),
 ]
 

@@ -199,4 +199,4 @@ def figures_text(figures: Mapping[str, Any]) -> str:
 def _figure_texts(figures: Mapping[str, Any]) -> Iterator[str]:
     for name, value in figures.items():
         if isinstance(value, float):
-            yield f"{name} {value:.4f}" if 0.001 <= abs(value) < 1 or value == 0 else f"{name} {value:.4g}"
+            yield f"{name} {value:.4f}" if 0.001 <= abs(value) <= 1 or value == 0 else f"{name} {value:.4g}"
