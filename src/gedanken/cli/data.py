@@ -11,6 +11,7 @@ import numpy as np
 from gedanken.checks import one_of, require, whole
 from gedanken.datasets import load_cifar10, load_conv, load_drawn_digits, load_fashion_conv, load_images
 from gedanken.datasets.cifar import CLASSES as CIFAR
+from gedanken.datasets.labels import Split
 from gedanken.errors import ArgumentError
 from gedanken.files import replace_file
 from gedanken.network import Network
@@ -18,7 +19,6 @@ from gedanken.types import Array
 
 Pair = tuple[Array, Array]
 Image = tuple[int, int, int]  # (C, H, W)
-Split = tuple[Array, Array, Array, Array]
 
 DIGITS = tuple("0123456789")
 CLOTHES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")

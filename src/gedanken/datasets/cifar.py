@@ -4,13 +4,13 @@ import io
 import tarfile
 import zlib
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
 from gedanken.checks import warn
 from gedanken.datasets.fetch import Published, Search
-from gedanken.datasets.labels import one_hot
+from gedanken.datasets.labels import Split, one_hot
 from gedanken.datasets.pictures import decode_rgb
 from gedanken.errors import DatasetError, MissingPackageError
 from gedanken.types import Array
@@ -26,10 +26,9 @@ SAMPLE_TEST: Final = 1000
 SHAPE: Final = (3, 32, 32)
 RECORD: Final = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue plane
 GZIP: Final = 31  # zlib's window bits for a gzip header
-Split: TypeAlias = tuple[Array, Array, Array, Array]
 
 
-def load_cifar10(*, _mirrors: Sequence[str] = MIRRORS) -> tuple[Array, Array, Array, Array]:
+def load_cifar10(*, _mirrors: Sequence[str] = MIRRORS) -> Split:
     """Load CIFAR-10: 50,000 training and 10,000 test pictures.
 
     Takes the first of these that is there and has its published checksum:

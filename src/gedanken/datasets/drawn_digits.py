@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 
 from gedanken.checks import whole
-from gedanken.datasets.labels import one_hot
+from gedanken.datasets.labels import Split, one_hot
 from gedanken.datasets.threads import map_threads
 from gedanken.random import DRAW_RANGE, Purpose, sample_draws
 from gedanken.types import Array
@@ -60,7 +60,7 @@ class _Templates(NamedTuple):
     weights: Array  # (9, P, G)
 
 
-def load_drawn_digits(train: int = 60000, test: int = 10000, seed: int = 0) -> tuple[Array, Array, Array, Array]:
+def load_drawn_digits(train: int = 60000, test: int = 10000, seed: int = 0) -> Split:
     """Draw handwriting-like digits: MNIST's shapes without MNIST's files.
 
     Each picture is one of 23 ways to write a digit, bent by a random grid of control points, then scaled,

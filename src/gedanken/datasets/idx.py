@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from gedanken.datasets.fetch import Published, fetch
-from gedanken.datasets.labels import one_hot
+from gedanken.datasets.labels import Split, one_hot
 from gedanken.errors import DatasetError
 from gedanken.types import Array, Shape
 
@@ -36,7 +36,7 @@ FASHION: Final = (
 FASHION_MIRRORS: Final = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
 
 
-def load_conv(*, _mirrors: Sequence[str] = MNIST_MIRRORS) -> tuple[Array, Array, Array, Array]:
+def load_conv(*, _mirrors: Sequence[str] = MNIST_MIRRORS) -> Split:
     """Load MNIST, the handwritten digits, as pictures for convolutions.
 
     Looks in $GEDANKEN_DATA/mnist and the user's cache folder, then downloads with a checksum (needs pooch).
@@ -56,7 +56,7 @@ def load_conv(*, _mirrors: Sequence[str] = MNIST_MIRRORS) -> tuple[Array, Array,
     return _load("mnist", MNIST, _mirrors, (1, 28, 28))
 
 
-def load_fc(*, _mirrors: Sequence[str] = MNIST_MIRRORS) -> tuple[Array, Array, Array, Array]:
+def load_fc(*, _mirrors: Sequence[str] = MNIST_MIRRORS) -> Split:
     """Load MNIST as flat rows for fully connected layers; else as `load_conv`.
 
     Shapes:
@@ -68,7 +68,7 @@ def load_fc(*, _mirrors: Sequence[str] = MNIST_MIRRORS) -> tuple[Array, Array, A
     return _load("mnist", MNIST, _mirrors, (784,))
 
 
-def load_fashion_conv(*, _mirrors: Sequence[str] = FASHION_MIRRORS) -> tuple[Array, Array, Array, Array]:
+def load_fashion_conv(*, _mirrors: Sequence[str] = FASHION_MIRRORS) -> Split:
     """Load Fashion-MNIST, ten kinds of clothing, as pictures for convolutions; else as `load_conv`.
 
     Classes: T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
@@ -85,7 +85,7 @@ def load_fashion_conv(*, _mirrors: Sequence[str] = FASHION_MIRRORS) -> tuple[Arr
     return _load("fashion-mnist", FASHION, _mirrors, (1, 28, 28))
 
 
-def load_fashion_fc(*, _mirrors: Sequence[str] = FASHION_MIRRORS) -> tuple[Array, Array, Array, Array]:
+def load_fashion_fc(*, _mirrors: Sequence[str] = FASHION_MIRRORS) -> Split:
     """Load Fashion-MNIST as flat rows for fully connected layers; else as `load_fashion_conv`.
 
     Shapes:
@@ -124,9 +124,7 @@ def parse_idx(packed: bytes, name: str, shape: Shape) -> Array:
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
 
-def _load(
-    folder: str, checksums: Sequence[str], mirrors: Sequence[str], shape: Shape
-) -> tuple[Array, Array, Array, Array]:
+def _load(folder: str, checksums: Sequence[str], mirrors: Sequence[str], shape: Shape) -> Split:
     train, train_numbers, test, test_numbers = (
         parse_idx(fetch(Published(folder, name, md5), mirrors), f"{folder}/{name}", size)
         for (name, size), md5 in zip(NAMES, checksums, strict=True)

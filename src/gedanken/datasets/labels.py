@@ -1,8 +1,12 @@
-"""Class numbers as one-hot rows."""
+"""What loaders return, and class numbers as one-hot rows."""
+
+from typing import TypeAlias
 
 import numpy as np
 
 from gedanken.types import Array
+
+Split: TypeAlias = tuple[Array, Array, Array, Array]  # train_data, train_labels, test_data, test_labels
 
 
 def one_hot(numbers: Array, classes: int) -> Array:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from gedanken.checks import one_of, pair, real, require, warn, whole
-from gedanken.datasets.labels import one_hot
+from gedanken.datasets.labels import Split, one_hot
 from gedanken.datasets.threads import map_threads
 from gedanken.errors import DatasetError, MissingPackageError
 from gedanken.random import Purpose, permutation
@@ -54,7 +54,7 @@ class LabelledPictures(Pictures):
     labels: Array
     classes: tuple[str, ...]
 
-    def split(self, test: float = 0.2, seed: int = 0) -> tuple[Array, Array, Array, Array]:
+    def split(self, test: float = 0.2, seed: int = 0) -> Split:
         """Divide every class at random into a training and a test part.
 
         Args:
