@@ -80,12 +80,15 @@ def test_without_a_gpu_the_error_says_so(
         network("cuda")
 
 
-@pytest.mark.parametrize(("engine", "reason"), [("numpy", "asked for"), ("auto", "auto: ")])
-def test_the_summary_says_what_was_chosen_and_why(engine: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "chosen", "reason"),
+    [("numpy", "numpy", "asked for"), ("cpu", "cpu", "asked for"), ("auto", "cpu", "auto")],
+)
+def test_the_summary_says_what_was_chosen_and_why(engine: str, chosen: str, reason: str) -> None:
     summary = network(engine, "float32").summary()
-    assert (summary.engine, summary.dtype) == ("numpy", "float32")
+    assert (summary.engine, summary.dtype) == (chosen, "float32")
     assert summary.reason.startswith(reason)
-    assert "engine numpy" in str(summary)
+    assert f"engine {chosen}" in str(summary)
 
 
 def test_the_summary_adds_up() -> None:

@@ -123,6 +123,7 @@ class Network:
         metrics: Sequence[Metric] | None = None,
         engine: str = "auto",
         dtype: str = "float32",
+        threads: int | None = None,
     ) -> "Network":
         """Compile the network: say how it learns, and what runs it.
 
@@ -134,8 +135,10 @@ class Network:
                 "mean_absolute", "huber".
             metrics: what is reported beside the cost, each with a name of its own; None is Accuracy() or
                 MeanAbsoluteError(), whichever suits the cost, and nothing for a UserCost.
-            engine: "numpy", "cuda", or "auto" for the fastest that always works here.
+            engine: "cpu", "numpy", "cuda", or "auto" for the fastest that always works here.
             dtype: "float32" or "float64".
+            threads: of the engine "cpu", at least 1; None is one for each processor that this process may use. The
+                results are the same for any number.
 
         Returns:
             the network.
@@ -148,7 +151,7 @@ class Network:
         """
         input_shape = self._known_input("regression")
         rule, judged = checked_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
-        runner = select_engine(engine, dtype)
+        runner = select_engine(engine, dtype, threads)
         trained, folded = fold(self.layers, judged)
         plan = Plan(self.layers, input_shape, runner, self.seed, folded)
         output_shape = door_shape(plan.shapes[-1])

@@ -38,8 +38,13 @@ class Purpose(IntEnum):
     DATASET = 6
 
 
+def stream_key(seed: int, purpose: Purpose, place: str) -> Array:
+    """Return the two words of the generator's key."""
+    return np.array([seed, (purpose << 32) | zlib.crc32(place.encode())], dtype=np.uint64)
+
+
 def _philox(seed: int, purpose: Purpose, place: str, epoch: int, block: int = 0) -> "np.random.Philox":
-    key = np.array([seed, (purpose << 32) | zlib.crc32(place.encode())], dtype=np.uint64)
+    key = stream_key(seed, purpose, place)
     counter = np.array([block, 0, epoch, 0], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from gedanken import __version__
-from gedanken.datasets.fetch import cache_folder
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import EngineError
+from gedanken.files import cache_folder
 
 OPTIONAL = {
     "matplotlib": ("plot", ["matplotlib"]),

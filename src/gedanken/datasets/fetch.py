@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gedanken.errors import DatasetError, MissingPackageError
+from gedanken.files import cache_folder
 
 TIMEOUT = 30.0  # seconds without a byte from the server
 BAR_CELLS = 30
@@ -95,12 +96,6 @@ def fetch(file: Published, mirrors: Sequence[str]) -> bytes:
     if content is None:
         raise search.failure()
     return content
-
-
-def cache_folder() -> Path:
-    """Return the folder for downloads: gedanken in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    return Path(base).expanduser() / "gedanken"
 
 
 def _md5(content: bytes) -> str:

@@ -68,8 +68,8 @@ class Engine:
         self.ops = ops
         self.reason = reason
 
-    def steps(self, layers: Sequence[LayerStep]) -> Sequence[Step]:
-        """Return the steps that do the work of these layers in a row."""
+    def steps(self, layers: Sequence[LayerStep], dx: bool = True) -> Sequence[Step]:
+        """Return the steps that do the work of these layers in a row; `dx`: whether anyone reads the gradient by x."""
         return layers
 
 
@@ -101,7 +101,7 @@ class Plan:
         self._allocate(placed)
         self.layers = [self._layer_step(*row) for row in placed]
         body = self.layers[:-1] if folded else self.layers
-        self.steps = engine.steps(body)
+        self.steps = engine.steps(body, dx=False)
         self.head = engine.steps(self.layers[len(body) :])
 
     # ------------------------------------------------------------------ running

@@ -39,19 +39,19 @@ class Dropout(Layer):
         return shape
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        if not ctx.train or self._threshold == DRAW_RANGE:
+        if not ctx.train or self.threshold == DRAW_RANGE:
             return x, None
-        kept = ctx.draws(x.shape) < self._threshold
+        kept = ctx.draws(x.shape) < self.threshold
         return self._thin(x, kept), kept
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         return dy if cache is None else self._thin(dy, cache)
 
     @property
-    def _threshold(self) -> int:
+    def threshold(self) -> int:
         return max(round(self.keep * DRAW_RANGE), 1)
 
     def _thin(self, x: Array, kept: Array) -> Array:
         y = x * kept
-        y *= DRAW_RANGE / self._threshold
+        y *= DRAW_RANGE / self.threshold
         return y

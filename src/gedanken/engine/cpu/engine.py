@@ -1,0 +1,120 @@
+"""The engine for CPUs: runs of layers become programs of kernels, one for each batch size."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gedanken.engine.cpu.compiler import Library, library
+from gedanken.engine.cpu.lowering.base import Lowering
+from gedanken.engine.cpu.lowering.match import lower, obstacle
+from gedanken.engine.cpu.machine import this_machine, usable_processors
+from gedanken.engine.cpu.program import Buffer, Program
+from gedanken.engine.cpu.threads import Pool
+from gedanken.engine.ops import Ops
+from gedanken.engine.plan import Engine, LayerStep, Step
+from gedanken.layers.base import Context
+from gedanken.types import Array, Shape
+
+KEPT = 4  # programs of a run, for as many batch sizes; the one unused for longest goes
+
+
+class CpuEngine(Engine):
+    """Runs what it can by kernels of its own and every other layer by its specification."""
+
+    def __init__(self, reason: str, dtype: str, threads: int | None = None) -> None:
+        super().__init__("cpu", Ops(dtype=dtype), reason)
+        machine = this_machine()
+        self.library = library(machine, dtype)
+        self.pool = Pool(self.library, threads or usable_processors())
+
+    def steps(self, layers: Sequence[LayerStep], dx: bool = True) -> Sequence[Step]:
+        steps: list[Step] = []
+        known: list[LayerStep] = []
+        for layer in layers:
+            if obstacle(layer):
+                steps += [*self._run(known, dx or bool(steps)), layer]
+                known = []
+            else:
+                known.append(layer)
+        return [*steps, *self._run(known, dx or bool(steps))]
+
+    def _run(self, known: Sequence[LayerStep], dx: bool) -> list[Step]:
+        return [Run(self.library, self.pool, known, dx)] if known else []
+
+
+class Run:
+    """Layers in a row that kernels do.
+
+    Args:
+        library, pool: kernels, and who runs them.
+        layers: the layers.
+        dx: whether the gradient by the input is wanted.
+    """
+
+    def __init__(self, library: Library, pool: Pool, layers: Sequence[LayerStep], dx: bool) -> None:
+        self.library, self.pool, self.layers, self.dx = library, pool, layers, dx
+        self._programs: OrderedDict[tuple[int, bool, int], _Ready] = OrderedDict()
+
+    def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
+        ready = self._ready(len(x), ctx)
+        given = np.ascontiguousarray(x, self.library.dtype)
+        y = ready.forward(ctx, given)
+        return (y, (ready, given)) if ctx.train else (y.copy(), None)
+
+    def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
+        ready, _ = cache
+        return ready.backward(np.ascontiguousarray(dy, self.library.dtype))
+
+    def _ready(self, samples: int, ctx: Context) -> "_Ready":
+        key = (samples, ctx.train, ctx.seed)
+        if key not in self._programs:
+            self._programs[key] = _Ready(self, samples, ctx.train, ctx.seed)
+            if len(self._programs) > KEPT:
+                self._programs.popitem(last=False)
+        self._programs.move_to_end(key)
+        return self._programs[key]
+
+
+class _Ready:
+    """A run's program for one batch size."""
+
+    def __init__(self, run: Run, samples: int, train: bool, seed: int) -> None:
+        self.program = Program(run.library, run.pool)
+        self.low = Lowering(self.program, samples, train, seed)
+        first, last = run.layers[0], run.layers[-1]
+        self.x = self.program.input((samples, *first.shape))
+        self.y, back = lower(self.low, run.layers, self.x)
+        self.program.keep(self.y)
+        self.program.cut()
+        self.dx: Buffer | None = None
+        self.dy = self.program.input((samples, *last.output_shape))
+        if train:
+            self.dx = back(self.dy, run.dx)
+            if self.dx:
+                self.program.keep(self.dx)
+            self.program.cut()
+        self.program.complete()
+        self.shape: Shape = (samples, *first.shape)
+        self.output_shape: Shape = (samples, *last.output_shape)
+
+    def forward(self, ctx: Context, x: Array) -> Array:
+        assert self.x.address
+        self.x.address.set(x.ctypes.data)
+        for draw in self.low.draws:
+            draw[2], draw[3] = ctx.epoch, ctx.position
+        self.program.run(0)
+        return self._array(self.y, x).reshape(self.output_shape)
+
+    def backward(self, dy: Array) -> Array:
+        assert self.dy.address
+        self.dy.address.set(dy.ctypes.data)
+        self.program.run(1)
+        if self.dx is None:
+            return np.zeros((0, *self.shape[1:]), dy.dtype)
+        return self._array(self.dx, dy).reshape(self.shape)
+
+    def _array(self, buffer: Buffer, given: Array) -> Array:
+        """Return a result; layers that only change the shape give back what they were given."""
+        return given if buffer.root.address else self.program.array(buffer)

@@ -1,0 +1,338 @@
+"""Convolution: packing of weights, the sliding of a packed kernel over images, and the gradient by the kernel.
+
+`correlate` serves the forward pass and the gradient by the input. The plan of either (see `lower_conv.py`) lists
+phases: a phase is a grid of outputs that all see the same window, and for stride 1 or forwards there is one.
+"""
+
+from gedanken.engine.cpu.language import (
+    Int,
+    Ints,
+    Reals,
+    at,
+    helper,
+    lanes,
+    product,
+    real,
+    tile_columns,
+    tile_rows,
+)
+
+PHASE = (
+    7  # Ints for each: rows, columns, first output row and column, first tap, taps, numbers of packed weights before
+)
+
+
+@helper
+def tiles_in(n, size):
+    return (n + size - 1) // size
+
+
+@helper
+def copy_row(target, source, count):
+    for i in lanes(count):
+        target[i] = source[i]
+
+
+@helper
+def zero_row(target, count):
+    for i in lanes(count):
+        target[i] = real(0)
+
+
+@helper
+def bordered_rows(target, image, first, rows, step, height, width, channels, top, left, padded_width):
+    """Copy padded rows first, first + step, ... of an image into target, with zeros outside of it."""
+    for number in range(rows):
+        row = first + number * step - top
+        place = at(target, number * padded_width * channels)
+        if row < 0 or row >= height:
+            zero_row(place, padded_width * channels)
+        else:
+            inside = min(width, padded_width - left)
+            zero_row(place, left * channels)
+            copy_row(at(place, left * channels), at(image, row * width * channels), inside * channels)
+            zero_row(at(place, (left + inside) * channels), (padded_width - left - inside) * channels)
+
+
+def pack(task: Int, scratch: Reals, weights: Reals, packed: Reals, rows: Int, columns: Int, pitch: Int, groups: Int):
+    """Lay the columns of each group out in panels, as wide as the micro-kernel's tile; a task is a panel.
+
+    weights: rows x (groups * columns), rows `pitch` apart.   packed: [group][panel][row][tile_columns]
+    """
+    panels = tiles_in(columns, tile_columns)
+    group, panel = task // panels, task % panels
+    first = panel * tile_columns
+    count = min(tile_columns, columns - first)
+    for row in range(rows):
+        source = at(weights, row * pitch + group * columns + first)
+        place = at(packed, (task * rows + row) * tile_columns)
+        copy_row(place, source, count)
+        for i in range(count, tile_columns):
+            place[i] = real(0)
+
+
+def pack_turned(
+    task: Int,
+    scratch: Reals,
+    weights: Reals,
+    packed: Reals,
+    start: Int,
+    taps: Ints,
+    n_taps: Int,
+    inputs: Int,
+    outputs: Int,
+    groups: Int,
+):
+    """As `pack`, for the way back: outputs are summed over, inputs are the columns; a task is a panel of one group.
+
+    weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][listed tap][output][tile_columns]
+    """
+    panels = tiles_in(inputs, tile_columns)
+    group, panel = task // panels, task % panels
+    first = panel * tile_columns
+    count = min(tile_columns, inputs - first)
+    pitch = groups * outputs
+    for number in range(n_taps):
+        place = at(packed, start + (task * n_taps + number) * outputs * tile_columns)
+        if count < tile_columns:
+            zero_row(place, outputs * tile_columns)
+        for j in range(count):
+            source = at(weights, (taps[number] * inputs + first + j) * pitch + group * outputs)
+            for k in range(outputs):
+                place[k * tile_columns + j] = source[k]
+
+
+@helper
+def channel_statistics(y, rows, channels, mean, squares):
+    """Set the mean of each channel over rows of y, and the sum of squared differences from it."""
+    zero_row(mean, channels)
+    for row in range(rows):
+        values = at(y, row * channels)
+        for c in lanes(channels):
+            mean[c] += values[c]
+    share = real(1) / real(rows)
+    for c in lanes(channels):
+        mean[c] *= share
+    zero_row(squares, channels)
+    for row in range(rows):
+        values = at(y, row * channels)
+        for c in lanes(channels):
+            distance = values[c] - mean[c]
+            squares[c] += distance * distance
+
+
+def correlate(
+    task: Int,
+    scratch: Reals,
+    source: Reals,
+    weights: Reals,
+    bias: Reals,
+    target: Reals,
+    statistics: Reals,
+    measured: Int,
+    offsets: Ints,
+    phases: Ints,
+    n_phases: Int,
+    bands: Int,
+    band: Int,
+    border: Int,
+    height: Int,
+    width: Int,
+    channels: Int,
+    top: Int,
+    left: Int,
+    padded_width: Int,
+    reach: Int,
+    row_step: Int,
+    column_step: Int,
+    out_height: Int,
+    out_width: Int,
+    out_channels: Int,
+    out_row_step: Int,
+    out_column_step: Int,
+    groups: Int,
+    depth: Int,
+):
+    """Slide packed weights over one band of one image.
+
+    target[h, w, o] = bias[o] + sum over taps t and k of
+                      source[i * row_step + ..., j * column_step + ..., k] * weights[t, k, o]
+
+    for the outputs h = first_row + i * out_row_step, w likewise, of every phase; the phase's offsets say where its
+    taps lie. source: (height, width, channels); where `border` is set, a band of it is copied into scratch with zeros
+    around it. statistics: [task][2][out_channels], mean and squared distance of each channel, where `measured` is set.
+    """
+    image, number = task // bands, task % bands
+    start = number * band
+    pitch = padded_width * channels
+    base = at(source, (image * height + start * row_step) * width * channels)
+    if border:
+        rows = (band - 1) * row_step + reach
+        picture = at(source, image * height * width * channels)
+        bordered_rows(scratch, picture, start * row_step, rows, 1, height, width, channels, top, left, padded_width)
+        base = scratch
+    out = at(target, image * out_height * out_width * out_channels)
+    for p in range(n_phases):
+        phase = at(phases, p * PHASE)
+        slide(
+            base, weights, bias, out, offsets, phase, start, band, channels, pitch, row_step, column_step,
+            out_width, out_channels, out_row_step, out_column_step, groups, depth,
+        )  # fmt: skip
+    if measured:
+        rows = min(band, out_height - start) * out_width
+        mean = at(statistics, task * 2 * out_channels)
+        first = at(out, start * out_width * out_channels)
+        channel_statistics(first, rows, out_channels, mean, at(mean, out_channels))
+
+
+@helper
+def slide(
+    base, weights, bias, out, offsets, phase, start, band, channels, pitch, row_step, column_step,
+    out_width, out_channels, out_row_step, out_column_step, groups, depth,
+):  # fmt: skip
+    rows, columns = min(band, phase[0] - start), phase[1]
+    taps, n_taps = at(offsets, phase[4]), phase[5]
+    ins, outs = channels // groups, out_channels // groups
+    panels = tiles_in(outs, tile_columns)
+    panel_size = n_taps * depth * tile_columns
+    parts = tiles_in(columns, tile_rows)
+    small = columns // parts
+    larger = columns - small * parts
+    for group in range(groups):
+        for panel in range(panels):
+            packed = at(weights, phase[6] + (group * panels + panel) * panel_size)
+            first = group * outs + panel * tile_columns
+            count = min(tile_columns, outs - panel * tile_columns)
+            for i in range(rows):
+                h = phase[2] + (start + i) * out_row_step
+                column = 0
+                for part in range(parts):
+                    m = small + 1 if part < larger else small
+                    a = at(base, i * row_step * pitch + column * column_step * channels + group * ins)
+                    w = phase[3] + column * out_column_step
+                    c = at(out, (h * out_width + w) * out_channels + first)
+                    product(
+                        m, count, a, taps, packed, at(bias, first), c, column_step * channels, 1, n_taps, depth,
+                        tile_columns, depth * tile_columns, 0, out_column_step * out_channels,
+                    )  # fmt: skip
+                    column += m
+
+
+def kernel_gradient(
+    task: Int,
+    scratch: Reals,
+    x: Reals,
+    dy: Reals,
+    partial: Reals,
+    bias_partial: Reals,
+    biased: Int,
+    images: Int,
+    slots: Int,
+    blocks: Int,
+    border: Int,
+    height: Int,
+    width: Int,
+    channels: Int,
+    top: Int,
+    left: Int,
+    padded_width: Int,
+    reach: Int,
+    down: Int,
+    right: Int,
+    window_rows: Int,
+    row_dilation: Int,
+    spans: Int,
+    span_step: Int,
+    span: Int,
+    out_height: Int,
+    out_width: Int,
+    out_channels: Int,
+    groups: Int,
+    strip: Int,
+    offsets: Ints,
+):
+    """Sum the gradient by the kernel over the images of one slot; a task is a slot and a block of output channels.
+
+    partial[slot][r, s, c, k] = sum over n, i, j of x[n, i * down + r * row_dilation, j * right + s, c] * dy[n, i, j, k]
+
+    A window's row is `spans` runs of `span` numbers, `span_step` apart: one run where it is contiguous in memory.
+    strip: output rows that are worked through at once, so that they stay in the cache. bias_partial[slot][k] = sum of
+    dy.
+    """
+    slot, block = task // blocks, task % blocks
+    ins, outs = channels // groups, out_channels // groups
+    pitch = padded_width * channels
+    sum_size = window_rows * spans * span * out_channels
+    target = at(partial, slot * sum_size)
+    begin, end = slot * images // slots, (slot + 1) * images // slots
+    panels = tiles_in(outs, tile_columns)
+    for image in range(begin, end):
+        picture = at(x, image * height * width * channels)
+        slopes = at(dy, image * out_height * out_width * out_channels)
+        base = picture
+        if border:
+            bordered_rows(scratch, picture, 0, reach, 1, height, width, channels, top, left, padded_width)
+            base = scratch
+        for row in range(0, out_height, strip):
+            rows = min(strip, out_height - row)
+            new = image == begin and row == 0
+            for group in range(groups):
+                for panel in range(panels):
+                    if panel % blocks != block:
+                        continue
+                    column = group * outs + panel * tile_columns
+                    count = min(tile_columns, outs - panel * tile_columns)
+                    for r in range(window_rows):
+                        for s in range(spans):
+                            a = at(base, (row * down + r * row_dilation) * pitch + s * span_step + group * ins)
+                            gradient_rows(
+                                a, at(slopes, row * out_width * out_channels + column), offsets,
+                                at(target, (r * spans + s) * span * out_channels + column),
+                                span, count, right * channels, rows, out_width, out_channels, new,
+                            )  # fmt: skip
+        if biased and block == 0:
+            bias_gradient(
+                at(bias_partial, slot * out_channels), slopes, out_height * out_width, out_channels, image == begin
+            )
+
+
+@helper
+def gradient_rows(a, b, offsets, c, span, count, step, rows, out_width, out_channels, new):
+    """Add to `span` rows of the kernel's gradient what some output rows say of them."""
+    parts = tiles_in(span, tile_rows)
+    small = span // parts
+    larger = span - small * parts
+    m0 = 0
+    for part in range(parts):
+        m = small + 1 if part < larger else small
+        place = at(c, m0 * out_channels)
+        if new:
+            for i in range(m):
+                zero_row(at(place, i * out_channels), count)
+        product(
+            m, count, at(a, m0), offsets, b, place, place, 1, step, rows, out_width,
+            out_channels, out_width * out_channels, out_channels, out_channels,
+        )  # fmt: skip
+        m0 += m
+
+
+@helper
+def bias_gradient(target, slopes, rows, channels, new):
+    if new:
+        zero_row(target, channels)
+    for row in range(rows):
+        values = at(slopes, row * channels)
+        for c in lanes(channels):
+            target[c] += values[c]
+
+
+def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: Int, slots: Int, piece: Int):
+    """Add up the slots of a sum in their order; a task is a piece of it."""
+    begin = task * piece
+    count = min(piece, size - begin)
+    out = at(target, begin)
+    copy_row(out, at(partial, begin), count)
+    for slot in range(1, slots):
+        values = at(partial, slot * size + begin)
+        for i in lanes(count):
+            out[i] += values[i]

@@ -1,0 +1,183 @@
+"""Matrix products, and what follows them in a dense layer."""
+
+from gedanken.engine.cpu.kernels.conv import copy_row, tiles_in, zero_row
+from gedanken.engine.cpu.kernels.rows import activate, slope_row
+from gedanken.engine.cpu.language import (
+    Int,
+    Ints,
+    Real,
+    Reals,
+    at,
+    helper,
+    lanes,
+    product,
+    real,
+    tile_columns,
+    tile_rows,
+)
+
+DEPTH = 256  # rows of the right factor that are packed at once: a panel of them stays in the first-level cache
+
+
+def multiply(
+    task: Int,
+    scratch: Reals,
+    a: Reals,
+    b: Reals,
+    bias: Reals,
+    c: Reals,
+    rows: Int,
+    columns: Int,
+    inner: Int,
+    a_row: Int,
+    a_inner: Int,
+    b_inner: Int,
+    b_column: Int,
+    pieces: Int,
+    row_blocks: Int,
+    column_blocks: Int,
+    direct: Int,
+    nought: Ints,
+):
+    """Compute one block of C = A B + bias, summed over one piece of the inner axis.
+
+    A: (rows, inner), elements a_row and a_inner apart.   B: (inner, columns), b_inner and b_column apart.
+    C: [piece][rows][columns]; the bias is added in the first piece.
+    A task packs its block of B in scratch, panel by panel, unless `direct` says that B is worth reading once only.
+    """
+    piece, block = task // (row_blocks * column_blocks), task % (row_blocks * column_blocks)
+    panels = tiles_in(columns, tile_columns)
+    row = block // column_blocks * rows // row_blocks
+    last_row = (block // column_blocks + 1) * rows // row_blocks
+    panel = block % column_blocks * panels // column_blocks
+    last_panel = (block % column_blocks + 1) * panels // column_blocks
+    begin, end = piece * inner // pieces, (piece + 1) * inner // pieces
+    target = at(c, piece * rows * columns)
+    if begin == end:
+        begin_rows(target, bias, piece, row, last_row, columns, panel, last_panel)
+    for k in range(begin, end, DEPTH):
+        depth = min(DEPTH, end - k)
+        for number in range(panel, last_panel):
+            first = number * tile_columns
+            count = min(tile_columns, columns - first)
+            right, pitch = at(b, k * b_inner + first * b_column), b_inner
+            if direct == 0:
+                pack_panel(scratch, right, depth, count, b_inner, b_column)
+                right, pitch = scratch, tile_columns
+            multiply_panel(
+                at(a, k * a_inner), right, at(bias, first), at(target, first), row, last_row, count, columns, depth,
+                a_row, a_inner, pitch, k == begin, piece == 0, nought,
+            )  # fmt: skip
+
+
+@helper
+def multiply_panel(a, b, bias, c, row, last_row, count, columns, depth, a_row, a_inner, pitch, new, biased, nought):
+    parts = tiles_in(last_row - row, tile_rows)
+    small = (last_row - row) // parts
+    larger = last_row - row - small * parts
+    for part in range(parts):
+        m = small + 1 if part < larger else small
+        place = at(c, row * columns)
+        start, start_pitch = place, columns
+        if new:
+            if biased:
+                start, start_pitch = bias, 0
+            else:
+                for i in range(m):
+                    zero_row(at(place, i * columns), count)
+        product(
+            m, count, at(a, row * a_row), nought, b, start, place, a_row, a_inner, 1, depth,
+            pitch, 0, start_pitch, columns,
+        )  # fmt: skip
+        row += m
+
+
+@helper
+def begin_rows(c, bias, piece, row, last_row, columns, panel, last_panel):
+    for i in range(row, last_row):
+        for j in range(panel * tile_columns, min(columns, last_panel * tile_columns)):
+            c[i * columns + j] = bias[j] if piece == 0 else real(0)
+
+
+@helper
+def pack_panel(packed, b, depth, count, b_inner, b_column):
+    """Copy some rows of a panel's columns, each tile_columns wide with zeros at its end."""
+    if count < tile_columns:
+        zero_row(packed, depth * tile_columns)
+    if b_column == 1:
+        if count == tile_columns:
+            for k in range(depth):
+                copy_row(at(packed, k * tile_columns), at(b, k * b_inner), tile_columns)
+        else:
+            for k in range(depth):
+                copy_row(at(packed, k * tile_columns), at(b, k * b_inner), count)
+    else:
+        for j in range(count):
+            column = at(b, j * b_column)
+            for k in range(depth):
+                packed[k * tile_columns + j] = column[k * b_inner]
+
+
+def finish(
+    task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, pieces: Int, piece: Int, kind: Int, slope: Real
+):
+    """Add up the pieces of a product and apply the activation; a task is a part of all numbers."""
+    begin = task * piece
+    count = min(piece, size - begin)
+    out = at(y, begin)
+    copy_row(out, at(partial, begin), count)
+    for number in range(1, pieces):
+        values = at(partial, number * size + begin)
+        for i in lanes(count):
+            out[i] += values[i]
+    activate(out, out, count, kind, slope)
+
+
+def slopes(
+    task: Int,
+    scratch: Reals,
+    y: Reals,
+    dy: Reals,
+    d: Reals,
+    rows: Int,
+    columns: Int,
+    kind: Int,
+    slope: Real,
+    partial: Reals,
+    piece: Int,
+):
+    """Set d = dy * f'(y) for some rows, and partial[task] to the sum of these rows."""
+    begin = task * piece
+    total = at(partial, task * columns)
+    zero_row(total, columns)
+    for row in range(begin, min(rows, begin + piece)):
+        out = at(d, row * columns)
+        copy_row(out, at(dy, row * columns), columns)
+        slope_row(out, at(y, row * columns), columns, kind, slope)
+        for c in range(columns):
+            total[c] += out[c]
+
+
+def reorder(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int):
+    """Turn the matrix of each sample: y[sample][column][row] = x[sample][row][column]; a task is a sample."""
+    source, target = at(x, task * rows * columns), at(y, task * rows * columns)
+    for row in range(0, rows, 16):
+        for column in range(0, columns, 16):
+            turn_block(
+                at(source, row * columns + column), at(target, column * rows + row),
+                min(16, rows - row), min(16, columns - column), columns, rows,
+            )  # fmt: skip
+
+
+@helper
+def turn_block(source, target, rows, columns, source_pitch, target_pitch):
+    for column in range(columns):
+        for row in range(rows):
+            target[column * target_pitch + row] = source[row * source_pitch + column]
+
+
+def add(task: Int, scratch: Reals, x: Reals, y: Reals, z: Reals, size: Int, piece: Int):
+    """z = x + y; a task is a part of all numbers."""
+    begin = task * piece
+    for i in range(begin, min(size, begin + piece)):
+        z[i] = x[i] + y[i]

@@ -1,0 +1,342 @@
+"""Everything between two products in one pass each way: BatchNorm, activation, pooling, dropout.
+
+A task works through a band of output rows of one image, row by row in the first-level cache. Vectors (N, F) are one
+image of N rows. Winners of a max pooling and what dropout did to them share one byte: the number of the tap, or
+DROPPED.
+"""
+
+from gedanken.engine.cpu.kernels.conv import channel_statistics, copy_row, zero_row
+from gedanken.engine.cpu.kernels.rows import (
+    activate,
+    add_row,
+    add_winners,
+    drop_row,
+    first_tap,
+    keep_row,
+    next_tap,
+    normalise_row,
+    slope_row,
+)
+from gedanken.engine.cpu.language import Bytes, Int, Ints, Real, Reals, at, byte, helper, lanes, real, sqrt
+
+DROPPED = 255
+NO_POOL, MAX_POOL, AVERAGE_POOL = 0, 1, 2
+
+# Places in the shape table.
+HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, BANDS, BAND, SAMPLE_ROWS, BLOCKS = 0, 1, 2, 3, 4, 5, 6, 7, 8
+POOL, POOL_ROWS, POOL_COLUMNS, DOWN, RIGHT, TOP, LEFT = 9, 10, 11, 12, 13, 14, 15
+NORMALISED, KIND, DROPS = 16, 17, 18
+
+
+@helper
+def lit_row(x, y, row, shape, normal, slope):
+    """Set y to row number `row` of the image x after BatchNorm and activation."""
+    count = shape[WIDTH] * shape[CHANNELS]
+    source = at(x, row * count)
+    if shape[NORMALISED]:
+        normalise_row(source, y, shape[WIDTH], shape[CHANNELS], normal)
+        if shape[KIND]:
+            activate(y, y, count, shape[KIND], slope)
+    else:
+        activate(source, y, count, shape[KIND], slope)
+
+
+def forward(
+    task: Int,
+    scratch: Reals,
+    x: Reals,
+    y: Reals,
+    winners: Bytes,
+    normal: Reals,
+    shape: Ints,
+    draw: Ints,
+    slope: Real,
+    factor: Real,
+):
+    """y = dropout(pool(f((x - mean) * gain + shift))).   winners: as y, for a max pooling."""
+    image, band = task // shape[BANDS], task % shape[BANDS]
+    count = shape[OUT_WIDTH] * shape[CHANNELS]
+    picture = at(x, image * shape[HEIGHT] * shape[WIDTH] * shape[CHANNELS])
+    filled = 0
+    for row in range(band * shape[BAND], min((band + 1) * shape[BAND], shape[OUT_HEIGHT])):
+        place = (image * shape[OUT_HEIGHT] + row) * count
+        target, winner = at(y, place), at(winners, place)
+        if shape[POOL] == NO_POOL:
+            lit_row(picture, target, row, shape, normal, slope)
+        else:
+            filled = fill_ring(scratch, picture, row, filled, shape, normal, slope)
+            zero_row(target, count)
+            pool_row(scratch, target, winner, row, shape)
+        if shape[DROPS]:
+            mask = at(scratch, shape[POOL_ROWS] * shape[WIDTH] * shape[CHANNELS])
+            sample = image if shape[SAMPLE_ROWS] == shape[OUT_HEIGHT] else row // shape[SAMPLE_ROWS]
+            start = (row % shape[SAMPLE_ROWS]) * count
+            keep_row(mask, at(mask, count), sample, start, count, shape[BLOCKS], draw)
+            drop_row(target, mask, count, factor)
+            if shape[POOL] == MAX_POOL:
+                for i in lanes(count):
+                    winner[i] = winner[i] if mask[i] > real(0) else byte(DROPPED)
+
+
+@helper
+def fill_ring(ring, picture, row, filled, shape, normal, slope):
+    """Bring the input rows that an output row needs into the ring; return the number of the row after the last."""
+    size = shape[WIDTH] * shape[CHANNELS]
+    top = row * shape[DOWN] - shape[TOP]
+    bottom, top = min(top + shape[POOL_ROWS], shape[HEIGHT]), max(top, filled)
+    for h in range(top, bottom):
+        lit_row(picture, at(ring, (h % shape[POOL_ROWS]) * size), h, shape, normal, slope)
+    return max(bottom, filled)
+
+
+@helper
+def pool_row(ring, target, winner, row, shape):
+    """Pool the rows of the ring into one output row."""
+    channels, size = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
+    whole = shape[RIGHT] == 1 and shape[LEFT] == 0 and shape[OUT_WIDTH] + shape[POOL_COLUMNS] - 1 <= shape[WIDTH]
+    runs = 1 if whole else shape[OUT_WIDTH]
+    run = shape[OUT_WIDTH] * channels if whole else channels
+    for j in range(runs):
+        out, won, new = at(target, j * channels), at(winner, j * channels), True
+        for r in range(shape[POOL_ROWS]):
+            h = row * shape[DOWN] - shape[TOP] + r
+            if h < 0 or h >= shape[HEIGHT]:
+                continue
+            line = at(ring, (h % shape[POOL_ROWS]) * size)
+            for s in range(shape[POOL_COLUMNS]):
+                w = j * shape[RIGHT] - shape[LEFT] + s
+                if w < 0 or w >= shape[WIDTH]:
+                    continue
+                values, index = at(line, w * channels), r * shape[POOL_COLUMNS] + s
+                if shape[POOL] == AVERAGE_POOL:
+                    add_row(out, values, run, real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS]))
+                elif new:
+                    first_tap(out, won, values, run, index)
+                else:
+                    next_tap(out, won, values, run, index)
+                new = False
+
+
+@helper
+def gradient_row(d, space, picture, dy, winners, image, row, shape, normal, draw, slope, factor):
+    """Set d to the gradient by row `row` of the BatchNorm's output (the input where there is none)."""
+    size = shape[WIDTH] * shape[CHANNELS]
+    lit = space
+    rest = at(space, size)
+    if shape[POOL] == NO_POOL:
+        slopes_of(d, rest, dy, image, row, shape, draw, factor)
+    else:
+        unpool_row(d, rest, dy, winners, image, row, shape, draw, factor)
+    if shape[KIND]:
+        lit_row(picture, lit, row, shape, normal, slope)
+        slope_row(d, lit, size, shape[KIND], slope)
+
+
+@helper
+def slopes_of(out, space, dy, image, row, shape, draw, factor):
+    """Set out to one row of dy, thinned as dropout thinned y."""
+    count = shape[OUT_WIDTH] * shape[CHANNELS]
+    copy_row(out, at(dy, (image * shape[OUT_HEIGHT] + row) * count), count)
+    if shape[DROPS]:
+        sample = image if shape[SAMPLE_ROWS] == shape[OUT_HEIGHT] else row // shape[SAMPLE_ROWS]
+        start = (row % shape[SAMPLE_ROWS]) * count
+        keep_row(space, at(space, count), sample, start, count, shape[BLOCKS], draw)
+        drop_row(out, space, count, factor)
+
+
+@helper
+def unpool_row(d, space, dy, winners, image, row, shape, draw, factor):
+    """Set d to what the output rows that saw input row `row` give back to it."""
+    channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
+    zero_row(d, shape[WIDTH] * channels)
+    whole = shape[RIGHT] == 1 and shape[LEFT] == 0 and shape[OUT_WIDTH] + shape[POOL_COLUMNS] - 1 <= shape[WIDTH]
+    runs = 1 if whole else shape[OUT_WIDTH]
+    run = count if whole else channels
+    share = factor if shape[POOL] == MAX_POOL else real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS])
+    for r in range(shape[POOL_ROWS]):
+        reached = row + shape[TOP] - r
+        if reached < 0 or reached % shape[DOWN] or reached // shape[DOWN] >= shape[OUT_HEIGHT]:
+            continue
+        place = (image * shape[OUT_HEIGHT] + reached // shape[DOWN]) * count
+        line = at(dy, place)
+        if shape[POOL] == AVERAGE_POOL and shape[DROPS]:
+            line = space
+            slopes_of(space, at(space, count), dy, image, reached // shape[DOWN], shape, draw, factor)
+        for j in range(runs):
+            for s in range(shape[POOL_COLUMNS]):
+                w = j * shape[RIGHT] - shape[LEFT] + s
+                if w < 0 or w >= shape[WIDTH]:
+                    continue
+                target, given = at(d, w * channels), at(line, j * channels)
+                if shape[POOL] == MAX_POOL:
+                    index = r * shape[POOL_COLUMNS] + s
+                    add_winners(target, given, at(winners, place + j * channels), run, index, share)
+                else:
+                    add_row(target, given, run, share)
+
+
+def gradient_sums(
+    task: Int,
+    scratch: Reals,
+    x: Reals,
+    dy: Reals,
+    winners: Bytes,
+    normal: Reals,
+    shape: Ints,
+    draw: Ints,
+    slope: Real,
+    factor: Real,
+    partial: Reals,
+    bands: Int,
+    band: Int,
+):
+    """Sum d and d * (x - mean) over a band of input rows, where d is the gradient by BatchNorm's output.
+
+    partial: [task][2][channels]
+    """
+    image, number = task // bands, task % bands
+    channels, size = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
+    picture = at(x, image * shape[HEIGHT] * size)
+    total = at(partial, task * 2 * channels)
+    products = at(total, channels)
+    zero_row(total, 2 * channels)
+    for row in range(number * band, min((number + 1) * band, shape[HEIGHT])):
+        gradient_row(
+            scratch, at(scratch, size), picture, dy, winners, image, row, shape, normal, draw, slope, factor
+        )  # fmt: skip
+        for column in range(shape[WIDTH]):
+            d, values = at(scratch, column * channels), at(picture, row * size + column * channels)
+            for c in lanes(channels):
+                total[c] += d[c]
+                products[c] += d[c] * (values[c] - normal[c])
+
+
+def backward(
+    task: Int,
+    scratch: Reals,
+    x: Reals,
+    dy: Reals,
+    winners: Bytes,
+    normal: Reals,
+    shape: Ints,
+    draw: Ints,
+    slope: Real,
+    factor: Real,
+    correction: Reals,
+    dx: Reals,
+    bands: Int,
+    band: Int,
+):
+    """Set dx for a band of input rows.
+
+    dx = gain * (d - correction[0] - (x - mean) * correction[1]) with BatchNorm, else d.
+    """
+    image, number = task // bands, task % bands
+    channels, size = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
+    picture = at(x, image * shape[HEIGHT] * size)
+    gain, turn = at(normal, channels), at(correction, channels)
+    for row in range(number * band, min((number + 1) * band, shape[HEIGHT])):
+        out = at(dx, (image * shape[HEIGHT] + row) * size)
+        gradient_row(out, scratch, picture, dy, winners, image, row, shape, normal, draw, slope, factor)
+        if shape[NORMALISED]:
+            for column in range(shape[WIDTH]):
+                d, values = at(out, column * channels), at(picture, row * size + column * channels)
+                for c in lanes(channels):
+                    d[c] = gain[c] * (d[c] - correction[c] - (values[c] - normal[c]) * turn[c])
+
+
+def measure(task: Int, scratch: Reals, x: Reals, statistics: Reals, rows: Int, channels: Int, piece: Int):
+    """Set mean and squared distance of each channel over some rows: statistics[task][2][channels]."""
+    first = task * piece
+    mean = at(statistics, task * 2 * channels)
+    channel_statistics(at(x, first * channels), min(piece, rows - first), channels, mean, at(mean, channels))
+
+
+def normalise(
+    task: Int,
+    scratch: Reals,
+    statistics: Reals,
+    counts: Reals,
+    pieces: Int,
+    channels: Int,
+    scale: Reals,
+    shift: Reals,
+    running_mean: Reals,
+    running_var: Reals,
+    momentum: Real,
+    epsilon: Real,
+    normal: Reals,
+):
+    """Join the statistics of all pieces into normal = [mean, gain, shift, 1 / deviation] and move the running ones.
+
+    mean = sum of n_i mean_i / n,   n var = sum of squares_i + n_i (mean_i - mean)**2   (Chan, Golub & LeVeque 1979)
+    """
+    mean, gain, deviation = normal, at(normal, channels), at(normal, 3 * channels)
+    total = real(0)
+    for i in range(pieces):
+        total += counts[i]
+    zero_row(normal, 2 * channels)
+    for i in range(pieces):
+        values = at(statistics, i * 2 * channels)
+        for c in lanes(channels):
+            mean[c] += values[c] * (counts[i] / total)
+    for i in range(pieces):
+        values, squares = at(statistics, i * 2 * channels), at(statistics, (i * 2 + 1) * channels)
+        for c in lanes(channels):
+            distance = values[c] - mean[c]
+            gain[c] += squares[c] + counts[i] * distance * distance
+    kept = momentum if total > real(1) else real(1)  # a single value has no variance
+    for c in lanes(channels):
+        var = gain[c] / total
+        running_mean[c] = kept * running_mean[c] + (real(1) - kept) * mean[c]
+        running_var[c] = kept * running_var[c] + (real(1) - kept) * (gain[c] / max(total - real(1), real(1)))
+        deviation[c] = real(1) / sqrt(var + epsilon)
+        gain[c] = deviation[c] * scale[c]
+        normal[2 * channels + c] = shift[c]
+
+
+def remember(
+    task: Int,
+    scratch: Reals,
+    running_mean: Reals,
+    running_var: Reals,
+    scale: Reals,
+    shift: Reals,
+    epsilon: Real,
+    channels: Int,
+    normal: Reals,
+):
+    """Set normal as `normalise` does, from the running mean and variance."""
+    for c in lanes(channels):
+        deviation = real(1) / sqrt(running_var[c] + epsilon)
+        normal[c] = running_mean[c]
+        normal[channels + c] = deviation * scale[c]
+        normal[2 * channels + c] = shift[c]
+        normal[3 * channels + c] = deviation
+
+
+def correct(
+    task: Int,
+    scratch: Reals,
+    partial: Reals,
+    pieces: Int,
+    channels: Int,
+    count: Real,
+    normal: Reals,
+    dscale: Reals,
+    dshift: Reals,
+    correction: Reals,
+):
+    """Add up the sums of `gradient_sums`: gradients of scale and shift, and the two means that `backward` subtracts."""
+    deviation = at(normal, 3 * channels)
+    zero_row(dscale, channels)
+    zero_row(dshift, channels)
+    for i in range(pieces):
+        sums, products = at(partial, i * 2 * channels), at(partial, (i * 2 + 1) * channels)
+        for c in lanes(channels):
+            dshift[c] += sums[c]
+            dscale[c] += products[c]
+    for c in lanes(channels):
+        dscale[c] *= deviation[c]
+        correction[c] = dshift[c] / count
+        correction[channels + c] = dscale[c] * deviation[c] / count

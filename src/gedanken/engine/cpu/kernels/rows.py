@@ -1,0 +1,177 @@
+"""Functions of rows of numbers that stay in the first-level cache: activations, random draws, pooling."""
+
+from gedanken.engine.cpu.language import (
+    at,
+    byte,
+    helper,
+    ints,
+    lanes,
+    lowest_power,
+    multiply_high,
+    real,
+    two_to,
+    word,
+    words,
+)
+
+# Kinds of activation; each derivative is a function of the result.
+NONE, RELU, LEAKY_RELU, SIGMOID, TANH = 0, 1, 2, 3, 4
+
+
+@helper
+def exponential_less_1(x):
+    """e ** x - 1 for x <= 0, to a few units in the last place.
+
+    x = n log(2) + r with |r| <= log(2) / 2;   e ** x - 1 = (2 ** n - 1) + 2 ** n (e ** r - 1), the last by its Taylor
+    series.
+    """
+    x = max(real(lowest_power), x)
+    n = round(x * real(1.4426950408889634))
+    r = x - n * real(0.693145751953125) - n * real(1.4286068203094172e-06)
+    total = real(1 / 6227020800)
+    total = total * r + real(1 / 479001600)
+    total = total * r + real(1 / 39916800)
+    total = total * r + real(1 / 3628800)
+    total = total * r + real(1 / 362880)
+    total = total * r + real(1 / 40320)
+    total = total * r + real(1 / 5040)
+    total = total * r + real(1 / 720)
+    total = total * r + real(1 / 120)
+    total = total * r + real(1 / 24)
+    total = total * r + real(1 / 6)
+    total = total * r + real(1 / 2)
+    total = (total * r + real(1)) * r
+    return (two_to(n) - real(1)) + two_to(n) * total
+
+
+@helper
+def hyperbolic_tangent(x):
+    """(1 - e ** -2a) / (1 + e ** -2a) for a = |x|, with the sign of x; small results keep their digits."""
+    power = exponential_less_1(real(-2) * abs(x))
+    size = -power / (real(2) + power)
+    return -size if x < real(0) else size
+
+
+@helper
+def activate(x, y, count, kind, slope):
+    """y = f(x); x and y may be the same."""
+    if kind == RELU:
+        for i in lanes(count):
+            y[i] = real(0) if x[i] < real(0) else x[i]
+    elif kind == LEAKY_RELU:
+        for i in lanes(count):
+            y[i] = x[i] if x[i] > real(0) else x[i] * slope
+    elif kind == SIGMOID:
+        for i in lanes(count):
+            power = real(1) + exponential_less_1(-abs(x[i]))
+            y[i] = (power if x[i] < real(0) else real(1)) / (real(1) + power)
+    elif kind == TANH:
+        for i in lanes(count):
+            y[i] = hyperbolic_tangent(x[i])
+    else:
+        for i in lanes(count):
+            y[i] = x[i]
+
+
+@helper
+def slope_row(d, y, count, kind, slope):
+    """d *= f', given y = f(x)."""
+    if kind == RELU:
+        for i in lanes(count):
+            d[i] = d[i] if y[i] > real(0) else real(0)
+    elif kind == LEAKY_RELU:
+        for i in lanes(count):
+            d[i] = d[i] if y[i] > real(0) else d[i] * slope
+    elif kind == SIGMOID:
+        for i in lanes(count):
+            d[i] *= y[i] * (real(1) - y[i])
+    elif kind == TANH:
+        for i in lanes(count):
+            d[i] *= real(1) - y[i] * y[i]
+
+
+# Philox 4x64-10; see `gedanken.random` for what key and counter mean.
+MULTIPLIER_0, MULTIPLIER_1 = 0xD2E7470EE14C6C93, 0xCA5A826395121157
+WEYL_0, WEYL_1 = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
+DRAWS_PER_BLOCK = 16
+
+
+@helper
+def philox(target, block, epoch, key_0, key_1):
+    """Write the four words of a block."""
+    a, b, c, d = block + 1, 0, epoch, 0
+    for _ in range(10):
+        high_a, low_a = multiply_high(MULTIPLIER_0, a), MULTIPLIER_0 * a
+        high_c, low_c = multiply_high(MULTIPLIER_1, c), MULTIPLIER_1 * c
+        a, b, c, d = high_c ^ b ^ key_0, low_c, high_a ^ d ^ key_1, low_a
+        key_0 += WEYL_0
+        key_1 += WEYL_1
+    target[0], target[1], target[2], target[3] = a, b, c, d
+
+
+@helper
+def keep_row(mask, space, sample, start, count, blocks, draw):
+    """Set mask[i] to 1 where the value number start + i of a sample is kept, else to 0.
+
+    space: room for the draws, count / 4 + 16 numbers of eight bytes.   blocks: of draws, for each sample.
+    draw: key, epoch and threshold, see `lower_pointwise.py`.
+    """
+    first = start // DRAWS_PER_BLOCK
+    last = (start + count - 1) // DRAWS_PER_BLOCK
+    raw = ints(space)
+    before = (draw[3] + sample) * blocks
+    for block in range(first, last + 1):
+        philox(at(raw, 4 * (block - first)), before + block, draw[2], draw[0], draw[1])
+    drawn = at(words(space), start - first * DRAWS_PER_BLOCK)
+    threshold = word(draw[4])
+    for i in lanes(count):
+        mask[i] = real(1) if drawn[i] < threshold else real(0)
+
+
+@helper
+def drop_row(y, mask, count, factor):
+    """Set to zero what is not kept, scale the rest."""
+    for i in lanes(count):
+        y[i] = y[i] * mask[i] * factor
+
+
+@helper
+def normalise_row(x, y, columns, channels, normal):
+    """y = (x - mean) * gain + shift for each of some pixels; normal: mean, gain and shift of the channels."""
+    mean, gain, shift = normal, at(normal, channels), at(normal, 2 * channels)
+    for column in range(columns):
+        source, target = at(x, column * channels), at(y, column * channels)
+        for c in lanes(channels):
+            target[c] = (source[c] - mean[c]) * gain[c] + shift[c]
+
+
+@helper
+def first_tap(y, winners, values, count, index):
+    for i in lanes(count):
+        y[i] = values[i]
+        winners[i] = index
+
+
+@helper
+def next_tap(y, winners, values, count, index):
+    """Let a tap win where it is larger than all before it, or is no number."""
+    won = byte(index)
+    for i in lanes(count):
+        value = values[i]
+        wins = value > y[i] or value != value
+        y[i] = value if wins else y[i]
+        winners[i] = won if wins else winners[i]
+
+
+@helper
+def add_row(y, values, count, factor):
+    for i in lanes(count):
+        y[i] += values[i] * factor
+
+
+@helper
+def add_winners(d, dy, winners, count, index, factor):
+    """Give the gradient to the values that won as tap number `index`."""
+    won = byte(index)
+    for i in lanes(count):
+        d[i] += dy[i] * factor if winners[i] == won else real(0)

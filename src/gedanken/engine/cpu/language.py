@@ -1,0 +1,43 @@
+"""The language of kernels: a small part of Python that `translate.py` turns into LLVM IR.
+
+A kernel is a function whose parameters are annotated with the types below; the first two are the number of the task
+and the thread's scratch memory. A `helper` is called by kernels and takes whatever types it is given. They know whole
+numbers of 64 bits, reals of the number type that they are compiled for, truth values, and pointers:
+
+    x[i]                     an element; of Bytes and Words it can be compared with byte(...) and word(...)
+    at(x, i)                 a pointer to element i
+    for i in range(...)      a loop
+    for i in lanes(n)        a loop whose rounds may be done in any order, several at once: it becomes vector code
+    real(i), whole(x)        conversions;  bits(x) a real's or two_to(n) a power of two, for exponentials
+    min, max, abs, sqrt      of numbers;  a if c else b computes both a and b, as do `and` and `or`
+    product(m, n, ...)       the micro-kernel, see `tile.py`
+
+There is no overflow check, no bounds check and no exception. These names exist here so that kernels can be read,
+checked by linters and imported; they do nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit words and 64-bit whole numbers; numbers.
+Reals, Bytes, Words, Ints, Int, Real = "Reals", "Bytes", "Words", "Ints", "Int", "Real"
+
+# The largest tile of a product on the machine at hand.
+tile_rows, tile_columns = 1, 1
+# The lowest power of e that the number type can tell from nothing.
+lowest_power = -87.0
+
+
+def helper(function: Function) -> Function:
+    """Mark a function that kernels call."""
+    return function
+
+
+def _word(*_: Any) -> Any:
+    raise NotImplementedError("a word of the kernels' language; kernels are compiled, not called")
+
+
+at = real = whole = byte = word = lanes = sqrt = two_to = product = _word
+words = ints = multiply_high = atomic_add = atomic_swap = atomic_load = call = pause = give_way = _word

@@ -1,0 +1,1 @@
+"""From layers to instructions: which layers become which kernels, forwards and backwards."""

@@ -1,0 +1,57 @@
+"""What the instructions of one program share."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gedanken.engine.cpu.program import Buffer, Program
+from gedanken.types import Array, Shape
+
+# Emits the backward instructions: (gradient by the output, whether one by the input is wanted) -> gradient by the
+# input.
+Backward = Callable[[Buffer, bool], Buffer | None]
+Lowered = tuple[Buffer, Backward]
+
+PIECE = 1 << 14  # numbers in one task of a pass over memory
+TASKS = 8  # so many tasks are worth having, however few samples there are
+
+
+class Lowering:
+    """One program in the making.
+
+    Args:
+        program: where instructions go.
+        samples: mini-batch size.
+        train: whether it is a training pass.
+        seed: of the network.
+    """
+
+    def __init__(self, program: Program, samples: int, train: bool, seed: int) -> None:
+        self.program, self.samples, self.train, self.seed = program, samples, train, seed
+        machine = program.library.machine
+        self.real = np.dtype(program.library.dtype)
+        self.tile_rows, self.tile_columns = machine.rows, machine.vectors * machine.lanes(self.real.itemsize)
+        self.draws: list[Array] = []  # tables of the dropouts; places 2 and 3 are epoch and position
+        self.nought = np.zeros(1, np.int64)
+
+    def buffer(self, shape: Shape, dtype: str = "") -> Buffer:
+        return self.program.buffer(shape, dtype or None)
+
+    def zeros(self, count: int) -> Array:
+        return np.zeros(count, self.real)
+
+    def panels(self, columns: int) -> int:
+        """Return how many panels of a packed matrix so many columns fill."""
+        return cut(columns, self.tile_columns)
+
+    def add_up(self, partial: Buffer, target: Array, slots: int) -> None:
+        """Add up the slots of a sum, each of the target's size."""
+        self.program.add(
+            "conv.add_slots", cut(target.size, PIECE), partial=partial, target=target, size=target.size, slots=slots,
+            piece=PIECE,
+        )  # fmt: skip
+
+
+def cut(count: int, size: int) -> int:
+    """Return in how many parts of at most `size` a count falls."""
+    return -(-count // size)

@@ -1,0 +1,244 @@
+"""Convolution: where its taps lie in memory, forwards and on the way back."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from gedanken.engine.cpu.lowering.base import TASKS, Backward, Lowering, cut
+from gedanken.engine.cpu.program import Buffer
+from gedanken.engine.geometry import Geometry
+from gedanken.engine.plan import LayerStep
+from gedanken.layers import ConvolutionLayer
+from gedanken.types import Array, Shape
+
+CACHED = 160 << 10  # bytes of images that a task works on at once, well inside a second-level cache
+SUMS = 4 << 20  # bytes for all slots of a kernel's gradient together
+STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache
+
+
+class Slide(NamedTuple):
+    """How a packed kernel slides over images; the words are those of `kernels/conv.correlate`.
+
+    Args:
+        source, target: (height, width, channels) of one image.
+        border: rows and columns of zeros before the image, and whether there are any around it.
+        padded_width: of the image with its zeros.
+        step: of the window between two outputs of a phase, (rows, columns).
+        out_step: between two outputs of a phase.
+        offsets: where the taps of all phases lie.
+        phases: see `kernels/conv.PHASE`.
+        taps: for each phase, the window's places (r * S + s) in the order of the packed weights.
+        depth: numbers that one tap sums over.
+        reach: rows that an output row sees.
+    """
+
+    source: Shape
+    target: Shape
+    border: tuple[int, int, bool]
+    padded_width: int
+    step: tuple[int, int]
+    out_step: tuple[int, int]
+    offsets: Array
+    phases: Array
+    taps: list[list[int]]
+    depth: int
+    reach: int
+
+
+def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> tuple[Buffer, Backward, Buffer, Array]:
+    """Lower a convolution. Where `measured`, its last two results are the channels' statistics and what they count."""
+    layer = step.layer
+    assert isinstance(layer, ConvolutionLayer)
+    geometry, image = layer.geometry(step.shape), step.shape
+    if geometry.size == (1, 1) == geometry.stride and not any(map(any, geometry.padding)):
+        image = (1, image[0] * image[1], image[2])  # one row, however the pixels lie
+    slide = _forward(geometry, image, layer.n_filter)
+    bias = step.p["bias"] if layer.bias else low.zeros(layer.n_filter)
+    y, statistics, counts = _correlate(low, slide, x, _packed(low, step, geometry), bias, geometry.groups, measured)
+    y = low.program.view(y, (low.samples, *step.output_shape))
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        _kernel_gradient(low, step, slide, geometry, x, dy)
+        if not wanted:
+            return None
+        back = _backward(geometry, image, slide.target)
+        weights = _packed_turned(low, step, back, geometry)
+        dx, _, _ = _correlate(low, back, dy, weights, low.zeros(image[2]), geometry.groups, measured=False)
+        return low.program.view(dx, (low.samples, *step.shape))
+
+    return y, backward, statistics, counts
+
+
+# ---------------------------------------------------------------------------------------------- where the taps lie
+
+
+def _contiguous(geometry: Geometry) -> bool:
+    """Return whether a window's row is one run of memory."""
+    return geometry.dilation[1] == 1 and geometry.groups == 1
+
+
+def _forward(geometry: Geometry, image: Shape, filters: int) -> Slide:
+    (rows, columns), channels = geometry.size, image[2]
+    (top, _), (left, right) = geometry.padding
+    border = any(map(any, geometry.padding))
+    width = image[1] + left + right
+    joined = _contiguous(geometry)
+    places = [
+        (r * geometry.dilation[0] * width + s * geometry.dilation[1]) * channels
+        for r in range(rows)
+        for s in ([0] if joined else range(columns))
+    ]
+    out = geometry.positions(image)
+    depth = columns * channels if joined else channels // geometry.groups
+    reach = geometry.dilation[0] * (rows - 1) + 1
+    phases = np.array([[*out, 0, 0, 0, len(places), 0]], np.int64)
+    target, offsets = (*out, filters), np.array(places, np.int64)
+    return Slide(
+        image, target, (top, left, border), width, geometry.stride, (1, 1), offsets, phases, [], depth, reach
+    )  # fmt: skip
+
+
+class _Axis(NamedTuple):
+    """One phase along one axis: the inputs a, a + stride, ... of the padded image.
+
+    Args:
+        inside: how many of them lie inside the image.
+        first: the first one inside, counted in the image.
+        start: its number i among all of them.
+        taps: pairs (tap, q): the output i - q sees input i at this tap.
+    """
+
+    inside: int
+    first: int
+    start: int
+    taps: list[tuple[int, int]]
+
+
+def _axes(length: int, size: int, stride: int, dilation: int, before: int) -> Iterator[_Axis]:
+    for a in range(stride):
+        taps = [(t, (t * dilation - a) // stride) for t in range(size) if (t * dilation - a) % stride == 0]
+        start = max(0, cut(before - a, stride))
+        last = (length - 1 + before - a) // stride
+        if last >= start:
+            yield _Axis(last - start + 1, a + start * stride - before, start, taps)
+
+
+def _backward(geometry: Geometry, image: Shape, output: Shape) -> Slide:
+    """Return how the turned kernel slides over dy: a convolution for each of the stride's phases."""
+    vertical, horizontal = (
+        list(_axes(image[axis], geometry.size[axis], geometry.stride[axis], geometry.dilation[axis], pad[0]))
+        for axis, pad in enumerate(geometry.padding)
+    )
+    before = [geometry.dilation[axis] * (geometry.size[axis] - 1) // geometry.stride[axis] for axis in (0, 1)]
+    lasts = [max(one.start + one.inside for one in axis) for axis in (vertical, horizontal)]
+    border = before != [0, 0] or lasts[0] > output[0] or lasts[1] > output[1]
+    width = max(lasts[1] + before[1], output[1] if not border else 0)
+    joined = _contiguous(geometry) and geometry.stride[1] == 1
+    outs, ins, columns = output[2] // geometry.groups, image[2] // geometry.groups, geometry.size[1]
+    offsets: list[int] = []
+    phases: list[list[int]] = []
+    taps: list[list[int]] = []
+    for v in vertical:
+        for h in horizontal:
+            across = sorted(h.taps, key=lambda tap: -tap[1])
+            seen = across[:1] if joined else across
+            begin = len(offsets)
+            offsets += [
+                ((v.start - qr + before[0]) * width + h.start - qs + before[1]) * output[2]
+                for _, qr in v.taps
+                for _, qs in seen
+            ]
+            phases.append([v.inside, h.inside, v.first, h.first, begin, len(offsets) - begin, ins])
+            taps.append([r * columns + s for r, _ in v.taps for s, _ in across])
+    reach = max([v.start - q + before[0] for v in vertical for _, q in v.taps], default=0) + 1
+    depth = columns * outs if joined else outs
+    return Slide(
+        output, image, (before[0], before[1], border), width, (1, 1), geometry.stride,
+        np.array(offsets or [0], np.int64), np.array(phases, np.int64), taps, depth, reach,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- instructions
+
+
+def _packed(low: Lowering, step: LayerStep, geometry: Geometry) -> Buffer:
+    kernel = step.p["kernel"]
+    rows, columns = int(np.prod(kernel.shape[:3])), kernel.shape[3] // geometry.groups
+    panels = geometry.groups * low.panels(columns)
+    packed = low.buffer((panels, rows, low.tile_columns))
+    low.program.add(
+        "conv.pack", panels, weights=kernel, packed=packed, rows=rows, columns=columns, pitch=kernel.shape[3],
+        groups=geometry.groups,
+    )  # fmt: skip
+    return packed
+
+
+def _packed_turned(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry) -> Buffer:
+    """Pack the kernel for the way back, phase after phase, and note in the phases where each begins."""
+    kernel, groups = step.p["kernel"], geometry.groups
+    inputs, outputs = kernel.shape[2], kernel.shape[3] // groups
+    each = groups * low.panels(inputs) * outputs * low.tile_columns
+    starts = np.cumsum([0, *(len(taps) * each for taps in slide.taps)])
+    slide.phases[:, 6] = starts[:-1]
+    packed = low.buffer((max(int(starts[-1]), 1),))
+    for taps, start in zip(slide.taps, starts.tolist(), strict=False):
+        if taps:
+            low.program.add(
+                "conv.pack_turned", groups * low.panels(inputs), weights=kernel, packed=packed, start=start,
+                taps=np.array(taps, np.int64), n_taps=len(taps), inputs=inputs, outputs=outputs, groups=groups,
+            )  # fmt: skip
+    return packed
+
+
+def _correlate(
+    low: Lowering, slide: Slide, source: Buffer, weights: Buffer, bias: Array, groups: int, measured: bool
+) -> tuple[Buffer, Buffer, Array]:
+    (height, width, channels), (out_height, out_width, out_channels) = slide.source, slide.target
+    rows = int(slide.phases[:, 0].max())
+    row_bytes = slide.step[0] * slide.padded_width * channels + slide.out_step[0] * out_width * out_channels
+    band = max(1, min(rows, CACHED // (row_bytes * low.real.itemsize), cut(rows, cut(TASKS, low.samples))))
+    bands = cut(rows, band)
+    band = cut(rows, bands)
+    bands = cut(rows, band)
+    target = low.buffer((low.samples, *slide.target))
+    statistics = low.buffer((low.samples * bands, 2, out_channels) if measured else (1,))
+    scratch = ((band - 1) * slide.step[0] + slide.reach) * slide.padded_width * channels if slide.border[2] else 0
+    low.program.add(
+        "conv.correlate", low.samples * bands, scratch,
+        source=source, weights=weights, bias=bias, target=target, statistics=statistics, measured=int(measured),
+        offsets=slide.offsets, phases=slide.phases, n_phases=len(slide.phases), bands=bands, band=band,
+        border=int(slide.border[2]), height=height, width=width, channels=channels, top=slide.border[0],
+        left=slide.border[1], padded_width=slide.padded_width, reach=slide.reach, row_step=slide.step[0],
+        column_step=slide.step[1], out_height=out_height, out_width=out_width, out_channels=out_channels,
+        out_row_step=slide.out_step[0], out_column_step=slide.out_step[1], groups=groups, depth=slide.depth,
+    )  # fmt: skip
+    lengths = [min(band, out_height - start) * out_width for start in range(0, bands * band, band)]
+    return target, statistics, np.tile(np.array(lengths, low.real), low.samples)
+
+
+def _kernel_gradient(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
+    kernel, groups = step.g["kernel"], geometry.groups
+    (height, width, channels), (out_height, out_width, out_channels) = slide.source, slide.target
+    joined = _contiguous(geometry)
+    slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
+    blocks = min(low.panels(out_channels // groups), cut(TASKS, slots))
+    strip = max(1, min(out_height, STRIP // out_width))
+    reach = (out_height - 1) * geometry.stride[0] + slide.reach
+    pitch = slide.padded_width * channels
+    partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, out_channels))
+    low.program.add(
+        "conv.kernel_gradient", slots * blocks, reach * pitch if slide.border[2] else 0,
+        x=x, dy=dy, partial=partial, bias_partial=bias_partial, biased=int("bias" in step.g), images=low.samples,
+        slots=slots, blocks=blocks, border=int(slide.border[2]), height=height, width=width, channels=channels,
+        top=slide.border[0], left=slide.border[1], padded_width=slide.padded_width, reach=reach,
+        down=geometry.stride[0], right=geometry.stride[1], window_rows=geometry.size[0],
+        row_dilation=geometry.dilation[0], spans=1 if joined else geometry.size[1],
+        span_step=geometry.dilation[1] * channels,
+        span=geometry.size[1] * channels if joined else channels // groups,
+        out_height=out_height, out_width=out_width, out_channels=out_channels, groups=groups, strip=strip,
+        offsets=np.arange(strip, dtype=np.int64) * (geometry.stride[0] * pitch),
+    )  # fmt: skip
+    low.add_up(partial, kernel, slots)
+    if "bias" in step.g:
+        low.add_up(bias_partial, step.g["bias"], slots)

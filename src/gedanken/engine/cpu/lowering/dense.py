@@ -1,0 +1,102 @@
+"""Fully connected layers with their activation, flattening, and sums of two ways."""
+
+from gedanken.engine.cpu.kernels.dense import DEPTH
+from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
+from gedanken.engine.cpu.lowering.pointwise import Curve
+from gedanken.engine.cpu.program import Buffer
+from gedanken.engine.plan import LayerStep
+from gedanken.types import Array
+
+FEW = 8  # rows: below, a right factor is read once and not worth packing
+
+
+def dense(low: Lowering, step: LayerStep, x: Buffer, curve: Curve) -> Lowered:
+    """Lower y = f(x @ kernel + bias)."""
+    kernel = step.p["kernel"]
+    features, units = kernel.shape
+    rows = low.samples * (step.shape[0] if len(step.shape) == 2 else 1)
+    bias = step.p.get("bias", low.zeros(units))
+    pieces = max(1, min(2 * TASKS, features // (4 * DEPTH)))
+    y = low.buffer((low.samples, *step.output_shape))
+    summed = low.buffer((pieces, rows, units))
+    _multiply(low, x, kernel, bias, summed, (rows, units, features), (features, 1), (units, 1), pieces)
+    low.program.add(
+        "dense.finish", cut(rows * units, PIECE), partial=summed, y=y, size=rows * units, pieces=pieces, piece=PIECE,
+        kind=curve.kind, slope=curve.slope,
+    )  # fmt: skip
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        d = low.buffer((rows, units))
+        piece = cut(rows, cut(rows * units, PIECE))
+        slots = cut(rows, piece)
+        sums = low.buffer((slots, units))
+        low.program.add(
+            "dense.slopes", slots, y=y, dy=dy, d=d, rows=rows, columns=units, kind=curve.kind, slope=curve.slope,
+            partial=sums, piece=piece,
+        )  # fmt: skip
+        if "bias" in step.g:
+            low.add_up(sums, step.g["bias"], slots)
+        none = low.zeros(max(features, units))
+        _multiply(low, x, d, none, step.g["kernel"], (features, units, rows), (1, features), (units, 1), 1)
+        if not wanted:
+            return None
+        dx = low.buffer((low.samples, *step.shape))
+        _multiply(low, d, kernel, none, dx, (rows, features, units), (units, 1), (1, units), 1)
+        return dx
+
+    return y, backward
+
+
+def _multiply(
+    low: Lowering,
+    a: Buffer,
+    b: Buffer | Array,
+    bias: Array,
+    c: Buffer | Array,
+    sizes: tuple[int, int, int],
+    a_steps: tuple[int, int],
+    b_steps: tuple[int, int],
+    pieces: int,
+) -> None:
+    """Emit C = A B + bias; sizes are (rows, columns, inner), the steps those of A and B along their two axes."""
+    rows, columns, inner = sizes
+    row_blocks = min(cut(rows, 16 * low.tile_rows), 8 * TASKS)
+    column_blocks = min(low.panels(columns), cut(8 * TASKS, pieces))
+    if columns <= rows:
+        column_blocks = min(column_blocks, cut(TASKS, pieces * row_blocks))
+    else:
+        row_blocks = min(row_blocks, cut(TASKS, pieces * column_blocks))
+    low.program.add(
+        "dense.multiply", pieces * row_blocks * column_blocks, DEPTH * low.tile_columns,
+        a=a, b=b, bias=bias, c=c, rows=rows, columns=columns, inner=inner, a_row=a_steps[0], a_inner=a_steps[1],
+        b_inner=b_steps[0], b_column=b_steps[1], pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks,
+        direct=int(rows <= FEW and b_steps[1] == 1), nought=low.nought,
+    )  # fmt: skip
+
+
+def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+    """Lower Flatten: the pixels of each channel one after the other."""
+    shape = step.shape
+    pixels, channels = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else (1, 1)
+    flat = (low.samples, *step.output_shape)
+    if pixels == 1 or channels == 1:
+        return low.program.view(x, flat), lambda dy, _: low.program.view(dy, (low.samples, *shape))
+    y = low.buffer(flat)
+    low.program.add("dense.reorder", low.samples, x=x, y=y, rows=pixels, columns=channels)
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        if not wanted:
+            return None
+        dx = low.buffer((low.samples, *shape))
+        low.program.add("dense.reorder", low.samples, x=dy, y=dx, rows=channels, columns=pixels)
+        return dx
+
+    return y, backward
+
+
+def add(low: Lowering, x: Buffer, y: Buffer) -> Buffer:
+    """Emit x + y."""
+    z = low.buffer(x.shape)
+    size = z.nbytes // low.real.itemsize
+    low.program.add("dense.add", cut(size, PIECE), x=x, y=y, z=z, size=size, piece=PIECE)
+    return z

@@ -1,0 +1,111 @@
+"""Which layers the kernels know, and the walk along a row of them."""
+
+import math
+from collections.abc import Sequence
+
+from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
+from gedanken.engine.cpu.lowering.conv import convolution
+from gedanken.engine.cpu.lowering.dense import add, dense, flatten
+from gedanken.engine.cpu.lowering.pointwise import CURVES, MOST_TAPS, POOLS, curve, group_of, pointwise
+from gedanken.engine.cpu.program import Buffer
+from gedanken.engine.plan import LayerStep
+from gedanken.layers import (
+    BasePool,
+    BatchNorm,
+    ConvolutionLayer,
+    Dropout,
+    Flatten,
+    FullyConnectedLayer,
+    MaxPoolLayer,
+    Residual,
+)
+from gedanken.layers.containers import part, shapes_through, unchained
+
+KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, BatchNorm, Dropout, *CURVES, *POOLS}
+
+
+def obstacle(step: LayerStep) -> str:
+    """Return why a layer cannot be lowered, or nothing."""
+    layer = step.layer
+    if isinstance(layer, Residual) and type(layer) is Residual:
+        inner = [one for name in ("layers", "shortcut") for one in inner_steps(step, name)]
+        return next((f"its {one.layer}: {obstacle(one)}" for one in inner if obstacle(one)), "")
+    if type(layer) not in KNOWN:
+        return "no kernel"
+    if isinstance(layer, BasePool) and isinstance(layer, MaxPoolLayer):
+        taps = math.prod(layer.geometry(step.shape).size)
+        return f"its window has {taps} pixels, kernels know {MOST_TAPS}" if taps > MOST_TAPS else ""
+    return ""
+
+
+def inner_steps(step: LayerStep, name: str) -> list[LayerStep]:
+    """Return the steps of one way through a Residual, with their views of its arrays."""
+    rows = unchained(getattr(step.layer, name))
+    shapes = shapes_through([layer for _, layer in rows], step.shape)
+    found = []
+    for (place, layer), shape, output in zip(rows, shapes, shapes[1:], strict=False):
+        p, g, s = (part(f"{name}.{place}", views) for views in (step.p, step.g, step.s))
+        found.append(LayerStep(layer, f"{step.path}.{name}.{place}", shape, output, p, g, s))
+    return found
+
+
+def lower(low: Lowering, steps: Sequence[LayerStep], x: Buffer) -> Lowered:
+    """Emit the instructions of a row of layers."""
+    backwards: list[Backward] = []
+    rest = list(steps)
+    while rest:
+        x, backward, taken = _next(low, rest, x)
+        backwards.append(backward)
+        rest = rest[taken:]
+
+    def back(dy: Buffer, wanted: bool) -> Buffer | None:
+        gradient: Buffer | None = dy
+        for place in reversed(range(len(backwards))):
+            assert gradient is not None
+            gradient = backwards[place](gradient, wanted or place > 0)
+        return gradient
+
+    return x, back
+
+
+def _next(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, Backward, int]:
+    """Emit the run of layers that begins the row; return also how many they are."""
+    step, layer = rest[0], rest[0].layer
+    if isinstance(layer, ConvolutionLayer):
+        return _convolution(low, rest, x)
+    if isinstance(layer, FullyConnectedLayer):
+        curved = len(rest) > 1 and type(rest[1].layer) in CURVES
+        return *dense(low, step, x, curve(rest[1].layer if curved else None)), 1 + curved
+    if isinstance(layer, Flatten):
+        return *flatten(low, step, x), 1
+    if isinstance(layer, Residual):
+        return *_residual(low, step, x), 1
+    group = group_of(rest)
+    return *pointwise(low, group, x, None, None), len(group.steps)
+
+
+def _convolution(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, Backward, int]:
+    group = group_of(rest[1:])
+    measured = low.train and group.norm is not None
+    y, backward, statistics, counts = convolution(low, rest[0], x, measured)
+    if not group.steps:
+        return y, backward, 1
+    z, after = pointwise(low, group, y, statistics if measured else None, counts)
+
+    def both(dz: Buffer, wanted: bool) -> Buffer | None:
+        dy = after(dz, True)
+        assert dy is not None
+        return backward(dy, wanted)
+
+    return z, both, 1 + len(group.steps)
+
+
+def _residual(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+    ways = [lower(low, inner_steps(step, name), x) for name in ("layers", "shortcut")]
+    (body, body_back), (shortcut, shortcut_back) = ways
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        dxs = [body_back(dy, wanted), shortcut_back(dy, wanted)]
+        return add(low, dxs[0], dxs[1]) if wanted and dxs[0] and dxs[1] else None
+
+    return add(low, body, shortcut), backward

@@ -1,0 +1,224 @@
+"""BatchNorm, activation, pooling and dropout, as many of them as stand in this order, in one pass each way."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gedanken.engine.cpu.kernels import pointwise as places
+from gedanken.engine.cpu.kernels import rows as kinds
+from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
+from gedanken.engine.cpu.program import Buffer
+from gedanken.engine.plan import LayerStep
+from gedanken.layers import (
+    AveragePoolLayer,
+    BasePool,
+    BatchNorm,
+    Dropout,
+    GlobalAveragePoolLayer,
+    Layer,
+    LeakyReLU,
+    MaxPoolLayer,
+    ReLU,
+    Sigmoid,
+    TanH,
+)
+from gedanken.random import DRAW_RANGE, DRAWS_PER_BLOCK, Purpose, stream_key
+from gedanken.types import Array
+
+CURVES = {ReLU: kinds.RELU, LeakyReLU: kinds.LEAKY_RELU, Sigmoid: kinds.SIGMOID, TanH: kinds.TANH}
+POOLS = {
+    MaxPoolLayer: places.MAX_POOL,
+    AveragePoolLayer: places.AVERAGE_POOL,
+    GlobalAveragePoolLayer: places.AVERAGE_POOL,
+}
+MOST_TAPS = places.DROPPED  # a winner's number is a byte
+
+
+class Curve(NamedTuple):
+    """An activation as kernels know it."""
+
+    kind: int = kinds.NONE
+    slope: float = 0.0
+
+
+def curve(layer: Layer | None) -> Curve:
+    """Return the kernels' word for an activation, or for none."""
+    if layer is None:
+        return Curve()
+    return Curve(CURVES[type(layer)], layer.slope if isinstance(layer, LeakyReLU) else 0.0)
+
+
+@dataclass
+class Group:
+    """Layers that one pass does; each of the four may be missing."""
+
+    norm: LayerStep | None = None
+    curve: LayerStep | None = None
+    pool: LayerStep | None = None
+    dropout: LayerStep | None = None
+
+    @property
+    def steps(self) -> list[LayerStep]:
+        return [step for step in (self.norm, self.curve, self.pool, self.dropout) if step]
+
+
+def group_of(steps: Sequence[LayerStep]) -> Group:
+    """Return the longest group that begins the row of steps."""
+    group, rest = Group(), list(steps)
+    kinds_in_order = (("norm", (BatchNorm,)), ("curve", tuple(CURVES)), ("pool", tuple(POOLS)), ("dropout", (Dropout,)))
+    for name, types in kinds_in_order:
+        if rest and type(rest[0].layer) in types:
+            setattr(group, name, rest.pop(0))
+    return group
+
+
+def pointwise(low: Lowering, group: Group, x: Buffer, statistics: Buffer | None, counts: Array | None) -> Lowered:
+    """Lower a group; statistics and counts are those of x, where the convolution before it took them."""
+    work = _Pass(low, group, x)
+    if not (work.drops or group.norm or group.curve or group.pool):
+        return x, lambda dy, _: dy
+    if group.norm:
+        work.normalise(group.norm, statistics, counts)
+    return work.forward(), work.backward
+
+
+class _Pass:
+    """The numbers that both ways of a group share."""
+
+    def __init__(self, low: Lowering, group: Group, x: Buffer) -> None:
+        self.low, self.group, self.x = low, group, x
+        self.curve = curve(group.curve.layer if group.curve else None)
+        shape = group.steps[0].shape
+        self.image = len(shape) == 3
+        self.images = low.samples if self.image else 1
+        rows = low.samples * math.prod(shape[:-1])
+        self.height, self.width, self.channels = shape if len(shape) == 3 else (rows, 1, shape[-1])
+        self.out_height, self.out_width = self.height, self.width
+        self.window: tuple[int, ...] = (places.NO_POOL, 1, 1, 1, 1, 0, 0)
+        if group.pool:
+            self._pool(group.pool)
+        self.out_shape = group.steps[-1].output_shape
+        self.threshold = DRAW_RANGE
+        if group.dropout and low.train:
+            assert isinstance(group.dropout.layer, Dropout)
+            self.threshold = group.dropout.layer.threshold
+        self.drops = self.threshold < DRAW_RANGE
+        self.factor = DRAW_RANGE / self.threshold
+        self.sample_rows = self.out_height if self.image else math.prod(shape[:-1])
+        self.draw = self._draw()
+        self.normal: Buffer | Array = low.zeros(1)
+        self.row = self.width * self.channels
+
+    def _pool(self, step: LayerStep) -> None:
+        layer = step.layer
+        assert isinstance(layer, BasePool)
+        geometry = layer.geometry(step.shape)
+        self.out_height, self.out_width = geometry.positions(step.shape)
+        (top, _), (left, _) = geometry.padding
+        self.window = (POOLS[type(layer)], *geometry.size, *geometry.stride, top, left)
+
+    def _draw(self) -> Array:
+        draw = np.zeros(5, np.int64)
+        if self.group.dropout:
+            key = stream_key(self.low.seed, Purpose.DROPOUT, self.group.dropout.path)
+            draw[:2] = key.view(np.int64)
+        draw[4] = self.threshold
+        self.low.draws.append(draw)
+        return draw
+
+    def _shape(self, band: int, bands: int) -> Array:
+        blocks = cut(self.sample_rows * self.out_width * self.channels, DRAWS_PER_BLOCK)
+        sizes = (self.height, self.width, self.channels, self.out_height, self.out_width)
+        marks = (int(self.group.norm is not None), self.curve.kind, int(self.drops))
+        return np.array([*sizes, bands, band, self.sample_rows, blocks, *self.window, *marks], np.int64)
+
+    def _bands(self, rows: int) -> tuple[int, int]:
+        """Return (rows of a band, bands of an image)."""
+        bands = cut(rows * self.row, PIECE) if not self.image else 1
+        band = cut(rows, bands)
+        return band, cut(rows, band)
+
+    # ------------------------------------------------------------------ BatchNorm
+
+    def normalise(self, step: LayerStep, statistics: Buffer | None, counts: Array | None) -> None:
+        """Emit what makes mean, gain and shift of the channels."""
+        layer, low = step.layer, self.low
+        assert isinstance(layer, BatchNorm)
+        self.normal = low.buffer((4, self.channels))
+        shared: dict[str, Any] = {
+            "scale": step.p["scale"],
+            "shift": step.p["shift"],
+            "epsilon": layer.epsilon,
+            "normal": self.normal,
+        }
+        running: dict[str, Any] = {"running_mean": step.s["mean"], "running_var": step.s["var"]}
+        if not low.train:
+            low.program.add("pointwise.remember", 1, channels=self.channels, **shared, **running)
+            return
+        if statistics is None or counts is None:
+            statistics, counts = self._measure()
+        low.program.add(
+            "pointwise.normalise", 1, statistics=statistics, counts=counts, pieces=len(counts),
+            channels=self.channels, momentum=layer.momentum, **shared, **running,
+        )  # fmt: skip
+
+    def _measure(self) -> tuple[Buffer, Array]:
+        rows = self.images * self.height * self.width
+        piece = max(1, min(rows, PIECE // self.channels))
+        pieces = cut(rows, piece)
+        statistics = self.low.buffer((pieces, 2, self.channels))
+        self.low.program.add(
+            "pointwise.measure", pieces, x=self.x, statistics=statistics, rows=rows, channels=self.channels, piece=piece
+        )  # fmt: skip
+        return statistics, np.array([min(piece, rows - start) for start in range(0, rows, piece)], self.low.real)
+
+    # ------------------------------------------------------------------ both ways
+
+    def forward(self) -> Buffer:
+        band, bands = self._bands(self.out_height)
+        y = self.low.buffer((self.low.samples, *self.out_shape))
+        winners = y.shape if self.window[0] == places.MAX_POOL else (1,)
+        self.winners = self.low.buffer(winners, "uint8")
+        self.shared: dict[str, Any] = {
+            "x": self.x, "winners": self.winners, "normal": self.normal, "draw": self.draw,
+            "slope": self.curve.slope, "factor": self.factor,
+        }  # fmt: skip
+        self.low.program.add(
+            "pointwise.forward",
+            self.images * bands,
+            self._scratch(),
+            y=y,
+            shape=self._shape(band, bands),
+            **self.shared,
+        )
+        return y
+
+    def backward(self, dy: Buffer, wanted: bool) -> Buffer | None:
+        low, (band, bands) = self.low, self._bands(self.height)
+        shared = {**self.shared, "dy": dy, "shape": self._shape(band, bands), "bands": bands, "band": band}
+        correction = low.buffer((2, self.channels))
+        if self.group.norm:
+            tasks = self.images * bands
+            partial = low.buffer((tasks, 2, self.channels))
+            low.program.add("pointwise.gradient_sums", tasks, self._scratch(), partial=partial, **shared)
+            low.program.add(
+                "pointwise.correct", 1, partial=partial, pieces=tasks, channels=self.channels,
+                count=float(self.images * self.height * self.width), normal=self.normal,
+                dscale=self.group.norm.g["scale"], dshift=self.group.norm.g["shift"], correction=correction,
+            )  # fmt: skip
+        if not wanted:
+            return None
+        dx = low.buffer(self.x.shape)
+        low.program.add(
+            "pointwise.backward", self.images * bands, self._scratch(), correction=correction, dx=dx, **shared
+        )
+        return dx
+
+    def _scratch(self) -> int:
+        """Return the numbers of scratch memory: rows of the window, and a few more."""
+        longest = max(self.row, self.out_width * self.channels)
+        words = 2 * longest + 32  # random draws: 16 bits for each number, in whole blocks
+        return (self.window[1] + 4) * longest + words

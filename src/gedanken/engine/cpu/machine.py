@@ -1,0 +1,71 @@
+"""What the processor can do, and how many of them this process may use."""
+
+import math
+import os
+import platform
+from typing import NamedTuple
+
+from llvmlite import binding as llvm
+
+
+class Machine(NamedTuple):
+    """A kind of processor, as the kernels see it.
+
+    Args:
+        unit: its vector unit: "avx512", "avx2", "neon" or "plain".
+        vector_bytes: width of a vector register.
+        rows, vectors: the tile of a product that fits the registers: so many rows, each of so many vectors.
+        cpu, features: what LLVM calls the processor and its abilities.
+    """
+
+    unit: str
+    vector_bytes: int
+    rows: int
+    vectors: int
+    cpu: str
+    features: str
+
+    def lanes(self, itemsize: int) -> int:
+        """Return how many numbers a vector holds."""
+        return self.vector_bytes // itemsize
+
+
+def this_machine() -> Machine:
+    """Return the processor at hand.
+
+    The tile leaves registers for one row of the right factor and one broadcast value: 12 x 2 + 3 of AVX-512's 32, 6 x
+    2 + 3 of AVX2's 16, 8 x 3 + 4 of NEON's 32.
+    """
+    features = llvm.get_host_cpu_features()
+    cpu, flat = llvm.get_host_cpu_name(), features.flatten()
+    if features.get("avx512f"):
+        return Machine("avx512", 64, 12, 2, cpu, flat)
+    if features.get("avx2") and features.get("fma"):
+        return Machine("avx2", 32, 6, 2, cpu, flat)
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return Machine("neon", 16, 8, 3, cpu, flat)
+    return Machine("plain", 16, 4, 2, cpu, flat)
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use, by its affinity and its container's share of time."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(max(1, min(allowed, _share())))
+
+
+def _share() -> float:
+    """Return the processors that Linux control groups grant, or infinity."""
+    try:
+        quota, period = _words("/sys/fs/cgroup/cpu.max")
+    except (OSError, ValueError):
+        try:
+            folder = "/sys/fs/cgroup/cpu/"
+            (quota,), (period,) = _words(f"{folder}cpu.cfs_quota_us"), _words(f"{folder}cpu.cfs_period_us")
+        except (OSError, ValueError):
+            return math.inf
+    return int(quota) / int(period) if quota.isdigit() else math.inf
+
+
+def _words(path: str) -> list[str]:
+    with open(path, encoding="ascii") as file:
+        return file.read().split()

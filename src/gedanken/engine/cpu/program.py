@@ -1,0 +1,189 @@
+"""Programs: what the kernels do for one batch size, and the memory that they do it in.
+
+A `Program` is built instruction by instruction. Its buffers share one block of memory: two that are never needed at
+the same time may lie in the same place. An instruction's arguments stand in slots of eight bytes; a `Variable` is a
+slot that is filled anew before every run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gedanken.engine.cpu.compiler import Library
+from gedanken.engine.cpu.threads import Pool, aligned
+from gedanken.types import Array, Shape
+
+LINE = 64  # bytes; buffers begin on cache lines
+
+
+@dataclass(eq=False)
+class Variable:
+    """A number or address that is given before every run."""
+
+    slots: list[tuple[Array, int]] = field(default_factory=list)
+
+    def set(self, value: float) -> None:
+        for array, place in self.slots:
+            array[place] = value
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Memory for an array; where it lies is known when the program is complete.
+
+    Args:
+        shape, dtype: of the array.
+        base: the buffer whose memory this one is, in another shape.
+        address: for memory that is not the program's: where it is, told before every run.
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    base: "Buffer | None" = None
+    address: "Variable | None" = None
+    first: int = -1
+    last: int = -1
+    place: int = 0
+
+    @property
+    def root(self) -> "Buffer":
+        return self.base.root if self.base else self
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+Argument = int | float | Buffer | Variable | Array
+
+
+class Program:
+    """Instructions in parts that are run one by one, such as a forward and a backward pass.
+
+    Args:
+        library: where kernels come from.
+        pool: who runs them.
+    """
+
+    def __init__(self, library: Library, pool: Pool) -> None:
+        self.library, self.pool = library, pool
+        self._rows: list[tuple[int, int, list[tuple[str, Argument]]]] = []
+        self._cuts = [0]
+        self._scratch = 0
+        self._buffers: list[Buffer] = []
+        self._held: list[Array] = []
+
+    # ------------------------------------------------------------------ building
+
+    def buffer(self, shape: Shape, dtype: Any = None) -> Buffer:
+        """Return memory for an array; its first values are anything."""
+        made = Buffer(shape, np.dtype(self.library.dtype if dtype is None else dtype))
+        self._buffers.append(made)
+        return made
+
+    def input(self, shape: Shape) -> Buffer:
+        """Return a buffer for an array that is given before every run: `address.set(...)`."""
+        return Buffer(shape, np.dtype(self.library.dtype), address=Variable())
+
+    def view(self, buffer: Buffer, shape: Shape) -> Buffer:
+        """Return the same memory in another shape."""
+        return Buffer(shape, buffer.dtype, base=buffer)
+
+    def add(self, kernel: str, tasks: int, scratch: int = 0, **arguments: Argument) -> None:
+        """Append an instruction.
+
+        Args:
+            kernel: "file.function".
+            tasks: how often the kernel is called, with task = 0, 1, ...
+            scratch: numbers of scratch memory that a call needs.
+            arguments: by the names of the kernel's parameters.
+        """
+        found = self.library.kernel(kernel)
+        names = [name for name, _ in found.parameters]
+        assert set(names) == set(arguments), f"{kernel}: {sorted(set(names) ^ set(arguments))}"
+        now = len(self._rows)
+        for value in arguments.values():
+            if isinstance(value, Buffer):
+                root = value.root
+                root.first = now if root.first < 0 else root.first
+                root.last = max(root.last, now)
+        self._rows.append((found.address, tasks, [(kind, arguments[name]) for name, kind in found.parameters]))
+        self._scratch = max(self._scratch, scratch)
+
+    def keep(self, buffer: Buffer) -> None:
+        """Leave a buffer untouched until the end of the last part."""
+        buffer.root.last = 1 << 60
+
+    def cut(self) -> None:
+        """End a part."""
+        self._cuts.append(len(self._rows))
+
+    def complete(self) -> None:
+        """Lay out the memory; the program can be run now."""
+        own = [buffer for buffer in self._buffers if buffer.first >= 0 or buffer.last >= 0]
+        size = _lay_out(own)
+        self.memory = aligned(size)
+        self._parts = [self._part(start, end) for start, end in zip(self._cuts, self._cuts[1:], strict=False)]
+
+    def array(self, buffer: Buffer) -> Array:
+        """Return the memory of a complete program's buffer as an array."""
+        place = buffer.root.place
+        return self.memory[place : place + buffer.nbytes].view(buffer.dtype).reshape(buffer.shape)
+
+    def _part(self, start: int, end: int) -> Array:
+        """Return the instructions of one part in the executor's form, see `kernels/executor.py`."""
+        rows = self._rows[start:end]
+        code = np.zeros(8 * (len(rows) + 1), np.int64)
+        slots = np.zeros(sum(len(arguments) for _, _, arguments in rows) + 1, np.int64)
+        reals, used = slots.view(np.float64), 0
+        code[0] = len(rows)
+        for number, (address, tasks, arguments) in enumerate(rows, start=1):
+            code[8 * number : 8 * number + 3] = (address, slots.ctypes.data + 8 * used, tasks)
+            for kind, value in arguments:
+                self._fill(slots, reals, used, kind, value)
+                used += 1
+        self._held.append(slots)
+        return code
+
+    def _fill(self, slots: Array, reals: Array, used: int, kind: str, value: Argument) -> None:
+        if isinstance(value, Buffer):
+            root = value.root
+            value = root.address or self.memory.ctypes.data + root.place
+        if isinstance(value, Variable):
+            value.slots.append((reals if kind == "Real" else slots, used))
+        elif isinstance(value, np.ndarray):
+            self._held.append(value)
+            slots[used] = value.ctypes.data
+        elif kind == "Real":
+            reals[used] = value
+        else:
+            slots[used] = value
+
+    # ------------------------------------------------------------------ running
+
+    def run(self, part: int) -> None:
+        """Run one part."""
+        if self._parts[part][0]:
+            self.pool.run(self._parts[part], self._scratch * 8 + LINE)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers and of all threads' scratch memory."""
+        return self.memory.nbytes + self.pool.threads * (self._scratch * 8 + LINE)
+
+
+def _lay_out(buffers: Sequence[Buffer]) -> int:
+    """Give every buffer its place, the largest first, each as low as it fits; return the bytes in all."""
+    placed: list[Buffer] = []
+    for buffer in sorted(buffers, key=lambda one: -one.nbytes):
+        rivals = [one for one in placed if one.first <= buffer.last and buffer.first <= one.last]
+        place = 0
+        for rival in sorted(rivals, key=lambda one: one.place):
+            if place + buffer.nbytes <= rival.place:
+                break
+            place = max(place, -(-(rival.place + rival.nbytes) // LINE) * LINE)
+        buffer.place = place
+        placed.append(buffer)
+    return max((one.place + one.nbytes for one in placed), default=0)

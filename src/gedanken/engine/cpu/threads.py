@@ -1,0 +1,119 @@
+"""The threads that work through programs: the caller's and its helpers.
+
+Helpers are Python threads that wait for the next program in machine code for a moment and then fall asleep on a lock.
+They start with the first program, and again in a process that was forked.
+"""
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gedanken.engine.cpu.compiler import Library
+from gedanken.types import Array
+
+PATIENCE = 4000  # glances of an idle helper before it sleeps: about a tenth of a millisecond
+_TURN, _OPEN, _INSIDE, _HELPERS, _LINE = 8, 16, 24, 32, 8
+_ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+
+
+class Pool:
+    """A number of threads, the caller's included.
+
+    Args:
+        library: where the executor's machine code comes from.
+        threads: how many, at least 1.
+    """
+
+    def __init__(self, library: Library, threads: int) -> None:
+        self.threads = threads
+        self._lead = _ENTRY(library.kernel("executor.lead").address)
+        self._assist = _ENTRY(library.kernel("executor.assist").address)
+        self._memory: list[Array] = []
+        self._arguments = np.zeros(2, np.int64)
+        self._begin()
+
+    def run(self, program: Array, memory: int) -> None:
+        """Do all of a program; see `kernels/executor.py` for its form.
+
+        Args:
+            program: Ints.
+            memory: bytes of scratch memory that each thread needs.
+        """
+        if os.getpid() != self._process:
+            self._begin()  # a forked process has none of its parent's threads
+        with self._lock:
+            if memory > self._memory[0].nbytes:
+                self._memory = [aligned(memory) for _ in range(self.threads)]
+            self._control[0] = program.ctypes.data
+            self._wake()
+            self._lead(self._arguments.ctypes.data, 0, 0)
+
+    def close(self) -> None:
+        """End the helpers."""
+        self._ending()
+
+    def _begin(self) -> None:
+        self._process, self._lock = os.getpid(), threading.Lock()
+        self._control = np.zeros(_HELPERS + _LINE * self.threads, np.int64)
+        self._memory = [aligned(64) for _ in range(self.threads)]
+        self._arguments[0] = self._control.ctypes.data
+        self._helpers: list[_Helper] = []
+        self._ending = weakref.finalize(self, _end, self._helpers)
+
+    def _wake(self) -> None:
+        self._arguments[1] = self._memory[0].ctypes.data
+        if not self._helpers:
+            self._helpers += [_Helper(self._assist, self._control, number) for number in range(self.threads - 1)]
+        for helper, memory in zip(self._helpers, self._memory[1:], strict=True):
+            helper.wake(memory.ctypes.data)
+
+
+class _Helper:
+    """One helping thread. It holds the control block alive as long as it runs, not the pool."""
+
+    def __init__(self, assist: Any, control: Array, number: int) -> None:
+        self._call: Any = assist
+        self._control, self._number = control, number
+        self._place = _HELPERS + _LINE * number
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._done = False
+        self._control[self._place] = 0
+        self._thread = threading.Thread(target=self._work, name=f"gedanken-{number + 1}", daemon=True)
+        self._thread.start()
+
+    def wake(self, memory: int) -> None:
+        self._control[self._place + 1] = memory
+        if self._control[self._place]:
+            self._control[self._place] = 0
+            self._bell.release()
+
+    def end(self) -> None:
+        self._done = True
+        while self._thread.is_alive():
+            self.wake(0)
+            self._thread.join(0.01)
+
+    def _work(self) -> None:
+        arguments = np.array([self._control.ctypes.data, self._number, PATIENCE], np.int64)
+        while not self._done:
+            self._call(arguments.ctypes.data, 0, 0)
+            self._bell.acquire()
+
+
+def _end(helpers: Sequence[_Helper]) -> None:
+    if helpers and helpers[0]._thread.ident is not None:
+        for helper in helpers:
+            helper.end()
+
+
+def aligned(size: int) -> Array:
+    """Return `size` bytes that begin on a cache line."""
+    block = np.empty(size + 64, np.uint8)
+    start = -block.ctypes.data % 64
+    return block[start : start + size]

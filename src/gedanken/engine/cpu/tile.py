@@ -1,0 +1,184 @@
+"""The micro-kernel that all products run on, written out as LLVM IR for the machine at hand.
+
+    C[m, n] = I[m, n] + sum over t, k of A[offsets[t] + m * sm + k * sk] * B[t * sb + k * ldb + n]
+
+It keeps a tile of C, m rows of some vectors, in registers. All strides are in numbers. With other strides and offsets
+the same micro-kernel is the convolution, its gradients by input and kernel, and every dense product: `offsets` jumps
+over the rows of a window, a run of k is contiguous in memory.
+
+One function is made for each number of rows and vectors up to the tile's, and one more where the last vector is cut
+off: it loads and stores through a mask, so nothing outside the matrices is touched. `product` chooses among them.
+
+I (ldi = 0 repeats one row, a bias) may be C itself (ldi = ldc), which adds to what is there.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+
+from gedanken.engine.cpu.machine import Machine
+
+POINTERS = ("a", "offsets", "b", "i", "c")
+NUMBERS = ("sm", "sk", "taps", "depth", "ldb", "sb", "ldi", "ldc")
+ARGUMENTS = ", ".join([*(f"ptr %{name}" for name in POINTERS), *(f"i64 %{name}" for name in NUMBERS)])
+
+
+def product_ir(machine: Machine, real: str, name: str) -> str:
+    """Return a module with the function `name`(m, n, *POINTERS, *NUMBERS): one tile, m and n at most its size.
+
+    Args:
+        real: "float" or "double".
+    """
+    lanes = machine.lanes(4 if real == "float" else 8)
+    shapes = list(product(range(1, machine.rows + 1), range(1, machine.vectors + 1), (False, True)))
+    tiles = "\n".join("\n".join(_tile(m, v, tail, lanes, real)) for m, v, tail in shapes)
+    return f"{_declarations(lanes, real)}\n{tiles}\n{_choice(machine, lanes, name)}\n"
+
+
+def _declarations(lanes: int, real: str) -> str:
+    vector, mask, kind = f"<{lanes} x {real}>", f"<{lanes} x i1>", _suffix(lanes, real)
+    return f"""declare {vector} @llvm.fmuladd.{kind}({vector}, {vector}, {vector})
+declare {vector} @llvm.masked.load.{kind}.p0(ptr, i32, {mask}, {vector})
+declare void @llvm.masked.store.{kind}.p0({vector}, ptr, i32, {mask})"""
+
+
+def _suffix(lanes: int, real: str) -> str:
+    return f"v{lanes}f{32 if real == 'float' else 64}"
+
+
+def _tile_name(m: int, v: int, tail: bool) -> str:
+    return f"tile_{m}x{v}{'_tail' if tail else ''}"
+
+
+def _choice(machine: Machine, lanes: int, name: str) -> str:
+    """Return the function that calls the tile for m rows and n columns."""
+    values = ", ".join([*(f"ptr %{p}" for p in POINTERS), *(f"i64 %{n}" for n in NUMBERS)])
+    cases, blocks = [], []
+    for m, v, tail in product(range(1, machine.rows + 1), range(1, machine.vectors + 1), (0, 1)):
+        key = (m * (machine.vectors + 1) + v) * 2 + tail
+        cases.append(f"i64 {key}, label %b{key}")
+        blocks.append(f"b{key}:\n  call void @{_tile_name(m, v, bool(tail))}({values}, i64 %over)\n  ret void")
+    joined, bodies = "\n    ".join(cases), "\n".join(blocks)
+    return f"""define void @{name}(i64 %m, i64 %n, {ARGUMENTS}) {{
+  %over = urem i64 %n, {lanes}
+  %whole = udiv i64 %n, {lanes}
+  %cut = icmp ne i64 %over, 0
+  %tail = zext i1 %cut to i64
+  %v = add i64 %whole, %tail
+  %k1 = mul i64 %m, {machine.vectors + 1}
+  %k2 = add i64 %k1, %v
+  %k3 = mul i64 %k2, 2
+  %key = add i64 %k3, %tail
+  switch i64 %key, label %none [
+    {joined}
+  ]
+none:
+  ret void
+{bodies}
+}}"""
+
+
+def _tile(m: int, v: int, tail: bool, lanes: int, real: str) -> Iterator[str]:
+    """Yield the lines of one tile. Sums are written as variables on the stack; LLVM keeps them in registers."""
+    vector = f"<{lanes} x {real}>"
+    access = _Access(lanes, real, v - 1 if tail else -1)
+    sums = list(product(range(m), range(v)))
+    yield f"define internal void @{_tile_name(m, v, tail)}({ARGUMENTS}, i64 %over) {{\nentry:"
+    yield from (f"  %s{i}_{j} = alloca {vector}" for i, j in sums)
+    yield from access.mask()
+    for i, j in sums:
+        yield f"  %ri{i}_{j} = mul i64 %ldi, {i}"
+        yield from access.load(f"x{i}_{j}", "i", f"%ri{i}_{j}", j)
+        yield f"  store {vector} %x{i}_{j}, ptr %s{i}_{j}"
+    yield _BEFORE
+    for j in range(v):
+        yield from access.load(f"b{j}", "b", "%bk", j)
+    for i in range(m):
+        yield from _row(i, v, access)
+    yield _AFTER
+    for i, j in sums:
+        yield f"  %f{i}_{j} = load {vector}, ptr %s{i}_{j}"
+        yield f"  %rc{i}_{j} = mul i64 %ldc, {i}"
+        yield from access.store(f"f{i}_{j}", "c", f"%rc{i}_{j}", j)
+    yield "  ret void\n}"
+
+
+_BEFORE = """  %some = icmp sgt i64 %taps, 0
+  %deep = icmp sgt i64 %depth, 0
+  %any = and i1 %some, %deep
+  br i1 %any, label %outer, label %done
+outer:
+  %t = phi i64 [ 0, %entry ], [ %t1, %next ]
+  %po = getelementptr i64, ptr %offsets, i64 %t
+  %o = load i64, ptr %po
+  %rb = mul i64 %t, %sb
+  br label %inner
+inner:
+  %k = phi i64 [ 0, %outer ], [ %k1, %inner ]
+  %ak = phi i64 [ %o, %outer ], [ %ak1, %inner ]
+  %bk = phi i64 [ %rb, %outer ], [ %bk1, %inner ]"""
+
+_AFTER = """  %k1 = add nuw nsw i64 %k, 1
+  %ak1 = add i64 %ak, %sk
+  %bk1 = add i64 %bk, %ldb
+  %more = icmp slt i64 %k1, %depth
+  br i1 %more, label %inner, label %next
+next:
+  %t1 = add nuw nsw i64 %t, 1
+  %again = icmp slt i64 %t1, %taps
+  br i1 %again, label %outer, label %done
+done:"""
+
+
+def _row(i: int, v: int, access: "_Access") -> Iterator[str]:
+    """Yield what one element of A adds to its row of the tile."""
+    vector, real, lanes = access.vector, access.real, access.lanes
+    yield f"  %am{i} = mul i64 %sm, {i}"
+    yield f"  %ai{i} = add i64 %ak, %am{i}"
+    yield f"  %pa{i} = getelementptr {real}, ptr %a, i64 %ai{i}"
+    yield f"  %va{i} = load {real}, ptr %pa{i}"
+    yield f"  %in{i} = insertelement {vector} poison, {real} %va{i}, i32 0"
+    yield f"  %br{i} = shufflevector {vector} %in{i}, {vector} poison, <{lanes} x i32> zeroinitializer"
+    fma = f"call {vector} @llvm.fmuladd.{_suffix(lanes, real)}"
+    for j in range(v):
+        yield f"  %o{i}_{j} = load {vector}, ptr %s{i}_{j}"
+        yield f"  %n{i}_{j} = {fma}({vector} %br{i}, {vector} %b{j}, {vector} %o{i}_{j})"
+        yield f"  store {vector} %n{i}_{j}, ptr %s{i}_{j}"
+
+
+class _Access:
+    """Loads and stores of vectors; number `masked` of a row goes through the mask of the first `over` lanes."""
+
+    def __init__(self, lanes: int, real: str, masked: int) -> None:
+        self.lanes, self.masked = lanes, masked
+        self.vector, self.real = f"<{lanes} x {real}>", real
+        self.align = 4 if real == "float" else 8
+
+    def mask(self) -> Iterator[str]:
+        if self.masked >= 0:
+            numbers = ", ".join(f"i64 {lane}" for lane in range(self.lanes))
+            yield f"  %mi = insertelement <{self.lanes} x i64> poison, i64 %over, i32 0"
+            zeros = f"<{self.lanes} x i32> zeroinitializer"
+            yield f"  %ms = shufflevector <{self.lanes} x i64> %mi, <{self.lanes} x i64> poison, {zeros}"
+            yield f"  %mask = icmp slt <{self.lanes} x i64> <{numbers}>, %ms"
+
+    def load(self, name: str, base: str, row: str, j: int) -> Iterator[str]:
+        yield from self._pointer(name, base, row, j)
+        if j == self.masked:
+            kind = f"@llvm.masked.load.{_suffix(self.lanes, self.real)}.p0"
+            rest = f"<{self.lanes} x i1> %mask, {self.vector} zeroinitializer"
+            yield f"  %{name} = call {self.vector} {kind}(ptr %{name}p, i32 {self.align}, {rest})"
+        else:
+            yield f"  %{name} = load {self.vector}, ptr %{name}p, align {self.align}"
+
+    def store(self, name: str, base: str, row: str, j: int) -> Iterator[str]:
+        yield from self._pointer(name, base, row, j)
+        if j == self.masked:
+            kind = f"@llvm.masked.store.{_suffix(self.lanes, self.real)}.p0"
+            rest = f"i32 {self.align}, <{self.lanes} x i1> %mask"
+            yield f"  call void {kind}({self.vector} %{name}, ptr %{name}p, {rest})"
+        else:
+            yield f"  store {self.vector} %{name}, ptr %{name}p, align {self.align}"
+
+    def _pointer(self, name: str, base: str, row: str, j: int) -> Iterator[str]:
+        yield f"  %{name}r = add i64 {row}, {j * self.lanes}"
+        yield f"  %{name}p = getelementptr {self.real}, ptr %{base}, i64 %{name}r"

@@ -1,0 +1,113 @@
+"""The words of the kernels' language that are no functions of its own: what each becomes in LLVM IR."""
+
+from gedanken.engine.cpu.ir_text import POINTERS, Value, Writer
+
+PRODUCT = "gedanken_product"
+GIVE_WAY = "gedanken_give_way"
+SIGNED = {"<": "slt", "<=": "sle", ">": "sgt", ">=": "sge", "==": "eq", "!=": "ne"}
+UNSIGNED = {"<": "ult", "<=": "ule", ">": "ugt", ">=": "uge", "==": "eq", "!=": "ne"}
+ORDERED = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq", "!=": "une"}
+
+
+class Words(Writer):
+    """The method `word_x` writes the word `x`."""
+
+    def word_at(self, pointer: Value, index: Value) -> Value:
+        kind = self.module.llvm(POINTERS[pointer.kind])
+        return Value(pointer.kind, self.fresh(f"getelementptr {kind}, ptr {pointer.text}, i64 {index.text}"))
+
+    def word_real(self, value: Value) -> Value:
+        return self.cast(value, "real")
+
+    def word_whole(self, value: Value) -> Value:
+        return self.cast(value, "int")
+
+    def word_byte(self, value: Value) -> Value:
+        return self.cast(value, "byte")
+
+    def word_word(self, value: Value) -> Value:
+        return self.cast(value, "word")
+
+    def word_ints(self, address: Value) -> Value:
+        if address.kind in POINTERS:
+            return Value("Ints", address.text)
+        return Value("Ints", self.fresh(f"inttoptr i64 {address.text} to ptr"))
+
+    def word_words(self, pointer: Value) -> Value:
+        return Value("Words", pointer.text)
+
+    def word_min(self, left: Value, right: Value) -> Value:
+        return self.smaller(left, right, "<")
+
+    def word_max(self, left: Value, right: Value) -> Value:
+        return self.smaller(left, right, ">")
+
+    def smaller(self, left: Value, right: Value, sign: str) -> Value:
+        left, right = self.alike(left, right)
+        kind = self.module.llvm(left.kind)
+        test = f"fcmp {ORDERED[sign]}" if left.kind == "real" else f"icmp {SIGNED[sign]}"
+        chosen = self.fresh(f"{test} {kind} {left.text}, {right.text}")
+        return Value(left.kind, self.fresh(f"select i1 {chosen}, {kind} {left.text}, {kind} {right.text}"))
+
+    def word_abs(self, value: Value) -> Value:
+        return self.intrinsic("fabs", value)
+
+    def word_sqrt(self, value: Value) -> Value:
+        return self.intrinsic("sqrt", value)
+
+    def word_round(self, value: Value) -> Value:
+        return self.intrinsic("rint", value)
+
+    def intrinsic(self, word: str, value: Value) -> Value:
+        real = self.module.real
+        name = f"llvm.{word}.f{self.module.bits}"
+        self.module.declare(name, f"{real} @{name}({real})")
+        return Value("real", self.fresh(f"call {real} @{name}({real} {value.text})"))
+
+    def word_two_to(self, power: Value) -> Value:
+        """2 ** power for a real that is whole and in the range of exponents: its bits, written down."""
+        bits, (bias, shift) = self.module.bits, (127, 23) if self.module.bits == 32 else (1023, 52)
+        number = self.fresh(f"fptosi {self.module.real} {power.text} to i{bits}")
+        biased = self.fresh(f"add i{bits} {number}, {bias}")
+        raised = self.fresh(f"shl i{bits} {biased}, {shift}")
+        return Value("real", self.fresh(f"bitcast i{bits} {raised} to {self.module.real}"))
+
+    def word_multiply_high(self, left: Value, right: Value) -> Value:
+        wide = [self.fresh(f"zext i64 {value.text} to i128") for value in (left, right)]
+        shifted = self.fresh(f"lshr i128 {self.fresh(f'mul i128 {wide[0]}, {wide[1]}')}, 64")
+        return Value("int", self.fresh(f"trunc i128 {shifted} to i64"))
+
+    def word_product(self, *values: Value) -> Value:
+        name = f"{PRODUCT}_{self.module.real}"
+        kinds = ", ".join(self.module.llvm(value.kind) for value in values)
+        self.module.declare(name, f"void @{name}({kinds})")
+        self.emit(f"call void @{name}({self.listed(list(values))})")
+        return Value("none", "")
+
+    def word_atomic_add(self, pointer: Value, index: Value, amount: Value) -> Value:
+        place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")
+        return Value("int", self.fresh(f"atomicrmw add ptr {place}, i64 {amount.text} seq_cst"))
+
+    def word_atomic_swap(self, pointer: Value, index: Value, value: Value) -> Value:
+        place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")
+        return Value("int", self.fresh(f"atomicrmw xchg ptr {place}, i64 {value.text} seq_cst"))
+
+    def word_atomic_load(self, pointer: Value, index: Value) -> Value:
+        place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")
+        return Value("int", self.fresh(f"load atomic i64, ptr {place} seq_cst, align 8"))
+
+    def word_call(self, function: Value, arguments: Value, task: Value, scratch: Value) -> Value:
+        pointer = self.fresh(f"inttoptr i64 {function.text} to ptr")
+        self.emit(f"call void {pointer}({self.listed([arguments, task, scratch])})")
+        return Value("none", "")
+
+    def word_pause(self) -> Value:
+        name, kind, value = ("llvm.x86.sse2.pause", "", "") if self.module.x86 else ("llvm.donothing", "", "")
+        self.module.declare(name, f"void @{name}({kind})")
+        self.emit(f"call void @{name}({value})")
+        return Value("none", "")
+
+    def word_give_way(self) -> Value:
+        self.module.declare(GIVE_WAY, f"i32 @{GIVE_WAY}()")
+        self.emit(f"call i32 @{GIVE_WAY}()")
+        return Value("none", "")

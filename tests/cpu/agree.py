@@ -1,0 +1,56 @@
+"""Running the same layers by the specification and by kernels, and comparing everything that comes out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gedanken import Layer
+from gedanken.engine.cpu.engine import CpuEngine, Run
+from gedanken.engine.plan import Engine, Plan
+from gedanken.engine.select import select_engine
+from gedanken.types import Array, Shape
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def passes(engine: Engine, layers: Sequence[Layer], shape: Shape, x: Array, seed: int = 7) -> dict[str, Array]:
+    """Return all that a training pass, its way back and a prediction give."""
+    plan = Plan(layers, shape, engine, seed, folded=False)
+    plan.steps = engine.steps(plan.layers, dx=True)
+    if isinstance(engine, CpuEngine):
+        assert all(isinstance(step, Run) for step in plan.steps), [type(step) for step in plan.steps]
+    plan.initialise()
+    rng = np.random.default_rng(seed)
+    plan.params += 0.1 * rng.normal(size=plan.params.shape).astype(plan.params.dtype)
+    ctx = plan.context(train=True, epoch=2, position=5)
+    y, tape = plan.forward(ctx, x)
+    found: dict[str, Any] = {"y": y.copy()}
+    gradient = rng.normal(size=y.shape).astype(y.dtype)
+    for step in reversed(plan.steps):
+        gradient = step.backward(ctx, tape.pop(), gradient)
+    found |= {"dx": gradient.copy(), "grads": plan.grads.copy(), "state": plan.state.copy()}
+    found["prediction"] = plan.infer(x).copy()
+    return found
+
+
+def distance(expected: Array, got: Array) -> float:
+    """Return the largest difference in units of the largest value; where one has a NaN or infinity so has the other."""
+    assert got.shape == expected.shape
+    if not expected.size:
+        return 0.0
+    finite = np.isfinite(expected)
+    assert (finite == np.isfinite(got)).all()
+    assert (np.isnan(expected) == np.isnan(got)).all()
+    assert (expected[np.isinf(expected)] == got[np.isinf(got)]).all()
+    scale = abs(expected[finite]).max(initial=0) or 1.0
+    return float(abs(expected[finite].astype(float) - got[finite]).max(initial=0) / scale)
+
+
+def check_agreement(layers: Sequence[Layer], shape: Shape, x: Array, engine: Engine | None = None) -> None:
+    """Fail unless kernels give what the specification gives."""
+    dtype = str(x.dtype)
+    expected = passes(select_engine("numpy", dtype), layers, shape, x)
+    got = passes(engine or select_engine("cpu", dtype), layers, shape, x)
+    for name, value in expected.items():
+        assert distance(value, got[name]) < TOLERANCE[dtype], name

@@ -1,0 +1,196 @@
+"""Kernels give what the specification gives: every layer that they know, fused in runs, on random shapes."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gedanken import (
+    AveragePoolLayer,
+    BatchNorm,
+    ConvolutionLayer,
+    Dropout,
+    Flatten,
+    FullyConnectedLayer,
+    GlobalAveragePoolLayer,
+    Layer,
+    LeakyReLU,
+    MaxPoolLayer,
+    ReLU,
+    Residual,
+    ShapeError,
+    Sigmoid,
+    TanH,
+)
+from gedanken.engine.cpu.lowering.match import obstacle
+from gedanken.engine.plan import Plan
+from gedanken.engine.select import select_engine
+from tests.cases import LAYERS, LayerCase, name_of
+from tests.cpu.agree import check_agreement
+
+DTYPES = ("float32", "float64")
+
+
+def is_known(case: LayerCase) -> bool:
+    plan = Plan([case.layer], case.shape, select_engine("numpy", "float32"), 0, folded=False)
+    return not any(obstacle(step) for step in plan.layers)
+
+
+KNOWN = [case for case in LAYERS if is_known(case)]
+
+
+def test_most_layers_have_kernels() -> None:
+    assert len(KNOWN) >= 29
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("samples", [1, 3, 19])
+@pytest.mark.parametrize("case", KNOWN, ids=name_of)
+def test_every_known_layer(case: LayerCase, samples: int, dtype: str) -> None:
+    check_agreement([case.layer], case.shape, case.data(samples, dtype=dtype))
+
+
+sizes = st.integers(1, 4)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[Layer, tuple[int, int, int]]:
+    groups = draw(st.integers(1, 3))
+    channels = groups * draw(st.integers(1, 9))
+    filters = groups * draw(st.integers(1, 21))
+    padding = draw(st.one_of(st.just("same"), st.tuples(st.integers(0, 3), st.integers(0, 3))))
+    layer = ConvolutionLayer(
+        filters,
+        draw(sizes),
+        draw(sizes),
+        stride=(draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+        zero_padding=padding,
+        dilation=(draw(st.integers(1, 3)), draw(st.integers(1, 2))),
+        groups=groups,
+        bias=draw(st.booleans()),
+    )
+    return layer, (channels, draw(st.integers(1, 15)), draw(st.integers(1, 15)))
+
+
+def fits(layers: list[Layer], shape: tuple[int, ...]) -> bool:
+    try:
+        Plan(layers, shape, select_engine("numpy", "float32"), 0, folded=False)
+    except ShapeError:
+        return False
+    return True
+
+
+def values(samples: int, shape: tuple[int, ...], seed: int, dtype: str) -> np.ndarray:
+    """Distinct values, so that no two of them tie in a pooling."""
+    rng = np.random.default_rng(seed)
+    count = samples * int(np.prod(shape))
+    return ((rng.permutation(count) + 0.5) / count * 4 - 2).reshape(samples, *shape).astype(dtype)
+
+
+@settings(max_examples=120)
+@given(convolutions(), st.integers(1, 5), st.integers(0, 99), st.sampled_from(DTYPES))
+def test_any_convolution(made: tuple[Layer, tuple[int, int, int]], samples: int, seed: int, dtype: str) -> None:
+    layer, shape = made
+    assume(fits([layer], shape))
+    check_agreement([layer], shape, values(samples, shape, seed, dtype))
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(1, 70),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.booleans(),
+    st.integers(0, 99),
+    st.sampled_from(DTYPES),
+)
+def test_any_dense_layer(features: int, units: int, samples: int, bias: bool, seed: int, dtype: str) -> None:
+    layers = [FullyConnectedLayer(units, bias=bias), TanH(), FullyConnectedLayer(3), LeakyReLU(0.2)]
+    check_agreement(layers, (features,), values(samples, (features,), seed, dtype))
+
+
+@st.composite
+def groups_of_layers(draw: st.DrawFn) -> list[Layer]:
+    """BatchNorm, activation, pooling and dropout, each or not."""
+    window, stride, padding = draw(sizes), draw(st.integers(1, 3)), draw(st.integers(0, 1))
+    pool = draw(st.sampled_from([MaxPoolLayer, AveragePoolLayer, None]))
+    layers: list[Layer] = [BatchNorm()] if draw(st.booleans()) else []
+    curve = draw(st.sampled_from([None, ReLU(), LeakyReLU(0.1), Sigmoid(), TanH()]))
+    layers += [curve] if curve else []
+    if pool:
+        layers.append(pool(window, draw(sizes), stride=stride, zero_padding=padding if window > 1 else 0))
+    return [*layers, Dropout(0.7)] if draw(st.booleans()) else layers
+
+
+@settings(max_examples=120)
+@given(
+    st.data(),
+    st.integers(1, 20),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 4),
+    st.integers(0, 99),
+    st.sampled_from(DTYPES),
+    st.booleans(),
+)
+def test_any_group(
+    data: st.DataObject, channels: int, height: int, width: int, samples: int, seed: int, dtype: str, behind: bool
+) -> None:
+    try:
+        layers = data.draw(groups_of_layers())
+    except ValueError:  # a padding as large as the window
+        assume(False)
+    before: list[Layer] = [ConvolutionLayer(channels, 1, 1)] if behind else []
+    rows = [*before, *layers, Flatten()]
+    assume(fits(rows, (channels, height, width)) and samples * height * width > 2)
+    check_agreement(rows, (channels, height, width), values(samples, (channels, height, width), seed, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_diarys_layers_in_one_run(dtype: str) -> None:
+    layers = [
+        ConvolutionLayer(8, 3, 3), BatchNorm(), ReLU(), ConvolutionLayer(20, 3, 3), BatchNorm(), ReLU(),
+        MaxPoolLayer(2, 2, stride=1), Dropout(0.75), Flatten(), FullyConnectedLayer(32), ReLU(), Dropout(0.5),
+        FullyConnectedLayer(10),
+    ]  # fmt: skip
+    check_agreement(layers, (1, 12, 12), values(9, (1, 12, 12), 1, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_residual_ways_add_their_gradients(dtype: str) -> None:
+    inner = Residual([ConvolutionLayer(6, 3, 3, zero_padding=1), BatchNorm(), TanH()], [ConvolutionLayer(6, 1, 1)])
+    layers = [inner, Residual([BatchNorm(), ReLU(), Dropout(0.5)]), GlobalAveragePoolLayer(), Dropout(0.9)]
+    check_agreement(layers, (3, 7, 6), values(4, (3, 7, 6), 2, dtype))
+
+
+@pytest.mark.parametrize("layer", [FullyConnectedLayer(5), BatchNorm(), ReLU(), Dropout(0.5)], ids=str)
+def test_sequences(layer: Layer) -> None:
+    check_agreement([layer], (4, 6), values(3, (4, 6), 3, "float64"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [ConvolutionLayer(20, 3, 3, zero_padding=1)],
+        [BatchNorm()],
+        [ReLU()],
+        [TanH()],
+        [Sigmoid()],
+        [MaxPoolLayer(2, 2, stride=1), Dropout(0.6)],
+        [AveragePoolLayer(2, 2)],
+        [Flatten(), FullyConnectedLayer(18)],
+    ],
+    ids=str,
+)
+def test_what_is_no_number_stays_visible(layers: list[Layer], bad: float) -> None:
+    x = values(3, (2, 6, 6), 4, "float32")
+    x[1, 1, 3, 2] = bad
+    outputs = []
+    for engine in ("numpy", "cpu"):
+        plan = Plan(layers, (2, 6, 6), select_engine(engine, "float32"), 7, folded=False)
+        plan.initialise()
+        with np.errstate(all="ignore"):
+            y, _ = plan.forward(plan.context(train=True), x)
+        outputs.append(y.copy())
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
