@@ -357,6 +357,7 @@ class Descent:
         self.plateau = Plateau()
         self.slots = {name: ops.xp.zeros(size, ops.dtype) for name in optimizer.slots()}
         self._groups = _groups(optimizer, size, decayed)
+        self._fused = ops.fused_update(optimizer, size, decayed)
         self._gathered = ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None
         self._batches = self._samples = 0
 
@@ -394,12 +395,18 @@ class Descent:
             self.plateau = self.optimizer.learning_rate.watch(self.plateau, cost)
 
     def _update(self, p: Array, g: Array) -> None:
+        if self._fused:
+            self._fused(self.rate, self.step, p, g, self.slots)
+        else:
+            self._by_rule(p, g)
+        self.step += 1
+
+    def _by_rule(self, p: Array, g: Array) -> None:
         self._clip(g)
         rate = self.rate
         for rule, part in self._groups:
             slots = {name: slot[part] for name, slot in self.slots.items()}
             rule.update(self.ops, rate, self.step, p[part], g[part], slots)
-        self.step += 1
 
     def _clip(self, g: Array) -> None:
         limit, longest = self.optimizer.clip_value, self.optimizer.clip_norm

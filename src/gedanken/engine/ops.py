@@ -7,7 +7,7 @@ single ones and must agree with these.
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,16 @@ class Ops:
     def to_host(self, array: Array) -> Array:
         """Return a device array as a NumPy array."""
         return self.xp.asnumpy(array) if hasattr(self.xp, "asnumpy") else array
+
+    def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
+        """Return a function (rate, step, p, g, slots) that does what an Optimizer and its clipping do, or None.
+
+        Args:
+            rule: the Optimizer.
+            size: length of the vectors.
+            decayed: weight decay applies to this many numbers at the front of them.
+        """
+        return None
 
     def pad(self, x: Array, geometry: Geometry, value: float = 0.0) -> Array:
         """Return x (N, H, W, C) with `value` around each image."""

@@ -1,7 +1,7 @@
 """The engine for CPUs: runs of layers become programs of kernels, one for each batch size."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from gedanken.engine.cpu.lowering.match import lower, obstacle
 from gedanken.engine.cpu.machine import this_machine, usable_processors
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
+from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine, LayerStep, Step
 from gedanken.layers.base import Context
@@ -20,14 +21,24 @@ from gedanken.types import Array, Shape
 KEPT = 4  # programs of a run, for as many batch sizes; the one unused for longest goes
 
 
+class CpuOps(Ops):
+    """The specification's primitives, and what kernels do in place of some."""
+
+    def __init__(self, library: Library, pool: Pool) -> None:
+        super().__init__(np, library.dtype)
+        self.library, self.pool = library, pool
+
+    def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
+        return fused_update(self.library, self.pool, rule, size, decayed)
+
+
 class CpuEngine(Engine):
     """Runs what it can by kernels of its own and every other layer by its specification."""
 
     def __init__(self, reason: str, dtype: str, threads: int | None = None) -> None:
-        super().__init__("cpu", Ops(dtype=dtype), reason)
-        machine = this_machine()
-        self.library = library(machine, dtype)
+        self.library = library(this_machine(), dtype)
         self.pool = Pool(self.library, threads or usable_processors())
+        super().__init__("cpu", CpuOps(self.library, self.pool), reason)
 
     def steps(self, layers: Sequence[LayerStep], dx: bool = True) -> Sequence[Step]:
         steps: list[Step] = []

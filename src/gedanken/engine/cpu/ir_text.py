@@ -25,8 +25,9 @@ class Module:
     def __init__(self, machine: Machine, dtype: str) -> None:
         self.real = {"float32": "float", "float64": "double"}[dtype]
         self.bits = 32 if dtype == "float32" else 64
-        lanes = machine.lanes(self.bits // 8)
-        self.constants: dict[str, float] = {"tile_rows": machine.rows, "tile_columns": machine.vectors * lanes}
+        self.lanes = machine.lanes(self.bits // 8)
+        self.constants: dict[str, float] = {"tile_rows": machine.rows, "vector_lanes": self.lanes}
+        self.constants["tile_columns"] = machine.vectors * self.lanes
         self.constants["lowest_power"] = -87.0 if self.bits == 32 else -700.0
         self.x86 = machine.unit in ("avx512", "avx2") or "sse2" in machine.features
         self.declared: dict[str, str] = {}
@@ -55,6 +56,7 @@ class Writer:
 
     def __init__(self, module: Module, name: str) -> None:
         self.module, self.name = module, name
+        self.slots: list[str] = []
         self.lines: list[str] = []
         self.count = 0
 
@@ -69,6 +71,11 @@ class Writer:
     def label(self, word: str) -> str:
         self.count += 1
         return f"{word}{self.count}"
+
+    def slot(self, kind: str) -> str:
+        self.count += 1
+        self.slots.append(f"  %s{self.count} = alloca {self.module.llvm(kind)}")
+        return f"%s{self.count}"
 
     def listed(self, values: list[Value]) -> str:
         """Return values as arguments of a call."""

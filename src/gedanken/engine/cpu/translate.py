@@ -50,7 +50,6 @@ class _Function(Words):
         self.kinds = kinds
         self.result = "none"
         self.variables: dict[str, Value] = {}
-        self.slots: list[str] = []
         self.loops: list[tuple[str, str]] = []
         self.group = -1
 
@@ -166,11 +165,6 @@ class _Function(Words):
         self.lines.append(f"{after}:")
 
     # ------------------------------------------------------------------ variables and memory
-
-    def slot(self, kind: str) -> str:
-        self.count += 1
-        self.slots.append(f"  %s{self.count} = alloca {self.module.llvm(kind)}")
-        return f"%s{self.count}"
 
     def assign(self, name: str, value: Value) -> None:
         if name not in self.variables:

@@ -4,6 +4,7 @@ from gedanken.engine.cpu.ir_text import POINTERS, Value, Writer
 
 PRODUCT = "gedanken_product"
 GIVE_WAY = "gedanken_give_way"
+FLUSH = 0x8040  # bits of the SSE control register: results and operands without all their digits become zero
 SIGNED = {"<": "slt", "<=": "sle", ">": "sgt", ">=": "sge", "==": "eq", "!=": "ne"}
 UNSIGNED = {"<": "ult", "<=": "ule", ">": "ugt", ">=": "uge", "==": "eq", "!=": "ne"}
 ORDERED = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq", "!=": "une"}
@@ -35,6 +36,9 @@ class Words(Writer):
 
     def word_words(self, pointer: Value) -> Value:
         return Value("Words", pointer.text)
+
+    def word_bytes_of(self, pointer: Value) -> Value:
+        return Value("Bytes", pointer.text)
 
     def word_min(self, left: Value, right: Value) -> Value:
         return self.smaller(left, right, "<")
@@ -73,9 +77,48 @@ class Words(Writer):
         return Value("real", self.fresh(f"bitcast i{bits} {raised} to {self.module.real}"))
 
     def word_multiply_high(self, left: Value, right: Value) -> Value:
+        return Value("int", self.fresh(f"trunc i128 {self.fresh(f'lshr i128 {self.wide(left, right)}, 64')} to i64"))
+
+    def word_multiply_low(self, left: Value, right: Value) -> Value:
+        # Taken from the same long product, so that the processor multiplies once.
+        return Value("int", self.fresh(f"trunc i128 {self.wide(left, right)} to i64"))
+
+    def wide(self, left: Value, right: Value) -> str:
         wide = [self.fresh(f"zext i64 {value.text} to i128") for value in (left, right)]
-        shifted = self.fresh(f"lshr i128 {self.fresh(f'mul i128 {wide[0]}, {wide[1]}')}, 64")
-        return Value("int", self.fresh(f"trunc i128 {shifted} to i64"))
+        return self.fresh(f"mul i128 {wide[0]}, {wide[1]}")
+
+    def word_turn(self, source: Value, source_pitch: Value, target: Value, target_pitch: Value) -> Value:
+        """Turn a square of lanes x lanes numbers: rows come in as vectors, columns leave as vectors.
+
+        Stage by stage, rows i and i + step exchange those lanes whose number has the bit `step`.
+        """
+        lanes, real = self.module.lanes, self.module.real
+        kind, step = f"<{lanes} x {real}>", lanes // 2
+        rows = [self.vector_load(source, source_pitch, row, kind) for row in range(lanes)]
+        while step:
+            low = [lane if not lane & step else lanes + (lane ^ step) for lane in range(lanes)]
+            high = [lane | step if not lane & step else lanes + lane for lane in range(lanes)]
+            for row in range(lanes):
+                if not row & step:
+                    pair = f"{kind} {rows[row]}, {kind} {rows[row + step]}"
+                    rows[row], rows[row + step] = (self.shuffle(pair, picked) for picked in (low, high))
+            step //= 2
+        for row, text in enumerate(rows):
+            self.emit(
+                f"store {kind} {text}, ptr {self.row_place(target, target_pitch, row)}, align {self.module.bits // 8}"
+            )
+        return Value("none", "")
+
+    def shuffle(self, pair: str, picked: list[int]) -> str:
+        numbers = ", ".join(f"i32 {lane}" for lane in picked)
+        return self.fresh(f"shufflevector {pair}, <{len(picked)} x i32> <{numbers}>")
+
+    def vector_load(self, source: Value, pitch: Value, row: int, kind: str) -> str:
+        return self.fresh(f"load {kind}, ptr {self.row_place(source, pitch, row)}, align {self.module.bits // 8}")
+
+    def row_place(self, base: Value, pitch: Value, row: int) -> str:
+        offset = self.fresh(f"mul i64 {pitch.text}, {row}")
+        return self.fresh(f"getelementptr {self.module.real}, ptr {base.text}, i64 {offset}")
 
     def word_product(self, *values: Value) -> Value:
         name = f"{PRODUCT}_{self.module.real}"
@@ -110,4 +153,28 @@ class Words(Writer):
     def word_give_way(self) -> Value:
         self.module.declare(GIVE_WAY, f"i32 @{GIVE_WAY}()")
         self.emit(f"call i32 @{GIVE_WAY}()")
+        return Value("none", "")
+
+    def word_flush_denormals(self) -> Value:
+        """Make this thread take numbers too small for all their digits as zero; return its state before.
+
+        They are as good as zero here, but cost a processor a hundred times the time.
+        """
+        if not self.module.x86:
+            return Value("int", "0")
+        for name in ("stmxcsr", "ldmxcsr"):
+            self.module.declare(name, f"void @llvm.x86.sse.{name}(ptr)")
+        place = self.slot("int")
+        self.emit(f"call void @llvm.x86.sse.stmxcsr(ptr {place})")
+        before = self.fresh(f"load i32, ptr {place}")
+        self.emit(f"store i32 {self.fresh(f'or i32 {before}, {FLUSH}')}, ptr {place}")
+        self.emit(f"call void @llvm.x86.sse.ldmxcsr(ptr {place})")
+        return Value("int", self.fresh(f"zext i32 {before} to i64"))
+
+    def word_restore(self, state: Value) -> Value:
+        """Give this thread the state that `flush_denormals` found."""
+        if self.module.x86:
+            place = self.slot("int")
+            self.emit(f"store i32 {self.fresh(f'trunc i64 {state.text} to i32')}, ptr {place}")
+            self.emit(f"call void @llvm.x86.sse.ldmxcsr(ptr {place})")
         return Value("none", "")

@@ -14,6 +14,8 @@ from gedanken.engine.cpu.language import (
     real,
     tile_columns,
     tile_rows,
+    turn,
+    vector_lanes,
 )
 
 DEPTH = 256  # rows of the right factor that are packed at once: a panel of them stays in the first-level cache
@@ -101,7 +103,7 @@ def begin_rows(c, bias, piece, row, last_row, columns, panel, last_panel):
 
 @helper
 def pack_panel(packed, b, depth, count, b_inner, b_column):
-    """Copy some rows of a panel's columns, each tile_columns wide with zeros at its end."""
+    """Copy some rows of a panel's columns, each tile_columns wide with zeros at its end; one of the steps is 1."""
     if count < tile_columns:
         zero_row(packed, depth * tile_columns)
     if b_column == 1:
@@ -112,10 +114,7 @@ def pack_panel(packed, b, depth, count, b_inner, b_column):
             for k in range(depth):
                 copy_row(at(packed, k * tile_columns), at(b, k * b_inner), count)
     else:
-        for j in range(count):
-            column = at(b, j * b_column)
-            for k in range(depth):
-                packed[k * tile_columns + j] = column[k * b_inner]
+        turned(b, packed, count, depth, b_column, tile_columns)
 
 
 def finish(
@@ -160,20 +159,22 @@ def slopes(
 
 def reorder(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int):
     """Turn the matrix of each sample: y[sample][column][row] = x[sample][row][column]; a task is a sample."""
-    source, target = at(x, task * rows * columns), at(y, task * rows * columns)
-    for row in range(0, rows, 16):
-        for column in range(0, columns, 16):
-            turn_block(
-                at(source, row * columns + column), at(target, column * rows + row),
-                min(16, rows - row), min(16, columns - column), columns, rows,
-            )  # fmt: skip
+    turned(at(x, task * rows * columns), at(y, task * rows * columns), rows, columns, columns, rows)
 
 
 @helper
-def turn_block(source, target, rows, columns, source_pitch, target_pitch):
-    for column in range(columns):
-        for row in range(rows):
-            target[column * target_pitch + row] = source[row * source_pitch + column]
+def turned(source, target, rows, columns, source_pitch, target_pitch):
+    """target[column][row] = source[row][column], square by square."""
+    for row in range(0, rows, vector_lanes):
+        for column in range(0, columns, vector_lanes):
+            here = at(source, row * source_pitch + column)
+            there = at(target, column * target_pitch + row)
+            if row + vector_lanes <= rows and column + vector_lanes <= columns:
+                turn(here, source_pitch, there, target_pitch)
+            else:
+                for j in range(min(vector_lanes, columns - column)):
+                    for i in range(min(vector_lanes, rows - row)):
+                        there[j * target_pitch + i] = here[i * source_pitch + j]
 
 
 def add(task: Int, scratch: Reals, x: Reals, y: Reals, z: Reals, size: Int, piece: Int):

@@ -17,10 +17,12 @@ from gedanken.engine.cpu.language import (
     atomic_load,
     atomic_swap,
     call,
+    flush_denormals,
     give_way,
     helper,
     ints,
     pause,
+    restore,
 )
 
 SPINS = 2000  # glances before a waiting thread lets others run: some tens of microseconds
@@ -37,6 +39,7 @@ def glance(glances):
 
 @helper
 def work(program, scratch):
+    state = flush_denormals()
     for instruction in range(1, program[0] + 1):
         base = 8 * instruction
         tasks = program[base + 2]
@@ -49,6 +52,7 @@ def work(program, scratch):
         glances = 0
         while atomic_load(program, base + 4) < tasks:
             glances = glance(glances)
+    restore(state)
 
 
 def lead(task: Int, scratch: Ints, control: Ints, memory: Int):

@@ -17,7 +17,7 @@ from gedanken.engine.cpu.kernels.rows import (
     normalise_row,
     slope_row,
 )
-from gedanken.engine.cpu.language import Bytes, Int, Ints, Real, Reals, at, byte, helper, lanes, real, sqrt
+from gedanken.engine.cpu.language import Bytes, Int, Ints, Real, Reals, at, byte, bytes_of, helper, lanes, real, sqrt
 
 DROPPED = 255
 NO_POOL, MAX_POOL, AVERAGE_POOL = 0, 1, 2
@@ -65,8 +65,10 @@ def forward(
             lit_row(picture, target, row, shape, normal, slope)
         else:
             filled = fill_ring(scratch, picture, row, filled, shape, normal, slope)
-            zero_row(target, count)
-            pool_row(scratch, target, winner, row, shape)
+            if shape[POOL] == AVERAGE_POOL:
+                zero_row(target, count)
+            spare = at(scratch, shape[POOL_ROWS] * shape[WIDTH] * shape[CHANNELS])
+            pool_row(scratch, target, winner, spare, row, shape)
         if shape[DROPS]:
             mask = at(scratch, shape[POOL_ROWS] * shape[WIDTH] * shape[CHANNELS])
             sample = image if shape[SAMPLE_ROWS] == shape[OUT_HEIGHT] else row // shape[SAMPLE_ROWS]
@@ -75,7 +77,7 @@ def forward(
             drop_row(target, mask, count, factor)
             if shape[POOL] == MAX_POOL:
                 for i in lanes(count):
-                    winner[i] = winner[i] if mask[i] > real(0) else byte(DROPPED)
+                    winner[i] = winner[i] | (byte(0) if mask[i] > real(0) else byte(DROPPED))
 
 
 @helper
@@ -90,30 +92,37 @@ def fill_ring(ring, picture, row, filled, shape, normal, slope):
 
 
 @helper
-def pool_row(ring, target, winner, row, shape):
-    """Pool the rows of the ring into one output row."""
-    channels, size = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
-    whole = shape[RIGHT] == 1 and shape[LEFT] == 0 and shape[OUT_WIDTH] + shape[POOL_COLUMNS] - 1 <= shape[WIDTH]
-    runs = 1 if whole else shape[OUT_WIDTH]
-    run = shape[OUT_WIDTH] * channels if whole else channels
+def pool_row(ring, target, winner, spare, row, shape):
+    """Pool the rows of the ring into one output row. spare: room for a row and its winners."""
+    channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
+    top = row * shape[DOWN] - shape[TOP]
+    first_row, last_row = max(0, -top), min(shape[POOL_ROWS], shape[HEIGHT] - top)
+    whole_row = shape[RIGHT] == 1 and shape[LEFT] == 0 and shape[OUT_WIDTH] + shape[POOL_COLUMNS] - 1 <= shape[WIDTH]
+    runs = 1 if whole_row else shape[OUT_WIDTH]
+    run = count if whole_row else channels
     for j in range(runs):
-        out, won, new = at(target, j * channels), at(winner, j * channels), True
-        for r in range(shape[POOL_ROWS]):
-            h = row * shape[DOWN] - shape[TOP] + r
-            if h < 0 or h >= shape[HEIGHT]:
-                continue
-            line = at(ring, (h % shape[POOL_ROWS]) * size)
-            for s in range(shape[POOL_COLUMNS]):
-                w = j * shape[RIGHT] - shape[LEFT] + s
-                if w < 0 or w >= shape[WIDTH]:
-                    continue
-                values, index = at(line, w * channels), r * shape[POOL_COLUMNS] + s
+        start = j * shape[RIGHT] - shape[LEFT]
+        first_column, last_column = max(0, -start), min(shape[POOL_COLUMNS], shape[WIDTH] - start)
+        # Every tap after the first writes where the one before it did not; the last one writes the result.
+        odd = (last_row - first_row) * (last_column - first_column) % 2 == 1
+        y, won = at(target, j * channels), at(winner, j * channels)
+        here = y if odd else spare
+        there = spare if odd else y
+        winner_here = won if odd else bytes_of(at(spare, run))
+        winner_there = bytes_of(at(spare, run)) if odd else won
+        new = True
+        for r in range(first_row, last_row):
+            line = at(ring, ((top + r) % shape[POOL_ROWS]) * shape[WIDTH] * channels)
+            for s in range(first_column, last_column):
+                values, index = at(line, (start + s) * channels), r * shape[POOL_COLUMNS] + s
                 if shape[POOL] == AVERAGE_POOL:
-                    add_row(out, values, run, real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS]))
+                    add_row(y, values, run, real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS]))
                 elif new:
-                    first_tap(out, won, values, run, index)
+                    first_tap(here, winner_here, values, run, index)
                 else:
-                    next_tap(out, won, values, run, index)
+                    next_tap(there, winner_there, here, winner_here, values, run, index)
+                    here, there = there, here
+                    winner_here, winner_there = winner_there, winner_here
                 new = False
 
 
@@ -175,7 +184,7 @@ def unpool_row(d, space, dy, winners, image, row, shape, draw, factor):
                     add_row(target, given, run, share)
 
 
-def gradient_sums(
+def gradient(
     task: Int,
     scratch: Reals,
     x: Reals,
@@ -186,63 +195,50 @@ def gradient_sums(
     draw: Ints,
     slope: Real,
     factor: Real,
+    d: Reals,
     partial: Reals,
     bands: Int,
     band: Int,
 ):
-    """Sum d and d * (x - mean) over a band of input rows, where d is the gradient by BatchNorm's output.
+    """Set d, for a band of input rows, to the gradient by BatchNorm's output (by x where there is none).
 
-    partial: [task][2][channels]
+    With BatchNorm, partial[task][2][channels] becomes the sums of d and of d * (x - mean).
     """
     image, number = task // bands, task % bands
     channels, size = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
     picture = at(x, image * shape[HEIGHT] * size)
     total = at(partial, task * 2 * channels)
     products = at(total, channels)
-    zero_row(total, 2 * channels)
+    if shape[NORMALISED]:
+        zero_row(total, 2 * channels)
     for row in range(number * band, min((number + 1) * band, shape[HEIGHT])):
-        gradient_row(
-            scratch, at(scratch, size), picture, dy, winners, image, row, shape, normal, draw, slope, factor
-        )  # fmt: skip
-        for column in range(shape[WIDTH]):
-            d, values = at(scratch, column * channels), at(picture, row * size + column * channels)
-            for c in lanes(channels):
-                total[c] += d[c]
-                products[c] += d[c] * (values[c] - normal[c])
-
-
-def backward(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    dy: Reals,
-    winners: Bytes,
-    normal: Reals,
-    shape: Ints,
-    draw: Ints,
-    slope: Real,
-    factor: Real,
-    correction: Reals,
-    dx: Reals,
-    bands: Int,
-    band: Int,
-):
-    """Set dx for a band of input rows.
-
-    dx = gain * (d - correction[0] - (x - mean) * correction[1]) with BatchNorm, else d.
-    """
-    image, number = task // bands, task % bands
-    channels, size = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
-    picture = at(x, image * shape[HEIGHT] * size)
-    gain, turn = at(normal, channels), at(correction, channels)
-    for row in range(number * band, min((number + 1) * band, shape[HEIGHT])):
-        out = at(dx, (image * shape[HEIGHT] + row) * size)
+        out = at(d, (image * shape[HEIGHT] + row) * size)
         gradient_row(out, scratch, picture, dy, winners, image, row, shape, normal, draw, slope, factor)
         if shape[NORMALISED]:
             for column in range(shape[WIDTH]):
-                d, values = at(out, column * channels), at(picture, row * size + column * channels)
+                slopes, values = at(out, column * channels), at(picture, row * size + column * channels)
                 for c in lanes(channels):
-                    d[c] = gain[c] * (d[c] - correction[c] - (values[c] - normal[c]) * turn[c])
+                    total[c] += slopes[c]
+                    products[c] += slopes[c] * (values[c] - normal[c])
+
+
+def renormalise(
+    task: Int,
+    scratch: Reals,
+    x: Reals,
+    d: Reals,
+    normal: Reals,
+    correction: Reals,
+    rows: Int,
+    channels: Int,
+    piece: Int,
+):
+    """d = gain * (d - correction[0] - (x - mean) * correction[1]), in place: from BatchNorm's output to its input."""
+    gain, turn = at(normal, channels), at(correction, channels)
+    for row in range(task * piece, min((task + 1) * piece, rows)):
+        slopes, values = at(d, row * channels), at(x, row * channels)
+        for c in lanes(channels):
+            slopes[c] = gain[c] * (slopes[c] - correction[c] - (values[c] - normal[c]) * turn[c])
 
 
 def measure(task: Int, scratch: Reals, x: Reals, statistics: Reals, rows: Int, channels: Int, piece: Int):
@@ -327,7 +323,7 @@ def correct(
     dshift: Reals,
     correction: Reals,
 ):
-    """Add up the sums of `gradient_sums`: gradients of scale and shift, and the two means that `backward` subtracts."""
+    """Add up the sums of `gradient`: the gradients of scale and shift, and the two means that `renormalise` subtracts."""
     deviation = at(normal, 3 * channels)
     zero_row(dscale, channels)
     zero_row(dshift, channels)

@@ -8,6 +8,7 @@ from gedanken.engine.cpu.language import (
     lanes,
     lowest_power,
     multiply_high,
+    multiply_low,
     real,
     two_to,
     word,
@@ -78,10 +79,10 @@ def slope_row(d, y, count, kind, slope):
     """d *= f', given y = f(x)."""
     if kind == RELU:
         for i in lanes(count):
-            d[i] = d[i] if y[i] > real(0) else real(0)
+            d[i] *= real(1) if y[i] > real(0) else real(0)
     elif kind == LEAKY_RELU:
         for i in lanes(count):
-            d[i] = d[i] if y[i] > real(0) else d[i] * slope
+            d[i] *= real(1) if y[i] > real(0) else slope
     elif kind == SIGMOID:
         for i in lanes(count):
             d[i] *= y[i] * (real(1) - y[i])
@@ -101,8 +102,8 @@ def philox(target, block, epoch, key_0, key_1):
     """Write the four words of a block."""
     a, b, c, d = block + 1, 0, epoch, 0
     for _ in range(10):
-        high_a, low_a = multiply_high(MULTIPLIER_0, a), MULTIPLIER_0 * a
-        high_c, low_c = multiply_high(MULTIPLIER_1, c), MULTIPLIER_1 * c
+        high_a, low_a = multiply_high(MULTIPLIER_0, a), multiply_low(MULTIPLIER_0, a)
+        high_c, low_c = multiply_high(MULTIPLIER_1, c), multiply_low(MULTIPLIER_1, c)
         a, b, c, d = high_c ^ b ^ key_0, low_c, high_a ^ d ^ key_1, low_a
         key_0 += WEYL_0
         key_1 += WEYL_1
@@ -153,14 +154,14 @@ def first_tap(y, winners, values, count, index):
 
 
 @helper
-def next_tap(y, winners, values, count, index):
-    """Let a tap win where it is larger than all before it, or is no number."""
+def next_tap(y, winners, best, so_far, values, count, index):
+    """Let a tap win where it is larger than the best so far, or is no number; y and winners are other memory than those."""
     won = byte(index)
     for i in lanes(count):
-        value = values[i]
-        wins = value > y[i] or value != value
-        y[i] = value if wins else y[i]
-        winners[i] = won if wins else winners[i]
+        value, old = values[i], best[i]
+        wins = value > old or value != value
+        y[i] = value if wins else old
+        winners[i] = won if wins else so_far[i]
 
 
 @helper
@@ -174,4 +175,4 @@ def add_winners(d, dy, winners, count, index, factor):
     """Give the gradient to the values that won as tap number `index`."""
     won = byte(index)
     for i in lanes(count):
-        d[i] += dy[i] * factor if winners[i] == won else real(0)
+        d[i] += dy[i] * (factor if winners[i] == won else real(0))

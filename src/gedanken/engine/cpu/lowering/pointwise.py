@@ -197,25 +197,32 @@ class _Pass:
         return y
 
     def backward(self, dy: Buffer, wanted: bool) -> Buffer | None:
-        low, (band, bands) = self.low, self._bands(self.height)
-        shared = {**self.shared, "dy": dy, "shape": self._shape(band, bands), "bands": bands, "band": band}
-        correction = low.buffer((2, self.channels))
-        if self.group.norm:
-            tasks = self.images * bands
-            partial = low.buffer((tasks, 2, self.channels))
-            low.program.add("pointwise.gradient_sums", tasks, self._scratch(), partial=partial, **shared)
-            low.program.add(
-                "pointwise.correct", 1, partial=partial, pieces=tasks, channels=self.channels,
-                count=float(self.images * self.height * self.width), normal=self.normal,
-                dscale=self.group.norm.g["scale"], dshift=self.group.norm.g["shift"], correction=correction,
-            )  # fmt: skip
-        if not wanted:
+        if not (wanted or self.group.norm):
             return None
-        dx = low.buffer(self.x.shape)
+        low, (band, bands) = self.low, self._bands(self.height)
+        tasks, dx = self.images * bands, low.buffer(self.x.shape)
+        partial = low.buffer((tasks, 2, self.channels) if self.group.norm else (1,))
         low.program.add(
-            "pointwise.backward", self.images * bands, self._scratch(), correction=correction, dx=dx, **shared
-        )
+            "pointwise.gradient", tasks, self._scratch(), dy=dy, d=dx, partial=partial,
+            shape=self._shape(band, bands), bands=bands, band=band, **self.shared,
+        )  # fmt: skip
+        if self.group.norm:
+            self._renormalise(self.group.norm, partial, tasks, dx)
         return dx
+
+    def _renormalise(self, step: LayerStep, partial: Buffer, pieces: int, dx: Buffer) -> None:
+        """Emit the way back through BatchNorm, in place."""
+        low, correction = self.low, self.low.buffer((2, self.channels))
+        rows = self.images * self.height * self.width
+        low.program.add(
+            "pointwise.correct", 1, partial=partial, pieces=pieces, channels=self.channels, count=float(rows),
+            normal=self.normal, dscale=step.g["scale"], dshift=step.g["shift"], correction=correction,
+        )  # fmt: skip
+        piece = cut(PIECE, self.channels)
+        low.program.add(
+            "pointwise.renormalise", cut(rows, piece), x=self.x, d=dx, normal=self.normal, correction=correction,
+            rows=rows, channels=self.channels, piece=piece,
+        )  # fmt: skip
 
     def _scratch(self) -> int:
         """Return the numbers of scratch memory: rows of the window, and a few more."""

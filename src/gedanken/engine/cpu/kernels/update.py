@@ -1,0 +1,136 @@
+"""Optimizers: clipping, weight decay and the rule itself in one pass over the flat vectors.
+
+A task is a piece of them. `factor[0]` shortens a gradient that is too long, see `shorten`; the first `decayed` numbers are
+under weight decay.
+"""
+
+from gedanken.engine.cpu.language import Int, Real, Reals, at, helper, lanes, real, sqrt
+
+NORM_PIECE = 4096  # numbers whose squares are added up by one task
+
+
+def square_sums(task: Int, scratch: Reals, g: Reals, size: Int, limit: Real, partial: Reals):
+    """partial[task] = the largest |g| of a piece, and the sum of (g / that)**2, so that nothing overflows."""
+    begin = task * NORM_PIECE
+    values = at(g, begin)
+    count = min(NORM_PIECE, size - begin)
+    largest = real(0)
+    for i in range(count):
+        largest = max(abs(held(values[i], limit)), largest)
+    total = real(0)
+    if largest > real(0):
+        for i in range(count):
+            share = held(values[i], limit) / largest
+            total += share * share
+    partial[2 * task] = largest
+    partial[2 * task + 1] = total
+
+
+def shorten(task: Int, scratch: Reals, partial: Reals, pieces: Int, longest: Real, factor: Reals):
+    """factor[0] = longest / |g| where |g| is more than that, else 1."""
+    largest = real(0)
+    for i in range(pieces):
+        largest = max(partial[2 * i], largest)
+    total = real(0)
+    if largest > real(0):
+        for i in range(pieces):
+            share = partial[2 * i] / largest
+            total += partial[2 * i + 1] * share * share
+    norm = largest * sqrt(total)
+    factor[0] = longest / norm if norm > longest else real(1)
+
+
+@helper
+def held(value, limit):
+    """Cut a value to [-limit, limit]; what is no number stays so."""
+    value = limit if value > limit else value
+    return -limit if value < -limit else value
+
+
+def sgd(
+    task: Int, scratch: Reals, p: Reals, g: Reals, size: Int, piece: Int, decayed: Int, limit: Real, factor: Reals,
+    rate: Real, decay: Real,
+):  # fmt: skip
+    begin, times = task * piece, factor[0]
+    count, under = min(piece, size - begin), decayed - begin
+    x, d = at(p, begin), at(g, begin)
+    for i in lanes(count):
+        share = decay if i < under else real(0)
+        x[i] -= rate * (held(d[i], limit) * times + share * x[i])
+
+
+def momentum(
+    task: Int, scratch: Reals, p: Reals, g: Reals, velocity: Reals, size: Int, piece: Int, decayed: Int, limit: Real,
+    factor: Reals, rate: Real, decay: Real, kept: Real, ahead: Int,
+):  # fmt: skip
+    begin, times = task * piece, factor[0]
+    count, under = min(piece, size - begin), decayed - begin
+    x, d, v = at(p, begin), at(g, begin), at(velocity, begin)
+    for i in lanes(count):
+        share = decay if i < under else real(0)
+        change = rate * (held(d[i], limit) * times + share * x[i])
+        speed = kept * v[i] - change
+        v[i] = speed
+        x[i] += kept * speed - change if ahead else speed
+
+
+def adagrad(
+    task: Int, scratch: Reals, p: Reals, g: Reals, squares: Reals, size: Int, piece: Int, limit: Real, factor: Reals,
+    rate: Real, epsilon: Real,
+):  # fmt: skip
+    begin, times = task * piece, factor[0]
+    x, d, h = at(p, begin), at(g, begin), at(squares, begin)
+    for i in lanes(min(piece, size - begin)):
+        slope = held(d[i], limit) * times
+        total = h[i] + slope * slope
+        h[i] = total
+        x[i] -= rate * slope / (sqrt(total) + epsilon)
+
+
+def rmsprop(
+    task: Int, scratch: Reals, p: Reals, g: Reals, squares: Reals, size: Int, piece: Int, limit: Real, factor: Reals,
+    rate: Real, kept: Real, epsilon: Real,
+):  # fmt: skip
+    begin, times = task * piece, factor[0]
+    x, d, h = at(p, begin), at(g, begin), at(squares, begin)
+    for i in lanes(min(piece, size - begin)):
+        slope = held(d[i], limit) * times
+        total = kept * h[i] + (real(1) - kept) * slope * slope
+        h[i] = total
+        x[i] -= rate * slope / (sqrt(total) + epsilon)
+
+
+def adam(
+    task: Int, scratch: Reals, p: Reals, g: Reals, mean: Reals, square: Reals, size: Int, piece: Int, decayed: Int,
+    limit: Real, factor: Reals, rate: Real, decay: Real, beta1: Real, beta2: Real, mean_share: Real,
+    square_share: Real, epsilon: Real,
+):  # fmt: skip
+    """Adam and AdamW; mean_share = 1 - beta1**t, square_share = 1 - beta2**t."""
+    begin, times = task * piece, factor[0]
+    count, under = min(piece, size - begin), decayed - begin
+    x, d, m, v = at(p, begin), at(g, begin), at(mean, begin), at(square, begin)
+    for i in lanes(count):
+        slope = held(d[i], limit) * times
+        first = beta1 * m[i] + (real(1) - beta1) * slope
+        second = beta2 * v[i] + (real(1) - beta2) * slope * slope
+        m[i] = first
+        v[i] = second
+        share = decay if i < under else real(0)
+        x[i] -= rate * (first / mean_share / (sqrt(second / square_share) + epsilon) + share * x[i])
+
+
+def lion(
+    task: Int, scratch: Reals, p: Reals, g: Reals, mean: Reals, size: Int, piece: Int, decayed: Int, limit: Real,
+    factor: Reals, rate: Real, decay: Real, beta1: Real, beta2: Real,
+):  # fmt: skip
+    begin, times = task * piece, factor[0]
+    count, under = min(piece, size - begin), decayed - begin
+    x, d, m = at(p, begin), at(g, begin), at(mean, begin)
+    for i in lanes(count):
+        slope = held(d[i], limit) * times
+        turn = beta1 * m[i] + (real(1) - beta1) * slope
+        sign = real(1) if turn > real(0) else turn
+        sign = real(-1) if turn < real(0) else sign
+        share = decay if i < under else real(0)
+        x[i] -= rate * (sign + share * x[i])
+        m[i] = beta2 * m[i] + (real(1) - beta2) * slope

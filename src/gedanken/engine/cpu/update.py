@@ -1,0 +1,88 @@
+"""Optimizers as programs: which rule is which kernel, and with which numbers."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gedanken.engine.cpu.compiler import Library
+from gedanken.engine.cpu.kernels.update import NORM_PIECE
+from gedanken.engine.cpu.lowering.base import PIECE, cut
+from gedanken.engine.cpu.program import Program, Variable
+from gedanken.engine.cpu.threads import Pool
+from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp
+from gedanken.types import Array, Arrays
+
+Update = Callable[[float, int, Array, Array, Arrays], None]
+
+
+def fused_update(library: Library, pool: Pool, rule: Optimizer, size: int, decayed: int) -> Update | None:
+    """Return what clips and updates in one pass, or None for a rule that has no kernel."""
+    described = _kernel(rule)
+    if not (described and size):
+        return None
+    return _Update(library, pool, rule, size, decayed, *described)
+
+
+def _kernel(rule: Optimizer) -> tuple[str, dict[str, Any]] | None:
+    """Return the rule's kernel and those of its numbers that stay the same."""
+    match rule:
+        case SGD() if type(rule) is SGD:
+            return "sgd", {}
+        case Momentum() if type(rule) in (Momentum, Nesterov):
+            return "momentum", {"kept": rule.momentum, "ahead": int(type(rule) is Nesterov)}
+        case AdaGrad() if type(rule) is AdaGrad:
+            return "adagrad", {"epsilon": rule.epsilon}
+        case RMSProp() if type(rule) is RMSProp:
+            return "rmsprop", {"kept": rule.decay, "epsilon": rule.epsilon}
+        case Adam() | AdamW() if type(rule) in (Adam, AdamW):
+            return "adam", {"beta1": rule.beta1, "beta2": rule.beta2, "epsilon": rule.epsilon}
+        case Lion() if type(rule) is Lion:
+            return "lion", {"beta1": rule.beta1, "beta2": rule.beta2}
+    return None
+
+
+class _Update:
+    """One optimizer's program for vectors of one length."""
+
+    def __init__(
+        self, library: Library, pool: Pool, rule: Optimizer, size: int, decayed: int, kernel: str, same: dict[str, Any]
+    ) -> None:
+        self.rule, self.program = rule, Program(library, pool)
+        self.vectors = {name: self.program.input((size,)) for name in ("p", "g", *rule.slots())}
+        self.numbers = {"rate": Variable()}
+        limit = math.inf if rule.clip_value is None else rule.clip_value
+        factor = self._shorten(size, limit)
+        if kernel in ("sgd", "momentum", "adam", "lion"):
+            same = {**same, "decayed": decayed, "decay": getattr(rule, "weight_decay", 0.0)}
+        if kernel == "adam":
+            self.numbers |= {"mean_share": Variable(), "square_share": Variable()}
+        self.program.add(
+            f"update.{kernel}", cut(size, PIECE), size=size, piece=PIECE, limit=limit, factor=factor,
+            **self.vectors, **self.numbers, **same,
+        )  # fmt: skip
+        self.program.cut()
+        self.program.complete()
+
+    def _shorten(self, size: int, limit: float) -> Any:
+        """Emit the gradient's length where it is bounded; return what holds the factor that shortens it."""
+        longest = self.rule.clip_norm
+        if longest is None:
+            return np.ones(1, self.program.library.dtype)
+        pieces = cut(size, NORM_PIECE)
+        partial, factor = self.program.buffer((2 * pieces,)), self.program.buffer((1,))
+        self.program.add("update.square_sums", pieces, g=self.vectors["g"], size=size, limit=limit, partial=partial)
+        self.program.add("update.shorten", 1, partial=partial, pieces=pieces, longest=longest, factor=factor)
+        return factor
+
+    def __call__(self, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
+        for name, array in {"p": p, "g": g, **slots}.items():
+            address = self.vectors[name].address
+            assert address
+            address.set(array.ctypes.data)
+        self.numbers["rate"].set(rate)
+        if isinstance(self.rule, (Adam, AdamW)):
+            self.numbers["mean_share"].set(1 - self.rule.beta1 ** (step + 1))
+            self.numbers["square_share"].set(1 - self.rule.beta2 ** (step + 1))
+        self.program.run(0)
