@@ -16,6 +16,18 @@ from gedanken.types import Array, Arrays
 
 Update = Callable[[float, int, Array, Array, Arrays], None]
 
+# For each rule its kernel, and by the kernel's words the fields that it takes.
+KERNELS: dict[type[Optimizer], tuple[str, dict[str, str]]] = {
+    SGD: ("sgd", {}),
+    Momentum: ("momentum", {"kept": "momentum"}),
+    Nesterov: ("momentum", {"kept": "momentum"}),
+    AdaGrad: ("adagrad", {"epsilon": "epsilon"}),
+    RMSProp: ("rmsprop", {"kept": "decay", "epsilon": "epsilon"}),
+    Adam: ("adam", {"beta1": "beta1", "beta2": "beta2", "epsilon": "epsilon"}),
+    AdamW: ("adam", {"beta1": "beta1", "beta2": "beta2", "epsilon": "epsilon"}),
+    Lion: ("lion", {"beta1": "beta1", "beta2": "beta2"}),
+}
+
 
 def fused_update(library: Library, pool: Pool, rule: Optimizer, size: int, decayed: int) -> Update | None:
     """Return what clips and updates in one pass, or None for a rule that has no kernel."""
@@ -27,20 +39,11 @@ def fused_update(library: Library, pool: Pool, rule: Optimizer, size: int, decay
 
 def _kernel(rule: Optimizer) -> tuple[str, dict[str, Any]] | None:
     """Return the rule's kernel and those of its numbers that stay the same."""
-    match rule:
-        case SGD() if type(rule) is SGD:
-            return "sgd", {}
-        case Momentum() if type(rule) in (Momentum, Nesterov):
-            return "momentum", {"kept": rule.momentum, "ahead": int(type(rule) is Nesterov)}
-        case AdaGrad() if type(rule) is AdaGrad:
-            return "adagrad", {"epsilon": rule.epsilon}
-        case RMSProp() if type(rule) is RMSProp:
-            return "rmsprop", {"kept": rule.decay, "epsilon": rule.epsilon}
-        case Adam() | AdamW() if type(rule) in (Adam, AdamW):
-            return "adam", {"beta1": rule.beta1, "beta2": rule.beta2, "epsilon": rule.epsilon}
-        case Lion() if type(rule) is Lion:
-            return "lion", {"beta1": rule.beta1, "beta2": rule.beta2}
-    return None
+    name, fields = KERNELS.get(type(rule), ("", {}))
+    same = {word: getattr(rule, field) for word, field in fields.items()}
+    if type(rule) in (Momentum, Nesterov):
+        same["ahead"] = int(type(rule) is Nesterov)
+    return (name, same) if name else None
 
 
 class _Update:
@@ -58,10 +61,10 @@ class _Update:
             same = {**same, "decayed": decayed, "decay": getattr(rule, "weight_decay", 0.0)}
         if kernel == "adam":
             self.numbers |= {"mean_share": Variable(), "square_share": Variable()}
+        given: dict[str, Any] = {**self.vectors, **self.numbers, **same}
         self.program.add(
-            f"update.{kernel}", cut(size, PIECE), size=size, piece=PIECE, limit=limit, factor=factor,
-            **self.vectors, **self.numbers, **same,
-        )  # fmt: skip
+            f"update.{kernel}", cut(size, PIECE), size=size, piece=PIECE, limit=limit, factor=factor, **given
+        )
         self.program.cut()
         self.program.complete()
 

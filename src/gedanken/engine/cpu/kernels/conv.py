@@ -131,6 +131,7 @@ def correlate(
     statistics: Reals,
     measured: Int,
     offsets: Ints,
+    tap_rows: Ints,
     phases: Ints,
     n_phases: Int,
     bands: Int,
@@ -175,8 +176,8 @@ def correlate(
     for p in range(n_phases):
         phase = at(phases, p * PHASE)
         slide(
-            base, weights, bias, out, offsets, phase, start, band, channels, pitch, row_step, column_step,
-            out_width, out_channels, out_row_step, out_column_step, groups, depth,
+            base, weights, bias, out, offsets, tap_rows, phase, start, band, channels, pitch, row_step, column_step,
+            top, height, out_width, out_channels, out_row_step, out_column_step, groups, depth,
         )  # fmt: skip
     if measured:
         rows = min(band, out_height - start) * out_width
@@ -187,11 +188,14 @@ def correlate(
 
 @helper
 def slide(
-    base, weights, bias, out, offsets, phase, start, band, channels, pitch, row_step, column_step,
-    out_width, out_channels, out_row_step, out_column_step, groups, depth,
+    base, weights, bias, out, offsets, tap_rows, phase, start, band, channels, pitch, row_step, column_step,
+    top, height, out_width, out_channels, out_row_step, out_column_step, groups, depth,
 ):  # fmt: skip
+    """Slide over the band's rows of one phase. Taps come in the order of their rows; those in the border are left
+    out."""
     rows, columns = min(band, phase[0] - start), phase[1]
-    taps, n_taps = at(offsets, phase[4]), phase[5]
+    n_taps = phase[5]
+    taps, rows_of = at(offsets, phase[4]), at(tap_rows, phase[4])
     ins, outs = channels // groups, out_channels // groups
     panels = tiles_in(outs, tile_columns)
     panel_size = n_taps * depth * tile_columns
@@ -205,6 +209,12 @@ def slide(
             count = min(tile_columns, outs - panel * tile_columns)
             for i in range(rows):
                 h = phase[2] + (start + i) * out_row_step
+                row = (start + i) * row_step - top
+                first_tap, last_tap = 0, n_taps
+                while first_tap < n_taps and row + rows_of[min(first_tap, n_taps - 1)] < 0:
+                    first_tap += 1
+                while last_tap > first_tap and row + rows_of[max(last_tap - 1, 0)] >= height:
+                    last_tap -= 1
                 column = 0
                 for part in range(parts):
                     m = small + 1 if part < larger else small
@@ -212,8 +222,9 @@ def slide(
                     w = phase[3] + column * out_column_step
                     c = at(out, (h * out_width + w) * out_channels + first)
                     product(
-                        m, count, a, taps, packed, at(bias, first), c, column_step * channels, 1, n_taps, depth,
-                        tile_columns, depth * tile_columns, 0, out_column_step * out_channels,
+                        m, count, a, at(taps, first_tap), at(packed, first_tap * depth * tile_columns),
+                        at(bias, first), c, column_step * channels, 1, last_tap - first_tap, depth, tile_columns,
+                        depth * tile_columns, 0, out_column_step * out_channels,
                     )  # fmt: skip
                     column += m
 

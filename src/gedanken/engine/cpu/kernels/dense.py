@@ -45,7 +45,8 @@ def multiply(
 
     A: (rows, inner), elements a_row and a_inner apart.   B: (inner, columns), b_inner and b_column apart.
     C: [piece][rows][columns]; the bias is added in the first piece.
-    A task packs its block of B in scratch, panel by panel, unless `direct` says that B is worth reading once only.
+    A task packs its block of B in scratch, panel by panel, unless `direct` says that B is read once only. Where the
+    rows of A lie beside each other (a_row = 1, a turned matrix), it copies its block of A there too.
     """
     piece, block = task // (row_blocks * column_blocks), task % (row_blocks * column_blocks)
     panels = tiles_in(columns, tile_columns)
@@ -57,8 +58,14 @@ def multiply(
     target = at(c, piece * rows * columns)
     if begin == end:
         begin_rows(target, bias, piece, row, last_row, columns, panel, last_panel)
+    copied = at(scratch, DEPTH * tile_columns)
     for k in range(begin, end, DEPTH):
         depth = min(DEPTH, end - k)
+        left, left_inner = at(a, k * a_inner + row * a_row), a_inner
+        if a_row == 1 and a_inner > 1:
+            for i in range(depth):
+                copy_row(at(copied, i * (last_row - row)), at(left, i * a_inner), last_row - row)
+            left, left_inner = copied, last_row - row
         for number in range(panel, last_panel):
             first = number * tile_columns
             count = min(tile_columns, columns - first)
@@ -67,26 +74,26 @@ def multiply(
                 pack_panel(scratch, right, depth, count, b_inner, b_column)
                 right, pitch = scratch, tile_columns
             multiply_panel(
-                at(a, k * a_inner), right, at(bias, first), at(target, first), row, last_row, count, columns, depth,
-                a_row, a_inner, pitch, k == begin, piece == 0, nought,
+                left, right, at(bias, first), at(target, row * columns + first), last_row - row, count, columns,
+                depth, a_row, left_inner, pitch, k == begin, piece == 0, nought,
             )  # fmt: skip
 
 
 @helper
-def multiply_panel(a, b, bias, c, row, last_row, count, columns, depth, a_row, a_inner, pitch, new, biased, nought):
-    parts = tiles_in(last_row - row, tile_rows)
-    small = (last_row - row) // parts
-    larger = last_row - row - small * parts
+def multiply_panel(a, b, bias, c, rows, count, columns, depth, a_row, a_inner, pitch, new, biased, nought):
+    """Multiply some rows with one panel, tile by tile: into C, or added to what is there."""
+    parts = tiles_in(rows, tile_rows)
+    small = rows // parts
+    larger = rows - small * parts
+    row = 0
     for part in range(parts):
         m = small + 1 if part < larger else small
         place = at(c, row * columns)
-        start, start_pitch = place, columns
-        if new:
-            if biased:
-                start, start_pitch = bias, 0
-            else:
-                for i in range(m):
-                    zero_row(at(place, i * columns), count)
+        if new and not biased:
+            for i in range(m):
+                zero_row(at(place, i * columns), count)
+        start = bias if new and biased else place
+        start_pitch = 0 if new and biased else columns
         product(
             m, count, at(a, row * a_row), nought, b, start, place, a_row, a_inner, 1, depth,
             pitch, 0, start_pitch, columns,

@@ -323,7 +323,8 @@ def correct(
     dshift: Reals,
     correction: Reals,
 ):
-    """Add up the sums of `gradient`: the gradients of scale and shift, and the two means that `renormalise` subtracts."""
+    """Add up the sums of `gradient`: the gradients of scale and shift, and the two means that `renormalise`
+    subtracts."""
     deviation = at(normal, 3 * channels)
     zero_row(dscale, channels)
     zero_row(dshift, channels)

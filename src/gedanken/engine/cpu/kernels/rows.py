@@ -155,7 +155,8 @@ def first_tap(y, winners, values, count, index):
 
 @helper
 def next_tap(y, winners, best, so_far, values, count, index):
-    """Let a tap win where it is larger than the best so far, or is no number; y and winners are other memory than those."""
+    """Let a tap win where it is larger than the best so far, or is no number; y and winners are other memory than
+    those."""
     won = byte(index)
     for i in lanes(count):
         value, old = values[i], best[i]

@@ -1,7 +1,7 @@
 """Optimizers: clipping, weight decay and the rule itself in one pass over the flat vectors.
 
-A task is a piece of them. `factor[0]` shortens a gradient that is too long, see `shorten`; the first `decayed` numbers are
-under weight decay.
+A task is a piece of them. `factor[0]` shortens a gradient that is too long, see `shorten`; the first `decayed`
+numbers are under weight decay.
 """
 
 from gedanken.engine.cpu.language import Int, Real, Reals, at, helper, lanes, real, sqrt

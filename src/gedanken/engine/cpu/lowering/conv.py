@@ -27,6 +27,7 @@ class Slide(NamedTuple):
         step: of the window between two outputs of a phase, (rows, columns).
         out_step: between two outputs of a phase.
         offsets: where the taps of all phases lie.
+        tap_rows: in which row each lies, counted in the padded image from the window's first.
         phases: see `kernels/conv.PHASE`.
         taps: for each phase, the window's places (r * S + s) in the order of the packed weights.
         depth: numbers that one tap sums over.
@@ -40,6 +41,7 @@ class Slide(NamedTuple):
     step: tuple[int, int]
     out_step: tuple[int, int]
     offsets: Array
+    tap_rows: Array
     phases: Array
     taps: list[list[int]]
     depth: int
@@ -89,13 +91,15 @@ def _forward(geometry: Geometry, image: Shape, filters: int) -> Slide:
         for r in range(rows)
         for s in ([0] if joined else range(columns))
     ]
+    tap_rows = [r * geometry.dilation[0] for r in range(rows) for _ in ([0] if joined else range(columns))]
     out = geometry.positions(image)
     depth = columns * channels if joined else channels // geometry.groups
     reach = geometry.dilation[0] * (rows - 1) + 1
     phases = np.array([[*out, 0, 0, 0, len(places), 0]], np.int64)
     target, offsets = (*out, filters), np.array(places, np.int64)
     return Slide(
-        image, target, (top, left, border), width, geometry.stride, (1, 1), offsets, phases, [], depth, reach
+        image, target, (top, left, border), width, geometry.stride, (1, 1), offsets, np.array(tap_rows, np.int64),
+        phases, [], depth, reach,
     )  # fmt: skip
 
 
@@ -137,25 +141,26 @@ def _backward(geometry: Geometry, image: Shape, output: Shape) -> Slide:
     joined = _contiguous(geometry) and geometry.stride[1] == 1
     outs, ins, columns = output[2] // geometry.groups, image[2] // geometry.groups, geometry.size[1]
     offsets: list[int] = []
+    tap_rows: list[int] = []
     phases: list[list[int]] = []
     taps: list[list[int]] = []
     for v in vertical:
+        down = sorted(v.taps, key=lambda tap: -tap[1])
         for h in horizontal:
             across = sorted(h.taps, key=lambda tap: -tap[1])
             seen = across[:1] if joined else across
             begin = len(offsets)
-            offsets += [
-                ((v.start - qr + before[0]) * width + h.start - qs + before[1]) * output[2]
-                for _, qr in v.taps
-                for _, qs in seen
-            ]
+            lies = [(v.start - qr + before[0], h.start - qs + before[1]) for _, qr in down for _, qs in seen]
+            offsets += [(row * width + column) * output[2] for row, column in lies]
+            tap_rows += [row for row, _ in lies]
             phases.append([v.inside, h.inside, v.first, h.first, begin, len(offsets) - begin, ins])
-            taps.append([r * columns + s for r, _ in v.taps for s, _ in across])
+            taps.append([r * columns + s for r, _ in down for s, _ in across])
     reach = max([v.start - q + before[0] for v in vertical for _, q in v.taps], default=0) + 1
     depth = columns * outs if joined else outs
     return Slide(
         output, image, (before[0], before[1], border), width, (1, 1), geometry.stride,
-        np.array(offsets or [0], np.int64), np.array(phases, np.int64), taps, depth, reach,
+        np.array(offsets or [0], np.int64), np.array(tap_rows or [0], np.int64), np.array(phases, np.int64), taps,
+        depth, reach,
     )  # fmt: skip
 
 
@@ -199,7 +204,7 @@ def _correlate(
     row_bytes = slide.step[0] * slide.padded_width * channels + slide.out_step[0] * out_width * out_channels
     band = max(1, min(rows, CACHED // (row_bytes * low.real.itemsize), cut(rows, cut(TASKS, low.samples))))
     bands = cut(rows, band)
-    band = cut(rows, bands)
+    band = cut(rows, bands)  # as even as they come
     bands = cut(rows, band)
     target = low.buffer((low.samples, *slide.target))
     statistics = low.buffer((low.samples * bands, 2, out_channels) if measured else (1,))
@@ -207,10 +212,10 @@ def _correlate(
     low.program.add(
         "conv.correlate", low.samples * bands, scratch,
         source=source, weights=weights, bias=bias, target=target, statistics=statistics, measured=int(measured),
-        offsets=slide.offsets, phases=slide.phases, n_phases=len(slide.phases), bands=bands, band=band,
-        border=int(slide.border[2]), height=height, width=width, channels=channels, top=slide.border[0],
-        left=slide.border[1], padded_width=slide.padded_width, reach=slide.reach, row_step=slide.step[0],
-        column_step=slide.step[1], out_height=out_height, out_width=out_width, out_channels=out_channels,
+        offsets=slide.offsets, tap_rows=slide.tap_rows, phases=slide.phases, n_phases=len(slide.phases),
+        bands=bands, band=band, border=int(slide.border[2]), height=height, width=width, channels=channels,
+        top=slide.border[0], left=slide.border[1], padded_width=slide.padded_width, reach=slide.reach,
+        row_step=slide.step[0], column_step=slide.step[1], out_height=out_height, out_width=out_width, out_channels=out_channels,
         out_row_step=slide.out_step[0], out_column_step=slide.out_step[1], groups=groups, depth=slide.depth,
     )  # fmt: skip
     lengths = [min(band, out_height - start) * out_width for start in range(0, bands * band, band)]

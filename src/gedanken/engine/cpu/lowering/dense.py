@@ -7,6 +7,9 @@ from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import LayerStep
 from gedanken.types import Array
 
+BLOCKS = 32  # tasks of a product: enough to share evenly
+FULL = 72  # rows of a block that are worth packing B for
+COPIED = 384  # rows of a turned matrix that a task copies: DEPTH times as many numbers stay in a second-level cache
 FEW = 8  # rows: below, a right factor is read once and not worth packing
 
 
@@ -60,18 +63,27 @@ def _multiply(
 ) -> None:
     """Emit C = A B + bias; sizes are (rows, columns, inner), the steps those of A and B along their two axes."""
     rows, columns, inner = sizes
-    row_blocks = min(cut(rows, 16 * low.tile_rows), 8 * TASKS)
-    column_blocks = min(low.panels(columns), cut(8 * TASKS, pieces))
-    if columns <= rows:
-        column_blocks = min(column_blocks, cut(TASKS, pieces * row_blocks))
-    else:
-        row_blocks = min(row_blocks, cut(TASKS, pieces * column_blocks))
+    turned = a_steps[0] == 1 and a_steps[1] > 1
+    row_blocks, column_blocks = _blocks(low, rows, columns, pieces, turned)
+    scratch = DEPTH * (low.tile_columns + (cut(rows, row_blocks) if turned else 0))
     low.program.add(
-        "dense.multiply", pieces * row_blocks * column_blocks, DEPTH * low.tile_columns,
+        "dense.multiply", pieces * row_blocks * column_blocks, scratch,
         a=a, b=b, bias=bias, c=c, rows=rows, columns=columns, inner=inner, a_row=a_steps[0], a_inner=a_steps[1],
         b_inner=b_steps[0], b_column=b_steps[1], pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks,
         direct=int(rows <= FEW and b_steps[1] == 1), nought=low.nought,
     )  # fmt: skip
+
+
+def _blocks(low: Lowering, rows: int, columns: int, pieces: int, turned: bool) -> tuple[int, int]:
+    """Return in how many blocks of rows and of columns a product falls.
+
+    Every block of columns reads A anew and every block of rows packs B anew, which costs more; so rows are cut where
+    there are many more of them.
+    """
+    wanted = cut(BLOCKS, pieces)
+    if 4 * columns >= rows:
+        return 1, min(low.panels(columns), wanted)
+    return min(cut(rows, FULL), max(wanted, cut(rows, COPIED) if turned else 1)), 1
 
 
 def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
