@@ -91,17 +91,9 @@ class CrossEntropy(Cost):
             object.__setattr__(self, "class_weights", weights)
 
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        weighted = self._weighted(ops, y, target)
+        weighted = ops.class_shares(y, target, self.class_weights, self.label_smoothing)
         safe = ops.xp.maximum(y, np.finfo(y.dtype).tiny)
         return -(weighted * ops.xp.log(safe)).sum() / len(y), -weighted / safe / len(y)
-
-    def _weighted(self, ops: Ops, y: Array, target: Array) -> Array:
-        """Return w * q."""
-        classes = y.shape[1]
-        t = ops.xp.eye(classes, dtype=y.dtype)[target] if target.ndim == 1 else target.astype(y.dtype)
-        w = ops.asarray(self.class_weights or [1.0] * classes, y.dtype)
-        q = (1 - self.label_smoothing) * t + self.label_smoothing / classes
-        return w * q
 
     def check_output(self, shape: Shape) -> None:
         if len(shape) != 1 or shape[0] < 2:
@@ -148,12 +140,7 @@ class SoftMaxCrossEntropy(CrossEntropy):
     """
 
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        weighted = self._weighted(ops, y, target)
-        shifted = y - y.max(axis=1, keepdims=True)
-        powers = ops.xp.exp(shifted)
-        total = powers.sum(axis=1, keepdims=True)
-        cost = -(weighted * (shifted - ops.xp.log(total))).sum() / len(y)
-        return cost, (powers / total * weighted.sum(axis=1, keepdims=True) - weighted) / len(y)
+        return ops.softmax_cross_entropy(y, target, self.class_weights, self.label_smoothing)
 
 
 # ---------------------------------------------------------------------------------------------- every value by itself

@@ -287,9 +287,11 @@ class Network:
         outputs = self.feedforward(data, mini_batch_size=mini_batch_size)
         return (outputs[:, 0] > 0.5).astype(np.int64) if one_answer else outputs.argmax(axis=1)
 
-    def summary(self) -> Summary:
-        """Return the network as a table: `str` of it, or its rows. Before `regression` no engine is
-        chosen yet.
+    def summary(self, mini_batch_size: int = 128) -> Summary:
+        """Return the network as a table: `str` of it, or its rows. Before `regression` no engine is chosen yet.
+
+        Args:
+            mini_batch_size: samples of the training step whose memory is told, at least 1.
 
         Raises:
             StateError: `input` or `add` was not called.
@@ -298,7 +300,8 @@ class Network:
         if plan is None:
             engine = Engine("numpy", Ops(), "not compiled: regression chooses the engine")
             plan = Plan(self.layers, self._known_input("summary"), engine, self.seed, folded=False)
-        return summarise(plan)
+        kept = sum(slot.nbytes for slot in self._work.descent.slots.values()) if self._work else 0
+        return summarise(plan, whole("mini_batch_size", mini_batch_size), kept)
 
     # ------------------------------------------------------------------ files
 

@@ -36,12 +36,18 @@ class Summary(NamedTuple):
         engine: name of the engine.
         reason: why it was chosen.
         dtype: number type.
+        fallbacks: layers that run by their specification for want of a kernel, each with the reason.
+        samples: mini-batch size that step_bytes is for.
+        step_bytes: memory of a training step, all vectors and buffers included; None where it is not known before.
     """
 
     rows: tuple[SummaryRow, ...]
     engine: str
     reason: str
     dtype: str
+    fallbacks: tuple[str, ...] = ()
+    samples: int = 0
+    step_bytes: int | None = None
 
     @property
     def total(self) -> SummaryRow:
@@ -57,11 +63,16 @@ class Summary(NamedTuple):
         texts = [_aligned(line, widths) for line in (head, *lines)]
         rule = "-" * len(texts[0])
         body = "\n".join([texts[0], rule, *texts[1:-1], rule, texts[-1]])
-        return f"{body}\nengine {self.engine} ({self.reason}), {self.dtype}; costs are of one sample"
+        last = [f"engine {self.engine} ({self.reason}), {self.dtype}; costs are of one sample"]
+        if self.fallbacks:
+            last.append(f"by specification: {', '.join(self.fallbacks)}")
+        if self.step_bytes is not None:
+            last.append(f"a training step of {self.samples} samples needs {self.step_bytes / 2**20:,.1f} MiB")
+        return "\n".join([body, *last])
 
 
-def summarise(plan: Plan) -> Summary:
-    """Return the summary of a plan."""
+def summarise(plan: Plan, samples: int, optimizer_bytes: int) -> Summary:
+    """Return the summary of a plan, for mini-batches of so many samples and an optimizer that keeps so many bytes."""
     itemsize = plan.ops.dtype.itemsize
     rows = tuple(
         SummaryRow(
@@ -73,7 +84,11 @@ def summarise(plan: Plan) -> Summary:
         )
         for step in plan.layers
     )
-    return Summary(rows, plan.engine.name, plan.engine.reason, str(plan.ops.dtype))
+    buffers = plan.step_bytes(samples)
+    step = None if buffers is None else buffers + optimizer_bytes
+    return Summary(
+        rows, plan.engine.name, plan.engine.reason, str(plan.ops.dtype), tuple(plan.fallbacks), samples, step
+    )
 
 
 def _texts(row: SummaryRow) -> tuple[str, ...]:

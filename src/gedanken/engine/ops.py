@@ -7,7 +7,7 @@ single ones and must agree with these.
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -165,6 +165,24 @@ class Ops:
         for coefficient in _erf_coefficients()[:0:-1]:
             older, old = old, coefficient + 2 * t * old - older
         return xp.sign(x) * (_erf_coefficients()[0] + t * old - older)
+
+    def softmax_cross_entropy(
+        self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
+    ) -> tuple[Array, Array]:
+        """Return cost and gradient of scores z (N, C); see `costs.SoftMaxCrossEntropy`."""
+        weighted = self.class_shares(z, target, weights, smoothing)
+        shifted = z - z.max(axis=1, keepdims=True)
+        powers = self.xp.exp(shifted)
+        total = powers.sum(axis=1, keepdims=True)
+        cost = -(weighted * (shifted - self.xp.log(total))).sum() / len(z)
+        return cost, (powers / total * weighted.sum(axis=1, keepdims=True) - weighted) / len(z)
+
+    def class_shares(self, y: Array, target: Array, weights: Sequence[float] | None, smoothing: float) -> Array:
+        """Return w * q of `costs.CrossEntropy` for outputs y (N, C) and targets (N,) or (N, C)."""
+        classes = y.shape[1]
+        t = self.xp.eye(classes, dtype=y.dtype)[target] if target.ndim == 1 else target.astype(y.dtype)
+        w = self.asarray(weights or [1.0] * classes, y.dtype)
+        return w * ((1 - smoothing) * t + smoothing / classes)
 
     def add_rows(self, table: Array, rows: Array, values: Array) -> None:
         """Add values (M, F) to the rows (M,) of table (T, F) in place; a row may come more than once."""

@@ -72,6 +72,14 @@ class Engine:
         """Return the steps that do the work of these layers in a row; `dx`: whether anyone reads the gradient by x."""
         return layers
 
+    def fallbacks(self, layers: Sequence[LayerStep]) -> list[str]:
+        """Return which of these layers run by their specification for want of a kernel, and why."""
+        return []
+
+    def step_bytes(self, steps: Sequence[Step], samples: int) -> int | None:
+        """Return the memory that a training pass of so many samples takes, or None where it is not known before."""
+        return None
+
 
 class Plan:
     """Layers in a row, ready to run.
@@ -103,6 +111,7 @@ class Plan:
         body = self.layers[:-1] if folded else self.layers
         self.steps = engine.steps(body, dx=False)
         self.head = engine.steps(self.layers[len(body) :])
+        self.fallbacks = engine.fallbacks(body)
 
     # ------------------------------------------------------------------ running
 
@@ -150,6 +159,12 @@ class Plan:
         return self.ops.asarray(from_door(target), target.dtype)
 
     # ------------------------------------------------------------------ memory
+
+    def step_bytes(self, samples: int) -> int | None:
+        """Return the memory of a training step: vectors and buffers, without the optimizer's; None: not known
+        before."""
+        buffers = self.engine.step_bytes(self.steps, samples)
+        return None if buffers is None else buffers + self.params.nbytes + self.grads.nbytes + self.state.nbytes
 
     def arrays(self) -> dict[str, Array]:
         """Return the views of all parameters and state by name, such as "0.kernel"."""

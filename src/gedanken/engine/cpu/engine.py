@@ -10,7 +10,7 @@ from gedanken.engine.cpu.compiler import Library, library
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.match import lower, obstacle
 from gedanken.engine.cpu.machine import this_machine, usable_processors
-from gedanken.engine.cpu.program import Buffer, Program
+from gedanken.engine.cpu.program import Buffer, Program, call
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.ops import Ops
@@ -31,14 +31,33 @@ class CpuOps(Ops):
     def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
         return fused_update(self.library, self.pool, rule, size, decayed)
 
+    def softmax_cross_entropy(
+        self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
+    ) -> tuple[Array, Array]:
+        rows, columns = z.shape
+        hard = target.ndim == 1
+        classes = np.ascontiguousarray(target, np.int64) if hard else np.zeros(1, np.int64)
+        shares = np.zeros(1, self.dtype) if hard else np.ascontiguousarray(target, self.dtype)
+        terms, dz = np.empty((rows, 3), self.dtype), np.empty(z.shape, self.dtype)
+        weight = np.ones(columns, self.dtype) if weights is None else np.array(weights, self.dtype)
+        call(
+            self.library.kernel("cost.softmax_cross_entropy"), z=np.ascontiguousarray(z), classes=classes,
+            shares=shares, hard=int(hard), weights=weight, smoothing=smoothing, dz=dz, terms=terms,
+            rows=rows, columns=columns,
+        )  # fmt: skip
+        total, dot, share = terms.T
+        return (share * np.log(total) - dot).sum() / rows, dz
+
 
 class CpuEngine(Engine):
     """Runs what it can by kernels of its own and every other layer by its specification."""
 
     def __init__(self, reason: str, dtype: str, threads: int | None = None) -> None:
-        self.library = library(this_machine(), dtype)
+        machine = this_machine()
+        self.library = library(machine, dtype)
         self.pool = Pool(self.library, threads or usable_processors())
-        super().__init__("cpu", CpuOps(self.library, self.pool), reason)
+        what = f"{reason}: kernels for {machine.unit}, {self.pool.threads} threads"
+        super().__init__("cpu", CpuOps(self.library, self.pool), what)
 
     def steps(self, layers: Sequence[LayerStep], dx: bool = True) -> Sequence[Step]:
         steps: list[Step] = []
@@ -50,6 +69,13 @@ class CpuEngine(Engine):
             else:
                 known.append(layer)
         return [*steps, *self._run(known, dx or bool(steps))]
+
+    def fallbacks(self, layers: Sequence[LayerStep]) -> list[str]:
+        return [f"layer {step.path} {step.layer} ({why})" for step in layers if (why := obstacle(step))]
+
+    def step_bytes(self, steps: Sequence[Step], samples: int) -> int | None:
+        runs = [step for step in steps if isinstance(step, Run)]
+        return sum(run.step_bytes(samples) for run in runs) if len(runs) == len(steps) else None
 
     def _run(self, known: Sequence[LayerStep], dx: bool) -> list[Step]:
         return [Run(self.library, self.pool, known, dx)] if known else []
@@ -77,6 +103,10 @@ class Run:
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
         ready, _ = cache
         return ready.backward(np.ascontiguousarray(dy, self.library.dtype))
+
+    def step_bytes(self, samples: int) -> int:
+        """Return the memory of a training pass of so many samples."""
+        return _Ready(self, samples, train=True, seed=0).program.nbytes
 
     def _ready(self, samples: int, ctx: Context) -> "_Ready":
         key = (samples, ctx.train, ctx.seed)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.engine.cpu.compiler import Library
-from gedanken.engine.cpu.threads import Pool, aligned
+from gedanken.engine.cpu.compiler import Kernel, Library
+from gedanken.engine.cpu.threads import ENTRY, Pool, aligned
 from gedanken.types import Array, Shape
 
 LINE = 64  # bytes; buffers begin on cache lines
@@ -172,6 +172,18 @@ class Program:
     def nbytes(self) -> int:
         """Bytes of the buffers and of all threads' scratch memory."""
         return self.memory.nbytes + self.pool.threads * (self._scratch * 8 + LINE)
+
+
+def call(kernel: Kernel, **arguments: float | Array) -> None:
+    """Call a kernel once and here, for work that is too small to share."""
+    slots = np.zeros(len(kernel.parameters), np.int64)
+    for place, (name, kind) in enumerate(kernel.parameters):
+        value = arguments[name]
+        if isinstance(value, np.ndarray):
+            slots[place] = value.ctypes.data
+        else:
+            (slots.view(np.float64) if kind == "Real" else slots)[place] = value
+    ENTRY(kernel.address)(slots.ctypes.data, 0, 0)
 
 
 def _lay_out(buffers: Sequence[Buffer]) -> int:

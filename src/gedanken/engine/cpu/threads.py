@@ -18,7 +18,7 @@ from gedanken.types import Array
 
 PATIENCE = 4000  # glances of an idle helper before it sleeps: about a tenth of a millisecond
 _TURN, _OPEN, _INSIDE, _HELPERS, _LINE = 8, 16, 24, 32, 8
-_ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 
 
 class Pool:
@@ -31,8 +31,8 @@ class Pool:
 
     def __init__(self, library: Library, threads: int) -> None:
         self.threads = threads
-        self._lead = _ENTRY(library.kernel("executor.lead").address)
-        self._assist = _ENTRY(library.kernel("executor.assist").address)
+        self._lead = ENTRY(library.kernel("executor.lead").address)
+        self._assist = ENTRY(library.kernel("executor.assist").address)
         self._memory: list[Array] = []
         self._arguments = np.zeros(2, np.int64)
         self._begin()

@@ -4,9 +4,11 @@
 phases: a phase is a grid of outputs that all see the same window, and for stride 1 or forwards there is one.
 """
 
+from gedanken.engine.cpu.kernels.rows import activate
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
+    Real,
     Reals,
     at,
     helper,
@@ -69,6 +71,28 @@ def pack(task: Int, scratch: Reals, weights: Reals, packed: Reals, rows: Int, co
         copy_row(place, source, count)
         for i in range(count, tile_columns):
             place[i] = real(0)
+
+
+def fold(
+    task: Int,
+    scratch: Reals,
+    weights: Reals,
+    bias: Reals,
+    normal: Reals,
+    rows: Int,
+    columns: Int,
+    folded: Reals,
+    folded_bias: Reals,
+):
+    """Let a convolution do what the BatchNorm behind it does at prediction; normal = [mean, gain, shift] of the
+    channels."""
+    gain, shift = at(normal, columns), at(normal, 2 * columns)
+    for row in range(rows):
+        source, target = at(weights, row * columns), at(folded, row * columns)
+        for c in lanes(columns):
+            target[c] = source[c] * gain[c]
+    for c in lanes(columns):
+        folded_bias[c] = (bias[c] - normal[c]) * gain[c] + shift[c]
 
 
 def pack_turned(
@@ -153,6 +177,8 @@ def correlate(
     out_column_step: Int,
     groups: Int,
     depth: Int,
+    kind: Int,
+    slope: Real,
 ):
     """Slide packed weights over one band of one image.
 
@@ -179,6 +205,9 @@ def correlate(
             base, weights, bias, out, offsets, tap_rows, phase, start, band, channels, pitch, row_step, column_step,
             top, height, out_width, out_channels, out_row_step, out_column_step, groups, depth,
         )  # fmt: skip
+    if kind:
+        first = at(out, start * out_width * out_channels)
+        activate(first, first, min(band, out_height - start) * out_width * out_channels, kind, slope)
     if measured:
         rows = min(band, out_height - start) * out_width
         mean = at(statistics, task * 2 * out_channels)

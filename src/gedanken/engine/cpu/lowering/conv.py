@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gedanken.engine.cpu.lowering.base import TASKS, Backward, Lowering, cut
+from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.geometry import Geometry
 from gedanken.engine.plan import LayerStep
@@ -48,16 +49,30 @@ class Slide(NamedTuple):
     reach: int
 
 
-def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> tuple[Buffer, Backward, Buffer, Array]:
-    """Lower a convolution. Where `measured`, its last two results are the channels' statistics and what they count."""
+class Convolved(NamedTuple):
+    """A lowered convolution.
+
+    Args:
+        y: its outputs.
+        backward: emits the way back.
+        statistics, counts: where asked for, mean and squared distance of each channel by pieces, and the pieces' sizes.
+    """
+
+    y: Buffer
+    backward: Backward
+    statistics: Buffer
+    counts: Array
+
+
+def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> Convolved:
+    """Lower a convolution; `measured`: whether a BatchNorm wants to know the outputs' statistics."""
     layer = step.layer
     assert isinstance(layer, ConvolutionLayer)
-    geometry, image = layer.geometry(step.shape), step.shape
-    if geometry.size == (1, 1) == geometry.stride and not any(map(any, geometry.padding)):
-        image = (1, image[0] * image[1], image[2])  # one row, however the pixels lie
+    geometry, image = _rows_joined(layer.geometry(step.shape), step.shape)
     slide = _forward(geometry, image, layer.n_filter)
     bias = step.p["bias"] if layer.bias else low.zeros(layer.n_filter)
-    y, statistics, counts = _correlate(low, slide, x, _packed(low, step, geometry), bias, geometry.groups, measured)
+    weights = _packed(low, step.p["kernel"], geometry.groups)
+    y, statistics, counts = _correlate(low, slide, x, weights, bias, geometry.groups, measured=measured)
     y = low.program.view(y, (low.samples, *step.output_shape))
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
@@ -66,10 +81,36 @@ def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> tu
             return None
         back = _backward(geometry, image, slide.target)
         weights = _packed_turned(low, step, back, geometry)
-        dx, _, _ = _correlate(low, back, dy, weights, low.zeros(image[2]), geometry.groups, measured=False)
+        dx, _, _ = _correlate(low, back, dy, weights, low.zeros(image[2]), geometry.groups)
         return low.program.view(dx, (low.samples, *step.shape))
 
-    return y, backward, statistics, counts
+    return Convolved(y, backward, statistics, counts)
+
+
+def predicted(low: Lowering, step: LayerStep, x: Buffer, normal: Buffer | None, curve: Curve) -> Buffer:
+    """Lower a convolution for prediction, and in it the BatchNorm (by its `normal`) and activation that follow."""
+    layer, kernel = step.layer, step.p["kernel"]
+    assert isinstance(layer, ConvolutionLayer)
+    geometry, image = _rows_joined(layer.geometry(step.shape), step.shape)
+    bias: Array | Buffer = step.p["bias"] if layer.bias else low.zeros(layer.n_filter)
+    weights: Array | Buffer = kernel
+    if normal:
+        weights, folded_bias = low.buffer(kernel.shape), low.buffer((layer.n_filter,))
+        low.program.add(
+            "conv.fold", 1, weights=kernel, bias=bias, normal=normal, rows=kernel.size // layer.n_filter,
+            columns=layer.n_filter, folded=weights, folded_bias=folded_bias,
+        )  # fmt: skip
+        bias = folded_bias
+    packed = _packed(low, weights, geometry.groups)
+    slide = _forward(geometry, image, layer.n_filter)
+    y, _, _ = _correlate(low, slide, x, packed, bias, geometry.groups, curve=curve)
+    return low.program.view(y, (low.samples, *step.output_shape))
+
+
+def _rows_joined(geometry: Geometry, image: Shape) -> tuple[Geometry, Shape]:
+    """A window of one pixel sees all pixels alike: take them as one row, however they lie."""
+    single = geometry.size == (1, 1) == geometry.stride and not any(map(any, geometry.padding))
+    return geometry, (1, image[0] * image[1], image[2]) if single else image
 
 
 # ---------------------------------------------------------------------------------------------- where the taps lie
@@ -167,14 +208,13 @@ def _backward(geometry: Geometry, image: Shape, output: Shape) -> Slide:
 # ---------------------------------------------------------------------------------------------- instructions
 
 
-def _packed(low: Lowering, step: LayerStep, geometry: Geometry) -> Buffer:
-    kernel = step.p["kernel"]
-    rows, columns = int(np.prod(kernel.shape[:3])), kernel.shape[3] // geometry.groups
-    panels = geometry.groups * low.panels(columns)
+def _packed(low: Lowering, kernel: Array | Buffer, groups: int) -> Buffer:
+    rows, columns = int(np.prod(kernel.shape[:3])), kernel.shape[3] // groups
+    panels = groups * low.panels(columns)
     packed = low.buffer((panels, rows, low.tile_columns))
     low.program.add(
         "conv.pack", panels, weights=kernel, packed=packed, rows=rows, columns=columns, pitch=kernel.shape[3],
-        groups=geometry.groups,
+        groups=groups,
     )  # fmt: skip
     return packed
 
@@ -197,7 +237,14 @@ def _packed_turned(low: Lowering, step: LayerStep, slide: Slide, geometry: Geome
 
 
 def _correlate(
-    low: Lowering, slide: Slide, source: Buffer, weights: Buffer, bias: Array, groups: int, measured: bool
+    low: Lowering,
+    slide: Slide,
+    source: Buffer,
+    weights: Buffer,
+    bias: Array | Buffer,
+    groups: int,
+    measured: bool = False,
+    curve: Curve = LINEAR,
 ) -> tuple[Buffer, Buffer, Array]:
     (height, width, channels), (out_height, out_width, out_channels) = slide.source, slide.target
     rows = int(slide.phases[:, 0].max())
@@ -215,8 +262,9 @@ def _correlate(
         offsets=slide.offsets, tap_rows=slide.tap_rows, phases=slide.phases, n_phases=len(slide.phases),
         bands=bands, band=band, border=int(slide.border[2]), height=height, width=width, channels=channels,
         top=slide.border[0], left=slide.border[1], padded_width=slide.padded_width, reach=slide.reach,
-        row_step=slide.step[0], column_step=slide.step[1], out_height=out_height, out_width=out_width, out_channels=out_channels,
-        out_row_step=slide.out_step[0], out_column_step=slide.out_step[1], groups=groups, depth=slide.depth,
+        row_step=slide.step[0], column_step=slide.step[1], out_height=out_height, out_width=out_width,
+        out_channels=out_channels, out_row_step=slide.out_step[0], out_column_step=slide.out_step[1],
+        groups=groups, depth=slide.depth, kind=curve.kind, slope=curve.slope,
     )  # fmt: skip
     lengths = [min(band, out_height - start) * out_width for start in range(0, bands * band, band)]
     return target, statistics, np.tile(np.array(lengths, low.real), low.samples)

@@ -4,9 +4,18 @@ import math
 from collections.abc import Sequence
 
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
-from gedanken.engine.cpu.lowering.conv import convolution
+from gedanken.engine.cpu.lowering.conv import convolution, predicted
 from gedanken.engine.cpu.lowering.dense import add, dense, flatten
-from gedanken.engine.cpu.lowering.pointwise import CURVES, MOST_TAPS, POOLS, curve, group_of, pointwise
+from gedanken.engine.cpu.lowering.pointwise import (
+    CURVES,
+    MOST_TAPS,
+    POOLS,
+    Group,
+    curve,
+    group_of,
+    pointwise,
+    remembered,
+)
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import LayerStep
 from gedanken.layers import (
@@ -86,18 +95,27 @@ def _next(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, 
 
 def _convolution(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, Backward, int]:
     group = group_of(rest[1:])
-    measured = low.train and group.norm is not None
-    y, backward, statistics, counts = convolution(low, rest[0], x, measured)
+    taken = 1 + len(group.steps)
+    if not low.train:
+        normal = remembered(low, group.norm) if group.norm else None
+        x = predicted(low, rest[0], x, normal, curve(group.curve.layer if group.curve else None))
+        left = Group(pool=group.pool, dropout=group.dropout)
+        return (*pointwise(low, left, x, None, None), taken) if left.steps else (x, _no_way_back, taken)
+    made = convolution(low, rest[0], x, group.norm is not None)
     if not group.steps:
-        return y, backward, 1
-    z, after = pointwise(low, group, y, statistics if measured else None, counts)
+        return made.y, made.backward, taken
+    z, after = pointwise(low, group, made.y, made.statistics if group.norm else None, made.counts)
 
     def both(dz: Buffer, wanted: bool) -> Buffer | None:
         dy = after(dz, True)
         assert dy is not None
-        return backward(dy, wanted)
+        return made.backward(dy, wanted)
 
-    return z, both, 1 + len(group.steps)
+    return z, both, taken
+
+
+def _no_way_back(*_: object) -> Buffer | None:
+    raise AssertionError("a prediction has no way back")
 
 
 def _residual(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:

@@ -44,10 +44,13 @@ class Curve(NamedTuple):
     slope: float = 0.0
 
 
+LINEAR = Curve()
+
+
 def curve(layer: Layer | None) -> Curve:
     """Return the kernels' word for an activation, or for none."""
     if layer is None:
-        return Curve()
+        return LINEAR
     return Curve(CURVES[type(layer)], layer.slope if isinstance(layer, LeakyReLU) else 0.0)
 
 
@@ -83,6 +86,18 @@ def pointwise(low: Lowering, group: Group, x: Buffer, statistics: Buffer | None,
     if group.norm:
         work.normalise(group.norm, statistics, counts)
     return work.forward(), work.backward
+
+
+def remembered(low: Lowering, step: LayerStep) -> Buffer:
+    """Emit mean, gain and shift of a BatchNorm at prediction."""
+    layer = step.layer
+    assert isinstance(layer, BatchNorm)
+    normal = low.buffer((4, step.shape[-1]))
+    low.program.add(
+        "pointwise.remember", 1, running_mean=step.s["mean"], running_var=step.s["var"], scale=step.p["scale"],
+        shift=step.p["shift"], epsilon=layer.epsilon, channels=step.shape[-1], normal=normal,
+    )  # fmt: skip
+    return normal
 
 
 class _Pass:
@@ -147,6 +162,9 @@ class _Pass:
         """Emit what makes mean, gain and shift of the channels."""
         layer, low = step.layer, self.low
         assert isinstance(layer, BatchNorm)
+        if not low.train:
+            self.normal = remembered(low, step)
+            return
         self.normal = low.buffer((4, self.channels))
         shared: dict[str, Any] = {
             "scale": step.p["scale"],
@@ -154,15 +172,12 @@ class _Pass:
             "epsilon": layer.epsilon,
             "normal": self.normal,
         }
-        running: dict[str, Any] = {"running_mean": step.s["mean"], "running_var": step.s["var"]}
-        if not low.train:
-            low.program.add("pointwise.remember", 1, channels=self.channels, **shared, **running)
-            return
         if statistics is None or counts is None:
             statistics, counts = self._measure()
         low.program.add(
             "pointwise.normalise", 1, statistics=statistics, counts=counts, pieces=len(counts),
-            channels=self.channels, momentum=layer.momentum, **shared, **running,
+            channels=self.channels, momentum=layer.momentum, running_mean=step.s["mean"],
+            running_var=step.s["var"], **shared,
         )  # fmt: skip
 
     def _measure(self) -> tuple[Buffer, Array]:
