@@ -95,10 +95,11 @@ class Run:
         self._programs: OrderedDict[tuple[int, bool, int], _Ready] = OrderedDict()
 
     def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
-        ready = self._ready(len(x), ctx)
         given = np.ascontiguousarray(x, self.library.dtype)
-        y = ready.forward(ctx, given)
-        return (y, (ready, given)) if ctx.train else (y.copy(), None)
+        with self.pool.turn():  # several threads may ask one network for predictions
+            ready = self._ready(len(x), ctx)
+            y = ready.forward(ctx, given)
+            return (y, (ready, given)) if ctx.train else (y.copy(), None)
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
         ready, _ = cache

@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class Pool:
     """
 
     def __init__(self, library: Library, threads: int) -> None:
-        self.threads = threads
+        self.threads, self.library = threads, library
         self._lead = ENTRY(library.kernel("executor.lead").address)
         self._assist = ENTRY(library.kernel("executor.assist").address)
         self._memory: list[Array] = []
@@ -44,21 +45,25 @@ class Pool:
             program: Ints.
             memory: bytes of scratch memory that each thread needs.
         """
-        if os.getpid() != self._process:
-            self._begin()  # a forked process has none of its parent's threads
-        with self._lock:
+        with self.turn():
             if memory > self._memory[0].nbytes:
                 self._memory = [aligned(memory) for _ in range(self.threads)]
             self._control[0] = program.ctypes.data
             self._wake()
             self._lead(self._arguments.ctypes.data, 0, 0)
 
+    def turn(self) -> AbstractContextManager[Any]:
+        """Return the lock of who uses this pool and the memory of its programs now."""
+        if os.getpid() != self._process:
+            self._begin()  # a forked process has none of its parent's threads
+        return self._lock
+
     def close(self) -> None:
         """End the helpers."""
         self._ending()
 
     def _begin(self) -> None:
-        self._process, self._lock = os.getpid(), threading.Lock()
+        self._process, self._lock = os.getpid(), threading.RLock()
         self._control = np.zeros(_HELPERS + _LINE * self.threads, np.int64)
         self._memory = [aligned(64) for _ in range(self.threads)]
         self._arguments[0] = self._control.ctypes.data
@@ -68,16 +73,18 @@ class Pool:
     def _wake(self) -> None:
         self._arguments[1] = self._memory[0].ctypes.data
         if not self._helpers:
-            self._helpers += [_Helper(self._assist, self._control, number) for number in range(self.threads - 1)]
+            self._helpers += [
+                _Helper(self.library, self._assist, self._control, number) for number in range(self.threads - 1)
+            ]
         for helper, memory in zip(self._helpers, self._memory[1:], strict=True):
             helper.wake(memory.ctypes.data)
 
 
 class _Helper:
-    """One helping thread. It holds the control block alive as long as it runs, not the pool."""
+    """One helping thread. It holds its code and the control block alive as long as it runs, not the pool."""
 
-    def __init__(self, assist: Any, control: Array, number: int) -> None:
-        self._call: Any = assist
+    def __init__(self, library: Library, assist: Any, control: Array, number: int) -> None:
+        self._library, self._call = library, assist
         self._control, self._number = control, number
         self._place = _HELPERS + _LINE * number
         self._bell = threading.Lock()
