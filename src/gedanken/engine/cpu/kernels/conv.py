@@ -19,6 +19,7 @@ from gedanken.engine.cpu.language import (
     tile_rows,
 )
 
+DEEP = 384  # numbers that a panel may be deep: with a tile's width they fill most of a first-level cache
 PHASE = (
     7  # Ints for each: rows, columns, first output row and column, first tap, taps, numbers of packed weights before
 )
@@ -220,42 +221,75 @@ def slide(
     base, weights, bias, out, offsets, tap_rows, phase, start, band, channels, pitch, row_step, column_step,
     top, height, out_width, out_channels, out_row_step, out_column_step, groups, depth,
 ):  # fmt: skip
-    """Slide over the band's rows of one phase. Taps come in the order of their rows; those in the border are left
-    out."""
-    rows, columns = min(band, phase[0] - start), phase[1]
-    n_taps = phase[5]
-    taps, rows_of = at(offsets, phase[4]), at(tap_rows, phase[4])
+    """Slide over the band's rows of one phase, panel by panel.
+
+    A panel that is too deep for the first-level cache is gone through in parts, each over all rows of the band.
+    """
+    n_taps, taps, rows_of = phase[5], at(offsets, phase[4]), at(tap_rows, phase[4])
     ins, outs = channels // groups, out_channels // groups
     panels = tiles_in(outs, tile_columns)
     panel_size = n_taps * depth * tile_columns
-    parts = tiles_in(columns, tile_rows)
-    small = columns // parts
-    larger = columns - small * parts
+    step, move, out_move = row_step * pitch, column_step * channels, out_column_step * out_channels
+    whole_panel = n_taps * depth <= DEEP
     for group in range(groups):
         for panel in range(panels):
             packed = at(weights, phase[6] + (group * panels + panel) * panel_size)
             first = group * outs + panel * tile_columns
             count = min(tile_columns, outs - panel * tile_columns)
-            for i in range(rows):
-                h = phase[2] + (start + i) * out_row_step
-                row = (start + i) * row_step - top
-                first_tap, last_tap = 0, n_taps
-                while first_tap < n_taps and row + rows_of[min(first_tap, n_taps - 1)] < 0:
-                    first_tap += 1
-                while last_tap > first_tap and row + rows_of[max(last_tap - 1, 0)] >= height:
-                    last_tap -= 1
-                column = 0
-                for part in range(parts):
-                    m = small + 1 if part < larger else small
-                    a = at(base, i * row_step * pitch + column * column_step * channels + group * ins)
-                    w = phase[3] + column * out_column_step
-                    c = at(out, (h * out_width + w) * out_channels + first)
-                    product(
-                        m, count, a, at(taps, first_tap), at(packed, first_tap * depth * tile_columns),
-                        at(bias, first), c, column_step * channels, 1, last_tap - first_tap, depth, tile_columns,
-                        depth * tile_columns, 0, out_column_step * out_channels,
-                    )  # fmt: skip
-                    column += m
+            rounds = 1 if whole_panel else n_taps
+            for tap in range(rounds):
+                part = depth if whole_panel else DEEP
+                for k in range(0, depth, part):
+                    for i in range(min(band, phase[0] - start)):
+                        row = (start + i) * row_step - top
+                        h = phase[2] + (start + i) * out_row_step
+                        begin, end = first_inside(rows_of, n_taps, row), last_inside(rows_of, n_taps, row, height)
+                        new = k == 0 and tap == (0 if whole_panel or begin >= end else begin)
+                        if not whole_panel:
+                            if (begin < end and (tap < begin or tap >= end)) or (begin >= end and not new):
+                                continue
+                            begin, end = tap, tap + (1 if begin < end else 0)
+                        c = at(out, (h * out_width + phase[3]) * out_channels + first)
+                        slide_row(
+                            at(base, i * step + group * ins + k), at(taps, begin), max(end - begin, 0),
+                            at(packed, (begin * depth + k) * tile_columns), at(bias, first), c, phase[1], count, new,
+                            move, out_move, min(part, depth - k), depth,
+                        )  # fmt: skip
+
+
+@helper
+def first_inside(rows_of, n_taps, row):
+    """Return the first tap that does not lie above the image; taps come in the order of their rows."""
+    tap = 0
+    while tap < n_taps and row + rows_of[min(tap, n_taps - 1)] < 0:
+        tap += 1
+    return tap
+
+
+@helper
+def last_inside(rows_of, n_taps, row, height):
+    """Return the tap after the last one that does not lie below the image."""
+    tap = n_taps
+    while tap > 0 and row + rows_of[max(tap - 1, 0)] >= height:
+        tap -= 1
+    return tap
+
+
+@helper
+def slide_row(a, taps, n_taps, packed, bias, c, columns, count, new, move, out_move, part, depth):
+    """Compute one output row with some taps and a part of their depth: from the bias on, or added to what is there."""
+    parts = tiles_in(columns, tile_rows)
+    small = columns // parts
+    larger = columns - small * parts
+    column = 0
+    for number in range(parts):
+        m = small + 1 if number < larger else small
+        place = at(c, column * out_move)
+        product(
+            m, count, at(a, column * move), taps, packed, bias if new else place, place, move, 1, n_taps, part,
+            tile_columns, depth * tile_columns, 0 if new else out_move, out_move,
+        )  # fmt: skip
+        column += m
 
 
 def kernel_gradient(
@@ -289,6 +323,7 @@ def kernel_gradient(
     out_channels: Int,
     groups: Int,
     strip: Int,
+    together: Int,
     offsets: Ints,
 ):
     """Sum the gradient by the kernel over the images of one slot; a task is a slot and a block of output channels.
@@ -296,8 +331,8 @@ def kernel_gradient(
     partial[slot][r, s, c, k] = sum over n, i, j of x[n, i * down + r * row_dilation, j * right + s, c] * dy[n, i, j, k]
 
     A window's row is `spans` runs of `span` numbers, `span_step` apart: one run where it is contiguous in memory.
-    strip: output rows that are worked through at once, so that they stay in the cache. bias_partial[slot][k] = sum of
-    dy.
+    strip: output rows that are worked through at once, so that they stay in the cache; where it holds whole images,
+    `together` of them. bias_partial[slot][k] = sum of dy.
     """
     slot, block = task // blocks, task % blocks
     ins, outs = channels // groups, out_channels // groups
@@ -306,15 +341,16 @@ def kernel_gradient(
     target = at(partial, slot * sum_size)
     begin, end = slot * images // slots, (slot + 1) * images // slots
     panels = tiles_in(outs, tile_columns)
-    for image in range(begin, end):
-        picture = at(x, image * height * width * channels)
+    for image in range(begin, end, together):
+        base = at(x, image * height * width * channels)
         slopes = at(dy, image * out_height * out_width * out_channels)
-        base = picture
+        all_rows = min(together, end - image) * out_height
         if border:
-            bordered_rows(scratch, picture, 0, reach, 1, height, width, channels, top, left, padded_width)
+            count = min(together, end - image)
+            bordered_images(scratch, base, count, reach, height, width, channels, top, left, padded_width)
             base = scratch
-        for row in range(0, out_height, strip):
-            rows = min(strip, out_height - row)
+        for row in range(0, all_rows, strip):
+            rows = min(strip, all_rows - row)
             new = image == begin and row == 0
             for group in range(groups):
                 for panel in range(panels):
@@ -331,9 +367,16 @@ def kernel_gradient(
                                 span, count, right * channels, rows, out_width, out_channels, new,
                             )  # fmt: skip
         if biased and block == 0:
-            bias_gradient(
-                at(bias_partial, slot * out_channels), slopes, out_height * out_width, out_channels, image == begin
-            )
+            sums = at(bias_partial, slot * out_channels)
+            bias_gradient(sums, slopes, all_rows * out_width, out_channels, image == begin)
+
+
+@helper
+def bordered_images(target, images, count, rows, height, width, channels, top, left, padded_width):
+    for number in range(count):
+        place = at(target, number * rows * padded_width * channels)
+        picture = at(images, number * height * width * channels)
+        bordered_rows(place, picture, 0, rows, 1, height, width, channels, top, left, padded_width)
 
 
 @helper

@@ -276,12 +276,18 @@ def _kernel_gradient(low: Lowering, step: LayerStep, slide: Slide, geometry: Geo
     joined = _contiguous(geometry)
     slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
     blocks = min(low.panels(out_channels // groups), cut(TASKS, slots))
-    strip = max(1, min(out_height, STRIP // out_width))
     reach = (out_height - 1) * geometry.stride[0] + slide.reach
     pitch = slide.padded_width * channels
+    size = reach * pitch if slide.border[2] else height * width * channels
+    fitting = CACHED // (size * low.real.itemsize)
+    together = max(1, min(cut(STRIP, out_height * out_width), fitting, cut(low.samples, slots)))
+    strip = max(1, STRIP // out_width) if together == 1 else out_height * together
+    strip = min(strip, out_height * together)
+    rows = np.arange(strip, dtype=np.int64)
+    offsets = rows // out_height * size + rows % out_height * geometry.stride[0] * pitch
     partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, out_channels))
     low.program.add(
-        "conv.kernel_gradient", slots * blocks, reach * pitch if slide.border[2] else 0,
+        "conv.kernel_gradient", slots * blocks, together * size if slide.border[2] else 0,
         x=x, dy=dy, partial=partial, bias_partial=bias_partial, biased=int("bias" in step.g), images=low.samples,
         slots=slots, blocks=blocks, border=int(slide.border[2]), height=height, width=width, channels=channels,
         top=slide.border[0], left=slide.border[1], padded_width=slide.padded_width, reach=reach,
@@ -290,7 +296,7 @@ def _kernel_gradient(low: Lowering, step: LayerStep, slide: Slide, geometry: Geo
         span_step=geometry.dilation[1] * channels,
         span=geometry.size[1] * channels if joined else channels // groups,
         out_height=out_height, out_width=out_width, out_channels=out_channels, groups=groups, strip=strip,
-        offsets=np.arange(strip, dtype=np.int64) * (geometry.stride[0] * pitch),
+        together=together, offsets=offsets,
     )  # fmt: skip
     low.add_up(partial, kernel, slots)
     if "bias" in step.g:
