@@ -356,6 +356,7 @@ class Descent:
         self.step = 0
         self.plateau = Plateau()
         self.slots = {name: ops.xp.zeros(size, ops.dtype) for name in optimizer.slots()}
+        self._schedule = as_schedule(optimizer.learning_rate)
         self._groups = _groups(optimizer, size, decayed)
         self._fused = ops.fused_update(optimizer, size, decayed)
         self._gathered = ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None
@@ -364,7 +365,7 @@ class Descent:
     @property
     def rate(self) -> float:
         """Learning rate of the next update."""
-        return as_schedule(self.optimizer.learning_rate)(self.step) * self.plateau.factor
+        return self._schedule(self.step) * self.plateau.factor
 
     def learn(self, p: Array, g: Array, samples: int) -> None:
         """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time."""

@@ -166,6 +166,12 @@ class Ops:
             older, old = old, coefficient + 2 * t * old - older
         return xp.sign(x) * (_erf_coefficients()[0] + t * old - older)
 
+    def softmax(self, x: Array) -> Array:
+        """Return exp(x) as shares of its sum over the last axis."""
+        y = self.xp.exp(x - x.max(axis=-1, keepdims=True))
+        y /= y.sum(axis=-1, keepdims=True)
+        return y
+
     def softmax_cross_entropy(
         self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
     ) -> tuple[Array, Array]:

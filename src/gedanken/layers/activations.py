@@ -191,8 +191,7 @@ class SoftMax(Layer):
         return shape
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        y = ctx.ops.xp.exp(x - x.max(axis=-1, keepdims=True))
-        y /= y.sum(axis=-1, keepdims=True)
+        y = ctx.ops.softmax(x)
         return y, y
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:

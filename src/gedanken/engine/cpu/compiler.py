@@ -29,6 +29,8 @@ from gedanken.engine.cpu.translate import kernel_ir
 from gedanken.engine.cpu.words import GIVE_WAY, PRODUCT
 from gedanken.files import cache_folder, replace_file
 
+ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+
 
 class Compiled(NamedTuple):
     """Machine code of a kernel: an object file, the name of its entry, and its parameters (name, type) in order."""
@@ -39,9 +41,10 @@ class Compiled(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A loaded kernel: the address of its entry (arguments, task, scratch), and its parameters."""
+    """A loaded kernel: the address of its entry (arguments, task, scratch), the same to call, and its parameters."""
 
     address: int
+    entry: Callable[[int, int, int], None]
     parameters: list[tuple[str, str]]
 
 
@@ -75,7 +78,8 @@ class Library:
         self._load_product()
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
         self._engine.finalize_object()
-        return Kernel(self._engine.get_function_address(compiled.entry), compiled.parameters)
+        address = self._engine.get_function_address(compiled.entry)
+        return Kernel(address, ENTRY(address), compiled.parameters)
 
     def _load_product(self) -> None:
         """Load the micro-kernel that other kernels call by name."""

@@ -31,6 +31,12 @@ class CpuOps(Ops):
     def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
         return fused_update(self.library, self.pool, rule, size, decayed)
 
+    def softmax(self, x: Array) -> Array:
+        given, columns = np.ascontiguousarray(x, self.dtype), x.shape[-1]
+        y, kernel = np.empty_like(given), self.library.kernel("cost.softmax")
+        call(kernel, x=given, y=y, rows=given.size // columns, columns=columns)
+        return y
+
     def softmax_cross_entropy(
         self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
     ) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.engine.cpu.compiler import Kernel, Library
-from gedanken.engine.cpu.threads import ENTRY, Pool, aligned
+from gedanken.engine.cpu.threads import Pool, aligned
 from gedanken.types import Array, Shape
 
 LINE = 64  # bytes; buffers begin on cache lines
@@ -183,7 +183,7 @@ def call(kernel: Kernel, **arguments: float | Array) -> None:
             slots[place] = value.ctypes.data
         else:
             (slots.view(np.float64) if kind == "Real" else slots)[place] = value
-    ENTRY(kernel.address)(slots.ctypes.data, 0, 0)
+    kernel.entry(slots.ctypes.data, 0, 0)
 
 
 def _lay_out(buffers: Sequence[Buffer]) -> int:

@@ -4,7 +4,6 @@ Helpers are Python threads that wait for the next program in machine code for a 
 They start with the first program, and again in a process that was forked.
 """
 
-import ctypes
 import os
 import threading
 import weakref
@@ -19,7 +18,6 @@ from gedanken.types import Array
 
 PATIENCE = 4000  # glances of an idle helper before it sleeps: about a tenth of a millisecond
 _TURN, _OPEN, _INSIDE, _HELPERS, _LINE = 8, 16, 24, 32, 8
-ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 
 
 class Pool:
@@ -32,8 +30,8 @@ class Pool:
 
     def __init__(self, library: Library, threads: int) -> None:
         self.threads, self.library = threads, library
-        self._lead = ENTRY(library.kernel("executor.lead").address)
-        self._assist = ENTRY(library.kernel("executor.assist").address)
+        self._lead = library.kernel("executor.lead").entry
+        self._assist = library.kernel("executor.assist").entry
         self._memory: list[Array] = []
         self._arguments = np.zeros(2, np.int64)
         self._begin()

@@ -1,7 +1,38 @@
 """SoftMax and cross-entropy in one pass over the scores."""
 
 from gedanken.engine.cpu.kernels.rows import exponential_less_1
-from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, lanes, real
+from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes, real
+
+
+@helper
+def largest_of(x, count):
+    """Return the largest of some numbers; a NaN counts as larger than all."""
+    largest = x[0]
+    for i in range(1, count):
+        larger = x[i] > largest or x[i] != x[i]
+        largest = x[i] if larger else largest
+    return largest
+
+
+@helper
+def powers(x, y, count, largest):
+    """y = exp(x - largest); return their sum."""
+    for i in lanes(count):
+        y[i] = real(1) + exponential_less_1(x[i] - largest)
+    total = real(0)
+    for i in range(count):
+        total += y[i]
+    return total
+
+
+def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int):
+    """Turn each row of scores into shares."""
+    for row in range(rows):
+        shares = at(y, row * columns)
+        scores = at(x, row * columns)
+        total = powers(scores, shares, columns, largest_of(scores, columns))
+        for c in lanes(columns):
+            shares[c] = shares[c] / total
 
 
 def softmax_cross_entropy(
@@ -27,15 +58,8 @@ def softmax_cross_entropy(
     for row in range(rows):
         scores, slopes, term = at(z, row * columns), at(dz, row * columns), at(terms, row * 3)
         given = at(shares, row * columns)
-        largest = scores[0]
-        for c in range(1, columns):
-            larger = scores[c] > largest or scores[c] != scores[c]
-            largest = scores[c] if larger else largest
-        for c in lanes(columns):
-            slopes[c] = real(1) + exponential_less_1(scores[c] - largest)
-        total, dot, share = real(0), real(0), real(0)
-        for c in range(columns):
-            total += slopes[c]
+        largest = largest_of(scores, columns)
+        total, dot, share = powers(scores, slopes, columns, largest), real(0), real(0)
         for c in range(columns):
             if hard:
                 target = real(1) if classes[row] == c else real(0)

@@ -109,6 +109,7 @@ def adam(
     begin, times = task * piece, factor[0]
     count, under = min(piece, size - begin), decayed - begin
     x, d, m, v = at(p, begin), at(g, begin), at(mean, begin), at(square, begin)
+    per_mean, per_square = real(1) / mean_share, real(1) / square_share
     for i in lanes(count):
         slope = held(d[i], limit) * times
         first = beta1 * m[i] + (real(1) - beta1) * slope
@@ -116,7 +117,7 @@ def adam(
         m[i] = first
         v[i] = second
         share = decay if i < under else real(0)
-        x[i] -= rate * (first / mean_share / (sqrt(second / square_share) + epsilon) + share * x[i])
+        x[i] -= rate * (first * per_mean / (sqrt(second * per_square) + epsilon) + share * x[i])
 
 
 def lion(

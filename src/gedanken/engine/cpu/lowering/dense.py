@@ -83,7 +83,8 @@ def _blocks(low: Lowering, rows: int, columns: int, pieces: int, turned: bool) -
     wanted = cut(BLOCKS, pieces)
     if 4 * columns >= rows:
         return 1, min(low.panels(columns), wanted)
-    return min(cut(rows, FULL), max(wanted, cut(rows, COPIED) if turned else 1)), 1
+    blocks = min(cut(rows, FULL), max(wanted, cut(rows, COPIED) if turned else 1))
+    return blocks - blocks % TASKS if blocks > TASKS else blocks, 1
 
 
 def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
