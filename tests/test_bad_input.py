@@ -745,11 +745,103 @@ FIT = [
     ),
 ]  # fmt: skip
 
+SLIDABLE = "image must have shape (1, H, W) or (N, 1, H, W) with H >= 6 and W >= 6, got "
+WIDE = RNG.random((1, 9, 9)).astype(np.float32)
+
+
+def slide(image: Any = WIDE, **options: Any) -> Callable[[Network], Any]:
+    return lambda net: net.slide(image, **options)
+
+
+def stack(*layers: Any) -> Callable[[], Network]:
+    """Return the making of a compiled network of pictures."""
+    return lambda: image(*layers)(Network()).regression(cost="mean_squared")
+
+
+def cannot_slide(name: str, layers: list[Any], message: str) -> Mistake:
+    """Return the row of a network that gives something else for a patch than for the same patch in a picture."""
+    rule = f"slide cannot run layer {message}; use feedforward on each patch"
+    return Mistake(name, stack(*layers), slide(), ArgumentError, rule)
+
+
+PADDED, HALF = ConvolutionLayer(1, 3, 3, zero_padding=1), MaxPoolLayer(2, 2, stride=1)
+PADS = "zero_padding=1) over a larger picture: its zero_padding gives a patch zeros where the picture has pixels"
+SLIDE = [
+    Mistake("before regression", uncompiled, slide(), StateError, f"slide {COMPILED}"),
+    Mistake(
+        "network of features", classes, slide(), ArgumentError,
+        "slide needs a network of pictures: input((C, H, W)), got input((4,))",
+    ),
+    Mistake("picture smaller than a patch", pictures, slide(WIDE[:, :5]), DataError, f"{SLIDABLE}(1, 5, 9)"),
+    Mistake("picture narrower than a patch", pictures, slide(WIDE[:, :, :5]), DataError, f"{SLIDABLE}(1, 9, 5)"),
+    Mistake("picture without channels", pictures, slide(WIDE[0]), DataError, f"{SLIDABLE}(9, 9)"),
+    Mistake(
+        "picture channels-last", pictures, slide(WIDE.transpose(1, 2, 0)), DataError,
+        f"{SLIDABLE}(9, 9, 1); it looks channels-last: use transpose(2, 0, 1)",
+    ),
+    Mistake(
+        "pictures channels-last", pictures, slide(WIDE[None].transpose(0, 2, 3, 1)), DataError,
+        f"{SLIDABLE}(1, 9, 9, 1); it looks channels-last: use transpose(0, 3, 1, 2)",
+    ),
+    Mistake("pictures of several videos", pictures, slide(WIDE[None, None]), DataError, f"{SLIDABLE}(1, 1, 1, 9, 9)"),
+    Mistake(
+        "no picture", pictures, slide(WIDE[None][:0]), DataError, "image must have at least one sample, got none..."
+    ),
+    Mistake("text for a picture", pictures, slide("a.png"), DataError, "image must be an array of real numbers, ..."),
+    Mistake(
+        "picture with a NaN", pictures, slide(np.where(np.eye(9), np.nan, WIDE)), DataError,
+        "image must be finite, got nan at index (0, 0, 0)",
+    ),
+    Mistake(
+        "stride 0", pictures, slide(stride=0), ArgumentError, "stride must be a whole number of at least 1, got 0"
+    ),
+    Mistake(
+        "stride of a fraction", pictures, slide(stride=(1, 0.5)), ArgumentError,
+        "stride must be a whole number of at least 1, got 0.5",
+    ),
+    Mistake(
+        "stride of three", pictures, slide(stride=(1, 2, 3)), ArgumentError,
+        "stride must be a number or a pair (height, width), got (1, 2, 3)",
+    ),
+    Mistake(
+        "outputs that are images", stack(ReLU(), ConvolutionLayer(1, 3, 3)), slide(), ArgumentError,
+        "slide needs outputs (K,), got (1, 4, 4) from layer 1 ConvolutionLayer(n_filter=1, width_filter=3, "
+        "height_filter=3); use feedforward on each patch",
+    ),
+    cannot_slide("padding", [ReLU(), PADDED, Flatten()], f"1 ConvolutionLayer(...{PADS}"),
+    cannot_slide("padded pooling", [MaxPoolLayer(3, 3, 1, 1), Flatten()], f"0 MaxPoolLayer(...{PADS}"),
+    cannot_slide("padding in a chain", [Chain([ReLU(), PADDED]), Flatten()], f"0.1 ConvolutionLayer(...{PADS}"),
+    cannot_slide(
+        "padding in a residual", [Residual([PADDED, BatchNorm()]), Flatten()], f"0.layers.0 ConvolutionLayer(...{PADS}"
+    ),
+    cannot_slide(
+        "norm of a patch", [LayerNorm(), Flatten()],
+        "0 LayerNorm() over a larger picture: its mean is over all pixels of a patch",
+    ),
+    cannot_slide(
+        "norm of a patch's channels", [HALF, GroupNorm(1), Flatten()],
+        "1 GroupNorm(n_groups=1) over a larger picture: its mean is over all pixels of a patch",
+    ),
+    cannot_slide(
+        "reshape of a patch", [Reshape((4, 3, 3)), Flatten()],
+        "0 Reshape(shape=(4, 3, 3)) over a larger picture: nothing says which pixels of a patch its outputs see",
+    ),
+    cannot_slide(
+        "reshape of features", [Flatten(), Reshape((4, 3, 3)), Flatten()],
+        "1 Reshape(shape=(4, 3, 3)) over a larger picture: it makes no row of features from one",
+    ),
+    cannot_slide(  # both ways give one pixel, but the next one would be elsewhere
+        "ways of different strides",
+        [Residual(MaxPoolLayer(6, 6), MaxPoolLayer(6, 6, stride=1)), Flatten()],
+        "0 Residual(...) over a larger picture: its ways have different strides",
+    ),
+]  # fmt: skip
+
 MISTAKES = {
     f"{group}: {row.name}": row
     for group, rows in [
         ("layers", LAYERS_DO_NOT_FIT), ("no layer", NO_LAYER), ("order", OUT_OF_ORDER), ("start", INPUT_AND_SEED),
-        ("compile", COMPILE), ("data", DATA), ("labels", LABELS), ("fit", FIT),
+        ("compile", COMPILE), ("data", DATA), ("labels", LABELS), ("fit", FIT), ("slide", SLIDE),
     ]
     for row in rows
 } | {f"range: {row.message}": row for row in RANGES}  # fmt: skip
@@ -786,7 +878,7 @@ def test_mistake_is_answered_before_anything_is_done(
 
 
 def test_table_names_each_mistake_once() -> None:
-    rows = [LAYERS_DO_NOT_FIT, NO_LAYER, OUT_OF_ORDER, INPUT_AND_SEED, COMPILE, RANGES, DATA, LABELS, FIT]
+    rows = [LAYERS_DO_NOT_FIT, NO_LAYER, OUT_OF_ORDER, INPUT_AND_SEED, COMPILE, RANGES, DATA, LABELS, FIT, SLIDE]
     assert len(MISTAKES) == sum(map(len, rows)) >= 60
 
 
@@ -806,12 +898,13 @@ USES = {
     "evaluate": lambda net: net.evaluate(UINT8, Y, progress=False),
     "predict": lambda net: net.predict(UINT8),
     "feedforward": lambda net: net.feedforward(UINT8),
+    "slide": lambda net: net.slide(UINT8),
 }
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_unscaled_pictures_are_warned_of_where_they_are_given(use: Callable[[Network], object]) -> None:
-    with pytest.warns(GedankenWarning, match=r"data has whole numbers \(uint8\).* 255") as caught:
+    with pytest.warns(GedankenWarning, match=r"(data|image) has whole numbers \(uint8\).* 255") as caught:
         use(pictures())
     assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]
 

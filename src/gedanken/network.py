@@ -10,7 +10,7 @@ import numpy as np
 
 from gedanken.checks import one_of, real, require, whole
 from gedanken.checks import path as checked_path
-from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, UserCost, as_cost
+from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, as_cost
 from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
 from gedanken.data.source import ArraySource, hold_out
 from gedanken.engine.fold import fold
@@ -22,17 +22,19 @@ from gedanken.io.model_file import Architecture, read_model, write_model
 from gedanken.layers import Layer, Sigmoid, SoftMax
 from gedanken.layers.containers import shapes_through
 from gedanken.layers.shape import door_shape, inner_shape
-from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
+from gedanken.metrics import Metric
 from gedanken.optimizers import Adam, Descent, Optimizer, checked_optimizer
 from gedanken.parallel.base import Work
 from gedanken.parallel.single import Single
+from gedanken.slide import slide
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.display import Display
+from gedanken.training.judging import checked_metrics, rehearse
 from gedanken.training.loop import Training, evaluate
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
-from gedanken.training.records import EpochRecord, Evaluation, History
+from gedanken.training.records import Evaluation, History
 from gedanken.types import Array, Shape
 
 
@@ -156,7 +158,7 @@ class Network:
         plan = Plan(self.layers, input_shape, runner, self.seed, folded)
         output_shape = door_shape(plan.shapes[-1])
         judged.check_output(output_shape)
-        chosen = _checked_metrics(metrics, judged, output_shape)
+        chosen = checked_metrics(metrics, judged, output_shape)
         self._take_over(plan)
         self._cost = judged
         self._work = Work(plan, trained, Descent(plan.ops, rule, plan.params.size, plan.decayed), chosen)
@@ -212,7 +214,7 @@ class Network:
         samples, held = self._validation(samples, validation_set)
         size, count = whole("mini_batch_size", mini_batch_size), whole("epochs", epochs)
         source = ArraySource(*samples, size, shuffle, self.seed)
-        _rehearse(work, samples)
+        rehearse(work, samples)
         listeners = checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
         display = Display()
@@ -286,6 +288,30 @@ class Network:
             raise ArgumentError(f"predict needs {rule}, got {shape} from {last}; use feedforward")
         outputs = self.feedforward(data, mini_batch_size=mini_batch_size)
         return (outputs[:, 0] > 0.5).astype(np.int64) if one_answer else outputs.argmax(axis=1)
+
+    def slide(self, image: Any, *, stride: int | tuple[int, int] = 1) -> Array:
+        """Return the outputs for every patch of a larger picture, in one pass over it.
+
+        They are what `feedforward` gives for each patch by itself, up to rounding. What patches share is computed once:
+        fully connected layers become convolutions, and layers after one with a stride look at pixels further apart.
+
+        Args:
+            image: the picture or pictures, at least as large as the network's input.
+            stride: pixels between two patches, at least 1, a number or a pair (vertical, horizontal).
+
+        Shapes:
+            image: (C, H2, W2) or (N, C, H2, W2), where the input is (C, H, W).
+            result: (K, rows, columns) or (N, K, rows, columns); rows = floor((H2 - H) / stride) + 1.
+
+        Raises:
+            StateError: the network is not compiled.
+            ArgumentError: the stride breaks its rule, or a layer cannot slide: one with zero padding, one that looks at
+                a whole patch such as LayerNorm, or one of yours before Flatten.
+            DataError: image breaks its rule.
+        """
+        plan = self._compiled_plan("slide")
+        assert self.input_shape is not None
+        return slide(plan, self.input_shape, image, stride)
 
     def summary(self, mini_batch_size: int = 128) -> Summary:
         """Return the network as a table: `str` of it, or its rows. Before `regression` no engine is chosen yet.
@@ -408,30 +434,6 @@ class Network:
         require(fraction, "validation_set", "be a pair (data, labels) or a fraction in (0, 1)", given)
         require(len(samples[0]) > 1, "validation_set", "be None for a single sample", given)
         return hold_out(*samples, float(given), self.seed)
-
-
-def _checked_metrics(metrics: Sequence[Metric] | None, cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
-    if metrics is None:
-        return _default_metrics(cost, output_shape)
-    listed = isinstance(metrics, (list, tuple)) and all(isinstance(metric, Metric) for metric in metrics)
-    require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
-    names = [metric.name for metric in metrics]
-    taken = {"samples", "finished", *EpochRecord._fields}
-    for name in names:
-        require(name not in taken and names.count(name) == 1, "metrics", "have names of their own", name)
-    return tuple(metrics)
-
-
-def _default_metrics(cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
-    if isinstance(cost, UserCost):
-        return ()  # its targets may mean anything
-    several_answers = isinstance(cost, BinaryCrossEntropy) and output_shape != (1,)
-    return (Accuracy(),) if cost.classifies and not several_answers else (MeanAbsoluteError(),)
-
-
-def _rehearse(work: Work, samples: tuple[Array, Array]) -> None:
-    """Let cost and metrics see one sample, so that they complain before anything is trained."""
-    evaluate(work, ArraySource(samples[0][:1], samples[1][:1], mini_batch_size=1))
 
 
 def _run_folder(folder: str | os.PathLike[str] | None) -> str:

@@ -1,0 +1,352 @@
+"""A network that was trained on patches, run over larger pictures in one pass.
+
+The network is rewritten: what takes in a whole patch becomes a window that slides. Where it has strides, the patches
+need values between those that one patch alone computes; every layer then keeps only as much of its stride as all
+wanted patches share, and what comes after it looks at pixels further apart (Shelhamer, Long & Darrell 2016,
+arXiv:1605.06211, section 3.2). Nothing is computed twice, and the dense part for wanted patches only.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gedanken.checks import pair
+from gedanken.data.inputs import checked_array, checked_inputs
+from gedanken.engine.geometry import Geometry, Window
+from gedanken.engine.plan import LayerStep, Plan
+from gedanken.errors import ArgumentError, DataError
+from gedanken.layers import (
+    Activation,
+    AveragePoolLayer,
+    BasePool,
+    BatchNorm,
+    Branches,
+    Chain,
+    Context,
+    ConvolutionLayer,
+    Dropout,
+    Flatten,
+    FullyConnectedLayer,
+    GlobalAveragePoolLayer,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    MaxPoolLayer,
+    Param,
+    Residual,
+    SoftMax,
+    StateValue,
+)
+from gedanken.layers.containers import part, prefixed, shapes_through, unchained
+from gedanken.layers.shape import door_shape
+from gedanken.types import Array, Arrays, Shape
+
+PIXELS = 1 << 20  # of the pictures in one pass
+INSTEAD = "use feedforward on each patch"
+
+
+def slide(plan: Plan, patch: Shape, image: Any, stride: Any) -> Array:
+    """Return the network's outputs for all patches of larger pictures; see `Network.slide`.
+
+    Args:
+        plan: the network, compiled for patches.
+        patch: what it takes: (C, H, W).
+        image: (C, H2, W2) or (N, C, H2, W2).
+        stride: pixels between two patches, a number or a pair (vertical, horizontal).
+    """
+    steps = pair("stride", stride)
+    if len(patch) != 3:
+        raise ArgumentError(f"slide needs a network of pictures: input((C, H, W)), got input({patch})")
+    pictures = _checked_pictures(image, patch, plan.ops.dtype)
+    batch = pictures if pictures.ndim == 4 else pictures[None]
+    wide = _widened(plan, batch.shape[1:], steps)
+    rows, columns = ((batch.shape[axis + 2] - patch[axis + 1]) // steps[axis] + 1 for axis in (0, 1))
+    block = max(1, PIXELS // math.prod(batch.shape[2:]))
+    with np.errstate(all="ignore"):
+        passes = [wide.finish(wide.infer(batch[start : start + block])) for start in range(0, len(batch), block)]
+    # A layer that leaves pixels at a patch's edge unread finds room for windows that are no whole patch any more.
+    found = np.concatenate(passes)[:, :, :rows, :columns]
+    return np.ascontiguousarray(found if pictures.ndim == 4 else found[0])
+
+
+def _checked_pictures(image: Any, patch: Shape, dtype: Any) -> Array:
+    array = checked_array("image", image)
+    channels, height, width = patch
+    size = array.shape[-3:]
+    if array.ndim not in (3, 4) or size[0] != channels or size[1] < height or size[2] < width:
+        rule = f"({channels}, H, W) or (N, {channels}, H, W) with H >= {height} and W >= {width}"
+        last = array.ndim in (3, 4) and size[0] != channels == size[2]
+        turned = "(2, 0, 1)" if array.ndim == 3 else "(0, 3, 1, 2)"
+        hint = f"; it looks channels-last: use transpose{turned}" if last else ""
+        raise DataError(f"image must have shape {rule}, got {array.shape}{hint}")
+    return checked_inputs("image", array, array.shape[1:], dtype)
+
+
+def _widened(plan: Plan, picture: Shape, stride: tuple[int, int]) -> Plan:
+    """Return the plan that gives for a picture (C, H2, W2) what `plan` gives for its patches, with its arrays."""
+    row = _rewritten(plan.layers, _Grid(stride))
+    if len(plan.shapes[-1]) != 1:
+        shape, last = door_shape(plan.shapes[-1]), plan.layers[-1]
+        raise ArgumentError(f"slide needs outputs (K,), got {shape} from layer {last.path} {last.layer}; {INSTEAD}")
+    wide = Plan(row.layers, picture, plan.engine, plan.seed, folded=False)
+    wide.assign({name: plan.ops.to_host(view) for name, view in row.arrays.items()})
+    return wide
+
+
+# ------------------------------------------------------------------ where values lie
+
+
+class _Grid(NamedTuple):
+    """How far apart the values of a map lie in the picture; all are pairs (vertical, horizontal) of pixels.
+
+    Args:
+        stride: between two wanted patches.
+        pace: between neighbours within one patch, the product of the strides before.
+        flat: whether a patch has become one row of features; then there is one value for each wanted patch.
+    """
+
+    stride: tuple[int, int]
+    pace: tuple[int, int] = (1, 1)
+    flat: bool = False
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """Between neighbours in the picture's map: as far as hits the values of all patches."""
+        down, right = (math.gcd(*both) for both in zip(self.stride, self.pace, strict=True))
+        return down, right
+
+    def through(self, geometry: Geometry) -> tuple[Window, "_Grid"]:
+        """Return a patch's window as it must be on the picture, and where the values are that it gives."""
+        wider = self._replace(pace=_times(self.pace, geometry.stride))
+        dilation = _times(geometry.dilation, _over(self.pace, self.step))
+        return Window(geometry.size, _over(wider.step, self.step), 0, dilation, geometry.groups), wider
+
+    def whole(self, size: Shape) -> tuple[Window, "_Grid"]:
+        """Return the window that takes in a patch's whole map, once for each wanted patch."""
+        window = Window((size[0], size[1]), _over(self.stride, self.step), 0, _over(self.pace, self.step))
+        return window, self._replace(flat=True)
+
+
+def _times(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return a[0] * b[0], a[1] * b[1]
+
+
+def _over(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return a[0] // b[0], a[1] // b[1]
+
+
+# ------------------------------------------------------------------ rewriting
+
+
+def _rewritten(steps: Sequence[LayerStep], grid: _Grid) -> "_Row":
+    row = _Row(grid)
+    for step in steps:
+        row.take(step)
+    row.gather()
+    return row
+
+
+class _Row:
+    """Layers for a picture that do what some layers do for a patch, and the arrays they share with these, by name."""
+
+    def __init__(self, grid: _Grid) -> None:
+        self.grid = grid
+        self.layers: list[Layer] = []
+        self.arrays: dict[str, Array] = {}
+        self._flattened: Shape | None = None  # the map of a Flatten that no layer has read yet
+
+    def take(self, step: LayerStep) -> None:
+        """Add what does the work of one more layer, or raise ArgumentError."""
+        layer, kind = step.layer, type(step.layer)
+        if kind is Dropout or (isinstance(layer, Chain) and not layer.layers):
+            return
+        if isinstance(layer, Activation) and not (step.p or step.s):
+            self._add(layer, {})
+        elif kind is Flatten:
+            self._flattened = step.shape if len(step.shape) == 3 else self._flattened
+        elif isinstance(layer, FullyConnectedLayer) and kind is FullyConnectedLayer:
+            self._dense(step, layer)
+        elif self.grid.flat or self._flattened:
+            self.gather()
+            self._features(step)
+        elif kind in (BatchNorm, SoftMax):
+            self._add(layer, {**step.p, **step.s})
+        else:
+            self._window(step)
+
+    def gather(self) -> None:
+        """Make features of a flattened map, where they were not taken in by a fully connected layer."""
+        if self._flattened:
+            window, self.grid = self.grid.whole(self._flattened)
+            self._add(_Gather(window), {})
+            self._flattened = None
+
+    def _add(self, layer: Layer, arrays: Arrays) -> None:
+        self.arrays.update(prefixed(str(len(self.layers)), arrays))
+        self.layers.append(layer)
+
+    def _dense(self, step: LayerStep, layer: FullyConnectedLayer) -> None:
+        window, kernel = Window((1, 1), (1, 1), 0), step.p["kernel"].reshape(1, 1, *step.p["kernel"].shape)
+        if self._flattened:
+            window, self.grid = self.grid.whole(self._flattened)
+            by_channel = step.p["kernel"].reshape(*door_shape(self._flattened), layer.n_units)
+            kernel = by_channel.transpose(1, 2, 0, 3)
+            self._flattened = None
+        height, width = window.size
+        convolution = ConvolutionLayer(
+            layer.n_units, width, height, window.stride, dilation=window.dilation, bias=layer.bias
+        )
+        self._add(convolution, {**step.p, "kernel": kernel})
+
+    def _features(self, step: LayerStep) -> None:
+        """Add a layer that takes a row of features and gives one."""
+        if len(step.output_shape) != 1:
+            raise _cannot(step, "it makes no row of features from one")
+        by_channel = type(step.layer) in (BatchNorm, SoftMax)
+        self._add(step.layer if by_channel else _EachPatch(step.layer), {**step.p, **step.s})
+
+    def _window(self, step: LayerStep) -> None:
+        """Add a layer that looks at more than one pixel of an image."""
+        layer, kind = step.layer, type(step.layer)
+        if isinstance(layer, (Residual, Branches)) and kind in (Residual, Branches):
+            self._ways(step, layer)
+        elif isinstance(layer, ConvolutionLayer) and kind is ConvolutionLayer:
+            window, self.grid = self.grid.through(_without_padding(step, layer.geometry(step.shape)))
+            self._add(replace(layer, stride=window.stride, zero_padding=0, dilation=window.dilation), step.p)
+        elif isinstance(layer, (MaxPoolLayer, AveragePoolLayer)) and kind in (MaxPoolLayer, AveragePoolLayer):
+            window, self.grid = self.grid.through(_without_padding(step, layer.geometry(step.shape)))
+            self._add(_pooling(kind, window), {})
+        elif kind is GlobalAveragePoolLayer:
+            window, self.grid = self.grid.whole(step.shape)
+            self._add(_pooling(AveragePoolLayer, window), {})
+        elif kind in (LayerNorm, GroupNorm):
+            raise _cannot(step, "its mean is over all pixels of a patch")
+        else:
+            raise _cannot(step, "nothing says which pixels of a patch its outputs see")
+
+    def _ways(self, step: LayerStep, layer: Residual | Branches) -> None:
+        """Add a layer that gives its input to several rows of layers."""
+        if isinstance(layer, Residual):
+            named, merge = {"layers": layer.layers, "shortcut": layer.shortcut}, "sum"
+        else:
+            named, merge = {str(place): row for place, row in enumerate(layer.branches)}, layer.merge
+        rows = [_rewritten(_way(step, name, list(inner)), self.grid) for name, inner in named.items()]  # type: ignore[arg-type]
+        if len({row.grid for row in rows}) > 1:
+            raise _cannot(step, "its ways have different strides")
+        self.grid = rows[0].grid
+        arrays = {k: v for place, row in enumerate(rows) for k, v in prefixed(str(place), row.arrays).items()}
+        self._add(_Aligned(*(row.layers for row in rows), merge=merge), arrays)
+
+
+def _way(step: LayerStep, name: str, layers: Sequence[Layer]) -> list[LayerStep]:
+    """Return the layers of one way through a Residual or Branches as steps."""
+    rows = unchained(layers)
+    shapes = shapes_through([layer for _, layer in rows], step.shape)
+    found = []
+    for (place, layer), shape, output in zip(rows, shapes, shapes[1:], strict=False):
+        p, g, s = (part(f"{name}.{place}", views) for views in (step.p, step.g, step.s))
+        found.append(LayerStep(layer, f"{step.path}.{name}.{place}", shape, output, p, g, s))
+    return found
+
+
+def _without_padding(step: LayerStep, geometry: Geometry) -> Geometry:
+    if any(map(any, geometry.padding)):
+        raise _cannot(step, "its zero_padding gives a patch zeros where the picture has pixels")
+    return geometry
+
+
+def _cannot(step: LayerStep, why: str) -> ArgumentError:
+    return ArgumentError(f"slide cannot run layer {step.path} {step.layer} over a larger picture: {why}; {INSTEAD}")
+
+
+def _pooling(kind: type[MaxPoolLayer] | type[AveragePoolLayer], window: Window) -> Layer:
+    plain = kind(window.size[1], window.size[0], window.stride)
+    return plain if window.dilation == (1, 1) else _DilatedPool(plain, window)
+
+
+# ------------------------------------------------------------------ layers that only a larger picture needs
+
+
+class _Predicting(Layer):
+    """A layer of a network that is only used, never trained."""
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        raise AssertionError("a prediction has no way back")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Gather(_Predicting):
+    """Put the values of each window beside each other, in the order of Flatten.
+
+    Shapes:
+        x: (N, H, W, C).   y: (N, H', W', C * R * S).
+    """
+
+    window: Window
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*self.window.on(shape).positions(shape), shape[2] * math.prod(self.window.size))
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        windows = ctx.ops.windows(x, self.window.on(x.shape[1:]))
+        return windows.transpose(0, 1, 2, 5, 3, 4).reshape(*windows.shape[:3], -1), None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _EachPatch(_Predicting):
+    """Give each patch's features to a layer that takes one row of features.
+
+    Shapes:
+        x: (N, H', W', F).   y: (N, H', W', what the layer gives).
+    """
+
+    layer: Layer
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*shape[:2], *self.layer.output_shape(shape[2:]))
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        return dict(self.layer.params(shape[2:]))
+
+    def state(self, shape: Shape) -> dict[str, StateValue]:
+        return dict(self.layer.state(shape[2:]))
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        y, _ = self.layer.forward(ctx, p, s, x.reshape(-1, x.shape[3]))
+        return y.reshape(*x.shape[:3], -1), None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _DilatedPool(_Predicting):
+    """Pool windows whose pixels lie apart.
+
+    Shapes:
+        x: (N, H, W, C).   y: (N, H', W', C).
+    """
+
+    pooling: BasePool
+    window: Window
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*self.window.on(shape).positions(shape), shape[2])
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        return self.pooling.pool(ctx.ops.xp, ctx.ops.windows(x, self.window.on(x.shape[1:])))
+
+
+class _Aligned(Branches):
+    """Branches whose maps begin at the same pixel; where one reaches further than another, its rest is left out."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        shapes = [chain.output_shape(shape) for chain in self._parts.values()]
+        channels = shapes[0][2] if self.merge == "sum" else sum(one[2] for one in shapes)
+        return (min(one[0] for one in shapes), min(one[1] for one in shapes), channels)
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        ys, _ = self._forward_parts(ctx, p, s, x)
+        rows, columns = (min(y.shape[axis] for y in ys) for axis in (1, 2))
+        cut = [y[:, :rows, :columns] for y in ys]
+        return sum(cut[1:], start=cut[0]) if self.merge == "sum" else ctx.ops.xp.concatenate(cut, axis=-1), None
