@@ -205,7 +205,7 @@ def test_info_tells_what_is_here(cli, monkeypatch, tmp_path):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     rows = dict(line.split("  ", 1) for line in cli("info").out.splitlines())
     assert rows["gedanken"].strip() == gedanken.__version__
-    assert rows["numba"].strip() == metadata.version("numba")
+    assert rows["llvmlite"].strip() == metadata.version("llvmlite")
     assert "yes" in rows["engine numpy"]
     assert "usable of" in rows["processors"]
     assert rows["BLAS"].endswith("OPENBLAS_NUM_THREADS=3")

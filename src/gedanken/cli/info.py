@@ -36,7 +36,7 @@ def _rows() -> Iterator[tuple[str, str]]:
     yield "gedanken", __version__
     yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield "numpy", np.__version__
-    yield "numba", _version(["numba"]) or "not installed"
+    yield "llvmlite", _version(["llvmlite"]) or "not installed"
     for name, (extra, distributions) in OPTIONAL.items():
         yield name, _version(distributions) or f"not installed: pip install 'gedanken[{extra}]'"
     for engine in ENGINES:

@@ -34,7 +34,8 @@ class CpuOps(Ops):
     def softmax(self, x: Array) -> Array:
         given, columns = np.ascontiguousarray(x, self.dtype), x.shape[-1]
         y, kernel = np.empty_like(given), self.library.kernel("cost.softmax")
-        call(kernel, x=given, y=y, rows=given.size // columns, columns=columns)
+        rows = given.size // columns
+        call(kernel, x=given, y=y, rows=rows, columns=columns, piece=rows)
         return y
 
     def softmax_cross_entropy(

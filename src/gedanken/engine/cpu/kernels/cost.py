@@ -25,14 +25,25 @@ def powers(x, y, count, largest):
     return total
 
 
-def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int):
-    """Turn each row of scores into shares."""
-    for row in range(rows):
+def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int, piece: Int):
+    """Turn each row of scores into shares; a task is a piece of the rows."""
+    for row in range(task * piece, min((task + 1) * piece, rows)):
         shares = at(y, row * columns)
         scores = at(x, row * columns)
         total = powers(scores, shares, columns, largest_of(scores, columns))
         for c in lanes(columns):
             shares[c] = shares[c] / total
+
+
+def softmax_slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, rows: Int, columns: Int, piece: Int):
+    """dx = y * (dy - sum of dy * y), row by row."""
+    for row in range(task * piece, min((task + 1) * piece, rows)):
+        shares, slopes, out = at(y, row * columns), at(dy, row * columns), at(dx, row * columns)
+        mean = real(0)
+        for c in range(columns):
+            mean += slopes[c] * shares[c]
+        for c in lanes(columns):
+            out[c] = shares[c] * (slopes[c] - mean)
 
 
 def softmax_cross_entropy(

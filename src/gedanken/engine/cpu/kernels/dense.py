@@ -39,14 +39,15 @@ def multiply(
     row_blocks: Int,
     column_blocks: Int,
     direct: Int,
+    held: Int,
     nought: Ints,
 ):
     """Compute one block of C = A B + bias, summed over one piece of the inner axis.
 
     A: (rows, inner), elements a_row and a_inner apart.   B: (inner, columns), b_inner and b_column apart.
     C: [piece][rows][columns]; the bias is added in the first piece.
-    A task packs its block of B in scratch, panel by panel, unless `direct` says that B is read once only. Where the
-    rows of A lie beside each other (a_row = 1, a turned matrix), it copies its block of A there too.
+    A task packs its block of B in scratch, `held` panels at a time, unless `direct` says that B is read once only.
+    Where the rows of A lie beside each other (a_row = 1, a turned matrix), it copies its block of A there too.
     """
     piece, block = task // (row_blocks * column_blocks), task % (row_blocks * column_blocks)
     panels = tiles_in(columns, tile_columns)
@@ -58,7 +59,7 @@ def multiply(
     target = at(c, piece * rows * columns)
     if begin == end:
         begin_rows(target, bias, piece, row, last_row, columns, panel, last_panel)
-    copied = at(scratch, DEPTH * tile_columns)
+    copied = at(scratch, held * DEPTH * tile_columns)
     for k in range(begin, end, DEPTH):
         depth = min(DEPTH, end - k)
         left, left_inner = at(a, k * a_inner + row * a_row), a_inner
@@ -71,8 +72,11 @@ def multiply(
             count = min(tile_columns, columns - first)
             right, pitch = at(b, k * b_inner + first * b_column), b_inner
             if direct == 0:
-                pack_panel(scratch, right, depth, count, b_inner, b_column)
-                right, pitch = scratch, tile_columns
+                place = (number - panel) % held
+                if place == 0:
+                    columns_held = min(held * tile_columns, columns - first)
+                    pack_panels(scratch, right, depth, columns_held, b_inner, b_column)
+                right, pitch = at(scratch, place * depth * tile_columns), tile_columns
             multiply_panel(
                 left, right, at(bias, first), at(target, row * columns + first), last_row - row, count, columns,
                 depth, a_row, left_inner, pitch, k == begin, piece == 0, nought,
@@ -106,6 +110,23 @@ def begin_rows(c, bias, piece, row, last_row, columns, panel, last_panel):
     for i in range(row, last_row):
         for j in range(panel * tile_columns, min(columns, last_panel * tile_columns)):
             c[i * columns + j] = bias[j] if piece == 0 else real(0)
+
+
+@helper
+def pack_panels(packed, b, depth, columns, b_inner, b_column):
+    """Copy some rows of B into panels, reading it in the order of its memory."""
+    panels = tiles_in(columns, tile_columns)
+    if b_column == 1 and panels > 1 and columns % tile_columns == 0:
+        for k in range(depth):
+            for panel in range(panels):
+                target = at(packed, (panel * depth + k) * tile_columns)
+                copy_row(target, at(b, k * b_inner + panel * tile_columns), tile_columns)
+    else:
+        for panel in range(panels):
+            first = panel * tile_columns
+            count = min(tile_columns, columns - first)
+            place = at(packed, panel * depth * tile_columns)
+            pack_panel(place, at(b, first * b_column), depth, count, b_inner, b_column)
 
 
 @helper

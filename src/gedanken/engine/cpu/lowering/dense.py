@@ -8,6 +8,7 @@ from gedanken.engine.plan import LayerStep
 from gedanken.types import Array
 
 BLOCKS = 32  # tasks of a product: enough to share evenly
+HELD = 8  # panels that are packed at once: with DEPTH, a quarter of a second-level cache
 FULL = 72  # rows of a block that are worth packing B for
 COPIED = 384  # rows of a turned matrix that a task copies: DEPTH times as many numbers stay in a second-level cache
 FEW = 8  # rows: below, a right factor is read once and not worth packing
@@ -65,12 +66,13 @@ def _multiply(
     rows, columns, inner = sizes
     turned = a_steps[0] == 1 and a_steps[1] > 1
     row_blocks, column_blocks = _blocks(low, rows, columns, pieces, turned)
-    scratch = DEPTH * (low.tile_columns + (cut(rows, row_blocks) if turned else 0))
+    held = min(cut(low.panels(columns), column_blocks), HELD) if b_steps[1] == 1 else 1
+    scratch = DEPTH * (held * low.tile_columns + (cut(rows, row_blocks) if turned else 0))
     low.program.add(
         "dense.multiply", pieces * row_blocks * column_blocks, scratch,
         a=a, b=b, bias=bias, c=c, rows=rows, columns=columns, inner=inner, a_row=a_steps[0], a_inner=a_steps[1],
         b_inner=b_steps[0], b_column=b_steps[1], pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks,
-        direct=int(rows <= FEW and b_steps[1] == 1), nought=low.nought,
+        direct=int(rows <= FEW and b_steps[1] == 1), held=held, nought=low.nought,
     )  # fmt: skip
 
 
@@ -102,6 +104,26 @@ def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
             return None
         dx = low.buffer((low.samples, *shape))
         low.program.add("dense.reorder", low.samples, x=dy, y=dx, rows=channels, columns=pixels)
+        return dx
+
+    return y, backward
+
+
+def softmax(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+    """Lower a SoftMax that is not part of the cost."""
+    columns = step.shape[-1]
+    rows = x.nbytes // low.real.itemsize // columns
+    piece = cut(PIECE, columns)
+    y = low.buffer(x.shape)
+    low.program.add("cost.softmax", cut(rows, piece), x=x, y=y, rows=rows, columns=columns, piece=piece)
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        if not wanted:
+            return None
+        dx = low.buffer(x.shape)
+        low.program.add(
+            "cost.softmax_slopes", cut(rows, piece), y=y, dy=dy, dx=dx, rows=rows, columns=columns, piece=piece
+        )
         return dx
 
     return y, backward

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import convolution, predicted
-from gedanken.engine.cpu.lowering.dense import add, dense, flatten
+from gedanken.engine.cpu.lowering.dense import add, dense, flatten, softmax
 from gedanken.engine.cpu.lowering.pointwise import (
     CURVES,
     MOST_TAPS,
@@ -27,10 +27,11 @@ from gedanken.layers import (
     FullyConnectedLayer,
     MaxPoolLayer,
     Residual,
+    SoftMax,
 )
 from gedanken.layers.containers import part, shapes_through, unchained
 
-KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, BatchNorm, Dropout, *CURVES, *POOLS}
+KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, BatchNorm, Dropout, *CURVES, *POOLS}
 
 
 def obstacle(step: LayerStep) -> str:
@@ -87,6 +88,8 @@ def _next(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, 
         return *dense(low, step, x, curve(rest[1].layer if curved else None)), 1 + curved
     if isinstance(layer, Flatten):
         return *flatten(low, step, x), 1
+    if isinstance(layer, SoftMax):
+        return *softmax(low, step, x), 1
     if isinstance(layer, Residual):
         return *_residual(low, step, x), 1
     group = group_of(rest)
