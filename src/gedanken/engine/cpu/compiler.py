@@ -88,6 +88,7 @@ class Library:
             symbol = f"{PRODUCT}_{self._real}"
             self._product = self._load(self._found("product") or self._made_product(symbol)).address
             llvm.add_symbol(symbol, self._product)
+            llvm.add_symbol(f"{symbol}_packed", self._engine.get_function_address(f"{symbol}_packed"))
 
     def _made_product(self, symbol: str) -> Compiled:
         return self._kept("product", Compiled(self._code(product_ir(self.machine, self._real, symbol)), symbol, []))

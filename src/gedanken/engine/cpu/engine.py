@@ -119,7 +119,8 @@ class Run:
     def _ready(self, samples: int, ctx: Context) -> "_Ready":
         key = (samples, ctx.train, ctx.seed)
         if key not in self._programs:
-            self._programs[key] = _Ready(self, samples, ctx.train, ctx.seed)
+            alike = [ready.program for (_, train, _), ready in self._programs.items() if train == ctx.train]
+            self._programs[key] = _Ready(self, samples, ctx.train, ctx.seed, alike)
             if len(self._programs) > KEPT:
                 self._programs.popitem(last=False)
         self._programs.move_to_end(key)
@@ -129,7 +130,7 @@ class Run:
 class _Ready:
     """A run's program for one batch size."""
 
-    def __init__(self, run: Run, samples: int, train: bool, seed: int) -> None:
+    def __init__(self, run: Run, samples: int, train: bool, seed: int, alike: Sequence[Program] = ()) -> None:
         self.program = Program(run.library, run.pool)
         self.low = Lowering(self.program, samples, train, seed)
         first, last = run.layers[0], run.layers[-1]
@@ -144,7 +145,7 @@ class _Ready:
             if self.dx:
                 self.program.keep(self.dx)
             self.program.cut()
-        self.program.complete()
+        self.program.complete(alike)
         self.shape: Shape = (samples, *first.shape)
         self.output_shape: Shape = (samples, *last.output_shape)
 

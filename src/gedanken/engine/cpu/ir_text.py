@@ -27,7 +27,7 @@ class Module:
         self.bits = 32 if dtype == "float32" else 64
         self.lanes = machine.lanes(self.bits // 8)
         self.constants: dict[str, float] = {"tile_rows": machine.rows, "vector_lanes": self.lanes}
-        self.constants["tile_columns"] = machine.vectors * self.lanes
+        self.constants |= {"tile_columns": machine.vectors * self.lanes, "narrow_rows": machine.most_rows(1)}
         self.constants["lowest_power"] = -87.0 if self.bits == 32 else -700.0
         self.x86 = machine.unit in ("avx512", "avx2") or "sse2" in machine.features
         self.declared: dict[str, str] = {}

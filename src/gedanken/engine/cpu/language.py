@@ -10,7 +10,7 @@ numbers of 64 bits, reals of the number type that they are compiled for, truth v
     for i in lanes(n)        a loop whose rounds may be done in any order, several at once: it becomes vector code
     real(i), whole(x)        conversions;  bits(x) a real's or two_to(n) a power of two, for exponentials
     min, max, abs, sqrt      of numbers;  a if c else b computes both a and b, as do `and` and `or`
-    product(m, n, ...)       the micro-kernel, see `tile.py`
+    product(m, n, ...)       the micro-kernel, see `tile.py`; product_packed where B has room for whole vectors
     turn(x, p, y, q)         the transposed square of vector_lanes x vector_lanes numbers, rows p and q apart
 
 There is no overflow check, no bounds check and no exception. These names exist here so that kernels can be read,
@@ -25,8 +25,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit words and 64-bit whole numbers; numbers.
 Reals, Bytes, Words, Ints, Int, Real = "Reals", "Bytes", "Words", "Ints", "Int", "Real"
 
-# The largest tile of a product, and the numbers in a vector, on the machine at hand.
-tile_rows, tile_columns, vector_lanes = 1, 1, 1
+# The largest tile of a product, the numbers in a vector, and the rows of a tile of one vector, on this machine.
+tile_rows, tile_columns, vector_lanes, narrow_rows = 1, 1, 1, 1
 # The lowest power of e that the number type can tell from nothing.
 lowest_power = -87.0
 
@@ -40,7 +40,7 @@ def _word(*_: Any) -> Any:
     raise NotImplementedError("a word of the kernels' language; kernels are compiled, not called")
 
 
-at = real = whole = byte = word = lanes = sqrt = two_to = product = _word
+at = real = whole = byte = word = lanes = sqrt = two_to = product = product_packed = _word
 words = ints = bytes_of = multiply_high = multiply_low = atomic_add = atomic_swap = atomic_load = call = pause = (
     give_way
 ) = _word

@@ -25,6 +25,10 @@ class Machine(NamedTuple):
     cpu: str
     features: str
 
+    def most_rows(self, vectors: int) -> int:
+        """Return how many rows a tile of fewer vectors may have in the same registers, at least `rows`."""
+        return max(self.rows, min(12, self.rows * self.vectors // vectors))
+
     def lanes(self, itemsize: int) -> int:
         """Return how many numbers a vector holds."""
         return self.vector_bytes // itemsize

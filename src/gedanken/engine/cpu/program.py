@@ -74,6 +74,7 @@ class Program:
         self._scratch = 0
         self._buffers: list[Buffer] = []
         self._held: list[Array] = []
+        self.memory: Array = np.empty(0, np.uint8)
 
     # ------------------------------------------------------------------ building
 
@@ -120,11 +121,16 @@ class Program:
         """End a part."""
         self._cuts.append(len(self._rows))
 
-    def complete(self) -> None:
-        """Lay out the memory; the program can be run now."""
+    def complete(self, others: Sequence["Program"] = ()) -> None:
+        """Lay out the memory; the program can be run now.
+
+        Args:
+            others: programs that are never at work at the same time; memory of theirs that is large enough is used.
+        """
         own = [buffer for buffer in self._buffers if buffer.first >= 0 or buffer.last >= 0]
         size = _lay_out(own)
-        self.memory = aligned(size)
+        fitting = [other.memory for other in others if other.memory.size >= size]
+        self.memory = min(fitting, key=lambda block: block.size) if fitting else aligned(size)
         self._parts = [self._part(start, end) for start, end in zip(self._cuts, self._cuts[1:], strict=False)]
 
     def array(self, buffer: Buffer) -> Array:

@@ -19,19 +19,29 @@ from gedanken.engine.cpu.machine import Machine
 
 POINTERS = ("a", "offsets", "b", "i", "c")
 NUMBERS = ("sm", "sk", "taps", "depth", "ldb", "sb", "ldi", "ldc")
+# What a tile's last vector is: whole, cut off, or cut off in C but whole in B, which was packed with room for it.
+WHOLE, CUT, PADDED = "whole", "cut", "padded"
 ARGUMENTS = ", ".join([*(f"ptr %{name}" for name in POINTERS), *(f"i64 %{name}" for name in NUMBERS)])
 
 
 def product_ir(machine: Machine, real: str, name: str) -> str:
     """Return a module with the function `name`(m, n, *POINTERS, *NUMBERS): one tile, m and n at most its size.
 
+    `name`_packed is the same for a B whose rows have room for whole vectors: a load through a mask takes its time.
+
     Args:
         real: "float" or "double".
     """
     lanes = machine.lanes(4 if real == "float" else 8)
-    shapes = list(product(range(1, machine.rows + 1), range(1, machine.vectors + 1), (False, True)))
-    tiles = "\n".join("\n".join(_tile(m, v, tail, lanes, real)) for m, v, tail in shapes)
-    return f"{_declarations(lanes, real)}\n{tiles}\n{_choice(machine, lanes, name)}\n"
+    tiles = "\n".join("\n".join(_tile(m, v, kind, lanes, real)) for m, v, kind in _shapes(machine))
+    choices = f"{_choice(machine, lanes, name, CUT)}\n{_choice(machine, lanes, f'{name}_packed', PADDED)}"
+    return f"{_declarations(lanes, real)}\n{tiles}\n{choices}\n"
+
+
+def _shapes(machine: Machine) -> list[tuple[int, int, str]]:
+    """Return rows, vectors and the kind of the last one, of all tiles."""
+    sizes = [(m, v) for v in range(1, machine.vectors + 1) for m in range(1, machine.most_rows(v) + 1)]
+    return [(m, v, kind) for m, v in sizes for kind in (WHOLE, PADDED, CUT)]
 
 
 def _declarations(lanes: int, real: str) -> str:
@@ -45,18 +55,20 @@ def _suffix(lanes: int, real: str) -> str:
     return f"v{lanes}f{32 if real == 'float' else 64}"
 
 
-def _tile_name(m: int, v: int, tail: bool) -> str:
-    return f"tile_{m}x{v}{'_tail' if tail else ''}"
+def _tile_name(m: int, v: int, kind: str) -> str:
+    return f"tile_{m}x{v}_{kind}"
 
 
-def _choice(machine: Machine, lanes: int, name: str) -> str:
-    """Return the function that calls the tile for m rows and n columns."""
+def _choice(machine: Machine, lanes: int, name: str, cut: str) -> str:
+    """Return the function that calls the tile for m rows and n columns, of the kind `cut` where n cuts a vector off."""
     values = ", ".join([*(f"ptr %{p}" for p in POINTERS), *(f"i64 %{n}" for n in NUMBERS)])
     cases, blocks = [], []
-    for m, v, tail in product(range(1, machine.rows + 1), range(1, machine.vectors + 1), (0, 1)):
-        key = (m * (machine.vectors + 1) + v) * 2 + tail
+    for m, v, kind in _shapes(machine):
+        if kind not in (WHOLE, cut):
+            continue
+        key = (m * (machine.vectors + 1) + v) * 2 + (kind == cut)
         cases.append(f"i64 {key}, label %b{key}")
-        blocks.append(f"b{key}:\n  call void @{_tile_name(m, v, bool(tail))}({values}, i64 %over)\n  ret void")
+        blocks.append(f"b{key}:\n  call void @{_tile_name(m, v, kind)}({values}, i64 %over)\n  ret void")
     joined, bodies = "\n    ".join(cases), "\n".join(blocks)
     return f"""define void @{name}(i64 %m, i64 %n, {ARGUMENTS}) {{
   %over = urem i64 %n, {lanes}
@@ -77,12 +89,13 @@ none:
 }}"""
 
 
-def _tile(m: int, v: int, tail: bool, lanes: int, real: str) -> Iterator[str]:
+def _tile(m: int, v: int, kind: str, lanes: int, real: str) -> Iterator[str]:
     """Yield the lines of one tile. Sums are written as variables on the stack; LLVM keeps them in registers."""
     vector = f"<{lanes} x {real}>"
-    access = _Access(lanes, real, v - 1 if tail else -1)
+    access = _Access(lanes, real, -1 if kind == WHOLE else v - 1)
+    right = access if kind == CUT else _Access(lanes, real, -1)
     sums = list(product(range(m), range(v)))
-    yield f"define internal void @{_tile_name(m, v, tail)}({ARGUMENTS}, i64 %over) {{\nentry:"
+    yield f"define internal void @{_tile_name(m, v, kind)}({ARGUMENTS}, i64 %over) {{\nentry:"
     yield from (f"  %s{i}_{j} = alloca {vector}" for i, j in sums)
     yield from access.mask()
     for i, j in sums:
@@ -91,7 +104,7 @@ def _tile(m: int, v: int, tail: bool, lanes: int, real: str) -> Iterator[str]:
         yield f"  store {vector} %x{i}_{j}, ptr %s{i}_{j}"
     yield _BEFORE
     for j in range(v):
-        yield from access.load(f"b{j}", "b", "%bk", j)
+        yield from right.load(f"b{j}", "b", "%bk", j)
     for i in range(m):
         yield from _row(i, v, access)
     yield _AFTER

@@ -54,6 +54,7 @@ class _Update:
     ) -> None:
         self.rule, self.program = rule, Program(library, pool)
         self.vectors = {name: self.program.input((size,)) for name in ("p", "g", *rule.slots())}
+        self._bound: tuple[Array, ...] = ()
         self.numbers = {"rate": Variable()}
         limit = math.inf if rule.clip_value is None else rule.clip_value
         factor = self._shorten(size, limit)
@@ -80,12 +81,18 @@ class _Update:
         return factor
 
     def __call__(self, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
-        for name, array in {"p": p, "g": g, **slots}.items():
-            address = self.vectors[name].address
-            assert address
-            address.set(array.ctypes.data)
+        self._bind((p, g, *slots.values()))
         self.numbers["rate"].set(rate)
         if isinstance(self.rule, (Adam, AdamW)):
             self.numbers["mean_share"].set(1 - self.rule.beta1 ** (step + 1))
             self.numbers["square_share"].set(1 - self.rule.beta2 ** (step + 1))
         self.program.run(0)
+
+    def _bind(self, arrays: tuple[Array, ...]) -> None:
+        """Tell the program where its vectors are; from step to step they stay the same."""
+        if self._bound and all(one is other for one, other in zip(arrays, self._bound, strict=True)):
+            return
+        self._bound = arrays
+        for buffer, array in zip(self.vectors.values(), arrays, strict=True):
+            assert buffer.address
+            buffer.address.set(array.ctypes.data)

@@ -121,7 +121,12 @@ class Words(Writer):
         return self.fresh(f"getelementptr {self.module.real}, ptr {base.text}, i64 {offset}")
 
     def word_product(self, *values: Value) -> Value:
-        name = f"{PRODUCT}_{self.module.real}"
+        return self.tile(f"{PRODUCT}_{self.module.real}", values)
+
+    def word_product_packed(self, *values: Value) -> Value:
+        return self.tile(f"{PRODUCT}_{self.module.real}_packed", values)
+
+    def tile(self, name: str, values: tuple[Value, ...]) -> Value:
         kinds = ", ".join(self.module.llvm(value.kind) for value in values)
         self.module.declare(name, f"void @{name}({kinds})")
         self.emit(f"call void @{name}({self.listed(list(values))})")

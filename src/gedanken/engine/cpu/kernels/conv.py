@@ -13,10 +13,13 @@ from gedanken.engine.cpu.language import (
     at,
     helper,
     lanes,
+    narrow_rows,
     product,
+    product_packed,
     real,
     tile_columns,
     tile_rows,
+    vector_lanes,
 )
 
 DEEP = 384  # numbers that a panel may be deep: with a tile's width they fill most of a first-level cache
@@ -28,6 +31,12 @@ PHASE = (
 @helper
 def tiles_in(n, size):
     return (n + size - 1) // size
+
+
+@helper
+def rows_of_tile(columns):
+    """Return the most rows of a tile with so many columns."""
+    return narrow_rows if columns <= vector_lanes else tile_rows
 
 
 @helper
@@ -278,14 +287,14 @@ def last_inside(rows_of, n_taps, row, height):
 @helper
 def slide_row(a, taps, n_taps, packed, bias, c, columns, count, new, move, out_move, part, depth):
     """Compute one output row with some taps and a part of their depth: from the bias on, or added to what is there."""
-    parts = tiles_in(columns, tile_rows)
+    parts = tiles_in(columns, rows_of_tile(count))
     small = columns // parts
     larger = columns - small * parts
     column = 0
     for number in range(parts):
         m = small + 1 if number < larger else small
         place = at(c, column * out_move)
-        product(
+        product_packed(
             m, count, at(a, column * move), taps, packed, bias if new else place, place, move, 1, n_taps, part,
             tile_columns, depth * tile_columns, 0 if new else out_move, out_move,
         )  # fmt: skip
@@ -382,7 +391,7 @@ def bordered_images(target, images, count, rows, height, width, channels, top, l
 @helper
 def gradient_rows(a, b, offsets, c, span, count, step, rows, out_width, out_channels, new):
     """Add to `span` rows of the kernel's gradient what some output rows say of them."""
-    parts = tiles_in(span, tile_rows)
+    parts = tiles_in(span, rows_of_tile(count))
     small = span // parts
     larger = span - small * parts
     m0 = 0

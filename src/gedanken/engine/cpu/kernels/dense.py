@@ -1,6 +1,6 @@
 """Matrix products, and what follows them in a dense layer."""
 
-from gedanken.engine.cpu.kernels.conv import copy_row, tiles_in, zero_row
+from gedanken.engine.cpu.kernels.conv import copy_row, rows_of_tile, tiles_in, zero_row
 from gedanken.engine.cpu.kernels.rows import activate, slope_row
 from gedanken.engine.cpu.language import (
     Int,
@@ -10,10 +10,9 @@ from gedanken.engine.cpu.language import (
     at,
     helper,
     lanes,
-    product,
+    product_packed,
     real,
     tile_columns,
-    tile_rows,
     turn,
     vector_lanes,
 )
@@ -57,8 +56,17 @@ def multiply(
     last_panel = (block % column_blocks + 1) * panels // column_blocks
     begin, end = piece * inner // pieces, (piece + 1) * inner // pieces
     target = at(c, piece * rows * columns)
-    if begin == end:
+    if begin == end and direct == 0:
         begin_rows(target, bias, piece, row, last_row, columns, panel, last_panel)
+    if direct:
+        first, last = panel * tile_columns, min(columns, last_panel * tile_columns)
+        begin_rows(target, bias, piece, row, last_row, columns, panel, last_panel)
+        for i in range(row, last_row):
+            right = at(b, begin * b_inner + first)
+            add_products(
+                at(target, i * columns + first), at(a, i * a_row + begin), right, end - begin, last - first, b_inner
+            )
+        begin = end
     copied = at(scratch, held * DEPTH * tile_columns)
     for k in range(begin, end, DEPTH):
         depth = min(DEPTH, end - k)
@@ -70,23 +78,38 @@ def multiply(
         for number in range(panel, last_panel):
             first = number * tile_columns
             count = min(tile_columns, columns - first)
-            right, pitch = at(b, k * b_inner + first * b_column), b_inner
-            if direct == 0:
-                place = (number - panel) % held
-                if place == 0:
-                    columns_held = min(held * tile_columns, columns - first)
-                    pack_panels(scratch, right, depth, columns_held, b_inner, b_column)
-                right, pitch = at(scratch, place * depth * tile_columns), tile_columns
+            place = (number - panel) % held
+            if place == 0:
+                columns_held = min(held * tile_columns, columns - first)
+                right = at(b, k * b_inner + first * b_column)
+                pack_panels(scratch, right, depth, columns_held, b_inner, b_column)
+            right = at(scratch, place * depth * tile_columns)
             multiply_panel(
                 left, right, at(bias, first), at(target, row * columns + first), last_row - row, count, columns,
-                depth, a_row, left_inner, pitch, k == begin, piece == 0, nought,
+                depth, a_row, left_inner, k == begin, piece == 0, nought,
             )  # fmt: skip
 
 
 @helper
-def multiply_panel(a, b, bias, c, rows, count, columns, depth, a_row, a_inner, pitch, new, biased, nought):
+def add_products(y, x, b, depth, count, pitch):
+    """y += x B for one row x, four rows of B at a time, in the order of their memory."""
+    whole_part = depth - depth % 4
+    for k in range(0, whole_part, 4):
+        first, second, third, fourth = x[k], x[k + 1], x[k + 2], x[k + 3]
+        b0, b1 = at(b, k * pitch), at(b, (k + 1) * pitch)
+        b2, b3 = at(b, (k + 2) * pitch), at(b, (k + 3) * pitch)
+        for i in lanes(count):
+            y[i] += first * b0[i] + second * b1[i] + third * b2[i] + fourth * b3[i]
+    for k in range(whole_part, depth):
+        factor, row = x[k], at(b, k * pitch)
+        for i in lanes(count):
+            y[i] += factor * row[i]
+
+
+@helper
+def multiply_panel(a, b, bias, c, rows, count, columns, depth, a_row, a_inner, new, biased, nought):
     """Multiply some rows with one panel, tile by tile: into C, or added to what is there."""
-    parts = tiles_in(rows, tile_rows)
+    parts = tiles_in(rows, rows_of_tile(count))
     small = rows // parts
     larger = rows - small * parts
     row = 0
@@ -98,9 +121,9 @@ def multiply_panel(a, b, bias, c, rows, count, columns, depth, a_row, a_inner, p
                 zero_row(at(place, i * columns), count)
         start = bias if new and biased else place
         start_pitch = 0 if new and biased else columns
-        product(
+        product_packed(
             m, count, at(a, row * a_row), nought, b, start, place, a_row, a_inner, 1, depth,
-            pitch, 0, start_pitch, columns,
+            tile_columns, 0, start_pitch, columns,
         )  # fmt: skip
         row += m
 

@@ -65,14 +65,17 @@ def _multiply(
     """Emit C = A B + bias; sizes are (rows, columns, inner), the steps those of A and B along their two axes."""
     rows, columns, inner = sizes
     turned = a_steps[0] == 1 and a_steps[1] > 1
+    direct = rows <= FEW and a_steps[1] == b_steps[1] == 1
     row_blocks, column_blocks = _blocks(low, rows, columns, pieces, turned)
+    if direct and pieces >= TASKS:
+        column_blocks = 1  # whole rows of B, one after the other
     held = min(cut(low.panels(columns), column_blocks), HELD) if b_steps[1] == 1 else 1
     scratch = DEPTH * (held * low.tile_columns + (cut(rows, row_blocks) if turned else 0))
     low.program.add(
         "dense.multiply", pieces * row_blocks * column_blocks, scratch,
         a=a, b=b, bias=bias, c=c, rows=rows, columns=columns, inner=inner, a_row=a_steps[0], a_inner=a_steps[1],
         b_inner=b_steps[0], b_column=b_steps[1], pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks,
-        direct=int(rows <= FEW and b_steps[1] == 1), held=held, nought=low.nought,
+        direct=int(direct), held=held, nought=low.nought,
     )  # fmt: skip
 
 
