@@ -13,7 +13,7 @@ export GEDANKEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test check format parity accuracy gpu clean
+.PHONY: demo test check format parity accuracy bench gpu clean
 
 demo: $(VENV)/.demo ## train the diary's network on embedded data
 	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
@@ -39,11 +39,15 @@ parity: $(VENV)-parity/.ready ## compare layers, costs and optimizers with PyTor
 accuracy: $(VENV)-parity/.ready ## train the diary's network and its PyTorch twin on MNIST, one epoch
 	for side in torch gedanken; do $(VENV)-parity/bin/python parity/accuracy.py --side $$side --learning-rate 0.001; done
 
+# BENCH_ROWS="diary mlp" times these rows only, QUICK=1 takes fewer turns; other options go into BENCH_OPTIONS.
+bench: $(VENV)-bench/.ready ## time Gedanken beside its peers, in turns; the table goes to runs/bench.md
+	$(VENV)-bench/bin/python benchmarks/bench.py $(if $(QUICK),--quick) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_OPTIONS)
+
 gpu: $(VENV)/.dev ## the contract tests on a real GPU; needs CuPy in the environment
 	GEDANKEN_GPU=1 $(PYTEST) -q -m gpu tests
 
 clean:
-	rm -rf $(VENV) $(VENV)-parity build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-parity $(VENV)-bench build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -63,4 +67,10 @@ TORCH_INDEX ?=
 $(VENV)-parity/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install -q 'torch==2.13.0' pytest -e '.[data]' $(TORCH_INDEX)
+	@touch $@
+
+# Versions are given where the figures in docs/ were measured with them.
+$(VENV)-bench/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install -q 'torch==2.13.0' 'keras==3.15.1' 'tensorflow-cpu==2.21.0' 'jax==0.10.2' 'onnxruntime==1.32.0' onnx -e . $(TORCH_INDEX)
 	@touch $@

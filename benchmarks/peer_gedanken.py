@@ -1,0 +1,96 @@
+"""Gedanken's side of the benchmark. The configuration is the name of the engine."""
+
+import os
+from typing import Any
+
+import numpy as np
+from networks import EPOCH, RATES, Description, Layer, Task, checked_batches, described, loss_of, samples, weights
+
+import gedanken
+from gedanken import (
+    Adam,
+    BatchNorm,
+    ConvolutionLayer,
+    Dropout,
+    Flatten,
+    FullyConnectedLayer,
+    GlobalAveragePoolLayer,
+    MaxPoolLayer,
+    Network,
+    ReLU,
+    Residual,
+    SoftMax,
+)
+from gedanken.data.source import Batch
+from gedanken.parallel.single import Single
+
+PLAIN = {
+    "norm": BatchNorm,
+    "relu": ReLU,
+    "dropout": Dropout,
+    "flatten": Flatten,
+    "dense": FullyConnectedLayer,
+    "average": GlobalAveragePoolLayer,
+}
+
+
+def ours(layer: Layer) -> Any:
+    """Return Gedanken's layer."""
+    match layer:
+        case ("conv", filters, size, padding, stride):
+            return ConvolutionLayer(filters, size, size, stride=stride, zero_padding=padding)
+        case ("maxpool", size, stride):
+            return MaxPoolLayer(size, size, stride=stride)
+        case ("residual", body, shortcut):
+            return Residual([ours(one) for one in body], [ours(one) for one in shortcut])
+    return PLAIN[layer[0]](*layer[1:])
+
+
+def built(description: Description, engine: str, rate: float) -> Network:
+    """Return the compiled network with the common weights."""
+    net = Network().input(description.shape)
+    for layer in description.layers:
+        net.add(ours(layer))
+    threads = {"threads": int(os.environ["BENCH_THREADS"])} if engine == "cpu" else {}
+    net.add(SoftMax()).regression(Adam(rate), "cross_entropy", engine=engine, **threads)
+    net._plan.assign(weights(description))
+    return net
+
+
+class Peer:
+    """The work of one task."""
+
+    def __init__(self, engine: str, task: Task) -> None:
+        self.engine, self.task = engine, task
+        self.description = described(task.network)
+        self.net = built(self.description, engine, RATES[task.kind])
+        self.x, self.labels = samples(self.description, EPOCH if task.kind == "epoch" else task.batch)
+        self.run = {"step": self._step(), "epoch": self._epoch, "predict": self._predict}[task.kind]
+
+    def _step(self) -> Any:
+        strategy, work = Single(), self.net._work
+        strategy.start(work)
+        batch = Batch(*self.net._checked_pair(("data", "labels"), self.x, self.labels), 0)
+        return lambda: strategy.step(batch, 0)
+
+    def _epoch(self) -> None:
+        self.net.fit(self.x, self.labels, mini_batch_size=self.task.batch, progress=False)
+
+    def _predict(self) -> np.ndarray:
+        return self.net.feedforward(self.x, mini_batch_size=self.task.batch)
+
+    def check(self) -> list[float]:
+        description = described(self.task.network, thin=False)
+        net = built(description, self.engine, RATES["check"])
+        batches = checked_batches(description, self.task)
+        if self.task.kind == "predict":
+            return [loss_of(net.feedforward(x, mini_batch_size=len(x)), labels) for x, labels in batches]
+        strategy = Single()
+        strategy.start(net._work)
+        pairs = [net._checked_pair(("data", "labels"), x, labels) for x, labels in batches]
+        return [strategy.step(Batch(*pair, 0), 0).cost for pair in pairs]
+
+    def facts(self) -> dict[str, Any]:
+        rows = [row.multiply_adds for row in self.net.summary().rows]
+        first = next(count for count in rows if count)
+        return {"version": gedanken.__version__, "forward": sum(rows), "first": first}
