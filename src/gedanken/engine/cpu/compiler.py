@@ -66,6 +66,9 @@ class Library:
         self._real = {"float32": "float", "float64": "double"}[dtype]
         _give_way()
         self._product: int | None = None
+        self._early: Compiled | None = None
+        self._ahead = threading.Thread(target=self._compile_ahead, name="gedanken-compiler", daemon=True)
+        self._ahead.start()
 
     def kernel(self, name: str) -> Kernel:
         """Return the kernel `name`, "file.function" in the folder kernels/."""
@@ -86,28 +89,38 @@ class Library:
         if self._product is None:
             self._product = 0  # so that loading it does not look for itself
             symbol = f"{PRODUCT}_{self._real}"
-            self._product = self._load(self._found("product") or self._made_product(symbol)).address
+            self._ahead.join()
+            # A process that was forked meanwhile has no such thread, and compiles for itself.
+            self._product = self._load(self._early or self._found_product(self._target)).address
             llvm.add_symbol(symbol, self._product)
             llvm.add_symbol(f"{symbol}_packed", self._engine.get_function_address(f"{symbol}_packed"))
 
-    def _made_product(self, symbol: str) -> Compiled:
-        return self._kept("product", Compiled(self._code(product_ir(self.machine, self._real, symbol)), symbol, []))
+    def _compile_ahead(self) -> None:
+        """Get the micro-kernel, the largest piece of code, while kernels are translated: LLVM lets Python go on."""
+        self._early = self._found_product(_target_machine(self.machine))
+
+    def _found_product(self, target: Any) -> Compiled:
+        symbol = f"{PRODUCT}_{self._real}"
+        if found := self._found("product"):
+            return found
+        code = self._code(product_ir(self.machine, self._real, symbol), target)
+        return self._kept("product", Compiled(code, symbol, []))
 
     def _made(self, name: str) -> Compiled:
         file, function = name.split(".")
         kernel = getattr(importlib.import_module(f"gedanken.engine.cpu.kernels.{file}"), function)
         module, entry = Module(self.machine, self.dtype), f"entry_{file}_{function}"
         parameters = kernel_ir(module, kernel, entry)
-        return self._kept(name, Compiled(self._code(module.text()), entry, parameters))
+        return self._kept(name, Compiled(self._code(module.text(), self._target), entry, parameters))
 
-    def _code(self, ir: str) -> bytes:
+    def _code(self, ir: str, target: Any) -> bytes:
         """Return the object file for a module's IR."""
         module = llvm.parse_assembly(ir, llvm.create_context())
         options = llvm.create_pipeline_tuning_options(speed_level=2)
         options.loop_vectorization = options.slp_vectorization = True
-        builder = llvm.create_pass_builder(self._target, options)
+        builder = llvm.create_pass_builder(target, options)
         builder.getModulePassManager().run(module, builder)
-        code: bytes = self._target.emit_object(module)
+        code: bytes = target.emit_object(module)
         return code
 
     # ------------------------------------------------------------------ files
