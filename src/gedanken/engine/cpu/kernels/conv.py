@@ -1,6 +1,6 @@
 """Convolution: packing of weights, the sliding of a packed kernel over images, and the gradient by the kernel.
 
-`correlate` serves the forward pass and the gradient by the input. The plan of either (see `lower_conv.py`) lists
+`correlate` serves the forward pass and the gradient by the input. The plan of either (see `lowering/conv.py`) lists
 phases: a phase is a grid of outputs that all see the same window, and for stride 1 or forwards there is one.
 """
 

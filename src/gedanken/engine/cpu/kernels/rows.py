@@ -115,7 +115,7 @@ def keep_row(mask, space, sample, start, count, blocks, draw):
     """Set mask[i] to 1 where the value number start + i of a sample is kept, else to 0.
 
     space: room for the draws, count / 4 + 16 numbers of eight bytes.   blocks: of draws, for each sample.
-    draw: key, epoch and threshold, see `lower_pointwise.py`.
+    draw: key, epoch and threshold, see `lowering/pointwise.py`.
     """
     first = start // DRAWS_PER_BLOCK
     last = (start + count - 1) // DRAWS_PER_BLOCK
