@@ -20,6 +20,7 @@ from gedanken import (
     Residual,
     ShapeError,
     Sigmoid,
+    SoftMax,
     TanH,
 )
 from gedanken.engine.cpu.lowering.match import obstacle
@@ -194,3 +195,26 @@ def test_what_is_no_number_stays_visible(layers: list[Layer], bad: float) -> Non
             y, _ = plan.forward(plan.context(train=True), x)
         outputs.append(y.copy())
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_prediction_pass_has_its_gradients_too() -> None:
+    layers = [ConvolutionLayer(5, 3, 3), BatchNorm(), TanH(), Dropout(0.5), Flatten(), FullyConnectedLayer(3)]
+    x, found = values(4, (2, 7, 7), 6, "float64"), []
+    for engine in ("numpy", "cpu"):
+        plan = Plan(layers, (2, 7, 7), select_engine(engine, "float64"), 7, folded=False)
+        plan.initialise()
+        ctx = plan.context(train=False)
+        y, tape = plan.forward(ctx, x)
+        plan.backward(ctx, tape, np.ones_like(y))
+        found.append(plan.grads.copy())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layer", [SoftMax(), Sigmoid(), TanH()], ids=str)
+def test_small_results_keep_their_digits(layer: Layer, dtype: str) -> None:
+    x = -np.logspace(-3, 1.8, 60).astype(dtype).reshape(20, 3)
+    y, expected = (
+        Plan([layer], (3,), select_engine(engine, dtype), 0, folded=False).infer(x) for engine in ("cpu", "numpy")
+    )
+    np.testing.assert_allclose(y, expected, rtol=1e-5 if dtype == "float32" else 1e-13)

@@ -106,11 +106,23 @@ class Run:
         with self.pool.turn():  # several threads may ask one network for predictions
             ready = self._ready(len(x), ctx)
             y = ready.forward(ctx, given)
-            return (y, (ready, given)) if ctx.train else (y.copy(), None)
+            return (y, (ready, given)) if ctx.train else (y.copy(), given)
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
+        if not ctx.train:
+            return self._by_specification(ctx, cache, dy)
         ready, _ = cache
         return ready.backward(np.ascontiguousarray(dy, self.library.dtype))
+
+    def _by_specification(self, ctx: Context, x: Array, dy: Array) -> Array:
+        """Return the gradient through a prediction pass, which nobody trains with and no kernel knows."""
+        tape = []
+        for layer in self.layers:
+            x, cache = layer.forward(ctx, x)
+            tape.append(cache)
+        for layer in reversed(self.layers):
+            dy = layer.backward(ctx, tape.pop(), dy)
+        return dy
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory of a training pass of so many samples."""

@@ -20,15 +20,31 @@ NONE, RELU, LEAKY_RELU, SIGMOID, TANH = 0, 1, 2, 3, 4
 
 
 @helper
-def exponential_less_1(x):
-    """e ** x - 1 for x <= 0, to a few units in the last place.
+def exponential(x):
+    """e ** x for x <= 0, to a few units in the last place: 2 ** n e ** r with x = n log(2) + r, |r| <= log(2) / 2."""
+    inside = max(real(lowest_power), x)
+    n = round(inside * real(1.4426950408889634))
+    value = two_to(n) * (real(1) + series(remainder(inside, n)))
+    return real(0) if x < real(lowest_power) else value
 
-    x = n log(2) + r with |r| <= log(2) / 2;   e ** x - 1 = (2 ** n - 1) + 2 ** n (e ** r - 1), the last by its Taylor
-    series.
-    """
+
+@helper
+def exponential_less_1(x):
+    """e ** x - 1 for x <= 0: (2 ** n - 1) + 2 ** n (e ** r - 1), so that small results keep their digits."""
     x = max(real(lowest_power), x)
     n = round(x * real(1.4426950408889634))
-    r = x - n * real(0.693145751953125) - n * real(1.4286068203094172e-06)
+    return (two_to(n) - real(1)) + two_to(n) * series(remainder(x, n))
+
+
+@helper
+def remainder(x, n):
+    """x - n log(2), the logarithm in two parts."""
+    return x - n * real(0.693145751953125) - n * real(1.4286068203094172e-06)
+
+
+@helper
+def series(r):
+    """e ** r - 1 by its Taylor series, for |r| <= log(2) / 2."""
     total = real(1 / 6227020800)
     total = total * r + real(1 / 479001600)
     total = total * r + real(1 / 39916800)
@@ -41,8 +57,7 @@ def exponential_less_1(x):
     total = total * r + real(1 / 24)
     total = total * r + real(1 / 6)
     total = total * r + real(1 / 2)
-    total = (total * r + real(1)) * r
-    return (two_to(n) - real(1)) + two_to(n) * total
+    return (total * r + real(1)) * r
 
 
 @helper
@@ -64,7 +79,7 @@ def activate(x, y, count, kind, slope):
             y[i] = x[i] if x[i] > real(0) else x[i] * slope
     elif kind == SIGMOID:
         for i in lanes(count):
-            power = real(1) + exponential_less_1(-abs(x[i]))
+            power = exponential(-abs(x[i]))
             y[i] = (power if x[i] < real(0) else real(1)) / (real(1) + power)
     elif kind == TANH:
         for i in lanes(count):
