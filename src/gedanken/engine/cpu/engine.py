@@ -16,7 +16,7 @@ from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine, LayerStep, Step
 from gedanken.layers.base import Context
-from gedanken.types import Array, Shape
+from gedanken.types import Array
 
 KEPT = 4  # programs of a run, for as many batch sizes; the one unused for longest goes
 
@@ -158,8 +158,6 @@ class _Ready:
                 self.program.keep(self.dx)
             self.program.cut()
         self.program.complete(alike)
-        self.shape: Shape = (samples, *first.shape)
-        self.output_shape: Shape = (samples, *last.output_shape)
 
     def forward(self, ctx: Context, x: Array) -> Array:
         assert self.x.address
@@ -167,15 +165,15 @@ class _Ready:
         for draw in self.low.draws:
             draw[2], draw[3] = ctx.epoch, ctx.position
         self.program.run(0)
-        return self._array(self.y, x).reshape(self.output_shape)
+        return self._array(self.y, x).reshape(self.dy.shape)
 
     def backward(self, dy: Array) -> Array:
         assert self.dy.address
         self.dy.address.set(dy.ctypes.data)
         self.program.run(1)
         if self.dx is None:
-            return np.zeros((0, *self.shape[1:]), dy.dtype)
-        return self._array(self.dx, dy).reshape(self.shape)
+            return np.zeros((0, *self.x.shape[1:]), dy.dtype)
+        return self._array(self.dx, dy).reshape(self.x.shape)
 
     def _array(self, buffer: Buffer, given: Array) -> Array:
         """Return a result; layers that only change the shape give back what they were given."""
