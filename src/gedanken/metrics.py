@@ -75,7 +75,9 @@ def _scores_and_labels(metric: Metric, y: Array, target: Array) -> tuple[Array, 
     _require(target.shape in shapes, metric, "one target for each sample of y", y, target)
     labels = target.reshape(samples)
     classes = max(outputs, 2)
-    right = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
+    right = (labels >= 0) & (labels < classes)
+    if labels.dtype.kind == "f":
+        right &= labels == np.floor(labels)
     if not right.all():
         wrong = labels[~right][0]
         raise DataError(f"labels of {metric.name} must be whole and in 0 ... {classes - 1}, got {wrong}")

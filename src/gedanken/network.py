@@ -13,7 +13,6 @@ from gedanken.checks import path as checked_path
 from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, as_cost
 from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
 from gedanken.data.source import ArraySource, hold_out
-from gedanken.engine.fold import fold
 from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import ENGINES, select_engine
@@ -154,14 +153,13 @@ class Network:
         input_shape = self._known_input("regression")
         rule, judged = checked_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
         runner = select_engine(engine, dtype, threads)
-        trained, folded = fold(self.layers, judged)
-        plan = Plan(self.layers, input_shape, runner, self.seed, folded)
+        plan = Plan(self.layers, input_shape, runner, self.seed, judged)
         output_shape = door_shape(plan.shapes[-1])
         judged.check_output(output_shape)
         chosen = checked_metrics(metrics, judged, output_shape)
         self._take_over(plan)
         self._cost = judged
-        self._work = Work(plan, trained, Descent(plan.ops, rule, plan.params.size, plan.decayed), chosen)
+        self._work = Work(plan, Descent(plan.ops, rule, plan.params.size, plan.decayed), chosen)
         return self
 
     # ------------------------------------------------------------------ training
@@ -265,7 +263,7 @@ class Network:
         x = self._checked_inputs("data", data)
         size = whole("mini_batch_size", mini_batch_size)
         with np.errstate(all="ignore"):
-            outputs = [plan.finish(plan.infer(x[start : start + size])) for start in range(0, len(x), size)]
+            outputs = [plan.predict(x[start : start + size]) for start in range(0, len(x), size)]
         return np.concatenate(outputs)
 
     def predict(self, data: Any, *, mini_batch_size: int = 256) -> Array:
@@ -325,7 +323,7 @@ class Network:
         plan = self._plan
         if plan is None:
             engine = Engine("numpy", Ops(), "not compiled: regression chooses the engine")
-            plan = Plan(self.layers, self._known_input("summary"), engine, self.seed, folded=False)
+            plan = Plan(self.layers, self._known_input("summary"), engine, self.seed)
         kept = sum(slot.nbytes for slot in self._work.descent.slots.values()) if self._work else 0
         return summarise(plan, whole("mini_batch_size", mini_batch_size), kept)
 
@@ -370,7 +368,7 @@ class Network:
             net = cls(saved.seed)
             net._layers = saved.layers
             net.input(saved.input_shape)
-            plan = Plan(net.layers, saved.input_shape, select_engine(engine, saved.dtype), saved.seed, folded=False)
+            plan = Plan(net.layers, saved.input_shape, select_engine(engine, saved.dtype), saved.seed)
             plan.assign(values)
         except (ArgumentError, CheckpointError) as error:
             raise CheckpointError(f"{name}: {error}") from error

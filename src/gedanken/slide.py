@@ -66,7 +66,7 @@ def slide(plan: Plan, patch: Shape, image: Any, stride: Any) -> Array:
     rows, columns = ((batch.shape[axis + 2] - patch[axis + 1]) // steps[axis] + 1 for axis in (0, 1))
     block = max(1, PIXELS // math.prod(batch.shape[2:]))
     with np.errstate(all="ignore"):
-        passes = [wide.finish(wide.infer(batch[start : start + block])) for start in range(0, len(batch), block)]
+        passes = [wide.predict(batch[start : start + block]) for start in range(0, len(batch), block)]
     # A layer that leaves pixels at a patch's edge unread finds room for windows that are no whole patch any more.
     found = np.concatenate(passes)[:, :, :rows, :columns]
     return np.ascontiguousarray(found if pictures.ndim == 4 else found[0])
@@ -91,7 +91,7 @@ def _widened(plan: Plan, picture: Shape, stride: tuple[int, int]) -> Plan:
     if len(plan.shapes[-1]) != 1:
         shape, last = door_shape(plan.shapes[-1]), plan.layers[-1]
         raise ArgumentError(f"slide needs outputs (K,), got {shape} from layer {last.path} {last.layer}; {INSTEAD}")
-    wide = Plan(row.layers, picture, plan.engine, plan.seed, folded=False)
+    wide = Plan(row.layers, picture, plan.engine, plan.seed)
     wide.assign({name: plan.ops.to_host(view) for name, view in row.arrays.items()})
     return wide
 

@@ -12,6 +12,7 @@ from gedanken import Branches, Chain, DataError, Embedding, Layer, Network
 from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine, Plan
 from gedanken.io.architecture import from_data, known_classes, to_data
+from gedanken.layers.shape import to_door
 from gedanken.types import Array
 from tests.cases import LAYERS, PUBLIC, LayerCase, name_of, public_kinds
 from tests.standin_cupy import StandInCupy
@@ -23,7 +24,7 @@ def compiled(case: LayerCase, dtype: str = "float64", xp: Any = np) -> Plan:
     """Return the plan of a network of this layer alone, with parameters that are not at their first values."""
     # a plan takes a Chain apart, so it is tested inside of another layer
     layer = Branches(case.layer, merge="sum") if isinstance(case.layer, Chain) else case.layer
-    plan = Plan([layer], case.shape, Engine("numpy", Ops(xp, dtype), "test"), seed=3, folded=False)
+    plan = Plan([layer], case.shape, Engine("numpy", Ops(xp, dtype), "test"), seed=3)
     plan.initialise()
     noise = np.random.default_rng(1).normal(size=plan.params.size) * 0.2
     plan.params += plan.ops.asarray(noise)
@@ -82,7 +83,7 @@ def test_gradients_agree_with_finite_differences(case: LayerCase, train: bool) -
 def test_shapes_and_types_are_the_declared_ones(case: LayerCase, samples: int, dtype: str) -> None:
     plan, x = compiled(case, dtype), case.data(samples)
     y, dx, grads = run(plan, x)
-    assert plan.finish(plan.ops.asarray(y)).shape == (samples, *case.output_shape)
+    assert to_door(y).shape == (samples, *case.output_shape)
     assert dx.shape == plan.enter(x).shape
     assert {array.dtype for array in (y, dx, grads)} == {np.dtype(dtype)}
     assert plan.params.size == case.parameters
@@ -126,8 +127,8 @@ def test_prediction_changes_nothing_and_does_not_see_the_other_samples(case: Lay
     plan, x = compiled(case), case.data(4)
     run(plan, x)
     before = {name: array.copy() for name, array in plan.arrays().items()}
-    together = plan.finish(plan.infer(x))
-    alone = np.concatenate([plan.finish(plan.infer(x[n : n + 1])) for n in range(4)])
+    together = plan.predict(x)
+    alone = np.concatenate([plan.predict(x[n : n + 1]) for n in range(4)])
     np.testing.assert_allclose(together, alone, rtol=1e-12, atol=1e-14)
     for name, array in plan.arrays().items():
         np.testing.assert_array_equal(array, before[name])

@@ -16,7 +16,7 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 def passes(engine: Engine, layers: Sequence[Layer], shape: Shape, x: Array, seed: int = 7) -> dict[str, Array]:
     """Return all that a training pass, its way back and a prediction give."""
-    plan = Plan(layers, shape, engine, seed, folded=False)
+    plan = Plan(layers, shape, engine, seed)
     plan.steps = engine.steps(plan.layers, dx=True)
     if isinstance(engine, CpuEngine):
         assert all(isinstance(step, Run) for step in plan.steps), [type(step) for step in plan.steps]
@@ -30,7 +30,7 @@ def passes(engine: Engine, layers: Sequence[Layer], shape: Shape, x: Array, seed
     for step in reversed(plan.steps):
         gradient = step.backward(ctx, tape.pop(), gradient)
     found |= {"dx": gradient.copy(), "grads": plan.grads.copy(), "state": plan.state.copy()}
-    found["prediction"] = plan.infer(x).copy()
+    found["prediction"] = plan.predict(x)
     return found
 
 

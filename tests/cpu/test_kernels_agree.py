@@ -9,6 +9,8 @@ from gedanken import (
     AveragePoolLayer,
     BatchNorm,
     ConvolutionLayer,
+    Cost,
+    CrossEntropy,
     Dropout,
     Flatten,
     FullyConnectedLayer,
@@ -16,6 +18,7 @@ from gedanken import (
     Layer,
     LeakyReLU,
     MaxPoolLayer,
+    MeanSquared,
     ReLU,
     Residual,
     ShapeError,
@@ -27,13 +30,13 @@ from gedanken.engine.cpu.lowering.match import obstacle
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
 from tests.cases import LAYERS, LayerCase, name_of
-from tests.cpu.agree import check_agreement
+from tests.cpu.agree import TOLERANCE, check_agreement, distance
 
 DTYPES = ("float32", "float64")
 
 
 def is_known(case: LayerCase) -> bool:
-    plan = Plan([case.layer], case.shape, select_engine("numpy", "float32"), 0, folded=False)
+    plan = Plan([case.layer], case.shape, select_engine("numpy", "float32"), 0)
     return not any(obstacle(step) for step in plan.layers)
 
 
@@ -75,7 +78,7 @@ def convolutions(draw: st.DrawFn) -> tuple[Layer, tuple[int, int, int]]:
 
 def fits(layers: list[Layer], shape: tuple[int, ...]) -> bool:
     try:
-        Plan(layers, shape, select_engine("numpy", "float32"), 0, folded=False)
+        Plan(layers, shape, select_engine("numpy", "float32"), 0)
     except ShapeError:
         return False
     return True
@@ -189,7 +192,7 @@ def test_what_is_no_number_stays_visible(layers: list[Layer], bad: float) -> Non
     x[1, 1, 3, 2] = bad
     outputs = []
     for engine in ("numpy", "cpu"):
-        plan = Plan(layers, (2, 6, 6), select_engine(engine, "float32"), 7, folded=False)
+        plan = Plan(layers, (2, 6, 6), select_engine(engine, "float32"), 7)
         plan.initialise()
         with np.errstate(all="ignore"):
             y, _ = plan.forward(plan.context(train=True), x)
@@ -201,7 +204,7 @@ def test_a_prediction_pass_has_its_gradients_too() -> None:
     layers = [ConvolutionLayer(5, 3, 3), BatchNorm(), TanH(), Dropout(0.5), Flatten(), FullyConnectedLayer(3)]
     x, found = values(4, (2, 7, 7), 6, "float64"), []
     for engine in ("numpy", "cpu"):
-        plan = Plan(layers, (2, 7, 7), select_engine(engine, "float64"), 7, folded=False)
+        plan = Plan(layers, (2, 7, 7), select_engine(engine, "float64"), 7)
         plan.initialise()
         ctx = plan.context(train=False)
         y, tape = plan.forward(ctx, x)
@@ -211,10 +214,34 @@ def test_a_prediction_pass_has_its_gradients_too() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hard", [True, False], ids=["classes", "shares"])
+@pytest.mark.parametrize("cost", [CrossEntropy(), CrossEntropy(0.2, [0.5, 1.0, 3.0]), MeanSquared()], ids=repr)
+@pytest.mark.parametrize("samples", [1, 5, 40])
+def test_a_pass_with_its_cost(samples: int, cost: Cost, hard: bool, dtype: str) -> None:
+    layers = [ConvolutionLayer(5, 3, 3), BatchNorm(), ReLU(), Dropout(0.7), Flatten(), FullyConnectedLayer(3)]
+        ConvolutionLayer(5, 3, 3),
+        BatchNorm(),
+        ReLU(),
+        Dropout(0.7),
+        Flatten(),
+        FullyConnectedLayer(3),
+        SoftMax(),
+    ]
+    x, rng = values(samples, (2, 7, 7), 6, dtype), np.random.default_rng(samples)
+    target = rng.integers(0, 3, samples) if hard and cost.classifies else rng.dirichlet([1, 1, 1], samples)
+    found = []
+    for engine in ("numpy", "cpu"):
+        plan = Plan([*layers, SoftMax()], (2, 7, 7), select_engine(engine, dtype), 7, cost)
+        plan.initialise()
+        passes = [plan.judge(plan.context(train=train, epoch=2, position=9), x, target) for train in (False, True)]
+        found.append([passes[0][0], passes[0][1], passes[1][0], passes[1][1], plan.grads, plan.state])
+    for expected, got in zip(*found, strict=True):
+        assert distance(np.asarray(expected), np.asarray(got)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layer", [SoftMax(), Sigmoid(), TanH()], ids=str)
 def test_small_results_keep_their_digits(layer: Layer, dtype: str) -> None:
     x = -np.logspace(-3, 1.8, 60).astype(dtype).reshape(20, 3)
-    y, expected = (
-        Plan([layer], (3,), select_engine(engine, dtype), 0, folded=False).infer(x) for engine in ("cpu", "numpy")
-    )
+    y, expected = (Plan([layer], (3,), select_engine(engine, dtype), 0).predict(x) for engine in ("cpu", "numpy"))
     np.testing.assert_allclose(y, expected, rtol=1e-5 if dtype == "float32" else 1e-13)

@@ -59,8 +59,10 @@ class ArraySource:
         order = permutation(self.seed, Purpose.ORDER, self.samples, epoch) if self.shuffle else None
         for start in range(0, self.samples, self.mini_batch_size):
             part = slice(start, start + self.mini_batch_size)
-            rows = part if order is None else order[part]
-            yield Batch(self.x[rows], self.target[rows], start)
+            if order is None:
+                yield Batch(self.x[part], self.target[part], start)
+            else:  # `take` is faster than an index
+                yield Batch(self.x.take(order[part], axis=0), self.target.take(order[part], axis=0), start)
 
 
 def hold_out(x: Array, target: Array, fraction: float, seed: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:

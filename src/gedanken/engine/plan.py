@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gedanken.costs import Cost
+from gedanken.engine.fold import fold
 from gedanken.engine.ops import Ops
 from gedanken.errors import CheckpointError
 from gedanken.layers.base import Context, Layer, Param, StateValue
@@ -52,6 +54,16 @@ class LayerStep:
         return self.layer.backward(ctx.at(self.path), self.p, self.g, cache, dy)
 
 
+class Whole(Protocol):
+    """All layers up to the cost, and the cost itself."""
+
+    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+        """Return the network's outputs and their mean cost; in training also write the gradients."""
+
+    def step_bytes(self, samples: int) -> int:
+        """Return the memory that a training pass of so many samples takes."""
+
+
 class Engine:
     """How plans are run: an Ops, and the choice of steps.
 
@@ -71,6 +83,10 @@ class Engine:
     def steps(self, layers: Sequence[LayerStep], dx: bool = True) -> Sequence[Step]:
         """Return the steps that do the work of these layers in a row; `dx`: whether anyone reads the gradient by x."""
         return layers
+
+    def whole(self, layers: Sequence[LayerStep], cost: Cost) -> "Whole | None":
+        """Return what passes through layers and cost in one go, or None where there is no such thing."""
+        return None
 
     def fallbacks(self, layers: Sequence[LayerStep]) -> list[str]:
         """Return which of these layers run by their specification for want of a kernel, and why."""
@@ -92,14 +108,22 @@ class Plan:
         input_shape: one sample at the door: (C, H, W), (F,), (T,) ...
         engine: what runs them.
         seed: seed of initial weights and dropout.
-        folded: whether the last layer is part of the cost while training, see `fold`.
+        cost: what the outputs are judged by, or None for a plan that only predicts. The last layer may become a part of
+            it, see `fold`.
 
     Raises:
+        ArgumentError: the cost does not suit the last layer.
         ShapeError: a layer does not fit.
     """
 
-    def __init__(self, layers: Sequence[Layer], input_shape: Shape, engine: Engine, seed: int, folded: bool) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], input_shape: Shape, engine: Engine, seed: int, cost: Cost | None = None
+    ) -> None:
         self.engine, self.ops, self.seed = engine, engine.ops, seed
+        self.cost: Cost | None = None
+        folded = False
+        if cost:
+            self.cost, folded = fold(layers, cost)
         shapes_through(layers, inner_shape(input_shape))  # a misfit is named by its place in these layers
         rows = unchained(layers)
         self.shapes = shapes_through([layer for _, layer in rows], inner_shape(input_shape))
@@ -111,6 +135,8 @@ class Plan:
         body = self.layers[:-1] if folded else self.layers
         self.steps = engine.steps(body, dx=False)
         self.head = engine.steps(self.layers[len(body) :])
+        self.prediction = engine.steps(self.layers, dx=False) if folded else self.steps
+        self.whole = engine.whole(body, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
 
     # ------------------------------------------------------------------ running
@@ -132,18 +158,41 @@ class Plan:
         for step in reversed(self.steps):
             dy = step.backward(ctx, tape.pop(), dy)
 
-    def infer(self, x: Array) -> Array:
-        """Return what the cost takes, for prediction: no tape is kept."""
+    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, float]:
+        """Return the outputs of a mini-batch and their mean cost; in training also fill `grads`.
+
+        Shapes:
+            x: (N, *input_shape).   target: as the cost takes it.   first result: as at the door. All on the host.
+        """
+        assert self.cost
+        wanted = self.ops.asarray(from_door(target), target.dtype)
+        if self.whole:
+            outputs, cost = self.whole.judge(ctx, self.enter(x), wanted)
+            return self._leave(outputs), float(cost)
+        y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.steps, x), [])
+        cost, dy = self.cost(self.ops, y, wanted)
+        if ctx.train:
+            self.backward(ctx, tape, dy)
+        for step in self.head:
+            y, _ = step.forward(self.context(train=False), y)
+        return self._leave(y), float(cost)
+
+    def predict(self, x: Array) -> Array:
+        """Return the network's outputs, as at the door and on the host.
+
+        Shapes:
+            x: (N, *input_shape), an array of the host.
+        """
+        return self._leave(self._through(self.prediction, x))
+
+    def _through(self, steps: Sequence[Step], x: Array) -> Array:
+        """Return what comes out of the steps at prediction: no tape is kept."""
         ctx, y = self.context(train=False), self.enter(x)
-        for step in self.steps:
+        for step in steps:
             y, _ = step.forward(ctx, y)
         return y
 
-    def finish(self, y: Array) -> Array:
-        """Return the network's outputs for what the cost takes, on the host and as at the door."""
-        ctx = self.context(train=False)
-        for step in self.head:
-            y, _ = step.forward(ctx, y)
+    def _leave(self, y: Array) -> Array:
         return np.ascontiguousarray(self.ops.to_host(to_door(y)))
 
     def context(self, train: bool, epoch: int = 0, position: int = 0) -> Context:
@@ -154,16 +203,12 @@ class Plan:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""
         return self.ops.asarray(from_door(x), np.int64 if self.takes_tokens else None)
 
-    def enter_target(self, target: Array) -> Array:
-        """Return host targets on the device, in the order of the outputs and in their own number type."""
-        return self.ops.asarray(from_door(target), target.dtype)
-
     # ------------------------------------------------------------------ memory
 
     def step_bytes(self, samples: int) -> int | None:
         """Return the memory of a training step: vectors and buffers, without the optimizer's; None: not known
         before."""
-        buffers = self.engine.step_bytes(self.steps, samples)
+        buffers = self.whole.step_bytes(samples) if self.whole else self.engine.step_bytes(self.steps, samples)
         return None if buffers is None else buffers + self.params.nbytes + self.grads.nbytes + self.state.nbytes
 
     def arrays(self) -> dict[str, Array]:

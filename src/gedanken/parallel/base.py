@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gedanken.costs import Cost
 from gedanken.data.source import Batch
 from gedanken.engine.plan import Plan
+from gedanken.layers.base import Context
 from gedanken.metrics import Metric
 from gedanken.optimizers import Descent
 from gedanken.types import Array
@@ -16,7 +16,6 @@ class Work(NamedTuple):
     """What there is to train: the same for every strategy."""
 
     plan: Plan
-    cost: Cost
     descent: Descent
     metrics: Sequence[Metric]
 
@@ -31,19 +30,14 @@ class StepResult(NamedTuple):
 
 def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
     """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
-    plan = work.plan
-    ctx = plan.context(train=True, epoch=epoch, position=batch.position)
-    y, tape = plan.forward(ctx, batch.x)
-    cost, dy = work.cost(plan.ops, y, plan.enter_target(batch.target))
-    plan.backward(ctx, tape, dy)
-    return judged(work, batch, y, cost)
+    return judged(work, batch, work.plan.context(train=True, epoch=epoch, position=batch.position))
 
 
-def judged(work: Work, batch: Batch, y: Array, cost: Array) -> StepResult:
-    """Return what is told of a mini-batch whose pass gave `y` and `cost`."""
-    outputs = work.plan.finish(y)
+def judged(work: Work, batch: Batch, ctx: Context) -> StepResult:
+    """Return what is told of a mini-batch after a pass of this kind."""
+    outputs, cost = work.plan.judge(ctx, batch.x, batch.target)
     statistics = tuple(metric.measure(outputs, batch.target) for metric in work.metrics)
-    return StepResult(len(batch.x), float(cost), statistics)
+    return StepResult(len(batch.x), cost, statistics)
 
 
 class Strategy(ABC):

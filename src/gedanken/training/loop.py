@@ -162,11 +162,9 @@ class _Snapshots:
 @np.errstate(all="ignore")
 def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
     """Return cost and metrics of all samples; empty where it was broken off."""
-    plan, meter = work.plan, Meter(work.metrics)
+    ctx, meter = work.plan.context(train=False), Meter(work.metrics)
     for batch in source.batches(0):
         if broken_off():
             return Evaluation()
-        y = plan.infer(batch.x)
-        cost, _ = work.cost(plan.ops, y, plan.enter_target(batch.target))
-        meter.add(judged(work, batch, y, cost))
+        meter.add(judged(work, batch, ctx))
     return meter.evaluation()

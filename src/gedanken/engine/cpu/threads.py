@@ -32,22 +32,21 @@ class Pool:
         self.threads, self.library = threads, library
         self._lead = library.kernel("executor.lead").entry
         self._assist = library.kernel("executor.assist").entry
-        self._memory: list[Array] = []
-        self._arguments = np.zeros(2, np.int64)
         self._begin()
 
-    def run(self, program: Array, memory: int) -> None:
+    def run(self, program: int, memory: int) -> None:
         """Do all of a program; see `kernels/executor.py` for its form.
 
         Args:
-            program: Ints.
+            program: its address.
             memory: bytes of scratch memory that each thread needs.
         """
         with self.turn():
-            if memory > self._memory[0].nbytes:
-                self._memory = [aligned(memory) for _ in range(self.threads)]
-            self._control[0] = program.ctypes.data
-            self._wake()
+            if memory > self._room:
+                self._prepare(memory)
+            self._control[0] = program
+            for helper in self._helpers:
+                helper.wake()
             self._lead(self._arguments.ctypes.data, 0, 0)
 
     def turn(self) -> AbstractContextManager[Any]:
@@ -63,19 +62,21 @@ class Pool:
     def _begin(self) -> None:
         self._process, self._lock = os.getpid(), threading.RLock()
         self._control = np.zeros(_HELPERS + _LINE * self.threads, np.int64)
-        self._memory = [aligned(64) for _ in range(self.threads)]
-        self._arguments[0] = self._control.ctypes.data
+        self._memory: list[Array] = []
+        self._room = 0
+        self._arguments = np.array([self._control.ctypes.data, 0], np.int64)
         self._helpers: list[_Helper] = []
         self._ending = weakref.finalize(self, _end, self._helpers)
 
-    def _wake(self) -> None:
+    def _prepare(self, memory: int) -> None:
+        """Give each thread so much memory of its own; the first time start the helpers."""
+        self._memory, self._room = [aligned(memory) for _ in range(self.threads)], memory
         self._arguments[1] = self._memory[0].ctypes.data
+        for number, block in enumerate(self._memory[1:]):
+            self._control[_HELPERS + _LINE * number + 1] = block.ctypes.data
         if not self._helpers:
-            self._helpers += [
-                _Helper(self.library, self._assist, self._control, number) for number in range(self.threads - 1)
-            ]
-        for helper, memory in zip(self._helpers, self._memory[1:], strict=True):
-            helper.wake(memory.ctypes.data)
+            numbers = range(self.threads - 1)
+            self._helpers += [_Helper(self.library, self._assist, self._control, number) for number in numbers]
 
 
 class _Helper:
@@ -92,8 +93,7 @@ class _Helper:
         self._thread = threading.Thread(target=self._work, name=f"gedanken-{number + 1}", daemon=True)
         self._thread.start()
 
-    def wake(self, memory: int) -> None:
-        self._control[self._place + 1] = memory
+    def wake(self) -> None:
         if self._control[self._place]:
             self._control[self._place] = 0
             self._bell.release()
@@ -101,7 +101,7 @@ class _Helper:
     def end(self) -> None:
         self._done = True
         while self._thread.is_alive():
-            self.wake(0)
+            self.wake()
             self._thread.join(0.01)
 
     def _work(self) -> None:

@@ -94,5 +94,4 @@ class _Update:
             return
         self._bound = arrays
         for buffer, array in zip(self.vectors.values(), arrays, strict=True):
-            assert buffer.address
-            buffer.address.set(array.ctypes.data)
+            buffer.point_to(array)

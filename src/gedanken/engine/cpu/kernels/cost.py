@@ -55,22 +55,25 @@ def softmax_cross_entropy(
     hard: Int,
     weights: Reals,
     smoothing: Real,
+    y: Reals,
     dz: Reals,
     terms: Reals,
     rows: Int,
     columns: Int,
+    piece: Int,
 ):
-    """Set dz, and for each row terms = [total, dot, share] with cost = (sum of share * log(total) - dot) / rows.
+    """Set y = softmax(z), dz, and for each row terms = [total, dot, share]; a task is a piece of the rows.
 
+    cost = (sum of share * log(total) - dot) / rows, where
     total = sum of exp(z - max);  dot = sum of q * (z - max);  share = sum of q;  q = weight * (smoothed target).
     Targets are class numbers where `hard`, else shares of the classes.
     """
     spread = smoothing / real(columns)
-    for row in range(rows):
+    for row in range(task * piece, min((task + 1) * piece, rows)):
         scores, slopes, term = at(z, row * columns), at(dz, row * columns), at(terms, row * 3)
-        given = at(shares, row * columns)
+        given, found = at(shares, row * columns), at(y, row * columns)
         largest = largest_of(scores, columns)
-        total, dot, share = powers(scores, slopes, columns, largest), real(0), real(0)
+        total, dot, share = powers(scores, found, columns, largest), real(0), real(0)
         for c in range(columns):
             if hard:
                 target = real(1) if classes[row] == c else real(0)
@@ -79,11 +82,8 @@ def softmax_cross_entropy(
             q = weights[c] * ((real(1) - smoothing) * target + spread)
             dot += q * (scores[c] - largest)
             share += q
+            slopes[c] = q
         term[0], term[1], term[2] = total, dot, share
-        for c in range(columns):
-            if hard:
-                target = real(1) if classes[row] == c else real(0)
-            else:
-                target = given[c]
-            q = weights[c] * ((real(1) - smoothing) * target + spread)
-            slopes[c] = (slopes[c] / total * share - q) / real(rows)
+        for c in lanes(columns):
+            found[c] = found[c] / total
+            slopes[c] = (found[c] * share - slopes[c]) / real(rows)

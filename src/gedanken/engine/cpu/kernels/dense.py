@@ -17,7 +17,8 @@ from gedanken.engine.cpu.language import (
     vector_lanes,
 )
 
-DEPTH = 256  # rows of the right factor that are packed at once: a panel of them stays in the first-level cache
+TOGETHER = 72  # rows of a turned left factor that are copied at once: with DEPTH, they stay in a first-level cache
+DEPTH = 272  # rows of the right factor that are packed at once: a panel of them stays in the first-level cache
 
 
 def multiply(
@@ -67,26 +68,36 @@ def multiply(
                 at(target, i * columns + first), at(a, i * a_row + begin), right, end - begin, last - first, b_inner
             )
         begin = end
-    copied = at(scratch, held * DEPTH * tile_columns)
-    for k in range(begin, end, DEPTH):
-        depth = min(DEPTH, end - k)
-        left, left_inner = at(a, k * a_inner + row * a_row), a_inner
-        if a_row == 1 and a_inner > 1:
-            for i in range(depth):
-                copy_row(at(copied, i * (last_row - row)), at(left, i * a_inner), last_row - row)
-            left, left_inner = copied, last_row - row
-        for number in range(panel, last_panel):
+    most = tiles_in(end - begin, max(tiles_in(end - begin, DEPTH), 1))  # as even as they come
+    for k in range(begin, end, max(most, 1)):
+        depth = min(most, end - k)
+        for number in range(panel, last_panel, held):
             first = number * tile_columns
-            count = min(tile_columns, columns - first)
-            place = (number - panel) % held
-            if place == 0:
-                columns_held = min(held * tile_columns, columns - first)
-                right = at(b, k * b_inner + first * b_column)
-                pack_panels(scratch, right, depth, columns_held, b_inner, b_column)
-            right = at(scratch, place * depth * tile_columns)
+            width = min(columns, min(number + held, last_panel) * tile_columns) - first
+            pack_panels(scratch, at(b, k * b_inner + first * b_column), depth, width, b_inner, b_column)
+            multiply_block(
+                at(a, k * a_inner + row * a_row), scratch, at(scratch, held * DEPTH * tile_columns), at(bias, first),
+                at(target, row * columns + first), last_row - row, width, columns, depth, a_row, a_inner,
+                k == begin, piece == 0, nought,
+            )  # fmt: skip
+
+
+@helper
+def multiply_block(a, packed, copied, bias, c, rows, width, columns, depth, a_row, a_inner, new, biased, nought):
+    """Multiply some rows with some packed panels; a turned A some rows at a time, copied beside each other."""
+    turned_rows = a_row == 1 and a_inner > 1
+    step = TOGETHER if turned_rows else max(rows, 1)
+    for row in range(0, rows, step):
+        some = min(step, rows - row)
+        left, left_inner = at(a, row * a_row), a_inner
+        if turned_rows:
+            for k in range(depth):
+                copy_row(at(copied, k * some), at(left, k * a_inner), some)
+            left, left_inner = copied, some
+        for first in range(0, width, tile_columns):
             multiply_panel(
-                left, right, at(bias, first), at(target, row * columns + first), last_row - row, count, columns,
-                depth, a_row, left_inner, k == begin, piece == 0, nought,
+                left, at(packed, first * depth), at(bias, first), at(c, row * columns + first), some,
+                min(tile_columns, width - first), columns, depth, a_row, left_inner, new, biased, nought,
             )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Fully connected layers with their activation, flattening, and sums of two ways."""
 
-from gedanken.engine.cpu.kernels.dense import DEPTH
+from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.lowering.pointwise import Curve
 from gedanken.engine.cpu.program import Buffer
@@ -10,7 +10,7 @@ from gedanken.types import Array
 BLOCKS = 32  # tasks of a product: enough to share evenly
 HELD = 8  # panels that are packed at once: with DEPTH, a quarter of a second-level cache
 FULL = 72  # rows of a block that are worth packing B for
-COPIED = 384  # rows of a turned matrix that a task copies: DEPTH times as many numbers stay in a second-level cache
+READ = 0.25  # what reading a number costs, in units of packing one
 FEW = 8  # rows: below, a right factor is read once and not worth packing
 
 
@@ -66,11 +66,11 @@ def _multiply(
     rows, columns, inner = sizes
     turned = a_steps[0] == 1 and a_steps[1] > 1
     direct = rows <= FEW and a_steps[1] == b_steps[1] == 1
-    row_blocks, column_blocks = _blocks(low, rows, columns, pieces, turned)
+    row_blocks, column_blocks = _blocks(low, sizes, pieces, turned)
     if direct and pieces >= TASKS:
         column_blocks = 1  # whole rows of B, one after the other
     held = min(cut(low.panels(columns), column_blocks), HELD) if b_steps[1] == 1 else 1
-    scratch = DEPTH * (held * low.tile_columns + (cut(rows, row_blocks) if turned else 0))
+    scratch = DEPTH * (held * low.tile_columns + (TOGETHER if turned else 0))
     low.program.add(
         "dense.multiply", pieces * row_blocks * column_blocks, scratch,
         a=a, b=b, bias=bias, c=c, rows=rows, columns=columns, inner=inner, a_row=a_steps[0], a_inner=a_steps[1],
@@ -79,17 +79,16 @@ def _multiply(
     )  # fmt: skip
 
 
-def _blocks(low: Lowering, rows: int, columns: int, pieces: int, turned: bool) -> tuple[int, int]:
+def _blocks(low: Lowering, sizes: tuple[int, int, int], pieces: int, turned: bool) -> tuple[int, int]:
     """Return in how many blocks of rows and of columns a product falls.
 
-    Every block of columns reads A anew and every block of rows packs B anew, which costs more; so rows are cut where
-    there are many more of them.
+    Every block of rows packs B anew, and every block of columns reads A anew and copies it where it is turned; of all
+    ways to make enough tasks, take the one that moves the fewest numbers.
     """
-    wanted = cut(BLOCKS, pieces)
-    if 4 * columns >= rows:
-        return 1, min(low.panels(columns), wanted)
-    blocks = min(cut(rows, FULL), max(wanted, cut(rows, COPIED) if turned else 1))
-    return blocks - blocks % TASKS if blocks > TASKS else blocks, 1
+    rows, columns, inner = sizes
+    wanted = cut(max(TASKS, min(BLOCKS, rows * columns * inner >> 20)), pieces)
+    ways = [(n, min(low.panels(columns), cut(wanted, n))) for n in range(1, min(cut(rows, FULL), wanted) + 1)]
+    return min(ways, key=lambda way: way[0] * columns + way[1] * rows * (1.0 if turned else READ))
 
 
 def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:

@@ -1,0 +1,55 @@
+"""The cost as a part of a program, between the way there and the way back."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gedanken.costs import SoftMaxCrossEntropy
+from gedanken.engine.cpu.lowering.base import TASKS, Lowering, cut
+from gedanken.engine.cpu.program import Buffer, Variable
+from gedanken.types import Array
+
+
+class Judged(NamedTuple):
+    """A lowered cost.
+
+    Args:
+        classes, shares: the targets, given before every run in one of these two forms.
+        hard: 1 for classes, 0 for shares; given likewise.
+        outputs: of the network.
+        dz: the gradient by the scores.
+        terms: what the cost is made of, see `mean_cost`.
+    """
+
+    classes: Buffer
+    shares: Buffer
+    hard: Variable
+    outputs: Buffer
+    dz: Buffer
+    terms: Buffer
+
+
+def softmax_cross_entropy(low: Lowering, cost: SoftMaxCrossEntropy, z: Buffer) -> Judged:
+    """Lower SoftMax and cross-entropy on scores z (N, C)."""
+    rows, columns = z.shape
+    piece = cut(rows, TASKS)
+    classes, shares, hard = low.program.input((rows,)), low.program.input(z.shape), Variable()
+    outputs, dz, terms = low.buffer(z.shape), low.buffer(z.shape), low.buffer((rows, 3))
+    low.program.add(
+        "cost.softmax_cross_entropy", cut(rows, piece), z=z, classes=classes, shares=shares, hard=hard,
+        weights=class_weights(cost.class_weights, columns, low.real), smoothing=cost.label_smoothing, y=outputs,
+        dz=dz, terms=terms, rows=rows, columns=columns, piece=piece,
+    )  # fmt: skip
+    return Judged(classes, shares, hard, outputs, dz, terms)
+
+
+def class_weights(weights: Sequence[float] | None, columns: int, dtype: Any) -> Array:
+    """Return the weight of each class."""
+    return np.ones(columns, dtype) if weights is None else np.array(weights, dtype)
+
+
+def mean_cost(terms: Array) -> Array:
+    """Return the mean cost of the samples whose terms (N, 3) are [total, dot, share], see `kernels/cost.py`."""
+    total, dot, share = terms.T
+    return (share * np.log(total) - dot).sum() / len(terms)

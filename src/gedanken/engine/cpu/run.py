@@ -1,0 +1,143 @@
+"""Layers in a row that kernels do: a program for each batch size, with or without the cost at its end."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gedanken.costs import SoftMaxCrossEntropy
+from gedanken.engine.cpu.compiler import Library
+from gedanken.engine.cpu.lowering.base import Lowering
+from gedanken.engine.cpu.lowering.cost import mean_cost, softmax_cross_entropy
+from gedanken.engine.cpu.lowering.match import lower
+from gedanken.engine.cpu.program import Buffer, Program
+from gedanken.engine.cpu.threads import Pool
+from gedanken.engine.plan import LayerStep
+from gedanken.layers.base import Context
+from gedanken.types import Array
+
+KEPT = 4  # programs of a run, for as many batch sizes; the one unused for longest goes
+
+
+class Run:
+    """Layers in a row that kernels do.
+
+    Args:
+        library, pool: kernels, and who runs them.
+        layers: the layers.
+        dx: whether the gradient by the input is wanted.
+        cost: what judges the outputs in the same program. Then `judge` is for use, else `forward` and `backward`.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        pool: Pool,
+        layers: Sequence[LayerStep],
+        dx: bool,
+        cost: SoftMaxCrossEntropy | None = None,
+    ) -> None:
+        self.library, self.pool, self.layers, self.dx, self.cost = library, pool, layers, dx, cost
+        self._programs: OrderedDict[tuple[int, bool, int], _Ready] = OrderedDict()
+
+    def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
+        given = np.ascontiguousarray(x, self.library.dtype)
+        with self.pool.turn():  # several threads may ask one network for predictions
+            ready = self._ready(len(x), ctx)
+            y = ready.forward(ctx, given)
+            return (y, (ready, given)) if ctx.train else (y.copy(), given)
+
+    def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
+        if not ctx.train:
+            return self._by_specification(ctx, cache, dy)
+        ready, _ = cache
+        return ready.backward(np.ascontiguousarray(dy, self.library.dtype))
+
+    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+        """Return the outputs and their mean cost; in training also write the gradients."""
+        given = np.ascontiguousarray(x, self.library.dtype)
+        with self.pool.turn():
+            return self._ready(len(x), ctx).judge(ctx, given, target)
+
+    def step_bytes(self, samples: int) -> int:
+        """Return the memory of a training pass of so many samples."""
+        return _Ready(self, samples, train=True, seed=0).program.nbytes
+
+    def _by_specification(self, ctx: Context, x: Array, dy: Array) -> Array:
+        """Return the gradient through a prediction pass, which nobody trains with and no kernel knows."""
+        tape = []
+        for layer in self.layers:
+            x, cache = layer.forward(ctx, x)
+            tape.append(cache)
+        for layer in reversed(self.layers):
+            dy = layer.backward(ctx, tape.pop(), dy)
+        return dy
+
+    def _ready(self, samples: int, ctx: Context) -> "_Ready":
+        key = (samples, ctx.train, ctx.seed)
+        if key not in self._programs:
+            alike = [ready.program for (_, train, _), ready in self._programs.items() if train == ctx.train]
+            self._programs[key] = _Ready(self, samples, ctx.train, ctx.seed, alike)
+            if len(self._programs) > KEPT:
+                self._programs.popitem(last=False)
+        self._programs.move_to_end(key)
+        return self._programs[key]
+
+
+class _Ready:
+    """A run's program for one batch size: there and back in two parts, or with the cost between them in one."""
+
+    def __init__(self, run: Run, samples: int, train: bool, seed: int, alike: Sequence[Program] = ()) -> None:
+        self.program = Program(run.library, run.pool)
+        self.low = Lowering(self.program, samples, train, seed)
+        first, last = run.layers[0], run.layers[-1]
+        self.x = self.program.input((samples, *first.shape))
+        self.y, back = lower(self.low, run.layers, self.x)
+        self.judged = softmax_cross_entropy(self.low, run.cost, self.y) if run.cost else None
+        if self.judged:
+            self.dy, kept = self.judged.dz, [self.judged.outputs, self.judged.terms]
+        else:
+            self.program.cut()
+            self.dy, kept = self.program.input((samples, *last.output_shape)), [self.y]
+        self.dx: Buffer | None = None
+        if train:
+            self.dx = back(self.dy, run.dx)
+            kept += [self.dx] if self.dx else []
+        self.program.cut()
+        for buffer in kept:
+            self.program.keep(buffer)
+        self.program.complete(alike)
+        self._kept = {id(buffer): self.program.array(buffer) for buffer in kept if not buffer.root.address}
+
+    def forward(self, ctx: Context, x: Array) -> Array:
+        self._start(ctx, x)
+        return self._array(self.y, x).reshape(self.dy.shape)
+
+    def backward(self, dy: Array) -> Array:
+        self.dy.point_to(dy)
+        self.program.run(1)
+        if self.dx is None:
+            return np.zeros((0, *self.x.shape[1:]), dy.dtype)
+        return self._array(self.dx, dy).reshape(self.x.shape)
+
+    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+        assert self.judged
+        hard = target.ndim == 1
+        place, dtype = (self.judged.classes, np.int64) if hard else (self.judged.shares, self.low.real)
+        given = np.ascontiguousarray(target, dtype)
+        place.point_to(given)
+        self.judged.hard.set(hard)
+        self._start(ctx, x)
+        outputs, terms = (self._kept[id(buffer)] for buffer in (self.judged.outputs, self.judged.terms))
+        return outputs.copy(), mean_cost(terms)
+
+    def _start(self, ctx: Context, x: Array) -> None:
+        self.x.point_to(x)
+        for draw in self.low.draws:
+            draw[2], draw[3] = ctx.epoch, ctx.position
+        self.program.run(0)
+
+    def _array(self, buffer: Buffer, given: Array) -> Array:
+        """Return a result; layers that only change the shape give back what they were given."""
+        return self._kept.get(id(buffer), given)
