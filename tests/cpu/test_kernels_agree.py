@@ -219,14 +219,6 @@ def test_a_prediction_pass_has_its_gradients_too() -> None:
 @pytest.mark.parametrize("samples", [1, 5, 40])
 def test_a_pass_with_its_cost(samples: int, cost: Cost, hard: bool, dtype: str) -> None:
     layers = [ConvolutionLayer(5, 3, 3), BatchNorm(), ReLU(), Dropout(0.7), Flatten(), FullyConnectedLayer(3)]
-        ConvolutionLayer(5, 3, 3),
-        BatchNorm(),
-        ReLU(),
-        Dropout(0.7),
-        Flatten(),
-        FullyConnectedLayer(3),
-        SoftMax(),
-    ]
     x, rng = values(samples, (2, 7, 7), 6, dtype), np.random.default_rng(samples)
     target = rng.integers(0, 3, samples) if hard and cost.classifies else rng.dirichlet([1, 1, 1], samples)
     found = []
