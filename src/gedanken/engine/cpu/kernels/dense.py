@@ -226,17 +226,17 @@ def reorder(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: I
 
 @helper
 def turned(source, target, rows, columns, source_pitch, target_pitch):
-    """target[column][row] = source[row][column], square by square."""
-    for row in range(0, rows, vector_lanes):
-        for column in range(0, columns, vector_lanes):
-            here = at(source, row * source_pitch + column)
-            there = at(target, column * target_pitch + row)
-            if row + vector_lanes <= rows and column + vector_lanes <= columns:
-                turn(here, source_pitch, there, target_pitch)
-            else:
-                for j in range(min(vector_lanes, columns - column)):
-                    for i in range(min(vector_lanes, rows - row)):
-                        there[j * target_pitch + i] = here[i * source_pitch + j]
+    """target[column][row] = source[row][column], square by square; the last squares overlap those before them."""
+    if rows >= vector_lanes and columns >= vector_lanes:
+        for row in range(0, rows, vector_lanes):
+            i = min(row, rows - vector_lanes)
+            for column in range(0, columns, vector_lanes):
+                j = min(column, columns - vector_lanes)
+                turn(at(source, i * source_pitch + j), source_pitch, at(target, j * target_pitch + i), target_pitch)
+    else:
+        for j in range(columns):
+            for i in range(rows):
+                target[j * target_pitch + i] = source[i * source_pitch + j]
 
 
 def add(task: Int, scratch: Reals, x: Reals, y: Reals, z: Reals, size: Int, piece: Int):

@@ -6,6 +6,7 @@ DROPPED.
 """
 
 from gedanken.engine.cpu.kernels.conv import channel_statistics, copy_row, zero_row
+from gedanken.engine.cpu.kernels.dense import turned
 from gedanken.engine.cpu.kernels.rows import (
     activate,
     add_row,
@@ -26,6 +27,7 @@ NO_POOL, MAX_POOL, AVERAGE_POOL = 0, 1, 2
 HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, BANDS, BAND, SAMPLE_ROWS, BLOCKS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 POOL, POOL_ROWS, POOL_COLUMNS, DOWN, RIGHT, TOP, LEFT = 9, 10, 11, 12, 13, 14, 15
 NORMALISED, KIND, DROPS = 16, 17, 18
+FLAT = 19  # where y is flattened, channels first: the place of a row in scratch; else 0
 
 
 @helper
@@ -60,7 +62,8 @@ def forward(
     filled = 0
     for row in range(band * shape[BAND], min((band + 1) * shape[BAND], shape[OUT_HEIGHT])):
         place = (image * shape[OUT_HEIGHT] + row) * count
-        target, winner = at(y, place), at(winners, place)
+        target = at(scratch, shape[FLAT]) if shape[FLAT] else at(y, place)
+        winner = at(winners, place)
         if shape[POOL] == NO_POOL:
             lit_row(picture, target, row, shape, normal, slope)
         else:
@@ -78,6 +81,10 @@ def forward(
             if shape[POOL] == MAX_POOL:
                 for i in lanes(count):
                     winner[i] = winner[i] | (byte(0) if mask[i] > real(0) else byte(DROPPED))
+        if shape[FLAT]:
+            flat = at(y, image * shape[OUT_HEIGHT] * count + row * shape[OUT_WIDTH])
+            pixels = shape[OUT_HEIGHT] * shape[OUT_WIDTH]
+            turned(target, flat, shape[OUT_WIDTH], shape[CHANNELS], shape[CHANNELS], pixels)
 
 
 @helper
@@ -127,6 +134,18 @@ def pool_row(ring, target, winner, spare, row, shape):
 
 
 @helper
+def copy_slopes(out, dy, image, row, shape):
+    """Set out to one row of dy, channels last."""
+    count = shape[OUT_WIDTH] * shape[CHANNELS]
+    if shape[FLAT]:
+        flat = at(dy, image * shape[OUT_HEIGHT] * count + row * shape[OUT_WIDTH])
+        pixels = shape[OUT_HEIGHT] * shape[OUT_WIDTH]
+        turned(flat, out, shape[CHANNELS], shape[OUT_WIDTH], pixels, shape[CHANNELS])
+    else:
+        copy_row(out, at(dy, (image * shape[OUT_HEIGHT] + row) * count), count)
+
+
+@helper
 def gradient_row(d, space, picture, dy, winners, image, row, shape, normal, draw, slope, factor):
     """Set d to the gradient by row `row` of the BatchNorm's output (the input where there is none)."""
     size = shape[WIDTH] * shape[CHANNELS]
@@ -145,7 +164,7 @@ def gradient_row(d, space, picture, dy, winners, image, row, shape, normal, draw
 def slopes_of(out, space, dy, image, row, shape, draw, factor):
     """Set out to one row of dy, thinned as dropout thinned y."""
     count = shape[OUT_WIDTH] * shape[CHANNELS]
-    copy_row(out, at(dy, (image * shape[OUT_HEIGHT] + row) * count), count)
+    copy_slopes(out, dy, image, row, shape)
     if shape[DROPS]:
         sample = image if shape[SAMPLE_ROWS] == shape[OUT_HEIGHT] else row // shape[SAMPLE_ROWS]
         start = (row % shape[SAMPLE_ROWS]) * count
@@ -168,7 +187,10 @@ def unpool_row(d, space, dy, winners, image, row, shape, draw, factor):
             continue
         place = (image * shape[OUT_HEIGHT] + reached // shape[DOWN]) * count
         line = at(dy, place)
-        if shape[POOL] == AVERAGE_POOL and shape[DROPS]:
+        if shape[POOL] == MAX_POOL and shape[FLAT]:
+            line = space
+            copy_slopes(space, dy, image, reached // shape[DOWN], shape)
+        if shape[POOL] == AVERAGE_POOL and (shape[DROPS] or shape[FLAT]):
             line = space
             slopes_of(space, at(space, count), dy, image, reached // shape[DOWN], shape, draw, factor)
         for j in range(runs):

@@ -1,4 +1,4 @@
-"""Fully connected layers with their activation, flattening, and sums of two ways."""
+"""Fully connected layers with their activation, and sums of two ways."""
 
 from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
@@ -89,26 +89,6 @@ def _blocks(low: Lowering, sizes: tuple[int, int, int], pieces: int, turned: boo
     wanted = cut(max(TASKS, min(BLOCKS, rows * columns * inner >> 20)), pieces)
     ways = [(n, min(low.panels(columns), cut(wanted, n))) for n in range(1, min(cut(rows, FULL), wanted) + 1)]
     return min(ways, key=lambda way: way[0] * columns + way[1] * rows * (1.0 if turned else READ))
-
-
-def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
-    """Lower Flatten: the pixels of each channel one after the other."""
-    shape = step.shape
-    pixels, channels = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else (1, 1)
-    flat = (low.samples, *step.output_shape)
-    if pixels == 1 or channels == 1:
-        return low.program.view(x, flat), lambda dy, _: low.program.view(dy, (low.samples, *shape))
-    y = low.buffer(flat)
-    low.program.add("dense.reorder", low.samples, x=x, y=y, rows=pixels, columns=channels)
-
-    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
-        if not wanted:
-            return None
-        dx = low.buffer((low.samples, *shape))
-        low.program.add("dense.reorder", low.samples, x=dy, y=dx, rows=channels, columns=pixels)
-        return dx
-
-    return y, backward
 
 
 def softmax(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import convolution, predicted
-from gedanken.engine.cpu.lowering.dense import add, dense, flatten, softmax
+from gedanken.engine.cpu.lowering.dense import add, dense, softmax
 from gedanken.engine.cpu.lowering.pointwise import (
     CURVES,
     MOST_TAPS,
     POOLS,
     Group,
     curve,
+    flatten,
     group_of,
     pointwise,
     remembered,
@@ -102,7 +103,7 @@ def _convolution(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[B
     if not low.train:
         normal = remembered(low, group.norm) if group.norm else None
         x = predicted(low, rest[0], x, normal, curve(group.curve.layer if group.curve else None))
-        left = Group(pool=group.pool, dropout=group.dropout)
+        left = Group(pool=group.pool, dropout=group.dropout, flatten=group.flatten)
         return (*pointwise(low, left, x, None, None), taken) if left.steps else (x, _no_way_back, taken)
     made = convolution(low, rest[0], x, group.norm is not None)
     if not group.steps:

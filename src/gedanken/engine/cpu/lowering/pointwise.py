@@ -1,4 +1,4 @@
-"""BatchNorm, activation, pooling and dropout, as many of them as stand in this order, in one pass each way."""
+"""BatchNorm, activation, pooling, dropout and Flatten, as many as stand in this order, in one pass each way."""
 
 import math
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from gedanken.layers import (
     BasePool,
     BatchNorm,
     Dropout,
+    Flatten,
     GlobalAveragePoolLayer,
     Layer,
     LeakyReLU,
@@ -56,16 +57,17 @@ def curve(layer: Layer | None) -> Curve:
 
 @dataclass
 class Group:
-    """Layers that one pass does; each of the four may be missing."""
+    """Layers that one pass does; each of them may be missing."""
 
     norm: LayerStep | None = None
     curve: LayerStep | None = None
     pool: LayerStep | None = None
     dropout: LayerStep | None = None
+    flatten: LayerStep | None = None
 
     @property
     def steps(self) -> list[LayerStep]:
-        return [step for step in (self.norm, self.curve, self.pool, self.dropout) if step]
+        return [step for step in (self.norm, self.curve, self.pool, self.dropout, self.flatten) if step]
 
 
 def group_of(steps: Sequence[LayerStep]) -> Group:
@@ -75,6 +77,8 @@ def group_of(steps: Sequence[LayerStep]) -> Group:
     for name, types in kinds_in_order:
         if rest and type(rest[0].layer) in types:
             setattr(group, name, rest.pop(0))
+    if group.steps and rest and type(rest[0].layer) is Flatten and len(rest[0].shape) == 3:
+        group.flatten = rest[0]
     return group
 
 
@@ -82,10 +86,30 @@ def pointwise(low: Lowering, group: Group, x: Buffer, statistics: Buffer | None,
     """Lower a group; statistics and counts are those of x, where the convolution before it took them."""
     work = _Pass(low, group, x)
     if not (work.drops or group.norm or group.curve or group.pool):
-        return x, lambda dy, _: dy
+        return flatten(low, group.flatten, x) if group.flatten else (x, lambda dy, _: dy)
     if group.norm:
         work.normalise(group.norm, statistics, counts)
     return work.forward(), work.backward
+
+
+def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+    """Lower Flatten: the pixels of each channel one after the other."""
+    shape = step.shape
+    pixels, channels = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else (1, 1)
+    flat = (low.samples, *step.output_shape)
+    if pixels == 1 or channels == 1:
+        return low.program.view(x, flat), lambda dy, _: low.program.view(dy, (low.samples, *shape))
+    y = low.buffer(flat)
+    low.program.add("dense.reorder", low.samples, x=x, y=y, rows=pixels, columns=channels)
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        if not wanted:
+            return None
+        dx = low.buffer((low.samples, *shape))
+        low.program.add("dense.reorder", low.samples, x=dy, y=dx, rows=channels, columns=pixels)
+        return dx
+
+    return y, backward
 
 
 def remembered(low: Lowering, step: LayerStep) -> Buffer:
@@ -126,6 +150,7 @@ class _Pass:
         self.draw = self._draw()
         self.normal: Buffer | Array = low.zeros(1)
         self.row = self.width * self.channels
+        self.longest = max(self.row, self.out_width * self.channels)
 
     def _pool(self, step: LayerStep) -> None:
         layer = step.layer
@@ -148,7 +173,8 @@ class _Pass:
         blocks = cut(self.sample_rows * self.out_width * self.channels, DRAWS_PER_BLOCK)
         sizes = (self.height, self.width, self.channels, self.out_height, self.out_width)
         marks = (int(self.group.norm is not None), self.curve.kind, int(self.drops))
-        return np.array([*sizes, bands, band, self.sample_rows, blocks, *self.window, *marks], np.int64)
+        line = self._scratch() - self.longest if self.group.flatten else 0
+        return np.array([*sizes, bands, band, self.sample_rows, blocks, *self.window, *marks, line], np.int64)
 
     def _bands(self, rows: int) -> tuple[int, int]:
         """Return (rows of a band, bands of an image)."""
@@ -241,6 +267,5 @@ class _Pass:
 
     def _scratch(self) -> int:
         """Return the numbers of scratch memory: rows of the window, and a few more."""
-        longest = max(self.row, self.out_width * self.channels)
-        words = 2 * longest + 32  # random draws: 16 bits for each number, in whole blocks
-        return (self.window[1] + 4) * longest + words
+        words = 2 * self.longest + 32  # random draws: 16 bits for each number, in whole blocks
+        return (self.window[1] + 5) * self.longest + words
