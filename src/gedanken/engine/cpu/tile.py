@@ -8,6 +8,8 @@ over the rows of a window, a run of k is contiguous in memory.
 
 One function is made for each number of rows and vectors up to the tile's, and one more where the last vector is cut
 off: it loads and stores through a mask, so nothing outside the matrices is touched. `product` chooses among them.
+Where the rows of C lie one after the other (ldc = n), only the last ones need the mask, which is slow to store through:
+what a whole vector writes too much is the beginning of the next row, and is written again.
 
 I (ldi = 0 repeats one row, a bias) may be C itself (ldi = ldc), which adds to what is there.
 """
@@ -108,10 +110,12 @@ def _tile(m: int, v: int, kind: str, lanes: int, real: str) -> Iterator[str]:
     for i in range(m):
         yield from _row(i, v, access)
     yield _AFTER
+    if kind != WHOLE:
+        yield from access.joined(v)
     for i, j in sums:
         yield f"  %f{i}_{j} = load {vector}, ptr %s{i}_{j}"
         yield f"  %rc{i}_{j} = mul i64 %ldc, {i}"
-        yield from access.store(f"f{i}_{j}", "c", f"%rc{i}_{j}", j)
+        yield from access.store(f"f{i}_{j}", "c", f"%rc{i}_{j}", j, m - 1 - i)
     yield "  ret void\n}"
 
 
@@ -183,14 +187,28 @@ class _Access:
         else:
             yield f"  %{name} = load {self.vector}, ptr %{name}p, align {self.align}"
 
-    def store(self, name: str, base: str, row: str, j: int) -> Iterator[str]:
+    def joined(self, v: int) -> Iterator[str]:
+        """Tell whether the rows of C lie one after the other, and how much a whole vector writes too much."""
+        yield f"  %columns = add i64 %over, {(v - 1) * self.lanes}"
+        yield "  %joined = icmp eq i64 %columns, %ldc"
+        yield f"  %surplus = sub i64 {self.lanes}, %over"
+
+    def store(self, name: str, base: str, row: str, j: int, below: int) -> Iterator[str]:
+        """Store a vector of a row that has so many rows below it."""
         yield from self._pointer(name, base, row, j)
-        if j == self.masked:
-            kind = f"@llvm.masked.store.{_suffix(self.lanes, self.real)}.p0"
-            rest = f"i32 {self.align}, <{self.lanes} x i1> %mask"
-            yield f"  call void {kind}({self.vector} %{name}, ptr %{name}p, {rest})"
-        else:
-            yield f"  store {self.vector} %{name}, ptr %{name}p, align {self.align}"
+        whole = f"  store {self.vector} %{name}, ptr %{name}p, align {self.align}"
+        if j != self.masked:
+            yield whole
+            return
+        kind = f"@llvm.masked.store.{_suffix(self.lanes, self.real)}.p0"
+        rest = f"i32 {self.align}, <{self.lanes} x i1> %mask"
+        yield f"  %{name}room = mul i64 %ldc, {below}"
+        yield f"  %{name}fits = icmp sge i64 %{name}room, %surplus"
+        yield f"  %{name}free = and i1 %joined, %{name}fits"
+        yield f"  br i1 %{name}free, label %{name}whole, label %{name}cut"
+        yield f"{name}whole:\n{whole}\n  br label %{name}end"
+        yield f"{name}cut:\n  call void {kind}({self.vector} %{name}, ptr %{name}p, {rest})\n  br label %{name}end"
+        yield f"{name}end:"
 
     def _pointer(self, name: str, base: str, row: str, j: int) -> Iterator[str]:
         yield f"  %{name}r = add i64 {row}, {j * self.lanes}"
