@@ -29,6 +29,7 @@ class Ops:
         self.xp = xp
         self.dtype = np.dtype(dtype)
         self.column_limit = column_limit
+        self._asnumpy = getattr(xp, "asnumpy", None)
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         """Return host values as a contiguous array of this device."""
@@ -37,7 +38,7 @@ class Ops:
 
     def to_host(self, array: Array) -> Array:
         """Return a device array as a NumPy array."""
-        return self.xp.asnumpy(array) if hasattr(self.xp, "asnumpy") else array
+        return self._asnumpy(array) if self._asnumpy else array
 
     def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
         """Return a function (rate, step, p, g, slots) that does what an Optimizer and its clipping do, or None.

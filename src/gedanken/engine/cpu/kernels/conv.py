@@ -14,7 +14,6 @@ from gedanken.engine.cpu.language import (
     helper,
     lanes,
     narrow_rows,
-    product,
     product_packed,
     real,
     tile_columns,
@@ -22,7 +21,7 @@ from gedanken.engine.cpu.language import (
     vector_lanes,
 )
 
-DEEP = 384  # numbers that a panel may be deep: with a tile's width they fill most of a first-level cache
+DEEP = 416  # numbers that a panel may be deep: with a tile's width they fill most of a first-level cache
 PHASE = (
     7  # Ints for each: rows, columns, first output row and column, first tap, taps, numbers of packed weights before
 )
@@ -66,6 +65,18 @@ def bordered_rows(target, image, first, rows, step, height, width, channels, top
             zero_row(at(place, (left + inside) * channels), (padded_width - left - inside) * channels)
 
 
+@helper
+def pack_rows(packed, rows, n, count, pitch):
+    """Copy n rows of `count` numbers, `pitch` apart, beside each other: tile_columns wide, with zeros at their ends."""
+    if count == tile_columns:
+        for row in range(n):
+            copy_row(at(packed, row * tile_columns), at(rows, row * pitch), tile_columns)
+    else:
+        zero_row(packed, n * tile_columns)
+        for row in range(n):
+            copy_row(at(packed, row * tile_columns), at(rows, row * pitch), count)
+
+
 def pack(task: Int, scratch: Reals, weights: Reals, packed: Reals, rows: Int, columns: Int, pitch: Int, groups: Int):
     """Lay the columns of each group out in panels, as wide as the micro-kernel's tile; a task is a panel.
 
@@ -75,12 +86,8 @@ def pack(task: Int, scratch: Reals, weights: Reals, packed: Reals, rows: Int, co
     group, panel = task // panels, task % panels
     first = panel * tile_columns
     count = min(tile_columns, columns - first)
-    for row in range(rows):
-        source = at(weights, row * pitch + group * columns + first)
-        place = at(packed, (task * rows + row) * tile_columns)
-        copy_row(place, source, count)
-        for i in range(count, tile_columns):
-            place[i] = real(0)
+    place = at(packed, task * rows * tile_columns)
+    pack_rows(place, at(weights, group * columns + first), rows, count, pitch)
 
 
 def fold(
@@ -350,6 +357,7 @@ def kernel_gradient(
     target = at(partial, slot * sum_size)
     begin, end = slot * images // slots, (slot + 1) * images // slots
     panels = tiles_in(outs, tile_columns)
+    packed = at(scratch, together * reach * pitch if border else 0)
     for image in range(begin, end, together):
         base = at(x, image * height * width * channels)
         slopes = at(dy, image * out_height * out_width * out_channels)
@@ -367,11 +375,13 @@ def kernel_gradient(
                         continue
                     column = group * outs + panel * tile_columns
                     count = min(tile_columns, outs - panel * tile_columns)
+                    b = at(slopes, row * out_width * out_channels + column)
+                    pack_rows(packed, b, rows * out_width, count, out_channels)
                     for r in range(window_rows):
                         for s in range(spans):
                             a = at(base, (row * down + r * row_dilation) * pitch + s * span_step + group * ins)
                             gradient_rows(
-                                a, at(slopes, row * out_width * out_channels + column), offsets,
+                                a, packed, offsets,
                                 at(target, (r * spans + s) * span * out_channels + column),
                                 span, count, right * channels, rows, out_width, out_channels, new,
                             )  # fmt: skip
@@ -401,9 +411,9 @@ def gradient_rows(a, b, offsets, c, span, count, step, rows, out_width, out_chan
         if new:
             for i in range(m):
                 zero_row(at(place, i * out_channels), count)
-        product(
+        product_packed(
             m, count, at(a, m0), offsets, b, place, place, 1, step, rows, out_width,
-            out_channels, out_width * out_channels, out_channels, out_channels,
+            tile_columns, out_width * tile_columns, out_channels, out_channels,
         )  # fmt: skip
         m0 += m
 

@@ -1,6 +1,6 @@
 """Matrix products, and what follows them in a dense layer."""
 
-from gedanken.engine.cpu.kernels.conv import copy_row, rows_of_tile, tiles_in, zero_row
+from gedanken.engine.cpu.kernels.conv import copy_row, pack_rows, rows_of_tile, tiles_in, zero_row
 from gedanken.engine.cpu.kernels.rows import activate, slope_row
 from gedanken.engine.cpu.language import (
     Int,
@@ -166,16 +166,11 @@ def pack_panels(packed, b, depth, columns, b_inner, b_column):
 @helper
 def pack_panel(packed, b, depth, count, b_inner, b_column):
     """Copy some rows of a panel's columns, each tile_columns wide with zeros at its end; one of the steps is 1."""
-    if count < tile_columns:
-        zero_row(packed, depth * tile_columns)
     if b_column == 1:
-        if count == tile_columns:
-            for k in range(depth):
-                copy_row(at(packed, k * tile_columns), at(b, k * b_inner), tile_columns)
-        else:
-            for k in range(depth):
-                copy_row(at(packed, k * tile_columns), at(b, k * b_inner), count)
+        pack_rows(packed, b, depth, count, b_inner)
     else:
+        if count < tile_columns:
+            zero_row(packed, depth * tile_columns)
         turned(b, packed, count, depth, b_column, tile_columns)
 
 

@@ -287,7 +287,8 @@ def _kernel_gradient(low: Lowering, step: LayerStep, slide: Slide, geometry: Geo
     offsets = rows // out_height * size + rows % out_height * geometry.stride[0] * pitch
     partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, out_channels))
     low.program.add(
-        "conv.kernel_gradient", slots * blocks, together * size if slide.border[2] else 0,
+        "conv.kernel_gradient", slots * blocks,
+        (together * size if slide.border[2] else 0) + strip * out_width * low.tile_columns,
         x=x, dy=dy, partial=partial, bias_partial=bias_partial, biased=int("bias" in step.g), images=low.samples,
         slots=slots, blocks=blocks, border=int(slide.border[2]), height=height, width=width, channels=channels,
         top=slide.border[0], left=slide.border[1], padded_width=slide.padded_width, reach=reach,

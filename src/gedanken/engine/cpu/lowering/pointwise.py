@@ -9,7 +9,7 @@ import numpy as np
 
 from gedanken.engine.cpu.kernels import pointwise as places
 from gedanken.engine.cpu.kernels import rows as kinds
-from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
+from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import LayerStep
 from gedanken.layers import (
@@ -178,7 +178,7 @@ class _Pass:
 
     def _bands(self, rows: int) -> tuple[int, int]:
         """Return (rows of a band, bands of an image)."""
-        bands = cut(rows * self.row, PIECE) if not self.image else 1
+        bands = cut(TASKS, self.images) if self.image else cut(rows * self.row, PIECE)
         band = cut(rows, bands)
         return band, cut(rows, band)
 
