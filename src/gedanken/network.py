@@ -125,6 +125,7 @@ class Network:
         engine: str = "auto",
         dtype: str = "float32",
         threads: int | None = None,
+        precision: str = "full",
     ) -> "Network":
         """Compile the network: say how it learns, and what runs it.
 
@@ -140,6 +141,9 @@ class Network:
             dtype: "float32" or "float64".
             threads: of the engine "cpu", at least 1; None is one for each processor that this process may use. The
                 results are the same for any number.
+            precision: of the products in convolutions and fully connected layers, both ways: "full" is `dtype`;
+                "bf16" rounds both factors to 8 bits of digits and sums in float32, on x86 processors with AMX.
+                Parameters, activations and optimizer stay float32.
 
         Returns:
             the network.
@@ -152,7 +156,7 @@ class Network:
         """
         input_shape = self._known_input("regression")
         rule, judged = checked_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
-        runner = select_engine(engine, dtype, threads)
+        runner = select_engine(engine, dtype, threads, precision)
         plan = Plan(self.layers, input_shape, runner, self.seed, judged)
         output_shape = door_shape(plan.shapes[-1])
         judged.check_output(output_shape)

@@ -31,6 +31,7 @@ from gedanken.engine.plan import Engine
 from gedanken.types import Array, Shape
 from tests.cases import name_of
 from tests.cpu.agree import check_agreement, passes
+from tests.cpu.test_bf16 import EMULATED, on
 from tests.cpu.test_kernels_agree import KNOWN, values
 
 MARGIN = 256  # bytes
@@ -89,20 +90,21 @@ ROWS: list[tuple[list[Layer], Shape]] = [
 ]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["float32", "float64", "bf16"])
 @pytest.mark.parametrize("samples", [1, 5])
 @pytest.mark.parametrize(("layers", "shape"), ROWS, ids=str)
 def test_no_kernel_reads_or_writes_outside(
-    layers: list[Layer], shape: Shape, samples: int, dtype: str, poison: Poison, monkeypatch: pytest.MonkeyPatch
+    layers: list[Layer], shape: Shape, samples: int, kind: str, poison: Poison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = CpuEngine("test", dtype, threads=2)
+    dtype = "float32" if kind == "bf16" else kind
+    engine = on(EMULATED, 2) if kind == "bf16" else CpuEngine("test", dtype, threads=2)
     engine.ops.xp = SimpleNamespace(**{**vars(np), "zeros": poison.zeros})
     runs: list[Run] = []
     steps = engine.steps
     monkeypatch.setattr(engine, "steps", lambda *a, **k: [runs.append(s) or s for s in steps(*a, **k)])  # type: ignore[func-returns-value]
     given = poison.zeros((samples, *shape), dtype)
     given[...] = values(samples, shape, 1, dtype)
-    check_agreement(layers, shape, given, engine)
+    check_agreement(layers, shape, given, engine, tolerance=0.1 if kind == "bf16" else None)
     for run in runs:
         for ready in run._programs.values():
             poison.check(ready.program.memory, [b for b in ready.program._buffers if b.first >= 0 or b.last >= 0])

@@ -10,18 +10,20 @@ from gedanken.engine.plan import Engine
 from gedanken.errors import EngineError
 
 ENGINES = ("auto", "cpu", "numpy", "cuda")
+PRECISIONS = ("full", "bf16")
 
 
-def select_engine(name: str, dtype: str, threads: int | None = None) -> Engine:
+def select_engine(name: str, dtype: str, threads: int | None = None, precision: str = "full") -> Engine:
     """Return the engine called `name`; its `reason` says why it was chosen.
 
     Args:
         name: "cpu", "numpy", "cuda", or "auto" for the fastest that always works here.
         dtype: "float32" or "float64".
         threads: how many threads the engine "cpu" uses; None is one for each processor that this process may use.
+        precision: of products: "full" is the dtype, "bf16" wants a processor with AMX, and "auto" is "cpu" then.
 
     Raises:
-        ArgumentError: unknown name or dtype, or threads with an engine that has none of its own.
+        ArgumentError: unknown name, dtype or precision, or threads or bf16 with an engine or dtype that has no such.
         EngineError: the engine cannot run on this machine.
     """
     one_of("engine", name, ENGINES)
@@ -29,22 +31,26 @@ def select_engine(name: str, dtype: str, threads: int | None = None) -> Engine:
     if threads is not None:
         whole("threads", threads)
         require(name in ("auto", "cpu"), "threads", f'be None with engine "{name}", which has none of its own', threads)
+    one_of("precision", precision, PRECISIONS)
+    if precision == "bf16":
+        require(name in ("auto", "cpu"), "engine", 'be "cpu" or "auto" with precision "bf16"', name)
+        require(dtype == "float32", "dtype", 'be "float32" with precision "bf16", whose sums are float32', dtype)
     if name == "cuda":
         return cuda_engine(dtype)
     if name == "numpy":
         return Engine("numpy", Ops(dtype=dtype), "asked for")
     try:
-        return _cpu_engine()("asked for" if name == "cpu" else "auto", dtype, threads)
+        return _cpu_engine()("asked for" if name == "cpu" else "auto", dtype, threads, precision)
     except EngineError as error:
-        if name == "cpu":
+        if name == "cpu" or precision == "bf16":
             raise
         return Engine("numpy", Ops(dtype=dtype), f"auto: {error}")
 
 
-def _cpu_engine() -> Callable[[str, str, int | None], Engine]:
+def _cpu_engine() -> Callable[[str, str, int | None, str], Engine]:
     """Return the engine's class; its compiler is loaded when a network is first compiled, not with the library."""
     try:
-        found: Callable[[str, str, int | None], Engine] = importlib.import_module(
+        found: Callable[[str, str, int | None, str], Engine] = importlib.import_module(
             "gedanken.engine.cpu.engine"
         ).CpuEngine
     except (ImportError, OSError) as error:

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from llvmlite import __version__ as llvmlite_version
 from llvmlite import binding as llvm
@@ -28,6 +28,8 @@ from gedanken.engine.cpu.tile import product_ir
 from gedanken.engine.cpu.translate import kernel_ir
 from gedanken.engine.cpu.words import GIVE_WAY, PRODUCT
 from gedanken.files import cache_folder, replace_file
+
+Emitted = TypeVar("Emitted", bytes, str)
 
 ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 
@@ -54,13 +56,14 @@ class Library:
     Args:
         machine: what to compile for.
         dtype: "float32" or "float64".
+        precision: of products, for those who choose among the kernels: "full" is the number type's, or "bf16".
     """
 
-    def __init__(self, machine: Machine, dtype: str) -> None:
-        self.machine, self.dtype = machine, dtype
+    def __init__(self, machine: Machine, dtype: str, precision: str = "full") -> None:
+        self.machine, self.dtype, self.precision = machine, dtype, precision
         self._lock = threading.Lock()
         self._kernels: dict[str, Kernel] = {}
-        self._target = _target_machine(machine)
+        self._target = target_machine(machine)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._target)
         self._digest = _digest(machine, dtype)
         self._real = {"float32": "float", "float64": "double"}[dtype]
@@ -97,13 +100,13 @@ class Library:
 
     def _compile_ahead(self) -> None:
         """Get the micro-kernel, the largest piece of code, while kernels are translated: LLVM lets Python go on."""
-        self._early = self._found_product(_target_machine(self.machine))
+        self._early = self._found_product(target_machine(self.machine))
 
     def _found_product(self, target: Any) -> Compiled:
         symbol = f"{PRODUCT}_{self._real}"
         if found := self._found("product"):
             return found
-        code = self._code(product_ir(self.machine, self._real, symbol), target)
+        code = optimised(product_ir(self.machine, self._real, symbol), target, target.emit_object)
         return self._kept("product", Compiled(code, symbol, []))
 
     def _made(self, name: str) -> Compiled:
@@ -111,17 +114,8 @@ class Library:
         kernel = getattr(importlib.import_module(f"gedanken.engine.cpu.kernels.{file}"), function)
         module, entry = Module(self.machine, self.dtype), f"entry_{file}_{function}"
         parameters = kernel_ir(module, kernel, entry)
-        return self._kept(name, Compiled(self._code(module.text(), self._target), entry, parameters))
-
-    def _code(self, ir: str, target: Any) -> bytes:
-        """Return the object file for a module's IR."""
-        module = llvm.parse_assembly(ir, llvm.create_context())
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        options.loop_vectorization = options.slp_vectorization = True
-        builder = llvm.create_pass_builder(target, options)
-        builder.getModulePassManager().run(module, builder)
-        code: bytes = target.emit_object(module)
-        return code
+        code = optimised(module.text(), self._target, self._target.emit_object)
+        return self._kept(name, Compiled(code, entry, parameters))
 
     # ------------------------------------------------------------------ files
 
@@ -139,6 +133,16 @@ class Library:
         with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
             replace_file(str(self._path(name)), _packed(compiled))
         return compiled
+
+
+def optimised(ir: str, target: Any, emit: Callable[[Any], Emitted]) -> Emitted:
+    """Return what `emit`, the target's emit_object or emit_assembly, makes of a module's IR."""
+    module = llvm.parse_assembly(ir, llvm.create_context())
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = True
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    return emit(module)
 
 
 def _packed(compiled: Compiled) -> bytes:
@@ -161,14 +165,15 @@ def _unpacked(content: bytes) -> Compiled | None:
 
 def _digest(machine: Machine, dtype: str) -> str:
     folder = Path(__file__).parent
-    sources = [folder / name for name in ("compiler.py", "ir_text.py", "tile.py", "translate.py", "words.py")]
+    names = ("compiler.py", "ir_text.py", "tile.py", "tile_unit.py", "translate.py", "words.py")
+    sources = [folder / name for name in names]
     texts = [path.read_bytes() for path in [*sources, *sorted(folder.glob("kernels/*.py"))]]
     versions = [llvmlite_version, llvm.llvm_version_info, sys.platform]
     whole = repr((machine, dtype, versions)).encode() + b"".join(texts)
     return hashlib.sha256(whole).hexdigest()[:24]
 
 
-def _target_machine(machine: Machine) -> Any:
+def target_machine(machine: Machine) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
@@ -186,6 +191,6 @@ def _give_way() -> Callable[..., Any]:
 
 
 @cache
-def library(machine: Machine, dtype: str) -> Library:
+def library(machine: Machine, dtype: str, precision: str = "full") -> Library:
     """Return the kernels of this process: they are code, and nothing in them changes."""
-    return Library(machine, dtype)
+    return Library(machine, dtype, precision)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.costs import Cost, SoftMaxCrossEntropy
+from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import Library, library
 from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
 from gedanken.engine.cpu.lowering.match import obstacle
@@ -55,11 +56,15 @@ class CpuOps(Ops):
 class CpuEngine(Engine):
     """Runs what it can by kernels of its own and every other layer by its specification."""
 
-    def __init__(self, reason: str, dtype: str, threads: int | None = None) -> None:
+    def __init__(self, reason: str, dtype: str, threads: int | None = None, precision: str = "full") -> None:
         machine = this_machine()
-        self.library = library(machine, dtype)
+        if precision == "bf16":
+            require_tiles(machine)
+        self.library = library(machine, dtype, precision)
         self.pool = Pool(self.library, threads or usable_processors())
         what = f"{reason}: kernels for {machine.unit}, {self.pool.threads} threads"
+        if precision == "bf16":
+            what += f", products in bf16 ({'AMX' if machine.tiles == 'amx' else 'emulated'})"
         super().__init__("cpu", CpuOps(self.library, self.pool), what)
 
     def steps(self, layers: Sequence[LayerStep], dx: bool = True) -> Sequence[Step]:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 from gedanken.engine.cpu.machine import Machine
 
 # What a pointer points to, and what a loaded element is.
-POINTERS = {"Reals": "real", "Bytes": "byte", "Words": "word", "Ints": "int"}
+POINTERS = {"Reals": "real", "Bf16s": "bf16", "Bytes": "byte", "Words": "word", "Ints": "int"}
 
 
 class Value(NamedTuple):
-    """A typed operand: "int", "real", "bool", "byte", "word", "none", or the name of a pointer type."""
+    """A typed operand: "int", "real", "bf16", "bool", "byte", "word", "none", or the name of a pointer type."""
 
     kind: str
     text: str
@@ -29,6 +29,9 @@ class Module:
         self.constants: dict[str, float] = {"tile_rows": machine.rows, "vector_lanes": self.lanes}
         self.constants |= {"tile_columns": machine.vectors * self.lanes, "narrow_rows": machine.most_rows(1)}
         self.constants["lowest_power"] = -87.0 if self.bits == 32 else -700.0
+        self.unit, self.uses_tiles = machine.tiles, False
+        # What every function is handed beside its arguments: an emulated tile unit's registers.
+        self.hidden = [Value("Bytes", "%tiles")] if machine.tiles == "emulated" else []
         self.x86 = machine.unit in ("avx512", "avx2") or "sse2" in machine.features
         self.declared: dict[str, str] = {}
         self.bodies: list[str] = []
@@ -44,8 +47,8 @@ class Module:
 
     def llvm(self, kind: str) -> str:
         """Return LLVM's name of a type."""
-        names = {"int": "i64", "real": self.real, "bool": "i1", "byte": "i8", "word": "i16", "none": "void"}
-        return names.get(kind, "ptr")
+        names = {"int": "i64", "real": self.real, "bf16": "i16", "bool": "i1", "byte": "i8", "word": "i16"}
+        return "void" if kind == "none" else names.get(kind, "ptr")
 
     def declare(self, name: str, signature: str) -> None:
         self.declared[name] = f"declare {signature}"
@@ -73,8 +76,12 @@ class Writer:
         return f"{word}{self.count}"
 
     def slot(self, kind: str) -> str:
+        return self.room(self.module.llvm(kind))
+
+    def room(self, kind: str, rest: str = "") -> str:
+        """Return the place of a value of LLVM's type `kind` on the function's stack."""
         self.count += 1
-        self.slots.append(f"  %s{self.count} = alloca {self.module.llvm(kind)}")
+        self.slots.append(f"  %s{self.count} = alloca {kind}{rest}")
         return f"%s{self.count}"
 
     def listed(self, values: list[Value]) -> str:
@@ -82,16 +89,20 @@ class Writer:
         return ", ".join(f"{self.module.llvm(value.kind)} {value.text}" for value in values)
 
     def alike(self, left: Value, right: Value) -> tuple[Value, Value]:
-        """Make both of one kind: whole numbers become reals beside reals, bytes and words whole beside wholes."""
+        """Make both of one kind: bf16 and, beside them, whole numbers become reals; bytes and words become whole."""
         if left.kind == right.kind:
             return left, right
         kinds = {left.kind, right.kind}
-        common = "real" if "real" in kinds else "int"
+        common = "real" if kinds & {"real", "bf16"} else "int"
         return self.cast(left, common), self.cast(right, common)
 
     def cast(self, value: Value, kind: str) -> Value:
         if value.kind == kind:
             return value
+        if value.kind == "bf16":
+            return self.cast(Value("real", self.widened(value.text)), kind)
+        if kind == "bf16":
+            return Value(kind, self.rounded(self.cast(value, "real").text))
         here, there = self.module.llvm(value.kind), self.module.llvm(kind)
         if kind == "real":
             value = self.cast(value, "int")
@@ -101,3 +112,27 @@ class Writer:
         assert {value.kind, kind} <= {"int", "byte", "word", "bool"}, f"{self.name}: {value.kind} is no {kind}"
         word = "trunc" if value.kind == "int" else "zext"
         return Value(kind, self.fresh(f"{word} {here} {value.text} to {there}"))
+
+    # ------------------------------------------------------------------ bf16, the upper half of a float32's bits
+
+    def widened(self, text: str) -> str:
+        bits = self.fresh(f"shl i32 {self.fresh(f'zext i16 {text} to i32')}, 16")
+        return self.fresh(f"bitcast i32 {bits} to float")
+
+    def rounded(self, text: str, lanes: int = 0) -> str:
+        """Round float32 (a vector of so many lanes, or one) to the nearest bf16, ties to even; NaN stays NaN.
+
+        Where a processor has no instruction for it, LLVM's own conversion would call a function for each number.
+        """
+        assert self.module.bits == 32, f"{self.name}: only float32 is rounded to bf16"
+        i1, i16, i32, real = (f"<{lanes} x {kind}>" if lanes else kind for kind in ("i1", "i16", "i32", "float"))
+        one, half, quiet, shift = (f"splat (i32 {n})" if lanes else str(n) for n in (1, 0x7FFF, 0x40, 16))
+        bits = self.fresh(f"bitcast {real} {text} to {i32}")
+        upper = self.fresh(f"lshr {i32} {bits}, {shift}")
+        odd = self.fresh(f"and {i32} {upper}, {one}")
+        more = self.fresh(f"add {i32} {bits}, {self.fresh(f'add {i32} {odd}, {half}')}")
+        near = self.fresh(f"lshr {i32} {more}, {shift}")
+        no_number = self.fresh(f"fcmp uno {real} {text}, {text}")
+        still_none = self.fresh(f"or {i32} {upper}, {quiet}")
+        chosen = self.fresh(f"select {i1} {no_number}, {i32} {still_none}, {i32} {near}")
+        return self.fresh(f"trunc {i32} {chosen} to {i16}")

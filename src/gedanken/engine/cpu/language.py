@@ -10,8 +10,10 @@ numbers of 64 bits, reals of the number type that they are compiled for, truth v
     for i in lanes(n)        a loop whose rounds may be done in any order, several at once: it becomes vector code
     real(i), whole(x)        conversions;  bits(x) a real's or two_to(n) a power of two, for exponentials
     min, max, abs, sqrt      of numbers;  a if c else b computes both a and b, as do `and` and `or`
+    local_reals(n)           a pointer to n numbers of this function, n a constant; local_bf16s(n) likewise
     product(m, n, ...)       the micro-kernel, see `tile.py`; product_packed where B has room for whole vectors
     turn(x, p, y, q)         the transposed square of vector_lanes x vector_lanes numbers, rows p and q apart
+    tile_load(i, x, p) ...   the tile unit, see `tile_unit.py`
 
 There is no overflow check, no bounds check and no exception. These names exist here so that kernels can be read,
 checked by linters and imported; they do nothing.
@@ -24,6 +26,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit words and 64-bit whole numbers; numbers.
 Reals, Bytes, Words, Ints, Int, Real = "Reals", "Bytes", "Words", "Ints", "Int", "Real"
+# A pointer to reals that are kept as bf16: they are rounded when they are stored.
+Bf16s = "Bf16s"
 
 # The largest tile of a product, the numbers in a vector, and the rows of a tile of one vector, on this machine.
 tile_rows, tile_columns, vector_lanes, narrow_rows = 1, 1, 1, 1
@@ -44,4 +48,4 @@ at = real = whole = byte = word = lanes = sqrt = two_to = product = product_pack
 words = ints = bytes_of = multiply_high = multiply_low = atomic_add = atomic_swap = atomic_load = call = pause = (
     give_way
 ) = _word
-flush_denormals = restore = turn = _word
+flush_denormals = restore = turn = bf16s = local_reals = local_bf16s = tile_load = tile_store = tile_dot = _word

@@ -16,6 +16,7 @@ class Machine(NamedTuple):
         vector_bytes: width of a vector register.
         rows, vectors: the tile of a product that fits the registers: so many rows, each of so many vectors.
         cpu, features: what LLVM calls the processor and its abilities.
+        tiles: its tile unit for products in bf16: "amx", "emulated" (for tests, see `tile_unit.py`), or "" for none.
     """
 
     unit: str
@@ -24,6 +25,7 @@ class Machine(NamedTuple):
     vectors: int
     cpu: str
     features: str
+    tiles: str = ""
 
     def most_rows(self, vectors: int) -> int:
         """Return how many rows a tile of fewer vectors may have in the same registers, at least `rows`."""
@@ -42,13 +44,19 @@ def this_machine() -> Machine:
     """
     features = llvm.get_host_cpu_features()
     cpu, flat = llvm.get_host_cpu_name(), features.flatten()
+    tiles = "" if missing_for_tiles(flat) else "amx"
     if features.get("avx512f"):
-        return Machine("avx512", 64, 12, 2, cpu, flat)
+        return Machine("avx512", 64, 12, 2, cpu, flat, tiles)
     if features.get("avx2") and features.get("fma"):
-        return Machine("avx2", 32, 6, 2, cpu, flat)
+        return Machine("avx2", 32, 6, 2, cpu, flat, tiles)
     if platform.machine().lower() in ("arm64", "aarch64"):
         return Machine("neon", 16, 8, 3, cpu, flat)
-    return Machine("plain", 16, 4, 2, cpu, flat)
+    return Machine("plain", 16, 4, 2, cpu, flat, tiles)
+
+
+def missing_for_tiles(features: str) -> list[str]:
+    """Return which abilities a processor lacks for products in bf16 on its tile unit."""
+    return [ability for ability in ("amx-tile", "amx-bf16") if f"+{ability}" not in features.split(",")]
 
 
 def usable_processors() -> int:

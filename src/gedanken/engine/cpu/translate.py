@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any
 
 from gedanken.engine.cpu.ir_text import POINTERS, Module, Value
+from gedanken.engine.cpu.tile_unit import HELD, configured
 from gedanken.engine.cpu.words import ORDERED, SIGNED, UNSIGNED, Words
 
 NUMBERS = {"Int": "int", "Real": "real"}
@@ -55,13 +56,14 @@ class _Function(Words):
 
     def translate(self) -> str:
         names = [argument.arg for argument in self.tree.args.args]
-        given = ", ".join(f"{self.module.llvm(kind)} %a_{name}" for name, kind in zip(names, self.kinds, strict=True))
-        for name, kind in zip(names, self.kinds, strict=True):
-            self.assign(name, Value(kind, f"%a_{name}"))
+        given = [Value(kind, f"%a_{name}") for name, kind in zip(names, self.kinds, strict=True)]
+        for name, value in zip(names, given, strict=True):
+            self.assign(name, value)
         self.block(self.tree.body)
         if not self.ended():
             self.emit("ret void" if self.result == "none" else "unreachable")
-        head = f"define internal {self.module.llvm(self.result)} @{self.name}({given}) {{"
+        given += self.module.hidden
+        head = f"define internal {self.module.llvm(self.result)} @{self.name}({self.listed(given)}) {{"
         return "\n".join([head, "entry:", *self.slots, *self.lines, "}"])
 
     def start(self, label: str) -> None:
@@ -282,7 +284,7 @@ class _Function(Words):
             return word(*values)
         function = self.function.__globals__[node.func.id]
         name, result = self.functions.translated(function, tuple(value.kind for value in values))
-        call = f"call {self.module.llvm(result)} @{name}({self.listed(values)})"
+        call = f"call {self.module.llvm(result)} @{name}({self.listed([*values, *self.module.hidden])})"
         if result == "none":
             self.emit(call)
             return Value("none", "")
@@ -298,7 +300,7 @@ def kernel_ir(module: Module, kernel: FunctionType, entry: str) -> list[tuple[st
     listed = [(name, p.annotation) for name, p in inspect.signature(kernel).parameters.items()]
     kinds = tuple(NUMBERS.get(kind, kind) for _, kind in listed)
     name, _ = Functions(module).translated(kernel, kinds)
-    lines, values = [], ["i64 %task", "ptr %scratch"]
+    lines, values = [HELD] if module.hidden else [], ["i64 %task", "ptr %scratch"]
     for number, kind in enumerate(kinds[2:]):
         held = "double" if kind == "real" else module.llvm(kind)
         lines += [
@@ -309,12 +311,15 @@ def kernel_ir(module: Module, kernel: FunctionType, entry: str) -> list[tuple[st
             lines.append(f"  %r{number} = fptrunc double %h{number} to float")
         given = f"%r{number}" if kind == "real" and module.bits == 32 else f"%h{number}"
         values.append(f"{module.llvm(kind)} {given}")
-    body = "\n".join(lines)
+    values += [f"ptr {value.text}" for value in module.hidden]
+    body, (before, after) = "\n".join(lines), configured(module)
     module.bodies.append(f"""define void @{entry}(i64 %arguments, i64 %task, i64 %memory) {{
   %slots = inttoptr i64 %arguments to ptr
   %scratch = inttoptr i64 %memory to ptr
 {body}
+{before}
   call void @{name}({", ".join(values)})
+{after}
   ret void
 }}""")
     return listed[2:]

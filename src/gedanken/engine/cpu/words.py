@@ -1,6 +1,7 @@
 """The words of the kernels' language that are no functions of its own: what each becomes in LLVM IR."""
 
-from gedanken.engine.cpu.ir_text import POINTERS, Value, Writer
+from gedanken.engine.cpu.ir_text import POINTERS, Value
+from gedanken.engine.cpu.tile_unit import TileWords
 
 PRODUCT = "gedanken_product"
 GIVE_WAY = "gedanken_give_way"
@@ -10,7 +11,7 @@ UNSIGNED = {"<": "ult", "<=": "ule", ">": "ugt", ">=": "uge", "==": "eq", "!=": 
 ORDERED = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq", "!=": "une"}
 
 
-class Words(Writer):
+class Words(TileWords):
     """The method `word_x` writes the word `x`."""
 
     def word_at(self, pointer: Value, index: Value) -> Value:
@@ -36,6 +37,9 @@ class Words(Writer):
 
     def word_words(self, pointer: Value) -> Value:
         return Value("Words", pointer.text)
+
+    def word_bf16s(self, pointer: Value) -> Value:
+        return Value("Bf16s", pointer.text)
 
     def word_bytes_of(self, pointer: Value) -> Value:
         return Value("Bytes", pointer.text)
@@ -88,7 +92,7 @@ class Words(Writer):
         return self.fresh(f"mul i128 {wide[0]}, {wide[1]}")
 
     def word_turn(self, source: Value, source_pitch: Value, target: Value, target_pitch: Value) -> Value:
-        """Turn a square of lanes x lanes numbers: rows come in as vectors, columns leave as vectors.
+        """Turn a square of lanes x lanes numbers: rows come in as vectors, columns leave as vectors, maybe of bf16.
 
         Stage by stage, rows i and i + step exchange those lanes whose number has the bit `step`.
         """
@@ -104,9 +108,11 @@ class Words(Writer):
                     rows[row], rows[row + step] = (self.shuffle(pair, picked) for picked in (low, high))
             step //= 2
         for row, text in enumerate(rows):
-            self.emit(
-                f"store {kind} {text}, ptr {self.row_place(target, target_pitch, row)}, align {self.module.bits // 8}"
-            )
+            place = self.row_place(target, target_pitch, row)
+            if target.kind == "Bf16s":
+                self.emit(f"store <{lanes} x i16> {self.rounded(text, lanes)}, ptr {place}, align 2")
+            else:
+                self.emit(f"store {kind} {text}, ptr {place}, align {self.module.bits // 8}")
         return Value("none", "")
 
     def shuffle(self, pair: str, picked: list[int]) -> str:
@@ -118,7 +124,7 @@ class Words(Writer):
 
     def row_place(self, base: Value, pitch: Value, row: int) -> str:
         offset = self.fresh(f"mul i64 {pitch.text}, {row}")
-        return self.fresh(f"getelementptr {self.module.real}, ptr {base.text}, i64 {offset}")
+        return self.fresh(f"getelementptr {self.module.llvm(POINTERS[base.kind])}, ptr {base.text}, i64 {offset}")
 
     def word_product(self, *values: Value) -> Value:
         return self.tile(f"{PRODUCT}_{self.module.real}", values)

@@ -222,14 +222,20 @@ def correlate(
             base, weights, bias, out, offsets, tap_rows, phase, start, band, channels, pitch, row_step, column_step,
             top, height, out_width, out_channels, out_row_step, out_column_step, groups, depth,
         )  # fmt: skip
+    finish_band(
+        out, start, min(band, out_height - start), out_width, out_channels, kind, slope, measured,
+        at(statistics, task * 2 * out_channels),
+    )  # fmt: skip
+
+
+@helper
+def finish_band(out, start, rows, out_width, out_channels, kind, slope, measured, statistics):
+    """Do what follows the products while their rows are in the cache: the activation, the statistics of channels."""
+    first, pixels = at(out, start * out_width * out_channels), rows * out_width
     if kind:
-        first = at(out, start * out_width * out_channels)
-        activate(first, first, min(band, out_height - start) * out_width * out_channels, kind, slope)
+        activate(first, first, pixels * out_channels, kind, slope)
     if measured:
-        rows = min(band, out_height - start) * out_width
-        mean = at(statistics, task * 2 * out_channels)
-        first = at(out, start * out_width * out_channels)
-        channel_statistics(first, rows, out_channels, mean, at(mean, out_channels))
+        channel_statistics(first, pixels, out_channels, statistics, at(statistics, out_channels))
 
 
 @helper

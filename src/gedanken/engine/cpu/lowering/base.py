@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gedanken.engine.cpu.kernels.bf16 import TILE
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.types import Array, Shape
 
@@ -14,6 +15,8 @@ Lowered = tuple[Buffer, Backward]
 
 PIECE = 1 << 14  # numbers in one task of a pass over memory
 TASKS = 8  # so many tasks are worth having, however few samples there are
+CACHED = 160 << 10  # bytes of images that a task works on at once, well inside a second-level cache
+SUMS = 4 << 20  # bytes for all slots of a kernel's gradient together
 
 
 class Lowering:
@@ -31,6 +34,9 @@ class Lowering:
         machine = program.library.machine
         self.real = np.dtype(program.library.dtype)
         self.tile_rows, self.tile_columns = machine.rows, machine.vectors * machine.lanes(self.real.itemsize)
+        self.bf16 = program.library.precision == "bf16"
+        if self.bf16:
+            self.tile_rows = self.tile_columns = TILE
         self.draws: list[Array] = []  # tables of the dropouts; places 2 and 3 are epoch and position
         self.nought = np.zeros(1, np.int64)
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gedanken.engine.cpu.lowering.base import TASKS, Backward, Lowering, cut
+from gedanken.engine.cpu.lowering import bf16
+from gedanken.engine.cpu.lowering.base import CACHED, SUMS, TASKS, Backward, Lowering, cut
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.geometry import Geometry
@@ -13,8 +14,6 @@ from gedanken.engine.plan import LayerStep
 from gedanken.layers import ConvolutionLayer
 from gedanken.types import Array, Shape
 
-CACHED = 160 << 10  # bytes of images that a task works on at once, well inside a second-level cache
-SUMS = 4 << 20  # bytes for all slots of a kernel's gradient together
 STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache
 
 
@@ -71,12 +70,15 @@ def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> Co
     geometry, image = _rows_joined(layer.geometry(step.shape), step.shape)
     slide = _forward(geometry, image, layer.n_filter)
     bias = step.p["bias"] if layer.bias else low.zeros(layer.n_filter)
-    weights = _packed(low, step.p["kernel"], geometry.groups)
+    weights = _packed(low, step.p["kernel"], geometry.groups, slide.depth)
     y, statistics, counts = _correlate(low, slide, x, weights, bias, geometry.groups, measured=measured)
     y = low.program.view(y, (low.samples, *step.output_shape))
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
-        _kernel_gradient(low, step, slide, geometry, x, dy)
+        if low.bf16:
+            bf16.kernel_gradient(low, step, geometry, slide.source, slide.target, x, dy)
+        else:
+            _kernel_gradient(low, step, slide, geometry, x, dy)
         if not wanted:
             return None
         back = _backward(geometry, image, slide.target)
@@ -101,8 +103,8 @@ def predicted(low: Lowering, step: LayerStep, x: Buffer, normal: Buffer | None, 
             columns=layer.n_filter, folded=weights, folded_bias=folded_bias,
         )  # fmt: skip
         bias = folded_bias
-    packed = _packed(low, weights, geometry.groups)
     slide = _forward(geometry, image, layer.n_filter)
+    packed = _packed(low, weights, geometry.groups, slide.depth)
     y, _, _ = _correlate(low, slide, x, packed, bias, geometry.groups, curve=curve)
     return low.program.view(y, (low.samples, *step.output_shape))
 
@@ -208,8 +210,10 @@ def _backward(geometry: Geometry, image: Shape, output: Shape) -> Slide:
 # ---------------------------------------------------------------------------------------------- instructions
 
 
-def _packed(low: Lowering, kernel: Array | Buffer, groups: int) -> Buffer:
+def _packed(low: Lowering, kernel: Array | Buffer, groups: int, depth: int) -> Buffer:
     rows, columns = int(np.prod(kernel.shape[:3])), kernel.shape[3] // groups
+    if low.bf16:
+        return bf16.packed(low, kernel, (rows // depth, depth, columns), kernel.shape[3], groups)
     panels = groups * low.panels(columns)
     packed = low.buffer((panels, rows, low.tile_columns))
     low.program.add(
@@ -223,6 +227,8 @@ def _packed_turned(low: Lowering, step: LayerStep, slide: Slide, geometry: Geome
     """Pack the kernel for the way back, phase after phase, and note in the phases where each begins."""
     kernel, groups = step.p["kernel"], geometry.groups
     inputs, outputs = kernel.shape[2], kernel.shape[3] // groups
+    if low.bf16:
+        return bf16.packed_turned(low, kernel, slide.phases, slide.taps, slide.depth, (inputs, outputs, groups))
     each = groups * low.panels(inputs) * outputs * low.tile_columns
     starts = np.cumsum([0, *(len(taps) * each for taps in slide.taps)])
     slide.phases[:, 6] = starts[:-1]
@@ -255,9 +261,10 @@ def _correlate(
     bands = cut(rows, band)
     target = low.buffer((low.samples, *slide.target))
     statistics = low.buffer((low.samples * bands, 2, out_channels) if measured else (1,))
-    scratch = ((band - 1) * slide.step[0] + slide.reach) * slide.padded_width * channels if slide.border[2] else 0
+    size = ((band - 1) * slide.step[0] + slide.reach) * slide.padded_width * channels
+    scratch = bf16.band_numbers(size, slide.step[1] * channels) if low.bf16 else size if slide.border[2] else 0
     low.program.add(
-        "conv.correlate", low.samples * bands, scratch,
+        "bf16_conv.correlate" if low.bf16 else "conv.correlate", low.samples * bands, scratch,
         source=source, weights=weights, bias=bias, target=target, statistics=statistics, measured=int(measured),
         offsets=slide.offsets, tap_rows=slide.tap_rows, phases=slide.phases, n_phases=len(slide.phases),
         bands=bands, band=band, border=int(slide.border[2]), height=height, width=width, channels=channels,

@@ -1,6 +1,7 @@
 """Fully connected layers with their activation, and sums of two ways."""
 
 from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER
+from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.lowering.pointwise import Curve
 from gedanken.engine.cpu.program import Buffer
@@ -63,6 +64,9 @@ def _multiply(
     pieces: int,
 ) -> None:
     """Emit C = A B + bias; sizes are (rows, columns, inner), the steps those of A and B along their two axes."""
+    if low.bf16:
+        bf16.multiply(low, a, b, bias, c, sizes, a_steps, b_steps, pieces)
+        return
     rows, columns, inner = sizes
     turned = a_steps[0] == 1 and a_steps[1] > 1
     direct = rows <= FEW and a_steps[1] == b_steps[1] == 1

@@ -1,0 +1,153 @@
+"""Products in bf16 on the tile unit: operands are rounded and packed once, then multiplied."""
+
+import numpy as np
+
+from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE
+from gedanken.engine.cpu.lowering.base import CACHED, PIECE, SUMS, TASKS, Lowering, cut
+from gedanken.engine.cpu.program import Buffer
+from gedanken.engine.geometry import Geometry
+from gedanken.engine.plan import LayerStep
+from gedanken.types import Array, Shape
+
+BLOCKS = 32  # tasks of a product: enough to share evenly
+PIXELS = 768  # of dy in a panel: they fill most of a first-level cache
+
+
+def full_tiles(count: int) -> int:
+    """Return a count rounded up to whole tiles."""
+    return cut(count, TILE) * TILE
+
+
+def scratch(bf16s: int, reals: int = 0) -> int:
+    """Return the scratch memory, in numbers of eight bytes, for so many of each."""
+    return cut(bf16s, 4) + cut(reals, 2)
+
+
+# ---------------------------------------------------------------------------------------------- convolution
+
+
+def packed(low: Lowering, kernel: Array | Buffer, sizes: tuple[int, int, int], pitch: int, groups: int = 1) -> Buffer:
+    """Emit the packing of a right factor; sizes are taps, depth of each, and columns of a group."""
+    taps, depth, columns = sizes
+    panels = groups * low.panels(columns)
+    made = low.buffer((panels, taps, full_tiles(depth), TILE), "uint16")
+    low.program.add(
+        "bf16.pack", panels, weights=kernel, packed=made, taps=taps, depth=depth, columns=columns, pitch=pitch,
+        groups=groups,
+    )  # fmt: skip
+    return made
+
+
+def packed_turned(
+    low: Lowering,
+    kernel: Array | Buffer,
+    phases: Array,
+    taps: list[list[int]],
+    depth: int,
+    sizes: tuple[int, int, int],
+) -> Buffer:
+    """Emit the packing of a turned right factor, phase after phase, and note in the phases where each begins.
+
+    Args:
+        phases: see `kernels/conv.PHASE`.
+        taps: of each phase.
+        depth: numbers that lie in a row in the left factor.
+        sizes: inputs (the columns), outputs (summed over) of a group, groups.
+    """
+    inputs, outputs, groups = sizes
+    panels = groups * low.panels(inputs)
+    runs = [len(listed) * outputs // depth for listed in taps]
+    starts = np.cumsum([0, *(count * panels * full_tiles(depth) * TILE for count in runs)])
+    phases[:, 6] = starts[:-1]
+    made = low.buffer((max(int(starts[-1]), 1),), "uint16")
+    for listed, start in zip(taps, starts.tolist(), strict=False):
+        if listed:
+            low.program.add(
+                "bf16.pack_turned", panels, weights=kernel, packed=made, start=start, taps=np.array(listed, np.int64),
+                n_taps=len(listed), depth=depth, inputs=inputs, outputs=outputs, groups=groups,
+            )  # fmt: skip
+    return made
+
+
+def band_numbers(size: int, pitch: int) -> int:
+    """Return the scratch memory for a band of an image, and what is read behind its last whole tile."""
+    return scratch(size + SIDE * pitch)
+
+
+def kernel_gradient(
+    low: Lowering, step: LayerStep, geometry: Geometry, image: Shape, output: Shape, x: Buffer, dy: Buffer
+) -> None:
+    """Emit the gradient by a convolution's kernel; image and output are (height, width, channels)."""
+    kernel, groups, (down, right) = step.g["kernel"], geometry.groups, geometry.stride
+    (height, width, channels), (out_height, out_width, out_channels) = image, output
+    slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
+    blocks = min(low.panels(out_channels // groups), cut(TASKS, slots))
+    (top, bottom), (left, after) = geometry.padding
+    plane_rows, plane_width = cut(height + top + bottom, down), 2 * cut(left + width + after, 2 * right)
+    spread = (plane_rows, plane_width) != (height, width) or geometry.stride != (1, 1)
+    plane, places = _planes(geometry, channels, plane_rows, plane_width, out_height)
+    planes = down * right * channels * plane
+    fitting = CACHED // (2 * planes)
+    together = max(1, min(cut(PIXELS, out_height * plane_width), fitting, cut(low.samples, slots)))
+    strip = max(1, min(out_height, PIXELS // plane_width)) if together == 1 else out_height
+    memory = together * (planes + full_tiles(strip * plane_width) * TILE) + SIDE * plane
+    phased = down * right * plane_rows * plane_width * channels if spread else 0
+    partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, out_channels))
+    low.program.add(
+        "bf16_conv.kernel_gradient", slots * blocks, scratch(memory, phased),
+        x=x, dy=dy, partial=partial, bias_partial=bias_partial, biased=int("bias" in step.g), images=low.samples,
+        slots=slots, blocks=blocks, spread=int(spread), height=height, width=width, channels=channels, top=top,
+        left=left, down=down, right=right, plane_rows=plane_rows, plane_width=plane_width, plane=plane, places=places,
+        n_places=places.size, out_height=out_height, out_width=out_width, out_channels=out_channels, groups=groups,
+        strip=strip, together=together, offsets=np.arange(together, dtype=np.int64) * planes,
+    )  # fmt: skip
+    low.add_up(partial, kernel, slots)
+    if "bias" in step.g:
+        low.add_up(bias_partial, step.g["bias"], slots)
+
+
+def _planes(geometry: Geometry, channels: int, rows: int, width: int, out_height: int) -> tuple[int, Array]:
+    """Return the numbers in the plane of a channel, and where each place of the window has its first pixel."""
+    (down, right), (by_row, by_column) = geometry.stride, geometry.dilation
+    window = [(r * by_row, s * by_column) for r in range(geometry.size[0]) for s in range(geometry.size[1])]
+    shifts = [r // down * width + s // right for r, s in window]
+    plane = full_tiles(max(rows * width, max(shifts) + out_height * width + TILE))
+    phases = [r % down * right + s % right for r, s in window]
+    places = [phase * channels * plane + shift for phase, shift in zip(phases, shifts, strict=True)]
+    return plane, np.array(places, np.int64)
+
+
+# ---------------------------------------------------------------------------------------------- dense products
+
+
+def multiply(
+    low: Lowering,
+    a: Buffer,
+    b: Buffer | Array,
+    bias: Array,
+    c: Buffer | Array,
+    sizes: tuple[int, int, int],
+    a_steps: tuple[int, int],
+    b_steps: tuple[int, int],
+    pieces: int,
+) -> None:
+    """Emit C = A B + bias; the arguments are those of `lowering/dense._multiply`."""
+    rows, columns, inner = sizes
+    left = low.buffer((full_tiles(rows), full_tiles(inner)), "uint16")
+    piece = full_tiles(cut(PIECE, inner))
+    low.program.add(
+        "bf16.left_factor", cut(rows, piece), a=a, rounded=left, rows=rows, inner=inner, turn=int(a_steps[0] == 1),
+        piece=piece,
+    )  # fmt: skip
+    if b_steps[1] == 1:
+        right = packed(low, b, (1, inner, columns), b_steps[0])
+    else:
+        right = packed_turned(low, b, np.zeros((1, 7), np.int64), [[0]], inner, (columns, inner, 1))
+    wanted = cut(BLOCKS, pieces)
+    column_blocks = min(low.panels(columns), wanted)
+    row_blocks = min(cut(rows, TILE), cut(wanted, column_blocks))
+    low.program.add(
+        "bf16.multiply", pieces * row_blocks * column_blocks, left=left, right=right, bias=bias,
+        nothing=low.zeros(columns), c=c, rows=rows, columns=columns, inner=inner, pieces=pieces,
+        row_blocks=row_blocks, column_blocks=column_blocks, nought=low.nought,
+    )  # fmt: skip
