@@ -207,6 +207,7 @@ def test_info_tells_what_is_here(cli, monkeypatch, tmp_path):
     assert rows["gedanken"].strip() == gedanken.__version__
     assert rows["llvmlite"].strip() == metadata.version("llvmlite")
     assert "yes" in rows["engine numpy"]
+    assert rows["precision bf16"].strip().startswith(("yes: cpu", 'no: precision "bf16" needs'))
     assert "usable of" in rows["processors"]
     assert rows["BLAS"].endswith("OPENBLAS_NUM_THREADS=3")
     assert rows["data folder"].endswith(f"{tmp_path} (has mnist)")

@@ -25,6 +25,8 @@ WORDS = {
     "cost": ([*TRAIN, "--cost", "cross_entorpy"], "did you mean 'cross_entropy'?"),
     "engine": ([*TRAIN, "--engine", "cudda"], "did you mean 'cuda'?"),
     "dtype": ([*TRAIN, "--dtype", "float16"], "dtype must be one of float32, float64"),
+    "precision": ([*TRAIN, "--precision", "bf61"], "did you mean 'bf16'?"),
+    "precision and dtype": ([*TRAIN, "--precision", "bf16", "--dtype", "float64"], 'dtype must be "float32"'),
     "epochs": ([*TRAIN, "--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
     "mini-batch": ([*TRAIN, "--mini-batch-size", "-1"], "mini_batch_size must be"),
     "rate": ([*TRAIN, "--learning-rate", "0"], "Adam learning_rate must be a number in (0, inf), got 0.0"),

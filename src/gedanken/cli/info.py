@@ -41,6 +41,7 @@ def _rows() -> Iterator[tuple[str, str]]:
         yield name, _version(distributions) or f"not installed: pip install 'gedanken[{extra}]'"
     for engine in ENGINES:
         yield f"engine {engine}", _engine(engine)
+    yield "precision bf16", _engine("cpu", "bf16")
     yield "processors", f"{_processors()} usable of {os.cpu_count()}"
     yield "BLAS", _blas()
     base = os.environ.get("GEDANKEN_DATA")
@@ -57,9 +58,9 @@ def _version(distributions: list[str]) -> str | None:
     return None
 
 
-def _engine(name: str) -> str:
+def _engine(name: str, precision: str = "full") -> str:
     try:
-        engine = select_engine(name, "float32")
+        engine = select_engine(name, "float32", precision=precision)
     except EngineError as error:
         return f"no: {error}"
     return f"yes: {engine.name} ({engine.reason})"

@@ -143,6 +143,8 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     learning.add_argument("--early-stop", type=int, metavar="N", help=early)
     _add_engine(learning)
     learning.add_argument("--dtype", metavar="NAME", default="float32", help=f"float32 or float64 {DEFAULT}")
+    products = f"of products: full, or bf16 on a processor with AMX {DEFAULT}"
+    learning.add_argument("--precision", metavar="NAME", default="full", help=products)
 
     samples = train.add_argument_group("samples")
     held = "share of the samples to validate on, in (0, 1) (default: a data set's test part; of a folder 0.2)"

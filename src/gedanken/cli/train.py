@@ -25,7 +25,8 @@ def run(arguments: Namespace) -> int:
         _check_output(Path(arguments.output))
     samples = _load(arguments, design)
     net = build(design, samples.train[0].shape[1:], len(samples.classes), arguments.seed)
-    net.regression(optimizer, arguments.cost, engine=arguments.engine, dtype=arguments.dtype)
+    runs_on = {"engine": arguments.engine, "dtype": arguments.dtype, "precision": arguments.precision}
+    net.regression(optimizer, arguments.cost, **runs_on)
     history = _fit(net, samples, arguments)
     _check_costs(history)
     told = "the model was not saved: give --output FILE"
