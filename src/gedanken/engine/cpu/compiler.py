@@ -91,12 +91,10 @@ class Library:
         """Load the micro-kernel that other kernels call by name."""
         if self._product is None:
             self._product = 0  # so that loading it does not look for itself
-            symbol = f"{PRODUCT}_{self._real}"
             self._ahead.join()
             # A process that was forked meanwhile has no such thread, and compiles for itself.
             self._product = self._load(self._early or self._found_product(self._target)).address
-            llvm.add_symbol(symbol, self._product)
-            llvm.add_symbol(f"{symbol}_packed", self._engine.get_function_address(f"{symbol}_packed"))
+            llvm.add_symbol(f"{PRODUCT}_{self._real}", self._product)
 
     def _compile_ahead(self) -> None:
         """Get the micro-kernel, the largest piece of code, while kernels are translated: LLVM lets Python go on."""

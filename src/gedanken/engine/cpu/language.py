@@ -11,7 +11,7 @@ numbers of 64 bits, reals of the number type that they are compiled for, truth v
     real(i), whole(x)        conversions;  bits(x) a real's or two_to(n) a power of two, for exponentials
     min, max, abs, sqrt      of numbers;  a if c else b computes both a and b, as do `and` and `or`
     local_reals(n)           a pointer to n numbers of this function, n a constant; local_bf16s(n) likewise
-    product(m, n, ...)       the micro-kernel, see `tile.py`; product_packed where B has room for whole vectors
+    product(m, n, ...)       the micro-kernel, see `tile.py`
     turn(x, p, y, q)         the transposed square of vector_lanes x vector_lanes numbers, rows p and q apart
     tile_load(i, x, p) ...   the tile unit, see `tile_unit.py`
 
@@ -44,7 +44,7 @@ def _word(*_: Any) -> Any:
     raise NotImplementedError("a word of the kernels' language; kernels are compiled, not called")
 
 
-at = real = whole = byte = word = lanes = sqrt = two_to = product = product_packed = _word
+at = real = whole = byte = word = lanes = sqrt = two_to = product = _word
 words = ints = bytes_of = multiply_high = multiply_low = atomic_add = atomic_swap = atomic_load = call = pause = (
     give_way
 ) = _word

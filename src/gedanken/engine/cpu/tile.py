@@ -6,10 +6,11 @@ It keeps a tile of C, m rows of some vectors, in registers. All strides are in n
 the same micro-kernel is the convolution, its gradients by input and kernel, and every dense product: `offsets` jumps
 over the rows of a window, a run of k is contiguous in memory.
 
-One function is made for each number of rows and vectors up to the tile's, and one more where the last vector is cut
-off: it loads and stores through a mask, so nothing outside the matrices is touched. `product` chooses among them.
-Where the rows of C lie one after the other (ldc = n), only the last ones need the mask, which is slow to store through:
-what a whole vector writes too much is the beginning of the next row, and is written again.
+The rows of B are packed, with room for whole vectors. One function is made for each number of rows and vectors up to
+the tile's, and one more where C cuts the last vector off: it loads and stores through a mask, so nothing outside the
+matrices is touched. `product` chooses among them. Where the rows of C lie one after the other (ldc = n), only the last
+ones need the mask, which is slow to store through: what a whole vector writes too much is the beginning of the next
+row, and is written again.
 
 I (ldi = 0 repeats one row, a bias) may be C itself (ldi = ldc), which adds to what is there.
 """
@@ -21,29 +22,25 @@ from gedanken.engine.cpu.machine import Machine
 
 POINTERS = ("a", "offsets", "b", "i", "c")
 NUMBERS = ("sm", "sk", "taps", "depth", "ldb", "sb", "ldi", "ldc")
-# What a tile's last vector is: whole, cut off, or cut off in C but whole in B, which was packed with room for it.
-WHOLE, CUT, PADDED = "whole", "cut", "padded"
+WHOLE, CUT = "whole", "cut"  # a tile's last vector in C
 ARGUMENTS = ", ".join([*(f"ptr %{name}" for name in POINTERS), *(f"i64 %{name}" for name in NUMBERS)])
 
 
 def product_ir(machine: Machine, real: str, name: str) -> str:
     """Return a module with the function `name`(m, n, *POINTERS, *NUMBERS): one tile, m and n at most its size.
 
-    `name`_packed is the same for a B whose rows have room for whole vectors: a load through a mask takes its time.
-
     Args:
         real: "float" or "double".
     """
     lanes = machine.lanes(4 if real == "float" else 8)
     tiles = "\n".join("\n".join(_tile(m, v, kind, lanes, real)) for m, v, kind in _shapes(machine))
-    choices = f"{_choice(machine, lanes, name, CUT)}\n{_choice(machine, lanes, f'{name}_packed', PADDED)}"
-    return f"{_declarations(lanes, real)}\n{tiles}\n{choices}\n"
+    return f"{_declarations(lanes, real)}\n{tiles}\n{_choice(machine, lanes, name)}\n"
 
 
 def _shapes(machine: Machine) -> list[tuple[int, int, str]]:
     """Return rows, vectors and the kind of the last one, of all tiles."""
     sizes = [(m, v) for v in range(1, machine.vectors + 1) for m in range(1, machine.most_rows(v) + 1)]
-    return [(m, v, kind) for m, v in sizes for kind in (WHOLE, PADDED, CUT)]
+    return [(m, v, kind) for m, v in sizes for kind in (WHOLE, CUT)]
 
 
 def _declarations(lanes: int, real: str) -> str:
@@ -61,14 +58,12 @@ def _tile_name(m: int, v: int, kind: str) -> str:
     return f"tile_{m}x{v}_{kind}"
 
 
-def _choice(machine: Machine, lanes: int, name: str, cut: str) -> str:
-    """Return the function that calls the tile for m rows and n columns, of the kind `cut` where n cuts a vector off."""
+def _choice(machine: Machine, lanes: int, name: str) -> str:
+    """Return the function that calls the tile for m rows and n columns."""
     values = ", ".join([*(f"ptr %{p}" for p in POINTERS), *(f"i64 %{n}" for n in NUMBERS)])
     cases, blocks = [], []
     for m, v, kind in _shapes(machine):
-        if kind not in (WHOLE, cut):
-            continue
-        key = (m * (machine.vectors + 1) + v) * 2 + (kind == cut)
+        key = (m * (machine.vectors + 1) + v) * 2 + (kind == CUT)
         cases.append(f"i64 {key}, label %b{key}")
         blocks.append(f"b{key}:\n  call void @{_tile_name(m, v, kind)}({values}, i64 %over)\n  ret void")
     joined, bodies = "\n    ".join(cases), "\n".join(blocks)
@@ -94,8 +89,8 @@ none:
 def _tile(m: int, v: int, kind: str, lanes: int, real: str) -> Iterator[str]:
     """Yield the lines of one tile. Sums are written as variables on the stack; LLVM keeps them in registers."""
     vector = f"<{lanes} x {real}>"
-    access = _Access(lanes, real, -1 if kind == WHOLE else v - 1)
-    right = access if kind == CUT else _Access(lanes, real, -1)
+    whole = _Access(lanes, real, -1)
+    access = whole if kind == WHOLE else _Access(lanes, real, v - 1)
     sums = list(product(range(m), range(v)))
     yield f"define internal void @{_tile_name(m, v, kind)}({ARGUMENTS}, i64 %over) {{\nentry:"
     yield from (f"  %s{i}_{j} = alloca {vector}" for i, j in sums)
@@ -106,7 +101,7 @@ def _tile(m: int, v: int, kind: str, lanes: int, real: str) -> Iterator[str]:
         yield f"  store {vector} %x{i}_{j}, ptr %s{i}_{j}"
     yield _BEFORE
     for j in range(v):
-        yield from right.load(f"b{j}", "b", "%bk", j)
+        yield from whole.load(f"b{j}", "b", "%bk", j)
     for i in range(m):
         yield from _row(i, v, access)
     yield _AFTER

@@ -129,9 +129,6 @@ class Words(TileWords):
     def word_product(self, *values: Value) -> Value:
         return self.tile(f"{PRODUCT}_{self.module.real}", values)
 
-    def word_product_packed(self, *values: Value) -> Value:
-        return self.tile(f"{PRODUCT}_{self.module.real}_packed", values)
-
     def tile(self, name: str, values: tuple[Value, ...]) -> Value:
         kinds = ", ".join(self.module.llvm(value.kind) for value in values)
         self.module.declare(name, f"void @{name}({kinds})")

@@ -14,7 +14,7 @@ from gedanken.engine.cpu.language import (
     helper,
     lanes,
     narrow_rows,
-    product_packed,
+    product,
     real,
     tile_columns,
     tile_rows,
@@ -307,7 +307,7 @@ def slide_row(a, taps, n_taps, packed, bias, c, columns, count, new, move, out_m
     for number in range(parts):
         m = small + 1 if number < larger else small
         place = at(c, column * out_move)
-        product_packed(
+        product(
             m, count, at(a, column * move), taps, packed, bias if new else place, place, move, 1, n_taps, part,
             tile_columns, depth * tile_columns, 0 if new else out_move, out_move,
         )  # fmt: skip
@@ -417,7 +417,7 @@ def gradient_rows(a, b, offsets, c, span, count, step, rows, out_width, out_chan
         if new:
             for i in range(m):
                 zero_row(at(place, i * out_channels), count)
-        product_packed(
+        product(
             m, count, at(a, m0), offsets, b, place, place, 1, step, rows, out_width,
             tile_columns, out_width * tile_columns, out_channels, out_channels,
         )  # fmt: skip

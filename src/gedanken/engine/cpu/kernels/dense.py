@@ -10,7 +10,7 @@ from gedanken.engine.cpu.language import (
     at,
     helper,
     lanes,
-    product_packed,
+    product,
     real,
     tile_columns,
     turn,
@@ -132,7 +132,7 @@ def multiply_panel(a, b, bias, c, rows, count, columns, depth, a_row, a_inner, n
                 zero_row(at(place, i * columns), count)
         start = bias if new and biased else place
         start_pitch = 0 if new and biased else columns
-        product_packed(
+        product(
             m, count, at(a, row * a_row), nought, b, start, place, a_row, a_inner, 1, depth,
             tile_columns, 0, start_pitch, columns,
         )  # fmt: skip
