@@ -4,8 +4,7 @@ The left factor is bf16 whose rows are contiguous. The right one is packed in pa
 [row // 2][column][row % 2], as many as make the depth a multiple of TILE, and zeros where there are none.
 """
 
-from gedanken.engine.cpu.kernels.conv import copy_row, tiles_in, zero_row
-from gedanken.engine.cpu.kernels.dense import turned
+from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, turned, zero_row
 from gedanken.engine.cpu.language import (
     Bf16s,
     Int,
@@ -106,7 +105,7 @@ def tile_product(m, n, a, offsets, b, i, c, pitch, taps, depth, i_pitch, c_pitch
 
 
 @helper
-def pack_rows(packed, b, rows, columns, pitch):
+def pack_pairs(packed, b, rows, columns, pitch):
     """Lay rows of B out in pairs; what is behind them is left as it is."""
     for k in range(0, rows - 1, 2):
         pair, first, second = at(packed, k * TILE), at(b, k * pitch), at(b, (k + 1) * pitch)
@@ -134,7 +133,7 @@ def pack(
     zero_row(place, taps * size)
     for tap in range(taps):
         source = at(weights, tap * depth * pitch + group * columns + first)
-        pack_rows(at(place, tap * size), source, depth, min(TILE, columns - first), pitch)
+        pack_pairs(at(place, tap * size), source, depth, min(TILE, columns - first), pitch)
 
 
 def pack_turned(

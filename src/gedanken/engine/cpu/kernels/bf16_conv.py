@@ -1,18 +1,15 @@
 """Convolution in bf16 on the tile unit; see `conv.py` for the same in the machine's own number type."""
 
-from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, full_tiles, pack_rows, tile_product
+from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, full_tiles, pack_pairs, tile_product
+from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, turned, zero_row
 from gedanken.engine.cpu.kernels.conv import (
     PHASE,
     bias_gradient,
     bordered_rows,
-    copy_row,
     finish_band,
     first_inside,
     last_inside,
-    tiles_in,
-    zero_row,
 )
-from gedanken.engine.cpu.kernels.dense import turned
 from gedanken.engine.cpu.language import Bf16s, Int, Ints, Real, Reals, at, bf16s, helper
 
 
@@ -205,7 +202,7 @@ def strip_gradient(
             for i in range(rows):
                 source = at(slopes, (image * out_height + row + i) * out_width * out_channels + column)
                 pairs = at(panel, (image * depth + i * plane_width) * TILE)
-                pack_rows(pairs, source, out_width, count, out_channels)
+                pack_pairs(pairs, source, out_width, count, out_channels)
         for place in range(n_places):
             for c in range(0, ins, TILE):
                 target = at(partial, (place * ins + c) * out_channels + column)

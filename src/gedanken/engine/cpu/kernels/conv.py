@@ -4,6 +4,7 @@
 phases: a phase is a grid of outputs that all see the same window, and for stride 1 or forwards there is one.
 """
 
+from gedanken.engine.cpu.kernels.blocks import add_to, copy_row, pack_rows, rows_of_tile, tiles_in, zero_row
 from gedanken.engine.cpu.kernels.rows import activate
 from gedanken.engine.cpu.language import (
     Int,
@@ -13,41 +14,17 @@ from gedanken.engine.cpu.language import (
     at,
     helper,
     lanes,
-    narrow_rows,
+    local_reals,
     product,
     real,
     tile_columns,
-    tile_rows,
     vector_lanes,
 )
 
 DEEP = 416  # numbers that a panel may be deep: with a tile's width they fill most of a first-level cache
-PHASE = (
-    7  # Ints for each: rows, columns, first output row and column, first tap, taps, numbers of packed weights before
-)
-
-
-@helper
-def tiles_in(n, size):
-    return (n + size - 1) // size
-
-
-@helper
-def rows_of_tile(columns):
-    """Return the most rows of a tile with so many columns."""
-    return narrow_rows if columns <= vector_lanes else tile_rows
-
-
-@helper
-def copy_row(target, source, count):
-    for i in lanes(count):
-        target[i] = source[i]
-
-
-@helper
-def zero_row(target, count):
-    for i in lanes(count):
-        target[i] = real(0)
+LINE = 256  # numbers that are summed at once, side by side
+# Ints for each phase: rows, columns, first output row and column, first tap, taps, numbers of packed weights before.
+PHASE = 7
 
 
 @helper
@@ -63,18 +40,6 @@ def bordered_rows(target, image, first, rows, step, height, width, channels, top
             zero_row(place, left * channels)
             copy_row(at(place, left * channels), at(image, row * width * channels), inside * channels)
             zero_row(at(place, (left + inside) * channels), (padded_width - left - inside) * channels)
-
-
-@helper
-def pack_rows(packed, rows, n, count, pitch):
-    """Copy n rows of `count` numbers, `pitch` apart, beside each other: tile_columns wide, with zeros at their ends."""
-    if count == tile_columns:
-        for row in range(n):
-            copy_row(at(packed, row * tile_columns), at(rows, row * pitch), tile_columns)
-    else:
-        zero_row(packed, n * tile_columns)
-        for row in range(n):
-            copy_row(at(packed, row * tile_columns), at(rows, row * pitch), count)
 
 
 def pack(task: Int, scratch: Reals, weights: Reals, packed: Reals, rows: Int, columns: Int, pitch: Int, groups: Int):
@@ -426,12 +391,21 @@ def gradient_rows(a, b, offsets, c, span, count, step, rows, out_width, out_chan
 
 @helper
 def bias_gradient(target, slopes, rows, channels, new):
+    """Sum the slopes of each channel; few channels are summed for several pixels at once, in one line."""
     if new:
         zero_row(target, channels)
-    for row in range(rows):
-        values = at(slopes, row * channels)
-        for c in lanes(channels):
-            target[c] += values[c]
+    together = max(1, LINE // channels)
+    line, size, whole_part = local_reals(LINE), together * channels, rows - rows % together
+    if channels < 2 * vector_lanes and whole_part > 0:
+        zero_row(line, size)
+        for row in range(0, whole_part, together):
+            add_to(line, at(slopes, row * channels), size)
+        for pixel in range(together):
+            add_to(target, at(line, pixel * channels), channels)
+    else:
+        whole_part = 0
+    for row in range(whole_part, rows):
+        add_to(target, at(slopes, row * channels), channels)
 
 
 def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: Int, slots: Int, piece: Int):

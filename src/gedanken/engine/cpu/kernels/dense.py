@@ -1,6 +1,6 @@
 """Matrix products, and what follows them in a dense layer."""
 
-from gedanken.engine.cpu.kernels.conv import copy_row, pack_rows, rows_of_tile, tiles_in, zero_row
+from gedanken.engine.cpu.kernels.blocks import copy_row, pack_rows, rows_of_tile, tiles_in, turned, zero_row
 from gedanken.engine.cpu.kernels.rows import activate, slope_row
 from gedanken.engine.cpu.language import (
     Int,
@@ -13,8 +13,6 @@ from gedanken.engine.cpu.language import (
     product,
     real,
     tile_columns,
-    turn,
-    vector_lanes,
 )
 
 TOGETHER = 72  # rows of a turned left factor that are copied at once: with DEPTH, they stay in a first-level cache
@@ -217,21 +215,6 @@ def slopes(
 def reorder(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int):
     """Turn the matrix of each sample: y[sample][column][row] = x[sample][row][column]; a task is a sample."""
     turned(at(x, task * rows * columns), at(y, task * rows * columns), rows, columns, columns, rows)
-
-
-@helper
-def turned(source, target, rows, columns, source_pitch, target_pitch):
-    """target[column][row] = source[row][column], square by square; the last squares overlap those before them."""
-    if rows >= vector_lanes and columns >= vector_lanes:
-        for row in range(0, rows, vector_lanes):
-            i = min(row, rows - vector_lanes)
-            for column in range(0, columns, vector_lanes):
-                j = min(column, columns - vector_lanes)
-                turn(at(source, i * source_pitch + j), source_pitch, at(target, j * target_pitch + i), target_pitch)
-    else:
-        for j in range(columns):
-            for i in range(rows):
-                target[j * target_pitch + i] = source[i * source_pitch + j]
 
 
 def add(task: Int, scratch: Reals, x: Reals, y: Reals, z: Reals, size: Int, piece: Int):

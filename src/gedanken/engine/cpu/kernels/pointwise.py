@@ -5,8 +5,8 @@ image of N rows. Winners of a max pooling and what dropout did to them share one
 DROPPED.
 """
 
-from gedanken.engine.cpu.kernels.conv import channel_statistics, copy_row, zero_row
-from gedanken.engine.cpu.kernels.dense import turned
+from gedanken.engine.cpu.kernels.blocks import copy_row, gather, scatter, turned, zero_row
+from gedanken.engine.cpu.kernels.conv import channel_statistics
 from gedanken.engine.cpu.kernels.rows import (
     activate,
     add_row,
@@ -18,7 +18,21 @@ from gedanken.engine.cpu.kernels.rows import (
     normalise_row,
     slope_row,
 )
-from gedanken.engine.cpu.language import Bytes, Int, Ints, Real, Reals, at, byte, bytes_of, helper, lanes, real, sqrt
+from gedanken.engine.cpu.language import (
+    Bytes,
+    Int,
+    Ints,
+    Real,
+    Reals,
+    at,
+    byte,
+    bytes_of,
+    helper,
+    lanes,
+    real,
+    sqrt,
+    vector_lanes,
+)
 
 DROPPED = 255
 NO_POOL, MAX_POOL, AVERAGE_POOL = 0, 1, 2
@@ -99,12 +113,19 @@ def fill_ring(ring, picture, row, filled, shape, normal, slope):
 
 
 @helper
+def in_one_run(shape):
+    """Return whether a tap's values for a whole output row are worked on at once: beside each other, or few."""
+    inside = (shape[OUT_WIDTH] - 1) * shape[RIGHT] + shape[POOL_COLUMNS] <= shape[WIDTH]
+    return shape[LEFT] == 0 and inside and (shape[RIGHT] == 1 or shape[CHANNELS] < 2 * vector_lanes)
+
+
+@helper
 def pool_row(ring, target, winner, spare, row, shape):
     """Pool the rows of the ring into one output row. spare: room for a row and its winners."""
     channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
     top = row * shape[DOWN] - shape[TOP]
     first_row, last_row = max(0, -top), min(shape[POOL_ROWS], shape[HEIGHT] - top)
-    whole_row = shape[RIGHT] == 1 and shape[LEFT] == 0 and shape[OUT_WIDTH] + shape[POOL_COLUMNS] - 1 <= shape[WIDTH]
+    whole_row = in_one_run(shape)
     runs = 1 if whole_row else shape[OUT_WIDTH]
     run = count if whole_row else channels
     for j in range(runs):
@@ -122,6 +143,10 @@ def pool_row(ring, target, winner, spare, row, shape):
             line = at(ring, ((top + r) % shape[POOL_ROWS]) * shape[WIDTH] * channels)
             for s in range(first_column, last_column):
                 values, index = at(line, (start + s) * channels), r * shape[POOL_COLUMNS] + s
+                if whole_row and shape[RIGHT] > 1:
+                    gathered = at(spare, 2 * count)
+                    gather(gathered, values, shape[OUT_WIDTH], channels, shape[RIGHT] * channels)
+                    values = gathered
                 if shape[POOL] == AVERAGE_POOL:
                     add_row(y, values, run, real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS]))
                 elif new:
@@ -177,9 +202,6 @@ def unpool_row(d, space, dy, winners, image, row, shape, draw, factor):
     """Set d to what the output rows that saw input row `row` give back to it."""
     channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
     zero_row(d, shape[WIDTH] * channels)
-    whole = shape[RIGHT] == 1 and shape[LEFT] == 0 and shape[OUT_WIDTH] + shape[POOL_COLUMNS] - 1 <= shape[WIDTH]
-    runs = 1 if whole else shape[OUT_WIDTH]
-    run = count if whole else channels
     share = factor if shape[POOL] == MAX_POOL else real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS])
     for r in range(shape[POOL_ROWS]):
         reached = row + shape[TOP] - r
@@ -193,17 +215,31 @@ def unpool_row(d, space, dy, winners, image, row, shape, draw, factor):
         if shape[POOL] == AVERAGE_POOL and (shape[DROPS] or shape[FLAT]):
             line = space
             slopes_of(space, at(space, count), dy, image, reached // shape[DOWN], shape, draw, factor)
-        for j in range(runs):
-            for s in range(shape[POOL_COLUMNS]):
-                w = j * shape[RIGHT] - shape[LEFT] + s
-                if w < 0 or w >= shape[WIDTH]:
-                    continue
-                target, given = at(d, w * channels), at(line, j * channels)
-                if shape[POOL] == MAX_POOL:
-                    index = r * shape[POOL_COLUMNS] + s
-                    add_winners(target, given, at(winners, place + j * channels), run, index, share)
-                else:
-                    add_row(target, given, run, share)
+        unpool_line(d, at(space, count), line, at(winners, place), r, shape, share)
+
+
+@helper
+def unpool_line(d, apart, line, winners, r, shape, share):
+    """Add to d what one output row gives back to the window's row r. apart: room for an output row."""
+    channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
+    whole = in_one_run(shape)
+    spread = whole and shape[RIGHT] > 1
+    runs = 1 if whole else shape[OUT_WIDTH]
+    run = count if whole else channels
+    for j in range(runs):
+        for s in range(shape[POOL_COLUMNS]):
+            w = j * shape[RIGHT] - shape[LEFT] + s
+            if w < 0 or w >= shape[WIDTH]:
+                continue
+            target, given = apart if spread else at(d, w * channels), at(line, j * channels)
+            if spread:
+                zero_row(apart, count)
+            if shape[POOL] == MAX_POOL:
+                add_winners(target, given, at(winners, j * channels), run, r * shape[POOL_COLUMNS] + s, share)
+            else:
+                add_row(target, given, run, share)
+            if spread:
+                scatter(at(d, w * channels), apart, shape[OUT_WIDTH], channels, shape[RIGHT] * channels)
 
 
 def gradient(
