@@ -4,6 +4,7 @@ from gedanken.engine.cpu.language import (
     at,
     helper,
     lanes,
+    local_reals,
     narrow_rows,
     real,
     tile_columns,
@@ -11,6 +12,8 @@ from gedanken.engine.cpu.language import (
     turn,
     vector_lanes,
 )
+
+LINE = 128  # numbers of a line that is summed at once
 
 
 @helper
@@ -52,10 +55,65 @@ def pack_rows(packed, rows, n, count, pitch):
         copy_row(at(packed, row * tile_columns), at(rows, row * pitch), count)
 
 
+# Sums over rows. Of few channels some rows are summed side by side, since each sum by itself waits for the one before.
+
+
 @helper
-def add_to(target, values, count):
-    for i in lanes(count):
-        target[i] += values[i]
+def rows_in_line(rows, channels):
+    """Return how many rows are summed side by side."""
+    return max(1, min(LINE // channels, rows))
+
+
+@helper
+def add_line(total, line, together, channels):
+    for row in range(together):
+        for c in lanes(channels):
+            total[c] += line[row * channels + c]
+
+
+@helper
+def sum_rows(total, x, rows, channels):
+    """total[c] += sum of x[row, c]"""
+    together, line, begin = rows_in_line(rows, channels), local_reals(LINE), 0
+    if together > 1:
+        begin = rows - rows % together
+        zero_row(line, together * channels)
+        for row in range(0, begin, together):
+            values = at(x, row * channels)
+            for i in lanes(together * channels):
+                line[i] += values[i]
+        add_line(total, line, together, channels)
+    for row in range(begin, rows):
+        values = at(x, row * channels)
+        for c in lanes(channels):
+            total[c] += values[c]
+
+
+@helper
+def sum_products(total, a, x, mean, rows, channels, squared):
+    """total[c] += sum of a[row, c] * (x[row, c] - mean[c]), or of the square of the latter"""
+    together, line, means, begin = rows_in_line(rows, channels), local_reals(LINE), local_reals(LINE), 0
+    if together > 1:
+        begin = rows - rows % together
+        zero_row(line, together * channels)
+        for row in range(together):
+            copy_row(at(means, row * channels), mean, channels)
+        for row in range(0, begin, together):
+            add_products(line, at(a, row * channels), at(x, row * channels), means, together * channels, squared)
+        add_line(total, line, together, channels)
+    for row in range(begin, rows):
+        add_products(total, at(a, row * channels), at(x, row * channels), mean, channels, squared)
+
+
+@helper
+def add_products(total, a, x, mean, count, squared):
+    if squared:
+        for i in lanes(count):
+            distance = x[i] - mean[i]
+            total[i] += distance * distance
+    else:
+        for i in lanes(count):
+            total[i] += a[i] * (x[i] - mean[i])
 
 
 @helper

@@ -4,7 +4,15 @@
 phases: a phase is a grid of outputs that all see the same window, and for stride 1 or forwards there is one.
 """
 
-from gedanken.engine.cpu.kernels.blocks import add_to, copy_row, pack_rows, rows_of_tile, tiles_in, zero_row
+from gedanken.engine.cpu.kernels.blocks import (
+    copy_row,
+    pack_rows,
+    rows_of_tile,
+    sum_products,
+    sum_rows,
+    tiles_in,
+    zero_row,
+)
 from gedanken.engine.cpu.kernels.rows import activate
 from gedanken.engine.cpu.language import (
     Int,
@@ -14,15 +22,12 @@ from gedanken.engine.cpu.language import (
     at,
     helper,
     lanes,
-    local_reals,
     product,
     real,
     tile_columns,
-    vector_lanes,
 )
 
 DEEP = 416  # numbers that a panel may be deep: with a tile's width they fill most of a first-level cache
-LINE = 256  # numbers that are summed at once, side by side
 # Ints for each phase: rows, columns, first output row and column, first tap, taps, numbers of packed weights before.
 PHASE = 7
 
@@ -112,19 +117,12 @@ def pack_turned(
 def channel_statistics(y, rows, channels, mean, squares):
     """Set the mean of each channel over rows of y, and the sum of squared differences from it."""
     zero_row(mean, channels)
-    for row in range(rows):
-        values = at(y, row * channels)
-        for c in lanes(channels):
-            mean[c] += values[c]
+    sum_rows(mean, y, rows, channels)
     share = real(1) / real(rows)
     for c in lanes(channels):
         mean[c] *= share
     zero_row(squares, channels)
-    for row in range(rows):
-        values = at(y, row * channels)
-        for c in lanes(channels):
-            distance = values[c] - mean[c]
-            squares[c] += distance * distance
+    sum_products(squares, y, y, mean, rows, channels, True)
 
 
 def correlate(
@@ -391,21 +389,9 @@ def gradient_rows(a, b, offsets, c, span, count, step, rows, out_width, out_chan
 
 @helper
 def bias_gradient(target, slopes, rows, channels, new):
-    """Sum the slopes of each channel; few channels are summed for several pixels at once, in one line."""
     if new:
         zero_row(target, channels)
-    together = max(1, LINE // channels)
-    line, size, whole_part = local_reals(LINE), together * channels, rows - rows % together
-    if channels < 2 * vector_lanes and whole_part > 0:
-        zero_row(line, size)
-        for row in range(0, whole_part, together):
-            add_to(line, at(slopes, row * channels), size)
-        for pixel in range(together):
-            add_to(target, at(line, pixel * channels), channels)
-    else:
-        whole_part = 0
-    for row in range(whole_part, rows):
-        add_to(target, at(slopes, row * channels), channels)
+    sum_rows(target, slopes, rows, channels)
 
 
 def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: Int, slots: Int, piece: Int):

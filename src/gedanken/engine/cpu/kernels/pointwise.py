@@ -5,7 +5,7 @@ image of N rows. Winners of a max pooling and what dropout did to them share one
 DROPPED.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, gather, scatter, turned, zero_row
+from gedanken.engine.cpu.kernels.blocks import copy_row, gather, scatter, sum_products, sum_rows, turned, zero_row
 from gedanken.engine.cpu.kernels.conv import channel_statistics
 from gedanken.engine.cpu.kernels.rows import (
     activate,
@@ -273,11 +273,8 @@ def gradient(
         out = at(d, (image * shape[HEIGHT] + row) * size)
         gradient_row(out, scratch, picture, dy, winners, image, row, shape, normal, draw, slope, factor)
         if shape[NORMALISED]:
-            for column in range(shape[WIDTH]):
-                slopes, values = at(out, column * channels), at(picture, row * size + column * channels)
-                for c in lanes(channels):
-                    total[c] += slopes[c]
-                    products[c] += slopes[c] * (values[c] - normal[c])
+            sum_rows(total, out, shape[WIDTH], channels)
+            sum_products(products, out, at(picture, row * size), normal, shape[WIDTH], channels, False)
 
 
 def renormalise(
