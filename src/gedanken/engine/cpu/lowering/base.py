@@ -13,7 +13,7 @@ from gedanken.types import Array, Shape
 Backward = Callable[[Buffer, bool], Buffer | None]
 Lowered = tuple[Buffer, Backward]
 
-PIECE = 1 << 14  # numbers in one task of a pass over memory
+PIECE = 1 << 13  # numbers in one task of a pass over memory
 TASKS = 8  # so many tasks are worth having, however few samples there are
 CACHED = 160 << 10  # bytes of images that a task works on at once, well inside a second-level cache
 SUMS = 4 << 20  # bytes for all slots of a kernel's gradient together
