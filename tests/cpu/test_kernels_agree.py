@@ -1,5 +1,7 @@
 """Kernels give what the specification gives: every layer that they know, fused in runs, on random shapes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -76,6 +78,14 @@ def convolutions(draw: st.DrawFn) -> tuple[Layer, tuple[int, int, int]]:
     return layer, (channels, draw(st.integers(1, 15)), draw(st.integers(1, 15)))
 
 
+@st.composite
+def depthwise(draw: st.DrawFn) -> tuple[Layer, tuple[int, int, int]]:
+    channels = draw(st.integers(2, 40))
+    layer, (_, height, width) = draw(convolutions())
+    assert isinstance(layer, ConvolutionLayer)
+    return replace(layer, n_filter=channels, groups=channels), (channels, height, width)
+
+
 def fits(layers: list[Layer], shape: tuple[int, ...]) -> bool:
     try:
         Plan(layers, shape, select_engine("numpy", "float32"), 0)
@@ -97,6 +107,16 @@ def test_any_convolution(made: tuple[Layer, tuple[int, int, int]], samples: int,
     layer, shape = made
     assume(fits([layer], shape))
     check_agreement([layer], shape, values(samples, shape, seed, dtype))
+
+
+@settings(max_examples=80)
+@given(depthwise(), st.integers(1, 5), st.integers(0, 99), st.sampled_from(DTYPES))
+def test_any_depthwise_convolution(
+    made: tuple[Layer, tuple[int, int, int]], samples: int, seed: int, dtype: str
+) -> None:
+    layer, shape = made
+    assume(fits([layer], shape))
+    check_agreement([layer, ReLU()], shape, values(samples, shape, seed, dtype))
 
 
 @settings(max_examples=60)
@@ -158,6 +178,15 @@ def test_the_diarys_layers_in_one_run(dtype: str) -> None:
         FullyConnectedLayer(10),
     ]  # fmt: skip
     check_agreement(layers, (1, 12, 12), values(9, (1, 12, 12), 1, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_block_of_separable_convolutions(dtype: str) -> None:
+    layers = [
+        ConvolutionLayer(20, 1, 1), BatchNorm(), ReLU(), ConvolutionLayer(20, 3, 3, groups=20, zero_padding=1),
+        BatchNorm(), LeakyReLU(), ConvolutionLayer(7, 1, 1), GlobalAveragePoolLayer(), FullyConnectedLayer(3),
+    ]  # fmt: skip
+    check_agreement(layers, (3, 9, 8), values(6, (3, 9, 8), 1, dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -85,6 +85,8 @@ ROWS: list[tuple[list[Layer], Shape]] = [
     *[([case.layer], case.shape) for case in KNOWN],
     ([ConvolutionLayer(17, 3, 2, zero_padding="same"), BatchNorm(), ReLU(), MaxPoolLayer(2, 2)], (3, 9, 7)),
     ([ConvolutionLayer(5, 3, 3, stride=2), TanH(), AveragePoolLayer(2, 2), Dropout(0.5)], (7, 11, 11)),
+    ([ConvolutionLayer(11, 3, 3, groups=11, zero_padding=1), BatchNorm(), ReLU()], (11, 6, 5)),
+    ([ConvolutionLayer(18, 3, 3), ConvolutionLayer(21, 3, 3, groups=3)], (6, 8, 8)),
     ([Residual([ConvolutionLayer(9, 3, 3, zero_padding=1), BatchNorm()])], (9, 5, 5)),
     ([Flatten(), FullyConnectedLayer(33), ReLU(), Dropout(0.5), FullyConnectedLayer(3)], (5, 3, 7)),
 ]

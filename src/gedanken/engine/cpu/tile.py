@@ -8,9 +8,9 @@ over the rows of a window, a run of k is contiguous in memory.
 
 The rows of B are packed, with room for whole vectors. One function is made for each number of rows and vectors up to
 the tile's, and one more where C cuts the last vector off: it loads and stores through a mask, so nothing outside the
-matrices is touched. `product` chooses among them. Where the rows of C lie one after the other (ldc = n), only the last
-ones need the mask, which is slow to store through: what a whole vector writes too much is the beginning of the next
-row, and is written again.
+matrices is touched. `product` chooses among them. Storing through a mask is slow; only the last rows need it where the
+caller says that what lies between the rows of C is `free` (it is written later), or where nothing does (ldc = n) and
+what a whole vector writes too much is the beginning of the next row.
 
 I (ldi = 0 repeats one row, a bias) may be C itself (ldi = ldc), which adds to what is there.
 """
@@ -21,7 +21,7 @@ from itertools import product
 from gedanken.engine.cpu.machine import Machine
 
 POINTERS = ("a", "offsets", "b", "i", "c")
-NUMBERS = ("sm", "sk", "taps", "depth", "ldb", "sb", "ldi", "ldc")
+NUMBERS = ("sm", "sk", "taps", "depth", "ldb", "sb", "ldi", "ldc", "free")
 WHOLE, CUT = "whole", "cut"  # a tile's last vector in C
 ARGUMENTS = ", ".join([*(f"ptr %{name}" for name in POINTERS), *(f"i64 %{name}" for name in NUMBERS)])
 
@@ -183,9 +183,11 @@ class _Access:
             yield f"  %{name} = load {self.vector}, ptr %{name}p, align {self.align}"
 
     def joined(self, v: int) -> Iterator[str]:
-        """Tell whether the rows of C lie one after the other, and how much a whole vector writes too much."""
+        """Tell whether anything behind a row may be written, and how much a whole vector writes too much."""
         yield f"  %columns = add i64 %over, {(v - 1) * self.lanes}"
-        yield "  %joined = icmp eq i64 %columns, %ldc"
+        yield "  %beside = icmp eq i64 %columns, %ldc"
+        yield "  %given = icmp ne i64 %free, 0"
+        yield "  %joined = or i1 %beside, %given"
         yield f"  %surplus = sub i64 {self.lanes}, %over"
 
     def store(self, name: str, base: str, row: str, j: int, below: int) -> Iterator[str]:

@@ -216,8 +216,11 @@ def slide(
     panel_size = n_taps * depth * tile_columns
     step, move, out_move = row_step * pitch, column_step * channels, out_column_step * out_channels
     whole_panel = n_taps * depth <= DEEP
+    # The last panel comes first: what it writes behind a pixel, panel 0 overwrites.
+    free = 1 if groups == 1 and out_column_step == 1 else 0
     for group in range(groups):
-        for panel in range(panels):
+        for number in range(panels):
+            panel = panels - 1 - number
             packed = at(weights, phase[6] + (group * panels + panel) * panel_size)
             first = group * outs + panel * tile_columns
             count = min(tile_columns, outs - panel * tile_columns)
@@ -238,7 +241,7 @@ def slide(
                         slide_row(
                             at(base, i * step + group * ins + k), at(taps, begin), max(end - begin, 0),
                             at(packed, (begin * depth + k) * tile_columns), at(bias, first), c, phase[1], count, new,
-                            move, out_move, min(part, depth - k), depth,
+                            move, out_move, min(part, depth - k), depth, free,
                         )  # fmt: skip
 
 
@@ -261,7 +264,7 @@ def last_inside(rows_of, n_taps, row, height):
 
 
 @helper
-def slide_row(a, taps, n_taps, packed, bias, c, columns, count, new, move, out_move, part, depth):
+def slide_row(a, taps, n_taps, packed, bias, c, columns, count, new, move, out_move, part, depth, free):
     """Compute one output row with some taps and a part of their depth: from the bias on, or added to what is there."""
     parts = tiles_in(columns, rows_of_tile(count))
     small = columns // parts
@@ -272,7 +275,7 @@ def slide_row(a, taps, n_taps, packed, bias, c, columns, count, new, move, out_m
         place = at(c, column * out_move)
         product(
             m, count, at(a, column * move), taps, packed, bias if new else place, place, move, 1, n_taps, part,
-            tile_columns, depth * tile_columns, 0 if new else out_move, out_move,
+            tile_columns, depth * tile_columns, 0 if new else out_move, out_move, free,
         )  # fmt: skip
         column += m
 
@@ -382,7 +385,7 @@ def gradient_rows(a, b, offsets, c, span, count, step, rows, out_width, out_chan
                 zero_row(at(place, i * out_channels), count)
         product(
             m, count, at(a, m0), offsets, b, place, place, 1, step, rows, out_width,
-            tile_columns, out_width * tile_columns, out_channels, out_channels,
+            tile_columns, out_width * tile_columns, out_channels, out_channels, 0,
         )  # fmt: skip
         m0 += m
 

@@ -132,7 +132,7 @@ def multiply_panel(a, b, bias, c, rows, count, columns, depth, a_row, a_inner, n
         start_pitch = 0 if new and biased else columns
         product(
             m, count, at(a, row * a_row), nought, b, start, place, a_row, a_inner, 1, depth,
-            tile_columns, 0, start_pitch, columns,
+            tile_columns, 0, start_pitch, columns, 0,
         )  # fmt: skip
         row += m
 

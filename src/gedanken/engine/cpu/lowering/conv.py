@@ -7,6 +7,7 @@ import numpy as np
 
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, SUMS, TASKS, Backward, Lowering, cut
+from gedanken.engine.cpu.lowering.depthwise import Depthwise, is_depthwise
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.geometry import Geometry
@@ -68,8 +69,12 @@ def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> Co
     layer = step.layer
     assert isinstance(layer, ConvolutionLayer)
     geometry, image = _rows_joined(layer.geometry(step.shape), step.shape)
-    slide = _forward(geometry, image, layer.n_filter)
     bias = step.p["bias"] if layer.bias else low.zeros(layer.n_filter)
+    if is_depthwise(geometry, image, layer.n_filter):
+        each = Depthwise(low, step, layer.geometry(step.shape))
+        y, statistics, counts = each.forward(x, step.p["kernel"], bias, measured)
+        return Convolved(y, lambda dy, wanted: each.backward(x, dy, wanted), statistics, counts)
+    slide = _forward(geometry, image, layer.n_filter)
     weights = _packed(low, step.p["kernel"], geometry.groups, slide.depth)
     y, statistics, counts = _correlate(low, slide, x, weights, bias, geometry.groups, measured=measured)
     y = low.program.view(y, (low.samples, *step.output_shape))
@@ -103,6 +108,9 @@ def predicted(low: Lowering, step: LayerStep, x: Buffer, normal: Buffer | None, 
             columns=layer.n_filter, folded=weights, folded_bias=folded_bias,
         )  # fmt: skip
         bias = folded_bias
+    if is_depthwise(geometry, image, layer.n_filter):
+        y, _, _ = Depthwise(low, step, layer.geometry(step.shape)).forward(x, weights, bias, curve=curve)
+        return y
     slide = _forward(geometry, image, layer.n_filter)
     packed = _packed(low, weights, geometry.groups, slide.depth)
     y, _, _ = _correlate(low, slide, x, packed, bias, geometry.groups, curve=curve)

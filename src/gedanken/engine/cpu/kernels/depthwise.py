@@ -1,0 +1,136 @@
+"""Depthwise convolution: every channel has a kernel of its own. It has no matrix product, only rows of channels.
+
+y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]
+h = i * down + r * by_row - top,   w = j * right + s * by_column - left
+"""
+
+from gedanken.engine.cpu.kernels.blocks import copy_row, sum_rows, zero_row
+from gedanken.engine.cpu.kernels.conv import finish_band
+from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes
+
+# Places in the shape table.
+HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, ROWS, COLUMNS = 0, 1, 2, 3, 4, 5, 6
+DOWN, RIGHT, TOP, LEFT, BY_ROW, BY_COLUMN = 7, 8, 9, 10, 11, 12
+
+
+@helper
+def first_seen(shape, s):
+    """Return the first output column that sees an input column at the window's column s."""
+    before = shape[LEFT] - s * shape[BY_COLUMN]
+    return (before + shape[RIGHT] - 1) // shape[RIGHT] if before > 0 else 0
+
+
+@helper
+def last_seen(shape, s):
+    """Return the column after the last one that sees an input column there."""
+    after = shape[WIDTH] - 1 + shape[LEFT] - s * shape[BY_COLUMN]
+    last = after // shape[RIGHT] + 1 if after >= 0 else 0
+    return max(first_seen(shape, s), min(last, shape[OUT_WIDTH]))
+
+
+@helper
+def weigh(target, target_pitch, source, source_pitch, weights, pixels, channels):
+    """target += source * weights, channel by channel, for some pixels."""
+    for pixel in range(pixels):
+        there, here = at(target, pixel * target_pitch), at(source, pixel * source_pitch)
+        for c in lanes(channels):
+            there[c] += here[c] * weights[c]
+
+
+def forward(
+    task: Int, scratch: Reals, x: Reals, weights: Reals, bias: Reals, y: Reals, statistics: Reals, shape: Ints,
+    bands: Int, band: Int, measured: Int, kind: Int, slope: Real,
+):  # fmt: skip
+    """Compute a band of one image's rows, their activation and the statistics of their channels."""
+    image, start = task // bands, task % bands * band
+    channels, width = shape[CHANNELS], shape[OUT_WIDTH]
+    out = at(y, image * shape[OUT_HEIGHT] * width * channels)
+    rows = min(band, shape[OUT_HEIGHT] - start)
+    for i in range(start, start + rows):
+        row = at(out, i * width * channels)
+        for pixel in range(width):
+            copy_row(at(row, pixel * channels), bias, channels)
+        for r in range(shape[ROWS]):
+            h = i * shape[DOWN] + r * shape[BY_ROW] - shape[TOP]
+            if h < 0 or h >= shape[HEIGHT]:
+                continue
+            line = at(x, (image * shape[HEIGHT] + h) * shape[WIDTH] * channels)
+            for s in range(shape[COLUMNS]):
+                first, tap = first_seen(shape, s), r * shape[COLUMNS] + s
+                w = first * shape[RIGHT] + s * shape[BY_COLUMN] - shape[LEFT]
+                weigh(
+                    at(row, first * channels), channels, at(line, w * channels), shape[RIGHT] * channels,
+                    at(weights, tap * channels), last_seen(shape, s) - first, channels,
+                )  # fmt: skip
+    finish_band(
+        out, start, rows, width, channels, kind, slope, measured, at(statistics, task * 2 * channels),
+    )  # fmt: skip
+
+
+def gradient(
+    task: Int, scratch: Reals, dy: Reals, weights: Reals, dx: Reals, shape: Ints, bands: Int, band: Int
+):  # fmt: skip
+    """Compute the gradient by a band of one image's input rows."""
+    image, start = task // bands, task % bands * band
+    channels = shape[CHANNELS]
+    for h in range(start, min(start + band, shape[HEIGHT])):
+        row = at(dx, (image * shape[HEIGHT] + h) * shape[WIDTH] * channels)
+        zero_row(row, shape[WIDTH] * channels)
+        for r in range(shape[ROWS]):
+            i = h + shape[TOP] - r * shape[BY_ROW]
+            if i < 0 or i % shape[DOWN] or i // shape[DOWN] >= shape[OUT_HEIGHT]:
+                continue
+            line = at(dy, (image * shape[OUT_HEIGHT] + i // shape[DOWN]) * shape[OUT_WIDTH] * channels)
+            for s in range(shape[COLUMNS]):
+                first, tap = first_seen(shape, s), r * shape[COLUMNS] + s
+                w = first * shape[RIGHT] + s * shape[BY_COLUMN] - shape[LEFT]
+                weigh(
+                    at(row, w * channels), shape[RIGHT] * channels, at(line, first * channels), channels,
+                    at(weights, tap * channels), last_seen(shape, s) - first, channels,
+                )  # fmt: skip
+
+
+def kernel_gradient(
+    task: Int, scratch: Reals, x: Reals, dy: Reals, partial: Reals, bias_partial: Reals, biased: Int, shape: Ints,
+    images: Int, slots: Int,
+):  # fmt: skip
+    """Sum the gradients by weights and bias over the images of one slot: partial[slot][r, s, c]."""
+    channels, width = shape[CHANNELS], shape[OUT_WIDTH]
+    taps, pixels = shape[ROWS] * shape[COLUMNS], shape[OUT_HEIGHT] * width
+    total, sums = at(partial, task * taps * channels), at(bias_partial, task * channels)
+    zero_row(total, taps * channels)
+    zero_row(sums, channels)
+    for image in range(task * images // slots, (task + 1) * images // slots):
+        slopes = at(dy, image * pixels * channels)
+        if biased:
+            sum_rows(sums, slopes, pixels, channels)
+        for i in range(shape[OUT_HEIGHT]):
+            for r in range(shape[ROWS]):
+                h = i * shape[DOWN] + r * shape[BY_ROW] - shape[TOP]
+                if h < 0 or h >= shape[HEIGHT]:
+                    continue
+                line = at(x, (image * shape[HEIGHT] + h) * shape[WIDTH] * channels)
+                for s in range(shape[COLUMNS]):
+                    first, tap = first_seen(shape, s), r * shape[COLUMNS] + s
+                    w = first * shape[RIGHT] + s * shape[BY_COLUMN] - shape[LEFT]
+                    add_pixel_products(
+                        at(total, tap * channels), at(slopes, (i * width + first) * channels), channels,
+                        at(line, w * channels), shape[RIGHT] * channels, last_seen(shape, s) - first, channels,
+                    )  # fmt: skip
+
+
+@helper
+def add_pixel_products(total, a, a_pitch, b, b_pitch, pixels, channels):
+    """total[c] += sum over pixels of a * b, four pixels at a time: each sum waits for the one before."""
+    fours = pixels - pixels % 4
+    for pixel in range(0, fours, 4):
+        a0, b0 = at(a, pixel * a_pitch), at(b, pixel * b_pitch)
+        a1, b1 = at(a0, a_pitch), at(b0, b_pitch)
+        a2, b2 = at(a1, a_pitch), at(b1, b_pitch)
+        a3, b3 = at(a2, a_pitch), at(b2, b_pitch)
+        for c in lanes(channels):
+            total[c] += (a0[c] * b0[c] + a1[c] * b1[c]) + (a2[c] * b2[c] + a3[c] * b3[c])
+    for pixel in range(fours, pixels):
+        a0, b0 = at(a, pixel * a_pitch), at(b, pixel * b_pitch)
+        for c in lanes(channels):
+            total[c] += a0[c] * b0[c]

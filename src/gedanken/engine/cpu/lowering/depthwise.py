@@ -1,0 +1,69 @@
+"""Depthwise convolution: one kernel for each channel."""
+
+import numpy as np
+
+from gedanken.engine.cpu.lowering.base import SUMS, TASKS, Lowering, cut
+from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
+from gedanken.engine.cpu.program import Buffer
+from gedanken.engine.geometry import Geometry
+from gedanken.engine.plan import LayerStep
+from gedanken.types import Array, Shape
+
+
+def is_depthwise(geometry: Geometry, image: Shape, filters: int) -> bool:
+    """Return whether every channel of images (H, W, C) has one kernel of its own."""
+    return geometry.groups == image[2] == filters > 1
+
+
+class Depthwise:
+    """The numbers that all passes of a depthwise convolution share."""
+
+    def __init__(self, low: Lowering, step: LayerStep, geometry: Geometry) -> None:
+        self.low, self.step = low, step
+        self.image, self.output = step.shape, step.output_shape
+        (top, _), (left, _) = geometry.padding
+        numbers = (*self.image, *self.output[:2], *geometry.size, *geometry.stride, top, left, *geometry.dilation)
+        self.shape = np.array(numbers, np.int64)
+
+    def forward(
+        self, x: Buffer, weights: Array | Buffer, bias: Array | Buffer, measured: bool = False, curve: Curve = LINEAR
+    ) -> tuple[Buffer, Buffer, Array]:
+        """Emit y; return also the statistics of its channels and the sizes of what each is of, where `measured`."""
+        low, (height, width, channels) = self.low, self.output
+        band, bands = self._bands(height)
+        y = low.buffer((low.samples, *self.output))
+        statistics = low.buffer((low.samples * bands, 2, channels) if measured else (1,))
+        low.program.add(
+            "depthwise.forward", low.samples * bands, x=x, weights=weights, bias=bias, y=y, statistics=statistics,
+            shape=self.shape, bands=bands, band=band, measured=int(measured), kind=curve.kind, slope=curve.slope,
+        )  # fmt: skip
+        lengths = [min(band, height - start) * width for start in range(0, height, band)]
+        return y, statistics, np.tile(np.array(lengths, low.real), low.samples)
+
+    def backward(self, x: Buffer, dy: Buffer, wanted: bool) -> Buffer | None:
+        """Emit the gradients by weights and bias, and by x where it is wanted."""
+        low, step = self.low, self.step
+        kernel, channels = step.g["kernel"], self.image[2]
+        slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
+        partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, channels))
+        low.program.add(
+            "depthwise.kernel_gradient", slots, x=x, dy=dy, partial=partial, bias_partial=bias_partial,
+            biased=int("bias" in step.g), shape=self.shape, images=low.samples, slots=slots,
+        )  # fmt: skip
+        low.add_up(partial, kernel, slots)
+        if "bias" in step.g:
+            low.add_up(bias_partial, step.g["bias"], slots)
+        if not wanted:
+            return None
+        band, bands = self._bands(self.image[0])
+        dx = low.buffer((low.samples, *self.image))
+        low.program.add(
+            "depthwise.gradient", low.samples * bands, dy=dy, weights=step.p["kernel"], dx=dx, shape=self.shape,
+            bands=bands, band=band,
+        )  # fmt: skip
+        return dx
+
+    def _bands(self, rows: int) -> tuple[int, int]:
+        """Return (rows of a band, bands of an image)."""
+        band = cut(rows, cut(TASKS, self.low.samples))
+        return band, cut(rows, band)
