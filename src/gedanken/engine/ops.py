@@ -165,7 +165,9 @@ class Ops:
         older, old = xp.zeros_like(t), xp.zeros_like(t)
         for coefficient in _erf_coefficients()[:0:-1]:
             older, old = old, coefficient + 2 * t * old - older
-        return xp.sign(x) * (_erf_coefficients()[0] + t * old - older)
+        sign = xp.sign(x)
+        # Exactly 1 far out: what is left of 1 - erf is multiplied with large numbers.
+        return xp.where(xp.abs(x) < 6.0, sign * (_erf_coefficients()[0] + t * old - older), sign)
 
     def softmax(self, x: Array) -> Array:
         """Return exp(x) as shares of its sum over the last axis."""
