@@ -1,5 +1,6 @@
 """Kernels give what the specification gives: every layer that they know, fused in runs, on random shapes."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gedanken import (
+    GELU,
     AveragePoolLayer,
     BatchNorm,
     ConvolutionLayer,
@@ -18,6 +20,7 @@ from gedanken import (
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
     Layer,
+    LayerNorm,
     LeakyReLU,
     MaxPoolLayer,
     MeanSquared,
@@ -25,6 +28,7 @@ from gedanken import (
     Residual,
     ShapeError,
     Sigmoid,
+    SiLU,
     SoftMax,
     TanH,
 )
@@ -46,7 +50,7 @@ KNOWN = [case for case in LAYERS if is_known(case)]
 
 
 def test_most_layers_have_kernels() -> None:
-    assert len(KNOWN) >= 29
+    assert len(KNOWN) >= 34
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -125,12 +129,29 @@ def test_any_depthwise_convolution(
     st.integers(1, 40),
     st.integers(1, 40),
     st.booleans(),
+    st.sampled_from([TanH(), GELU(), SiLU()]),
     st.integers(0, 99),
     st.sampled_from(DTYPES),
 )
-def test_any_dense_layer(features: int, units: int, samples: int, bias: bool, seed: int, dtype: str) -> None:
-    layers = [FullyConnectedLayer(units, bias=bias), TanH(), FullyConnectedLayer(3), LeakyReLU(0.2)]
+def test_any_dense_layer(
+    features: int, units: int, samples: int, bias: bool, curve: Layer, seed: int, dtype: str
+) -> None:
+    layers = [FullyConnectedLayer(units, bias=bias), curve, FullyConnectedLayer(3), LeakyReLU(0.2)]
     check_agreement(layers, (features,), values(samples, (features,), seed, dtype))
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(1, 9), max_size=2),
+    st.integers(1, 150),
+    st.integers(1, 40),
+    st.integers(0, 99),
+    st.sampled_from(DTYPES),
+)
+def test_any_layer_norm(outer: list[int], channels: int, samples: int, seed: int, dtype: str) -> None:
+    # A row of two numbers is normalised to +-1 whatever they are, so without epsilon its gradient is only rounding.
+    shape = (channels, *outer) if len(outer) == 2 else (*outer, channels)
+    check_agreement([LayerNorm(epsilon=0.01)], shape, values(samples, shape, seed, dtype))
 
 
 @st.composite
@@ -139,7 +160,7 @@ def groups_of_layers(draw: st.DrawFn) -> list[Layer]:
     window, stride, padding = draw(sizes), draw(st.integers(1, 3)), draw(st.integers(0, 1))
     pool = draw(st.sampled_from([MaxPoolLayer, AveragePoolLayer, None]))
     layers: list[Layer] = [BatchNorm()] if draw(st.booleans()) else []
-    curve = draw(st.sampled_from([None, ReLU(), LeakyReLU(0.1), Sigmoid(), TanH()]))
+    curve = draw(st.sampled_from([None, ReLU(), LeakyReLU(0.1), Sigmoid(), TanH(), SiLU(), GELU()]))
     layers += [curve] if curve else []
     if pool:
         layers.append(pool(window, draw(sizes), stride=stride, zero_padding=padding if window > 1 else 0))
@@ -190,13 +211,20 @@ def test_a_block_of_separable_convolutions(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_the_layers_of_a_transformer_in_one_run(dtype: str) -> None:
+    inner = Residual([LayerNorm(), FullyConnectedLayer(24), GELU(), Dropout(0.8), FullyConnectedLayer(6)])
+    layers = [FullyConnectedLayer(6), inner, LayerNorm(), FullyConnectedLayer(9), BatchNorm(), SiLU(), Flatten()]
+    check_agreement(layers, (4, 5), values(9, (4, 5), 1, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_residual_ways_add_their_gradients(dtype: str) -> None:
     inner = Residual([ConvolutionLayer(6, 3, 3, zero_padding=1), BatchNorm(), TanH()], [ConvolutionLayer(6, 1, 1)])
     layers = [inner, Residual([BatchNorm(), ReLU(), Dropout(0.5)]), GlobalAveragePoolLayer(), Dropout(0.9)]
     check_agreement(layers, (3, 7, 6), values(4, (3, 7, 6), 2, dtype))
 
 
-@pytest.mark.parametrize("layer", [FullyConnectedLayer(5), BatchNorm(), ReLU(), Dropout(0.5)], ids=str)
+@pytest.mark.parametrize("layer", [FullyConnectedLayer(5), BatchNorm(), ReLU(), GELU(), Dropout(0.5)], ids=str)
 def test_sequences(layer: Layer) -> None:
     check_agreement([layer], (4, 6), values(3, (4, 6), 3, "float64"))
 
@@ -210,6 +238,10 @@ def test_sequences(layer: Layer) -> None:
         [ReLU()],
         [TanH()],
         [Sigmoid()],
+        [SiLU()],
+        [GELU()],
+        [ConvolutionLayer(4, 1, 1), GELU()],
+        [LayerNorm()],
         [MaxPoolLayer(2, 2, stride=1), Dropout(0.6)],
         [AveragePoolLayer(2, 2)],
         [Flatten(), FullyConnectedLayer(18)],
@@ -261,8 +293,32 @@ def test_a_pass_with_its_cost(samples: int, cost: Cost, hard: bool, dtype: str) 
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layer", [SoftMax(), Sigmoid(), TanH()], ids=str)
+@pytest.mark.parametrize("layer", [SoftMax(), Sigmoid(), TanH(), SiLU()], ids=str)
 def test_small_results_keep_their_digits(layer: Layer, dtype: str) -> None:
     x = -np.logspace(-3, 1.8, 60).astype(dtype).reshape(20, 3)
     y, expected = (Plan([layer], (3,), select_engine(engine, dtype), 0).predict(x) for engine in ("cpu", "numpy"))
     np.testing.assert_allclose(y, expected, rtol=1e-5 if dtype == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gelu_is_exact_far_out_too(dtype: str) -> None:
+    x = np.linspace(-12, 12, 2401).astype(dtype)
+    expected = np.array([value * math.erfc(-value / math.sqrt(2)) / 2 for value in x.tolist()])
+    y = Plan([GELU()], (1,), select_engine("cpu", dtype), 0).predict(x[:, None])[:, 0]
+    np.testing.assert_allclose(y, expected, rtol=2e-5 if dtype == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize("layer", [GELU(), SiLU()], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slopes_of_any_input(layer: Layer, dtype: str) -> None:
+    x = np.array([np.nan, np.inf, -np.inf, 0, -0.0, 1e30, -1e30, 40, -40, 100, -100, 3, -3], dtype)[:, None]
+    found = []
+    for engine in ("numpy", "cpu"):
+        plan = Plan([layer], (1,), select_engine(engine, dtype), 0)
+        plan.steps = plan.engine.steps(plan.layers, dx=True)
+        ctx = plan.context(train=True)
+        with np.errstate(all="ignore"):
+            y, tape = plan.forward(ctx, x)
+            found.append([y.copy(), plan.steps[0].backward(ctx, tape.pop(), np.ones_like(y)).copy()])
+    for expected, got in zip(*found, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6 if dtype == "float32" else 1e-13)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    GELU,
     AveragePoolLayer,
     BatchNorm,
     ConvolutionLayer,
@@ -19,6 +20,7 @@ from gedanken import (
     Flatten,
     FullyConnectedLayer,
     Layer,
+    LayerNorm,
     MaxPoolLayer,
     ReLU,
     Residual,
@@ -89,6 +91,8 @@ ROWS: list[tuple[list[Layer], Shape]] = [
     ([ConvolutionLayer(18, 3, 3), ConvolutionLayer(21, 3, 3, groups=3)], (6, 8, 8)),
     ([Residual([ConvolutionLayer(9, 3, 3, zero_padding=1), BatchNorm()])], (9, 5, 5)),
     ([Flatten(), FullyConnectedLayer(33), ReLU(), Dropout(0.5), FullyConnectedLayer(3)], (5, 3, 7)),
+    ([LayerNorm(), FullyConnectedLayer(33), GELU(), LayerNorm()], (3, 37)),
+    ([LayerNorm(), ConvolutionLayer(5, 3, 3), BatchNorm(), GELU(), MaxPoolLayer(2, 2)], (7, 9, 7)),
 ]
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from gedanken import (
-    GELU,
     AdamW,
     ArgumentError,
     BatchNorm,
@@ -19,6 +18,8 @@ from gedanken import (
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    GroupNorm,
+    LayerNorm,
     MaxPoolLayer,
     Network,
     ReLU,
@@ -39,7 +40,9 @@ PICTURES, LABELS = RNG.random((90, 2, 13, 13)).astype("float32"), RNG.integers(0
 def network(threads: int | None = None, seed: int = 3) -> Network:
     net = Network(seed=seed).input((2, 13, 13)).add(ConvolutionLayer(20, 3, 3)).add(BatchNorm()).add(ReLU())
     net.add(Residual([ConvolutionLayer(20, 3, 3, zero_padding=1), BatchNorm()])).add(MaxPoolLayer(2, 2, stride=1))
-    net.add(Dropout(0.8)).add(Flatten()).add(FullyConnectedLayer(40)).add(ReLU()).add(FullyConnectedLayer(5))
+    net.add(LayerNorm()).add(Dropout(0.8)).add(Flatten()).add(FullyConnectedLayer(40)).add(ReLU()).add(
+        FullyConnectedLayer(5)
+    )
     optimizer = AdamW(0.01, clip_norm=1.0)
     return net.add(SoftMax()).regression(optimizer, engine="cpu", threads=threads)
 
@@ -168,10 +171,11 @@ def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.
 
 
 def test_what_has_no_kernel_is_named_with_the_reason() -> None:
-    net = Network().input((2, 40, 40)).add(MaxPoolLayer(20, 20)).add(Flatten()).add(FullyConnectedLayer(3)).add(GELU())
+    net = Network().input((2, 40, 40)).add(MaxPoolLayer(20, 20)).add(Flatten()).add(FullyConnectedLayer(3))
+    net.add(GroupNorm(3))
     summary = net.regression(cost="mean_squared", engine="cpu").summary()
-    pool, curve = summary.fallbacks
+    pool, norm = summary.fallbacks
     assert pool.startswith("layer 0 MaxPoolLayer(") and "its window has 400 pixels, kernels know 255" in pool
-    assert curve == "layer 3 GELU() (no kernel)"
-    assert f"by specification: {pool}, {curve}" in str(summary)
+    assert norm == "layer 3 GroupNorm(n_groups=3) (no kernel)"
+    assert f"by specification: {pool}, {norm}" in str(summary)
     assert summary.step_bytes is None

@@ -29,6 +29,7 @@ class Module:
         self.constants: dict[str, float] = {"tile_rows": machine.rows, "vector_lanes": self.lanes}
         self.constants |= {"tile_columns": machine.vectors * self.lanes, "narrow_rows": machine.most_rows(1)}
         self.constants["lowest_power"] = -87.0 if self.bits == 32 else -700.0
+        self.constants["single"] = self.bits == 32
         self.unit, self.uses_tiles = machine.tiles, False
         # What every function is handed beside its arguments: an emulated tile unit's registers.
         self.hidden = [Value("Bytes", "%tiles")] if machine.tiles == "emulated" else []

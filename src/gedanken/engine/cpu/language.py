@@ -33,6 +33,8 @@ Bf16s = "Bf16s"
 tile_rows, tile_columns, vector_lanes, narrow_rows = 1, 1, 1, 1
 # The lowest power of e that the number type can tell from nothing.
 lowest_power = -87.0
+# Whether the number type is float32.
+single = True
 
 
 def helper(function: Function) -> Function:

@@ -8,6 +8,7 @@ DROPPED.
 from gedanken.engine.cpu.kernels.blocks import copy_row, gather, scatter, sum_products, sum_rows, turned, zero_row
 from gedanken.engine.cpu.kernels.conv import channel_statistics
 from gedanken.engine.cpu.kernels.rows import (
+    SILU,
     activate,
     add_row,
     add_winners,
@@ -17,6 +18,7 @@ from gedanken.engine.cpu.kernels.rows import (
     next_tap,
     normalise_row,
     slope_row,
+    weight_slopes,
 )
 from gedanken.engine.cpu.language import (
     Bytes,
@@ -45,16 +47,21 @@ FLAT = 19  # where y is flattened, channels first: the place of a row in scratch
 
 
 @helper
+def normal_row(x, space, row, shape, normal):
+    """Return row number `row` of the image x after BatchNorm: in `space`, or where it is if there is none."""
+    source = at(x, row * shape[WIDTH] * shape[CHANNELS])
+    if shape[NORMALISED]:
+        normalise_row(source, space, shape[WIDTH], shape[CHANNELS], normal)
+        source = space
+    return source
+
+
+@helper
 def lit_row(x, y, row, shape, normal, slope):
     """Set y to row number `row` of the image x after BatchNorm and activation."""
-    count = shape[WIDTH] * shape[CHANNELS]
-    source = at(x, row * count)
-    if shape[NORMALISED]:
-        normalise_row(source, y, shape[WIDTH], shape[CHANNELS], normal)
-        if shape[KIND]:
-            activate(y, y, count, shape[KIND], slope)
-    else:
-        activate(source, y, count, shape[KIND], slope)
+    source = normal_row(x, y, row, shape, normal)
+    if shape[KIND] or not shape[NORMALISED]:
+        activate(source, y, shape[WIDTH] * shape[CHANNELS], shape[KIND], slope)
 
 
 def forward(
@@ -180,7 +187,9 @@ def gradient_row(d, space, picture, dy, winners, image, row, shape, normal, draw
         slopes_of(d, rest, dy, image, row, shape, draw, factor)
     else:
         unpool_row(d, rest, dy, winners, image, row, shape, draw, factor)
-    if shape[KIND]:
+    if shape[KIND] >= SILU:
+        weight_slopes(d, normal_row(picture, lit, row, shape, normal), size, shape[KIND])
+    elif shape[KIND]:
         lit_row(picture, lit, row, shape, normal, slope)
         slope_row(d, lit, size, shape[KIND], slope)
 

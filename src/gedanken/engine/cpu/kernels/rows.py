@@ -1,5 +1,6 @@
 """Functions of rows of numbers that stay in the first-level cache: activations, random draws, pooling."""
 
+from gedanken.engine.cpu.kernels.blocks import copy_row
 from gedanken.engine.cpu.language import (
     at,
     byte,
@@ -10,13 +11,14 @@ from gedanken.engine.cpu.language import (
     multiply_high,
     multiply_low,
     real,
+    single,
     two_to,
     word,
     words,
 )
 
-# Kinds of activation; each derivative is a function of the result.
-NONE, RELU, LEAKY_RELU, SIGMOID, TANH = 0, 1, 2, 3, 4
+# Kinds of activation. The derivative is a function of the result; from SILU on, of the input.
+NONE, RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU = 0, 1, 2, 3, 4, 5, 6
 
 
 @helper
@@ -69,6 +71,76 @@ def hyperbolic_tangent(x):
 
 
 @helper
+def sigmoid(x):
+    """1 / (1 + e ** -x); small results keep their digits."""
+    power = exponential(-abs(x))
+    return (power if x < real(0) else real(1)) / (real(1) + power)
+
+
+# The share of a normal distribution above a >= 0 is exp(-a * a / 2) * W(a), where
+# W(a) = 1 / sqrt(2 pi) * integral over s >= 0 of exp(-s * s / 2 - a * s)
+# has no steep part: (a + 4) * W(a) is a short polynomial of t = (a - 4) / (a + 4). The coefficients are those of its
+# Chebyshev interpolation, the integral taken by Gauss's rule, up to FARTHEST or, for float32, up to a = 13.5: beyond,
+# the exponential is nothing. So even the smallest shares keep their digits.
+FARTHEST = 38.0
+
+
+@helper
+def bell(x):
+    """exp(-x * x / 2)"""
+    a = min(real(FARTHEST), abs(x))
+    return exponential(a * a * real(-0.5))
+
+
+@helper
+def share_below(x, height):
+    """The share of a normal distribution below x, given height = bell(x)."""
+    a = min(real(FARTHEST), abs(x))
+    part = real(1) / (a + real(4))
+    t = (a - real(4)) * part
+    above = height * part * (tail_short(t) if single else tail_long(t))
+    return above if x < real(0) else real(1) - above
+
+
+@helper
+def tail_short(t):
+    """To the digits of float32."""
+    total = real(0.000457604511)
+    total = total * t + real(0.00165412667)
+    total = total * t + real(-0.00366047168)
+    total = total * t + real(-0.00760125084)
+    total = total * t + real(0.0604282681)
+    total = total * t + real(-0.186509599)
+    total = total * t + real(0.387135513)
+    total = total * t + real(-0.607897185)
+    return total * t + real(0.755285151)
+
+
+@helper
+def tail_long(t):
+    """To the digits of float64."""
+    total = real(-4.1838392358544216e-08)
+    total = total * t + real(-1.0868668204223654e-07)
+    total = total * t + real(2.2530561422534075e-07)
+    total = total * t + real(9.6015648624828997e-07)
+    total = total * t + real(-6.0148059918022882e-07)
+    total = total * t + real(-5.8762983550580345e-06)
+    total = total * t + real(7.0603377440527732e-07)
+    total = total * t + real(3.5126169212370111e-05)
+    total = total * t + real(-1.9055566968932624e-06)
+    total = total * t + real(-0.0002310902487242777)
+    total = total * t + real(0.00013334380673913772)
+    total = total * t + real(0.0016308177709651944)
+    total = total * t + real(-0.0034796922979147514)
+    total = total * t + real(-0.0075401889137591003)
+    total = total * t + real(0.060396574885168273)
+    total = total * t + real(-0.18652185796140994)
+    total = total * t + real(0.3871374007424126)
+    total = total * t + real(-0.60789664197187776)
+    return total * t + real(0.75528513041575063)
+
+
+@helper
 def activate(x, y, count, kind, slope):
     """y = f(x); x and y may be the same."""
     if kind == RELU:
@@ -79,19 +151,30 @@ def activate(x, y, count, kind, slope):
             y[i] = x[i] if x[i] > real(0) else x[i] * slope
     elif kind == SIGMOID:
         for i in lanes(count):
-            power = exponential(-abs(x[i]))
-            y[i] = (power if x[i] < real(0) else real(1)) / (real(1) + power)
+            y[i] = sigmoid(x[i])
     elif kind == TANH:
         for i in lanes(count):
             y[i] = hyperbolic_tangent(x[i])
+    elif kind >= SILU:
+        weigh_row(x, y, count, kind)
+    else:
+        copy_row(y, x, count)
+
+
+@helper
+def weigh_row(x, y, count, kind):
+    """y = x * share of x, by a logistic or a normal distribution."""
+    if kind == SILU:
+        for i in lanes(count):
+            y[i] = x[i] * sigmoid(x[i])
     else:
         for i in lanes(count):
-            y[i] = x[i]
+            y[i] = x[i] * share_below(x[i], bell(x[i]))
 
 
 @helper
 def slope_row(d, y, count, kind, slope):
-    """d *= f', given y = f(x)."""
+    """d *= f'(x), given y = f(x), for the kinds before SILU."""
     if kind == RELU:
         for i in lanes(count):
             d[i] *= real(1) if y[i] > real(0) else real(0)
@@ -104,6 +187,19 @@ def slope_row(d, y, count, kind, slope):
     elif kind == TANH:
         for i in lanes(count):
             d[i] *= real(1) - y[i] * y[i]
+
+
+@helper
+def weight_slopes(d, x, count, kind):
+    """d *= f'(x), for SILU and GELU."""
+    if kind == SILU:
+        for i in lanes(count):
+            q = sigmoid(x[i])
+            d[i] *= q + x[i] * q * (real(1) - q)
+    else:
+        for i in lanes(count):
+            height = bell(x[i])
+            d[i] *= share_below(x[i], height) + x[i] * height * real(0.3989422804014327)  # 1 / sqrt(2 pi)
 
 
 # Philox 4x64-10; see `gedanken.random` for what key and counter mean.

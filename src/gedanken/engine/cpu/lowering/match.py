@@ -1,13 +1,15 @@
 """Which layers the kernels know, and the walk along a row of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import convolution, predicted
 from gedanken.engine.cpu.lowering.dense import add, dense, softmax
+from gedanken.engine.cpu.lowering.norm import layer_norm
 from gedanken.engine.cpu.lowering.pointwise import (
     CURVES,
+    LINEAR,
     MOST_TAPS,
     POOLS,
     Group,
@@ -26,13 +28,14 @@ from gedanken.layers import (
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    LayerNorm,
     MaxPoolLayer,
     Residual,
     SoftMax,
 )
 from gedanken.layers.containers import part, shapes_through, unchained
 
-KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, BatchNorm, Dropout, *CURVES, *POOLS}
+KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, BatchNorm, LayerNorm, Dropout, *CURVES, *POOLS}
 
 
 def obstacle(step: LayerStep) -> str:
@@ -85,16 +88,18 @@ def _next(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, 
     if isinstance(layer, ConvolutionLayer):
         return _convolution(low, rest, x)
     if isinstance(layer, FullyConnectedLayer):
-        curved = len(rest) > 1 and type(rest[1].layer) in CURVES
-        return *dense(low, step, x, curve(rest[1].layer if curved else None)), 1 + curved
-    if isinstance(layer, Flatten):
-        return *flatten(low, step, x), 1
-    if isinstance(layer, SoftMax):
-        return *softmax(low, step, x), 1
-    if isinstance(layer, Residual):
-        return *_residual(low, step, x), 1
+        return _dense(low, rest, x)
+    if type(layer) in ALONE:
+        return *ALONE[type(layer)](low, step, x), 1
     group = group_of(rest)
     return *pointwise(low, group, x, None, None), len(group.steps)
+
+
+def _dense(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, Backward, int]:
+    behind = curve(rest[1].layer) if len(rest) > 1 and type(rest[1].layer) in CURVES else LINEAR
+    if low.train and behind.needs_input:
+        behind = LINEAR  # it is the next group's: a dense layer keeps its result only
+    return *dense(low, rest[0], x, behind), 1 + (behind is not LINEAR)
 
 
 def _convolution(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, Backward, int]:
@@ -131,3 +136,12 @@ def _residual(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
         return add(low, dxs[0], dxs[1]) if wanted and dxs[0] and dxs[1] else None
 
     return add(low, body, shortcut), backward
+
+
+# Layers that are lowered by themselves.
+ALONE: dict[type, Callable[[Lowering, LayerStep, Buffer], Lowered]] = {
+    Flatten: flatten,
+    SoftMax: softmax,
+    LayerNorm: layer_norm,
+    Residual: _residual,
+}

@@ -13,6 +13,7 @@ from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, c
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import LayerStep
 from gedanken.layers import (
+    GELU,
     AveragePoolLayer,
     BasePool,
     BatchNorm,
@@ -24,12 +25,20 @@ from gedanken.layers import (
     MaxPoolLayer,
     ReLU,
     Sigmoid,
+    SiLU,
     TanH,
 )
 from gedanken.random import DRAW_RANGE, DRAWS_PER_BLOCK, Purpose, stream_key
 from gedanken.types import Array
 
-CURVES = {ReLU: kinds.RELU, LeakyReLU: kinds.LEAKY_RELU, Sigmoid: kinds.SIGMOID, TanH: kinds.TANH}
+CURVES = {
+    ReLU: kinds.RELU,
+    LeakyReLU: kinds.LEAKY_RELU,
+    Sigmoid: kinds.SIGMOID,
+    TanH: kinds.TANH,
+    SiLU: kinds.SILU,
+    GELU: kinds.GELU,
+}
 POOLS = {
     MaxPoolLayer: places.MAX_POOL,
     AveragePoolLayer: places.AVERAGE_POOL,
@@ -43,6 +52,11 @@ class Curve(NamedTuple):
 
     kind: int = kinds.NONE
     slope: float = 0.0
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether the derivative cannot be had from the result."""
+        return self.kind >= kinds.SILU
 
 
 LINEAR = Curve()

@@ -1,0 +1,38 @@
+"""LayerNorm: one pass each way."""
+
+import math
+from typing import Any
+
+from gedanken.engine.cpu.kernels.blocks import LINE
+from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
+from gedanken.engine.cpu.program import Buffer
+from gedanken.engine.plan import LayerStep
+from gedanken.layers import LayerNorm
+
+
+def layer_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+    """Lower LayerNorm; a row is what has a mean of its own, an image or a vector."""
+    layer, shape = step.layer, step.shape
+    assert isinstance(layer, LayerNorm)
+    channels = shape[-1]
+    size = math.prod(shape) if len(shape) == 3 else channels
+    rows = low.samples * math.prod(shape) // size
+    piece = cut(PIECE, size)
+    slots, width = cut(rows, piece), channels * max(1, min(LINE // channels, size // channels))
+    y, moments = low.buffer((low.samples, *shape)), low.buffer((rows, 2))
+    shared: dict[str, Any] = {
+        "x": x, "scale": step.p["scale"], "moments": moments, "rows": rows, "size": size, "channels": channels,
+        "width": width, "piece": piece,
+    }  # fmt: skip
+    low.program.add(
+        "norm.forward", slots, 2 * width, y=y, shift=step.p["shift"], epsilon=layer.epsilon, **shared
+    )  # fmt: skip
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        dx, shifts, scales = low.buffer(x.shape), low.buffer((slots, channels)), low.buffer((slots, channels))
+        low.program.add("norm.gradient", slots, 3 * width, dy=dy, d=dx, shifts=shifts, scales=scales, **shared)
+        low.add_up(shifts, step.g["shift"], slots)
+        low.add_up(scales, step.g["scale"], slots)
+        return dx if wanted else None
+
+    return y, backward
