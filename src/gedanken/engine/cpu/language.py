@@ -42,6 +42,12 @@ def helper(function: Function) -> Function:
     return function
 
 
+def apart(function: Function) -> Function:
+    """Mark a helper that is not copied to where it is called: it works through a row, and LLVM compiles it once."""
+    function.apart = True  # type: ignore[attr-defined]
+    return function
+
+
 def _word(*_: Any) -> Any:
     raise NotImplementedError("a word of the kernels' language; kernels are compiled, not called")
 

@@ -63,7 +63,8 @@ class _Function(Words):
         if not self.ended():
             self.emit("ret void" if self.result == "none" else "unreachable")
         given += self.module.hidden
-        head = f"define internal {self.module.llvm(self.result)} @{self.name}({self.listed(given)}) {{"
+        apart = " noinline" if getattr(self.function, "apart", False) else ""
+        head = f"define internal {self.module.llvm(self.result)} @{self.name}({self.listed(given)}){apart} {{"
         return "\n".join([head, "entry:", *self.slots, *self.lines, "}"])
 
     def start(self, label: str) -> None:

@@ -1,6 +1,7 @@
 """Copying, packing and turning of blocks of numbers."""
 
 from gedanken.engine.cpu.language import (
+    apart,
     at,
     helper,
     lanes,
@@ -39,7 +40,7 @@ def zero_row(target, count):
         target[i] = real(0)
 
 
-@helper
+@apart
 def pack_rows(packed, rows, n, count, pitch):
     """Copy n rows of `count` numbers, `pitch` apart, beside each other, each with room for tile_columns.
 
@@ -71,7 +72,7 @@ def add_line(total, line, together, channels):
             total[c] += line[row * channels + c]
 
 
-@helper
+@apart
 def sum_rows(total, x, rows, channels):
     """total[c] += sum of x[row, c]"""
     together, line, begin = rows_in_line(rows, channels), local_reals(LINE), 0
@@ -89,7 +90,7 @@ def sum_rows(total, x, rows, channels):
             total[c] += values[c]
 
 
-@helper
+@apart
 def sum_products(total, a, x, mean, rows, channels, squared):
     """total[c] += sum of a[row, c] * (x[row, c] - mean[c]), or of the square of the latter"""
     together, line, means, begin = rows_in_line(rows, channels), local_reals(LINE), local_reals(LINE), 0
@@ -116,7 +117,7 @@ def add_products(total, a, x, mean, count, squared):
             total[i] += a[i] * (x[i] - mean[i])
 
 
-@helper
+@apart
 def turned(source, target, rows, columns, source_pitch, target_pitch):
     """target[column][row] = source[row][column], square by square; the last squares overlap those before them."""
     if rows >= vector_lanes and columns >= vector_lanes:
@@ -131,7 +132,7 @@ def turned(source, target, rows, columns, source_pitch, target_pitch):
                 target[j * target_pitch + i] = source[i * source_pitch + j]
 
 
-@helper
+@apart
 def gather(target, source, pixels, channels, pitch):
     """Copy pixels that are `pitch` apart beside each other, in whole vectors: the next pixel overwrites the surplus."""
     for pixel in range(pixels):
@@ -139,7 +140,7 @@ def gather(target, source, pixels, channels, pitch):
             copy_row(at(target, pixel * channels + c), at(source, pixel * pitch + c), vector_lanes)
 
 
-@helper
+@apart
 def scatter(target, source, pixels, channels, pitch):
     """Add pixels that lie beside each other to pixels that are `pitch` apart."""
     for pixel in range(pixels):

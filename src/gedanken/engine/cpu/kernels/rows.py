@@ -2,6 +2,7 @@
 
 from gedanken.engine.cpu.kernels.blocks import copy_row
 from gedanken.engine.cpu.language import (
+    apart,
     at,
     byte,
     helper,
@@ -140,7 +141,7 @@ def tail_long(t):
     return total * t + real(0.75528513041575063)
 
 
-@helper
+@apart
 def activate(x, y, count, kind, slope):
     """y = f(x); x and y may be the same."""
     if kind == RELU:
@@ -161,7 +162,7 @@ def activate(x, y, count, kind, slope):
         copy_row(y, x, count)
 
 
-@helper
+@apart
 def weigh_row(x, y, count, kind):
     """y = x * share of x, by a logistic or a normal distribution."""
     if kind == SILU:
@@ -172,7 +173,7 @@ def weigh_row(x, y, count, kind):
             y[i] = x[i] * share_below(x[i], bell(x[i]))
 
 
-@helper
+@apart
 def slope_row(d, y, count, kind, slope):
     """d *= f'(x), given y = f(x), for the kinds before SILU."""
     if kind == RELU:
@@ -189,7 +190,7 @@ def slope_row(d, y, count, kind, slope):
             d[i] *= real(1) - y[i] * y[i]
 
 
-@helper
+@apart
 def weight_slopes(d, x, count, kind):
     """d *= f'(x), for SILU and GELU."""
     if kind == SILU:
@@ -221,7 +222,7 @@ def philox(target, block, epoch, key_0, key_1):
     target[0], target[1], target[2], target[3] = a, b, c, d
 
 
-@helper
+@apart
 def keep_row(mask, space, sample, start, count, blocks, draw):
     """Set mask[i] to 1 where the value number start + i of a sample is kept, else to 0.
 
@@ -240,14 +241,14 @@ def keep_row(mask, space, sample, start, count, blocks, draw):
         mask[i] = real(1) if drawn[i] < threshold else real(0)
 
 
-@helper
+@apart
 def drop_row(y, mask, count, factor):
     """Set to zero what is not kept, scale the rest."""
     for i in lanes(count):
         y[i] = y[i] * mask[i] * factor
 
 
-@helper
+@apart
 def normalise_row(x, y, columns, channels, normal):
     """y = (x - mean) * gain + shift for each of some pixels; normal: mean, gain and shift of the channels."""
     mean, gain, shift = normal, at(normal, channels), at(normal, 2 * channels)
@@ -257,14 +258,14 @@ def normalise_row(x, y, columns, channels, normal):
             target[c] = (source[c] - mean[c]) * gain[c] + shift[c]
 
 
-@helper
+@apart
 def first_tap(y, winners, values, count, index):
     for i in lanes(count):
         y[i] = values[i]
         winners[i] = index
 
 
-@helper
+@apart
 def next_tap(y, winners, best, so_far, values, count, index):
     """Let a tap win where it is larger than the best so far, or is no number; y and winners are other memory than
     those."""
@@ -276,13 +277,13 @@ def next_tap(y, winners, best, so_far, values, count, index):
         winners[i] = won if wins else so_far[i]
 
 
-@helper
+@apart
 def add_row(y, values, count, factor):
     for i in lanes(count):
         y[i] += values[i] * factor
 
 
-@helper
+@apart
 def add_winners(d, dy, winners, count, index, factor):
     """Give the gradient to the values that won as tap number `index`."""
     won = byte(index)
