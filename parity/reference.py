@@ -39,6 +39,7 @@ from gedanken import (
     SoftMax,
     TanH,
 )
+from gedanken.costs import Cost
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
 
@@ -97,10 +98,10 @@ class Probe(Layer):
 class Ours:
     """Layers in a plan, behind a probe where their input has a gradient."""
 
-    def __init__(self, layers: Sequence[Layer], shape: tuple[int, ...], folded: bool = False) -> None:
+    def __init__(self, layers: Sequence[Layer], shape: tuple[int, ...], cost: Cost | None = None) -> None:
         self.probe = None if layers[0].tokens is not None else Probe()
         row = [*([self.probe] if self.probe else []), *layers]
-        self.plan = Plan(row, shape, select_engine(ENGINE, "float64"), seed=3, folded=folded)
+        self.plan = Plan(row, shape, select_engine(ENGINE, "float64"), seed=3, cost=cost)
         self.plan.initialise()
         self.first = len(row) - len(layers)
 

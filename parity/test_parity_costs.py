@@ -27,7 +27,6 @@ from gedanken import (
     SoftMax,
     UserCost,
 )
-from gedanken.engine.fold import fold
 
 N, CLASSES = 7, 5
 WEIGHTS = (0.5, 2.0, 1.0, 0.0, 3.5)
@@ -91,9 +90,9 @@ def label(row: Row) -> str:
 def agree(row: Row, z: Any, folded: bool) -> None:
     """Compare cost and gradient by the scores z."""
     layers = [row.last] if row.last else []
-    cost, can_fold = fold([row.last], row.cost) if row.last and folded else (row.cost, False)
-    assert can_fold == (folded and row.last is not None)
-    ours = Ours([gedanken.Chain([]), *layers], z.shape[1:], folded=can_fold)
+    ours = Ours([gedanken.Chain([]), *layers], z.shape[1:], row.cost if folded else None)
+    cost = ours.plan.cost or row.cost
+    assert bool(ours.plan.head) == (folded and row.last is not None)
     target = row.cost.checked_target("labels", row.target, z.shape[1:])
     y, tape = ours.plan.forward(ours.plan.context(train=True), z)
     value, dy = cost(ours.plan.ops, y, ours.plan.ops.asarray(target, target.dtype))
