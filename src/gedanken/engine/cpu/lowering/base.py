@@ -33,10 +33,8 @@ class Lowering:
         self.program, self.samples, self.train, self.seed = program, samples, train, seed
         machine = program.library.machine
         self.real = np.dtype(program.library.dtype)
-        self.tile_rows, self.tile_columns = machine.rows, machine.vectors * machine.lanes(self.real.itemsize)
         self.bf16 = program.library.precision == "bf16"
-        if self.bf16:
-            self.tile_rows = self.tile_columns = TILE
+        self.tile_columns = TILE if self.bf16 else machine.vectors * machine.lanes(self.real.itemsize)
         self.draws: list[Array] = []  # tables of the dropouts; places 2 and 3 are epoch and position
         self.nought = np.zeros(1, np.int64)
 
