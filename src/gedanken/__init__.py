@@ -9,9 +9,11 @@ __version__ = "0.1.0"
 # prepares data, or `gedanken --version`, starts with what it needs. `__init__.pyi` tells type checkers the same.
 _HOMES = {
     "costs": "BinaryCrossEntropy Cost CrossEntropy Huber MeanAbsolute MeanSquared UserCost",
+    "data.generator": "Generator",
+    "data.items": "Samples",
     "errors": (
         "ArgumentError CheckpointError DataError DatasetError EngineError GedankenError GedankenWarning "
-        "MissingPackageError ShapeError StateError"
+        "MissingPackageError ShapeError StateError WorkerError"
     ),
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (

@@ -1,4 +1,6 @@
 from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, Huber, MeanAbsolute, MeanSquared, UserCost
+from gedanken.data.generator import Generator
+from gedanken.data.items import Samples
 from gedanken.errors import (
     ArgumentError,
     CheckpointError,
@@ -10,6 +12,7 @@ from gedanken.errors import (
     MissingPackageError,
     ShapeError,
     StateError,
+    WorkerError,
 )
 from gedanken.init import Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Initializer, Zeros
 from gedanken.layers import (
@@ -114,6 +117,7 @@ __all__ = [
     "FullyConnectedLayer",
     "GedankenError",
     "GedankenWarning",
+    "Generator",
     "GlobalAveragePoolLayer",
     "GlorotNormal",
     "GlorotUniform",
@@ -149,6 +153,7 @@ __all__ = [
     "Residual",
     "RootMeanSquareError",
     "Run",
+    "Samples",
     "Schedule",
     "ShapeError",
     "SiLU",
@@ -164,5 +169,6 @@ __all__ = [
     "TopKAccuracy",
     "UserCost",
     "WarmUp",
+    "WorkerError",
     "Zeros",
 ]

@@ -47,5 +47,9 @@ class MissingPackageError(GedankenError, ImportError):
     """An optional package is needed and not installed."""
 
 
+class WorkerError(GedankenError, RuntimeError):
+    """A worker of a Generator died, hung, or could not start."""
+
+
 class GedankenWarning(UserWarning):
     """Something is probably not what was meant; the work goes on."""

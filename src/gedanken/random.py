@@ -36,6 +36,7 @@ class Purpose(IntEnum):
     AUGMENTATION = 4
     HOLD_OUT = 5
     DATASET = 6
+    MINI_BATCH = 7
 
 
 def stream_key(seed: int, purpose: Purpose, place: str) -> Array:
@@ -52,6 +53,16 @@ def _philox(seed: int, purpose: Purpose, place: str, epoch: int, block: int = 0)
 def generator(seed: int, purpose: Purpose, place: str = "", epoch: int = 0) -> "np.random.Generator":
     """Return a NumPy Generator that starts at the given place of the stream."""
     return np.random.Generator(_philox(seed, purpose, place, epoch))
+
+
+def call_generator(seed: int, purpose: Purpose, epoch: int, index: int, number: int = 0) -> "np.random.Generator":
+    """Return a NumPy Generator for one call of `get_mini_batches`, or for one sample of it.
+
+    Its counter is (block, index, epoch, number), so no two of them meet.
+    """
+    key = stream_key(seed, purpose, "")
+    counter = np.array([0, index, epoch, number], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
 def permutation(seed: int, purpose: Purpose, size: int, epoch: int = 0, place: str = "") -> Array:

@@ -9,7 +9,8 @@ import pytest
 
 from gedanken.engine.cpu import kernels
 from gedanken.engine.cpu.compiler import Library
-from gedanken.engine.cpu.machine import Machine, this_machine, usable_processors
+from gedanken.engine.cpu.machine import Machine, this_machine
+from gedanken.processors import usable_processors
 
 KERNELS = [
     f"{path.stem}.{line[4:].partition('(')[0]}"
@@ -91,7 +92,7 @@ def test_the_processors_are_those_that_this_process_may_use() -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system cannot bind a process to processors")
     script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-    script += "from gedanken.engine.cpu.machine import usable_processors; print(usable_processors())"
+    script += "from gedanken.processors import usable_processors; print(usable_processors())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
     assert 1 <= usable_processors() <= len(os.sched_getaffinity(0))

@@ -13,6 +13,7 @@ from gedanken import __version__
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import EngineError
 from gedanken.files import cache_folder
+from gedanken.processors import usable_processors
 
 OPTIONAL = {
     "matplotlib": ("plot", ["matplotlib"]),
@@ -42,7 +43,7 @@ def _rows() -> Iterator[tuple[str, str]]:
     for engine in ENGINES:
         yield f"engine {engine}", _engine(engine)
     yield "precision bf16", _engine("cpu", "bf16")
-    yield "processors", f"{_processors()} usable of {os.cpu_count()}"
+    yield "processors", f"{usable_processors()} usable of {os.cpu_count()}"
     yield "BLAS", _blas()
     base = os.environ.get("GEDANKEN_DATA")
     yield "data folder", _folder(Path(base)) if base else "none: set GEDANKEN_DATA to one"
@@ -64,11 +65,6 @@ def _engine(name: str, precision: str = "full") -> str:
     except EngineError as error:
         return f"no: {error}"
     return f"yes: {engine.name} ({engine.reason})"
-
-
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _blas() -> str:

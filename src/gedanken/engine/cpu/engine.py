@@ -10,13 +10,14 @@ from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import Library, library
 from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
 from gedanken.engine.cpu.lowering.match import obstacle
-from gedanken.engine.cpu.machine import this_machine, usable_processors
+from gedanken.engine.cpu.machine import this_machine
 from gedanken.engine.cpu.program import call
 from gedanken.engine.cpu.run import Run
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine, LayerStep, Step
+from gedanken.processors import usable_processors
 from gedanken.types import Array
 
 

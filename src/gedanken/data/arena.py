@@ -1,0 +1,165 @@
+"""Memory for mini-batches that is used again and again.
+
+The first touch of new memory costs three times as much as copying into warm memory, so a Generator has a fixed
+number of slots, each as large as a mini-batch, and workers write samples into their rows. A mini-batch is handed out
+as views of a slot; when the last of them dies the slot is free.
+"""
+
+import mmap
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gedanken.data.items import Layout
+from gedanken.types import Array
+
+LINE = 64  # bytes: each stream of a slot begins at such a border
+LENT = 2  # slots that the caller may hold: the mini-batch in use, and the next one when it is handed over
+
+
+class Arena:
+    """Slots of `rows` samples each.
+
+    Args:
+        layout: what a sample consists of.
+        rows: samples of a slot.
+        slots: number of them.
+        memory: a writable buffer of `size(...)` bytes; None allocates it.
+    """
+
+    def __init__(self, layout: Layout, rows: int, slots: int, memory: Any = None) -> None:
+        self.layout, self.rows, self.slots = layout, rows, slots
+        if memory is None:
+            memory = np.empty(self.size(layout, rows, slots), np.uint8)
+        step = self.size(layout, rows, 1)
+        self._arrays = [self._slot(memory, slot * step) for slot in range(slots)]
+
+    @staticmethod
+    def size(layout: Layout, rows: int, slots: int) -> int:
+        """Return how many bytes so many slots take."""
+        slot = sum(-(-stream.size * rows // LINE) * LINE for stream in layout.streams)
+        return slots * -(-max(slot, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+
+    def _slot(self, memory: Any, at: int) -> list[Array]:
+        arrays = []
+        for stream in self.layout.streams:
+            arrays.append(np.ndarray((self.rows, *stream.shape), stream.dtype, memory, at))
+            at += -(-stream.size * self.rows // LINE) * LINE
+        return arrays
+
+    def __getitem__(self, slot: int) -> list[Array]:
+        """Return the arrays of a slot, each (rows, *shape)."""
+        return self._arrays[slot]
+
+    def lend(self, slot: int, samples: int, returned: "deque[int]") -> list[Array]:
+        """Return views of a slot's first rows; when all are gone the slot's number is put into `returned`."""
+        lease = _Lease(slot, returned)
+        return [np.asarray(_Lent(array[:samples], lease)) for array in self._arrays[slot]]
+
+
+class Slots:
+    """Who uses which slot of an arena: tasks that write to it, a mini-batch in the making, a mini-batch lent out."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+        self._free = deque(range(arena.slots))
+        self._users = [0] * arena.slots
+        self._lent = 0
+        self._returned: deque[int] = deque()
+
+    def free(self) -> int:
+        """Return how many slots are free."""
+        while self._returned:
+            self._lent -= 1
+            self.release(self._returned.popleft())
+        return len(self._free)
+
+    def take(self) -> int:
+        """Return a free slot, with one user. There must be one."""
+        slot = self._free.popleft()
+        self._users[slot] = 1
+        return slot
+
+    def hold(self, slot: int) -> None:
+        """Add a user."""
+        self._users[slot] += 1
+
+    def release(self, slot: int) -> None:
+        """Take a user away; without any the slot is free."""
+        self._users[slot] -= 1
+        if not self._users[slot]:
+            self._free.append(slot)
+
+    def lend(self, slot: int, samples: int) -> list[Array]:
+        """Give away the first rows of a slot and one user of it.
+
+        The caller gets views, or copies where he holds two already: there are slots left for the workers then,
+        though he keeps all mini-batches for ever.
+        """
+        self.free()
+        if self._lent < LENT:
+            self._lent += 1
+            return self.arena.lend(slot, samples, self._returned)
+        copies = [array[:samples].copy() for array in self.arena[slot]]
+        self.release(slot)
+        return copies
+
+
+class _Lease:
+    """Dies with the last view of a slot. `deque.append` may be called from any thread at any time."""
+
+    __slots__ = ("returned", "slot")
+
+    def __init__(self, slot: int, returned: "deque[int]") -> None:
+        self.slot, self.returned = slot, returned
+
+    def __del__(self) -> None:
+        self.returned.append(self.slot)
+
+
+class _Lent:
+    """One array of a slot; NumPy keeps it as the base of every view."""
+
+    __slots__ = ("__array_interface__", "array", "lease")
+
+    def __init__(self, array: Array, lease: _Lease) -> None:
+        self.array, self.lease = array, lease
+        self.__array_interface__ = array.__array_interface__
+
+
+class Rows:
+    """Rows of an arena that a task may fill, one after the other, over several slots.
+
+    Args:
+        arena: where.
+        slots: the slots in order; the first is entered at `row`.
+        room: how many rows.
+    """
+
+    def __init__(self, arena: Arena, slots: Sequence[int], row: int, room: int) -> None:
+        self.arena, self.slots, self.row, self.room = arena, slots, row, room
+        self.filled = 0
+
+    def put(self, values: Sequence[Any]) -> bool:
+        """Write one sample, and return whether there was room for it."""
+        if self.filled == self.room:
+            return False
+        place, row = divmod(self.row + self.filled, self.arena.rows)
+        for array, value in zip(self.arena[self.slots[place]], values, strict=True):
+            array[row] = value
+        self.filled += 1
+        return True
+
+    def put_several(self, arrays: Sequence[Array]) -> int:
+        """Write as many of the samples as there is room for, and return how many."""
+        done, count = 0, min(len(arrays[0]), self.room - self.filled)
+        while done < count:
+            place, row = divmod(self.row + self.filled, self.arena.rows)
+            part = min(count - done, self.arena.rows - row)
+            for target, array in zip(self.arena[self.slots[place]], arrays, strict=True):
+                target[row : row + part] = array[done : done + part]
+            self.filled += part
+            done += part
+        return count

@@ -1,0 +1,162 @@
+"""Who makes the calls of a Generator: the choice, and the few calls that are timed for it."""
+
+import multiprocessing
+import os
+import sys
+import time
+from array import array
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gedanken.data.tasks import IDLE, Bench, Calls, Done, Orders, Span, Task, as_raised
+from gedanken.errors import ArgumentError
+from gedanken.processors import usable_processors
+
+MODES = ("auto", "threads", "processes", "serial")
+METHODS = ("fork", "forkserver", "spawn")
+WAITS = 0.5  # a call whose thread computes for a smaller share of its time mostly waits
+CHEAP = 10e-6  # seconds a sample: handing it to a worker costs as much
+PROBE_CALLS = 4
+PROBE_SECONDS = 0.05
+IN_FLIGHT = 128  # calls that wait at the same time, at most
+PER_PROCESS = 32  # threads of one process: with more of them Python's lock is what they wait for
+
+
+class Options(NamedTuple):
+    """What a Generator was told about its workers; None stands for "auto"."""
+
+    mode: str
+    workers: int | None
+    threads: int | None
+    method: str | None
+
+
+class Probe(NamedTuple):
+    """How long calls take.
+
+    Args:
+        seconds: of one call.
+        share: of that time in which its thread computes.
+        samples: of one call.
+        made: the tasks that were done for it, and their samples.
+    """
+
+    seconds: float
+    share: float
+    samples: float
+    made: Sequence[tuple[Task, Done]]
+
+
+class Choice(NamedTuple):
+    """Who makes the calls.
+
+    Args:
+        mode: "serial", "threads" or "processes".
+        workers: how many threads or processes.
+        threads: of each process.
+        method: how processes are started.
+        reason: why.
+    """
+
+    mode: str
+    workers: int
+    threads: int
+    method: str
+    reason: str
+
+    def __str__(self) -> str:
+        if self.mode == "serial":
+            who = "no workers"
+        elif self.mode == "threads":
+            who = f"{self.workers} threads"
+        else:
+            each = f" of {self.threads} threads" if self.threads > 1 else ""
+            who = f"{self.workers} processes{each} ({self.method})"
+        return f"{who}: {self.reason}"
+
+
+def processes_possible() -> str:
+    """Return why this process can have no worker processes, or nothing."""
+    if os.name != "posix":
+        return "worker processes need a POSIX system"
+    if multiprocessing.current_process().daemon:
+        return "a daemon process may have no children"
+    return ""
+
+
+def default_method() -> str:
+    """Return the safest way to start processes that starts fast."""
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def lock_free() -> bool:
+    """Return whether this Python runs threads side by side."""
+    return not getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def fixed_choice(options: Options) -> Choice | None:
+    """Return the choice where the options leave none, else None: calls must be timed."""
+    method = options.method or default_method()
+    if options.mode == "serial" or options.workers == 0:
+        return Choice("serial", 0, 0, method, "as asked")
+    if options.mode == "processes" and (reason := processes_possible()):
+        raise ArgumentError(f"mode must be 'threads' or 'serial' here, got 'processes'; {reason}")
+    if options.mode == "auto" or options.workers is None:
+        return None
+    return Choice(options.mode, options.workers, options.threads or 1, method, "as asked")
+
+
+def choose(options: Options, probe: Probe, obstacle: str) -> Choice:
+    """Return the choice for calls like those that were timed.
+
+    Args:
+        options: what was asked.
+        probe: how long calls take.
+        obstacle: why there can be no processes, or nothing.
+    """
+    method, cores = options.method or default_method(), usable_processors()
+    waits = probe.share < WAITS
+    spent = f"a call takes {_time(probe.seconds)} and " + ("mostly waits" if waits else "computes")
+    if options.mode == "auto" and options.workers is None and probe.seconds < CHEAP * max(probe.samples, 1):
+        return Choice("serial", 0, 0, method, f"a call takes {_time(probe.seconds)}, less than handing it over")
+    useful = min(IN_FLIGHT, round(cores / max(probe.share, 1e-3))) if waits else cores
+    mode, reason = options.mode, spent
+    if mode == "auto" and lock_free():
+        mode, reason = "threads", f"{spent}; this Python has no lock"
+    elif mode == "auto":
+        mode = "threads" if obstacle else "processes"
+        reason = f"{spent}; no processes: {obstacle}" if obstacle else spent
+    if mode == "threads":
+        return Choice(mode, options.workers or useful, 0, method, reason)
+    processes = options.workers or min(cores, max(1, -(-useful // (options.threads or PER_PROCESS if waits else 1))))
+    threads = options.threads or -(-useful // processes)
+    return Choice(mode, processes, threads if waits or options.threads else 1, method, reason)
+
+
+def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span]) -> Probe:
+    """Make a few calls here and now; their samples are used like all others."""
+    bench = Bench(0, "the trainer, which times a few calls", array("q", [IDLE]), Orders())
+    made, seconds, shares = [], [], []
+    began, first = time.perf_counter(), todo[0] if todo else Span(0, 0, 0)
+    for place in range(first.first, min(first.stop, first.first + PROBE_CALLS)):
+        computed = time.thread_time()
+        task = Task(0, 0, epoch, calls, place, 1, first.skip if place == first.first else 0, 0, 0, ())
+        done = bench.perform(generator, task)
+        if done.error:
+            raise as_raised(done.error)
+        made.append((task, done))
+        seconds.append(done.seconds)
+        shares.append((time.thread_time() - computed) / max(done.seconds, 1e-9))
+        if time.perf_counter() - began > PROBE_SECONDS:
+            break
+    last = slice(1 if len(seconds) > 1 else 0, None)  # the first call may open what the others use
+    samples = sum(done.samples for _, done in made) / max(len(made), 1)
+    return Probe(_middle(seconds[last]), _middle(shares[last]), samples, made)
+
+
+def _middle(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms" if seconds >= 1e-4 else f"{seconds * 1e6:.2g} us"

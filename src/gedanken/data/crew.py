@@ -1,0 +1,205 @@
+"""Who does the tasks: the caller himself, or threads of this process. Processes stand in `processes.py`."""
+
+import contextlib
+import queue
+import sys
+import threading
+import time
+import traceback
+import weakref
+from abc import ABC, abstractmethod
+from array import array
+from collections import deque
+from collections.abc import Sequence
+
+from gedanken.data.arena import Arena
+from gedanken.data.items import Layout
+from gedanken.data.tasks import IDLE, Bench, Calls, Done, Orders, Task
+
+GRACE = 0.3  # seconds that workers have to end by themselves
+
+
+class Crew(ABC):
+    """Workers that take tasks in the order in which they are given.
+
+    Args:
+        width: how many calls they make at the same time.
+    """
+
+    width: int
+
+    @abstractmethod
+    def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
+        """Return memory for samples that look so, and tell the workers of it."""
+
+    @abstractmethod
+    def submit(self, task: Task) -> None:
+        """Give a task; never waits."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> list[Done]:
+        """Return what was done, at least one task unless the time is over.
+
+        Raises:
+            WorkerError: a worker died.
+        """
+
+    @abstractmethod
+    def renew(self, generation: int) -> None:
+        """Tasks of older generations need not be done any more."""
+
+    @abstractmethod
+    def places(self) -> Sequence[int]:
+        """Return the index of the call that each worker is making, or IDLE."""
+
+    @abstractmethod
+    def describe(self, worker: int) -> str:
+        """Return a worker's name, as "process 3 (pid 1234)"."""
+
+    @abstractmethod
+    def stack(self, worker: int) -> str:
+        """Return where a worker stands in its code."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers; may be called again. Those that do not end in time are given up."""
+
+
+class SerialCrew(Crew):
+    """The caller, who does a task whenever he waits for one."""
+
+    width = 1
+
+    def __init__(self, generator: Calls) -> None:
+        self._generator = weakref.ref(generator)
+        self._tasks: deque[Task] = deque()
+        self._bench = Bench(0, "the only worker", array("q", [IDLE]), Orders())
+        self._generation = 0
+
+    def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
+        arena = self._bench.arena = Arena(layout, rows, slots)
+        return arena
+
+    def submit(self, task: Task) -> None:
+        self._tasks.append(task)
+
+    def wait(self, seconds: float) -> list[Done]:
+        if not self._tasks:
+            return []
+        task, generator = self._tasks.popleft(), self._generator()
+        assert generator is not None
+        if task.generation != self._generation:
+            return [Done(task.number, task.generation, 0, 0, 0.0)]
+        done = self._bench.perform(generator, task)
+        if isinstance(done.error, KeyboardInterrupt):
+            raise done.error
+        return [done]
+
+    def renew(self, generation: int) -> None:
+        self._generation = generation
+
+    def places(self) -> Sequence[int]:
+        return self._bench.at
+
+    def describe(self, worker: int) -> str:
+        return self._bench.name
+
+    def stack(self, worker: int) -> str:
+        return ""
+
+    def close(self) -> None:
+        self._tasks.clear()
+
+
+class ThreadCrew(Crew):
+    """Threads of this process.
+
+    While they have nothing to do they hold no reference to the Generator, so that it can be collected.
+
+    Args:
+        generator: whose calls they make.
+        width: how many threads.
+    """
+
+    def __init__(self, generator: Calls, width: int) -> None:
+        self.width = width
+        self._shared = _Shared(weakref.ref(generator))
+        orders, self._places = Orders(), array("q", [IDLE] * width)
+        cells = memoryview(self._places)
+        benches = [Bench(k, f"thread {k}", cells[k : k + 1], orders) for k in range(width)]
+        self._benches = benches
+        self._threads = [
+            threading.Thread(target=_serve, args=(self._shared, bench), name=f"gedanken {bench.name}", daemon=True)
+            for bench in benches
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._end = weakref.finalize(self, _end, self._shared, self._threads)
+
+    def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
+        arena = Arena(layout, rows, slots)
+        for bench in self._benches:
+            bench.arena = arena
+        return arena
+
+    def submit(self, task: Task) -> None:
+        self._shared.tasks.put(task)
+
+    def wait(self, seconds: float) -> list[Done]:
+        try:
+            found = [self._shared.done.get(timeout=seconds)]
+        except queue.Empty:
+            return []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._shared.done.get_nowait())
+        return found
+
+    def renew(self, generation: int) -> None:
+        self._shared.generation = generation
+
+    def places(self) -> Sequence[int]:
+        return self._places
+
+    def describe(self, worker: int) -> str:
+        return self._benches[worker].name
+
+    def stack(self, worker: int) -> str:
+        frame = sys._current_frames().get(self._threads[worker].ident or 0)
+        return "".join(traceback.format_stack(frame)) if frame else ""
+
+    def close(self) -> None:
+        self._end()
+
+
+class _Shared:
+    """What threads and their owner have in common."""
+
+    def __init__(self, generator: "weakref.ref[Calls]") -> None:
+        self.generator = generator
+        self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[Done] = queue.SimpleQueue()
+        self.generation = 0
+
+
+def _serve(shared: _Shared, bench: Bench) -> None:
+    while (task := shared.tasks.get()) is not None:
+        generator = shared.generator()
+        if generator is None:
+            return
+        if task.generation == shared.generation:
+            done = bench.perform(generator, task)
+        else:
+            done = Done(task.number, task.generation, bench.number, 0, 0.0)
+        del generator
+        shared.done.put(done)
+
+
+def _end(shared: _Shared, threads: Sequence[threading.Thread]) -> None:
+    shared.generation = -1
+    for _ in threads:
+        shared.tasks.put(None)
+    limit = time.monotonic() + GRACE
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, limit - time.monotonic()))

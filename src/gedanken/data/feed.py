@@ -1,0 +1,382 @@
+"""Gives out tasks, takes in what was done, and makes mini-batches of it, in order.
+
+All of this runs in the caller, inside the call that asks for the next mini-batch: tasks for all free slots are given
+out before it returns, and free slots are the only currency, so memory is bounded whatever the speed of either side.
+
+Where each call gives the same number of samples, workers write them to the very rows where they belong, and a
+mini-batch is a slot. Otherwise samples are copied together here, once.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from gedanken.data.arena import Arena, Slots
+from gedanken.data.assembly import Assembly
+from gedanken.data.crew import Crew
+from gedanken.data.items import Layout
+from gedanken.data.tasks import IDLE, Done, Span, Task, as_raised
+from gedanken.errors import WorkerError
+from gedanken.types import Array
+
+GROUP_SECONDS = 0.004  # a task takes about so long: enough of them to share, few enough that telling costs nothing
+BUFFER_BYTES = 1 << 28  # what a buffer takes that nobody set, unless it is for two mini-batches
+LOOK = 0.25  # seconds between two looks at workers that give nothing
+MOST_SLOTS = 10  # of one task
+KEPT = 16  # tasks whose samples per call are remembered
+
+
+class Piece:
+    """A task that was given out, and what came of it."""
+
+    __slots__ = ("delivered", "done", "expected", "extra", "samples", "taken", "task")
+
+    def __init__(self, task: Task, expected: int) -> None:
+        self.task, self.expected, self.done = task, expected, False
+        self.samples = self.taken = self.delivered = 0
+        self.extra: list[Array] = []
+
+    def rest(self) -> Span:
+        """Return what of it was not delivered."""
+        first, count, skip = self.task.first, self.task.length, self.task.skip + self.delivered
+        each, uneven = divmod(self.samples + self.task.skip, count)
+        if each and not uneven:
+            first, skip = first + skip // each, skip % each
+        return Span(first, self.task.first + count, skip)
+
+
+class Tally:
+    """What one worker did: tasks, calls, samples, and the seconds that they took."""
+
+    __slots__ = ("calls", "samples", "seconds", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks = self.calls = self.samples = 0
+        self.seconds = 0.0
+
+
+class Feed:
+    """The stream of mini-batches of one Generator, epoch after epoch.
+
+    Args:
+        crew: who does the tasks.
+        rows: samples of a mini-batch.
+        buffer: mini-batches that are ready or in the making; None is enough to keep the crew busy.
+        ordered: whether samples come in the order of the calls, or as they are ready.
+        time_limit: seconds that one call may take.
+    """
+
+    def __init__(self, crew: Crew, rows: int, buffer: int | None, ordered: bool, time_limit: float | None) -> None:
+        self.crew, self.rows, self.ordered = crew, rows, ordered
+        self.buffer = buffer or 0  # 0 is still to be found
+        self.layout: Layout | None = None
+        self.waited = 0.0  # seconds
+        self.raised: BaseException | None = None  # what the user's code raised last
+        self.tallies: dict[int, Tally] = {}
+        self._watch = _Watch(crew, time_limit)
+        self._slots: Slots | None = None
+        self._given: dict[int, Piece] = {}  # by number, also those of epochs that were left
+        self._numbers = self._generation = 0
+        self._slot, self._row = -1, 0  # where the next task writes
+        self._each: deque[float] = deque(maxlen=KEPT)  # samples per call
+        self._call_seconds: float | None = None
+        self._reset([], 0, 0)
+
+    # ------------------------------------------------------------------ epochs
+
+    def begin(self, epoch: int, calls: int, todo: list[Span], made: Sequence[tuple[Task, Done]] = ()) -> None:
+        """Begin with these calls of an epoch, of which the first may have been made, and give out tasks."""
+        self.cancel()
+        self._reset(todo, epoch, calls)
+        for task, done in made:
+            self._numbers += 1
+            self._finish(self._enlist(task._replace(number=self._numbers), 0), done)
+        self._issue()
+
+    def _reset(self, todo: list[Span], epoch: int, calls: int) -> None:
+        self._todo, self._epoch, self._calls = deque(todo), epoch, calls
+        self._pieces: dict[int, Piece] = {}  # not wholly delivered, in the order of the calls
+        self._ready: deque[Piece] = deque()  # done, in the order in which they were
+        self._touched: list[Piece] = []  # taken from since the last delivery
+        self._assembly: Assembly | None = None
+        self._ahead = 0  # samples that the tasks given out bring, as far as is known
+        self.delivered_calls = calls - sum(span.stop - span.first for span in todo)
+
+    def cancel(self) -> None:
+        """Leave the running epoch; what is still being done for it is dropped when it comes."""
+        self._generation += 1
+        self.crew.renew(self._generation)
+        for piece in self._pieces.values():
+            if piece.done:
+                self._release(piece)
+        if self._assembly:
+            self._assembly.drop()
+        self._leave_slot()
+        self._reset([], 0, 0)
+
+    def rest(self) -> list[Span]:
+        """Return what was not delivered yet, in order."""
+        pieces = {piece.task.number: piece for piece in self._touched} | self._pieces
+        merged: list[Span] = []
+        for span in sorted([piece.rest() for piece in pieces.values()]) + list(self._todo):
+            if merged and merged[-1].stop == span.first and not span.skip:
+                merged[-1] = merged[-1]._replace(stop=span.stop)
+            elif span.first < span.stop:
+                merged.append(span)
+        return merged
+
+    @property
+    def level(self) -> float:
+        """Mini-batches that are ready, with a fraction."""
+        return sum(piece.samples - piece.taken for piece in self._pieces.values() if piece.done) / self.rows
+
+    # ------------------------------------------------------------------ the next mini-batch
+
+    def next(self, least: int) -> list[Array] | None:
+        """Return the arrays of the next mini-batch, or None at the end of the epoch.
+
+        Args:
+            least: samples that the last mini-batch must have to be delivered.
+
+        Raises:
+            WorkerError: a worker died, or a call took longer than the time limit.
+            Exception: what the user's code raised.
+        """
+        if self._given:
+            self._take_in(self.crew.wait(0))
+        while True:
+            self._issue()
+            if made := self._assemble(least):
+                self._issue()
+                return made
+            if not self._pieces:
+                if not self._todo:
+                    return None
+                self._make_room()
+                continue
+            began = time.perf_counter()
+            done = self.crew.wait(LOOK)
+            self.waited += time.perf_counter() - began
+            self._take_in(done)
+            if not done:
+                self._watch.look()
+
+    def _take_in(self, found: list[Done]) -> None:
+        failed = None
+        for done in found:
+            piece = self._given.pop(done.number)
+            if done.seconds:
+                self._count(done, piece.task.length)
+            if done.generation != self._generation:
+                self._release(piece)
+            elif done.error is None:
+                self._finish(piece, done)
+            else:
+                failed = failed or done.error
+                del self._pieces[done.number]
+                self._release(piece)
+        if failed is not None:
+            self.raised = as_raised(failed)
+            raise self.raised
+
+    def _count(self, done: Done, calls: int) -> None:
+        tally = self.tallies.setdefault(done.worker, Tally())
+        tally.tasks, tally.calls = tally.tasks + 1, tally.calls + calls
+        tally.samples, tally.seconds = tally.samples + done.samples, tally.seconds + done.seconds
+        seconds = done.seconds / calls
+        self._call_seconds = seconds if self._call_seconds is None else 0.8 * self._call_seconds + 0.2 * seconds
+
+    def _finish(self, piece: Piece, done: Done) -> None:
+        piece.done, piece.samples = True, done.samples
+        self._ahead += done.samples - piece.expected
+        self._each.append((done.samples + piece.task.skip) / piece.task.length)
+        if done.extra:
+            layout, piece.extra = done.extra
+            self.settle(layout)
+        if not self.ordered:
+            self._ready.append(piece)
+
+    def settle(self, layout: Layout) -> None:
+        """Learn what samples look like, from the first of them."""
+        if self.layout is None:
+            self.layout = layout
+            self.buffer = self.buffer or self._enough(Arena.size(layout, self.rows, 1))
+            self._slots = Slots(self.crew.settle(layout, self.rows, self.buffer + 2))
+
+    def _enough(self, slot_bytes: int) -> int:
+        """Return the mini-batches that twice as many calls as are made at the same time bring, within BUFFER_BYTES."""
+        wanted = 2 + math.ceil(2 * self.crew.width * max(1.0, *self._each) / self.rows)
+        return max(2, min(wanted, BUFFER_BYTES // slot_bytes))
+
+    # ------------------------------------------------------------------ delivery
+
+    def _assemble(self, least: int) -> list[Array] | None:
+        """Take samples that are ready, and return the mini-batch where it is whole."""
+        while piece := self._head():
+            if piece.samples:
+                assert self._slots is not None
+                self._assembly = self._assembly or Assembly(self._slots)
+                self._take(piece, self._assembly)
+            if piece.taken == piece.samples:
+                self._drop_head(piece)
+            if self._assembly and self._assembly.samples == self.rows:
+                return self._deliver(self._assembly)
+        if self._assembly and not (self._todo or self._pieces) and self._assembly.samples >= least:
+            return self._deliver(self._assembly)
+        return None
+
+    def _head(self) -> Piece | None:
+        if not self.ordered:
+            return self._ready[0] if self._ready else None
+        first = next(iter(self._pieces.values()), None)
+        return first if first and first.done else None
+
+    def _drop_head(self, piece: Piece) -> None:
+        if piece not in self._touched[-1:]:
+            self._touched.append(piece)
+        del self._pieces[piece.task.number]
+        if not self.ordered:
+            self._ready.popleft()
+        self._release(piece)
+
+    def _take(self, piece: Piece, assembly: Assembly) -> None:
+        """Move samples of a piece into the mini-batch, as many as fit."""
+        self._touched.append(piece)
+        task, written = piece.task, piece.samples - (len(piece.extra[0]) if piece.extra else 0)
+        while piece.taken < piece.samples and assembly.samples < self.rows:
+            room = self.rows - assembly.samples
+            if piece.taken < written:
+                place, row = divmod(task.row + piece.taken, self.rows)
+                count = min(room, written - piece.taken, self.rows - row)
+                assembly.take_rows(task.slots[place], row, count)
+            else:
+                first = piece.taken - written
+                count = min(room, piece.samples - piece.taken)
+                assembly.take([array[first : first + count] for array in piece.extra])
+            piece.taken += count
+
+    def _deliver(self, assembly: Assembly) -> list[Array]:
+        for piece in self._touched:
+            piece.delivered = piece.taken
+            if piece.taken == piece.samples:
+                self.delivered_calls += piece.task.length
+        self._touched.clear()
+        self._assembly = None
+        return assembly.finish()
+
+    def _release(self, piece: Piece) -> None:
+        for slot in piece.task.slots:
+            assert self._slots is not None
+            self._slots.release(slot)
+
+    # ------------------------------------------------------------------ giving out tasks
+
+    def _issue(self) -> None:
+        """Give out tasks while there is room for what they bring."""
+        if self._slots is None:  # the first call says what samples look like
+            if self._todo and not self._pieces:
+                self._give(1, 0, 0, 0, ())
+            return
+        while self._todo and self._issue_one(self._slots):
+            pass
+
+    def _issue_one(self, slots: Slots) -> bool:
+        each = max(1, math.ceil(max(self._each, default=1)))
+        offset = self._ahead % self.rows
+        span = self._todo[0]
+        count = min(span.stop - span.first, self._group(each), math.ceil((self.rows - offset) / each))
+        expected = max(0, each * count - span.skip)
+        steady = all(given == each for given in self._each)
+        if steady and self._row != offset:
+            self._leave_slot()
+        if self._slot < 0:
+            self._row = offset if steady else 0
+        here = self.rows - self._row
+        further = min(math.ceil(max(0, expected - here) / self.rows), self.buffer - 1, MOST_SLOTS - 1)
+        if slots.free() < further + (self._slot < 0):
+            return False
+        used = [slots.take() if self._slot < 0 else self._slot, *(slots.take() for _ in range(further))]
+        room = min(expected, here + further * self.rows)
+        self._give(count, expected, self._row, room, tuple(used))
+        for slot in used:
+            slots.hold(slot)
+        for slot in used[:-1]:
+            slots.release(slot)  # this is the end of it for further tasks
+        self._slot, self._row = used[-1], self._row + room - further * self.rows
+        if self._row == self.rows:
+            self._leave_slot()
+        return True
+
+    def _group(self, each: int) -> int:
+        """Return how many calls a task should have: even parts of a mini-batch."""
+        calls = math.ceil(self.rows / each)
+        if self._call_seconds is None:
+            most = math.ceil(calls / self.crew.width)
+        else:
+            most = min(calls, max(1, int(GROUP_SECONDS / max(self._call_seconds, 1e-9))))
+        return math.ceil(calls / math.ceil(calls / most))
+
+    def _give(self, count: int, expected: int, row: int, room: int, slots: tuple[int, ...]) -> None:
+        span = self._todo[0]
+        self._numbers += 1
+        task = Task(
+            self._generation,
+            self._numbers,
+            self._epoch,
+            self._calls,
+            span.first,
+            count,
+            span.skip,
+            row,
+            room,
+            slots,
+        )
+        self._given[task.number] = self._enlist(task, expected)
+        self._ahead += expected
+        self.crew.submit(task)
+
+    def _enlist(self, task: Task, expected: int) -> Piece:
+        """Take the calls of a task, the next ones, off those that are still to be given out."""
+        span = self._todo.popleft()
+        if span.first + task.length < span.stop:
+            self._todo.appendleft(Span(span.first + task.length, span.stop, 0))
+        piece = self._pieces[task.number] = Piece(task, expected)
+        return piece
+
+    def _leave_slot(self) -> None:
+        if self._slot >= 0:
+            assert self._slots is not None
+            self._slots.release(self._slot)
+            self._slot = -1
+
+    def _make_room(self) -> None:
+        """Free the slot of the mini-batch in the making, where no task can be given out without it."""
+        if self._slots and self._assembly:
+            self._assembly.move_out()
+
+
+class _Watch:
+    """Notices a call that takes too long.
+
+    Args:
+        crew: whose calls.
+        limit: seconds that one may take, counted from when it is first seen; None is for ever.
+    """
+
+    def __init__(self, crew: Crew, limit: float | None) -> None:
+        self._crew, self._limit = crew, limit
+        self._seen: dict[int, tuple[int, float]] = {}
+
+    def look(self) -> None:
+        """Raise WorkerError where a worker is in the same call for too long."""
+        now = time.monotonic()
+        for worker, place in enumerate(self._crew.places()):
+            seen, since = self._seen.get(worker, (IDLE, now))
+            if place == IDLE or place != seen:
+                self._seen[worker] = (place, now)
+            elif self._limit is not None and now - since > self._limit:
+                raise WorkerError(
+                    f"get_mini_batches({place}) takes longer than time_limit={self._limit:g} s in "
+                    f"{self._crew.describe(worker)}, which stands at\n{self._crew.stack(worker)}"
+                )

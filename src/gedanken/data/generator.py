@@ -1,0 +1,218 @@
+"""The diary's Generator: calls of the user's code, made by many workers, become mini-batches."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from gedanken.checks import one_of, real, require, whole
+from gedanken.data.choice import METHODS, MODES, Options
+from gedanken.data.stream import Position, Stream
+from gedanken.data.tasks import Span, running_epoch
+from gedanken.errors import StateError
+from gedanken.random import Purpose, call_generator
+
+ORDERS = ("exact", "as ready")
+AUTO = "auto"
+
+
+class Generator(ABC):
+    """Mini-batches that are there when the network asks, made by calls of your code on many workers.
+
+    Write `__len__`, how often `get_mini_batches` is called in an epoch, and `get_mini_batches`, and call
+    `super().__init__(**options)`. Iterating gives the mini-batches of the next epoch, `Network.fit` does so too. They
+    are the same for any workers, mode and start method: a function of the seed, the epoch and what the calls return.
+
+    Nothing starts before the first mini-batch is asked for, or `fit` begins. Workers live on from epoch to epoch, until
+    `close()`, the end of the `with` statement, or until the object is collected.
+
+    Args:
+        mini_batch_size: samples in a mini-batch, at least 1.
+        workers: who makes calls at the same time: a number of threads or processes, 0 for none (`mode="serial"`), or
+            "auto": a few calls are timed, and `stats()["workers"]` says what was chosen and why.
+        mode: "threads", for calls that wait or release Python's lock; "processes", for those that compute; "serial",
+            in the caller; "auto" chooses like `workers`.
+        threads: of each worker process, at least 1, or "auto".
+        buffer: mini-batches that are ready or in the making, at least 1; workers stop when it is full. "auto" is enough
+            to keep them busy. Memory is that of buffer + 2 mini-batches.
+        shuffle: whether each epoch makes the calls in an order of its own.
+        seed: whole number >= 0, for the order, `rng` and transforms.
+        drop_last: whether the last mini-batch is left out where it is smaller.
+        order: "exact", or "as ready": samples come as workers finish, in an order that is another one each time.
+        transforms: functions (rng, item) -> item that are applied to each sample, one after the other; see
+            `gedanken.data.transforms`.
+        time_limit: seconds that one call may take while the network waits, > 0; None for ever.
+        start_method: of processes: "forkserver", "fork", "spawn", or "auto", which is forkserver where the system has
+            it. Only fork needs no pickle and no importable script, and only it can deadlock where the program has
+            threads.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+
+    Example:
+        >>> class Squares(Generator):
+        ...     def __len__(self):
+        ...         return 5
+        ...     def get_mini_batches(self, index):
+        ...         return [(np.float32(index), np.float32(index**2))]
+        >>> for x, y in Squares(mini_batch_size=2):
+        ...     print(x, y)
+        [0. 1.] [0. 1.]
+        [2. 3.] [4. 9.]
+        [4.] [16.]
+    """
+
+    def __init__(
+        self,
+        *,
+        mini_batch_size: int = 128,
+        workers: int | str = AUTO,
+        mode: str = AUTO,
+        threads: int | str = AUTO,
+        buffer: int | str = AUTO,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        order: str = "exact",
+        transforms: Sequence[Callable[..., Any]] = (),
+        time_limit: float | None = 300.0,
+        start_method: str = AUTO,
+    ) -> None:
+        self.mini_batch_size = whole("mini_batch_size", mini_batch_size)
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.seed = whole("seed", seed, at_least=0)
+        require(self.seed < 2**64, "seed", "be below 2**64", seed)
+        callables = isinstance(transforms, (list, tuple)) and all(callable(t) for t in transforms)
+        require(callables, "transforms", "be a list of functions (rng, item) -> item", transforms)
+        self.transforms = tuple(transforms)
+        limit = None if time_limit is None else real("time_limit", time_limit, "(0, inf)")
+        options = Options(
+            one_of("mode", mode, MODES),
+            _number_or_auto("workers", workers, at_least=0),
+            _number_or_auto("threads", threads),
+            None if start_method == AUTO else one_of("start_method", start_method, METHODS),
+        )
+        ordered = one_of("order", order, ORDERS) == "exact"
+        self._own_stream = Stream(options, _number_or_auto("buffer", buffer), ordered, limit)
+
+    @property
+    def _stream(self) -> Stream:
+        try:
+            return self._own_stream
+        except AttributeError:
+            name = type(self).__name__
+            raise StateError(f"{name}.__init__ must call super().__init__(**options)") from None
+
+    # ------------------------------------------------------------------ yours to write
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return how often get_mini_batches is called in an epoch."""
+
+    @abstractmethod
+    def get_mini_batches(self, index: int) -> list[Any]:
+        """Return a list of items, of any length, also none.
+
+        An item is one sample: a tuple of arrays such as (input, label), a dict of arrays, or one array; or several in
+        a `Samples`. Shapes and number types are those of the first item. It is called in workers, in any order.
+
+        Args:
+            index: from 0 to len(self) - 1.
+        """
+
+    # ------------------------------------------------------------------ yours to use
+
+    def rng(self, index: int) -> "np.random.Generator":
+        """Return a random generator for one call: a function of (seed, epoch, index) and nothing else."""
+        epoch = running_epoch.get(max(self._stream.epoch, 0))
+        return call_generator(self.seed, Purpose.AUGMENTATION, epoch, index)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the mini-batches of the next epoch, each in the form of the items, with a first axis of samples.
+
+        They stay valid as long as you keep them.
+
+        Raises:
+            DataError: an item is not what it should be; says which.
+            WorkerError: a worker died, hung, or could not start.
+            Exception: what your code raised in a worker, with a note that names call and worker.
+        """
+        return (delivery.value for delivery in self._stream.run(self))
+
+    def close(self) -> None:
+        """End the workers. Iterating again starts new ones, with the next epoch."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ position and statistics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position after the last mini-batch that was delivered: a few integers, for load_state_dict.
+
+        With `order="as ready"` it also lists the calls that workers were making, some for each of them.
+        """
+        position = self._stream.state(self)
+        return {
+            "epoch": position.epoch,
+            "mini_batches": position.mini_batches,
+            "samples": position.samples,
+            "todo": [list(span) for span in position.todo],
+            **self._identity(position.calls),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration go on at a position; nothing that was delivered before it is made again.
+
+        Args:
+            state: what `state_dict` of a Generator with the same seed, shuffle, length and mini_batch_size returned.
+
+        Raises:
+            ArgumentError: it is of another Generator, or none.
+        """
+        keys = {"epoch", "mini_batches", "samples", "todo", *self._identity(0)}
+        require(isinstance(state, Mapping) and set(state) == keys, "state", f"have the keys {sorted(keys)}", state)
+        for name, own in self._identity(len(self)).items():
+            require(state[name] == own, f"state[{name!r}]", f"be {own} as this Generator's", state[name])
+        names = ("epoch", "calls", "mini_batches", "samples")
+        epoch, calls, mini_batches, samples = (whole(f"state[{name!r}]", state[name], 0) for name in names)
+        todo = [Span(*(whole("state['todo']", number, 0) for number in span)) for span in state["todo"]]
+        inside = all(span.first < span.stop <= len(self) for span in todo)
+        require(inside, "state['todo']", "be spans of calls", state["todo"])
+        self._stream.load(Position(epoch, calls, mini_batches, samples, todo))
+
+    def _identity(self, calls: int) -> dict[str, Any]:
+        same = {"seed": self.seed, "shuffle": self.shuffle, "mini_batch_size": self.mini_batch_size}
+        return {"calls": calls, **same}
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that was begun last, from 0; -1 before the first."""
+        return self._stream.epoch
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the workers did so far, by name.
+
+        - workers: who makes the calls, and why.
+        - mini_batches, seconds, mini_batches_per_second: delivered, in the time of iterations.
+        - buffer, buffer_size: mini-batches that are ready now, and how many may be.
+        - waiting_for_data: seconds in which the network waited for a mini-batch.
+        - waiting_for_network: seconds in which workers had nothing to do, added up over them.
+        - each: for each worker its name, state, calls, samples, busy_seconds and samples_per_second.
+        """
+        return self._stream.stats()
+
+
+def _number_or_auto(argument: str, value: int | str, at_least: int = 1) -> int | None:
+    if value == AUTO:
+        return None
+    require(not isinstance(value, str), argument, "be a number or 'auto'", value)
+    return whole(argument, value, at_least)

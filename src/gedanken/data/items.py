@@ -1,0 +1,161 @@
+"""What one call of `get_mini_batches` gives: items of arrays that can be laid under each other in a mini-batch."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gedanken.errors import DataError
+from gedanken.types import Array, Shape
+
+NUMBERS = "biufc"  # kinds of NumPy types that an entry may have
+
+
+class Samples:
+    """An item that carries several samples: each of its arrays has a first axis of them, of one length, also 0.
+
+    Args:
+        item: a tuple or dict of arrays, or one array.
+
+    Shapes:
+        each array: (n, *shape of one sample).
+
+    Example:
+        >>> Samples(([[0.0, 1.0], [2.0, 3.0]], [0, 1]))
+        Samples(([[0.0, 1.0], [2.0, 3.0]], [0, 1]))
+    """
+
+    __slots__ = ("item",)
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+
+    def __repr__(self) -> str:
+        return f"Samples({self.item!r})"
+
+
+class Stream(NamedTuple):
+    """One array of every sample: its key in the item, the shape of one sample, and its number type."""
+
+    key: int | str
+    shape: Shape
+    dtype: Any
+
+    @property
+    def size(self) -> int:
+        """Bytes of one sample."""
+        return int(np.prod(self.shape, dtype=np.int64)) * int(self.dtype.itemsize)
+
+
+class Layout(NamedTuple):
+    """How all items of a Generator look, as its first one does.
+
+    Args:
+        kind: "tuple", "dict" or "array".
+        streams: what is in it.
+    """
+
+    kind: str
+    streams: tuple[Stream, ...]
+
+    @classmethod
+    def of(cls, item: Any, where: str) -> "Layout":
+        """Return the layout of a first item."""
+        several = isinstance(item, Samples)
+        kind, entries = _entries(item.item if several else item, where)
+        streams = []
+        for key, value in entries:
+            array = _as_array(value, where, key)
+            if several and array.ndim == 0:
+                raise DataError(f"{where}: {_named(key)} of Samples must have a first axis of samples, got {value!r}")
+            streams.append(Stream(key, array.shape[1:] if several else array.shape, array.dtype))
+        return cls(kind, tuple(streams))
+
+    def values(self, item: Any, where: str) -> Sequence[Any]:
+        """Return an item's entries in the order of the streams, or raise DataError."""
+        if self.kind == "tuple" and isinstance(item, tuple) and len(item) == len(self.streams):
+            return item
+        kind, entries = _entries(item, where)
+        got = dict(entries)
+        if kind != self.kind or got.keys() != {stream.key for stream in self.streams}:
+            raise DataError(f"{where} must be {self._words()} as the first item is, got {_described(kind, list(got))}")
+        return [got[stream.key] for stream in self.streams]
+
+    def several(self, item: Any, where: str) -> list[Array]:
+        """Return the arrays of an item that carries several samples, each (n, *shape), or raise DataError."""
+        arrays = [
+            _as_array(value, where, stream.key)
+            for stream, value in zip(self.streams, self.values(item, where), strict=True)
+        ]
+        for stream, array in zip(self.streams, arrays, strict=True):
+            if array.ndim == 0 or len(array) != len(arrays[0]):
+                rule = "must have as many samples as the first entry of Samples"
+                raise DataError(f"{where}: {_named(stream.key)} {rule}, got shape {array.shape}")
+            check(stream, array, where, array.shape[1:])
+        return arrays
+
+    def join(self, arrays: Sequence[Array]) -> Any:
+        """Return a mini-batch in the form of the items."""
+        if self.kind == "array":
+            return arrays[0]
+        if self.kind == "tuple":
+            return tuple(arrays)
+        return {stream.key: array for stream, array in zip(self.streams, arrays, strict=True)}
+
+    def empty(self, samples: int) -> list[Array]:
+        """Return new arrays for so many samples."""
+        return [np.empty((samples, *stream.shape), stream.dtype) for stream in self.streams]
+
+    def _words(self) -> str:
+        return _described(self.kind, [stream.key for stream in self.streams])
+
+
+def sample_value(stream: Stream, value: Any, where: str) -> Any:
+    """Return one sample's entry, which has the stream's shape and a type that fits in its own, or raise DataError."""
+    if type(value) is np.ndarray and value.dtype == stream.dtype and value.shape == stream.shape:
+        return value
+    array = _as_array(value, where, stream.key)
+    check(stream, array, where, array.shape)
+    return array
+
+
+def check(stream: Stream, array: Array, where: str, shape: Shape) -> None:
+    """Raise DataError unless `shape` and number type are those of the stream."""
+    if shape != stream.shape:
+        rule = f"must have shape {stream.shape} as in the first item"
+        raise DataError(f"{where}: {_named(stream.key)} {rule}, got {shape}")
+    if not np.can_cast(array.dtype, stream.dtype, "safe"):
+        rule = f"must be {stream.dtype} as in the first item"
+        raise DataError(f"{where}: {_named(stream.key)} {rule}, got {array.dtype}")
+
+
+def _entries(item: Any, where: str) -> tuple[str, list[tuple[int | str, Any]]]:
+    if isinstance(item, tuple) and item:
+        return "tuple", list(enumerate(item))
+    if isinstance(item, dict) and item and all(isinstance(key, str) for key in item):
+        return "dict", list(item.items())
+    if isinstance(item, np.ndarray):
+        return "array", [(0, item)]
+    rule = "must be a tuple of arrays such as (input, label), a dict of arrays with names, or one array"
+    raise DataError(f"{where} {rule}, got {type(item).__name__}")
+
+
+def _as_array(value: Any, where: str, key: int | str) -> Array:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{where}: {_named(key)} must be an array, got rows of different shapes ({error})") from None
+    if array.dtype.kind not in NUMBERS:
+        got = type(value).__name__ if array.dtype.kind == "O" else array.dtype
+        raise DataError(f"{where}: {_named(key)} must be an array of numbers, got {got}")
+    return array
+
+
+def _described(kind: str, keys: Sequence[int | str]) -> str:
+    if kind == "array":
+        return "one array"
+    return f"a tuple of {len(keys)}" if kind == "tuple" else f"a dict of {', '.join(map(repr, keys))}"
+
+
+def _named(key: int | str) -> str:
+    return f"entry {key!r}"

@@ -1,0 +1,257 @@
+"""What lies between a Generator and its worker processes: shared memory, records of tasks, and answers."""
+
+import contextlib
+import mmap
+import os
+import pickle
+import struct
+import tempfile
+import threading
+import traceback
+from multiprocessing import reduction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gedanken.data.arena import Arena
+from gedanken.data.items import Layout, Stream
+from gedanken.data.tasks import Done, Task
+from gedanken.errors import WorkerError
+
+TASK = struct.Struct("<IIIQQIIII10H")
+ANSWER = struct.Struct("<IIIQdQ")  # a pickle of so many bytes may follow
+SLOTS = 10  # of a task
+STARTED = 0  # number of the answer that says a worker is ready; tasks count from 1
+TEXT = 1 << 16  # bytes for the description of the arena
+WORD = 8  # bytes
+
+
+class Descriptor:
+    """A file descriptor that is handed to a process when it is started."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __reduce__(self) -> tuple[Any, tuple[Any]]:
+        return _received, (reduction.DupFd(self.fd),)
+
+    def close(self) -> None:
+        """Give it up; what is mapped of it stays."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _received(fd: Any) -> Descriptor:
+    return Descriptor(fd.detach())
+
+
+def unnamed_memory(size: int = 0) -> Descriptor:
+    """Return memory without a name, which other processes can map and which goes with its last user."""
+    if hasattr(os, "memfd_create"):
+        found = Descriptor(os.memfd_create("gedanken"))
+    else:
+        with tempfile.TemporaryFile() as file:
+            found = Descriptor(os.dup(file.fileno()))
+    os.ftruncate(found.fd, size)
+    return found
+
+
+def secure(memory: Descriptor, start: int, size: int) -> None:
+    """Make sure that this part is really there; without it the first touch could be the process's end.
+
+    Raises:
+        MemoryError: it is not.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(memory.fd, start, size)
+        except OSError as error:
+            raise MemoryError(f"no {size:,} bytes of shared memory for a mini-batch: {error.strerror}") from error
+
+
+def mapped(memory: Descriptor, private: bool = False) -> mmap.mmap:
+    """Return all of the memory as a buffer; what is written to a private one stays unseen by others."""
+    access = mmap.ACCESS_COPY if private else mmap.ACCESS_WRITE
+    return mmap.mmap(memory.fd, os.fstat(memory.fd).st_size, access=access)
+
+
+class Board:
+    """A small shared memory that owner and workers look at: the generation, where workers are, and the arena's form.
+
+    Args:
+        memory: as `unnamed_memory(Board.size(workers))`.
+        workers: number of them, threads of processes counted singly.
+    """
+
+    def __init__(self, memory: Descriptor, workers: int) -> None:
+        buffer = mapped(memory)
+        self._words = memoryview(buffer)[: (2 + workers) * WORD].cast("q")
+        self._text = memoryview(buffer)[(2 + workers) * WORD :]
+        self.places = self._words[2:]
+
+    @staticmethod
+    def size(workers: int) -> int:
+        """Return how many bytes it takes."""
+        return (2 + workers) * WORD + TEXT
+
+    @property
+    def generation(self) -> int:
+        """Tasks of others are not done any more."""
+        return self._words[0]
+
+    @generation.setter
+    def generation(self, value: int) -> None:
+        self._words[0] = value
+
+    def announce(self, layout: Layout, rows: int, slots: int) -> None:
+        """Tell what the arena looks like; tasks that use it may be given after that."""
+        streams = [(key, shape, dtype.str) for key, shape, dtype in layout.streams]
+        text = pickle.dumps((layout.kind, streams, rows, slots))
+        self._text[: len(text)] = text
+        self._words[1] = len(text)
+
+    def arena(self, memory: Descriptor) -> Arena:
+        """Return the announced arena over this memory."""
+        kind, streams, rows, slots = pickle.loads(self._text[: self._words[1]])  # noqa: S301 - from our own process
+        from_text = tuple(Stream(key, shape, np.dtype(dtype)) for key, shape, dtype in streams)
+        return Arena(Layout(kind, from_text), rows, slots, mapped(memory))
+
+
+class Ports(NamedTuple):
+    """All that a worker process is given.
+
+    Args:
+        tasks: where tasks are read.
+        answers: where answers are written.
+        board, arena, stacks: shared memory; the last is for writing down where threads stand.
+        pickle: memory with the pickled Generator; its parts' sizes are in `parts`.
+        inherited: the Generator itself, in a forked process that needs no pickle.
+        foreign: descriptors that a forked process has too and must not keep.
+        first: number of its first thread among all workers.
+        threads: how many threads make calls.
+        workers: number of all workers.
+        owner: process id of the trainer.
+    """
+
+    tasks: Descriptor
+    answers: Descriptor
+    board: Descriptor
+    arena: Descriptor
+    stacks: Descriptor
+    pickle: Descriptor
+    parts: tuple[int, ...]
+    inherited: Any
+    foreign: tuple[int, ...]
+    first: int
+    threads: int
+    workers: int
+    owner: int
+
+
+def pack_task(task: Task) -> bytes:
+    """Return a task as a record."""
+    slots = task.slots + (0,) * (SLOTS - len(task.slots))
+    return TASK.pack(*task[:9], *slots)
+
+
+def unpack_task(record: bytes) -> Task:
+    """Return the task of a record."""
+    values = TASK.unpack(record)
+    return Task._make((*values[:9], values[9:]))
+
+
+class Answers:
+    """The end of a pipe where a worker process answers, for all its threads."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self._lock = fd, threading.Lock()
+
+    def send(self, done: Done) -> None:
+        """Write an answer, and its samples or error if it has any."""
+        content = b""
+        if done.extra or done.error:
+            content = pickle.dumps((done.extra, pack_error(done.error) if done.error else None), protocol=5)
+        number, generation, worker, samples, seconds = done[:5]
+        view = memoryview(ANSWER.pack(number, generation, worker, samples, seconds, len(content)) + content)
+        with self._lock:
+            while view:
+                view = view[os.write(self._fd, view) :]
+
+
+class Inbox:
+    """The other end: reads answers as they come, never waits."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self.fd, self._got = fd, bytearray()
+        self.ended = False
+
+    def read(self) -> list[Done]:
+        """Return the answers that are complete."""
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(self.fd, 1 << 20):
+                self._got += part
+                if len(part) < 1 << 16:
+                    return self._parsed()
+            self.ended = True
+        return self._parsed()
+
+    def _parsed(self) -> list[Done]:
+        found, at = [], 0
+        while len(self._got) - at >= ANSWER.size:
+            *values, length = ANSWER.unpack_from(self._got, at)
+            if len(self._got) - at < ANSWER.size + length:
+                break
+            at += ANSWER.size
+            extra = error = None
+            if length:
+                extra, packed = pickle.loads(memoryview(self._got)[at : at + length])  # noqa: S301 - our own process
+                error = unpack_error(packed) if packed else None
+            at += length
+            found.append(Done._make((*values, extra, error)))
+        if at:
+            self._got = self._got[at:]
+        return found
+
+
+class RemoteError(Exception):
+    """The traceback of an exception in a worker process; shown as its cause."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def pack_error(error: BaseException) -> tuple[bytes, bytes, str, str, list[str]]:
+    """Return an exception in forms that another process can try one after the other, the last as words."""
+    text = "".join(traceback.format_exception(error))
+    notes = list(getattr(error, "__notes__", []))
+    return _try_dumps(error), _try_dumps((type(error), error.args, error.__dict__)), repr(error), text, notes
+
+
+def _try_dumps(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value)
+    except Exception:  # what it holds decides what is raised
+        return b""
+
+
+def unpack_error(packed: tuple[bytes, bytes, str, str, list[str]]) -> BaseException:
+    """Return the exception that a worker met: its own type with its attributes where possible, else a WorkerError."""
+    whole, parts, words, text, notes = packed
+    error: BaseException | None = None
+    with contextlib.suppress(Exception):  # its constructor may want other arguments
+        error = pickle.loads(whole)  # noqa: S301 - from our own process
+    if not isinstance(error, BaseException):
+        with contextlib.suppress(Exception):
+            kind, args, state = pickle.loads(parts)  # noqa: S301 - from our own process
+            error = kind.__new__(kind, *args)
+            error.__dict__.update(state)
+    if not isinstance(error, BaseException):
+        error = WorkerError(f"get_mini_batches raised {words}, which cannot be sent from its process")
+    error.__notes__ = notes
+    error.__cause__ = RemoteError(text)
+    return error

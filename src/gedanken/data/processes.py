@@ -1,0 +1,284 @@
+"""Worker processes that write samples into memory which they share with their owner.
+
+All of them read tasks from one pipe, records of one size, so a free one takes the next. Each answers through a pipe of
+its own. There is no lock between processes, so one that is killed leaves nothing locked, and no file or segment has
+a name, so nothing is left behind whoever is killed.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import select
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing import util
+from typing import Any
+
+from gedanken.data.arena import Arena
+from gedanken.data.crew import GRACE, Crew
+from gedanken.data.items import Layout
+from gedanken.data.pickling import Packed, packed
+from gedanken.data.ports import (
+    STARTED,
+    TASK,
+    Board,
+    Descriptor,
+    Inbox,
+    Ports,
+    mapped,
+    pack_task,
+    secure,
+    unnamed_memory,
+)
+from gedanken.data.tasks import IDLE, Done, Task
+from gedanken.data.worker import main
+from gedanken.errors import ArgumentError, WorkerError
+
+PIPE_BYTES = 1 << 20  # asked for; a pipe that is smaller is filled again whenever a mini-batch is asked for
+AT_ONCE = 4096 // TASK.size  # tasks that a pipe takes whole or not at all
+STACK_SECONDS = 1.0  # for a worker to write down where it stands
+START_SECONDS = 60.0
+GUARD = 'a script must start its training under `if __name__ == "__main__":`, because worker processes import it'
+BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class ProcessCrew(Crew):
+    """Processes, each with some threads.
+
+    Args:
+        generator: whose calls they make.
+        pickled: the Generator as it is sent; None lets a forked process inherit it.
+        processes: how many.
+        threads: of each.
+        method: "forkserver", "fork" or "spawn".
+    """
+
+    def __init__(self, generator: Any, pickled: Packed | None, processes: int, threads: int, method: str) -> None:
+        self.width, self.threads = processes * threads, threads
+        self._memory = _Memory(pickled, self.width)
+        self.board = Board(self._memory.board, self.width)
+        self._arena: Arena | None = None
+        self._backlog: deque[bytes] = deque()
+        reading, writing = os.pipe()
+        _widen(writing)
+        os.set_blocking(writing, False)
+        self._tasks = Descriptor(writing)
+        self._inboxes: list[Inbox] = []
+        self._processes: list[Any] = []
+        # Ends the workers also when the program ends, before multiprocessing waits for them.
+        ends = (self._tasks, self._processes, self._inboxes, self._memory, self.width)
+        self._end = util.Finalize(self, _end, ends, exitpriority=100)
+        context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            _preload(context, type(generator).__module__)
+        tasks = Descriptor(reading)
+        try:
+            for number in range(processes):
+                self._start(context, tasks, number, None if pickled else generator)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            tasks.close()
+        self._started, self._began = 0, time.monotonic()
+
+    def _start(self, context: Any, tasks: Descriptor, number: int, inherited: Any) -> None:
+        reading, writing = os.pipe()
+        self._inboxes.append(Inbox(reading))
+        answers, memory = Descriptor(writing), self._memory
+        foreign = (self._tasks.fd, reading) if context.get_start_method() == "fork" else ()
+        first = number * self.threads
+        shared = (memory.board, memory.arena, memory.stacks, memory.pickle, memory.parts)
+        ports = Ports(tasks, answers, *shared, inherited, foreign, first, self.threads, self.width, os.getpid())
+        process = context.Process(target=main, args=(ports,), name=f"gedanken process {number}", daemon=True)
+        try:
+            with _one_thread_of_blas():
+                process.start()
+        except (EOFError, ConnectionError) as error:
+            raise WorkerError(f"the server of worker processes ended while it imported your script; {GUARD}") from error
+        finally:
+            answers.close()
+        self._processes.append(process)
+
+    def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
+        os.ftruncate(self._memory.arena.fd, Arena.size(layout, rows, slots))
+        secure(self._memory.arena, 0, Arena.size(layout, rows, slots))
+        self._arena = Arena(layout, rows, slots, mapped(self._memory.arena))
+        self.board.announce(layout, rows, slots)
+        return self._arena
+
+    # ------------------------------------------------------------------ tasks and answers
+
+    def submit(self, task: Task) -> None:
+        self._backlog.append(pack_task(task))
+        if len(self._backlog) >= AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full; all dead, which `wait` notices
+            while self._backlog:
+                records = [self._backlog[k] for k in range(min(AT_ONCE, len(self._backlog)))]
+                os.write(self._tasks.fd, b"".join(records))
+                for _ in records:
+                    self._backlog.popleft()
+
+    def wait(self, seconds: float) -> list[Done]:
+        self._flush()
+        watched = select.poll()
+        for inbox in self._inboxes:
+            watched.register(inbox.fd, select.POLLIN)
+        for process in self._processes:
+            watched.register(process.sentinel, select.POLLIN)
+        if self._backlog:
+            watched.register(self._tasks.fd, select.POLLOUT)
+        if watched.poll(round(seconds * 1000)):
+            return self._answers()
+        if seconds and not self._started and time.monotonic() - self._began > START_SECONDS:
+            raise WorkerError(f"no worker process was ready within {START_SECONDS:g} s; {self.stack(0)}")
+        return []
+
+    def _answers(self) -> list[Done]:
+        found = []
+        for inbox in self._inboxes:
+            for done in inbox.read():
+                if done.number != STARTED:
+                    found.append(done)
+                elif done.error is None:
+                    self._started += 1
+                else:
+                    raise WorkerError(f"a worker process could not start: {done.error!r}") from done.error
+        for number, (process, inbox) in enumerate(zip(self._processes, self._inboxes, strict=True)):
+            if inbox.ended or not process.is_alive():
+                raise WorkerError(self._obituary(number))
+        return found
+
+    def _obituary(self, number: int) -> str:
+        process = self._processes[number]
+        process.join(GRACE)
+        code = process.exitcode
+        how = f"exited with code {code}" if code is None or code >= 0 else f"was killed by {_signal_name(-code)}"
+        if code == -signal.SIGKILL:
+            how += " (often by the system because memory ran out)"
+        first = number * self.threads
+        calls = [place for place in self.board.places[first : first + self.threads] if place != IDLE]
+        doing = f" in get_mini_batches({', '.join(map(str, calls))})" if calls else ""
+        hint = f"; {GUARD}" if not self._started and code == 1 else ""
+        return f"{process.name} (pid {process.pid}) {how}{doing}{hint}"
+
+    # ------------------------------------------------------------------ the rest of the contract
+
+    def renew(self, generation: int) -> None:
+        self.board.generation = generation
+
+    def places(self) -> Sequence[int]:
+        return self.board.places
+
+    def describe(self, worker: int) -> str:
+        process = self._processes[worker // self.threads]
+        return f"worker {worker} ({process.name}, pid {process.pid})"
+
+    def stack(self, worker: int) -> str:
+        file = self._memory.stacks.fd
+        size = before = os.fstat(file).st_size
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._processes[worker // self.threads].pid, signal.SIGUSR1)
+        limit = time.monotonic() + STACK_SECONDS
+        while time.monotonic() < limit:
+            time.sleep(0.02)
+            last, size = size, os.fstat(file).st_size
+            if size > before and size == last:
+                return os.pread(file, size - before, before).decode(errors="replace")
+        return "(it does not answer)"
+
+    def close(self) -> None:
+        self._end()
+
+
+class _Memory:
+    """The shared memory of a crew."""
+
+    def __init__(self, pickled: Packed | None, workers: int) -> None:
+        self.board = unnamed_memory(Board.size(workers))
+        self.arena, self.stacks = unnamed_memory(), unnamed_memory()
+        self.parts = tuple(part.nbytes for part in pickled.parts) if pickled else ()
+        self.pickle = unnamed_memory(sum(self.parts))
+        if pickled:
+            secure(self.pickle, 0, sum(self.parts))
+            for part in pickled.parts:
+                left = part.cast("B")
+                while left:
+                    left = left[os.write(self.pickle.fd, left) :]
+        self.owner = os.getpid()
+
+
+def _end(tasks: Descriptor, processes: Sequence[Any], inboxes: Sequence[Inbox], memory: _Memory, workers: int) -> None:
+    """End all workers: those that are busy are waited for a moment, then killed."""
+    if memory.owner != os.getpid():
+        return  # a fork of the owner
+    Board(memory.board, workers).generation = 0xFFFFFFFF
+    stop = pack_task(Task(0, 0, 0, 0, 0, 0, 0, 0, 0, ()))
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        for _ in range(workers):
+            os.write(tasks.fd, stop)
+    tasks.close()
+    limit = time.monotonic() + GRACE
+    for process in processes:
+        process.join(max(0.0, limit - time.monotonic()))
+    for process in processes:
+        if process.is_alive():
+            process.kill()
+        process.join()
+        process.close()
+    for inbox in inboxes:
+        os.close(inbox.fd)
+    for descriptor in (memory.board, memory.arena, memory.stacks, memory.pickle):
+        descriptor.close()
+
+
+def _preload(context: Any, module: str) -> None:
+    """Let the server of processes import once what every worker needs; it does nothing where one runs already."""
+    context.set_forkserver_preload(["__main__", "gedanken.data.worker", *([] if module == "__main__" else [module])])
+
+
+@contextlib.contextmanager
+def _one_thread_of_blas() -> Iterator[None]:
+    """Let processes that are started meanwhile use one thread for NumPy's products: they are many already."""
+    added = [name for name in BLAS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def _widen(fd: int) -> None:
+    try:
+        import fcntl  # noqa: PLC0415 - not on every system
+
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except (ImportError, AttributeError, OSError):
+        return  # the usual size does
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def sendable(generator: Any, method: str) -> Packed | None:
+    """Return the Generator as it is sent to processes, or None where a fork inherits it.
+
+    Raises:
+        ArgumentError: it cannot be sent.
+    """
+    try:
+        return packed(generator)
+    except ArgumentError:
+        if method == "fork":
+            return None
+        raise

@@ -1,0 +1,309 @@
+"""The life of a Generator's workers: choosing and starting them, epochs, position, statistics, the end."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from gedanken.checks import whole
+from gedanken.data.choice import (
+    Choice,
+    Options,
+    Probe,
+    choose,
+    default_method,
+    fixed_choice,
+    processes_possible,
+    timed_calls,
+)
+from gedanken.data.crew import Crew, SerialCrew, ThreadCrew
+from gedanken.data.feed import Feed
+from gedanken.data.pickling import importing_main
+from gedanken.data.tasks import IDLE, Span
+from gedanken.errors import ArgumentError, StateError
+from gedanken.random import Purpose, call_generator
+
+
+class Position(NamedTuple):
+    """Where a Generator is: the epoch, what of it was delivered, and what is still to come.
+
+    Args:
+        epoch: its number, from 0.
+        calls: how many it has.
+        mini_batches, samples: delivered.
+        todo: calls that are not.
+    """
+
+    epoch: int
+    calls: int
+    mini_batches: int
+    samples: int
+    todo: list[Span]
+
+    @classmethod
+    def start(cls, epoch: int, calls: int) -> "Position":
+        """Return the beginning of an epoch."""
+        return cls(epoch, calls, 0, 0, [Span(0, calls, 0)] if calls else [])
+
+
+class Delivery(NamedTuple):
+    """A mini-batch, and where it stands in its epoch.
+
+    Args:
+        value: in the form of the items.
+        samples: in it.
+        position: samples before it.
+        share: of the epoch's calls that are delivered with it.
+    """
+
+    value: Any
+    samples: int
+    position: int
+    share: float
+
+
+class Stream:
+    """What a Generator does when it is iterated. One that is pickled takes its options along and nothing else.
+
+    Args:
+        options: what was asked of the workers.
+        buffer: mini-batches that are ready or in the making; None is enough to keep the workers busy.
+        ordered: whether samples come in the order of the calls.
+        time_limit: seconds that one call may take, or None.
+    """
+
+    def __init__(self, options: Options, buffer: int | None, ordered: bool, time_limit: float | None) -> None:
+        self.options, self._buffer, self._ordered, self._limit = options, buffer, ordered, time_limit
+        self.choice: Choice | None = None
+        self.feed: Feed | None = None
+        self.epoch = -1  # the last that was begun
+        self._loaded: Position | None = None
+        self._position: Position | None = None
+        self._length = 0  # of the Generator that the workers have
+        self._run: object = None
+        self._counted = True  # whether the running epoch is one of those that `epoch` counts
+        self._ahead: _Ahead | None = None
+        self._began = self._seconds = 0.0  # of the running epoch, and of all before it
+        self._delivered = 0
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return Stream, (self.options, self._buffer, self._ordered, self._limit)
+
+    # ------------------------------------------------------------------ epochs
+
+    def start(self, generator: Any, first_epoch: int = 0) -> None:
+        """Begin the next epoch in the background; the next `run` goes on with it.
+
+        Args:
+            first_epoch: its number, where no epoch was begun or loaded yet.
+        """
+        if self._ahead is None and self._run is None:
+            if self.epoch < 0 and self._loaded is None:
+                self.epoch = first_epoch - 1
+            self._ahead = _Ahead(self, generator, self._next_position(generator))
+
+    def run(self, generator: Any, fixed: int | None = None) -> Iterator[Delivery]:
+        """Yield the mini-batches of the next epoch, or of epoch number `fixed`, which then does not count."""
+        ahead, self._ahead = self._ahead, None
+        run = self._run = object()  # an older iteration finds that it is not the last any more
+        position = ahead.position if ahead and fixed is None else self._next_position(generator, fixed)
+        try:
+            if ahead:
+                ahead.wait()
+            if ahead is None or fixed is not None:
+                self.open(generator, position)
+            if fixed is None:
+                self.epoch, self._loaded, self._position = position.epoch, None, position
+            self._began, self._counted = time.perf_counter(), fixed is None
+            yield from self._deliveries(generator, position, run)
+        finally:
+            if self._run is run:
+                self._leave()
+
+    def _deliveries(self, generator: Any, position: Position, run: object) -> Iterator[Delivery]:
+        least = generator.mini_batch_size if generator.drop_last else 1
+        while self.feed and (arrays := self._next(self.feed, least)):
+            layout, samples = self.feed.layout, len(arrays[0])
+            assert layout is not None
+            value = _mixed(generator, position, layout.join(arrays))
+            delivery = Delivery(value, samples, position.samples, self.feed.delivered_calls / position.calls)
+            del arrays, value
+            position = position._replace(mini_batches=position.mini_batches + 1, samples=position.samples + samples)
+            self._delivered += 1
+            if self._counted:
+                self._position = position
+            yield delivery
+            del delivery
+            if self._run is not run:
+                raise StateError("this iteration is over: the Generator was closed or iterated again")
+
+    def _next(self, feed: Feed, least: int) -> Any:
+        try:
+            return feed.next(least)
+        except BaseException as error:
+            if error is not feed.raised:  # dead workers, Ctrl-C: nobody knows what was lost
+                self._shut()
+            raise
+
+    def _leave(self) -> None:
+        """End an epoch, after its last mini-batch or before."""
+        self._seconds += time.perf_counter() - self._began
+        self._keep_position()
+        if self.feed:
+            self.feed.cancel()
+        self._run = None
+
+    def _keep_position(self) -> None:
+        if self.feed and self._position and self._run is not None and self._counted:
+            self._position = self._position._replace(todo=self.feed.rest())
+
+    def _next_position(self, generator: Any, fixed: int | None = None) -> Position:
+        calls = whole(f"len({type(generator).__name__})", len(generator), at_least=0)
+        if fixed is not None:
+            return Position.start(fixed, calls)
+        if self._loaded is None:
+            return Position.start(self.epoch + 1, calls)
+        if self._loaded.calls != calls:
+            raise ArgumentError(
+                f"state must be of a Generator with as many calls, got {self._loaded.calls} for {calls}"
+            )
+        return self._loaded
+
+    # ------------------------------------------------------------------ workers
+
+    def open(self, generator: Any, position: Position) -> None:
+        """Make sure that there are workers, and give them their first tasks."""
+        if importing_main():
+            raise StateError(
+                "a worker process is importing this script, which begins to train; put the training under "
+                '`if __name__ == "__main__":`'
+            )
+        if not position.calls:
+            return
+        if self.feed and self.choice and self.choice.mode == "processes" and self._length != position.calls:
+            self._shut()  # workers have a copy of what the Generator was then
+        probe = None
+        if self.feed is None:
+            crew, probe = self._crew(generator, position)
+            self.feed = Feed(crew, generator.mini_batch_size, self._buffer, self._ordered, self._limit)
+            self._length = position.calls
+        self.feed.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
+
+    def _crew(self, generator: Any, position: Position) -> tuple[Crew, Probe | None]:
+        options, pickled, obstacle, probe = self.options, None, processes_possible(), None
+        method = options.method or default_method()
+        choice = fixed_choice(options)
+        if not obstacle and (choice.mode if choice else options.mode) in ("auto", "processes"):
+            from gedanken.data.processes import sendable  # noqa: PLC0415 - only here are processes
+
+            try:  # before a call may open what cannot be sent
+                pickled = sendable(generator, method)
+            except ArgumentError as error:
+                if options.mode == "processes":
+                    raise
+                obstacle = str(error)
+        if choice is None:
+            probe = timed_calls(generator, position.epoch, position.calls, position.todo)
+            choice = choose(options, probe, obstacle)
+        self.choice = choice
+        if choice.mode == "serial":
+            return SerialCrew(generator), probe
+        if choice.mode == "threads":
+            return ThreadCrew(generator, choice.workers), probe
+        from gedanken.data.processes import ProcessCrew  # noqa: PLC0415
+
+        return ProcessCrew(generator, pickled, choice.workers, choice.threads, choice.method), probe
+
+    def close(self) -> None:
+        """End the workers; iterating again starts new ones."""
+        if self._ahead:
+            self._ahead.wait(quietly=True)
+            self._ahead = None
+        if self._run is not None:
+            self._leave()
+        self._shut()
+
+    def _shut(self) -> None:
+        self._keep_position()
+        feed, self.feed = self.feed, None
+        if feed:
+            feed.crew.close()
+
+    # ------------------------------------------------------------------ position and statistics
+
+    def state(self, generator: Any) -> Position:
+        """Return the position after the last mini-batch that was delivered."""
+        if self._loaded or self._position is None:
+            return self._next_position(generator)
+        self._keep_position()
+        reached = self._position
+        return reached if reached.todo else Position.start(reached.epoch + 1, reached.calls)
+
+    def load(self, position: Position) -> None:
+        """Let the next iteration go on there; one that runs is over."""
+        self.close()
+        self._loaded, self.epoch = position, position.epoch
+
+    def stats(self) -> dict[str, Any]:
+        """Return what was done, by whom, and who waited for whom."""
+        feed, choice = self.feed, self.choice
+        running = time.perf_counter() - self._began if self._run else 0.0
+        seconds = self._seconds + running
+        found: dict[str, Any] = {
+            "workers": str(choice) if choice else "not started",
+            "mini_batches": self._delivered,
+            "mini_batches_per_second": self._delivered / seconds if seconds else 0.0,
+            "seconds": seconds,
+        }
+        if feed and choice:
+            busy = sum(tally.seconds for tally in feed.tallies.values())
+            found |= {
+                "buffer": feed.level,
+                "buffer_size": feed.buffer,
+                "waiting_for_data": feed.waited,
+                "waiting_for_network": max(0.0, seconds * feed.crew.width - busy),
+                "each": [self._worker(feed, number) for number in range(feed.crew.width)],
+            }
+        return found
+
+    def _worker(self, feed: Feed, number: int) -> dict[str, Any]:
+        tally, place = feed.tallies.get(number), feed.crew.places()[number]
+        return {
+            "name": feed.crew.describe(number),
+            "state": "waits" if place == IDLE else f"makes call {place}",
+            "calls": tally.calls if tally else 0,
+            "samples": tally.samples if tally else 0,
+            "busy_seconds": tally.seconds if tally else 0.0,
+            "samples_per_second": tally.samples / tally.seconds if tally and tally.seconds else 0.0,
+        }
+
+
+class _Ahead:
+    """An epoch that is being begun by a thread."""
+
+    def __init__(self, stream: Stream, generator: Any, position: Position) -> None:
+        self.position = position
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._begin, args=(stream, generator), daemon=True)
+        self._thread.start()
+
+    def _begin(self, stream: Stream, generator: Any) -> None:
+        try:
+            stream.open(generator, self.position)
+        except BaseException as error:  # raised where it is waited for
+            self._error = error
+
+    def wait(self, quietly: bool = False) -> None:
+        """Wait until the workers have their tasks, or raise why they have none."""
+        self._thread.join()
+        if self._error and not quietly:
+            raise self._error
+
+
+def _mixed(generator: Any, position: Position, value: Any) -> Any:
+    """Apply the transforms of whole mini-batches."""
+    for transform in generator.transforms:
+        if getattr(transform, "on_mini_batches", False):
+            rng = call_generator(generator.seed, Purpose.MINI_BATCH, position.epoch, position.mini_batches)
+            value = transform(rng, value)
+    return value

@@ -1,0 +1,228 @@
+"""The unit of work: some calls of `get_mini_batches` one after the other, and where their samples go."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from gedanken.data.arena import Arena, Rows
+from gedanken.data.items import Layout, Samples, sample_value
+from gedanken.errors import DataError, WorkerError
+from gedanken.random import Purpose, call_generator, permutation
+from gedanken.types import Array
+
+IDLE = -1
+
+
+class Calls(Protocol):
+    """What a worker needs of a Generator."""
+
+    seed: int
+    shuffle: bool
+    transforms: Sequence[Callable[..., Any]]
+
+    def get_mini_batches(self, index: int) -> list[Any]:
+        """Return the items of one call."""
+
+
+class Task(NamedTuple):
+    """Some calls to make.
+
+    Args:
+        generation: counts the epochs that were begun; a worker answers an older one at once.
+        number: of the task.
+        epoch: whose order and random numbers hold, from 0.
+        calls: number of calls in that epoch.
+        first: place of the first call in the epoch's order.
+        length: how many calls.
+        skip: samples that are left out at their beginning.
+        row, room: the samples go into this row of the first slot and the following, at most so many.
+        slots: numbers of slots.
+    """
+
+    generation: int
+    number: int
+    epoch: int
+    calls: int
+    first: int
+    length: int
+    skip: int
+    row: int
+    room: int
+    slots: tuple[int, ...]
+
+
+class Span(NamedTuple):
+    """Calls that are not delivered yet: places in the epoch's order, and samples to leave out at their beginning."""
+
+    first: int
+    stop: int
+    skip: int
+
+
+class Done(NamedTuple):
+    """What became of a task.
+
+    Args:
+        number, generation: those of the task.
+        worker: who did it.
+        samples: how many it gave.
+        seconds: how long it took; 0 for one that was too old.
+        extra: (layout, arrays) of the samples that had no room, or None.
+        error: what the user's code raised, or None.
+    """
+
+    number: int
+    generation: int
+    worker: int
+    samples: int
+    seconds: float
+    extra: tuple[Layout, list[Array]] | None = None
+    error: BaseException | None = None
+
+
+running_epoch: ContextVar[int] = ContextVar("running_epoch")
+
+
+class Orders:
+    """The order of the calls of one epoch, made once for all threads of a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: tuple[tuple[int, int, int], Array] | None = None
+
+    def of(self, seed: int, epoch: int, calls: int) -> Array:
+        """Return the order of range(calls) in this epoch."""
+        key = (seed, epoch, calls)
+        with self._lock:
+            if self._made is None or self._made[0] != key:
+                self._made = key, permutation(seed, Purpose.ORDER, calls, epoch)
+            return self._made[1]
+
+
+class Bench:
+    """Where one worker works.
+
+    Args:
+        number: of the worker, from 0.
+        name: of it, for errors.
+        at: one integer that others may read: the index of the running call, or IDLE.
+        orders: shared by the workers of a process.
+    """
+
+    def __init__(self, number: int, name: str, at: Any, orders: Orders) -> None:
+        self.number, self.name, self.at = number, name, at
+        self.arena: Arena | None = None
+        self._orders = orders
+
+    def perform(self, generator: Calls, task: Task) -> Done:
+        """Make the calls of a task, write their samples and tell what happened."""
+        began = time.perf_counter()
+        sink = _Sink(task, self.arena)
+        transforms = [t for t in generator.transforms if not getattr(t, "on_mini_batches", False)]
+        order: Any = range(task.calls)
+        if generator.shuffle:
+            order = self._orders.of(generator.seed, task.epoch, task.calls)
+        running_epoch.set(task.epoch)
+        index = IDLE
+        try:
+            for place in range(task.first, task.first + task.length):
+                self.at[0] = index = int(order[place])
+                _call(generator, transforms, task.epoch, index, sink)
+        except BaseException as error:  # whatever it is belongs to the one who waits for the samples
+            error.add_note(f"in get_mini_batches({index}), {self.name}")
+            return Done(task.number, task.generation, self.number, 0, time.perf_counter() - began, None, error)
+        finally:
+            self.at[0] = IDLE
+        seconds = time.perf_counter() - began
+        return Done(task.number, task.generation, self.number, sink.count, seconds, sink.extra())
+
+
+def _call(generator: Calls, transforms: Sequence[Any], epoch: int, index: int, sink: "_Sink") -> None:
+    """Make one call and take in its items."""
+    items = generator.get_mini_batches(index)
+    if not isinstance(items, list):
+        rule = "must return a list of items, such as [(input, label)]"
+        raise DataError(f"get_mini_batches({index}) {rule}, got {type(items).__name__}")
+    number = 0
+    for place, item in enumerate(items):
+        where = f"item {place} of get_mini_batches({index})"
+        if not transforms:
+            sink.add(item, where)
+            continue
+        for sample in _singles(item, where):
+            rng = call_generator(generator.seed, Purpose.AUGMENTATION, epoch, index, number + 1)
+            number += 1
+            sink.add(_transformed(transforms, rng, sample), where)
+
+
+def _transformed(transforms: Sequence[Any], rng: "np.random.Generator", sample: Any) -> Any:
+    for transform in transforms:
+        sample = transform(rng, sample)
+    return sample
+
+
+class _Sink:
+    """Takes a task's samples: into rows of the arena while there is room, else into lists."""
+
+    def __init__(self, task: Task, arena: Arena | None) -> None:
+        self.layout = arena.layout if arena else None
+        self.count, self._skip = 0, task.skip
+        self._rows = Rows(arena, task.slots, task.row, task.room) if arena and task.room else None
+        self._extra: list[Sequence[Array]] = []
+
+    def add(self, item: Any, where: str) -> None:
+        layout = self.layout
+        if layout is None:
+            layout = self.layout = Layout.of(item, where)
+        if isinstance(item, Samples):
+            self._add_several(layout.several(item.item, where))
+            return
+        streams = layout.streams
+        values = [sample_value(s, v, where) for s, v in zip(streams, layout.values(item, where), strict=True)]
+        if self._skip:
+            self._skip -= 1
+            return
+        if not (self._rows and self._rows.put(values)):
+            self._extra.append([np.array(v, s.dtype)[None] for s, v in zip(streams, values, strict=True)])
+        self.count += 1
+
+    def _add_several(self, arrays: list[Array]) -> None:
+        dropped = min(self._skip, len(arrays[0]))
+        self._skip -= dropped
+        arrays = [array[dropped:] for array in arrays]
+        written = self._rows.put_several(arrays) if self._rows else 0
+        if written < len(arrays[0]):
+            assert self.layout is not None
+            streams = self.layout.streams
+            self._extra.append([np.array(a[written:], s.dtype) for s, a in zip(streams, arrays, strict=True)])
+        self.count += len(arrays[0])
+
+    def extra(self) -> tuple[Layout, list[Array]] | None:
+        if not self._extra:
+            return None
+        assert self.layout is not None
+        return self.layout, [np.concatenate(parts) for parts in zip(*self._extra, strict=True)]
+
+
+def _singles(item: Any, where: str) -> list[Any]:
+    """Return the samples that an item carries, each as an item."""
+    if not isinstance(item, Samples):
+        return [item]
+    layout = Layout.of(item, where)
+    arrays = layout.several(item.item, where)
+    return [layout.join([array[k, ...] for array in arrays]) for k in range(len(arrays[0]))]
+
+
+def as_raised(error: BaseException) -> BaseException:
+    """Return what to raise for what was raised in a call: that itself, unless it would end loop or program."""
+    if isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration)):
+        return error
+    wrapped = WorkerError(f"get_mini_batches raised {type(error).__name__}({error})")
+    for note in getattr(error, "__notes__", []):
+        wrapped.add_note(note)
+    wrapped.__cause__ = error
+    return wrapped

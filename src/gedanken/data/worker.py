@@ -1,0 +1,99 @@
+"""A worker process: threads that read tasks, make their calls, and answer.
+
+It starts with NumPy and the modules of `data/` alone, ends when its owner does, and leaves Ctrl-C to its owner.
+"""
+
+import faulthandler
+import multiprocessing
+import os
+import pickle
+import select
+import signal
+import threading
+from typing import Any
+
+from gedanken.data.arena import Arena
+from gedanken.data.ports import STARTED, TASK, Answers, Board, Ports, mapped, unpack_task
+from gedanken.data.tasks import Bench, Calls, Done, Orders
+
+
+def main(ports: Ports) -> None:
+    """Serve until there are no more tasks, or the owner is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for fd in ports.foreign:
+        os.close(fd)
+    threading.Thread(target=_end_with_owner, args=(ports.owner,), daemon=True).start()
+    faulthandler.register(signal.SIGUSR1, ports.stacks.fd, all_threads=True)
+    answers = Answers(ports.answers.fd)
+    try:
+        generator = _generator(ports)
+    except BaseException as error:  # the user's own __setstate__, or the import of his module
+        answers.send(Done(STARTED, 0, ports.first, 0, 0.0, None, error))
+        return
+    service = _Service(ports, generator, answers)
+    answers.send(Done(STARTED, 0, ports.first, 0, 0.0))
+    others = range(ports.first + 1, ports.first + ports.threads)
+    for number in others:
+        threading.Thread(target=service.serve, args=(number,), daemon=True).start()
+    service.serve(ports.first)
+
+
+class _Service:
+    """What the threads of this process have in common."""
+
+    def __init__(self, ports: Ports, generator: Calls, answers: Answers) -> None:
+        self._ports, self._generator, self._answers = ports, generator, answers
+        self._board, self._orders = Board(ports.board, ports.workers), Orders()
+        self._lock = threading.Lock()
+        self._arena: Arena | None = None
+
+    def serve(self, number: int) -> None:
+        """Do tasks, one after the other."""
+        ports, board = self._ports, self._board
+        process = multiprocessing.current_process()
+        name = f"worker {number} ({process.name}, pid {os.getpid()})"
+        bench = Bench(number, name, board.places[number : number + 1], self._orders)
+        while record := os.read(ports.tasks.fd, TASK.size):
+            task = unpack_task(record)
+            if not task.length:
+                return
+            if task.generation != board.generation:
+                done = Done(task.number, task.generation, number, 0, 0.0)
+            else:
+                if task.room and bench.arena is None:
+                    bench.arena = self._settled()
+                done = bench.perform(self._generator, task)
+            try:
+                self._answers.send(done)
+            except BrokenPipeError:  # the owner has closed
+                return
+
+    def _settled(self) -> Arena:
+        with self._lock:
+            if self._arena is None:
+                self._arena = self._board.arena(self._ports.arena)
+            return self._arena
+
+
+def _generator(ports: Ports) -> Any:
+    if ports.inherited is not None:
+        return ports.inherited
+    memory, parts, at = memoryview(mapped(ports.pickle, private=True)), [], 0
+    for size in ports.parts:
+        parts.append(memory[at : at + size])
+        at += size
+    return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - from our own process
+
+
+def _end_with_owner(owner: int) -> None:
+    """Wait for the owner's end, and end: user code may be running that nobody waits for any more."""
+    try:
+        fd: int = os.pidfd_open(owner)
+    except (AttributeError, OSError):  # another system, or an old one
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        fd = parent.sentinel
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    waiting.poll()
+    os._exit(1)
