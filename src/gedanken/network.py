@@ -1,6 +1,5 @@
 """The network as its user sees it. A facade: it checks arguments and delegates."""
 
-import numbers
 import os
 import time
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ import numpy as np
 from gedanken.checks import one_of, real, require, whole
 from gedanken.checks import path as checked_path
 from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, as_cost
-from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
-from gedanken.data.source import ArraySource, hold_out
+from gedanken.data.generator import Generator
+from gedanken.data.inputs import checked_inputs
 from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import ENGINES, select_engine
@@ -29,7 +28,8 @@ from gedanken.slide import slide
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.display import Display
-from gedanken.training.judging import checked_metrics, rehearse
+from gedanken.training.door import Door, Wishes, get_ready
+from gedanken.training.judging import checked_metrics
 from gedanken.training.loop import Training, evaluate
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
@@ -171,12 +171,12 @@ class Network:
     def fit(
         self,
         data: Any,
-        labels: Any,
+        labels: Any = None,
         *,
-        validation_set: tuple[Any, Any] | float | None = None,
+        validation_set: tuple[Any, Any] | Generator | float | None = None,
         epochs: int = 1,
-        mini_batch_size: int = 128,
-        shuffle: bool = True,
+        mini_batch_size: int | None = None,
+        shuffle: bool | None = None,
         callbacks: Sequence[Callback] = (),
         plot: bool = False,
         snapshot_step: float = 10.0,
@@ -189,13 +189,14 @@ class Network:
         KeyboardInterrupt.
 
         Args:
-            data: (N, *input shape), the samples.
+            data: (N, *input shape), the samples; or a Generator, which gives pairs (data, labels).
             labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them.
-            validation_set: a pair (data, labels), or the share of the samples, in (0, 1), that is held out. It is
-                looked at after each epoch and never changes the training.
+            validation_set: a pair (data, labels), a Generator, whose first epoch is looked at, or the share of the
+                samples, in (0, 1), that is held out. It is looked at after each epoch and never changes the training.
             epochs: how often all samples are gone through, at least 1. One that is broken off counts as one.
-            mini_batch_size: samples in a step, at least 1; the last step of an epoch may have fewer.
-            shuffle: whether each epoch has an order of its own.
+            mini_batch_size: samples in a step, at least 1; the last step of an epoch may have fewer. None is 128, or
+                the Generator's own.
+            shuffle: whether each epoch has an order of its own. None is True, or the Generator's own.
             callbacks: who else listens; see Callback.
             plot: whether cost and first metric are drawn after each epoch, into `plot.png` of the run's folder.
             snapshot_step: a time: every so many seconds of training a snapshot of cost and metrics is recorded, shown
@@ -211,20 +212,16 @@ class Network:
             ArgumentError, DataError: an argument breaks its rule; nothing was trained.
             MissingPackageError: plot=True without Matplotlib.
         """
-        work = self._compiled("fit")
-        samples = self._checked_pair(("data", "labels"), data, labels)
-        samples, held = self._validation(samples, validation_set)
-        size, count = whole("mini_batch_size", mini_batch_size), whole("epochs", epochs)
-        source = ArraySource(*samples, size, shuffle, self.seed)
-        rehearse(work, samples)
-        listeners = checked_callbacks(callbacks)
+        work, wishes = self._compiled("fit"), Wishes(mini_batch_size, shuffle, self.seed)
+        source, validation = self._door().training(data, labels, validation_set, wishes)
+        count, listeners = whole("epochs", epochs), checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
         display = Display()
         if plot:
             listeners.insert(0, Plot(_run_folder(folder), display))
         if progress:
             listeners.insert(0, Progress(display))
-        validation = ArraySource(*held, size) if held else None
+        get_ready(work, source, self.epoch)
         span = (self.epoch + 1, self.epoch + count)
         training = Training(work, Single(), source, validation, span, listeners, every)
         try:
@@ -232,7 +229,9 @@ class Network:
         finally:
             self.epoch += len(training.history.epochs)
 
-    def evaluate(self, data: Any, labels: Any, *, mini_batch_size: int = 256, progress: bool = True) -> Evaluation:
+    def evaluate(
+        self, data: Any, labels: Any = None, *, mini_batch_size: int = 256, progress: bool = True
+    ) -> Evaluation:
         """Return cost and metrics over some samples, and show them.
 
         Args:
@@ -245,10 +244,11 @@ class Network:
             DataError: data or labels break their rule.
         """
         work = self._compiled("evaluate")
-        samples = self._checked_pair(("data", "labels"), data, labels)
-        found = evaluate(work, ArraySource(*samples, whole("mini_batch_size", mini_batch_size)))
+        source = self._door().evaluation(data, labels, whole("mini_batch_size", mini_batch_size))
+        found = evaluate(work, source)
         if progress:
-            Display().line(f"evaluation of {len(samples[0]):,} samples: {found}")
+            samples = f" of {source.samples:,} samples" if source.samples else ""
+            Display().line(f"evaluation{samples}: {found}")
         return found
 
     # ------------------------------------------------------------------ using
@@ -264,7 +264,7 @@ class Network:
             DataError: data break their rule.
         """
         plan = self._compiled_plan("feedforward")
-        x = self._checked_inputs("data", data)
+        x = checked_inputs("data", data, *self._taken(plan))
         size = whole("mini_batch_size", mini_batch_size)
         with np.errstate(all="ignore"):
             outputs = [plan.predict(x[start : start + size]) for start in range(0, len(x), size)]
@@ -412,30 +412,15 @@ class Network:
             plan.assign(self._plan.values())
         self._plan = plan
 
-    def _checked_inputs(self, argument: str, data: Any) -> Array:
+    def _door(self) -> Door:
+        assert self._plan is not None and self._cost is not None
+        output_shape = door_shape(self._plan.shapes[-1])
+        return Door(output_shape, *self._taken(self._plan), self._cost)
+
+    def _taken(self, plan: Plan) -> tuple[Shape, Any, int | None]:
+        """Return shape, number type and number of tokens of inputs."""
         assert self.input_shape is not None
-        assert self._plan is not None
-        return checked_inputs(argument, data, self.input_shape, self._plan.ops.dtype, self.layers[0].tokens)
-
-    def _checked_pair(self, names: tuple[str, str], data: Any, labels: Any) -> tuple[Array, Array]:
-        assert self._cost is not None and self._plan is not None
-        x, target = self._checked_inputs(names[0], data), checked_array(names[1], labels)
-        check_lengths(names, x, target)
-        check_finite(names[1], target, self._plan.ops.dtype)
-        return x, self._cost.checked_target(names[1], target, door_shape(self._plan.shapes[-1]))
-
-    def _validation(
-        self, samples: tuple[Array, Array], given: Any
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
-        """Return what to train on and what to validate on."""
-        if given is None:
-            return samples, None
-        if isinstance(given, (tuple, list)) and len(given) == 2:
-            return samples, self._checked_pair(("validation_set data", "validation_set labels"), *given)
-        fraction = isinstance(given, numbers.Real) and not isinstance(given, bool) and 0 < float(given) < 1
-        require(fraction, "validation_set", "be a pair (data, labels) or a fraction in (0, 1)", given)
-        require(len(samples[0]) > 1, "validation_set", "be None for a single sample", given)
-        return hold_out(*samples, float(given), self.seed)
+        return self.input_shape, plan.ops.dtype, self.layers[0].tokens
 
 
 def _run_folder(folder: str | os.PathLike[str] | None) -> str:

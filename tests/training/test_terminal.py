@@ -154,7 +154,7 @@ def told(seconds: int, epochs: int, snapshot_step: int) -> list[str]:
         snapshot = None
         if second % snapshot_step == 0:
             snapshot = Snapshot(epoch, second / STEPS, 0.5, {"accuracy": 0.9}, 0.1, 8.0, float(second))
-        progress.on_step(run, StepRecord(epoch, step, 8, 0.5, 0.1, float(second), snapshot))
+        progress.on_step(run, StepRecord(epoch, step, step / STEPS, 8, 0.5, 0.1, float(second), snapshot))
     progress.on_stop(run, "all epochs done")
     return stream.getvalue().splitlines()
 

@@ -16,8 +16,8 @@ MODES = ("auto", "threads", "processes", "serial")
 METHODS = ("fork", "forkserver", "spawn")
 WAITS = 0.5  # a call whose thread computes for a smaller share of its time mostly waits
 CHEAP = 10e-6  # seconds a sample: handing it to a worker costs as much
-PROBE_CALLS = 4
-PROBE_SECONDS = 0.05
+PROBE_CALLS = 64  # at most, and not many longer than this:
+PROBE_SECONDS = 0.02
 IN_FLIGHT = 128  # calls that wait at the same time, at most
 PER_PROCESS = 32  # threads of one process: with more of them Python's lock is what they wait for
 
@@ -147,7 +147,7 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span]) 
         made.append((task, done))
         seconds.append(done.seconds)
         shares.append((time.thread_time() - computed) / max(done.seconds, 1e-9))
-        if time.perf_counter() - began > PROBE_SECONDS:
+        if len(made) > 1 and time.perf_counter() - began > PROBE_SECONDS:
             break
     last = slice(1 if len(seconds) > 1 else 0, None)  # the first call may open what the others use
     samples = sum(done.samples for _, done in made) / max(len(made), 1)

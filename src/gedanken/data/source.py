@@ -1,11 +1,15 @@
-"""Mini-batches out of arrays, in an order that is a function of seed and epoch."""
+"""Where a training's mini-batches come from: arrays, in an order that depends on seed and epoch, or a Generator."""
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from collections.abc import Generator as Yields
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from gedanken.data.generator import Generator
+from gedanken.errors import DataError
 from gedanken.random import Purpose, permutation
 from gedanken.types import Array
 
@@ -17,26 +21,39 @@ class Batch(NamedTuple):
         x: (N, ...), inputs as at the door.
         target: (N, ...), as the cost takes it.
         position: place of the first sample in the epoch's order.
+        share: of the epoch that is done with it, in (0, 1].
     """
 
     x: Array
     target: Array
     position: int
+    share: float
 
 
-class Source(Protocol):
+Batches: TypeAlias = Yields[Batch, None, None]
+
+
+class Source(ABC):
     """Anything that gives the mini-batches of an epoch; what `fit` reads."""
 
-    samples: int
+    samples: int | None = None  # of an epoch; None: not known before
+    steps: int | None = None  # mini-batches of an epoch
 
-    def __len__(self) -> int:
-        """Return the number of mini-batches in an epoch."""
+    @property
+    def waited(self) -> float:
+        """Seconds for which mini-batches were waited for, over all epochs."""
+        return 0.0
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    @abstractmethod
+    def batches(self, epoch: int) -> Batches:
         """Yield the mini-batches of epoch number `epoch`, counted from 0."""
 
+    def stats(self) -> Mapping[str, Any] | None:
+        """Return what is known of those who make the mini-batches, or None where nobody does."""
+        return None
 
-class ArraySource:
+
+class ArraySource(Source):
     """Mini-batches of two arrays; the last one is smaller where they do not come out even.
 
     Args:
@@ -49,20 +66,74 @@ class ArraySource:
 
     def __init__(self, x: Array, target: Array, mini_batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
         self.x, self.target = x, target
-        self.samples = len(x)
+        self.samples, self.steps = len(x), math.ceil(len(x) / mini_batch_size)
         self.mini_batch_size, self.shuffle, self.seed = mini_batch_size, shuffle, seed
 
-    def __len__(self) -> int:
-        return math.ceil(self.samples / self.mini_batch_size)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        order = permutation(self.seed, Purpose.ORDER, self.samples, epoch) if self.shuffle else None
-        for start in range(0, self.samples, self.mini_batch_size):
+    def batches(self, epoch: int) -> Batches:
+        samples = len(self.x)
+        order = permutation(self.seed, Purpose.ORDER, samples, epoch) if self.shuffle else None
+        for start in range(0, samples, self.mini_batch_size):
             part = slice(start, start + self.mini_batch_size)
+            share = min(1.0, part.stop / samples)
             if order is None:
-                yield Batch(self.x[part], self.target[part], start)
+                yield Batch(self.x[part], self.target[part], start, share)
             else:  # `take` is faster than an index
-                yield Batch(self.x.take(order[part], axis=0), self.target.take(order[part], axis=0), start)
+                yield Batch(self.x.take(order[part], axis=0), self.target.take(order[part], axis=0), start, share)
+
+
+class GeneratorSource(Source):
+    """Mini-batches of a Generator.
+
+    Args:
+        generator: gives pairs (data, labels).
+        checked: returns such a pair as (inputs, targets), or raises why it is none.
+        fixed: whether every epoch is the first one, as for a validation set.
+    """
+
+    def __init__(
+        self, generator: Generator, checked: Callable[[Any, Any], tuple[Array, Array]], fixed: bool = False
+    ) -> None:
+        self.generator, self.fixed = generator, fixed
+        self._checked = checked
+        self.on_first: Callable[[Batch], None] | None = None  # sees the first mini-batch before it is used
+
+    @property
+    def waited(self) -> float:
+        return self.generator._stream.waited
+
+    def stats(self) -> Mapping[str, Any] | None:
+        return self.generator.stats()
+
+    def start(self, epoch: int) -> None:
+        """Begin making mini-batches; a Generator that was not iterated before begins with this epoch."""
+        self.generator._stream.start(self.generator, epoch)
+
+    def batches(self, epoch: int) -> Batches:
+        for _ in range(2):  # a position that was loaded may be the end of an epoch
+            number, given = self.generator.epoch, False
+            for delivery in self.generator._stream.run(self.generator, fixed=0 if self.fixed else None):
+                given = True
+                batch = Batch(*self._pair(delivery.value), delivery.position, delivery.share)
+                if self.on_first:
+                    self.on_first(batch)
+                    self.on_first = None
+                del delivery
+                yield batch
+                del batch
+            if given or self.fixed or self.generator.epoch != number:
+                break
+        if not given:
+            name = type(self.generator).__name__
+            raise DataError(
+                f"{name} must give at least one mini-batch in an epoch, got none from {len(self.generator)} calls"
+            )
+
+    def _pair(self, value: Any) -> tuple[Array, Array]:
+        if isinstance(value, tuple) and len(value) == 2:
+            return self._checked(*value)
+        name = type(self.generator).__name__
+        got = f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+        raise DataError(f"{name} must give items (input, label) to train or evaluate with, got {got}")
 
 
 def hold_out(x: Array, target: Array, fraction: float, seed: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:

@@ -23,6 +23,8 @@ from gedanken.data.tasks import IDLE, Span
 from gedanken.errors import ArgumentError, StateError
 from gedanken.random import Purpose, call_generator
 
+BUSY = 0.7  # share of their time; workers that make calls for longer are what is waited for
+
 
 class Position(NamedTuple):
     """Where a Generator is: the epoch, what of it was delivered, and what is still to come.
@@ -81,10 +83,14 @@ class Stream:
         self._position: Position | None = None
         self._length = 0  # of the Generator that the workers have
         self._run: object = None
+        self._awaited: float | None = None  # what was waited for until the running epoch, before its first mini-batch
         self._counted = True  # whether the running epoch is one of those that `epoch` counts
         self._ahead: _Ahead | None = None
         self._began = self._seconds = 0.0  # of the running epoch, and of all before it
         self._delivered = 0
+        self._before = self._first = (
+            0.0  # seconds waited: by feeds that ended and for starting; before first mini-batches
+        )
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return Stream, (self.options, self._buffer, self._ordered, self._limit)
@@ -107,6 +113,8 @@ class Stream:
         ahead, self._ahead = self._ahead, None
         run = self._run = object()  # an older iteration finds that it is not the last any more
         position = ahead.position if ahead and fixed is None else self._next_position(generator, fixed)
+        self._began, self._counted = time.perf_counter(), fixed is None
+        self._awaited = self.waited
         try:
             if ahead:
                 ahead.wait()
@@ -114,7 +122,7 @@ class Stream:
                 self.open(generator, position)
             if fixed is None:
                 self.epoch, self._loaded, self._position = position.epoch, None, position
-            self._began, self._counted = time.perf_counter(), fixed is None
+            self._before += time.perf_counter() - self._began
             yield from self._deliveries(generator, position, run)
         finally:
             if self._run is run:
@@ -125,6 +133,8 @@ class Stream:
         while self.feed and (arrays := self._next(self.feed, least)):
             layout, samples = self.feed.layout, len(arrays[0])
             assert layout is not None
+            if self._awaited is not None:
+                self._first, self._awaited = self._first + self.waited - self._awaited, None
             value = _mixed(generator, position, layout.join(arrays))
             delivery = Delivery(value, samples, position.samples, self.feed.delivered_calls / position.calls)
             del arrays, value
@@ -227,6 +237,7 @@ class Stream:
         self._keep_position()
         feed, self.feed = self.feed, None
         if feed:
+            self._before += feed.waited
             feed.crew.close()
 
     # ------------------------------------------------------------------ position and statistics
@@ -244,6 +255,11 @@ class Stream:
         self.close()
         self._loaded, self.epoch = position, position.epoch
 
+    @property
+    def waited(self) -> float:
+        """Seconds for which mini-batches were waited for."""
+        return self._before + (self.feed.waited if self.feed else 0.0)
+
     def stats(self) -> dict[str, Any]:
         """Return what was done, by whom, and who waited for whom."""
         feed, choice = self.feed, self.choice
@@ -254,17 +270,31 @@ class Stream:
             "mini_batches": self._delivered,
             "mini_batches_per_second": self._delivered / seconds if seconds else 0.0,
             "seconds": seconds,
+            "waiting_for_data": self.waited,
         }
         if feed and choice:
             busy = sum(tally.seconds for tally in feed.tallies.values())
             found |= {
+                "bottleneck": self._bottleneck(choice, feed, busy, seconds),
                 "buffer": feed.level,
                 "buffer_size": feed.buffer,
-                "waiting_for_data": feed.waited,
                 "waiting_for_network": max(0.0, seconds * feed.crew.width - busy),
                 "each": [self._worker(feed, number) for number in range(feed.crew.width)],
             }
         return found
+
+    def _bottleneck(self, choice: Choice, feed: Feed, busy: float, seconds: float) -> str:
+        """Return in words what keeps mini-batches from coming faster."""
+        if self._first > self.waited / 2:
+            return "most of it before the first mini-batch of an epoch, while workers start and begin"
+        calls = sum(tally.calls for tally in feed.tallies.values())
+        used = busy / (max(seconds, 1e-9) * feed.crew.width)
+        each = f"a call takes {busy / calls * 1000:.3g} ms" if calls else "no call was made yet"
+        if choice.mode == "serial":
+            return f"{each} in the trainer itself: workers would make calls meanwhile"
+        if used > BUSY:
+            return f"{each} and the workers ({choice}) are busy {min(used, 1.0):.0%} of the time: more of them may help"
+        return f"{each}, but the workers are busy {used:.0%} of the time: a larger buffer may help"
 
     def _worker(self, feed: Feed, number: int) -> dict[str, Any]:
         tally, place = feed.tallies.get(number), feed.crew.places()[number]

@@ -40,7 +40,7 @@ class Training:
     ) -> None:
         self.work, self.strategy, self.source, self.validation = work, strategy, source, validation
         names = tuple(metric.name for metric in work.metrics)
-        self.run = Run(*epochs, len(source), source.samples, validation is not None, names)
+        self.run = Run(*epochs, source.steps, source.samples, validation is not None, names)
         self.callbacks, self.snapshot_step = callbacks, snapshot_step
         self.history = History()
         self.interrupt = Interrupt()
@@ -77,15 +77,18 @@ class Training:
                 ending.callback(callback.on_stop, self.run, reason)
 
     def _epoch(self, epoch: int) -> None:
-        began, meter, step = self._seconds(), Meter(self.work.metrics), 0
-        for step, batch in enumerate(self.source.batches(epoch - 1), start=1):
-            result = self.strategy.step(batch, epoch - 1)
-            meter.add(result)
-            self._tell_step(epoch, step, result)
-            if self.stop:
-                break
+        began, waited, meter, share = self._seconds(), self.source.waited, Meter(self.work.metrics), 0.0
+        with contextlib.closing(self.source.batches(epoch - 1)) as batches:
+            for step, batch in enumerate(batches, start=1):
+                result, share = self.strategy.step(batch, epoch - 1), batch.share
+                meter.add(result)
+                self._tell_step(epoch, step, share, result)
+                if self.stop:
+                    break
+            else:
+                share = 1.0
         self.strategy.sync()
-        trained, finished = self._seconds(), step == self.run.steps
+        trained, finished = self._seconds(), share == 1.0
         found = self._validate() if finished else Evaluation()
         if not self.stop:
             self.work.descent.watch(found["cost"] if found else meter.cost)
@@ -100,18 +103,20 @@ class Training:
             self.work.descent.rate,
             trained - began,
             self._seconds() - trained,
+            self.source.waited - waited,
+            self.source.stats(),
         )
         self.history.epochs.append(record)
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch")
         self._between += self._seconds() - trained
 
-    def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:
+    def _tell_step(self, epoch: int, step: int, share: float, result: StepResult) -> None:
         seconds = self._seconds()
-        snapshot = self._snapshots.add(epoch, step, result, seconds, seconds - self._between)
+        snapshot = self._snapshots.add(epoch, share, result, seconds, seconds - self._between)
         if snapshot:
             self.history.keep(snapshot)
         rate = self.work.descent.rate
-        record = StepRecord(epoch, step, result.samples, result.cost, rate, seconds, snapshot)
+        record = StepRecord(epoch, step, share, result.samples, result.cost, rate, seconds, snapshot)
         self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step")
         if not math.isfinite(result.cost):
             self.stop = Stop(
@@ -147,24 +152,24 @@ class _Snapshots:
         self._last = 0.0
         self._meter = Meter(work.metrics)
 
-    def add(self, epoch: int, step: int, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
+    def add(self, epoch: int, share: float, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
         """Take in a step; `seconds` since the start, `trained` of them between epochs left out."""
         self._meter.add(result)
         if trained < self._last + self.every:
             return None
-        done = epoch - 1 + step / self.run.steps
         speed = self._meter.samples / (trained - self._last)
         cost, metrics = self._meter.cost, self._meter.metrics
         self._last, self._meter = trained, Meter(self.work.metrics)
-        return Snapshot(epoch, done, cost, metrics, self.work.descent.rate, speed, seconds)
+        return Snapshot(epoch, epoch - 1 + share, cost, metrics, self.work.descent.rate, speed, seconds)
 
 
 @np.errstate(all="ignore")
 def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
     """Return cost and metrics of all samples; empty where it was broken off."""
     ctx, meter = work.plan.context(train=False), Meter(work.metrics)
-    for batch in source.batches(0):
-        if broken_off():
-            return Evaluation()
-        meter.add(judged(work, batch, ctx))
+    with contextlib.closing(source.batches(0)) as batches:
+        for batch in batches:
+            if broken_off():
+                return Evaluation()
+            meter.add(judged(work, batch, ctx))
     return meter.evaluation()

@@ -8,6 +8,7 @@ LIVE_SECONDS = 0.2
 # A plain line comes when the training has become this share longer since the last one, so that days of training
 # make some hundred lines.
 PLAIN_SHARE = 0.05
+WAITING_SHARE = 0.03  # of an epoch; a network that waits longer for data is told why
 
 
 class Progress(Callback):
@@ -36,21 +37,23 @@ class Progress(Callback):
         done = "" if record.finished else " (not finished)"
         seconds = f"{record.seconds:.1f} s"
         self._display.line(f"epoch {record.epoch}/{run.last_epoch}{done}  {figures_text(record.figures())}  {seconds}")
+        if record.generator and record.waiting_seconds > WAITING_SHARE * record.seconds:
+            share = record.waiting_seconds / record.seconds
+            self._display.line(f"  {share:.0%} of it waiting for data; {record.generator['bottleneck']}")
 
     def on_stop(self, run: Run, reason: str) -> None:
         if reason != "all epochs done":
             self._display.line(f"training ended: {reason}")
 
     def _line(self, run: Run, record: StepRecord) -> str:
-        done = record.step / run.steps
-        passed = record.epoch - run.first_epoch + done
+        passed = record.epoch - run.first_epoch + record.share
         left = record.seconds / passed * (run.last_epoch - run.first_epoch + 1 - passed)
         figures = {"cost": record.cost}
         speed = ""
         if self._snapshot:
             figures = {"cost": self._snapshot.cost, **self._snapshot.metrics}
             speed = f"  {self._snapshot.samples_per_second:,.0f} samples/s"
-        head = f"epoch {record.epoch}/{run.last_epoch} {done:4.0%}"
+        head = f"epoch {record.epoch}/{run.last_epoch} {record.share:4.0%}"
         return f"{head}  {figures_text(figures)}{speed}  {_clock(left)} left"
 
 

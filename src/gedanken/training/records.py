@@ -15,16 +15,15 @@ class Run(NamedTuple):
 
     Args:
         first_epoch, last_epoch: numbers of the epochs, counted from 1 over all calls of `fit`.
-        steps: mini-batches in an epoch.
-        samples: samples in an epoch.
+        steps, samples: mini-batches and samples in an epoch; None where a Generator gives them, which does not know.
         validates: whether there is a validation set.
         metrics: names of the metrics.
     """
 
     first_epoch: int
     last_epoch: int
-    steps: int
-    samples: int
+    steps: int | None
+    samples: int | None
     validates: bool
     metrics: tuple[str, ...]
 
@@ -56,6 +55,7 @@ class StepRecord(NamedTuple):
     Args:
         epoch: number of the running epoch, counted from 1.
         step: number of the step in the epoch, counted from 1.
+        share: of the epoch that is done, in (0, 1].
         samples: samples of its mini-batch.
         cost: mean cost of its mini-batch.
         rate: learning rate of the next update.
@@ -65,6 +65,7 @@ class StepRecord(NamedTuple):
 
     epoch: int
     step: int
+    share: float
     samples: int
     cost: float
     rate: float
@@ -84,6 +85,8 @@ class EpochRecord(NamedTuple):
         rate: learning rate at its end.
         seconds: length of its training steps.
         validation_seconds: length of its validation.
+        waiting_seconds: how much of `seconds` was spent waiting for mini-batches of a Generator.
+        generator: its `stats()` at the end of the epoch; None for arrays.
     """
 
     epoch: int
@@ -96,6 +99,8 @@ class EpochRecord(NamedTuple):
     rate: float
     seconds: float
     validation_seconds: float
+    waiting_seconds: float = 0.0
+    generator: Mapping[str, Any] | None = None
 
     def figures(self) -> dict[str, Any]:
         """Return costs and metrics by name: "cost", "accuracy", "validation_cost", "validation_accuracy" ..."""
@@ -106,9 +111,9 @@ class EpochRecord(NamedTuple):
         return figures
 
     def flat(self) -> dict[str, Any]:
-        """Return `figures` and all other entries but the two mappings."""
+        """Return `figures` and all other entries but the mappings."""
         entries = {**self._asdict(), **self.figures()}
-        del entries["metrics"], entries["validation_metrics"]
+        del entries["metrics"], entries["validation_metrics"], entries["generator"]
         return entries
 
 

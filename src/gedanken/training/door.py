@@ -1,0 +1,118 @@
+"""The network's door: what it is fed with is checked here, arrays before any work begins, mini-batches as they come."""
+
+import numbers
+from typing import Any, NamedTuple
+
+from gedanken.checks import require, whole
+from gedanken.costs import Cost
+from gedanken.data.generator import Generator
+from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
+from gedanken.data.source import ArraySource, GeneratorSource, Source, hold_out
+from gedanken.parallel.base import Work
+from gedanken.training.judging import rehearse
+from gedanken.types import Array, Shape
+
+MINI_BATCH_SIZE = 128
+Pair = tuple[Array, Array]
+
+
+class Wishes(NamedTuple):
+    """What `fit` was told of mini-batches; None is the default, or the Generator's own."""
+
+    mini_batch_size: int | None
+    shuffle: bool | None
+    seed: int
+
+
+class Door(NamedTuple):
+    """What a network takes.
+
+    Args:
+        output_shape, input_shape: of one sample, as at the door.
+        dtype: number type that it computes in.
+        tokens: for a network that takes whole numbers: how many different ones.
+        cost: says what targets are.
+    """
+
+    output_shape: Shape
+    input_shape: Shape
+    dtype: Any
+    tokens: int | None
+    cost: Cost
+
+    def inputs(self, argument: str, data: Any) -> Array:
+        """Return samples as an array, or raise DataError."""
+        return checked_inputs(argument, data, self.input_shape, self.dtype, self.tokens)
+
+    def pair(self, names: tuple[str, str], data: Any, labels: Any) -> Pair:
+        """Return inputs and targets, or raise DataError."""
+        x, target = self.inputs(names[0], data), checked_array(names[1], labels)
+        check_lengths(names, x, target)
+        check_finite(names[1], target, self.dtype)
+        return x, self.cost.checked_target(names[1], target, self.output_shape)
+
+    def training(self, data: Any, labels: Any, validation_set: Any, wishes: Wishes) -> tuple[Source, Source | None]:
+        """Return what to train on and what to validate on, or None."""
+        if isinstance(data, Generator):
+            _check_own("mini_batch_size", wishes.mini_batch_size)
+            _check_own("shuffle", wishes.shuffle)
+            source = self._generator_source(data, labels)
+            return source, self._validation(validation_set, data.mini_batch_size)
+        size = whole("mini_batch_size", MINI_BATCH_SIZE if wishes.mini_batch_size is None else wishes.mini_batch_size)
+        samples = self.pair(("data", "labels"), data, labels)
+        held: Source | None
+        if _is_fraction(validation_set):
+            require(len(samples[0]) > 1, "validation_set", "be None for a single sample", validation_set)
+            samples, parts = hold_out(*samples, float(validation_set), wishes.seed)
+            held = ArraySource(*parts, size)
+        else:
+            held = self._validation(validation_set, size)
+        return ArraySource(*samples, size, wishes.shuffle is not False, wishes.seed), held
+
+    def evaluation(self, data: Any, labels: Any, size: int) -> Source:
+        """Return what to evaluate on."""
+        if isinstance(data, Generator):
+            return self._generator_source(data, labels, fixed=True)
+        return ArraySource(*self.pair(("data", "labels"), data, labels), size)
+
+    def _validation(self, given: Any, size: int) -> Source | None:
+        if given is None:
+            return None
+        if isinstance(given, Generator):
+            return self._generator_source(given, None, fixed=True)
+        pair = isinstance(given, (tuple, list)) and len(given) == 2
+        rule = "be a pair (data, labels), a Generator, or a fraction in (0, 1) of arrays"
+        require(pair, "validation_set", rule, given)
+        names = ("validation_set data", "validation_set labels")
+        return ArraySource(*self.pair(names, *given), size)
+
+    def _generator_source(self, generator: Generator, labels: Any, fixed: bool = False) -> GeneratorSource:
+        name = type(generator).__name__
+        require(labels is None, "labels", f"be left out, because {name} gives them with the data", labels)
+
+        def checked(data: Any, target: Any) -> Pair:
+            return self.pair((f"data of {name}", f"labels of {name}"), data, target)
+
+        return GeneratorSource(generator, checked, fixed)
+
+
+def get_ready(work: Work, source: Source, epoch: int) -> None:
+    """Do what can be done before the first step: cost and metrics see a sample, so that they complain now.
+
+    A Generator's workers start while the network's kernels are compiled for its mini-batches.
+    """
+    if isinstance(source, ArraySource):
+        rehearse(work, (source.x[:1], source.target[:1]))
+        return
+    assert isinstance(source, GeneratorSource)
+    source.start(epoch)
+    source.on_first = lambda batch: rehearse(work, (batch.x[:1], batch.target[:1]))
+    work.plan.step_bytes(source.generator.mini_batch_size)
+
+
+def _is_fraction(given: Any) -> bool:
+    return isinstance(given, numbers.Real) and not isinstance(given, bool) and 0 < float(given) < 1
+
+
+def _check_own(argument: str, value: Any) -> None:
+    require(value is None, argument, "be given to the Generator itself", value)
