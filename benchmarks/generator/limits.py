@@ -3,7 +3,7 @@
     python benchmarks/generator/limits.py SECONDS NAME [PORT LOOPS]
 
 It prints "ready", waits for a line, and prints the mini-batches a second that one process copies ("frames"), or the
-seconds that an item takes when nothing else runs.
+median of the seconds that an item takes one after the other.
 """
 
 import subprocess
@@ -41,11 +41,11 @@ def lasting(work: Work, seconds: float) -> Callable[[], float]:
         work.item(index)
 
     def run() -> float:
-        began, items = time.perf_counter(), 0
-        while time.perf_counter() - began < seconds:
-            work.item(items)
-            items += 1
-        return (time.perf_counter() - began) / items
+        times = [time.perf_counter()]
+        while times[-1] - times[0] < seconds:
+            work.item(len(times))
+            times.append(time.perf_counter())
+        return float(np.median(np.diff(times)))
 
     return run
 
@@ -54,7 +54,7 @@ def calibrated(seconds: float) -> int:
     """Return how many loops last so long."""
     loops = 20_000
     times = []
-    for _ in range(20):
+    for _ in range(300):  # about half a second: other programs have not disturbed them all
         began = time.perf_counter()
         spin(loops, 0)
         times.append(time.perf_counter() - began)

@@ -93,6 +93,7 @@ def _processor() -> str:
 def _best(rows: Sequence[Row]) -> str:
     """Return the table of each loader's fastest configuration."""
     loaders = list(dict.fromkeys(one.candidate.loader for row in rows for one in row.results))
+    loaders.sort(key=lambda name: name.startswith("Gedanken"))
     cells: list[Cells] = [["work", "", *loaders]]
     for row in rows:
         best = [row.best(loader) for loader in loaders]

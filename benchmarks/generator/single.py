@@ -148,7 +148,7 @@ def for_a_time(consumer: Consumer, began: float) -> dict[str, float]:
         while time.perf_counter() < until:
             consumer.take()
     figures = {"first": times[0] - began, "rate": rate(times), "cpu": cpu / (len(times) - 1), "memory": watch.most}
-    others = (busy - cpu) / (times[-1] - times[0])
+    others = max(busy - cpu, 0) / (times[-1] - times[0])
     return figures | {"count": len(times), "others": others, "left": time.monotonic()}
 
 
