@@ -135,31 +135,71 @@ class Rows:
     Args:
         arena: where.
         slots: the slots in order; the first is entered at `row`.
+        row: the next row in the current slot.
         room: how many rows.
     """
 
     def __init__(self, arena: Arena, slots: Sequence[int], row: int, room: int) -> None:
-        self.arena, self.slots, self.row, self.room = arena, slots, row, room
-        self.filled = 0
+        self._arena, self._slots, self._room = arena, iter(slots), room
+        self._left = room  # rows of the slots behind the current one
+        self._enter(row)
 
-    def put(self, values: Sequence[Any]) -> bool:
-        """Write one sample, and return whether there was room for it."""
-        if self.filled == self.room:
-            return False
-        place, row = divmod(self.row + self.filled, self.arena.rows)
-        for array, value in zip(self.arena[self.slots[place]], values, strict=True):
-            array[row] = value
-        self.filled += 1
-        return True
+    def _enter(self, row: int) -> None:
+        self._arrays = self._arena[next(self._slots)]
+        self.row, self._stop = row, min(self._arena.rows, row + self._left)
+        self._left -= self._stop - row
+        streams = self._arena.layout.streams
+        self._columns = [(a, s.dtype, s.shape, s.plain) for a, s in zip(self._arrays, streams, strict=True)]
+
+    def written(self) -> int:
+        """Return how many rows were written."""
+        return self._room - self._left - (self._stop - self.row)
+
+    def room(self) -> int:
+        """Return how many rows are left in the current slot; where none is, go on to the next."""
+        if self.row == self._stop and self._left:
+            self._enter(0)
+        return self._stop - self.row
+
+    def put(self, entries: Sequence[Any]) -> None:
+        """Write one sample of entries that were checked. There must be room."""
+        for array, value in zip(self._arrays, entries, strict=True):
+            array[self.row] = value
+        self.row += 1
+
+    def put_plain(self, items: Sequence[Any]) -> int:
+        """Write items while they are tuples of just the right arrays and there is room; return how many.
+
+        This is the way of nearly all samples, so it is written for speed: no call, no search for errors.
+        """
+        done = 0
+        for item in items:
+            row = self.row
+            if row == self._stop:
+                if not self.room():
+                    break
+                row = self.row
+            columns = self._columns
+            if type(item) is not tuple or len(item) != len(columns):
+                break
+            for value, (array, dtype, shape, plain) in zip(item, columns):  # noqa: B905 - lengths are equal
+                kind = type(value)
+                if kind is np.ndarray:
+                    if value.dtype is not dtype or value.shape != shape:
+                        return done
+                elif kind is not plain:
+                    return done
+                array[row] = value
+            self.row = row + 1
+            done += 1
+        return done
 
     def put_several(self, arrays: Sequence[Array]) -> int:
         """Write as many of the samples as there is room for, and return how many."""
-        done, count = 0, min(len(arrays[0]), self.room - self.filled)
-        while done < count:
-            place, row = divmod(self.row + self.filled, self.arena.rows)
-            part = min(count - done, self.arena.rows - row)
-            for target, array in zip(self.arena[self.slots[place]], arrays, strict=True):
-                target[row : row + part] = array[done : done + part]
-            self.filled += part
+        done = 0
+        while part := min(len(arrays[0]) - done, self.room()):
+            for target, array in zip(self._arrays, arrays, strict=True):
+                target[self.row : self.row + part] = array[done : done + part]
+            self.row += part
             done += part
-        return count
+        return done

@@ -21,6 +21,7 @@ from gedanken.errors import WorkerError
 from gedanken.types import Array
 
 GROUP_SECONDS = 0.004  # a task takes about so long: enough of them to share, few enough that telling costs nothing
+SMALL, SMALL_BYTES = 32, 1 << 23  # so many mini-batches, if they take no more
 BUFFER_BYTES = 1 << 28  # what a buffer takes that nobody set, unless it is for two mini-batches
 LOOK = 0.25  # seconds between two looks at workers that give nothing
 MOST_SLOTS = 10  # of one task
@@ -205,9 +206,12 @@ class Feed:
             self._slots = Slots(self.crew.settle(layout, self.rows, self.buffer + 2))
 
     def _enough(self, slot_bytes: int) -> int:
-        """Return the mini-batches that twice as many calls as are made at the same time bring, within BUFFER_BYTES."""
+        """Return a buffer that keeps the crew busy: mini-batches for twice as many calls as are made at the same time.
+
+        Small mini-batches are soon made, so there are more of them; large ones are no more than fit BUFFER_BYTES.
+        """
         wanted = 2 + math.ceil(2 * self.crew.width * max(1.0, *self._each) / self.rows)
-        return max(2, min(wanted, BUFFER_BYTES // slot_bytes))
+        return max(2, min(max(wanted, SMALL), SMALL_BYTES // slot_bytes), min(wanted, BUFFER_BYTES // slot_bytes))
 
     # ------------------------------------------------------------------ delivery
 

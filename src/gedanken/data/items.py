@@ -8,6 +8,7 @@ import numpy as np
 from gedanken.errors import DataError
 from gedanken.types import Array, Shape
 
+PLAIN = {"i8": int, "f8": float, "b1": bool}
 NUMBERS = "biufc"  # kinds of NumPy types that an entry may have
 
 
@@ -45,6 +46,11 @@ class Stream(NamedTuple):
     def size(self) -> int:
         """Bytes of one sample."""
         return int(np.prod(self.shape, dtype=np.int64)) * int(self.dtype.itemsize)
+
+    @property
+    def plain(self) -> type | None:
+        """Python's own type whose numbers may stand for a sample as they are, where there is one."""
+        return PLAIN.get(self.dtype.str[1:]) if self.shape == () else None
 
 
 class Layout(NamedTuple):

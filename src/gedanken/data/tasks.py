@@ -123,39 +123,50 @@ class Bench:
         began = time.perf_counter()
         sink = _Sink(task, self.arena)
         transforms = [t for t in generator.transforms if not getattr(t, "on_mini_batches", False)]
-        order: Any = range(task.calls)
-        if generator.shuffle:
-            order = self._orders.of(generator.seed, task.epoch, task.calls)
         running_epoch.set(task.epoch)
-        index = IDLE
+        index, at, get, put = IDLE, self.at, generator.get_mini_batches, None if transforms else sink.put_plain()
         try:
-            for place in range(task.first, task.first + task.length):
-                self.at[0] = index = int(order[place])
-                _call(generator, transforms, task.epoch, index, sink)
+            for index in self._indices(generator, task):
+                at[0] = index
+                items, done = get(index), 0
+                if put and type(items) is list:
+                    done = put(items)
+                    if done == len(items):
+                        continue
+                _take(generator, transforms, task.epoch, index, items, done, sink)
+                put = None if transforms else sink.put_plain()
         except BaseException as error:  # whatever it is belongs to the one who waits for the samples
             error.add_note(f"in get_mini_batches({index}), {self.name}")
             return Done(task.number, task.generation, self.number, 0, time.perf_counter() - began, None, error)
         finally:
             self.at[0] = IDLE
         seconds = time.perf_counter() - began
-        return Done(task.number, task.generation, self.number, sink.count, seconds, sink.extra())
+        return Done(task.number, task.generation, self.number, sink.count(), seconds, sink.extra())
+
+    def _indices(self, generator: Calls, task: Task) -> Sequence[int]:
+        calls = slice(task.first, task.first + task.length)
+        if not generator.shuffle:
+            return range(calls.start, calls.stop)
+        indices: list[int] = self._orders.of(generator.seed, task.epoch, task.calls)[calls].tolist()
+        return indices
 
 
-def _call(generator: Calls, transforms: Sequence[Any], epoch: int, index: int, sink: "_Sink") -> None:
-    """Make one call and take in its items."""
-    items = generator.get_mini_batches(index)
+def _take(
+    generator: Calls, transforms: Sequence[Any], epoch: int, index: int, items: Any, done: int, sink: "_Sink"
+) -> None:
+    """Take in the items of a call, without the first `done`."""
     if not isinstance(items, list):
         rule = "must return a list of items, such as [(input, label)]"
         raise DataError(f"get_mini_batches({index}) {rule}, got {type(items).__name__}")
     number = 0
-    for place, item in enumerate(items):
-        where = f"item {place} of get_mini_batches({index})"
+    for place in range(done, len(items)):
+        item, where = items[place], f"item {place} of get_mini_batches({index})"
         if not transforms:
             sink.add(item, where)
             continue
         for sample in _singles(item, where):
-            rng = call_generator(generator.seed, Purpose.AUGMENTATION, epoch, index, number + 1)
             number += 1
+            rng = call_generator(generator.seed, Purpose.AUGMENTATION, epoch, index, number)
             sink.add(_transformed(transforms, rng, sample), where)
 
 
@@ -170,11 +181,16 @@ class _Sink:
 
     def __init__(self, task: Task, arena: Arena | None) -> None:
         self.layout = arena.layout if arena else None
-        self.count, self._skip = 0, task.skip
+        self._skip = task.skip
         self._rows = Rows(arena, task.slots, task.row, task.room) if arena and task.room else None
         self._extra: list[Sequence[Array]] = []
 
+    def put_plain(self) -> Callable[[list[Any]], int] | None:
+        """Return the fast way to take in items, where there is one."""
+        return self._rows.put_plain if self._rows and not self._skip else None
+
     def add(self, item: Any, where: str) -> None:
+        """Take in an item after a look at all that it may be."""
         layout = self.layout
         if layout is None:
             layout = self.layout = Layout.of(item, where)
@@ -182,13 +198,13 @@ class _Sink:
             self._add_several(layout.several(item.item, where))
             return
         streams = layout.streams
-        values = [sample_value(s, v, where) for s, v in zip(streams, layout.values(item, where), strict=True)]
+        entries = [sample_value(s, v, where) for s, v in zip(streams, layout.values(item, where), strict=True)]
         if self._skip:
             self._skip -= 1
-            return
-        if not (self._rows and self._rows.put(values)):
-            self._extra.append([np.array(v, s.dtype)[None] for s, v in zip(streams, values, strict=True)])
-        self.count += 1
+        elif self._rows and self._rows.room():
+            self._rows.put(entries)
+        else:
+            self._extra.append([np.array(v, s.dtype)[None] for s, v in zip(streams, entries, strict=True)])
 
     def _add_several(self, arrays: list[Array]) -> None:
         dropped = min(self._skip, len(arrays[0]))
@@ -199,7 +215,10 @@ class _Sink:
             assert self.layout is not None
             streams = self.layout.streams
             self._extra.append([np.array(a[written:], s.dtype) for s, a in zip(streams, arrays, strict=True)])
-        self.count += len(arrays[0])
+
+    def count(self) -> int:
+        """Return how many samples were taken in."""
+        return (self._rows.written() if self._rows else 0) + sum(len(arrays[0]) for arrays in self._extra)
 
     def extra(self) -> tuple[Layout, list[Array]] | None:
         if not self._extra:
