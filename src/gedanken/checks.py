@@ -80,9 +80,9 @@ def path(argument: str, value: object) -> str:
     return str(os.fspath(value))  # type: ignore[call-overload]
 
 
-def warn(message: str) -> None:
-    """Give a GedankenWarning that points to the line outside the library that led to it."""
+def warn(message: str | Warning) -> None:
+    """Give a warning, a GedankenWarning if words, that points to the line outside the library that led to it."""
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("gedanken."):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, GedankenWarning, stacklevel=level)
+    warnings.warn(message, None if isinstance(message, Warning) else GedankenWarning, stacklevel=level)

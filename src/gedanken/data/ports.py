@@ -21,7 +21,7 @@ from gedanken.errors import WorkerError
 TASK = struct.Struct("<IIIQQIIII10H")
 ANSWER = struct.Struct("<IIIQdQ")  # a pickle of so many bytes may follow
 SLOTS = 10  # of a task
-STARTED = 0  # number of the answer that says a worker is ready; tasks count from 1
+NO_TASK = 0  # number of the answer that says a worker is ready, could not start, or warns; tasks count from 1
 TEXT = 1 << 16  # bytes for the description of the arena
 WORD = 8  # bytes
 

@@ -16,12 +16,13 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import util
 from typing import Any
 
+from gedanken.checks import warn
 from gedanken.data.arena import Arena
 from gedanken.data.crew import GRACE, Crew
 from gedanken.data.items import Layout
 from gedanken.data.pickling import Packed, packed
 from gedanken.data.ports import (
-    STARTED,
+    NO_TASK,
     TASK,
     Board,
     Descriptor,
@@ -133,24 +134,26 @@ class ProcessCrew(Crew):
             watched.register(process.sentinel, select.POLLIN)
         if self._backlog:
             watched.register(self._tasks.fd, select.POLLOUT)
-        if watched.poll(round(seconds * 1000)):
-            return self._answers()
+        if ready := watched.poll(round(seconds * 1000)):
+            return self._answers({fd for fd, _ in ready})
         if seconds and not self._started and time.monotonic() - self._began > START_SECONDS:
             raise WorkerError(f"no worker process was ready within {START_SECONDS:g} s; {self.stack(0)}")
         return []
 
-    def _answers(self) -> list[Done]:
+    def _answers(self, ready: set[int]) -> list[Done]:
         found = []
         for inbox in self._inboxes:
-            for done in inbox.read():
-                if done.number != STARTED:
+            for done in inbox.read() if inbox.fd in ready else ():
+                if done.number != NO_TASK:
                     found.append(done)
                 elif done.error is None:
                     self._started += 1
+                elif isinstance(done.error, Warning):
+                    warn(done.error)
                 else:
                     raise WorkerError(f"a worker process could not start: {done.error!r}") from done.error
         for number, (process, inbox) in enumerate(zip(self._processes, self._inboxes, strict=True)):
-            if inbox.ended or not process.is_alive():
+            if inbox.ended or (process.sentinel in ready and not process.is_alive()):
                 raise WorkerError(self._obituary(number))
         return found
 

@@ -10,10 +10,11 @@ import pickle
 import select
 import signal
 import threading
+import warnings
 from typing import Any
 
 from gedanken.data.arena import Arena
-from gedanken.data.ports import STARTED, TASK, Answers, Board, Ports, mapped, unpack_task
+from gedanken.data.ports import NO_TASK, TASK, Answers, Board, Ports, mapped, unpack_task
 from gedanken.data.tasks import Bench, Calls, Done, Orders
 
 
@@ -28,10 +29,11 @@ def main(ports: Ports) -> None:
     try:
         generator = _generator(ports)
     except BaseException as error:  # the user's own __setstate__, or the import of his module
-        answers.send(Done(STARTED, 0, ports.first, 0, 0.0, None, error))
+        answers.send(Done(NO_TASK, 0, ports.first, 0, 0.0, None, error))
         return
+    warnings.showwarning = _Warner(answers, ports.first).show
     service = _Service(ports, generator, answers)
-    answers.send(Done(STARTED, 0, ports.first, 0, 0.0))
+    answers.send(Done(NO_TASK, 0, ports.first, 0, 0.0))
     others = range(ports.first + 1, ports.first + ports.threads)
     for number in others:
         threading.Thread(target=service.serve, args=(number,), daemon=True).start()
@@ -73,6 +75,18 @@ class _Service:
             if self._arena is None:
                 self._arena = self._board.arena(self._ports.arena)
             return self._arena
+
+
+class _Warner:
+    """Sends warnings of the user's code to the owner, who gives them again where somebody sees them."""
+
+    def __init__(self, answers: Answers, first: int) -> None:
+        self._answers, self._first = answers, first
+
+    def show(self, message: Warning | str, *where: Any, **more: Any) -> None:
+        """Stand in for `warnings.showwarning`."""
+        warning = message if isinstance(message, Warning) else UserWarning(message)
+        self._answers.send(Done(NO_TASK, 0, self._first, 0, 0.0, None, warning))
 
 
 def _generator(ports: Ports) -> Any:
