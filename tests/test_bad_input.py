@@ -623,7 +623,7 @@ LABELS = [
     ),
 ]  # fmt: skip
 
-PAIR = "be a pair (data, labels) or a fraction in (0, 1)"
+PAIR = "be a pair (data, labels), a Generator, or a fraction in (0, 1)"
 FIT = [
     Mistake("no epochs", classes, fit(epochs=0), ArgumentError, "epochs must be a whole number of at least 1, got 0"),
     Mistake(

@@ -32,7 +32,7 @@ WORDS = {
     "rate": ([*TRAIN, "--learning-rate", "0"], "Adam learning_rate must be a number in (0, inf), got 0.0"),
     "validation": (
         [*TRAIN, "--validation", "1.5"],
-        "validation_set must be a pair (data, labels) or a fraction in (0, 1)",
+        "validation_set must be a pair (data, labels), a Generator, or a fraction in (0, 1)",
     ),
     "limit": ([*TRAIN, "--limit", "0"], "--limit must be a whole number of at least 1"),
     "seed": ([*TRAIN, "--seed", "-1"], "seed must be"),

@@ -6,7 +6,7 @@ import sys
 import time
 from array import array
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gedanken.data.tasks import IDLE, Bench, Calls, Done, Orders, Span, Task, as_raised
 from gedanken.errors import ArgumentError
@@ -14,7 +14,9 @@ from gedanken.processors import usable_processors
 
 MODES = ("auto", "threads", "processes", "serial")
 METHODS = ("fork", "forkserver", "spawn")
-WAITS = 0.5  # a call whose thread computes for a smaller share of its time mostly waits
+WAITS = (
+    0.3  # a call whose thread computes for a smaller share of its time mostly waits; beside Python's lock it may be 0.5
+)
 CHEAP = 10e-6  # seconds a sample: handing it to a worker costs as much
 PROBE_CALLS = 64  # at most, and not many longer than this:
 PROBE_SECONDS = 0.02
@@ -139,23 +141,50 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span]) 
     made, seconds, shares = [], [], []
     began, first = time.perf_counter(), todo[0] if todo else Span(0, 0, 0)
     for place in range(first.first, min(first.stop, first.first + PROBE_CALLS)):
-        computed = time.thread_time()
+        timed = _Timed(generator)
         task = Task(0, 0, epoch, calls, place, 1, first.skip if place == first.first else 0, 0, 0, ())
-        done = bench.perform(generator, task)
+        done = bench.perform(timed, task)
         if done.error:
             raise as_raised(done.error)
         made.append((task, done))
-        seconds.append(done.seconds)
-        shares.append((time.thread_time() - computed) / max(done.seconds, 1e-9))
+        seconds.append(done.seconds if generator.transforms else timed.seconds)
+        shares.append(timed.share)
         if len(made) > 1 and time.perf_counter() - began > PROBE_SECONDS:
             break
     last = slice(1 if len(seconds) > 1 else 0, None)  # the first call may open what the others use
     samples = sum(done.samples for _, done in made) / max(len(made), 1)
-    return Probe(_middle(seconds[last]), _middle(shares[last]), samples, made)
+    return Probe(_low(seconds[last]), 1 - _low([1 - share for share in shares[last]]), samples, made)
 
 
-def _middle(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2] if values else 0.0
+class _Timed:
+    """Makes one call of a Generator, and tells how long it took and how much of that its thread computed."""
+
+    def __init__(self, generator: Calls) -> None:
+        self.seed, self.shuffle, self.transforms = generator.seed, generator.shuffle, generator.transforms
+        self._call = generator.get_mini_batches
+        self.seconds = self.share = 0.0
+
+    def get_mini_batches(self, index: int) -> list[Any]:
+        """Make the call."""
+        queued, computed, began = _queued(), time.thread_time(), time.perf_counter()
+        items = self._call(index)
+        self.seconds, computed = time.perf_counter() - began, time.thread_time() - computed
+        self.share = computed / max(self.seconds - (_queued() - queued), 1e-9)
+        return items
+
+
+def _low(values: Sequence[float]) -> float:
+    """Return the lower quartile: a busy machine only adds to what is measured."""
+    return sorted(values)[len(values) // 4] if values else 0.0
+
+
+def _queued() -> float:
+    """Return the seconds for which this thread was ready to run and another one ran, where the system tells."""
+    try:
+        with open("/proc/thread-self/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _time(seconds: float) -> str:

@@ -57,7 +57,9 @@ class Door(NamedTuple):
             _check_own("mini_batch_size", wishes.mini_batch_size)
             _check_own("shuffle", wishes.shuffle)
             source = self._generator_source(data, labels)
-            return source, self._validation(validation_set, data.mini_batch_size)
+            return source, self._validation(
+                validation_set, data.mini_batch_size, "a pair (data, labels) or a Generator"
+            )
         size = whole("mini_batch_size", MINI_BATCH_SIZE if wishes.mini_batch_size is None else wishes.mini_batch_size)
         samples = self.pair(("data", "labels"), data, labels)
         held: Source | None
@@ -66,7 +68,7 @@ class Door(NamedTuple):
             samples, parts = hold_out(*samples, float(validation_set), wishes.seed)
             held = ArraySource(*parts, size)
         else:
-            held = self._validation(validation_set, size)
+            held = self._validation(validation_set, size, "a pair (data, labels), a Generator, or a fraction in (0, 1)")
         return ArraySource(*samples, size, wishes.shuffle is not False, wishes.seed), held
 
     def evaluation(self, data: Any, labels: Any, size: int) -> Source:
@@ -75,14 +77,13 @@ class Door(NamedTuple):
             return self._generator_source(data, labels, fixed=True)
         return ArraySource(*self.pair(("data", "labels"), data, labels), size)
 
-    def _validation(self, given: Any, size: int) -> Source | None:
+    def _validation(self, given: Any, size: int, wanted: str) -> Source | None:
         if given is None:
             return None
         if isinstance(given, Generator):
             return self._generator_source(given, None, fixed=True)
         pair = isinstance(given, (tuple, list)) and len(given) == 2
-        rule = "be a pair (data, labels), a Generator, or a fraction in (0, 1) of arrays"
-        require(pair, "validation_set", rule, given)
+        require(pair, "validation_set", f"be {wanted}", given)
         names = ("validation_set data", "validation_set labels")
         return ArraySource(*self.pair(names, *given), size)
 
