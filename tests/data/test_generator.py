@@ -29,18 +29,19 @@ WORKERS = [{"mode": "serial"}, {"mode": "threads", "workers": 3}, {"mode": "proc
 class Points(Generator):
     """One sample a call: a point, and which of its coordinates is the largest."""
 
-    def __init__(self, count: int = 50, seconds: float = 0.0, work: int = 0, **options: Any) -> None:
+    def __init__(self, count: int = 50, seconds: float = 0.0, work: int = 0, large: int = 0, **options: Any) -> None:
         super().__init__(**{"mini_batch_size": 8, **options})
         self.x = np.random.default_rng(1).standard_normal((count, 3)).astype(np.float32)
         self.y = self.x.argmax(axis=1)
         self.seconds, self.work = seconds, work
+        self.rest = np.zeros(large, np.float32)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def get_mini_batches(self, index: int) -> list[Any]:
         time.sleep(self.seconds) if self.seconds else sum(range(self.work))
-        return [(self.x[index], self.y[index])]
+        return [(self.rest, index)] if len(self.rest) else [(self.x[index], self.y[index])]
 
 
 class Draws(Points):
@@ -115,6 +116,7 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         r"\d processes of \d+ threads \(forkserver\): a call takes 2\d.* ms and mostly waits",
     ),
+    "large": ({"large": 100_000}, {}, r"\d threads: a call takes .* us, less than copying what it gives, .*"),
     "computes": ({"work": 100_000}, {}, r"\d processes \(forkserver\): a call takes .* ms and computes"),
     "waits, threads": ({"seconds": 0.02}, {"mode": "threads"}, r"\d+ threads: a call takes .* and mostly waits"),
     "computes, threads": ({"work": 100_000}, {"mode": "threads"}, r"\d threads: a call takes .* ms and computes"),

@@ -18,6 +18,7 @@ WAITS = (
     0.3  # a call whose thread computes for a smaller share of its time mostly waits; beside Python's lock it may be 0.5
 )
 CHEAP = 10e-6  # seconds a sample: handing it to a worker costs as much
+COPIED = 5e9  # bytes a second that one processor copies, about
 PROBE_CALLS = 64  # at most, and not many longer than this:
 PROBE_SECONDS = 0.02
 IN_FLIGHT = 128  # calls that wait at the same time, at most
@@ -39,13 +40,14 @@ class Probe(NamedTuple):
     Args:
         seconds: of one call.
         share: of that time in which its thread computes.
-        samples: of one call.
+        samples, size: of one call; and their bytes.
         made: the tasks that were done for it, and their samples.
     """
 
     seconds: float
     share: float
     samples: float
+    size: float
     made: Sequence[tuple[Task, Done]]
 
 
@@ -117,10 +119,13 @@ def choose(options: Options, probe: Probe, obstacle: str) -> Choice:
         obstacle: why there can be no processes, or nothing.
     """
     method, cores = options.method or default_method(), usable_processors()
-    waits = probe.share < WAITS
+    waits, copying = probe.share < WAITS, probe.size / COPIED
     spent = f"a call takes {_time(probe.seconds)} and " + ("mostly waits" if waits else "computes")
     if options.mode == "auto" and options.workers is None and probe.seconds < CHEAP * max(probe.samples, 1):
-        return Choice("serial", 0, 0, method, f"a call takes {_time(probe.seconds)}, less than handing it over")
+        if copying < CHEAP * max(probe.samples, 1):
+            return Choice("serial", 0, 0, method, f"a call takes {_time(probe.seconds)}, less than handing it over")
+        reason = f"a call takes {_time(probe.seconds)}, less than copying what it gives, which needs no lock"
+        return Choice("threads", cores, 0, method, reason)
     useful = min(IN_FLIGHT, round(cores / max(probe.share, 1e-3))) if waits else cores
     mode, reason = options.mode, spent
     if mode == "auto" and lock_free():
@@ -153,7 +158,8 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span]) 
             break
     last = slice(1 if len(seconds) > 1 else 0, None)  # the first call may open what the others use
     samples = sum(done.samples for _, done in made) / max(len(made), 1)
-    return Probe(_low(seconds[last]), 1 - _low([1 - share for share in shares[last]]), samples, made)
+    size = sum(array.nbytes for _, done in made if done.extra for array in done.extra[1]) / max(len(made), 1)
+    return Probe(_low(seconds[last]), 1 - _low([1 - share for share in shares[last]]), samples, size, made)
 
 
 class _Timed:
