@@ -11,6 +11,7 @@ _HOMES = {
     "costs": "BinaryCrossEntropy Cost CrossEntropy Huber MeanAbsolute MeanSquared UserCost",
     "data.generator": "Generator",
     "data.items": "Samples",
+    "data.transforms": "Crop CutOut Flip MixUp Normalise PictureTransform Rotate Shift Transform",
     "errors": (
         "ArgumentError CheckpointError DataError DatasetError EngineError GedankenError GedankenWarning "
         "MissingPackageError ShapeError StateError WorkerError"
