@@ -11,6 +11,8 @@ _HOMES = {
     "costs": "BinaryCrossEntropy Cost CrossEntropy Huber MeanAbsolute MeanSquared UserCost",
     "data.generator": "Generator",
     "data.items": "Samples",
+    "data.mapped": "MappedArray",
+    "data.sources": "ArrayGenerator DatasetGenerator IterableGenerator",
     "data.transforms": "Crop CutOut Flip MixUp Normalise PictureTransform Rotate Shift Transform",
     "errors": (
         "ArgumentError CheckpointError DataError DatasetError EngineError GedankenError GedankenWarning "

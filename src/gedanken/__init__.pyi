@@ -1,6 +1,8 @@
 from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, Huber, MeanAbsolute, MeanSquared, UserCost
 from gedanken.data.generator import Generator
 from gedanken.data.items import Samples
+from gedanken.data.mapped import MappedArray
+from gedanken.data.sources import ArrayGenerator, DatasetGenerator, IterableGenerator
 from gedanken.data.transforms import (
     Crop,
     CutOut,
@@ -99,6 +101,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "ArgumentError",
+    "ArrayGenerator",
     "AveragePoolLayer",
     "BasePool",
     "BatchNorm",
@@ -119,6 +122,7 @@ __all__ = [
     "CutOut",
     "DataError",
     "DatasetError",
+    "DatasetGenerator",
     "Dropout",
     "EarlyStop",
     "Embedding",
@@ -141,10 +145,12 @@ __all__ = [
     "History",
     "Huber",
     "Initializer",
+    "IterableGenerator",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "Lion",
+    "MappedArray",
     "MatthewsCorrelation",
     "MaxPoolLayer",
     "MeanAbsolute",

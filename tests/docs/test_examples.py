@@ -1,14 +1,15 @@
 """The examples in README, docs and docstrings do what they say."""
 
 import doctest
+import importlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gedanken
 import gedanken.datasets
-import gedanken.network
 from tests.cases import PUBLIC
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +42,9 @@ def test_the_diarys_script_prints_its_evaluation_and_saves_a_plot(
     assert len(list(tmp_path.glob("runs/*/plot.png"))) == 1
 
 
-def test_docstring_examples() -> None:
-    failed, tried = doctest.testmod(gedanken.network, extraglobs=PUBLIC)
+@pytest.mark.parametrize("name", ["network", "data.generator", "data.items", "data.sources"])
+def test_docstring_examples(name: str) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(f"gedanken.{name}"), extraglobs={**PUBLIC, "np": np})
     assert tried
     assert not failed
 
