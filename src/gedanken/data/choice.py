@@ -4,11 +4,11 @@ import multiprocessing
 import os
 import sys
 import time
-from array import array
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gedanken.data.tasks import IDLE, Bench, Calls, Done, Orders, Span, Task, as_raised
+from gedanken.data.crew import LOOK, ThreadCrew, Watch
+from gedanken.data.tasks import Calls, Done, Span, Task, as_raised
 from gedanken.errors import ArgumentError
 from gedanken.processors import usable_processors
 
@@ -140,22 +140,29 @@ def choose(options: Options, probe: Probe, obstacle: str) -> Choice:
     return Choice(mode, processes, threads if waits or options.threads else 1, method, reason)
 
 
-def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span]) -> Probe:
-    """Make a few calls here and now; their samples are used like all others."""
-    bench = Bench(0, "the trainer, which times a few calls", array("q", [IDLE]), Orders())
+def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span], limit: float | None) -> Probe:
+    """Make a few calls in a thread; their samples are used like all others."""
     made, seconds, shares = [], [], []
+    timed = _Timed(generator)
+    crew = ThreadCrew(timed, 1)
+    watch = Watch(crew, limit)
     began, first = time.perf_counter(), todo[0] if todo else Span(0, 0, 0)
-    for place in range(first.first, min(first.stop, first.first + PROBE_CALLS)):
-        timed = _Timed(generator)
-        task = Task(0, 0, epoch, calls, place, 1, first.skip if place == first.first else 0, 0, 0, ())
-        done = bench.perform(timed, task)
-        if done.error:
-            raise as_raised(done.error)
-        made.append((task, done))
-        seconds.append(done.seconds if generator.transforms else timed.seconds)
-        shares.append(timed.share)
-        if len(made) > 1 and time.perf_counter() - began > PROBE_SECONDS:
-            break
+    try:
+        for place in range(first.first, min(first.stop, first.first + PROBE_CALLS)):
+            task = Task(0, 0, epoch, calls, place, 1, first.skip if place == first.first else 0, 0, 0, ())
+            crew.submit(task)
+            while not (found := crew.wait(LOOK)):
+                watch.look()
+            (done,) = found
+            if done.error:
+                raise as_raised(done.error)
+            made.append((task, done))
+            seconds.append(done.seconds if generator.transforms else timed.seconds)
+            shares.append(timed.share)
+            if len(made) > 1 and time.perf_counter() - began > PROBE_SECONDS:
+                break
+    finally:
+        crew.close()
     last = slice(1 if len(seconds) > 1 else 0, None)  # the first call may open what the others use
     samples = sum(done.samples for _, done in made) / max(len(made), 1)
     size = sum(array.nbytes for _, done in made if done.extra for array in done.extra[1]) / max(len(made), 1)
@@ -163,7 +170,7 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span]) 
 
 
 class _Timed:
-    """Makes one call of a Generator, and tells how long it took and how much of that its thread computed."""
+    """Makes calls of a Generator, and tells how long the last one took and how much of that its thread computed."""
 
     def __init__(self, generator: Calls) -> None:
         self.seed, self.shuffle, self.transforms = generator.seed, generator.shuffle, generator.transforms

@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from gedanken.data.arena import Arena
 from gedanken.data.items import Layout
 from gedanken.data.tasks import IDLE, Bench, Calls, Done, Orders, Task
+from gedanken.errors import WorkerError
 
 GRACE = 0.3  # seconds that workers have to end by themselves
+LOOK = 0.25  # seconds between two looks at workers that give nothing
 
 
 class Crew(ABC):
@@ -66,7 +68,7 @@ class Crew(ABC):
 
 
 class SerialCrew(Crew):
-    """The caller, who does a task whenever he waits for one."""
+    """The caller, who does a task whenever he waits for one, without a time limit."""
 
     width = 1
 
@@ -84,7 +86,7 @@ class SerialCrew(Crew):
         self._tasks.append(task)
 
     def wait(self, seconds: float) -> list[Done]:
-        if not self._tasks:
+        if not self._tasks or not seconds:
             return []
         task, generator = self._tasks.popleft(), self._generator()
         assert generator is not None
@@ -203,3 +205,29 @@ def _end(shared: _Shared, threads: Sequence[threading.Thread]) -> None:
     for thread in threads:
         if thread is not threading.current_thread():
             thread.join(max(0.0, limit - time.monotonic()))
+
+
+class Watch:
+    """Notices a call that takes too long.
+
+    Args:
+        crew: whose calls.
+        limit: seconds that one may take, counted from when it is first seen; None is for ever.
+    """
+
+    def __init__(self, crew: Crew, limit: float | None) -> None:
+        self._crew, self._limit = crew, limit
+        self._seen: dict[int, tuple[int, float]] = {}
+
+    def look(self) -> None:
+        """Raise WorkerError where a worker is in the same call for too long."""
+        now = time.monotonic()
+        for worker, place in enumerate(self._crew.places()):
+            seen, since = self._seen.get(worker, (IDLE, now))
+            if place == IDLE or place != seen:
+                self._seen[worker] = (place, now)
+            elif self._limit is not None and now - since > self._limit:
+                raise WorkerError(
+                    f"get_mini_batches({place}) takes longer than time_limit={self._limit:g} s in "
+                    f"{self._crew.describe(worker)}, which stands at\n{self._crew.stack(worker)}"
+                )

@@ -14,16 +14,14 @@ from collections.abc import Sequence
 
 from gedanken.data.arena import Arena, Slots
 from gedanken.data.assembly import Assembly
-from gedanken.data.crew import Crew
+from gedanken.data.crew import LOOK, Crew, Watch
 from gedanken.data.items import Layout
-from gedanken.data.tasks import IDLE, Done, Span, Task, as_raised
-from gedanken.errors import WorkerError
+from gedanken.data.tasks import Done, Span, Task, as_raised
 from gedanken.types import Array
 
 GROUP_SECONDS = 0.004  # a task takes about so long: enough of them to share, few enough that telling costs nothing
 SMALL, SMALL_BYTES = 32, 1 << 23  # so many mini-batches, if they take no more
 BUFFER_BYTES = 1 << 28  # what a buffer takes that nobody set, unless it is for two mini-batches
-LOOK = 0.25  # seconds between two looks at workers that give nothing
 MOST_SLOTS = 10  # of one task
 KEPT = 16  # tasks whose samples per call are remembered
 
@@ -75,7 +73,7 @@ class Feed:
         self.waited = 0.0  # seconds
         self.raised: BaseException | None = None  # what the user's code raised last
         self.tallies: dict[int, Tally] = {}
-        self._watch = _Watch(crew, time_limit)
+        self._watch = Watch(crew, time_limit)
         self._slots: Slots | None = None
         self._given: dict[int, Piece] = {}  # by number, also those of epochs that were left
         self._numbers = self._generation = 0
@@ -175,8 +173,8 @@ class Feed:
                 self._finish(piece, done)
             else:
                 failed = failed or done.error
-                del self._pieces[done.number]
                 self._release(piece)
+                piece.task = piece.task._replace(slots=())  # its calls are still to be delivered, from nowhere
         if failed is not None:
             self.raised = as_raised(failed)
             raise self.raised
@@ -358,29 +356,3 @@ class Feed:
         """Free the slot of the mini-batch in the making, where no task can be given out without it."""
         if self._slots and self._assembly:
             self._assembly.move_out()
-
-
-class _Watch:
-    """Notices a call that takes too long.
-
-    Args:
-        crew: whose calls.
-        limit: seconds that one may take, counted from when it is first seen; None is for ever.
-    """
-
-    def __init__(self, crew: Crew, limit: float | None) -> None:
-        self._crew, self._limit = crew, limit
-        self._seen: dict[int, tuple[int, float]] = {}
-
-    def look(self) -> None:
-        """Raise WorkerError where a worker is in the same call for too long."""
-        now = time.monotonic()
-        for worker, place in enumerate(self._crew.places()):
-            seen, since = self._seen.get(worker, (IDLE, now))
-            if place == IDLE or place != seen:
-                self._seen[worker] = (place, now)
-            elif self._limit is not None and now - since > self._limit:
-                raise WorkerError(
-                    f"get_mini_batches({place}) takes longer than time_limit={self._limit:g} s in "
-                    f"{self._crew.describe(worker)}, which stands at\n{self._crew.stack(worker)}"
-                )

@@ -232,8 +232,9 @@ def _end(tasks: Descriptor, processes: Sequence[Any], inboxes: Sequence[Inbox], 
     for process in processes:
         if process.is_alive():
             process.kill()
-        process.join()
-        process.close()
+            process.join(GRACE)
+        if not process.is_alive():
+            process.close()
     for inbox in inboxes:
         os.close(inbox.fd)
     for descriptor in (memory.board, memory.arena, memory.stacks, memory.pickle):

@@ -213,7 +213,7 @@ class Stream:
                     raise
                 obstacle = str(error)
         if choice is None:
-            probe = timed_calls(generator, position.epoch, position.calls, position.todo)
+            probe = timed_calls(generator, position.epoch, position.calls, position.todo, self._limit)
             choice = choose(options, probe, obstacle)
         self.choice = choice
         if choice.mode == "serial":
