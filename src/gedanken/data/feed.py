@@ -78,7 +78,8 @@ class Feed:
         self._given: dict[int, Piece] = {}  # by number, also those of epochs that were left
         self._numbers = self._generation = 0
         self._slot, self._row = -1, 0  # where the next task writes
-        self._each: deque[float] = deque(maxlen=KEPT)  # samples per call
+        self._recent: deque[float] = deque(maxlen=KEPT)  # samples per call of the last tasks
+        self._each, self._steady = 1, True  # samples that a call is taken to give; whether all of them gave so many
         self._call_seconds: float | None = None
         self._reset([], 0, 0)
 
@@ -189,12 +190,18 @@ class Feed:
     def _finish(self, piece: Piece, done: Done) -> None:
         piece.done, piece.samples = True, done.samples
         self._ahead += done.samples - piece.expected
-        self._each.append((done.samples + piece.task.skip) / piece.task.length)
+        self._learn((done.samples + piece.task.skip) / piece.task.length)
         if done.extra:
             layout, piece.extra = done.extra
             self.settle(layout)
         if not self.ordered:
             self._ready.append(piece)
+
+    def _learn(self, each: float) -> None:
+        self._recent.append(each)
+        if not (self._steady and each == self._each):
+            self._each = max(1, math.ceil(max(self._recent)))
+            self._steady = all(given == self._each for given in self._recent)
 
     def settle(self, layout: Layout) -> None:
         """Learn what samples look like, from the first of them."""
@@ -208,7 +215,7 @@ class Feed:
 
         Small mini-batches are soon made, so there are more of them; large ones are no more than fit BUFFER_BYTES.
         """
-        wanted = 2 + math.ceil(2 * self.crew.width * max(1.0, *self._each) / self.rows)
+        wanted = 2 + math.ceil(2 * self.crew.width * self._each / self.rows)
         return max(2, min(max(wanted, SMALL), SMALL_BYTES // slot_bytes), min(wanted, BUFFER_BYTES // slot_bytes))
 
     # ------------------------------------------------------------------ delivery
@@ -284,18 +291,16 @@ class Feed:
             pass
 
     def _issue_one(self, slots: Slots) -> bool:
-        each = max(1, math.ceil(max(self._each, default=1)))
         offset = self._ahead % self.rows
         span = self._todo[0]
-        count = min(span.stop - span.first, self._group(each), math.ceil((self.rows - offset) / each))
-        expected = max(0, each * count - span.skip)
-        steady = all(given == each for given in self._each)
-        if steady and self._row != offset:
+        count = min(span.stop - span.first, self._group(), -(-(self.rows - offset) // self._each))
+        expected = max(0, self._each * count - span.skip)
+        if self._steady and self._row != offset:
             self._leave_slot()
         if self._slot < 0:
-            self._row = offset if steady else 0
+            self._row = offset if self._steady else 0
         here = self.rows - self._row
-        further = min(math.ceil(max(0, expected - here) / self.rows), self.buffer - 1, MOST_SLOTS - 1)
+        further = 0 if expected <= here else min(-(-(expected - here) // self.rows), self.buffer - 1, MOST_SLOTS - 1)
         if slots.free() < further + (self._slot < 0):
             return False
         used = [slots.take() if self._slot < 0 else self._slot, *(slots.take() for _ in range(further))]
@@ -310,9 +315,11 @@ class Feed:
             self._leave_slot()
         return True
 
-    def _group(self, each: int) -> int:
+    def _group(self) -> int:
         """Return how many calls a task should have: even parts of a mini-batch."""
-        calls = math.ceil(self.rows / each)
+        if self._call_seconds and self._call_seconds > GROUP_SECONDS / 2:
+            return 1
+        calls = -(-self.rows // self._each)
         if self._call_seconds is None:
             most = math.ceil(calls / self.crew.width)
         else:
