@@ -7,7 +7,7 @@ as views of a slot; when the last of them dies the slot is free.
 
 import mmap
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,22 @@ class Arena:
         rows: samples of a slot.
         slots: number of them.
         memory: a writable buffer of `size(...)` bytes; None allocates it.
+        secure: called with (start, bytes) of a slot before it is first used.
     """
 
-    def __init__(self, layout: Layout, rows: int, slots: int, memory: Any = None) -> None:
-        self.layout, self.rows, self.slots = layout, rows, slots
+    def __init__(
+        self,
+        layout: Layout,
+        rows: int,
+        slots: int,
+        memory: Any = None,
+        secure: Callable[[int, int], None] = lambda start, size: None,
+    ) -> None:
+        self.layout, self.rows, self.slots, self._secure = layout, rows, slots, secure
         if memory is None:
             memory = np.empty(self.size(layout, rows, slots), np.uint8)
-        step = self.size(layout, rows, 1)
-        self._arrays = [self._slot(memory, slot * step) for slot in range(slots)]
+        self._step = self.size(layout, rows, 1)
+        self._arrays = [self._slot(memory, slot * self._step) for slot in range(slots)]
 
     @staticmethod
     def size(layout: Layout, rows: int, slots: int) -> int:
@@ -53,6 +61,10 @@ class Arena:
         """Return the arrays of a slot, each (rows, *shape)."""
         return self._arrays[slot]
 
+    def secure(self, slot: int) -> None:
+        """Make sure that the memory of a slot is there."""
+        self._secure(slot * self._step, self._step)
+
     def lend(self, slot: int, samples: int, returned: "deque[int]") -> list[Array]:
         """Return views of a slot's first rows; when all are gone the slot's number is put into `returned`."""
         lease = _Lease(slot, returned)
@@ -64,7 +76,8 @@ class Slots:
 
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
-        self._free = deque(range(arena.slots))
+        self._free = list(range(arena.slots))  # the one freed last is taken first: its memory is warm
+        self._fresh = set(self._free)
         self._users = [0] * arena.slots
         self._lent = 0
         self._returned: deque[int] = deque()
@@ -78,7 +91,10 @@ class Slots:
 
     def take(self) -> int:
         """Return a free slot, with one user. There must be one."""
-        slot = self._free.popleft()
+        slot = self._free.pop()
+        if slot in self._fresh:
+            self._fresh.discard(slot)
+            self.arena.secure(slot)
         self._users[slot] = 1
         return slot
 

@@ -105,8 +105,8 @@ class ProcessCrew(Crew):
 
     def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
         os.ftruncate(self._memory.arena.fd, Arena.size(layout, rows, slots))
-        secure(self._memory.arena, 0, Arena.size(layout, rows, slots))
-        self._arena = Arena(layout, rows, slots, mapped(self._memory.arena))
+        memory = self._memory.arena
+        self._arena = Arena(layout, rows, slots, mapped(memory), lambda start, size: secure(memory, start, size))
         self.board.announce(layout, rows, slots)
         return self._arena
 
