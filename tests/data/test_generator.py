@@ -126,9 +126,10 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("calls", "options", "told"), CHOICES.values(), ids=CHOICES)
 def test_workers_are_chosen_by_what_calls_do(calls: dict[str, Any], options: dict[str, Any], told: str) -> None:
-    with Points(10, **calls, **options) as points:
+    count = 10 if calls else 200
+    with Points(count, **calls, **options) as points:
         assert points.stats()["workers"] == "not started"
-        assert sum(len(x) for x, _ in points) == 10
+        assert sum(len(x) for x, _ in points) == count
         assert re.fullmatch(told, points.stats()["workers"]), points.stats()["workers"]
 
 
