@@ -202,7 +202,7 @@ class Rows:
             for value, (array, dtype, shape, plain) in zip(item, columns):  # noqa: B905 - lengths are equal
                 kind = type(value)
                 if kind is np.ndarray:
-                    if value.dtype is not dtype or value.shape != shape:
+                    if (value.dtype is not dtype and value.dtype != dtype) or value.shape != shape:
                         return done
                 elif kind is not plain:
                     return done

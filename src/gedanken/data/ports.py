@@ -125,7 +125,7 @@ class Ports(NamedTuple):
         tasks: where tasks are read.
         answers: where answers are written.
         board, arena, stacks: shared memory; the last is for writing down where threads stand.
-        pickle: memory with the pickled Generator; its parts' sizes are in `parts`.
+        pickle: memory with the pickled Generator; `parts` has (start, size) of its parts.
         inherited: the Generator itself, in a forked process that needs no pickle.
         foreign: descriptors that a forked process has too and must not keep.
         first: number of its first thread among all workers.
@@ -140,7 +140,7 @@ class Ports(NamedTuple):
     arena: Descriptor
     stacks: Descriptor
     pickle: Descriptor
-    parts: tuple[int, ...]
+    parts: tuple[tuple[int, int], ...]
     inherited: Any
     foreign: tuple[int, ...]
     first: int

@@ -17,7 +17,7 @@ from multiprocessing import util
 from typing import Any
 
 from gedanken.checks import warn
-from gedanken.data.arena import Arena
+from gedanken.data.arena import LINE, Arena
 from gedanken.data.crew import GRACE, Crew
 from gedanken.data.items import Layout
 from gedanken.data.pickling import Packed, packed
@@ -205,15 +205,23 @@ class _Memory:
     def __init__(self, pickled: Packed | None, workers: int) -> None:
         self.board = unnamed_memory(Board.size(workers))
         self.arena, self.stacks = unnamed_memory(), unnamed_memory()
-        self.parts = tuple(part.nbytes for part in pickled.parts) if pickled else ()
-        self.pickle = unnamed_memory(sum(self.parts))
-        if pickled:
-            secure(self.pickle, 0, sum(self.parts))
-            for part in pickled.parts:
-                left = part.cast("B")
-                while left:
-                    left = left[os.write(self.pickle.fd, left) :]
+        self.parts, size = _placed(pickled)
+        self.pickle = unnamed_memory(size)
+        if pickled and size:
+            secure(self.pickle, 0, size)
+            memory = memoryview(mapped(self.pickle))
+            for (start, length), part in zip(self.parts, pickled.parts, strict=True):
+                memory[start : start + length] = part.cast("B")
         self.owner = os.getpid()
+
+
+def _placed(pickled: Packed | None) -> tuple[tuple[tuple[int, int], ...], int]:
+    """Return start and size of each part, such that arrays begin where processors like it, and the size of all."""
+    places, at = [], 0
+    for part in pickled.parts if pickled else ():
+        places.append((at, part.nbytes))
+        at += -(-part.nbytes // LINE) * LINE
+    return tuple(places), at
 
 
 def _end(tasks: Descriptor, processes: Sequence[Any], inboxes: Sequence[Inbox], memory: _Memory, workers: int) -> None:

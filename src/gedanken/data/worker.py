@@ -92,10 +92,8 @@ class _Warner:
 def _generator(ports: Ports) -> Any:
     if ports.inherited is not None:
         return ports.inherited
-    memory, parts, at = memoryview(mapped(ports.pickle, private=True)), [], 0
-    for size in ports.parts:
-        parts.append(memory[at : at + size])
-        at += size
+    memory = memoryview(mapped(ports.pickle, private=True))
+    parts = [memory[at : at + size] for at, size in ports.parts]
     return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - from our own process
 
 
