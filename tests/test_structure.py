@@ -74,7 +74,7 @@ def test_every_call_of_a_network_is_explained(call: str) -> None:
 
 
 def test_importing_brings_no_optional_package() -> None:
-    heavy = {"numba", "llvmlite", "cupy", "matplotlib", "PIL", "pooch", "IPython", "scipy", "torch"}
+    heavy = {"numba", "llvmlite", "cupy", "matplotlib", "PIL", "pooch", "urllib3", "IPython", "scipy", "torch"}
     code = "import sys, gedanken.datasets; from gedanken import *; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in python(code).split()}
     assert not heavy & loaded
@@ -104,7 +104,13 @@ def test_files_and_functions_stay_short(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_optional_packages_are_imported_in_one_file_each(path: Path) -> None:
-    homes = {"cupy": "cuda.py", "matplotlib": "plot.py", "pooch": "fetch.py", "PIL": "pictures.py"}
+    homes = {
+        "cupy": "cuda.py",
+        "matplotlib": "plot.py",
+        "pooch": "fetch.py",
+        "PIL": "pictures.py",
+        "urllib3": "downloads.py",
+    }
     text = path.read_text()
     for package, home in homes.items():
         used = f'import_module("{package}' in text or f"import {package}" in text or f"from {package} import" in text

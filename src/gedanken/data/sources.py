@@ -3,7 +3,7 @@
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import Any
 
@@ -46,21 +46,16 @@ class ArrayGenerator(Generator):
         several = isinstance(x, (tuple, dict))
         require(y is None or not several, "y", "be left out where x is a tuple or dict of arrays", type(y).__name__)
         require(not several or len(x) > 0, "x", "have at least one array", x)
-        self._form: type = type(x) if several else np.ndarray if y is None else tuple
-        if isinstance(x, dict):
-            self._arrays = {key: _checked(f"x[{key!r}]", value) for key, value in x.items()}
-        elif isinstance(x, tuple):
-            self._arrays = {place: _checked(f"x[{place}]", value) for place, value in enumerate(x)}
+        self._form = dict if isinstance(x, dict) else tuple if several or y is not None else np.ndarray
+        if several:
+            parts = x if isinstance(x, dict) else dict(enumerate(x))
+            self._arrays = {key: _checked(f"x[{key!r}]", value) for key, value in parts.items()}
         else:
             self._arrays = {name: _checked(name, value) for name, value in (("x", x), ("y", y)) if value is not None}
-        self._length = self._common_length()
+        self._length, *others = [int(array.shape[0]) for array in self._arrays.values()]
+        same = all(length == self._length for length in others)
+        require(same, "y" if y is not None else "x", f"have {self._length} samples as the first array has", others)
         super().__init__(**options)
-
-    def _common_length(self) -> int:
-        lengths = {name: int(array.shape[0]) for name, array in self._arrays.items()}
-        rule = "have the same length in every array" if self._form is not tuple else "be as long as the first array"
-        require(len(set(lengths.values())) == 1, "x", rule, lengths)
-        return next(iter(lengths.values()))
 
     def __len__(self) -> int:
         return self._length
@@ -99,8 +94,9 @@ class DatasetGenerator(Generator):
 
     def __init__(self, dataset: Any, *, to_item: Callable[[Any], Any] | None = None, **options: Any) -> None:
         kind = type(dataset).__name__
-        rule = "have whole numbers for an index (see ArrayGenerator)"
-        require(not isinstance(dataset, Mapping), "dataset", rule, kind)
+        require(
+            not isinstance(dataset, Mapping), "dataset", "have whole numbers for an index (see ArrayGenerator)", kind
+        )
         indexable = all(hasattr(dataset, name) for name in ("__len__", "__getitem__"))
         require(indexable, "dataset", "have a length and an index (for others: IterableGenerator)", kind)
         _check_function(to_item)
@@ -153,10 +149,10 @@ class IterableGenerator(Generator):
         **options: Any,
     ) -> None:
         _check_iterable(iterable)
-        if length is None:
-            sized = hasattr(iterable, "__len__")
-            require(sized, "length", "be given for an iterable without len()", length)
-        self._length = whole("length", len(iterable) if length is None else length, 0)  # type: ignore[arg-type]
+        if length is None and isinstance(iterable, Sized):
+            length = len(iterable)
+        require(length is not None, "length", "be given for an iterable without len()", length)
+        self._length = whole("length", length, 0)
         _check_function(to_item)
         rule = "be False: an iterable has one order; a function of the epoch can give it another one in each"
         require(not options.get("shuffle"), "shuffle", rule, options.get("shuffle"))
@@ -214,8 +210,10 @@ class _Cursor(threading.local):
         return element
 
     def leave(self) -> None:
-        """Give the iterator up."""
-        self.key, self.elements = None, iter(())
+        """Give the iterator up; a file or generator is closed."""
+        elements, self.key, self.elements = self.elements, None, iter(())
+        if hasattr(elements, "close"):
+            elements.close()
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -227,7 +225,7 @@ def _checked(name: str, value: Any) -> Any:
             raise DataError(f"{name} must be an array, got rows of different shapes ({error})") from None
     require(len(value.shape) > 0, name, "have a first axis of samples", value)
     if isinstance(value, np.ndarray):
-        require(value.dtype.kind in NUMBERS, name, "be an array of numbers", value.dtype)
+        require(value.dtype.kind in NUMBERS, name, "be an array of numbers", str(value.dtype))
     return mapped_if_possible(value)
 
 
@@ -238,7 +236,7 @@ def _check_function(to_item: Any) -> None:
 def _check_iterable(iterable: Any) -> None:
     kind = type(iterable).__name__
     rule = "be iterable again and again; give the function that makes it, as a function of the epoch"
-    require(not hasattr(iterable, "__next__"), "iterable", rule, kind)
+    require(not isinstance(iterable, Iterator), "iterable", rule, kind)
     if isinstance(iterable, Iterable):
         return
     require(callable(iterable), "iterable", "be an iterable or a function of the epoch that returns one", kind)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def load_images(
         MissingPackageError: Pillow is not installed.
     """
     base = Path(folder)
-    found = {path.name: _pictures_under(path) for path in _class_folders(base)}
+    found = class_files(base)
     read = _read_all([file for members in found.values() for file in members], size, channels, fit, on_error)
     classes = tuple(found)
     numbers = [classes.index(file.relative_to(base).parts[0]) for file in read.files]
@@ -161,16 +161,12 @@ def load_pictures(
 
 def _read_all(paths: Sequence[Path], size: int | tuple[int, int], channels: int, fit: str, on_error: str) -> Pictures:
     require(bool(paths), "files", "name at least one picture", paths)
-    height, width = pair("size", size)
-    require(channels in tuple(MODES), "channels", "be 1 or 3", channels)
-    one_of("fit", fit, ("crop", "stretch"))
-    one_of("on_error", on_error, ("raise", "warn"))
-    _pillow()
-    data = np.empty((len(paths), channels, height, width), np.float32)
+    shape = checked_shape(size, channels, fit, on_error)
+    data = np.empty((len(paths), *shape), np.float32)
 
     def read(place: int) -> str:
         try:
-            data[place] = _read(paths[place], data.shape[1:], fit)
+            data[place] = read_picture(paths[place], shape, fit)
         except Exception as error:  # what Pillow raises on a damaged file depends on the format
             return f"{type(error).__name__}: {error}"
         return ""
@@ -183,6 +179,16 @@ def _read_all(paths: Sequence[Path], size: int | tuple[int, int], channels: int,
     return Pictures(data[good] if unreadable else data, kept, unreadable)
 
 
+def checked_shape(size: int | tuple[int, int], channels: int, fit: str, on_error: str) -> tuple[int, int, int]:
+    """Return (C, H, W), or raise what `load_pictures` does where an argument breaks its rule or Pillow is missing."""
+    height, width = pair("size", size)
+    require(channels in tuple(MODES), "channels", "be 1 or 3", channels)
+    one_of("fit", fit, ("crop", "stretch"))
+    one_of("on_error", on_error, ("raise", "warn"))
+    _pillow()
+    return channels, height, width
+
+
 def decode_rgb(content: bytes) -> Array:
     """Return the pixels of a picture file's content.
 
@@ -191,6 +197,11 @@ def decode_rgb(content: bytes) -> Array:
     """
     with _pillow().open(io.BytesIO(content)) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def class_files(base: Path) -> dict[str, list[Path]]:
+    """Return the files of each class folder, by the rules of `load_images`."""
+    return {path.name: _pictures_under(path) for path in _class_folders(base)}
 
 
 def _class_folders(base: Path) -> list[Path]:
@@ -227,18 +238,22 @@ def _report(unreadable: Mapping[Path, str], fatal: bool) -> None:
     warn(message)
 
 
-def _read(path: Path, shape: Shape, fit: str) -> Array:
-    """Return a picture that can be broadcast to `shape` (C, H, W), float32 in [0, 1]."""
+def read_picture(file: Path | BinaryIO, shape: Shape, fit: str) -> Array:
+    """Return a picture as `load_pictures` does, or raise what Pillow does.
+
+    Shapes:
+        result: (C, H, W) as `shape`, float32 in [0, 1].
+    """
     channels, height, width = shape
-    with _pillow().open(path) as image:
+    with _pillow().open(file) as image:
         image.draft(None, (2 * max(height, width),) * 2)  # a huge JPEG is decoded at a half, quarter or eighth
         plain = _plain(_upright(image), MODES[channels])
     box = _middle(plain.size, (height, width)) if fit == "crop" else None
     small = plain.resize((width, height), _pillow().Resampling.BILINEAR, box)
     if small.mode == "F":
-        return np.asarray(small)
+        return np.broadcast_to(np.asarray(small), shape)
     pixels = np.asarray(small, np.float32) / np.float32(255)
-    return pixels.transpose(2, 0, 1) if channels == 3 else pixels
+    return pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
 
 
 def _upright(image: "Image") -> "Image":
