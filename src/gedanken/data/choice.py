@@ -134,7 +134,7 @@ def choose(options: Options, probe: Probe, obstacle: str) -> Choice:
         mode = "threads" if obstacle else "processes"
         reason = f"{spent}; no processes: {obstacle}" if obstacle else spent
     if mode == "threads":
-        return Choice(mode, options.workers or useful, 0, method, reason)
+        return Choice(mode, (options.workers or 0) * (options.threads or 1) or useful, 0, method, reason)
     processes = options.workers or min(cores, max(1, -(-useful // (options.threads or PER_PROCESS if waits else 1))))
     threads = options.threads or -(-useful // processes)
     return Choice(mode, processes, threads if waits or options.threads else 1, method, reason)

@@ -60,6 +60,8 @@ class ProcessCrew(Crew):
         self.width, self.threads = processes * threads, threads
         self._memory = _Memory(pickled, self.width)
         self.board = Board(self._memory.board, self.width)
+        for worker in range(self.width):
+            self.board.places[worker] = IDLE
         self._arena: Arena | None = None
         self._backlog: deque[bytes] = deque()
         reading, writing = os.pipe()
@@ -167,7 +169,7 @@ class ProcessCrew(Crew):
         first = number * self.threads
         calls = [place for place in self.board.places[first : first + self.threads] if place != IDLE]
         doing = f" in get_mini_batches({', '.join(map(str, calls))})" if calls else ""
-        hint = f"; {GUARD}" if not self._started and code == 1 else ""
+        hint = f" before it was ready; its own message is above; {GUARD}" if not self._started and code == 1 else ""
         return f"{process.name} (pid {process.pid}) {how}{doing}{hint}"
 
     # ------------------------------------------------------------------ the rest of the contract
