@@ -191,22 +191,22 @@ class Rows:
         """
         done = 0
         for item in items:
-            row = self.row
-            if row == self._stop:
-                if not self.room():
-                    break
-                row = self.row
-            columns = self._columns
+            if self.row == self._stop and not self.room():
+                break
+            row, columns = self.row, self._columns
             if type(item) is not tuple or len(item) != len(columns):
                 break
-            for value, (array, dtype, shape, plain) in zip(item, columns):  # noqa: B905 - lengths are equal
-                kind = type(value)
-                if kind is np.ndarray:
-                    if (value.dtype is not dtype and value.dtype != dtype) or value.shape != shape:
+            try:
+                for value, (array, dtype, shape, plain) in zip(item, columns):  # noqa: B905 - lengths are equal
+                    kind = type(value)
+                    if kind is np.ndarray:
+                        if (value.dtype is not dtype and value.dtype != dtype) or value.shape != shape:
+                            return done
+                    elif kind is not plain:
                         return done
-                elif kind is not plain:
-                    return done
-                array[row] = value
+                    array[row] = value
+            except OverflowError:  # a whole number that is too large
+                return done
             self.row = row + 1
             done += 1
         return done

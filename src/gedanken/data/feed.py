@@ -29,19 +29,20 @@ KEPT = 16  # tasks whose samples per call are remembered
 class Piece:
     """A task that was given out, and what came of it."""
 
-    __slots__ = ("delivered", "done", "expected", "extra", "samples", "taken", "task")
+    __slots__ = ("delivered", "done", "even", "expected", "extra", "samples", "taken", "task")
 
     def __init__(self, task: Task, expected: int) -> None:
-        self.task, self.expected, self.done = task, expected, False
+        self.task, self.expected = task, expected
+        self.done = self.even = False
         self.samples = self.taken = self.delivered = 0
         self.extra: list[Array] = []
 
     def rest(self) -> Span:
         """Return what of it was not delivered."""
         first, count, skip = self.task.first, self.task.length, self.task.skip + self.delivered
-        each, uneven = divmod(self.samples + self.task.skip, count)
-        if each and not uneven:
-            first, skip = first + skip // each, skip % each
+        if self.even and self.samples:
+            first, over = divmod(skip, (self.samples + self.task.skip) // count)
+            first, skip = self.task.first + first, over
         return Span(first, self.task.first + count, skip)
 
 
@@ -71,7 +72,7 @@ class Feed:
         self.buffer = buffer or 0  # 0 is still to be found
         self.layout: Layout | None = None
         self.waited = 0.0  # seconds
-        self.raised: BaseException | None = None  # what the user's code raised last
+        self.failed = False  # whether it was the user's code that raised
         self.tallies: dict[int, Tally] = {}
         self._watch = Watch(crew, time_limit)
         self._slots: Slots | None = None
@@ -150,9 +151,9 @@ class Feed:
             if made := self._assemble(least):
                 self._issue()
                 return made
-            if not self._pieces:
-                if not self._todo:
-                    return None
+            if not self._pieces and not self._todo:
+                return None
+            if not self._given:  # nobody will bring anything: the mini-batch in the making must leave its slot
                 self._make_room()
                 continue
             began = time.perf_counter()
@@ -177,8 +178,11 @@ class Feed:
                 self._release(piece)
                 piece.task = piece.task._replace(slots=())  # its calls are still to be delivered, from nowhere
         if failed is not None:
-            self.raised = as_raised(failed)
-            raise self.raised
+            self.failed = True
+            try:
+                raise as_raised(failed)
+            finally:
+                del failed, done  # an exception that is kept must not keep what lies here
 
     def _count(self, done: Done, calls: int) -> None:
         tally = self.tallies.setdefault(done.worker, Tally())
@@ -188,7 +192,7 @@ class Feed:
         self._call_seconds = seconds if self._call_seconds is None else 0.8 * self._call_seconds + 0.2 * seconds
 
     def _finish(self, piece: Piece, done: Done) -> None:
-        piece.done, piece.samples = True, done.samples
+        piece.done, piece.samples, piece.even = True, done.samples, done.even
         self._ahead += done.samples - piece.expected
         self._learn((done.samples + piece.task.skip) / piece.task.length)
         if done.extra:

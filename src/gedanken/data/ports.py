@@ -19,7 +19,7 @@ from gedanken.data.tasks import Done, Task
 from gedanken.errors import WorkerError
 
 TASK = struct.Struct("<IIIQQIIII10H")
-ANSWER = struct.Struct("<IIIQdQ")  # a pickle of so many bytes may follow
+ANSWER = struct.Struct("<IIIQd?Q")  # a pickle of so many bytes may follow
 SLOTS = 10  # of a task
 NO_TASK = 0  # number of the answer that says a worker is ready, could not start, or warns; tasks count from 1
 TEXT = 1 << 16  # bytes for the description of the arena
@@ -55,6 +55,20 @@ def unnamed_memory(size: int = 0) -> Descriptor:
             found = Descriptor(os.dup(file.fileno()))
     os.ftruncate(found.fd, size)
     return found
+
+
+def resize(memory: Descriptor, size: int) -> None:
+    """Set the size of shared memory.
+
+    Raises:
+        MemoryError: there may not be so much.
+    """
+    try:
+        os.ftruncate(memory.fd, size)
+    except OSError as error:
+        raise MemoryError(
+            f"no {size:,} bytes of shared memory for a mini-batch and its buffer: {error.strerror}"
+        ) from error
 
 
 def secure(memory: Descriptor, start: int, size: int) -> None:
@@ -132,6 +146,7 @@ class Ports(NamedTuple):
         threads: how many threads make calls.
         workers: number of all workers.
         owner: process id of the trainer.
+        served: whether a server started the process, which ends with the owner.
     """
 
     tasks: Descriptor
@@ -147,6 +162,7 @@ class Ports(NamedTuple):
     threads: int
     workers: int
     owner: int
+    served: bool
 
 
 def pack_task(task: Task) -> bytes:
@@ -172,8 +188,7 @@ class Answers:
         content = b""
         if done.extra or done.error:
             content = pickle.dumps((done.extra, pack_error(done.error) if done.error else None), protocol=5)
-        number, generation, worker, samples, seconds = done[:5]
-        view = memoryview(ANSWER.pack(number, generation, worker, samples, seconds, len(content)) + content)
+        view = memoryview(ANSWER.pack(*done[:5], done.even, len(content)) + content)
         with self._lock:
             while view:
                 view = view[os.write(self._fd, view) :]
@@ -200,7 +215,7 @@ class Inbox:
     def _parsed(self) -> list[Done]:
         found, at = [], 0
         while len(self._got) - at >= ANSWER.size:
-            *values, length = ANSWER.unpack_from(self._got, at)
+            *values, even, length = ANSWER.unpack_from(self._got, at)
             if len(self._got) - at < ANSWER.size + length:
                 break
             at += ANSWER.size
@@ -209,7 +224,7 @@ class Inbox:
                 extra, packed = pickle.loads(memoryview(self._got)[at : at + length])  # noqa: S301 - our own process
                 error = unpack_error(packed) if packed else None
             at += length
-            found.append(Done._make((*values, extra, error)))
+            found.append(Done._make((*values, extra, error, even)))
         if at:
             self._got = self._got[at:]
         return found

@@ -30,6 +30,7 @@ from gedanken.data.ports import (
     Ports,
     mapped,
     pack_task,
+    resize,
     secure,
     unnamed_memory,
 )
@@ -94,19 +95,24 @@ class ProcessCrew(Crew):
         foreign = (self._tasks.fd, reading) if context.get_start_method() == "fork" else ()
         first = number * self.threads
         shared = (memory.board, memory.arena, memory.stacks, memory.pickle, memory.parts)
-        ports = Ports(tasks, answers, *shared, inherited, foreign, first, self.threads, self.width, os.getpid())
+        served = context.get_start_method() == "forkserver"
+        numbers = (first, self.threads, self.width, os.getpid())
+        ports = Ports(tasks, answers, *shared, inherited, foreign, *numbers, served)
         process = context.Process(target=main, args=(ports,), name=f"gedanken process {number}", daemon=True)
         try:
-            with _one_thread_of_blas():
+            with _one_thread_of_blas(), _without_interrupts(context.get_start_method() == "spawn"):
                 process.start()
         except (EOFError, ConnectionError) as error:
             raise WorkerError(f"the server of worker processes ended while it imported your script; {GUARD}") from error
+        except ChildProcessError as error:
+            rule = "a forked process cannot use its parent's server of worker processes; choose start_method='spawn'"
+            raise WorkerError(rule) from error
         finally:
             answers.close()
         self._processes.append(process)
 
     def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
-        os.ftruncate(self._memory.arena.fd, Arena.size(layout, rows, slots))
+        resize(self._memory.arena, Arena.size(layout, rows, slots))
         memory = self._memory.arena
         self._arena = Arena(layout, rows, slots, mapped(memory), lambda start, size: secure(memory, start, size))
         self.board.announce(layout, rows, slots)
@@ -266,6 +272,18 @@ def _one_thread_of_blas() -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
+
+
+@contextlib.contextmanager
+def _without_interrupts(wanted: bool) -> Iterator[None]:
+    """Let a process that is started meanwhile not hear Ctrl-C before it can say that it does not want to."""
+    if wanted:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if wanted:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _widen(fd: int) -> None:

@@ -1,5 +1,6 @@
 """The life of a Generator's workers: choosing and starting them, epochs, position, statistics, the end."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -81,6 +82,7 @@ class Stream:
         self.epoch = -1  # the last that was begun
         self._loaded: Position | None = None
         self._position: Position | None = None
+        self._owner = os.getpid()  # the process whose workers these are
         self._length = 0  # of the Generator that the workers have
         self._run: object = None
         self._awaited: float | None = None  # what was waited for until the running epoch, before its first mini-batch
@@ -103,6 +105,7 @@ class Stream:
         Args:
             first_epoch: its number, where no epoch was begun or loaded yet.
         """
+        self._forget_others()
         if self._ahead is None and self._run is None:
             if self.epoch < 0 and self._loaded is None:
                 self.epoch = first_epoch - 1
@@ -110,6 +113,7 @@ class Stream:
 
     def run(self, generator: Any, fixed: int | None = None) -> Iterator[Delivery]:
         """Yield the mini-batches of the next epoch, or of epoch number `fixed`, which then does not count."""
+        self._forget_others()
         ahead, self._ahead = self._ahead, None
         run = self._run = object()  # an older iteration finds that it is not the last any more
         position = ahead.position if ahead and fixed is None else self._next_position(generator, fixed)
@@ -148,20 +152,29 @@ class Stream:
                 raise StateError("this iteration is over: the Generator was closed or iterated again")
 
     def _next(self, feed: Feed, least: int) -> Any:
+        if self._owner != os.getpid():
+            raise StateError("this iteration belongs to the process that began it; a fork of it begins its own")
         try:
             return feed.next(least)
-        except BaseException as error:
-            if error is not feed.raised:  # dead workers, Ctrl-C: nobody knows what was lost
+        except BaseException:
+            if not feed.failed:  # dead workers, Ctrl-C: nobody knows what was lost
                 self._shut()
+            feed.failed = False
             raise
 
     def _leave(self) -> None:
         """End an epoch, after its last mini-batch or before."""
+        self._forget_others()
         self._seconds += time.perf_counter() - self._began
         self._keep_position()
         if self.feed:
             self.feed.cancel()
         self._run = None
+
+    def _forget_others(self) -> None:
+        """In a forked process, leave its parent's workers alone."""
+        if self._owner != os.getpid():
+            self.feed, self._ahead, self._run, self._owner = None, None, None, os.getpid()
 
     def _keep_position(self) -> None:
         if self.feed and self._position and self._run is not None and self._counted:
@@ -226,6 +239,7 @@ class Stream:
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
+        self._forget_others()
         if self._ahead:
             self._ahead.wait(quietly=True)
             self._ahead = None

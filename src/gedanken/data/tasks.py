@@ -73,6 +73,7 @@ class Done(NamedTuple):
         seconds: how long it took; 0 for one that was too old.
         extra: (layout, arrays) of the samples that had no room, or None.
         error: what the user's code raised, or None.
+        even: whether each call is known to have given the same number.
     """
 
     number: int
@@ -82,6 +83,7 @@ class Done(NamedTuple):
     seconds: float
     extra: tuple[Layout, list[Array]] | None = None
     error: BaseException | None = None
+    even: bool = False
 
 
 running_epoch: ContextVar[int] = ContextVar("running_epoch")
@@ -123,7 +125,8 @@ class Bench:
         began = time.perf_counter()
         sink = _Sink(task, self.arena)
         transforms = [t for t in generator.transforms if not getattr(t, "on_mini_batches", False)]
-        running_epoch.set(task.epoch)
+        token = running_epoch.set(task.epoch)
+        sizes = set()
         index, at, get, put = IDLE, self.at, generator.get_mini_batches, None if transforms else sink.put_plain()
         try:
             for index in self._indices(generator, task):
@@ -132,7 +135,9 @@ class Bench:
                 if put and type(items) is list:
                     done = put(items)
                     if done == len(items):
+                        sizes.add(done)
                         continue
+                sizes.add(-1)
                 _take(generator, transforms, task.epoch, index, items, done, sink)
                 put = None if transforms else sink.put_plain()
         except BaseException as error:  # whatever it is belongs to the one who waits for the samples
@@ -140,8 +145,9 @@ class Bench:
             return Done(task.number, task.generation, self.number, 0, time.perf_counter() - began, None, error)
         finally:
             self.at[0] = IDLE
-        seconds = time.perf_counter() - began
-        return Done(task.number, task.generation, self.number, sink.count(), seconds, sink.extra())
+            running_epoch.reset(token)
+        seconds, even = time.perf_counter() - began, task.length == 1 or (len(sizes) == 1 and -1 not in sizes)
+        return Done(task.number, task.generation, self.number, sink.count(), seconds, sink.extra(), None, even)
 
     def _indices(self, generator: Calls, task: Task) -> Sequence[int]:
         calls = slice(task.first, task.first + task.length)

@@ -3,6 +3,8 @@
 It starts with NumPy and the modules of `data/` alone, ends when its owner does, and leaves Ctrl-C to its owner.
 """
 
+import contextlib
+import ctypes
 import faulthandler
 import multiprocessing
 import os
@@ -17,10 +19,15 @@ from gedanken.data.arena import Arena
 from gedanken.data.ports import NO_TASK, TASK, Answers, Board, Ports, mapped, unpack_task
 from gedanken.data.tasks import Bench, Calls, Done, Orders
 
+PR_SET_PDEATHSIG = 1
+
 
 def main(ports: Ports) -> None:
     """Serve until there are no more tasks, or the owner is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if ports.served:
+        _die_with_parent()
     for fd in ports.foreign:
         os.close(fd)
     threading.Thread(target=_end_with_owner, args=(ports.owner,), daemon=True).start()
@@ -95,6 +102,12 @@ def _generator(ports: Ports) -> Any:
     memory = memoryview(mapped(ports.pickle, private=True))
     parts = [memory[at : at + size] for at, size in ports.parts]
     return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - from our own process
+
+
+def _die_with_parent() -> None:
+    """Let Linux kill this process when the server that started it ends, even while code that holds the lock runs."""
+    with contextlib.suppress(OSError, AttributeError):  # another system
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_with_owner(owner: int) -> None:
