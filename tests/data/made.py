@@ -113,6 +113,7 @@ class Made(Generator):
     def get_mini_batches(self, index: int) -> list[Any]:
         act = self.acts.get(index) or self.acts.get(EVERY)
         if act and not running_epoch.get():
+            os.write(1, f"{act} in {index}\n".encode())
             ACTS[act]()
         if self.seconds:
             time.sleep(self.seconds)
@@ -134,6 +135,7 @@ class StartsSlowly(Made):
     """Takes for ever to be made again in a worker."""
 
     def __setstate__(self, state: Any) -> None:
+        os.write(1, b"starts\n")
         time.sleep(600)
 
 

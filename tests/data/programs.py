@@ -15,7 +15,7 @@ from tests.data.made import alive
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path("/dev/shm")
-LIMIT = 60.0  # seconds that a program may take; only a hang takes so long
+LIMIT = 20.0  # seconds that a program may take; only a hang takes so long
 SOON = 1.0  # seconds after its end within which nothing of it may be left
 HEAD = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)  # background shells ignore it\n"
 
@@ -76,14 +76,13 @@ class Program:
         """What it printed so far."""
         return self._out.read_text()
 
-    def wait_for(self, word: str) -> str:
-        """Return its output when the word is in it."""
+    def wait_for(self, *words: str, count: int = 1) -> None:
+        """Wait until each word was printed so often."""
         limit = time.monotonic() + LIMIT
-        while word not in self.out:
-            assert self._process.poll() is None, f"it ended before it said {word}: {self._all()}"
-            assert time.monotonic() < limit, f"it never said {word}: {self._all()}"
+        while any(self.out.count(word) < count for word in words):
+            assert self._process.poll() is None, f"it ended before it said {words}: {self._all()}"
+            assert time.monotonic() < limit, f"it never said {words}: {self._all()}"
             time.sleep(0.01)
-        return self.out
 
     def send(self, number: int, group: bool = False) -> None:
         """Send a signal to it, or to all of its processes."""

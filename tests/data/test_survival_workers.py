@@ -78,7 +78,7 @@ if __name__ == "__main__":
 def test_error_of_a_call_is_raised_as_it_was_and_names_call_and_worker(way: str, tmp_path: Path) -> None:
     cases = [case for case in RAISES if way != "serial" or case.act != "KeyboardInterrupt"]
     words = [json.dumps(options(way)), json.dumps([case.act for case in cases])]
-    found = json.loads(run(tmp_path, RAISE_ALL, words))
+    found = json.loads(run(tmp_path, RAISE_ALL, words).splitlines()[-1])
     for case in cases:
         _compare(case, found[case.act], way)
 
@@ -178,13 +178,13 @@ from gedanken import WorkerError
 
 if __name__ == "__main__":
     for chosen in (slice(1), slice(None)):
-        generator = Made([1] * 20, mini_batch_size=2, **OPTIONS)
+        generator = Made([1] * 20, seconds=0.02, mini_batch_size=2, **OPTIONS)
         assert whole(generator)
         found = pids(generator)
         for process in found[chosen]:
             os.kill(process, signal.SIGKILL)
         text = str(caught(WorkerError, generator))
-        assert f"(pid {found[0]}) was killed by SIGKILL" in text, text
+        assert any(f"(pid {process}) was killed by SIGKILL" in text for process in found[chosen]), text
         assert gone(found) and whole(generator)
 """
 
@@ -232,7 +232,7 @@ def test_death_of_the_server_of_processes(tmp_path: Path) -> None:
             print(gone(workers), whole(generator))
     """
     found = run(tmp_path, program)
-    assert found == "True True\n"
+    assert found.endswith("True True\n")
 
 
 # ---------------------------------------------------------------------- hangs
