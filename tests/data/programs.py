@@ -76,6 +76,11 @@ class Program:
         """What it printed so far."""
         return self._out.read_text()
 
+    @property
+    def err(self) -> str:
+        """What it wrote on stderr so far."""
+        return self._err.read_text()
+
     def wait_for(self, *words: str, count: int = 1) -> None:
         """Wait until each word was printed so often."""
         limit = time.monotonic() + LIMIT
@@ -88,13 +93,13 @@ class Program:
         """Send a signal to it, or to all of its processes."""
         (os.killpg if group else os.kill)(self.pid, number)
 
-    def end(self, code: int = 0, says: str = "", tracebacks: int = 0, seconds: float = LIMIT) -> str:
+    def end(self, code: int = 0, says: str = "", tracebacks: int | range = 0, seconds: float = LIMIT) -> str:
         """Wait for its end, and return its output.
 
         Args:
             code: expected exit code, negative for a signal.
             says: words on stderr; without them it must be empty.
-            tracebacks: how many are there.
+            tracebacks: how many are there, or may be.
             seconds: how long it may take.
         """
         try:
@@ -105,14 +110,15 @@ class Program:
         while (left := _session(self.pid)) or _shared_names() - self._names:
             assert time.monotonic() < limit, f"left: {_commands(left)}, {_shared_names() - self._names}; {self._all()}"
             time.sleep(0.01)
-        err = self._err.read_text()
+        err = self.err
         assert found == code, f"exit code {found}: {self._all()}"
         assert (says in err) if says else not err, self._all()
-        assert err.count("Traceback (most recent") == tracebacks, self._all()
+        counts = tracebacks if isinstance(tracebacks, range) else [tracebacks]
+        assert err.count("Traceback (most recent") in counts, self._all()
         return self.out
 
     def _all(self) -> str:
-        return f"\n--- stdout\n{self.out}\n--- stderr\n{self._err.read_text()}"
+        return f"\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
 
 def run(
