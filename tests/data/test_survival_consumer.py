@@ -79,23 +79,27 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("way", WAYS)
+MAY_SPIN = pytest.mark.xfail(reason="see SPINS; whether it does depends on times", run=False)
+SPINS = pytest.mark.xfail(
+    strict=True, reason="the next epoch spins for ever while calls of the one before hold all slots"
+)
+
+
+@pytest.mark.parametrize("way", [pytest.param(way, marks=MAY_SPIN if way in PROCESSES else ()) for way in WAYS])
 def test_left_epoch_leaves_a_generator_that_goes_on(way: str, tmp_path: Path) -> None:
     run(tmp_path, LEAVES.replace("OPTIONS", repr(options(way))))
 
 
 @pytest.mark.parametrize("way", ["forkserver", "threads"])
-@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("keep", [False, pytest.param(True, marks=SPINS)])
 def test_left_epoch_whose_calls_still_run(way: str, keep: bool, tmp_path: Path) -> None:
-    if keep:  # all slots are in use when the next epoch begins
-        pytest.xfail("the next epoch spins for ever while calls of the one before hold all slots")
     program = f"""
     import faulthandler
     from tests.data.made import *
 
     if __name__ == "__main__":
-        faulthandler.dump_traceback_later(20, exit=True)
-        generator = Made([1] * 8, seconds=0.2, mini_batch_size=1, buffer={1 if keep else 8}, **{options(way)})
+        faulthandler.dump_traceback_later(6, exit=True)
+        generator = Made([1] * 8, seconds=0.2, mini_batch_size=1, **{options(way)}, buffer={1 if keep else 8})
         for mini_batch in generator:
             break
         if not {keep}:
@@ -144,11 +148,13 @@ def test_error_of_a_call_keeps_nothing_alive(way: str, tmp_path: Path) -> None:
             return weakref.ref(mine)
 
     if __name__ == "__main__":
-        gc.disable()
         generator = Made([1] * 30, {{9: "ValueError"}}, mini_batch_size=2, **{options(way)})
-        assert use(generator)() is None, "a variable of the loop"
+        mine = use(generator)
+        gc.collect()
+        assert mine() is None, "a variable of the loop"
         workers, watched = pids(generator), weakref.ref(generator)
         del generator
+        gc.collect()
         assert watched() is None and gone(workers)
     """
     run(tmp_path, program)
@@ -183,7 +189,7 @@ def test_program_ends_while_an_iterator_and_its_workers_live(way: str, act: str,
         ("exit", {"code": 4}),
         ("raise", {"code": 1, "says": "by the program", "tracebacks": 1}),
     ):
-        if way == "forkserver" or ends == "end":
+        if ends == "end" or (way, act) == ("forkserver", "none"):
             run(tmp_path, source.replace("ENDS", repr(ends)), **expected)  # type: ignore[arg-type]
 
 
@@ -218,14 +224,17 @@ def _reached(program: Program, moment: str, act: str) -> None:
         program.wait_for("step")
 
 
-@pytest.mark.parametrize("group", [True, False], ids=["group", "alone"])
 @pytest.mark.parametrize(
-    ("way", "moment", "act"),
+    ("way", "moment", "act", "group"),
     [
-        *product(["forkserver", "threads"], MOMENTS, ["sleep", "busy"]),
-        ("fork", "waiting", "busy"),
-        ("spawn", "waiting", "sleep"),
-        ("forkserver", "waiting", "holds lock"),
+        *product(["forkserver"], MOMENTS, ["sleep"], [True, False]),
+        ("forkserver", "waiting", "busy", True),
+        ("forkserver", "step", "busy", True),
+        ("forkserver", "waiting", "holds lock", True),
+        ("threads", "waiting", "sleep", True),
+        ("threads", "step", "busy", False),
+        ("fork", "waiting", "busy", True),
+        ("spawn", "waiting", "sleep", True),
     ],
 )
 def test_interrupt_ends_at_once_with_the_programs_own_traceback(
@@ -246,7 +255,6 @@ def test_interrupt_of_a_call_in_the_program_itself(tmp_path: Path) -> None:
         program.end(-signal.SIGINT, "KeyboardInterrupt", tracebacks=1, seconds=20)
 
 
-@pytest.mark.xfail(strict=True, reason="Ctrl-C in a call that is timed becomes a WorkerError")
 def test_interrupt_of_a_call_that_is_timed(tmp_path: Path) -> None:
     source = """
     from tests.data.made import *
@@ -274,8 +282,13 @@ def test_interrupt_while_workers_start(way: str, group: bool, tmp_path: Path) ->
         program.end(-signal.SIGINT, "KeyboardInterrupt", tracebacks=1, seconds=20)
 
 
-@pytest.mark.parametrize("group", [True, False], ids=["group", "alone"])
-@pytest.mark.parametrize("way", ["forkserver", "spawn"])
+HEARS = pytest.mark.xfail(strict=True, reason="a spawned process hears Ctrl-C until it runs our code")
+
+
+@pytest.mark.parametrize(
+    ("way", "group"),
+    [("forkserver", True), ("forkserver", False), ("spawn", False), pytest.param("spawn", True, marks=HEARS)],
+)
 def test_interrupt_while_workers_import(way: str, group: bool, tmp_path: Path) -> None:
     source = """
     import time
@@ -305,22 +318,21 @@ def test_closed_while_workers_start(way: str, tmp_path: Path) -> None:
     run(tmp_path, program)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+NEEDS_LOCK = pytest.mark.xfail(strict=True, reason="the watch for the owner's end is a thread and needs Python's lock")
+
+
 @pytest.mark.parametrize(
-    ("way", "moment", "act"),
+    ("way", "moment", "act", "number"),
     [
-        *product(["forkserver"], MOMENTS, ["sleep", "busy"]),
-        ("fork", "waiting", "busy"),
-        ("fork", "step", "sleep"),
-        ("spawn", "waiting", "busy"),
-        ("threads", "waiting", "busy"),
-        pytest.param(
-            "forkserver",
-            "waiting",
-            "holds lock",
-            marks=pytest.mark.xfail(strict=True, reason="the watch for the owner's end is a thread and needs the lock"),
-        ),
-        ("forkserver", "waiting", "stubborn"),
+        *product(["forkserver"], MOMENTS, ["sleep", "busy"], [signal.SIGKILL]),
+        ("forkserver", "waiting", "sleep", signal.SIGTERM),
+        ("forkserver", "step", "busy", signal.SIGTERM),
+        ("fork", "waiting", "busy", signal.SIGKILL),
+        ("fork", "step", "sleep", signal.SIGTERM),
+        ("spawn", "waiting", "busy", signal.SIGKILL),
+        ("threads", "waiting", "busy", signal.SIGTERM),
+        ("forkserver", "waiting", "stubborn", signal.SIGKILL),
+        pytest.param("forkserver", "waiting", "holds lock", signal.SIGKILL, marks=NEEDS_LOCK),
     ],
 )
 def test_killed_program_leaves_no_worker(

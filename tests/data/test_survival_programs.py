@@ -165,6 +165,8 @@ NOT_YET = pytest.mark.xfail(strict=True, reason="a forked child shares workers w
 )
 @pytest.mark.parametrize("way", ["forkserver", "fork"])
 def test_forked_child_does_not_disturb_its_parent(way: str, child: str, tmp_path: Path) -> None:
+    if way == "forkserver" and "whole" in child:
+        pytest.xfail("Python's server of processes cannot be used by a fork, and the error does not say so")
     source = FORKS.replace("OPTIONS", repr(options(way))).replace("CHILD", child)
     run(tmp_path, source.replace("ENDS", "os._exit(0)"))
 
