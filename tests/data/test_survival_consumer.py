@@ -79,19 +79,13 @@ if __name__ == "__main__":
 """
 
 
-MAY_SPIN = pytest.mark.xfail(reason="see SPINS; whether it does depends on times", run=False)
-SPINS = pytest.mark.xfail(
-    strict=True, reason="the next epoch spins for ever while calls of the one before hold all slots"
-)
-
-
-@pytest.mark.parametrize("way", [pytest.param(way, marks=MAY_SPIN if way in PROCESSES else ()) for way in WAYS])
+@pytest.mark.parametrize("way", WAYS)
 def test_left_epoch_leaves_a_generator_that_goes_on(way: str, tmp_path: Path) -> None:
     run(tmp_path, LEAVES.replace("OPTIONS", repr(options(way))))
 
 
 @pytest.mark.parametrize("way", ["forkserver", "threads"])
-@pytest.mark.parametrize("keep", [False, pytest.param(True, marks=SPINS)])
+@pytest.mark.parametrize("keep", [False, True])
 def test_left_epoch_whose_calls_still_run(way: str, keep: bool, tmp_path: Path) -> None:
     program = f"""
     import faulthandler
@@ -132,7 +126,6 @@ def test_generator_that_is_collected_ends_its_workers(way: str, tmp_path: Path) 
     run(tmp_path, program)
 
 
-@pytest.mark.xfail(strict=True, reason="the Feed keeps the exception, its traceback, and all variables of the callers")
 @pytest.mark.parametrize("way", ["forkserver", "threads", "serial"])
 def test_error_of_a_call_keeps_nothing_alive(way: str, tmp_path: Path) -> None:
     program = f"""
@@ -283,12 +276,9 @@ def test_interrupt_while_workers_start(way: str, group: bool, tmp_path: Path) ->
         program.end(-signal.SIGINT, "KeyboardInterrupt", tracebacks=1, seconds=20)
 
 
-HEARS = pytest.mark.xfail(strict=True, reason="a spawned process hears Ctrl-C until it runs our code")
-
-
 @pytest.mark.parametrize(
     ("way", "group"),
-    [("forkserver", True), ("forkserver", False), ("spawn", False), pytest.param("spawn", True, marks=HEARS)],
+    [("forkserver", True), ("forkserver", False), ("spawn", False), ("spawn", True)],
 )
 def test_interrupt_while_workers_import(way: str, group: bool, tmp_path: Path) -> None:
     source = """
@@ -319,9 +309,6 @@ def test_closed_while_workers_start(way: str, tmp_path: Path) -> None:
     run(tmp_path, program)
 
 
-NEEDS_LOCK = pytest.mark.xfail(strict=True, reason="the watch for the owner's end is a thread and needs Python's lock")
-
-
 @pytest.mark.parametrize(
     ("way", "moment", "act", "number"),
     [
@@ -333,7 +320,7 @@ NEEDS_LOCK = pytest.mark.xfail(strict=True, reason="the watch for the owner's en
         ("spawn", "waiting", "busy", signal.SIGKILL),
         ("threads", "waiting", "busy", signal.SIGTERM),
         ("forkserver", "waiting", "stubborn", signal.SIGKILL),
-        pytest.param("forkserver", "waiting", "holds lock", signal.SIGKILL, marks=NEEDS_LOCK),
+        ("forkserver", "waiting", "holds lock", signal.SIGKILL),
     ],
 )
 def test_killed_program_leaves_no_worker(

@@ -151,28 +151,26 @@ if __name__ == "__main__":
     assert got == cut(numbers_of(generator.counts), 2), got
     assert whole(generator)
 """
-NOT_YET = pytest.mark.xfail(strict=True, reason="a forked child shares workers with its parent and ends them")
 
 
 @pytest.mark.parametrize(
     "child",
     [
         pytest.param("pass", id="nothing"),
-        pytest.param("iterator.close()", marks=NOT_YET, id="leaves"),
-        pytest.param("generator.close()", marks=NOT_YET, id="closes"),
-        pytest.param("signal.alarm(3); assert whole(generator)", marks=NOT_YET, id="iterates"),
+        pytest.param("iterator.close()", id="leaves"),
+        pytest.param("generator.close()", id="closes"),
+        pytest.param("signal.alarm(3); assert whole(generator)", id="iterates"),
     ],
 )
 @pytest.mark.parametrize("way", ["forkserver", "fork"])
 def test_forked_child_does_not_disturb_its_parent(way: str, child: str, tmp_path: Path) -> None:
-    if way == "forkserver" and "whole" in child:
-        pytest.xfail("Python's server of processes cannot be used by a fork, and the error does not say so")
+    if way == "forkserver" and "whole" in child:  # Python's server of processes serves the process that started it
+        child = "assert \"choose start_method='spawn'\" in str(caught(WorkerError, generator))"
     source = FORKS.replace("OPTIONS", repr(options(way))).replace("CHILD", child)
     run(tmp_path, source.replace("ENDS", "os._exit(0)"))
 
 
 @pytest.mark.parametrize("way", ["forkserver", "fork"])
-@NOT_YET
 def test_forked_child_ends_cleanly(way: str, tmp_path: Path) -> None:
     source = FORKS.replace("OPTIONS", repr(options(way))).replace("CHILD", "pass")
     run(tmp_path, source.replace("ENDS", "sys.exit(0)"))
@@ -226,7 +224,6 @@ def test_two_generators_at_once_and_one_inside_another(tmp_path: Path) -> None:
     run(tmp_path, source)
 
 
-@pytest.mark.xfail(strict=True, reason="a serial Generator leaves its epoch behind in the caller's context")
 def test_random_numbers_of_a_call_that_iterates_another_generator(tmp_path: Path) -> None:
     source = """
     from tests.data.made import *
@@ -267,7 +264,6 @@ def test_little_shared_memory(tmp_path: Path) -> None:
         program.end()
 
 
-@pytest.mark.xfail(strict=True, reason="the file is made longer before it is looked whether there is room")
 def test_too_little_memory_is_an_error_and_no_crash(tmp_path: Path) -> None:
     source = """
     import resource

@@ -101,7 +101,6 @@ def _compare(case: Raises, got: dict[str, Any], way: str) -> None:
 
 
 @pytest.mark.parametrize("way", PROCESSES)
-@pytest.mark.xfail(strict=True, reason="an exception with one attribute that cannot be sent loses its type")
 def test_error_with_an_attribute_that_cannot_be_sent_keeps_its_type_and_the_others(way: str, tmp_path: Path) -> None:
     program = f"""
     from tests.data.made import *
@@ -198,7 +197,6 @@ def test_death_of_idle_workers_is_noticed_by_the_next_epoch(way: str, tmp_path: 
     run(tmp_path, IDLE_DIES.replace("OPTIONS", repr(options(way))))
 
 
-@pytest.mark.xfail(strict=True, reason="places of workers that make no call yet are 0, which is a call")
 def test_worker_that_is_still_starting_is_in_no_call(tmp_path: Path) -> None:
     program = """
     from tests.data.made import *
@@ -211,7 +209,6 @@ def test_worker_that_is_still_starting_is_in_no_call(tmp_path: Path) -> None:
     run(tmp_path, program)
 
 
-@pytest.mark.xfail(strict=True, reason="a worker whose server died counts as dead already and is not killed")
 def test_death_of_the_server_of_processes(tmp_path: Path) -> None:
     program = """
     from multiprocessing import forkserver
@@ -295,7 +292,6 @@ def test_close_does_not_wait_for_a_hanging_call(way: str, tmp_path: Path) -> Non
     run(tmp_path, program)
 
 
-@pytest.mark.xfail(strict=True, reason="the watch takes the same call of the next epoch for the one before")
 @pytest.mark.parametrize("way", ["forkserver", "threads"])
 def test_time_limit_is_of_one_call_and_not_of_several(way: str, tmp_path: Path) -> None:
     program = f"""

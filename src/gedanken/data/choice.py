@@ -148,8 +148,10 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span], 
     watch = Watch(crew, limit)
     began, first = time.perf_counter(), todo[0] if todo else Span(0, 0, 0)
     try:
-        for place in range(first.first, min(first.stop, first.first + PROBE_CALLS)):
-            task = Task(0, 0, epoch, calls, place, 1, first.skip if place == first.first else 0, 0, 0, ())
+        place = first.first
+        while place < min(first.stop, first.first + PROBE_CALLS):
+            task = Task(0, 0, epoch, calls, place, first.whole or 1, first.skip, 0, 0, ())
+            place += task.length
             crew.submit(task)
             while not (found := crew.wait(LOOK)):
                 watch.look()

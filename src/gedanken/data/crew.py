@@ -219,6 +219,10 @@ class Watch:
         self._crew, self._limit = crew, limit
         self._seen: dict[int, tuple[int, float]] = {}
 
+    def forget(self) -> None:
+        """Begin anew: the same call of another epoch is another one."""
+        self._seen.clear()
+
     def look(self) -> None:
         """Raise WorkerError where a worker is in the same call for too long."""
         now = time.monotonic()

@@ -89,6 +89,7 @@ class Feed:
     def begin(self, epoch: int, calls: int, todo: list[Span], made: Sequence[tuple[Task, Done]] = ()) -> None:
         """Begin with these calls of an epoch, of which the first may have been made, and give out tasks."""
         self.cancel()
+        self._watch.forget()
         self._reset(todo, epoch, calls)
         for task, done in made:
             self._numbers += 1
@@ -121,7 +122,7 @@ class Feed:
         pieces = {piece.task.number: piece for piece in self._touched} | self._pieces
         merged: list[Span] = []
         for span in sorted([piece.rest() for piece in pieces.values()]) + list(self._todo):
-            if merged and merged[-1].stop == span.first and not span.skip:
+            if merged and merged[-1].stop == span.first and not merged[-1].skip and not span.skip:
                 merged[-1] = merged[-1]._replace(stop=span.stop)
             elif span.first < span.stop:
                 merged.append(span)
@@ -289,7 +290,7 @@ class Feed:
         """Give out tasks while there is room for what they bring."""
         if self._slots is None:  # the first call says what samples look like
             if self._todo and not self._pieces:
-                self._give(1, 0, 0, 0, ())
+                self._give(self._todo[0].whole or 1, 0, 0, 0, ())
             return
         while self._todo and self._issue_one(self._slots):
             pass
@@ -297,7 +298,7 @@ class Feed:
     def _issue_one(self, slots: Slots) -> bool:
         offset = self._ahead % self.rows
         span = self._todo[0]
-        count = min(span.stop - span.first, self._group(), -(-(self.rows - offset) // self._each))
+        count = span.whole or min(span.stop - span.first, self._group(), -(-(self.rows - offset) // self._each))
         expected = max(0, self._each * count - span.skip)
         if self._steady and self._row != offset:
             self._leave_slot()

@@ -244,7 +244,9 @@ def pack_error(error: BaseException) -> tuple[bytes, bytes, str, str, list[str]]
     """Return an exception in forms that another process can try one after the other, the last as words."""
     text = "".join(traceback.format_exception(error))
     notes = list(getattr(error, "__notes__", []))
-    return _try_dumps(error), _try_dumps((type(error), error.args, error.__dict__)), repr(error), text, notes
+    state = {name: value for name, value in error.__dict__.items() if _try_dumps(value)}
+    args = tuple([value if _try_dumps(value) else repr(value) for value in error.args])
+    return _try_dumps(error), _try_dumps((type(error), args, state)), repr(error), text, notes
 
 
 def _try_dumps(value: Any) -> bytes:

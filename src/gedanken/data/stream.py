@@ -118,7 +118,7 @@ class Stream:
         run = self._run = object()  # an older iteration finds that it is not the last any more
         position = ahead.position if ahead and fixed is None else self._next_position(generator, fixed)
         self._began, self._counted = time.perf_counter(), fixed is None
-        self._awaited = self.waited
+        self._awaited, finished = self.waited, False
         try:
             if ahead:
                 ahead.wait()
@@ -128,9 +128,10 @@ class Stream:
                 self.epoch, self._loaded, self._position = position.epoch, None, position
             self._before += time.perf_counter() - self._began
             yield from self._deliveries(generator, position, run)
+            finished = True
         finally:
             if self._run is run:
-                self._leave()
+                self._leave(finished)
 
     def _deliveries(self, generator: Any, position: Position, run: object) -> Iterator[Delivery]:
         least = generator.mini_batch_size if generator.drop_last else 1
@@ -162,11 +163,13 @@ class Stream:
             feed.failed = False
             raise
 
-    def _leave(self) -> None:
+    def _leave(self, finished: bool = False) -> None:
         """End an epoch, after its last mini-batch or before."""
         self._forget_others()
         self._seconds += time.perf_counter() - self._began
         self._keep_position()
+        if finished and self._counted and self._position:
+            self._position = self._position._replace(todo=[])  # calls that gave nothing or too little may be left
         if self.feed:
             self.feed.cancel()
         self._run = None

@@ -62,6 +62,11 @@ class Span(NamedTuple):
     stop: int
     skip: int
 
+    @property
+    def whole(self) -> int:
+        """Number of calls that one task must make: all of them where samples are left out, nobody knows of which."""
+        return self.stop - self.first if self.skip else 0
+
 
 class Done(NamedTuple):
     """What became of a task.
