@@ -13,7 +13,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from multiprocessing import util
+from multiprocessing import resource_tracker, util
 from typing import Any
 
 from gedanken.checks import warn
@@ -110,6 +110,8 @@ class ProcessCrew(Crew):
         finally:
             answers.close()
         self._processes.append(process)
+        # They are ended by us alone; multiprocessing would also end them when a fork of this process ends.
+        getattr(multiprocessing.process, "_children", set()).discard(process)
 
     def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
         resize(self._memory.arena, Arena.size(layout, rows, slots))
@@ -278,6 +280,7 @@ def _one_thread_of_blas() -> Iterator[None]:
 def _without_interrupts(wanted: bool) -> Iterator[None]:
     """Let a process that is started meanwhile not hear Ctrl-C before it can say that it does not want to."""
     if wanted:
+        resource_tracker.ensure_running()  # its start would unblock it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

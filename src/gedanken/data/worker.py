@@ -13,6 +13,7 @@ import select
 import signal
 import threading
 import warnings
+from multiprocessing import forkserver
 from typing import Any
 
 from gedanken.data.arena import Arena
@@ -105,9 +106,13 @@ def _generator(ports: Ports) -> Any:
 
 
 def _die_with_parent() -> None:
-    """Let Linux kill this process when the server that started it ends, even while code that holds the lock runs."""
-    with contextlib.suppress(OSError, AttributeError):  # another system
+    """Let Linux kill this process when the server that started it ends, even while code that holds the lock runs.
+
+    The server ends when nobody holds the other end of its pipe; it hands one to each of its processes too.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another system, another Python
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
 
 
 def _end_with_owner(owner: int) -> None:
