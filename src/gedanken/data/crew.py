@@ -193,8 +193,8 @@ def _serve(shared: _Shared, bench: Bench) -> None:
             done = bench.perform(generator, task)
         else:
             done = Done(task.number, task.generation, bench.number, 0, 0.0)
-        del generator
         shared.done.put(done)
+        del generator, done  # while this thread waits, neither a Generator nor an error lives on in it
 
 
 def _end(shared: _Shared, threads: Sequence[threading.Thread]) -> None:

@@ -184,6 +184,8 @@ class Generator(ABC):
             require(state[name] == own, f"state[{name!r}]", f"be {own} as this Generator's", state[name])
         names = ("epoch", "calls", "mini_batches", "samples")
         epoch, calls, mini_batches, samples = (whole(f"state[{name!r}]", state[name], 0) for name in names)
+        listed = isinstance(state["todo"], (list, tuple)) and all(len(span) == 3 for span in state["todo"])
+        require(listed, "state['todo']", "be a list of [first, stop, skip]", state["todo"])
         todo = [Span(*(whole("state['todo']", number, 0) for number in span)) for span in state["todo"]]
         inside = all(span.first < span.stop <= len(self) for span in todo)
         require(inside, "state['todo']", "be spans of calls", state["todo"])

@@ -146,7 +146,6 @@ class Ports(NamedTuple):
         threads: how many threads make calls.
         workers: number of all workers.
         owner: process id of the trainer.
-        served: whether a server started the process, which ends with the owner.
     """
 
     tasks: Descriptor
@@ -162,7 +161,6 @@ class Ports(NamedTuple):
     threads: int
     workers: int
     owner: int
-    served: bool
 
 
 def pack_task(task: Task) -> bytes:

@@ -95,9 +95,8 @@ class ProcessCrew(Crew):
         foreign = (self._tasks.fd, reading) if context.get_start_method() == "fork" else ()
         first = number * self.threads
         shared = (memory.board, memory.arena, memory.stacks, memory.pickle, memory.parts)
-        served = context.get_start_method() == "forkserver"
         numbers = (first, self.threads, self.width, os.getpid())
-        ports = Ports(tasks, answers, *shared, inherited, foreign, *numbers, served)
+        ports = Ports(tasks, answers, *shared, inherited, foreign, *numbers)
         process = context.Process(target=main, args=(ports,), name=f"gedanken process {number}", daemon=True)
         try:
             with _one_thread_of_blas(), _without_interrupts(context.get_start_method() == "spawn"):
@@ -281,12 +280,12 @@ def _without_interrupts(wanted: bool) -> Iterator[None]:
     """Let a process that is started meanwhile not hear Ctrl-C before it can say that it does not want to."""
     if wanted:
         resource_tracker.ensure_running()  # its start would unblock it
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         if wanted:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _widen(fd: int) -> None:

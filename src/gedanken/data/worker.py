@@ -4,8 +4,8 @@ It starts with NumPy and the modules of `data/` alone, ends when its owner does,
 """
 
 import contextlib
-import ctypes
 import faulthandler
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -13,22 +13,18 @@ import select
 import signal
 import threading
 import warnings
-from multiprocessing import forkserver
 from typing import Any
 
 from gedanken.data.arena import Arena
 from gedanken.data.ports import NO_TASK, TASK, Answers, Board, Ports, mapped, unpack_task
 from gedanken.data.tasks import Bench, Calls, Done, Orders
 
-PR_SET_PDEATHSIG = 1
-
 
 def main(ports: Ports) -> None:
     """Serve until there are no more tasks, or the owner is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    if ports.served:
-        _die_with_parent()
+    _be_killed_with_owner()
     for fd in ports.foreign:
         os.close(fd)
     threading.Thread(target=_end_with_owner, args=(ports.owner,), daemon=True).start()
@@ -105,14 +101,18 @@ def _generator(ports: Ports) -> Any:
     return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - from our own process
 
 
-def _die_with_parent() -> None:
-    """Let Linux kill this process when the server that started it ends, even while code that holds the lock runs.
+def _be_killed_with_owner() -> None:
+    """Let Linux kill this process when its owner is gone, even while code that holds Python's lock runs.
 
-    The server ends when nobody holds the other end of its pipe; it hands one to each of its processes too.
+    The owner holds the other end of a pipe to which nobody writes, so its hang-up is its end.
     """
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another system, another Python
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
+    parent = multiprocessing.parent_process()
+    with contextlib.suppress(OSError, AttributeError):  # another system
+        assert parent is not None
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(parent.sentinel, fcntl.F_GETFL)
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 def _end_with_owner(owner: int) -> None:
