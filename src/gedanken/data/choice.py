@@ -126,7 +126,7 @@ def choose(options: Options, probe: Probe, obstacle: str) -> Choice:
             return Choice("serial", 0, 0, method, f"a call takes {_time(probe.seconds)}, less than handing it over")
         reason = f"a call takes {_time(probe.seconds)}, less than copying what it gives, which needs no lock"
         return Choice("threads", cores, 0, method, reason)
-    useful = min(IN_FLIGHT, round(cores / max(probe.share, 1e-3))) if waits else cores
+    useful = min(IN_FLIGHT, round(2 * cores / max(probe.share, 1e-3))) if waits else cores
     mode, reason = options.mode, spent
     if mode == "auto" and lock_free():
         mode, reason = "threads", f"{spent}; this Python has no lock"
@@ -135,7 +135,7 @@ def choose(options: Options, probe: Probe, obstacle: str) -> Choice:
         reason = f"{spent}; no processes: {obstacle}" if obstacle else spent
     if mode == "threads":
         return Choice(mode, (options.workers or 0) * (options.threads or 1) or useful, 0, method, reason)
-    processes = options.workers or min(cores, max(1, -(-useful // (options.threads or PER_PROCESS if waits else 1))))
+    processes = options.workers or max(min(cores, useful), -(-useful // (options.threads or PER_PROCESS)))
     threads = options.threads or -(-useful // processes)
     return Choice(mode, processes, threads if waits or options.threads else 1, method, reason)
 
