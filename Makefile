@@ -13,7 +13,7 @@ export GEDANKEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test check format parity accuracy bench bench-generator bench-diary gpu clean
+.PHONY: demo test check format parity accuracy bench bench-generator bench-diary bench-waiting soak gpu clean
 
 demo: $(VENV)/.demo ## train the diary's network on embedded data
 	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
@@ -49,6 +49,13 @@ bench-generator: $(VENV)-bench-generator/.ready ## time the Generator beside oth
 bench-diary: $(VENV)-bench-generator/.ready ## the diary's comparison of 1, 2, 3 workers, and more; the table goes to runs/generator-diary.md
 	$(VENV)-bench-generator/bin/python benchmarks/generator/diary.py $(if $(QUICK),--mini-batches 100) $(BENCH_OPTIONS)
 
+bench-waiting: $(VENV)-bench-generator/.ready ## how long the diary's network waits for pictures by HTTP and from a folder
+	$(VENV)-bench-generator/bin/python benchmarks/generator/training.py $(BENCH_OPTIONS)
+
+# SECONDS=300 SEED=7 say how long, and which chaos.
+soak: $(VENV)/.dev ## random Generators, kills, breaks, resumes and hoards for a while; every sample is looked at
+	$(BIN)/python tests/data/soak.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
+
 gpu: $(VENV)/.dev ## the contract tests on a real GPU; needs CuPy in the environment
 	GEDANKEN_GPU=1 $(PYTEST) -q -m gpu tests
 
@@ -83,5 +90,5 @@ $(VENV)-bench/.ready: pyproject.toml
 
 $(VENV)-bench-generator/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-bench-generator
-	$(VENV)-bench-generator/bin/python -m pip install -q 'torch==2.13.0' 'grain==0.2.18' 'spdl==0.8.0' 'spdl-core==0.8.0' 'spdl-io==0.8.0' 'pillow==13.0.0' -e . $(TORCH_INDEX)
+	$(VENV)-bench-generator/bin/python -m pip install -q 'torch==2.13.0' 'grain==0.2.18' 'spdl==0.8.0' 'spdl-core==0.8.0' 'spdl-io==0.8.0' 'pillow==13.0.0' 'urllib3>=2' -e . $(TORCH_INDEX)
 	@touch $@

@@ -1,5 +1,7 @@
 """A training in a real notebook."""
 
+import importlib.util
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,27 @@ CELLS = [
     "h = net.fit(X, Y, epochs=3, progress=False)",
     "h = net.fit(X, Y, epochs=9, progress=False, callbacks=[Press()]); h.reason, len(h.epochs), net.predict(X).shape",
     "net.evaluate(X, Y);",
+    """
+class Waits(Generator):
+    def __len__(self):
+        return 40
+
+    def get_mini_batches(self, index):
+        time.sleep(0.005)
+        return [(X[index], Y[index])]
+
+with Waits(mini_batch_size=8) as waits:
+    h = net.fit(waits, epochs=2, progress=False)
+f"{len(h.epochs)} epochs, {waits.stats()['workers']}"
+""",
+    """
+try:
+    list(Waits(mode="processes", workers=2))
+except ArgumentError as error:
+    print(error)
+with Waits(mode="processes", workers=2, start_method="fork") as waits:
+    print(sum(len(y) for x, y in waits))
+""",
 ]
 
 
@@ -80,3 +103,14 @@ def test_an_evaluation_is_one_line(outputs: list[list[Any]]) -> None:
     (text,) = texts(outputs[3])
     assert text.startswith("evaluation of 60 samples: cost ")
     assert text.count("\n") == 1
+
+
+@pytest.mark.skipif(bool(importlib.util.find_spec("cloudpickle")), reason="with cloudpickle nothing is in the way")
+def test_a_generator_that_is_written_in_a_notebook_has_threads_and_says_why(outputs: list[list[Any]]) -> None:
+    (told,) = texts(outputs[4])
+    assert re.fullmatch(r"'2 epochs, \d+ threads: a call takes .* written in an interactive session.*'", told), told
+    refused, count = "".join(texts(outputs[5])).strip().splitlines()
+    assert refused.startswith(
+        "Waits cannot be sent to worker processes: its class is written in an interactive session"
+    )
+    assert count == "40"

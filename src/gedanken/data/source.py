@@ -110,7 +110,7 @@ class GeneratorSource(Source):
 
     def batches(self, epoch: int) -> Batches:
         for _ in range(2):  # a position that was loaded may be the end of an epoch
-            number, given = self.generator.epoch, False
+            resumed, given = self.generator._stream.resumes, False
             for delivery in self.generator._stream.run(self.generator, fixed=0 if self.fixed else None):
                 given = True
                 batch = Batch(*self._pair(delivery.value), delivery.position, delivery.share)
@@ -120,7 +120,7 @@ class GeneratorSource(Source):
                 del delivery
                 yield batch
                 del batch
-            if given or self.fixed or self.generator.epoch != number:
+            if given or self.fixed or not resumed:
                 break
         if not given:
             name = type(self.generator).__name__

@@ -22,6 +22,7 @@ from gedanken.data.feed import Feed
 from gedanken.data.pickling import importing_main
 from gedanken.data.tasks import IDLE, Span
 from gedanken.errors import ArgumentError, StateError
+from gedanken.processors import usable_processors
 from gedanken.random import Purpose, call_generator
 
 BUSY = 0.7  # share of their time; workers that make calls for longer are what is waited for
@@ -90,9 +91,8 @@ class Stream:
         self._ahead: _Ahead | None = None
         self._began = self._seconds = 0.0  # of the running epoch, and of all before it
         self._delivered = 0
-        self._before = self._first = (
-            0.0  # seconds waited: by feeds that ended and for starting; before first mini-batches
-        )
+        self._before = 0.0  # seconds waited by feeds that ended, and for workers to start
+        self._first = 0.0  # seconds waited before the first mini-batches of epochs
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return Stream, (self.options, self._buffer, self._ordered, self._limit)
@@ -270,7 +270,12 @@ class Stream:
     def load(self, position: Position) -> None:
         """Let the next iteration go on there; one that runs is over."""
         self.close()
-        self._loaded, self.epoch = position, position.epoch
+        self._loaded, self.epoch = position, position.epoch - 1
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the next epoch is the rest of one."""
+        return self._loaded is not None and self._loaded.mini_batches > 0
 
     @property
     def waited(self) -> float:
@@ -288,6 +293,7 @@ class Stream:
             "mini_batches_per_second": self._delivered / seconds if seconds else 0.0,
             "seconds": seconds,
             "waiting_for_data": self.waited,
+            "bottleneck": "",
         }
         if feed and choice:
             busy = sum(tally.seconds for tally in feed.tallies.values())
@@ -309,9 +315,11 @@ class Stream:
         each = f"a call takes {busy / calls * 1000:.3g} ms" if calls else "no call was made yet"
         if choice.mode == "serial":
             return f"{each} in the trainer itself: workers would make calls meanwhile"
-        if used > BUSY:
-            return f"{each} and the workers ({choice}) are busy {min(used, 1.0):.0%} of the time: more of them may help"
-        return f"{each}, but the workers are busy {used:.0%} of the time: a larger buffer may help"
+        if used < BUSY:
+            return f"{each}, but the workers are busy {used:.0%} of the time: a larger buffer may help"
+        full = choice.mode == "processes" and choice.threads <= 1 and choice.workers >= usable_processors()
+        remedy = "each has a processor, so only faster calls would help" if full else "more of them may help"
+        return f"{each} and the workers ({choice}) are busy {min(used, 1.0):.0%} of the time: {remedy}"
 
     def _worker(self, feed: Feed, number: int) -> dict[str, Any]:
         tally, place = feed.tallies.get(number), feed.crew.places()[number]
