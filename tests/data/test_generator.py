@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -96,6 +97,15 @@ def test_a_wrong_option_is_refused(options: dict[str, Any], message: str) -> Non
     assert str(caught.value).startswith(message)
 
 
+def test_a_python_without_the_lock_has_threads_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with Points(50, work=20_000) as points:
+        list(points)
+    assert re.fullmatch(
+        r"\d+ threads?: a call takes .* ms and computes; this Python has no lock", str(points.stats()["workers"])
+    )
+
+
 def test_forgetting_to_call_init_is_told() -> None:
     class Forgetful(Points):
         def __init__(self) -> None:
@@ -114,13 +124,13 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "waits": (
         {"seconds": 0.02},
         {},
-        r"\d processes of \d+ threads \(forkserver\): a call takes 2\d.* ms and mostly waits",
+        r"\d process(?:es)? of \d+ threads \(forkserver\): a call takes 2\d.* ms and mostly waits",
     ),
-    "large": ({"large": 100_000}, {}, r"\d threads: a call takes .* us, less than copying what it gives, .*"),
-    "computes": ({"work": 100_000}, {}, r"\d processes \(forkserver\): a call takes .* ms and computes"),
-    "waits, threads": ({"seconds": 0.02}, {"mode": "threads"}, r"\d+ threads: a call takes .* and mostly waits"),
-    "computes, threads": ({"work": 100_000}, {"mode": "threads"}, r"\d threads: a call takes .* ms and computes"),
-    "number": ({"work": 100_000}, {"workers": 1, "mode": "processes"}, r"1 processes \(forkserver\): as asked"),
+    "large": ({"large": 100_000}, {}, r"\d threads?: a call takes .* us, less than copying what it gives, .*"),
+    "computes": ({"work": 100_000}, {}, r"\d process(?:es)? \(forkserver\): a call takes .* ms and computes"),
+    "waits, threads": ({"seconds": 0.02}, {"mode": "threads"}, r"\d+ threads?: a call takes .* and mostly waits"),
+    "computes, threads": ({"work": 100_000}, {"mode": "threads"}, r"\d threads?: a call takes .* ms and computes"),
+    "number": ({"work": 100_000}, {"workers": 1, "mode": "processes"}, r"1 process \(forkserver\): as asked"),
 }
 
 
@@ -207,7 +217,8 @@ def test_a_network_that_waits_is_told_why(capsys: pytest.CaptureFixture[str]) ->
         network().fit(points, epochs=2)
     told = capsys.readouterr().out + capsys.readouterr().err
     assert "of it waiting for data; a call takes 10" in told, told
-    assert "the workers (1 threads: as asked) are busy" in told
+    assert "the workers (1 thread: as asked) are busy" in told
+    assert told.count("  data by 1 thread: as asked\n") == 1
 
 
 ITEMS: dict[str, tuple[Callable[[int, Any, Any], Any], str]] = {

@@ -72,10 +72,10 @@ class Choice(NamedTuple):
         if self.mode == "serial":
             who = "no workers"
         elif self.mode == "threads":
-            who = f"{self.workers} threads"
+            who = f"{self.workers} thread{'s' * (self.workers > 1)}"
         else:
             each = f" of {self.threads} threads" if self.threads > 1 else ""
-            who = f"{self.workers} processes{each} ({self.method})"
+            who = f"{self.workers} process{'es' * (self.workers > 1)}{each} ({self.method})"
         return f"{who}: {self.reason}"
 
 

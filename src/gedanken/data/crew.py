@@ -29,6 +29,7 @@ class Crew(ABC):
     """
 
     width: int
+    beside = True  # whether they work while the caller waits
 
     @abstractmethod
     def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
@@ -70,7 +71,7 @@ class Crew(ABC):
 class SerialCrew(Crew):
     """The caller, who does a task whenever he waits for one, without a time limit."""
 
-    width = 1
+    width, beside = 1, False
 
     def __init__(self, generator: Calls) -> None:
         self._generator = weakref.ref(generator)

@@ -23,8 +23,7 @@ GROUP_SECONDS = 0.004  # a task takes about so long: enough of them to share, fe
 SMALL, SMALL_BYTES = 32, 1 << 23  # so many mini-batches, if they take no more
 BUFFER_BYTES = 1 << 28  # what a buffer takes that nobody set, unless it is for two mini-batches
 MOST_SLOTS = 10  # of one task
-FEW = 8  # answers
-NAP = 0.001  # seconds; calls of which so many are made at the same time take longer
+SOON, LONGEST_NAP = 0.002, 0.01  # seconds
 KEPT = 16  # tasks whose samples per call are remembered
 
 
@@ -160,20 +159,20 @@ class Feed:
                 self._make_room()
                 continue
             began = time.perf_counter()
-            if self._far():
-                time.sleep(NAP)
+            self._nap()
             done = self.crew.wait(LOOK)
             self.waited += time.perf_counter() - began
             self._take_in(done)
             if not done:
                 self._watch.look()
 
-    def _far(self) -> bool:
-        """Return whether so many answers are still missing that it is better not to be woken for each."""
-        if self.crew.width < FEW or not self._slots:
-            return False
-        missing = self.rows - (self._assembly.samples if self._assembly else 0)
-        return missing > FEW * self._each * self._group()
+    def _nap(self) -> None:
+        """Sleep for a part of the time that the mini-batch will still take, rather than be woken for each task."""
+        if self.crew.beside and self._slots and self._call_seconds:
+            missing = self.rows - (self._assembly.samples if self._assembly else 0)
+            left = missing / self._each * self._call_seconds / self.crew.width
+            if left > SOON:
+                time.sleep(min(left / 4, LONGEST_NAP))
 
     def _take_in(self, found: list[Done]) -> None:
         failed = None

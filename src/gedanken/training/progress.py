@@ -37,6 +37,8 @@ class Progress(Callback):
         done = "" if record.finished else " (not finished)"
         seconds = f"{record.seconds:.1f} s"
         self._display.line(f"epoch {record.epoch}/{run.last_epoch}{done}  {figures_text(record.figures())}  {seconds}")
+        if record.generator and record.epoch == run.first_epoch:
+            self._display.line(f"  data by {record.generator['workers']}")
         if record.generator and record.waiting_seconds > WAITING_SHARE * record.seconds:
             share = record.waiting_seconds / record.seconds
             self._display.line(f"  {share:.0%} of it waiting for data; {record.generator['bottleneck']}")
