@@ -70,7 +70,7 @@ class Peer:
     def _step(self) -> Any:
         strategy, work = Single(), self.net._work
         strategy.start(work)
-        batch = Batch(*self.net._checked_pair(("data", "labels"), self.x, self.labels), 0)
+        batch = Batch(*self.net._door().pair(("data", "labels"), self.x, self.labels), 0, 1.0)
         return lambda: strategy.step(batch, 0)
 
     def _epoch(self) -> None:
@@ -87,8 +87,8 @@ class Peer:
             return [loss_of(net.feedforward(x, mini_batch_size=len(x)), labels) for x, labels in batches]
         strategy = Single()
         strategy.start(net._work)
-        pairs = [net._checked_pair(("data", "labels"), x, labels) for x, labels in batches]
-        return [strategy.step(Batch(*pair, 0), 0).cost for pair in pairs]
+        pairs = [net._door().pair(("data", "labels"), x, labels) for x, labels in batches]
+        return [strategy.step(Batch(*pair, 0, 1.0), 0).cost for pair in pairs]
 
     def facts(self) -> dict[str, Any]:
         rows = [row.multiply_adds for row in self.net.summary().rows]

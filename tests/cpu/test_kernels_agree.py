@@ -137,7 +137,8 @@ def test_any_dense_layer(
     features: int, units: int, samples: int, bias: bool, curve: Layer, seed: int, dtype: str
 ) -> None:
     layers = [FullyConnectedLayer(units, bias=bias), curve, FullyConnectedLayer(3), LeakyReLU(0.2)]
-    check_agreement(layers, (features,), values(samples, (features,), seed, dtype))
+    # A gradient of few numbers may be a small difference of large ones.
+    check_agreement(layers, (features,), values(samples, (features,), seed, dtype), tolerance=10 * TOLERANCE[dtype])
 
 
 @settings(max_examples=60)

@@ -145,7 +145,7 @@ def network(size):
     return net.regression(Adam(), engine="cpu")
 
 def step(net, size, samples):
-    batch = Batch(np.ones((samples, 3, size, size), "float32"), np.zeros(samples, int), 0)
+    batch = Batch(np.ones((samples, 3, size, size), "float32"), np.zeros(samples, int), 0, 1.0)
     result = gradients(net._work, batch, 0)
     net._work.descent.learn(net._work.plan.params, net._work.plan.grads, result.samples)
 
