@@ -19,6 +19,7 @@ OPTIONAL = {
     "matplotlib": ("plot", ["matplotlib"]),
     "pillow": ("images", ["pillow"]),
     "pooch": ("data", ["pooch"]),
+    "urllib3": ("http", ["urllib3"]),
     "cupy": ("cuda13", ["cupy-cuda13x", "cupy-cuda12x", "cupy"]),
 }
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
