@@ -199,6 +199,7 @@ def test_summary_of_files(cli, digits, architecture):
 
 
 def test_info_tells_what_is_here(cli, monkeypatch, tmp_path):
+    cli("info")  # kernels are loaded from the usual cache
     (tmp_path / "mnist").mkdir()
     monkeypatch.setenv("GEDANKEN_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
