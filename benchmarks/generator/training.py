@@ -16,19 +16,8 @@ import numpy as np
 import server
 from PIL import Image
 
-from gedanken import (
-    Adam,
-    BatchNorm,
-    ConvolutionLayer,
-    Dropout,
-    Flatten,
-    FullyConnectedLayer,
-    History,
-    MaxPoolLayer,
-    Network,
-    ReLU,
-    SoftMax,
-)
+from gedanken import Adam, History, Network
+from gedanken.cli.networks import build, find_design
 from gedanken.datasets import HTTPImageGenerator, ImageFolderGenerator, load_drawn_digits
 
 SIZE = 256
@@ -44,12 +33,7 @@ def options() -> argparse.Namespace:
 
 
 def diary(seed: int) -> Network:
-    net = Network(seed).input((1, 28, 28))
-    for filters in (32, 64):
-        net.add(ConvolutionLayer(filters, 3, 3)).add(BatchNorm()).add(ReLU())
-    net.add(MaxPoolLayer(2, 2, 1)).add(Dropout(0.75)).add(Flatten())
-    net.add(FullyConnectedLayer(128)).add(ReLU()).add(Dropout(0.5)).add(FullyConnectedLayer(10)).add(SoftMax())
-    return net.regression(Adam(0.001))
+    return build(find_design("diary"), (1, 28, 28), 10, seed).regression(Adam(0.001))
 
 
 def folder_of(data: np.ndarray, labels: np.ndarray, where: Path) -> Path:

@@ -19,6 +19,11 @@ LINE = 64  # bytes: each stream of a slot begins at such a border
 LENT = 2  # slots that the caller may hold: the mini-batch in use, and the next one when it is handed over
 
 
+def rounded_up(size: int, border: int) -> int:
+    """Return the least multiple of `border` that is no less than `size`."""
+    return -(-size // border) * border
+
+
 class Arena:
     """Slots of `rows` samples each.
 
@@ -47,14 +52,14 @@ class Arena:
     @staticmethod
     def size(layout: Layout, rows: int, slots: int) -> int:
         """Return how many bytes so many slots take."""
-        slot = sum(-(-stream.size * rows // LINE) * LINE for stream in layout.streams)
-        return slots * -(-max(slot, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+        slot = sum(rounded_up(stream.size * rows, LINE) for stream in layout.streams)
+        return slots * rounded_up(max(slot, 1), mmap.PAGESIZE)
 
     def _slot(self, memory: Any, at: int) -> list[Array]:
         arrays = []
         for stream in self.layout.streams:
             arrays.append(np.ndarray((self.rows, *stream.shape), stream.dtype, memory, at))
-            at += -(-stream.size * self.rows // LINE) * LINE
+            at += rounded_up(stream.size * self.rows, LINE)
         return arrays
 
     def __getitem__(self, slot: int) -> list[Array]:

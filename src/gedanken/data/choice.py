@@ -14,9 +14,7 @@ from gedanken.processors import usable_processors
 
 MODES = ("auto", "threads", "processes", "serial")
 METHODS = ("fork", "forkserver", "spawn")
-WAITS = (
-    0.3  # a call whose thread computes for a smaller share of its time mostly waits; beside Python's lock it may be 0.5
-)
+WAITS = 0.3  # a call whose thread computes for less of its time mostly waits; beside another thread it may be 0.5
 CHEAP = 10e-6  # seconds a sample: handing it to a worker costs as much
 COPIED = 5e9  # bytes a second that one processor copies, about
 PROBE_CALLS = 64  # at most, and not many longer than this:

@@ -91,9 +91,7 @@ class SerialCrew(Crew):
             return []
         task, generator = self._tasks.popleft(), self._generator()
         assert generator is not None
-        if task.generation != self._generation:
-            return [Done(task.number, task.generation, 0, 0, 0.0)]
-        done = self._bench.perform(generator, task)
+        done = self._bench.perform(generator, task, self._generation)
         if isinstance(done.error, KeyboardInterrupt):
             raise done.error
         return [done]
@@ -190,10 +188,7 @@ def _serve(shared: _Shared, bench: Bench) -> None:
         generator = shared.generator()
         if generator is None:
             return
-        if task.generation == shared.generation:
-            done = bench.perform(generator, task)
-        else:
-            done = Done(task.number, task.generation, bench.number, 0, 0.0)
+        done = bench.perform(generator, task, shared.generation)
         shared.done.put(done)
         del generator, done  # while this thread waits, neither a Generator nor an error lives on in it
 

@@ -16,13 +16,12 @@ from gedanken.data.arena import Arena, Slots
 from gedanken.data.assembly import Assembly
 from gedanken.data.crew import LOOK, Crew, Watch
 from gedanken.data.items import Layout
-from gedanken.data.tasks import Done, Span, Task, as_raised
+from gedanken.data.tasks import MOST_SLOTS, Done, Span, Task, as_raised
 from gedanken.types import Array
 
 GROUP_SECONDS = 0.004  # a task takes about so long: enough of them to share, few enough that telling costs nothing
 SMALL, SMALL_BYTES = 32, 1 << 23  # so many mini-batches, if they take no more
 BUFFER_BYTES = 1 << 28  # what a buffer takes that nobody set, unless it is for two mini-batches
-MOST_SLOTS = 10  # of one task
 SOON, LONGEST_NAP = 0.002, 0.01  # seconds
 KEPT = 16  # tasks whose samples per call are remembered
 
@@ -48,12 +47,12 @@ class Piece:
 
 
 class Tally:
-    """What one worker did: tasks, calls, samples, and the seconds that they took."""
+    """What one worker did: calls, samples, and the seconds that they took."""
 
-    __slots__ = ("calls", "samples", "seconds", "tasks")
+    __slots__ = ("calls", "samples", "seconds")
 
     def __init__(self) -> None:
-        self.tasks = self.calls = self.samples = 0
+        self.calls = self.samples = 0
         self.seconds = 0.0
 
 
@@ -197,8 +196,9 @@ class Feed:
 
     def _count(self, done: Done, calls: int) -> None:
         tally = self.tallies.setdefault(done.worker, Tally())
-        tally.tasks, tally.calls = tally.tasks + 1, tally.calls + calls
-        tally.samples, tally.seconds = tally.samples + done.samples, tally.seconds + done.seconds
+        tally.calls += calls
+        tally.samples += done.samples
+        tally.seconds += done.seconds
         seconds = done.seconds / calls
         self._call_seconds = seconds if self._call_seconds is None else 0.8 * self._call_seconds + 0.2 * seconds
 

@@ -15,12 +15,11 @@ import numpy as np
 
 from gedanken.data.arena import Arena
 from gedanken.data.items import Layout, Stream
-from gedanken.data.tasks import Done, Task
+from gedanken.data.tasks import MOST_SLOTS, Done, Task
 from gedanken.errors import WorkerError
 
-TASK = struct.Struct("<IIIQQIIII10H")
+TASK = struct.Struct(f"<IIIQQIIII{MOST_SLOTS}H")
 ANSWER = struct.Struct("<IIIQd?Q")  # a pickle of so many bytes may follow
-SLOTS = 10  # of a task
 NO_TASK = 0  # number of the answer that says a worker is ready, could not start, or warns; tasks count from 1
 TEXT = 1 << 16  # bytes for the description of the arena
 WORD = 8  # bytes
@@ -165,7 +164,7 @@ class Ports(NamedTuple):
 
 def pack_task(task: Task) -> bytes:
     """Return a task as a record."""
-    slots = task.slots + (0,) * (SLOTS - len(task.slots))
+    slots = task.slots + (0,) * (MOST_SLOTS - len(task.slots))
     return TASK.pack(*task[:9], *slots)
 
 

@@ -17,7 +17,7 @@ from multiprocessing import resource_tracker, util
 from typing import Any
 
 from gedanken.checks import warn
-from gedanken.data.arena import LINE, Arena
+from gedanken.data.arena import LINE, Arena, rounded_up
 from gedanken.data.crew import GRACE, Crew
 from gedanken.data.items import Layout
 from gedanken.data.pickling import Packed, packed
@@ -229,7 +229,7 @@ def _placed(pickled: Packed | None) -> tuple[tuple[tuple[int, int], ...], int]:
     places, at = [], 0
     for part in pickled.parts if pickled else ():
         places.append((at, part.nbytes))
-        at += -(-part.nbytes // LINE) * LINE
+        at += rounded_up(part.nbytes, LINE)
     return tuple(places), at
 
 

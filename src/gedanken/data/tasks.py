@@ -15,6 +15,7 @@ from gedanken.random import Purpose, call_generator, permutation
 from gedanken.types import Array
 
 IDLE = -1
+MOST_SLOTS = 10  # of one task
 
 
 class Calls(Protocol):
@@ -125,8 +126,10 @@ class Bench:
         self.arena: Arena | None = None
         self._orders = orders
 
-    def perform(self, generator: Calls, task: Task) -> Done:
-        """Make the calls of a task, write their samples and tell what happened."""
+    def perform(self, generator: Calls, task: Task, generation: int) -> Done:
+        """Make the calls of a task, write their samples and tell what happened; drop one of another generation."""
+        if task.generation != generation:
+            return Done(task.number, task.generation, self.number, 0, 0.0)
         began = time.perf_counter()
         sink = _Sink(task, self.arena)
         transforms = [t for t in generator.transforms if not getattr(t, "on_mini_batches", False)]

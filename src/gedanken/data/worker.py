@@ -63,12 +63,9 @@ class _Service:
             task = unpack_task(record)
             if not task.length:
                 return
-            if task.generation != board.generation:
-                done = Done(task.number, task.generation, number, 0, 0.0)
-            else:
-                if task.room and bench.arena is None:
-                    bench.arena = self._settled()
-                done = bench.perform(self._generator, task)
+            if task.room and bench.arena is None:
+                bench.arena = self._settled()
+            done = bench.perform(self._generator, task, board.generation)
             try:
                 self._answers.send(done)
             except BrokenPipeError:  # the owner has closed
