@@ -22,6 +22,11 @@ from gedanken.data.tasks import Bench, Calls, Done, Orders
 
 def main(ports: Ports) -> None:
     """Serve until there are no more tasks, or the owner is gone."""
+    with contextlib.suppress(BrokenPipeError):  # the owner closed while this process was starting
+        _main(ports)
+
+
+def _main(ports: Ports) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _be_killed_with_owner()
