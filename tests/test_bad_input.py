@@ -19,6 +19,7 @@ from gedanken import (
     Adam,
     AdamW,
     ArgumentError,
+    ArrayGenerator,
     AveragePoolLayer,
     BatchNorm,
     Branches,
@@ -189,7 +190,27 @@ LAYERS_DO_NOT_FIT = [
     ),
     Mistake(
         "convolution after flatten", bare, image(Flatten(), ConvolutionLayer(2, 3, 3)), ShapeError,
-        f"layer 1 {CONV} needs images (C, H, W), but layer 0 Flatten() gives (36,); images must come before Flatten()",
+        f"layer 1 {CONV} needs images (C, H, W), but layer 0 Flatten() gives (36,); it must come before layer 0 "
+        "Flatten(), which gives no images",
+    ),
+    Mistake(
+        "convolution after global pooling", bare, image(GlobalAveragePoolLayer(), ReLU(), MaxPoolLayer(2, 2)),
+        ShapeError, "layer 2 MaxPoolLayer(...) needs images (C, H, W), but layer 1 ReLU() gives (1,); it must come "
+        "before layer 0 GlobalAveragePoolLayer(), which gives no images",
+    ),
+    Mistake(  # there is no Flatten() to remove
+        "pooling of embedded tokens", bare, stacked((5,), Embedding(7, 2), GlobalAveragePoolLayer()), ShapeError,
+        "layer 1 GlobalAveragePoolLayer() needs images (C, H, W), but layer 0 Embedding(n_tokens=7, n_features=2) "
+        "gives (5, 2); for 5 steps of 2 features add Reshape((1, 5, 2)) before it",
+    ),
+    Mistake(
+        "pooling of embedded tokens in a chain", bare, stacked((5,), Embedding(7, 2), Chain([MaxPoolLayer(2, 2)])),
+        ShapeError, "...for 5 steps of 2 features add Reshape((1, 5, 2)) before it",
+    ),
+    Mistake(
+        "convolution over a sequence", bare, stacked((100, 32), ConvolutionLayer(2, 3, 3)), ShapeError,
+        f"layer 0 {CONV} needs images (C, H, W), but the input gives (100, 32); for grey images say "
+        "input((1, 100, 32)); for 100 steps of 32 features add Reshape((1, 100, 32)) before it",
     ),
     Mistake(  # the fix is a channel axis; there is no Flatten() here
         "input without its channel axis", bare, stacked((6, 6), ConvolutionLayer(2, 3, 3)), ShapeError,
@@ -213,7 +234,8 @@ LAYERS_DO_NOT_FIT = [
     ),
     Mistake(
         "global pooling of features", bare, stacked((4,), GlobalAveragePoolLayer()), ShapeError,
-        "layer 0 GlobalAveragePoolLayer() needs images (C, H, W), but the input gives (4,)...",
+        "layer 0 GlobalAveragePoolLayer() needs images (C, H, W), but the input gives (4,); say input((C, H, W)) or "
+        "add Reshape((C, H, W)) before it",
     ),
     Mistake(
         "reshape to another count", bare, image(Reshape((5, 7))), ShapeError,
@@ -468,6 +490,8 @@ RANGES = [
             "sane",
         ),
         ("FullyConnectedLayer n_units", lambda: FullyConnectedLayer(0), "a whole number of at least 1", 0),
+        ("FullyConnectedLayer bias", lambda: FullyConnectedLayer(8, "relu"), "True or False", "relu"),
+        ("ConvolutionLayer bias", lambda: ConvolutionLayer(1, 3, 3, bias=1), "True or False", 1),
         ("FullyConnectedLayer n_units", lambda: FullyConnectedLayer("8"), "a whole number of at least 1", "8"),
         ("Embedding n_tokens", lambda: Embedding(0, 2), "a whole number of at least 1", 0),
         ("Embedding n_features", lambda: Embedding(7, -1), "a whole number of at least 1", -1),
@@ -508,6 +532,75 @@ RANGES = [
     argument("Reshape to a number", lambda: Reshape(5), "Reshape shape must be a ..., got 5"),
     argument("F1 average", lambda: F1(average="marco"), "F1 average must be one of ...; did you mean 'macro'?"),
     argument("TopKAccuracy k", lambda: TopKAccuracy(0), "TopKAccuracy k must be a whole number of at least 1, got 0"),
+]
+
+# What a newcomer from another library writes: (call, what the error says).
+FOREIGN = [
+    argument(f"{message.partition(';')[0]}", make, message)
+    for make, message in [
+        (lambda: Adam(lr=0.1), "Adam has no argument 'lr'; here it is learning_rate"),
+        (lambda: Adam(betas=(0.9, 0.99)), "Adam has no argument 'betas'; here it is beta1 and beta2"),
+        (lambda: AdamW(learningrate=0.1), "AdamW has no argument 'learningrate'; did you mean learning_rate?"),
+        (lambda: SGD(0.1, nesterov=True), "SGD has no argument 'nesterov'; use the optimizer Nesterov"),
+        (
+            lambda: Dropout(rate=0.25),
+            "Dropout has no argument 'rate'; here it is keep, the share that is kept: 1 - rate",
+        ),
+        (lambda: Dropout(p=0.25), "Dropout has no argument 'p'; here it is keep, the share that is kept: 1 - p"),
+        (lambda: ConvolutionLayer(filters=8), "ConvolutionLayer has no argument 'filters'; here it is n_filter"),
+        (
+            lambda: ConvolutionLayer(8, kernel_size=3),
+            "ConvolutionLayer has no argument 'kernel_size'; here it is width_filter and height_filter",
+        ),
+        (
+            lambda: MaxPoolLayer(2, 2, padding=1),
+            "MaxPoolLayer has no argument 'padding'; here it is zero_padding",
+        ),
+        (
+            lambda: FullyConnectedLayer(8, activation="relu"),
+            "FullyConnectedLayer has no argument 'activation'; an activation is a layer of its own, such as ...",
+        ),
+        (lambda: ReLU(inplace=True), "ReLU has no argument 'inplace'; it takes no arguments"),
+        (lambda: Branches(ReLU(), mode="sum"), "Branches has no argument 'mode'; it takes merge"),
+        (
+            lambda: CrossEntropy(from_logits=True),
+            "CrossEntropy has no argument 'from_logits'; end with SoftMax() or Sigmoid()...",
+        ),
+        (lambda: CrossEntropy(weight=[1, 2]), "CrossEntropy has no argument 'weight'; here it is class_weights"),
+        (lambda: EarlyStop(monitor="cost"), "EarlyStop has no argument 'monitor'; here it is figure"),
+        (lambda: StepDecay(0.1, 5, gamma=0.1), "StepDecay has no argument 'gamma'; here it is factor"),
+        (lambda: F1(avrage="macro"), "F1 has no argument 'avrage'; did you mean average?"),
+        (lambda: HeNormal(gain=2), "HeNormal has no argument 'gain'; it takes slope"),
+        (
+            lambda: ArrayGenerator(X, Y, batch_size=8),
+            "Generator has no argument 'batch_size'; here it is mini_batch_size",
+        ),
+    ]
+] + [
+    Mistake(name, classes, make, ArgumentError, message)
+    for name, make, message in [
+        ("batch size", fit(batch_size=8), "Network.fit has no argument 'batch_size'; here it is mini_batch_size"),
+        (
+            "validation data",
+            fit(validation_data=(X, Y)),
+            "Network.fit has no argument 'validation_data'; here it is validation_set",
+        ),
+        ("verbose", fit(verbose=0), "Network.fit has no argument 'verbose'; here it is progress"),
+        ("loss", regression(loss="mse"), "Network.regression has no argument 'loss'; here it is cost"),
+        ("mse", regression(cost="mse"), "cost must be one of ..., got 'mse'; did you mean 'mean_squared'?"),
+        (
+            "batch size of predictions",
+            lambda net: net.predict(X, batch_size=8),
+            "Network.predict has no argument 'batch_size'; here it is mini_batch_size",
+        ),
+        (
+            "device of a file",
+            lambda net: Network.load("x", map_location="cpu"),
+            "Network.load has no argument 'map_location'; ...",
+        ),
+        ("plot by name", fit(plot="loss.png"), "plot must be True or False, got 'loss.png'"),
+        ("shuffle by name", fit(shuffle="yes"), "shuffle must be True or False, got 'yes'"),
+    ]
 ]
 
 DATA = [
@@ -841,7 +934,7 @@ MISTAKES = {
     f"{group}: {row.name}": row
     for group, rows in [
         ("layers", LAYERS_DO_NOT_FIT), ("no layer", NO_LAYER), ("order", OUT_OF_ORDER), ("start", INPUT_AND_SEED),
-        ("compile", COMPILE), ("data", DATA), ("labels", LABELS), ("fit", FIT), ("slide", SLIDE),
+        ("compile", COMPILE), ("foreign", FOREIGN), ("data", DATA), ("labels", LABELS), ("fit", FIT), ("slide", SLIDE),
     ]
     for row in rows
 } | {f"range: {row.message}": row for row in RANGES}  # fmt: skip
@@ -878,7 +971,19 @@ def test_mistake_is_answered_before_anything_is_done(
 
 
 def test_table_names_each_mistake_once() -> None:
-    rows = [LAYERS_DO_NOT_FIT, NO_LAYER, OUT_OF_ORDER, INPUT_AND_SEED, COMPILE, RANGES, DATA, LABELS, FIT, SLIDE]
+    rows = [
+        LAYERS_DO_NOT_FIT,
+        NO_LAYER,
+        OUT_OF_ORDER,
+        INPUT_AND_SEED,
+        COMPILE,
+        RANGES,
+        FOREIGN,
+        DATA,
+        LABELS,
+        FIT,
+        SLIDE,
+    ]
     assert len(MISTAKES) == sum(map(len, rows)) >= 60
 
 

@@ -76,6 +76,24 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         lambda: one_of("colour", "gren", COLOURS),
         "colour must be one of blue, green, red, got 'gren'; did you mean 'green'?",
     ),
+    *(
+        (
+            lambda name=name: one_of(
+                "layer", name, ["ConvolutionLayer", "FullyConnectedLayer", "MaxPoolLayer", "SoftMax"]
+            ),
+            "layer must be one of ConvolutionLayer, FullyConnectedLayer, MaxPoolLayer, SoftMax, "
+            f"got {name!r}" + (f"; did you mean {ours!r}?" if ours else ""),
+        )
+        for name, ours in [
+            ("Conv2D", "ConvolutionLayer"),
+            ("conv", "ConvolutionLayer"),
+            ("Dense", "FullyConnectedLayer"),
+            ("MaxPooling2D", "MaxPoolLayer"),
+            ("Softmax", "SoftMax"),
+            ("Recurrent", None),  # nothing here is like it
+            ("LSTM", None),
+        ]
+    ),
     (lambda: one_of("colour", "xyz", COLOURS), "colour must be one of blue, green, red, got 'xyz'"),
     (lambda: one_of("colour", 3, COLOURS), "colour must be one of blue, green, red, got 3"),
     (lambda: one_of("colour", ["red"], COLOURS), "colour must be one of blue, green, red, got ['red']"),

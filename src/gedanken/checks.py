@@ -6,10 +6,11 @@ import numbers
 import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gedanken.errors import ArgumentError, GedankenWarning
+from gedanken.foreign import our_name
 
 
 def require(holds: bool, argument: str, rule: str, value: object) -> None:
@@ -54,6 +55,12 @@ def _as_float(value: Any) -> float:
         return math.nan
 
 
+def truth(argument: str, value: object) -> bool:
+    """Return `value`, True or False (also NumPy's)."""
+    require(type(value).__name__ in ("bool", "bool_") and value in (True, False), argument, "be True or False", value)
+    return bool(value)
+
+
 def pair(argument: str, value: object, at_least: int = 1) -> tuple[int, int]:
     """Return `value` as (height, width); one number stands for both."""
     if isinstance(value, (tuple, list)):
@@ -68,10 +75,17 @@ def one_of(argument: str, value: object, known: Iterable[str]) -> str:
     names = sorted(known)
     if isinstance(value, str) and value in names:
         return value
+    near = _nearest(value, names) if isinstance(value, str) else None
+    guess = f"; did you mean {near!r}?" if near else ""
+    raise ArgumentError(f"{argument} must be one of {', '.join(names)}, got {_short(value)}{guess}")
+
+
+def _nearest(value: str, names: Sequence[str]) -> str | None:
+    """Return the name that was probably meant: what another library calls so, a beginning, or a misspelling."""
     folded = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(str(value).lower(), folded, n=1, cutoff=0.4) if isinstance(value, str) else []
-    guess = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    raise ArgumentError(f"{argument} must be one of {', '.join(names)}, got {value!r}{guess}")
+    begun = [name for name in folded if len(value) > 2 and name.startswith(value.lower())]
+    near = begun or difflib.get_close_matches(value.lower(), folded, n=1)
+    return our_name(value, names) or (folded[near[0]] if near else None)
 
 
 def path(argument: str, value: object) -> str:

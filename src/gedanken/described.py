@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.foreign import KeywordsChecked
+
 
 def changed_fields(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass object that are not at their default, by name."""
@@ -17,7 +19,7 @@ def _differs(field: Any, default: Any) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Described:
+class Described(KeywordsChecked):
     """Gives frozen dataclasses a short repr, Adam(learning_rate=0.01), and equality by value.
 
     Written once here, because a dataclass that generates these for itself takes a third longer to import.

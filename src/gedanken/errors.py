@@ -9,6 +9,10 @@ class ArgumentError(GedankenError, ValueError):
     """An argument breaks its rule."""
 
 
+class UnknownArgumentError(ArgumentError, TypeError):
+    """A function or class was given an argument that it does not have."""
+
+
 class ShapeError(ArgumentError):
     """A layer does not fit what it is given.
 

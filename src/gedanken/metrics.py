@@ -28,13 +28,14 @@ import numpy as np
 
 from gedanken.checks import one_of, real, whole
 from gedanken.errors import DataError
+from gedanken.foreign import KeywordsChecked
 from gedanken.types import Array
 
 Average = Literal["macro", "micro", "weighted", "binary"]
 
 
 @dataclass(frozen=True)
-class Metric(ABC):
+class Metric(KeywordsChecked, ABC):
     """A figure that is computed from sums over mini-batches."""
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import one_of, real, require, whole
+from gedanken.checks import one_of, real, require, truth, whole
 from gedanken.checks import path as checked_path
 from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, as_cost
 from gedanken.data.generator import Generator
@@ -16,6 +16,7 @@ from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import ArgumentError, CheckpointError, StateError
+from gedanken.foreign import keywords_checked
 from gedanken.io.model_file import Architecture, read_model, write_model
 from gedanken.layers import Layer, Sigmoid, SoftMax
 from gedanken.layers.containers import shapes_through
@@ -116,6 +117,7 @@ class Network:
         self._layers = (*self._layers, layer)
         return self
 
+    @keywords_checked
     def regression(
         self,
         optimizer: Optimizer | None = None,
@@ -168,6 +170,7 @@ class Network:
 
     # ------------------------------------------------------------------ training
 
+    @keywords_checked
     def fit(
         self,
         data: Any,
@@ -212,10 +215,13 @@ class Network:
             ArgumentError, DataError: an argument breaks its rule; nothing was trained.
             MissingPackageError: plot=True without Matplotlib.
         """
-        work, wishes = self._compiled("fit"), Wishes(mini_batch_size, shuffle, self.seed)
+        shuffled = None if shuffle is None else truth("shuffle", shuffle)
+        work, wishes = self._compiled("fit"), Wishes(mini_batch_size, shuffled, self.seed)
         source, validation = self._door().training(data, labels, validation_set, wishes)
         count, listeners = whole("epochs", epochs), checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
+        truth("plot", plot)
+        truth("progress", progress)
         display = Display()
         if plot:
             listeners.insert(0, Plot(_run_folder(folder), display))
@@ -229,6 +235,7 @@ class Network:
         finally:
             self.epoch += len(training.history.epochs)
 
+    @keywords_checked
     def evaluate(
         self, data: Any, labels: Any = None, *, mini_batch_size: int = 256, progress: bool = True
     ) -> Evaluation:
@@ -253,6 +260,7 @@ class Network:
 
     # ------------------------------------------------------------------ using
 
+    @keywords_checked
     def feedforward(self, data: Any, *, mini_batch_size: int = 256) -> Array:
         """Return the network's outputs.
 
@@ -270,6 +278,7 @@ class Network:
             outputs = [plan.predict(x[start : start + size]) for start in range(0, len(x), size)]
         return np.concatenate(outputs)
 
+    @keywords_checked
     def predict(self, data: Any, *, mini_batch_size: int = 256) -> Array:
         """Return the class of each sample: the largest output, or whether a single output is above one half.
 
@@ -291,6 +300,7 @@ class Network:
         outputs = self.feedforward(data, mini_batch_size=mini_batch_size)
         return (outputs[:, 0] > 0.5).astype(np.int64) if one_answer else outputs.argmax(axis=1)
 
+    @keywords_checked
     def slide(self, image: Any, *, stride: int | tuple[int, int] = 1) -> Array:
         """Return the outputs for every patch of a larger picture, in one pass over it.
 
@@ -315,6 +325,7 @@ class Network:
         assert self.input_shape is not None
         return slide(plan, self.input_shape, image, stride)
 
+    @keywords_checked
     def summary(self, mini_batch_size: int = 128) -> Summary:
         """Return the network as a table: `str` of it, or its rows. Before `regression` no engine is chosen yet.
 
@@ -349,6 +360,7 @@ class Network:
         write_model(name, Architecture(*parts), plan.values())
 
     @classmethod
+    @keywords_checked
     def load(
         cls, path: str | os.PathLike[str], *, layers: Sequence[type[Layer]] = (), engine: str = "auto"
     ) -> "Network":

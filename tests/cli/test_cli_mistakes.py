@@ -73,7 +73,10 @@ FILES = {
     "no layers": ('{"input": [1, 28, 28], "layers": []}', "at least one layer"),
     "type": ('{"input": [1, 28, 28], "layers": [{"type": "Softmax"}]}', "did you mean 'SoftMax'?"),
     "no type": ('{"input": [1, 28, 28], "layers": [{"n_units": 3}]}', "type must be one of"),
-    "argument": ('{"input": [784], "layers": [{"type": "FullyConnectedLayer", "units": 3}]}', "does not take"),
+    "argument": (
+        '{"input": [784], "layers": [{"type": "FullyConnectedLayer", "units": 3}]}',
+        "has no argument 'units'; here it is n_units",
+    ),
     "value": ('{"input": [784], "layers": [{"type": "FullyConnectedLayer", "n_units": 0}]}', "got 0"),
     "no layer": ('{"input": [784], "layers": [{"type": "Adam"}]}', "layers[0] must be a layer"),
     "does not fit": (

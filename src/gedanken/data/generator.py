@@ -7,11 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from gedanken.checks import one_of, real, require, whole
+from gedanken.checks import one_of, real, require, truth, whole
 from gedanken.data.choice import METHODS, MODES, Options
 from gedanken.data.stream import Position, Stream
 from gedanken.data.tasks import Span, running_epoch
 from gedanken.errors import StateError
+from gedanken.foreign import keywords_checked
 from gedanken.random import Purpose, call_generator
 
 ORDERS = ("exact", "as ready")
@@ -64,6 +65,7 @@ class Generator(ABC):
         [4.] [16.]
     """
 
+    @keywords_checked
     def __init__(
         self,
         *,
@@ -81,7 +83,7 @@ class Generator(ABC):
         start_method: str = AUTO,
     ) -> None:
         self.mini_batch_size = whole("mini_batch_size", mini_batch_size)
-        self.shuffle, self.drop_last = shuffle, drop_last
+        self.shuffle, self.drop_last = truth("shuffle", shuffle), truth("drop_last", drop_last)
         self.seed = whole("seed", seed, at_least=0)
         require(self.seed < 2**64, "seed", "be below 2**64", seed)
         callables = isinstance(transforms, (list, tuple)) and all(callable(t) for t in transforms)

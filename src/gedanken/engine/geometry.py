@@ -10,6 +10,15 @@ from gedanken.types import Shape
 Padding = int | tuple[int, int] | str
 
 
+NEEDS_IMAGES = "needs images (C, H, W)"
+
+
+def require_image(shape: Shape) -> None:
+    """Raise ShapeError unless `shape` is (H, W, C). What the fix is depends on what came before, see shapes_through."""
+    if len(shape) != 3:
+        raise ShapeError(NEEDS_IMAGES)
+
+
 class Geometry(NamedTuple):
     """A window on an image of known size: every number that a convolution or pooling kernel needs.
 
@@ -44,9 +53,7 @@ class Window:
 
     def on(self, image: Shape) -> Geometry:
         """Return the geometry on an image of shape (H, W, C), or raise ShapeError."""
-        if len(image) != 3:
-            missing = f"for grey images say input({(1, *image)})" if len(image) == 2 else ""
-            raise ShapeError("needs images (C, H, W)", missing or "images must come before Flatten()")
+        require_image(image)
         geometry = Geometry(self.size, self.stride, self._amounts(image), self.dilation, self.groups)
         if min(geometry.positions(image)) < 1:
             reach = tuple(d * (s - 1) + 1 for s, d in zip(self.size, self.dilation, strict=True))

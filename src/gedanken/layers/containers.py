@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from gedanken.checks import one_of, require
+from gedanken.engine.geometry import NEEDS_IMAGES
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.shape import door_shape
@@ -39,8 +40,21 @@ def shapes_through(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
         except ShapeError as error:
             came = f"layer {position - 1} {layers[position - 1]}" if position else "the input"
             rule = f"layer {position} {layer} {error.rule}, but {came} gives {door_shape(shapes[-1])}"
-            raise ShapeError(rule, error.hint) from None
+            hint = _towards_images(layers[:position], shapes) if error.rule == NEEDS_IMAGES else error.hint
+            raise ShapeError(rule, hint) from None
     return shapes
+
+
+def _towards_images(before: Sequence[Layer], shapes: Sequence[Shape]) -> str:
+    """Return how the next layer gets images: what these layers gave, the last of `shapes`, is none."""
+    lost = next((place for place, layer in enumerate(before) if len(shapes[place]) == 3 > len(shapes[place + 1])), None)
+    if lost is not None:
+        return f"it must come before layer {lost} {before[lost]}, which gives no images"
+    if len(shapes[-1]) == 2:
+        rows, columns = shapes[-1]
+        grey = "" if before else f"for grey images say input((1, {rows}, {columns})); "
+        return f"{grey}for {rows} steps of {columns} features add Reshape((1, {rows}, {columns})) before it"
+    return "say input((C, H, W))" + (" or add Reshape((C, H, W)) before it" if shapes[-1] else "")
 
 
 def unchained(layers: Sequence[Layer], path: str = "") -> list[tuple[str, Layer]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import whole
+from gedanken.checks import truth, whole
 from gedanken.errors import ShapeError
 from gedanken.init import DEFAULT, HeNormal, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
@@ -40,6 +40,7 @@ class FullyConnectedLayer(Layer):
 
     def __post_init__(self) -> None:
         whole("FullyConnectedLayer n_units", self.n_units)
+        truth("FullyConnectedLayer bias", self.bias)
         check_initializers("FullyConnectedLayer", init=self.init, bias_init=self.bias_init)
 
     def output_shape(self, shape: Shape) -> Shape:

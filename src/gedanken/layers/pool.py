@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import pair, require
-from gedanken.engine.geometry import Geometry, Padding, Window, untie, window
-from gedanken.errors import ShapeError
+from gedanken.engine.geometry import Geometry, Padding, Window, require_image, untie, window
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
 
@@ -175,8 +174,7 @@ class GlobalAveragePoolLayer(BasePool):
     """
 
     def geometry(self, shape: Shape) -> Geometry:
-        if len(shape) != 3:
-            raise ShapeError("needs images (C, H, W)", "remove the Flatten() before it")
+        require_image(shape)
         return Geometry((shape[0], shape[1]), (1, 1), ((0, 0), (0, 0)))
 
     def output_shape(self, shape: Shape) -> Shape:

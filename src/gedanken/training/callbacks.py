@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from gedanken.checks import one_of, real, whole
 from gedanken.errors import ArgumentError
+from gedanken.foreign import KeywordsChecked
 from gedanken.training.records import EpochRecord, Run, StepRecord, Stop
 
 
-class Callback:
+class Callback(KeywordsChecked):
     """Listens to a training. Returning a Stop ends it after the step; nothing else controls the loop."""
 
     def on_start(self, run: Run) -> None:

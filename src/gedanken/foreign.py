@@ -1,0 +1,186 @@
+"""What other libraries call things, so that an error can name what they are called here."""
+
+import difflib
+import functools
+import re
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, ParamSpec, Self, TypeVar
+
+from gedanken.errors import UnknownArgumentError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Names of classes, costs and metrics in Keras, PyTorch and scikit-learn, in small letters without underscores.
+NAMES = {
+    "adaptiveavgpool2d": "GlobalAveragePoolLayer",
+    "add": "Residual",
+    "averagepooling2d": "AveragePoolLayer",
+    "avgpool2d": "AveragePoolLayer",
+    "batchnorm1d": "BatchNorm",
+    "batchnorm2d": "BatchNorm",
+    "batchnormalization": "BatchNorm",
+    "bce": "binary_cross_entropy",
+    "bceloss": "binary_cross_entropy",
+    "bcewithlogitsloss": "binary_cross_entropy",
+    "binarycrossentropy": "binary_cross_entropy",
+    "categoricalcrossentropy": "cross_entropy",
+    "concatenate": "Branches",
+    "conv1d": "ConvolutionLayer",
+    "conv2d": "ConvolutionLayer",
+    "convolution": "ConvolutionLayer",
+    "crossentropyloss": "cross_entropy",
+    "dense": "FullyConnectedLayer",
+    "fullyconnected": "FullyConnectedLayer",
+    "globalaveragepooling2d": "GlobalAveragePoolLayer",
+    "groupnormalization": "GroupNorm",
+    "l1loss": "mean_absolute",
+    "layernormalization": "LayerNorm",
+    "linear": "FullyConnectedLayer",
+    "mae": "mean_absolute",
+    "maxpool2d": "MaxPoolLayer",
+    "maxpooling2d": "MaxPoolLayer",
+    "meanabsoluteerror": "mean_absolute",
+    "meansquarederror": "mean_squared",
+    "mse": "mean_squared",
+    "mseloss": "mean_squared",
+    "nllloss": "cross_entropy",
+    "sequential": "Chain",
+    "smoothl1loss": "huber",
+    "sparsecategoricalcrossentropy": "cross_entropy",
+    "swish": "SiLU",
+}
+
+# Names of arguments, and how what they say is said here: the first word is an argument of ours. Where there are
+# several, the one that the called function has is meant.
+ARGUMENTS = {
+    "alpha": ("slope", "decay"),
+    "batch_size": ("mini_batch_size",),
+    "beta_1": ("beta1",),
+    "beta_2": ("beta2",),
+    "betas": ("beta1 and beta2",),
+    "channels": ("n_filter", "n_groups"),
+    "class_weight": ("class_weights",),
+    "clipnorm": ("clip_norm",),
+    "clipvalue": ("clip_value",),
+    "criterion": ("cost",),
+    "decay_steps": ("steps",),
+    "dilation_rate": ("dilation",),
+    "embedding_dim": ("n_features",),
+    "eps": ("epsilon",),
+    "filters": ("n_filter",),
+    "gamma": ("factor",),
+    "gradient_accumulation_steps": ("accumulate",),
+    "input_dim": ("n_tokens",),
+    "kernel_initializer": ("init",),
+    "kernel_size": ("width_filter and height_filter",),
+    "loss": ("cost",),
+    "lr": ("learning_rate",),
+    "max_norm": ("clip_norm",),
+    "min_delta": ("threshold",),
+    "mode": ("better",),
+    "monitor": ("figure",),
+    "negative_slope": ("slope",),
+    "num_embeddings": ("n_tokens",),
+    "num_groups": ("n_groups",),
+    "num_workers": ("workers",),
+    "out_channels": ("n_filter",),
+    "out_features": ("n_units",),
+    "output_dim": ("n_features",),
+    "p": ("keep, the share that is kept: 1 - p",),
+    "padding": ("zero_padding",),
+    "pool_size": ("width_filter and height_filter",),
+    "rate": ("keep, the share that is kept: 1 - rate", "learning_rate"),
+    "rho": ("decay",),
+    "step_size": ("every",),
+    "strides": ("stride",),
+    "T_max": ("steps",),
+    "target": ("labels",),
+    "timeout": ("time_limit",),
+    "total_steps": ("steps",),
+    "units": ("n_units",),
+    "use_bias": ("bias",),
+    "validation_data": ("validation_set",),
+    "validation_split": ("validation_set, which takes a fraction too",),
+    "verbose": ("progress",),
+    "weight": ("class_weights",),
+    "weights": ("class_weights",),
+    "worker_count": ("workers",),
+    "x": ("data",),
+    "X": ("data",),
+    "y": ("labels",),
+}
+
+# Names of arguments for things that are said in another place here.
+ELSEWHERE = {
+    "activation": "an activation is a layer of its own, such as add(ReLU())",
+    "amsgrad": "this variant of Adam does not exist here",
+    "data_format": "pictures are always channels first: (C, H, W)",
+    "device": 'regression(engine="cpu" or "cuda") says what runs a network',
+    "from_logits": "end with SoftMax() or Sigmoid(); it and the cost become one stable formula",
+    "in_channels": "it follows from the layer before",
+    "in_features": "it follows from the layer before",
+    "initial_epoch": "a further fit goes on where the last one ended",
+    "input_shape": "Network.input says it, once",
+    "name": "a layer's name is its place in the network",
+    "nesterov": "use the optimizer Nesterov",
+    "num_features": "it follows from the layer before",
+}
+
+
+def our_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the one of the `known` names that means what `name` does elsewhere, or None."""
+    plain = name.lower().replace("_", "").replace(" ", "")
+    names = {one.lower().replace("_", ""): one for one in known}
+    return names.get(NAMES.get(plain, plain).lower().replace("_", ""))
+
+
+def check_keywords(owner: str, given: Iterable[str], accepted: Collection[str]) -> None:
+    """Raise UnknownArgumentError for the first argument that `owner` does not take; it says what ours is called."""
+    for name in given:
+        if name not in accepted:
+            ours = next((said for said in ARGUMENTS.get(name, ()) if _first_word(said) in accepted), None)
+            near = difflib.get_close_matches(name, accepted, n=1)
+            hint = (
+                f"here it is {ours}" if ours
+                else ELSEWHERE.get(name)
+                or (f"did you mean {near[0]}?" if near else f"it takes {', '.join(accepted) or 'no arguments'}")
+            )  # fmt: skip
+            raise UnknownArgumentError(f"{owner} has no argument {name!r}; {hint}")
+
+
+def _first_word(said: str) -> str:
+    return re.split(r"\W", said, maxsplit=1)[0]
+
+
+def accepted_keywords(function: Callable[..., Any]) -> tuple[str, ...] | None:
+    """Return the arguments that a Python function takes by name, without `self`; None where it takes any."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ()
+    if code.co_flags & 8:  # **options
+        return None
+    names: tuple[str, ...] = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+    return tuple(name for name in names if name not in ("self", "cls"))
+
+
+class KeywordsChecked:
+    """Lets the making of an object with an unknown argument say what ours is called."""
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        if options and (accepted := accepted_keywords(cls.__init__)) is not None:
+            check_keywords(cls.__name__, options, accepted)
+        return super().__new__(cls)
+
+
+def keywords_checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a call with an unknown argument say what ours is called."""
+    accepted, name = accepted_keywords(function), function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if accepted is not None:
+            check_keywords(name, kwargs, accepted)
+        return function(*args, **kwargs)
+
+    return call
