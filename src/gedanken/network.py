@@ -19,7 +19,7 @@ from gedanken.errors import ArgumentError, CheckpointError, StateError
 from gedanken.foreign import keywords_checked
 from gedanken.io.model_file import Architecture, read_model, write_model
 from gedanken.layers import Layer, Sigmoid, SoftMax
-from gedanken.layers.containers import shapes_through
+from gedanken.layers.containers import placed
 from gedanken.layers.shape import door_shape, inner_shape
 from gedanken.metrics import Metric
 from gedanken.optimizers import Adam, Descent, Optimizer, checked_optimizer
@@ -95,7 +95,7 @@ class Network:
         require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
         checked = tuple(whole("input shape", size) for size in shape)
         require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
-        shapes_through(self.layers, inner_shape(checked))
+        placed(self.layers, inner_shape(checked))
         self.input_shape = checked
         return self
 
@@ -113,7 +113,7 @@ class Network:
         made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
         require(isinstance(layer, Layer), "layer", f"be {made}", layer)
         if self.input_shape is not None:
-            shapes_through([*self.layers, layer], inner_shape(self.input_shape))
+            placed([*self.layers, layer], inner_shape(self.input_shape))
         self._layers = (*self._layers, layer)
         return self
 

@@ -1,6 +1,7 @@
 """The engine for CPUs: runs of layers become programs of kernels, one for each batch size."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from gedanken.engine.cpu.run import Run
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.ops import Ops
-from gedanken.engine.plan import Engine, LayerStep, Step
+from gedanken.engine.plan import Engine, Placement
+from gedanken.layers.steps import ContainerStep, LayerStep, Step
 from gedanken.processors import usable_processors
 from gedanken.types import Array
 
@@ -68,28 +70,45 @@ class CpuEngine(Engine):
             what += f", products in bf16 ({'AMX' if machine.tiles == 'amx' else 'emulated'})"
         super().__init__("cpu", CpuOps(self.library, self.pool), what)
 
-    def steps(self, layers: Sequence[LayerStep], dx: bool = True) -> Sequence[Step]:
+    def steps(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Step]:
         steps: list[Step] = []
-        known: list[LayerStep] = []
+        known: list[Placement] = []
         for layer in layers:
             if obstacle(layer):
-                steps += [*self._run(known, dx or bool(steps)), layer]
+                steps += self._run(known, dx or bool(steps))
+                steps.append(self._around(layer, dx or bool(steps)))
                 known = []
             else:
                 known.append(layer)
         return [*steps, *self._run(known, dx or bool(steps))]
 
-    def fallbacks(self, layers: Sequence[LayerStep]) -> list[str]:
-        return [f"layer {step.path} {step.layer} ({why})" for step in layers if (why := obstacle(step))]
+    def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
+        found = []
+        for step in layers:
+            if isinstance(step, ContainerStep):
+                for row in step.rows.values():
+                    found += self.fallbacks(row)
+            elif why := obstacle(step):
+                found.append(f"{step.name} ({why})")
+        return found
 
     def step_bytes(self, steps: Sequence[Step], samples: int) -> int | None:
         runs = [step for step in steps if isinstance(step, Run)]
         return sum(run.step_bytes(samples) for run in runs) if len(runs) == len(steps) else None
 
-    def whole(self, layers: Sequence[LayerStep], cost: Cost) -> Run | None:
+    def whole(self, layers: Sequence[Placement], cost: Cost) -> Run | None:
         if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(obstacle, layers)):
             return None
         return Run(self.library, self.pool, layers, dx=False, cost=cost)
 
-    def _run(self, known: Sequence[LayerStep], dx: bool) -> list[Step]:
+    def _run(self, known: Sequence[Placement], dx: bool) -> list[Step]:
         return [Run(self.library, self.pool, known, dx)] if known else []
+
+    def _around(self, layer: Placement, dx: bool) -> Step:
+        """Return what runs a layer without a kernel; of a container, what is in it that has kernels runs by them."""
+        if isinstance(layer, LayerStep):
+            return layer
+        rows: dict[str, Sequence[Step]] = {}
+        for name, row in layer.rows.items():
+            rows[name] = self.steps(row, dx)
+        return replace(layer, rows=rows, dx=dx)
