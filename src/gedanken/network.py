@@ -12,8 +12,7 @@ from gedanken.checks import path as checked_path
 from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, as_cost
 from gedanken.data.generator import Generator
 from gedanken.data.inputs import checked_inputs
-from gedanken.engine.ops import Ops
-from gedanken.engine.plan import Engine, Plan
+from gedanken.engine.plan import Plan
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import ArgumentError, CheckpointError, StateError
 from gedanken.foreign import keywords_checked
@@ -29,7 +28,7 @@ from gedanken.slide import slide
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.display import Display
-from gedanken.training.door import Door, Wishes, get_ready
+from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready
 from gedanken.training.judging import checked_metrics
 from gedanken.training.loop import Training, evaluate
 from gedanken.training.plot import Plot
@@ -67,6 +66,7 @@ class Network:
         self._plan: Plan | None = None
         self._work: Work | None = None
         self._cost: Cost | None = None
+        self._mini_batch_size = MINI_BATCH_SIZE  # of the last training
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -228,6 +228,7 @@ class Network:
         if progress:
             listeners.insert(0, Progress(display))
         get_ready(work, source, self.epoch)
+        self._mini_batch_size = source.mini_batch_size
         span = (self.epoch + 1, self.epoch + count)
         training = Training(work, Single(), source, validation, span, listeners, every)
         try:
@@ -326,21 +327,25 @@ class Network:
         return slide(plan, self.input_shape, image, stride)
 
     @keywords_checked
-    def summary(self, mini_batch_size: int = 128) -> Summary:
-        """Return the network as a table: `str` of it, or its rows. Before `regression` no engine is chosen yet.
+    def summary(self, mini_batch_size: int | None = None) -> Summary:
+        """Return the network as a table: `str` of it, or its rows.
+
+        Before `regression` it tells the engine that "auto" chooses, and no memory.
 
         Args:
-            mini_batch_size: samples of the training step whose memory is told, at least 1.
+            mini_batch_size: samples of the training step whose memory is told, at least 1; None is as many as the last
+                `fit` took, or 128.
 
         Raises:
             StateError: `input` or `add` was not called.
         """
-        plan = self._plan
-        if plan is None:
-            engine = Engine("numpy", Ops(), "not compiled: regression chooses the engine")
-            plan = Plan(self.layers, self._known_input("summary"), engine, self.seed)
+        size = self._mini_batch_size if mini_batch_size is None else whole("mini_batch_size", mini_batch_size)
+        if self._plan is None:
+            shape, engine = self._known_input("summary"), select_engine("auto", "float32")
+            engine.reason = f"not compiled yet; {engine.reason}"
+            return summarise(Plan(self.layers, shape, engine, self.seed), size, 0, compiled=False)
         kept = sum(slot.nbytes for slot in self._work.descent.slots.values()) if self._work else 0
-        return summarise(plan, whole("mini_batch_size", mini_batch_size), kept)
+        return summarise(self._plan, size, kept)
 
     # ------------------------------------------------------------------ files
 

@@ -1,10 +1,12 @@
 """A network compiled for one input shape and one engine: flat vectors, named views, steps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.engine.fold import fold
 from gedanken.engine.ops import Ops
@@ -12,6 +14,7 @@ from gedanken.errors import CheckpointError, ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.containers import Placed, Views, leaves, placed, prefixed, steps_of
 from gedanken.layers.declared import declared_params, declared_state
+from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import from_door, inner_shape, to_door
 from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, through
 from gedanken.random import Purpose, generator
@@ -96,6 +99,10 @@ class Plan:
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         self.takes_tokens = layers[0].tokens is not None
         self.layers = steps_of(row, self._allocate(row))
+        norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
+        self._by_sample = [
+            one.name for one in norms if math.prod(one.shape[:-1]) == 1
+        ]  # nothing else to normalise over
         body = self.layers[:-1] if folded else self.layers
         self.steps = engine.steps(body, dx=False)
         self.head = engine.steps(self.layers[len(body) :])
@@ -124,6 +131,8 @@ class Plan:
             x: (N, *input_shape).   target: as the cost takes it.   first result: as at the door. All on the host.
         """
         assert self.cost
+        if ctx.train and len(x) == 1:
+            self._tell_of_single_values()
         wanted = self.ops.asarray(from_door(target), target.dtype)
         if self.whole:
             outputs, cost = self.whole.judge(ctx, self.enter(x), wanted)
@@ -139,6 +148,16 @@ class Plan:
         for step in self.head:
             y, _ = step.forward(self.context(train=False), y)
         return self._leave(y), float(cost)
+
+    def _tell_of_single_values(self) -> None:
+        """Warn, once, of each BatchNorm that is about to normalise a single value: it is its own mean."""
+        if self._by_sample:
+            why = "which normalises over the samples and gives its shift alone"
+            warn(
+                f"a mini-batch of one sample teaches nothing through {', '.join(self._by_sample)}, {why}; choose a "
+                "mini_batch_size that leaves no sample by itself"
+            )
+        self._by_sample = []
 
     def predict(self, x: Array) -> Array:
         """Return the network's outputs, as at the door and on the host.

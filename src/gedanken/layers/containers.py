@@ -17,6 +17,7 @@ from gedanken.layers.steps import ContainerStep, LayerStep
 from gedanken.types import Array, Arrays, Shape
 
 T = TypeVar("T")
+DEEPEST = 200  # containers around a layer: each takes some of the calls within calls that Python allows
 
 
 def prefixed(name: str, entries: Mapping[str, T]) -> dict[str, T]:
@@ -74,6 +75,8 @@ def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Bef
         ShapeError: a layer does not fit what comes before it; the message names the layer by its place, both shapes,
             what produced the input, and the likely fix.
     """
+    if prefix.count(".") > 2 * DEEPEST:
+        raise ArgumentError(f"layers must not stand in more than {DEEPEST} others, got more around {prefix[:20]}...")
     found: list[Placed] = []
     for position, layer in enumerate(layers):
         path = f"{prefix}{position}"

@@ -1,7 +1,7 @@
 """What a layer declares of its arrays, looked at before they are allocated."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -26,11 +26,11 @@ def declared_state(name: str, layer: Layer, shape: Shape) -> dict[str, StateValu
     return _entries(f"{name} state", layer.state(shape), StateValue)
 
 
-def checked_shape(where: str, shape: object) -> Shape:
-    """Return a shape as a tuple of whole numbers >= 1, or raise ShapeError."""
+def checked_shape(where: Callable[[], str], shape: object) -> Shape:
+    """Return a shape as a tuple of whole numbers >= 1, or raise ShapeError; `where` tells what it is the shape of."""
     sizes: Any = shape if isinstance(shape, (tuple, list)) else (None,)
     if not all(isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= 1 for size in sizes):
-        raise ShapeError(f"{where} must be a shape of whole numbers >= 1 such as (3,), got {shape!r}")
+        raise ShapeError(f"{where()} must be a shape of whole numbers >= 1 such as (3,), got {shape!r}")
     return tuple(map(int, sizes))
 
 
@@ -40,7 +40,8 @@ def _entries(where: str, declared: Any, kind: Any) -> dict[str, Any]:
     for key, value in declared.items():
         if not isinstance(key, str) or not isinstance(value, kind):
             raise ArgumentError(f"{where} must give a {kind.__name__}(...) by name, got {key!r}: {value!r}")
-    return {k: value._replace(shape=checked_shape(f"{where}[{k!r}]", value.shape)) for k, value in declared.items()}
+    shapes = {key: checked_shape(lambda key=key: f"{where}[{key!r}]", value.shape) for key, value in declared.items()}  # type: ignore[misc]
+    return {key: value._replace(shape=shapes[key]) for key, value in declared.items()}
 
 
 def _with_fans(where: str, param: Param) -> Param:
