@@ -426,7 +426,12 @@ class Network:
         if self._plan is None:
             plan.initialise()
         else:
-            plan.assign(self._plan.values())
+            try:
+                plan.assign(self._plan.values())
+            except CheckpointError as error:
+                raise ArgumentError(
+                    f"a layer declares other arrays than when the network was compiled: {error}"
+                ) from None
         self._plan = plan
 
     def _door(self) -> Door:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    Activation,
     ArgumentError,
     Branches,
     Chain,
     Constant,
+    Cost,
+    Flatten,
     FullyConnectedLayer,
     GlorotUniform,
     HeNormal,
@@ -24,7 +27,6 @@ from gedanken import (
     ShapeError,
     SoftMax,
     StateValue,
-    UserCost,
 )
 from gedanken.types import Array
 
@@ -362,8 +364,48 @@ def test_a_layer_that_uses_others_is_guarded_too(engine: str) -> None:
         trained(Around(), engine)
 
 
-def test_a_cost_whose_gradient_has_another_shape_is_refused() -> None:
-    cost = UserCost(lambda y, t: (y * y).sum(axis=1), lambda y, t: y[:, :1])
-    net = Network().input((4,)).add(FullyConnectedLayer(3)).regression(cost=cost)
-    with pytest.raises(ArgumentError):
+class OwnCost(Cost):
+    """A cost whose gradient is what it is told to be."""
+
+    def __init__(self, dy: Callable[[Any], Any]) -> None:
+        object.__setattr__(self, "dy", dy)
+
+    def __call__(self, ops: Any, y: Any, target: Any) -> Any:
+        return (y * y).sum() / len(y), self.dy(y)  # type: ignore[attr-defined]
+
+    def checked_target(self, argument: str, target: Any, shape: Any) -> Any:
+        return target
+
+
+@pytest.mark.parametrize("dy", [lambda y: y[:, :1], lambda y: y.tolist(), lambda y: None, lambda y: y[0]])
+def test_a_cost_whose_gradient_has_another_shape_is_refused(dy: Callable[[Any], Any], engine: str) -> None:
+    net = Network().input((4,)).add(FullyConnectedLayer(3)).regression(cost=OwnCost(dy), metrics=[], engine=engine)
+    with pytest.raises(ShapeError, match=r"must give a gradient of the outputs' shape \(20, 3\), got"):
         net.fit(DATA, DATA[:, :3], progress=False)
+
+
+def test_declarations_that_change_between_two_calls_are_refused(engine: str) -> None:
+    sizes = iter([4, 4, 5])
+    layer = own(params=lambda self, shape: {"w": Param((next(sizes),), Constant(1.0))})
+    net = Network().input((4,)).add(layer).regression(cost="mean_squared", engine=engine)
+    net.regression(cost="mean_squared", engine=engine)
+    before = net.feedforward(DATA)
+    with pytest.raises(
+        ArgumentError, match=r"a layer declares other arrays than .* 0.w must have shape \(5,\), got \(4,\)"
+    ):
+        net.regression(cost="mean_squared", engine=engine)
+    np.testing.assert_array_equal(net.feedforward(DATA), before)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+def test_a_layer_is_guarded_where_the_network_slides(engine: str) -> None:
+    """It then runs on more pixels than it was declared for."""
+    wrong = type("Wrong", (Activation,), {"function": lambda self, ops, x: x[:, :1], "derivative": lambda *a: a[-1]})()
+    features = own(forward=lambda self, ctx, p, s, x: (x[:, :2] if len(x) > 1 else x * p["w"], x))
+    for layers in ([wrong, Flatten()], [Flatten(), features]):
+        net = Network().input((1, 2, 2))
+        for layer in [*layers, FullyConnectedLayer(3)]:
+            net.add(layer)
+        net.regression(cost="mean_squared", engine=engine)
+        with pytest.raises(ShapeError, match=r"must return the declared shape \(.*\) from forward, got"):
+            net.slide(np.zeros((1, 5, 5)))

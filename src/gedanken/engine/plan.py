@@ -140,10 +140,9 @@ class Plan:
         y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.steps, x), [])
         cost, dy = self.cost(self.ops, y, wanted)
         if ctx.train:
-            if dy.shape != y.shape:
-                raise ShapeError(
-                    f"cost {self.cost} must give a gradient of its outputs' shape {y.shape}, got {dy.shape}"
-                )
+            if getattr(dy, "shape", None) != y.shape:
+                got = getattr(dy, "shape", f"a {type(dy).__name__}")
+                raise ShapeError(f"{self.cost} must give a gradient of the outputs' shape {y.shape}, got {got}")
             self.backward(ctx, tape, dy)
         for step in self.head:
             y, _ = step.forward(self.context(train=False), y)
