@@ -163,7 +163,8 @@ class Network:
         output_shape = door_shape(plan.shapes[-1])
         judged.check_output(output_shape)
         chosen = checked_metrics(metrics, judged, output_shape)
-        self._take_over(plan)
+        plan.take_over(self._plan)
+        self._plan = plan
         self._cost = judged
         self._work = Work(plan, Descent(plan.ops, rule, plan.params.size, plan.decayed), chosen)
         return self
@@ -420,19 +421,6 @@ class Network:
         if self._plan is None:
             raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
         return self._plan
-
-    def _take_over(self, plan: Plan) -> None:
-        """Give the new plan the old one's weights, or first ones."""
-        if self._plan is None:
-            plan.initialise()
-        else:
-            try:
-                plan.assign(self._plan.values())
-            except CheckpointError as error:
-                raise ArgumentError(
-                    f"a layer declares other arrays than when the network was compiled: {error}"
-                ) from None
-        self._plan = plan
 
     def _door(self) -> Door:
         assert self._plan is not None and self._cost is not None

@@ -10,7 +10,7 @@ from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.engine.fold import fold
 from gedanken.engine.ops import Ops
-from gedanken.errors import CheckpointError, ShapeError
+from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.containers import Placed, Views, leaves, placed, prefixed, steps_of
 from gedanken.layers.declared import declared_params, declared_state
@@ -214,6 +214,20 @@ class Plan:
                 raise CheckpointError(f"{name} must have shape {view.shape}, got {values[name].shape}")
         for name, view in views.items():
             view[...] = self.ops.asarray(values[name])
+
+    def take_over(self, other: "Plan | None") -> None:
+        """Set parameters and state to those of another plan of the same layers, or to their first values.
+
+        Raises:
+            ArgumentError: a layer declared other arrays for that plan.
+        """
+        if other is None:
+            self.initialise()
+            return
+        try:
+            self.assign(other.values())
+        except CheckpointError as error:
+            raise ArgumentError(f"a layer declares other arrays than when the network was compiled: {error}") from None
 
     def initialise(self) -> None:
         """Set parameters and state to their first values, a function of seed and name."""

@@ -1,6 +1,5 @@
 """Layers made of layers."""
 
-import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -221,14 +220,11 @@ class Container(Layer):
 
     def join(self, ctx: Context, ys: Sequence[Array]) -> Array:
         """Return the results of the rows as one."""
-        return sum(ys[1:], start=ys[0]) if self.merge == "sum" else ctx.ops.xp.concatenate(ys, axis=-1)
+        return ctx.ops.total(ys) if self.merge == "sum" else ctx.ops.concatenate(ys)
 
-    def split(self, dy: Array, widths: Sequence[int]) -> list[Array]:
+    def split(self, ctx: Context, dy: Array, widths: Sequence[int]) -> list[Array]:
         """Return the gradient by the result of each row, which has so many channels."""
-        ends = itertools.accumulate(widths)
-        if self.merge == "sum":
-            return [dy] * len(widths)
-        return [dy[..., end - width : end] for end, width in zip(ends, widths, strict=True)]
+        return [dy] * len(widths) if self.merge == "sum" else ctx.ops.split(dy, widths)
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.joined_shape(_outputs(self._parts(shape), shape))

@@ -193,12 +193,12 @@ class ContainerStep:
         return self.layer.join(ctx, ys), tapes
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
-        dys = self.layer.split(dy, self.widths)
+        dys = self.layer.split(ctx, dy, self.widths)
         dxs = [
             back_through(row, ctx, list(tape), dy_of_row)
             for row, tape, dy_of_row in zip(self.rows.values(), cache, dys, strict=True)
         ]
-        return sum(dxs[1:], start=dxs[0]) if self.dx else ctx.ops.xp.zeros((0, *self.shape), dy.dtype)
+        return ctx.ops.total(dxs) if self.dx else ctx.ops.xp.zeros((0, *self.shape), dy.dtype)
 
 
 def sealed(array: Array) -> Array:

@@ -1,59 +1,19 @@
 """The engine for CPUs: runs of layers become programs of kernels, one for each batch size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
 
 from gedanken.costs import Cost, SoftMaxCrossEntropy
 from gedanken.engine.cpu.amx import require_tiles
-from gedanken.engine.cpu.compiler import Library, library
-from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
+from gedanken.engine.cpu.compiler import library
 from gedanken.engine.cpu.lowering.match import obstacle
 from gedanken.engine.cpu.machine import this_machine
-from gedanken.engine.cpu.program import call
+from gedanken.engine.cpu.ops import CpuOps
 from gedanken.engine.cpu.run import Run
 from gedanken.engine.cpu.threads import Pool
-from gedanken.engine.cpu.update import fused_update
-from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine, Placement
 from gedanken.layers.steps import ContainerStep, LayerStep, Step
 from gedanken.processors import usable_processors
-from gedanken.types import Array
-
-
-class CpuOps(Ops):
-    """The specification's primitives, and what kernels do in place of some."""
-
-    def __init__(self, library: Library, pool: Pool) -> None:
-        super().__init__(np, library.dtype)
-        self.library, self.pool = library, pool
-
-    def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
-        return fused_update(self.library, self.pool, rule, size, decayed)
-
-    def softmax(self, x: Array) -> Array:
-        given, columns = np.ascontiguousarray(x, self.dtype), x.shape[-1]
-        y, kernel = np.empty_like(given), self.library.kernel("cost.softmax")
-        rows = given.size // columns
-        call(kernel, x=given, y=y, rows=rows, columns=columns, piece=rows)
-        return y
-
-    def softmax_cross_entropy(
-        self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
-    ) -> tuple[Array, Array]:
-        rows, columns = z.shape
-        hard = target.ndim == 1
-        classes = np.ascontiguousarray(target, np.int64) if hard else np.zeros(1, np.int64)
-        shares = np.zeros(1, self.dtype) if hard else np.ascontiguousarray(target, self.dtype)
-        terms, dz, y = (np.empty((rows, size), self.dtype) for size in (3, columns, columns))
-        call(
-            self.library.kernel("cost.softmax_cross_entropy"), z=np.ascontiguousarray(z), classes=classes,
-            shares=shares, hard=int(hard), weights=class_weights(weights, columns, self.dtype), smoothing=smoothing,
-            y=y, dz=dz, terms=terms, rows=rows, columns=columns, piece=rows,
-        )  # fmt: skip
-        return mean_cost(terms), dz
 
 
 class CpuEngine(Engine):
