@@ -261,8 +261,8 @@ LAYERS_DO_NOT_FIT = [
     ),
     Mistake(
         "a layer inside a residual", bare, image(Residual([ConvolutionLayer(2, 3, 3), FullyConnectedLayer(3)])),
-        ShapeError, f"layer 0 Residual(...) layer 1 {DENSE} needs a flat input..., but layer 0 {CONV} gives (2, 4, 4)"
-        "...; add Flatten() before it",
+        ShapeError, f"layer 0.layers.1 {DENSE} needs a flat input..., but layer 0.layers.0 {CONV} gives (2, 4, 4)"
+        "; add Flatten() before it",
     ),
     Mistake(
         "branches cannot concatenate", bare, image(Branches(ConvolutionLayer(2, 3, 3), ReLU())), ShapeError,
@@ -280,7 +280,7 @@ LAYERS_DO_NOT_FIT = [
     Mistake(
         "embedding not first, hidden in a chain", bare,
         lambda net: net.input((5,)).add(ReLU()).add(Chain([Embedding(7, 2)])), GedankenError,
-        "layer 1 Chain(...Embedding(n_tokens=7, n_features=2)...) takes whole numbers; it can only be the first layer",
+        "layer 1.0 Embedding(n_tokens=7, n_features=2) takes whole numbers; it can only be the first layer",
     ),
     Mistake(
         "embedding of pictures", bare, image(Embedding(7, 2)), ShapeError,

@@ -1,5 +1,6 @@
 """Engines: what is chosen and why, and that a GPU's arrays lead through the same lines."""
 
+import html
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,21 @@ import pytest
 from gedanken import (
     Adam,
     BatchNorm,
+    Branches,
+    Chain,
     ConvolutionLayer,
     Dropout,
     EngineError,
     Flatten,
     FullyConnectedLayer,
+    Generator,
+    GlorotUniform,
     MaxPoolLayer,
     Network,
     ReLU,
     Residual,
     SoftMax,
+    TanH,
 )
 from tests.standin_cupy import DeviceArray, StandInCupy
 
@@ -102,13 +108,74 @@ def test_the_summary_adds_up() -> None:
     assert len({len(line) for line in lines[:-1]}) <= 2
 
 
-def test_before_regression_the_summary_says_that_nothing_is_chosen() -> None:
+def test_before_regression_the_summary_tells_what_auto_will_choose() -> None:
+    net = Network().input((4,)).add(FullyConnectedLayer(3))
+    before, after = net.summary(), net.regression(cost="mean_squared").summary()
+    assert before.reason == f"not compiled yet; {after.reason}"
+    assert (before.engine, before.dtype, before.rows) == (after.engine, after.dtype, after.rows)
+    assert before.total.parameters == 15
+    assert before.step_bytes is None  # nothing is compiled for a look
+    assert after.step_bytes is not None
+
+
+def test_without_a_compiler_the_summary_tells_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gedanken.engine.cpu.engine", None)
     summary = Network().input((4,)).add(FullyConnectedLayer(3)).summary()
-    assert summary.reason == "not compiled: regression chooses the engine"
-    assert summary.total.parameters == 15
+    assert summary.engine == "numpy"
+    assert summary.reason.startswith('not compiled yet; auto: engine "cpu" needs llvmlite')
 
 
 def test_a_long_layer_is_cut_in_the_table_alone() -> None:
-    summary = Network().input((4,)).add(Residual([FullyConnectedLayer(4)] * 9)).summary()
-    assert len(summary.rows[0].layer) > 200
-    assert max(map(len, str(summary).splitlines())) < 160
+    layer = ConvolutionLayer(2, 3, 3, stride=(1, 2), zero_padding=(1, 2), dilation=(2, 1), init=GlorotUniform())
+    summary = Network().input((1, 9, 9)).add(layer).summary()
+    assert len(summary.rows[0].layer) > 130
+    assert max(map(len, str(summary).splitlines()[:4])) < 150
+
+
+def test_the_summary_shows_what_is_in_containers() -> None:
+    branches = Branches([FullyConnectedLayer(3), Chain([ReLU(), FullyConnectedLayer(2)])], [])
+    net = Network().input((4,)).add(Residual([TanH(), FullyConnectedLayer(4)])).add(branches).add(Chain([SoftMax()]))
+    summary = net.summary()
+    names = {line.split()[0]: " ".join(line.split()[1:4]) for line in str(summary).splitlines()[2:-3]}
+    assert names == {
+        "0": "Residual (sum) (4,)",
+        "0.layers.0": "TanH() (4,) 0",
+        "0.layers.1": "FullyConnectedLayer(n_units=4) (4,) 20",
+        "0.shortcut": "the input itself",
+        "1": "Branches (concatenate) (6,)",
+        "1.0.0": "FullyConnectedLayer(n_units=3) (3,) 15",
+        "1.0.1.0": "ReLU() (3,) 0",
+        "1.0.1.1": "FullyConnectedLayer(n_units=2) (2,) 8",
+        "1.1": "the input itself",
+        "2.0": "SoftMax() (6,) 0",
+    }
+    assert [len(row.inner) for row in summary.rows] == [3, 4, 0]
+    assert summary.total.parameters == sum(row.parameters for row in summary.rows) == 20 + 15 + 8
+    assert summary.rows[1].multiply_adds == branches.multiply_adds((4,)) == 4 * 3 + 3 * 2
+    assert summary.rows[1].activation_bytes == 4 * branches.activations((4,))
+
+
+def test_a_notebook_and_a_terminal_show_the_table() -> None:
+    summary = Network().input((4,)).add(Residual(FullyConnectedLayer(4), None)).summary()
+    assert repr(summary) == str(summary)
+    assert html.unescape(summary._repr_html_()) == f'<pre style="overflow-x: auto">{summary}</pre>'
+
+
+class Squares(Generator):
+    def __len__(self) -> int:
+        return 4
+
+    def get_mini_batches(self, index: int) -> list[Any]:
+        return [(np.full(8, index, "float32"), index % 3)]
+
+
+def test_the_summary_tells_the_memory_of_the_mini_batches_that_were_trained_with() -> None:
+    net = Network().input((8,)).add(FullyConnectedLayer(3)).add(SoftMax()).regression(engine="cpu")
+    assert net.summary().samples == 128
+    net.fit(np.zeros((30, 8)), np.zeros(30, int), mini_batch_size=7, progress=False)
+    assert net.summary().samples == 7
+    assert net.summary().step_bytes == net.summary(7).step_bytes < net.summary(128).step_bytes
+    assert "a training step of 7 samples needs" in str(net.summary())
+    with Squares(mini_batch_size=2, mode="serial") as generator:
+        net.fit(generator, progress=False)
+    assert net.summary().samples == 2

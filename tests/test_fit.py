@@ -30,6 +30,9 @@ from gedanken import (
     EpochRecord,
     Flatten,
     FullyConnectedLayer,
+    GedankenWarning,
+    Layer,
+    LayerNorm,
     MaxPoolLayer,
     MeanAbsoluteError,
     Metric,
@@ -37,6 +40,7 @@ from gedanken import (
     Network,
     OnPlateau,
     ReLU,
+    Residual,
     Run,
     Sigmoid,
     SoftMax,
@@ -693,10 +697,43 @@ def test_a_last_mini_batch_of_one_leaves_the_running_variance_alone() -> None:
     rng = np.random.default_rng(0)
     data, labels = 3 * rng.standard_normal((33, 4)), rng.integers(0, 2, 33)
     net = Network().input((4,)).add(BatchNorm()).add(FullyConnectedLayer(2)).add(SoftMax()).regression(SGD(1e-9))
-    net.fit(data, labels, epochs=60, mini_batch_size=32, progress=False)
+    with pytest.warns(GedankenWarning, match="a mini-batch of one sample teaches nothing") as told:
+        net.fit(data, labels, epochs=60, mini_batch_size=32, progress=False)
+    assert len(told) == 1
     assert net._plan is not None
     variance = net._plan.arrays()["0.var"]
     np.testing.assert_allclose(variance, data.var(axis=0), rtol=0.3)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+@pytest.mark.parametrize(
+    ("layers", "shape", "size", "told"),
+    [
+        ([BatchNorm()], (4,), 1, "layer 0 BatchNorm()"),
+        ([Residual([ReLU(), BatchNorm()])], (4,), 1, "layer 0.layers.1 BatchNorm()"),
+        ([BatchNorm(), Flatten()], (4, 1, 1), 1, "layer 0 BatchNorm()"),
+        ([BatchNorm(), Flatten()], (4, 1, 1), 2, "layer 0 BatchNorm()"),
+        ([BatchNorm(), Flatten()], (4, 1, 2), 1, ""),
+        ([BatchNorm(), Flatten()], (2, 4), 1, ""),
+        ([BatchNorm()], (4,), 3, ""),
+        ([LayerNorm()], (4,), 1, ""),
+    ],
+)
+def test_batch_norm_of_a_single_value_is_told_once(
+    layers: list[Layer], shape: tuple[int, ...], size: int, told: str, engine: str
+) -> None:
+    net = Network().input(shape)
+    for layer in [*layers, FullyConnectedLayer(2), SoftMax()]:
+        net.add(layer)
+    net.regression(engine=engine)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            net.fit(
+                np.random.default_rng(0).normal(size=(9, *shape)), [0, 1, 0] * 3, mini_batch_size=size, progress=False
+            )
+        net.evaluate(np.ones((1, *shape)), [0], progress=False)
+    assert [told in str(warning.message) for warning in caught] == [True] * bool(told)
 
 
 def test_early_stop_knows_which_way_is_better() -> None:

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 class Initializer(Described, ABC):
     """Rule for the initial values of one parameter."""
+
+    fans: ClassVar[tuple[str, ...]] = ()  # those that the values depend on
 
     @abstractmethod
     def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
@@ -51,6 +53,7 @@ class HeNormal(Initializer):
     """
 
     slope: float = 0.0
+    fans = ("fan_in",)
 
     def __post_init__(self) -> None:
         real(f"{type(self).__name__} slope", self.slope, "[0, inf)")
@@ -83,6 +86,8 @@ class GlorotNormal(Initializer):
         Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward networks", equation 12.
     """
 
+    fans = ("fan_in", "fan_out")
+
     def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
         return _normal(rng, shape, 2 / (fan_in + fan_out))
 
@@ -93,6 +98,8 @@ class GlorotUniform(Initializer):
     Source:
         Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward networks", equation 16.
     """
+
+    fans = ("fan_in", "fan_out")
 
     def __call__(self, rng: "Generator", shape: Shape, fan_in: int, fan_out: int) -> Array:
         return _uniform(rng, shape, 2 / (fan_in + fan_out))

@@ -12,14 +12,13 @@ from gedanken.checks import path as checked_path
 from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, as_cost
 from gedanken.data.generator import Generator
 from gedanken.data.inputs import checked_inputs
-from gedanken.engine.ops import Ops
-from gedanken.engine.plan import Engine, Plan
+from gedanken.engine.plan import Plan
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import ArgumentError, CheckpointError, StateError
 from gedanken.foreign import keywords_checked
 from gedanken.io.model_file import Architecture, read_model, write_model
 from gedanken.layers import Layer, Sigmoid, SoftMax
-from gedanken.layers.containers import shapes_through
+from gedanken.layers.containers import placed
 from gedanken.layers.shape import door_shape, inner_shape
 from gedanken.metrics import Metric
 from gedanken.optimizers import Adam, Descent, Optimizer, checked_optimizer
@@ -29,7 +28,7 @@ from gedanken.slide import slide
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.display import Display
-from gedanken.training.door import Door, Wishes, get_ready
+from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready
 from gedanken.training.judging import checked_metrics
 from gedanken.training.loop import Training, evaluate
 from gedanken.training.plot import Plot
@@ -67,6 +66,7 @@ class Network:
         self._plan: Plan | None = None
         self._work: Work | None = None
         self._cost: Cost | None = None
+        self._mini_batch_size = MINI_BATCH_SIZE  # of the last training
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -95,7 +95,7 @@ class Network:
         require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
         checked = tuple(whole("input shape", size) for size in shape)
         require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
-        shapes_through(self.layers, inner_shape(checked))
+        placed(self.layers, inner_shape(checked))
         self.input_shape = checked
         return self
 
@@ -113,7 +113,7 @@ class Network:
         made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
         require(isinstance(layer, Layer), "layer", f"be {made}", layer)
         if self.input_shape is not None:
-            shapes_through([*self.layers, layer], inner_shape(self.input_shape))
+            placed([*self.layers, layer], inner_shape(self.input_shape))
         self._layers = (*self._layers, layer)
         return self
 
@@ -163,7 +163,8 @@ class Network:
         output_shape = door_shape(plan.shapes[-1])
         judged.check_output(output_shape)
         chosen = checked_metrics(metrics, judged, output_shape)
-        self._take_over(plan)
+        plan.take_over(self._plan)
+        self._plan = plan
         self._cost = judged
         self._work = Work(plan, Descent(plan.ops, rule, plan.params.size, plan.decayed), chosen)
         return self
@@ -228,6 +229,7 @@ class Network:
         if progress:
             listeners.insert(0, Progress(display))
         get_ready(work, source, self.epoch)
+        self._mini_batch_size = source.mini_batch_size
         span = (self.epoch + 1, self.epoch + count)
         training = Training(work, Single(), source, validation, span, listeners, every)
         try:
@@ -326,21 +328,25 @@ class Network:
         return slide(plan, self.input_shape, image, stride)
 
     @keywords_checked
-    def summary(self, mini_batch_size: int = 128) -> Summary:
-        """Return the network as a table: `str` of it, or its rows. Before `regression` no engine is chosen yet.
+    def summary(self, mini_batch_size: int | None = None) -> Summary:
+        """Return the network as a table: `str` of it, or its rows.
+
+        Before `regression` it tells the engine that "auto" chooses, and no memory.
 
         Args:
-            mini_batch_size: samples of the training step whose memory is told, at least 1.
+            mini_batch_size: samples of the training step whose memory is told, at least 1; None is as many as the last
+                `fit` took, or 128.
 
         Raises:
             StateError: `input` or `add` was not called.
         """
-        plan = self._plan
-        if plan is None:
-            engine = Engine("numpy", Ops(), "not compiled: regression chooses the engine")
-            plan = Plan(self.layers, self._known_input("summary"), engine, self.seed)
+        size = self._mini_batch_size if mini_batch_size is None else whole("mini_batch_size", mini_batch_size)
+        if self._plan is None:
+            shape, engine = self._known_input("summary"), select_engine("auto", "float32")
+            engine.reason = f"not compiled yet; {engine.reason}"
+            return summarise(Plan(self.layers, shape, engine, self.seed), size, 0, compiled=False)
         kept = sum(slot.nbytes for slot in self._work.descent.slots.values()) if self._work else 0
-        return summarise(plan, whole("mini_batch_size", mini_batch_size), kept)
+        return summarise(self._plan, size, kept)
 
     # ------------------------------------------------------------------ files
 
@@ -415,14 +421,6 @@ class Network:
         if self._plan is None:
             raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
         return self._plan
-
-    def _take_over(self, plan: Plan) -> None:
-        """Give the new plan the old one's weights, or first ones."""
-        if self._plan is None:
-            plan.initialise()
-        else:
-            plan.assign(self._plan.values())
-        self._plan = plan
 
     def _door(self) -> Door:
         assert self._plan is not None and self._cost is not None

@@ -16,7 +16,7 @@ import numpy as np
 from gedanken.checks import pair
 from gedanken.data.inputs import checked_array, checked_inputs
 from gedanken.engine.geometry import Geometry, Window
-from gedanken.engine.plan import LayerStep, Plan
+from gedanken.engine.plan import Placement, Plan
 from gedanken.errors import ArgumentError, DataError
 from gedanken.layers import (
     Activation,
@@ -36,12 +36,12 @@ from gedanken.layers import (
     LayerNorm,
     MaxPoolLayer,
     Param,
-    Residual,
     SoftMax,
     StateValue,
 )
-from gedanken.layers.containers import part, prefixed, shapes_through, unchained
+from gedanken.layers.containers import Container, prefixed
 from gedanken.layers.shape import door_shape
+from gedanken.layers.steps import ContainerStep, LayerStep
 from gedanken.types import Array, Arrays, Shape
 
 PIXELS = 1 << 20  # of the pictures in one pass
@@ -141,7 +141,7 @@ def _over(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
 # ------------------------------------------------------------------ rewriting
 
 
-def _rewritten(steps: Sequence[LayerStep], grid: _Grid) -> "_Row":
+def _rewritten(steps: Sequence[Placement], grid: _Grid) -> "_Row":
     row = _Row(grid)
     for step in steps:
         row.take(step)
@@ -158,7 +158,7 @@ class _Row:
         self.arrays: dict[str, Array] = {}
         self._flattened: Shape | None = None  # the map of a Flatten that no layer has read yet
 
-    def take(self, step: LayerStep) -> None:
+    def take(self, step: Placement) -> None:
         """Add what does the work of one more layer, or raise ArgumentError."""
         layer, kind = step.layer, type(step.layer)
         if kind is Dropout or (isinstance(layer, Chain) and not layer.layers):
@@ -188,7 +188,7 @@ class _Row:
         self.arrays.update(prefixed(str(len(self.layers)), arrays))
         self.layers.append(layer)
 
-    def _dense(self, step: LayerStep, layer: FullyConnectedLayer) -> None:
+    def _dense(self, step: Placement, layer: FullyConnectedLayer) -> None:
         window, kernel = Window((1, 1), (1, 1), 0), step.p["kernel"].reshape(1, 1, *step.p["kernel"].shape)
         if self._flattened:
             window, self.grid = self.grid.whole(self._flattened)
@@ -201,18 +201,18 @@ class _Row:
         )
         self._add(convolution, {**step.p, "kernel": kernel})
 
-    def _features(self, step: LayerStep) -> None:
+    def _features(self, step: Placement) -> None:
         """Add a layer that takes a row of features and gives one."""
         if len(step.output_shape) != 1:
             raise _cannot(step, "it makes no row of features from one")
         by_channel = type(step.layer) in (BatchNorm, SoftMax)
         self._add(step.layer if by_channel else _EachPatch(step.layer), {**step.p, **step.s})
 
-    def _window(self, step: LayerStep) -> None:
+    def _window(self, step: Placement) -> None:
         """Add a layer that looks at more than one pixel of an image."""
         layer, kind = step.layer, type(step.layer)
-        if isinstance(layer, (Residual, Branches)) and kind in (Residual, Branches):
-            self._ways(step, layer)
+        if isinstance(step, ContainerStep):
+            self._ways(step)
         elif isinstance(layer, ConvolutionLayer) and kind is ConvolutionLayer:
             window, self.grid = self.grid.through(_without_padding(step, layer.geometry(step.shape)))
             self._add(replace(layer, stride=window.stride, zero_padding=0, dilation=window.dilation), step.p)
@@ -227,38 +227,25 @@ class _Row:
         else:
             raise _cannot(step, "nothing says which pixels of a patch its outputs see")
 
-    def _ways(self, step: LayerStep, layer: Residual | Branches) -> None:
+    def _ways(self, step: ContainerStep) -> None:
         """Add a layer that gives its input to several rows of layers."""
-        if isinstance(layer, Residual):
-            named, merge = {"layers": layer.layers, "shortcut": layer.shortcut}, "sum"
-        else:
-            named, merge = {str(place): row for place, row in enumerate(layer.branches)}, layer.merge
-        rows = [_rewritten(_way(step, name, list(inner)), self.grid) for name, inner in named.items()]  # type: ignore[arg-type]
+        if type(step.layer).join is not Container.join:
+            raise _cannot(step, "it joins its ways by a rule of its own")
+        rows = [_rewritten(row, self.grid) for row in step.rows.values()]
         if len({row.grid for row in rows}) > 1:
             raise _cannot(step, "its ways have different strides")
         self.grid = rows[0].grid
         arrays = {k: v for place, row in enumerate(rows) for k, v in prefixed(str(place), row.arrays).items()}
-        self._add(_Aligned(*(row.layers for row in rows), merge=merge), arrays)
+        self._add(_Aligned(*(row.layers for row in rows), merge=step.layer.merge), arrays)
 
 
-def _way(step: LayerStep, name: str, layers: Sequence[Layer]) -> list[LayerStep]:
-    """Return the layers of one way through a Residual or Branches as steps."""
-    rows = unchained(layers)
-    shapes = shapes_through([layer for _, layer in rows], step.shape)
-    found = []
-    for (place, layer), shape, output in zip(rows, shapes, shapes[1:], strict=False):
-        p, g, s = (part(f"{name}.{place}", views) for views in (step.p, step.g, step.s))
-        found.append(LayerStep(layer, f"{step.path}.{name}.{place}", shape, output, p, g, s))
-    return found
-
-
-def _without_padding(step: LayerStep, geometry: Geometry) -> Geometry:
+def _without_padding(step: Placement, geometry: Geometry) -> Geometry:
     if any(map(any, geometry.padding)):
         raise _cannot(step, "its zero_padding gives a patch zeros where the picture has pixels")
     return geometry
 
 
-def _cannot(step: LayerStep, why: str) -> ArgumentError:
+def _cannot(step: Placement, why: str) -> ArgumentError:
     return ArgumentError(f"slide cannot run layer {step.path} {step.layer} over a larger picture: {why}; {INSTEAD}")
 
 
@@ -315,7 +302,9 @@ class _EachPatch(_Predicting):
         return dict(self.layer.state(shape[2:]))
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        y, _ = self.layer.forward(ctx, p, s, x.reshape(-1, x.shape[3]))
+        shape, output_shape = x.shape[3:], self.layer.output_shape(x.shape[3:])
+        step = LayerStep(self.layer, ctx.path, shape, output_shape, p, {}, s)
+        y, _ = step.forward(replace(ctx, path=""), x.reshape(-1, *shape))
         return y.reshape(*x.shape[:3], -1), None
 
 
@@ -340,13 +329,10 @@ class _DilatedPool(_Predicting):
 class _Aligned(Branches):
     """Branches whose maps begin at the same pixel; where one reaches further than another, its rest is left out."""
 
-    def output_shape(self, shape: Shape) -> Shape:
-        shapes = [chain.output_shape(shape) for chain in self._parts.values()]
-        channels = shapes[0][2] if self.merge == "sum" else sum(one[2] for one in shapes)
-        return (min(one[0] for one in shapes), min(one[1] for one in shapes), channels)
+    def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
+        rows, columns = (min(one[axis] for one in shapes) for axis in (0, 1))
+        return super().joined_shape([(rows, columns, one[2]) for one in shapes])
 
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        ys, _ = self._forward_parts(ctx, p, s, x)
+    def join(self, ctx: Context, ys: Sequence[Array]) -> Array:
         rows, columns = (min(y.shape[axis] for y in ys) for axis in (1, 2))
-        cut = [y[:, :rows, :columns] for y in ys]
-        return sum(cut[1:], start=cut[0]) if self.merge == "sum" else ctx.ops.xp.concatenate(cut, axis=-1), None
+        return super().join(ctx, [y[:, :rows, :columns] for y in ys])

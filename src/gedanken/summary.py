@@ -1,24 +1,30 @@
 """A network as a table."""
 
+import html
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from gedanken.engine.plan import Plan
+from gedanken.engine.plan import Placement, Plan
 from gedanken.layers.shape import door_shape
+from gedanken.layers.steps import ContainerStep
 from gedanken.types import Shape
 
 WIDEST = 88  # letters of a layer in the table; its row has them all
+DEEPEST = 10  # levels of indentation
 
 
 class SummaryRow(NamedTuple):
     """One layer.
 
     Args:
-        layer: its repr.
+        layer: its repr; of a container its kind, since what is in it follows.
         output_shape: one sample, as at the door.
         parameters: numbers that are trained.
         multiply_adds: of one sample's forward pass, in products.
         activation_bytes: what one sample's results take.
+        path: its place in the network, such as "5" or "5.layers.0".
+        inner: of a container, the rows of the layers in it; their numbers are part of its own.
     """
 
     layer: str
@@ -26,10 +32,12 @@ class SummaryRow(NamedTuple):
     parameters: int
     multiply_adds: int
     activation_bytes: int
+    path: str = ""
+    inner: "tuple[SummaryRow, ...]" = ()
 
 
 class Summary(NamedTuple):
-    """What a compiled network is made of; `str` of it is a table.
+    """What a network is made of. `str` of it is a table, and so is what a terminal or notebook shows of it.
 
     Args:
         rows: one for each layer.
@@ -38,7 +46,8 @@ class Summary(NamedTuple):
         dtype: number type.
         fallbacks: layers that run by their specification for want of a kernel, each with the reason.
         samples: mini-batch size that step_bytes is for.
-        step_bytes: memory of a training step, all vectors and buffers included; None where it is not known before.
+        step_bytes: memory of a training step, all vectors and buffers included; None where it is not known before, or
+            the network not compiled yet.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -52,13 +61,14 @@ class Summary(NamedTuple):
     @property
     def total(self) -> SummaryRow:
         """The sums over all layers."""
-        parameters, multiply_adds, activation_bytes = (sum(column) for column in list(zip(*self.rows, strict=True))[2:])
+        numbers = ((row.parameters, row.multiply_adds, row.activation_bytes) for row in self.rows)
+        parameters, multiply_adds, activation_bytes = (sum(column) for column in zip(*numbers, strict=True))
         return SummaryRow("all layers", self.rows[-1].output_shape, parameters, multiply_adds, activation_bytes)
 
     def __str__(self) -> str:
         head = ("", "layer", "output", "parameters", "multiply-adds", "activations")
-        lines = [(str(i), *_texts(row)) for i, row in enumerate(self.rows)]
-        lines.append(("", *_texts(self.total)))
+        lines = [_texts(row, depth) for row, depth in _walked(self.rows)]
+        lines.append(_texts(self.total))
         widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
         texts = [_aligned(line, widths) for line in (head, *lines)]
         rule = "-" * len(texts[0])
@@ -70,31 +80,59 @@ class Summary(NamedTuple):
             last.append(f"a training step of {self.samples} samples needs {self.step_bytes / 2**20:,.1f} MiB")
         return "\n".join([body, *last])
 
+    def __repr__(self) -> str:
+        return str(self)
 
-def summarise(plan: Plan, samples: int, optimizer_bytes: int) -> Summary:
-    """Return the summary of a plan, for mini-batches of so many samples and an optimizer that keeps so many bytes."""
-    itemsize = plan.ops.dtype.itemsize
-    rows = tuple(
-        SummaryRow(
-            repr(step.layer),
-            door_shape(step.output_shape),
-            sum(math.prod(view.shape) for view in step.p.values()),
-            step.layer.multiply_adds(step.shape),
-            step.layer.activations(step.shape) * itemsize,
-        )
-        for step in plan.layers
-    )
-    buffers = plan.step_bytes(samples)
-    step = None if buffers is None else buffers + optimizer_bytes
-    return Summary(
-        rows, plan.engine.name, plan.engine.reason, str(plan.ops.dtype), tuple(plan.fallbacks), samples, step
-    )
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        return f'<pre style="overflow-x: auto">{html.escape(str(self))}</pre>'
 
 
-def _texts(row: SummaryRow) -> tuple[str, ...]:
-    layer = row.layer if len(row.layer) <= WIDEST else f"{row.layer[: WIDEST - 3]}..."
+def summarise(plan: Plan, samples: int, optimizer_bytes: int, compiled: bool = True) -> Summary:
+    """Return the summary of a plan, for mini-batches of so many samples and an optimizer that keeps so many bytes.
+
+    For a network that is not compiled nothing is: its memory is not told.
+    """
+    rows = tuple(_row(step, plan.ops.dtype.itemsize) for step in plan.layers)
+    buffers = plan.step_bytes(samples) if compiled else None
+    step_bytes = None if buffers is None else buffers + optimizer_bytes
+    engine, fallbacks = plan.engine, tuple(plan.fallbacks)
+    return Summary(rows, engine.name, engine.reason, str(plan.ops.dtype), fallbacks, samples, step_bytes)
+
+
+def _row(step: Placement, itemsize: int) -> SummaryRow:
+    shape = door_shape(step.output_shape)
+    if not isinstance(step, ContainerStep):
+        parameters = sum(math.prod(view.shape) for view in step.p.values())
+        numbers = step.layer.multiply_adds(step.shape), step.layer.activations(step.shape) * itemsize
+        return SummaryRow(repr(step.layer), shape, parameters, *numbers, step.path)
+    kind = type(step.layer).__name__
+    inner: list[SummaryRow] = []
+    for name, row in step.rows.items():
+        if not row:
+            inner.append(SummaryRow("the input itself", door_shape(step.shape), 0, 0, 0, f"{step.path}.{name}"))
+        inner += (_row(one, itemsize) for one in row)
+    joined = math.prod(step.output_shape) * itemsize if len(step.rows) > 1 else 0
+    parameters, multiply_adds = sum(row.parameters for row in inner), sum(row.multiply_adds for row in inner)
+    held = joined + sum(row.activation_bytes for row in inner)
+    label = f"{kind} ({step.layer.merge})" if len(step.rows) > 1 else kind
+    return SummaryRow(label, shape, parameters, multiply_adds, held, step.path, tuple(inner))
+
+
+def _walked(rows: tuple[SummaryRow, ...]) -> Iterator[tuple[SummaryRow, int]]:
+    """Yield rows and what is in them, with how deep it stands."""
+    todo = [(row, 0) for row in reversed(rows)]
+    while todo:
+        row, depth = todo.pop()
+        yield row, depth
+        todo += [(inner, depth + 1) for inner in reversed(row.inner)]
+
+
+def _texts(row: SummaryRow, depth: int = 0) -> tuple[str, ...]:
+    layer = "  " * min(depth, DEEPEST) + row.layer
+    layer = layer if len(layer) <= WIDEST else f"{layer[: WIDEST - 3]}..."
     size = f"{row.activation_bytes / 1024:,.1f} KiB"
-    return (layer, str(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}", size)
+    return (row.path, layer, str(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}", size)
 
 
 def _aligned(line: tuple[str, ...], widths: list[int]) -> str:

@@ -38,6 +38,7 @@ class Source(ABC):
 
     samples: int | None = None  # of an epoch; None: not known before
     steps: int | None = None  # mini-batches of an epoch
+    mini_batch_size: int  # samples of a mini-batch; the last one may have fewer
 
     @property
     def waited(self) -> float:
@@ -94,6 +95,7 @@ class GeneratorSource(Source):
         self, generator: Generator, checked: Callable[[Any, Any], tuple[Array, Array]], fixed: bool = False
     ) -> None:
         self.generator, self.fixed = generator, fixed
+        self.mini_batch_size = generator.mini_batch_size
         self._checked = checked
         self.on_first: Callable[[Batch], None] | None = None  # sees the first mini-batch before it is used
 

@@ -6,6 +6,7 @@ single ones and must agree with these.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -147,6 +148,19 @@ class Ops:
         """Return the kernel (R, S, C / groups, K) as (groups, R * S * C / groups, K / groups)."""
         split = kernel.reshape(-1, geometry.groups, kernel.shape[3] // geometry.groups)
         return split.transpose(1, 0, 2)
+
+    def concatenate(self, parts: Sequence[Array]) -> Array:
+        """Return arrays (..., C1), (..., C2) ... beside each other: (..., C1 + C2 + ...)."""
+        return self.xp.concatenate(parts, axis=-1)
+
+    def split(self, x: Array, widths: Sequence[int]) -> list[Array]:
+        """Return the parts of x (..., C) that have so many channels: the way back of `concatenate`."""
+        ends = itertools.accumulate(widths)
+        return [x[..., end - width : end] for end, width in zip(ends, widths, strict=True)]
+
+    def total(self, parts: Sequence[Array]) -> Array:
+        """Return the sum of arrays of one shape."""
+        return sum(parts[1:], start=parts[0])
 
     def sigmoid(self, x: Array) -> Array:
         """Return 1 / (1 + exp(-x)); nothing overflows, and small results keep their digits."""

@@ -1,57 +1,24 @@
 """A network compiled for one input shape and one engine: flat vectors, named views, steps."""
 
-import itertools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.engine.fold import fold
 from gedanken.engine.ops import Ops
-from gedanken.errors import CheckpointError
-from gedanken.layers.base import Context, Layer, Param, StateValue
-from gedanken.layers.containers import part, prefixed, shapes_through, unchained
+from gedanken.errors import ArgumentError, CheckpointError, ShapeError
+from gedanken.layers.base import Context, Layer
+from gedanken.layers.containers import Placed, Views, leaves, placed, prefixed, steps_of
+from gedanken.layers.declared import declared_params, declared_state
+from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import from_door, inner_shape, to_door
+from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, through
 from gedanken.random import Purpose, generator
 from gedanken.types import Array, Arrays, Shape
-
-
-class Step(Protocol):
-    """One layer, or a run of layers that an engine has one kernel for."""
-
-    def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
-        """Return the output and what `backward` needs."""
-
-    def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
-        """Write the gradients of the parameters and return the gradient by x."""
-
-
-@dataclass(frozen=True)
-class LayerStep:
-    """One layer with its views of the flat vectors, run by its own forward and backward.
-
-    Args:
-        layer: the layer.
-        path: its place in the network, as in Context.
-        shape, output_shape: one sample that goes in and comes out.
-        p, g, s: views of its parameters, their gradients and its state.
-    """
-
-    layer: Layer
-    path: str
-    shape: Shape
-    output_shape: Shape
-    p: Arrays
-    g: Arrays
-    s: Arrays
-
-    def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
-        return self.layer.forward(ctx.at(self.path), self.p, self.s, x)
-
-    def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
-        return self.layer.backward(ctx.at(self.path), self.p, self.g, cache, dy)
 
 
 class Whole(Protocol):
@@ -64,10 +31,14 @@ class Whole(Protocol):
         """Return the memory that a training pass of so many samples takes."""
 
 
+Placement: TypeAlias = LayerStep | ContainerStep
+
+
 class Engine:
     """How plans are run: an Ops, and the choice of steps.
 
-    This one runs each layer by its own forward and backward. A faster one overrides `steps`.
+    This one runs each layer by its own forward and backward, and containers by what is in them. A faster one overrides
+    `steps`.
 
     Args:
         name: what `regression(engine=...)` calls it.
@@ -80,15 +51,15 @@ class Engine:
         self.ops = ops
         self.reason = reason
 
-    def steps(self, layers: Sequence[LayerStep], dx: bool = True) -> Sequence[Step]:
+    def steps(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Step]:
         """Return the steps that do the work of these layers in a row; `dx`: whether anyone reads the gradient by x."""
         return layers
 
-    def whole(self, layers: Sequence[LayerStep], cost: Cost) -> "Whole | None":
+    def whole(self, layers: Sequence[Placement], cost: Cost) -> "Whole | None":
         """Return what passes through layers and cost in one go, or None where there is no such thing."""
         return None
 
-    def fallbacks(self, layers: Sequence[LayerStep]) -> list[str]:
+    def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
         """Return which of these layers run by their specification for want of a kernel, and why."""
         return []
 
@@ -124,14 +95,14 @@ class Plan:
         folded = False
         if cost:
             self.cost, folded = fold(layers, cost)
-        shapes_through(layers, inner_shape(input_shape))  # a misfit is named by its place in these layers
-        rows = unchained(layers)
-        self.shapes = shapes_through([layer for _, layer in rows], inner_shape(input_shape))
+        row = placed(layers, inner_shape(input_shape))
+        self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         self.takes_tokens = layers[0].tokens is not None
-        pairs = zip(rows, itertools.pairwise(self.shapes), strict=True)
-        placed = [(path, layer, shape, output) for (path, layer), (shape, output) in pairs]
-        self._allocate(placed)
-        self.layers = [self._layer_step(*row) for row in placed]
+        self.layers = steps_of(row, self._allocate(row))
+        norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
+        self._by_sample = [
+            one.name for one in norms if math.prod(one.shape[:-1]) == 1
+        ]  # nothing else to normalise over
         body = self.layers[:-1] if folded else self.layers
         self.steps = engine.steps(body, dx=False)
         self.head = engine.steps(self.layers[len(body) :])
@@ -147,16 +118,11 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        y, tape = self.enter(x), []
-        for step in self.steps:
-            y, cache = step.forward(ctx, y)
-            tape.append(cache)
-        return y, tape
+        return through(self.steps, ctx, self.enter(x))
 
     def backward(self, ctx: Context, tape: list[Any], dy: Array) -> None:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
-        for step in reversed(self.steps):
-            dy = step.backward(ctx, tape.pop(), dy)
+        back_through(self.steps, ctx, tape, dy)
 
     def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, float]:
         """Return the outputs of a mini-batch and their mean cost; in training also fill `grads`.
@@ -165,6 +131,8 @@ class Plan:
             x: (N, *input_shape).   target: as the cost takes it.   first result: as at the door. All on the host.
         """
         assert self.cost
+        if ctx.train and len(x) == 1:
+            self._tell_of_single_values()
         wanted = self.ops.asarray(from_door(target), target.dtype)
         if self.whole:
             outputs, cost = self.whole.judge(ctx, self.enter(x), wanted)
@@ -172,10 +140,23 @@ class Plan:
         y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.steps, x), [])
         cost, dy = self.cost(self.ops, y, wanted)
         if ctx.train:
+            if getattr(dy, "shape", None) != y.shape:
+                got = getattr(dy, "shape", f"a {type(dy).__name__}")
+                raise ShapeError(f"{self.cost} must give a gradient of the outputs' shape {y.shape}, got {got}")
             self.backward(ctx, tape, dy)
         for step in self.head:
             y, _ = step.forward(self.context(train=False), y)
         return self._leave(y), float(cost)
+
+    def _tell_of_single_values(self) -> None:
+        """Warn, once, of each BatchNorm that is about to normalise a single value: it is its own mean."""
+        if self._by_sample:
+            why = "which normalises over the samples and gives its shift alone"
+            warn(
+                f"a mini-batch of one sample teaches nothing through {', '.join(self._by_sample)}, {why}; choose a "
+                "mini_batch_size that leaves no sample by itself"
+            )
+        self._by_sample = []
 
     def predict(self, x: Array) -> Array:
         """Return the network's outputs, as at the door and on the host.
@@ -234,28 +215,52 @@ class Plan:
         for name, view in views.items():
             view[...] = self.ops.asarray(values[name])
 
+    def take_over(self, other: "Plan | None") -> None:
+        """Set parameters and state to those of another plan of the same layers, or to their first values.
+
+        Raises:
+            ArgumentError: a layer declared other arrays for that plan.
+        """
+        if other is None:
+            self.initialise()
+            return
+        try:
+            self.assign(other.values())
+        except CheckpointError as error:
+            raise ArgumentError(f"a layer declares other arrays than when the network was compiled: {error}") from None
+
     def initialise(self) -> None:
         """Set parameters and state to their first values, a function of seed and name."""
         for name, declared in self._declared.items():
             rng = generator(self.seed, Purpose.WEIGHTS, name)
+            assert declared.fan_in and declared.fan_out
             first = declared.init(rng, declared.shape, declared.fan_in, declared.fan_out)
+            if np.shape(first) != declared.shape:
+                got = f"an array {np.shape(first)} for {name} of shape {declared.shape}"
+                raise ShapeError(f"{declared.init} must return the values of its parameter, got {got}")
             self._params[name][...] = self.ops.asarray(first)
         for name, value in self._first_state.items():
             self._state[name][...] = value
 
-    def _allocate(self, placed: Sequence[tuple[str, Layer, Shape, Shape]]) -> None:
-        self._declared: dict[str, Param] = {}
-        state: dict[str, StateValue] = {}
-        for path, layer, shape, _ in placed:
-            self._declared |= prefixed(path, layer.params(shape))
-            state |= prefixed(path, layer.state(shape))
+    def _allocate(self, row: Sequence[Placed]) -> Views:
+        """Lay out the vectors, and return what gives a layer its views of them."""
+        params = {one.path: declared_params(one.name, one.layer, one.shape) for one in leaves(row)}
+        state = {one.path: declared_state(one.name, one.layer, one.shape) for one in leaves(row)}
+        self._declared = {k: v for path, found in params.items() for k, v in prefixed(path, found).items()}
+        values = {k: v for path, found in state.items() for k, v in prefixed(path, found).items()}
         order = sorted(self._declared, key=lambda name: not self._declared[name].decay)
         sizes = {name: self._declared[name].shape for name in order}
         self.params, self._params = self._vector(sizes)
         self.grads, self._grads = self._vector(sizes)
-        self.state, self._state = self._vector({name: value.shape for name, value in state.items()})
-        self._first_state = {name: value.value for name, value in state.items()}
+        self.state, self._state = self._vector({name: value.shape for name, value in values.items()})
+        self._first_state = {name: value.value for name, value in values.items()}
         self.decayed = sum(self._params[name].size for name in order if self._declared[name].decay)
+
+        def views(one: Placed) -> tuple[Arrays, Arrays, Arrays]:
+            p, g = ({k: v[f"{one.path}.{k}"] for k in params[one.path]} for v in (self._params, self._grads))
+            return p, g, {k: self._state[f"{one.path}.{k}"] for k in state[one.path]}
+
+        return views
 
     def _vector(self, shapes: Mapping[str, Shape]) -> tuple[Array, dict[str, Array]]:
         """Return a vector of zeros and its views, one after the other."""
@@ -264,7 +269,3 @@ class Plan:
         starts = [0, *ends[:-1]]
         cuts = zip(shapes.items(), starts, ends, strict=False)
         return vector, {name: vector[start:end].reshape(shape) for (name, shape), start, end in cuts}
-
-    def _layer_step(self, path: str, layer: Layer, shape: Shape, output_shape: Shape) -> LayerStep:
-        p, g, s = (part(path, views) for views in (self._params, self._grads, self._state))
-        return LayerStep(layer, path, shape, output_shape, p, g, s)

@@ -19,15 +19,19 @@ class Param(NamedTuple):
     Args:
         shape: its shape.
         init: rule for its first values.
-        fan_in: how many inputs one output sums over.
-        fan_out: how many outputs one input contributes to.
+        fan_in: how many inputs one output sums over; >= 1.
+        fan_out: how many outputs one input contributes to; >= 1.
         decay: whether weight decay applies to it.
+
+    Fans that are left out follow from a shape (..., inputs, outputs), the axes before being those of a window:
+    fan_in = window * inputs, fan_out = window * outputs. A shape with fewer than two axes says nothing of them, so
+    an initializer that scales by a fan wants it to be told then.
     """
 
     shape: Shape
     init: Initializer
-    fan_in: int = 1
-    fan_out: int = 1
+    fan_in: int | None = None
+    fan_out: int | None = None
     decay: bool = False
 
 

@@ -1,17 +1,22 @@
 """Layers made of layers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from gedanken.checks import one_of, require
 from gedanken.engine.geometry import NEEDS_IMAGES
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.layers.declared import checked_shape
 from gedanken.layers.shape import door_shape
+from gedanken.layers.steps import ContainerStep, LayerStep
 from gedanken.types import Array, Arrays, Shape
 
 T = TypeVar("T")
+DEEPEST = 200  # containers around a layer: each takes some of the calls within calls that Python allows
 
 
 def prefixed(name: str, entries: Mapping[str, T]) -> dict[str, T]:
@@ -24,37 +29,142 @@ def part(name: str, entries: Mapping[str, T]) -> dict[str, T]:
     return {key[len(name) + 1 :]: entries[key] for key in entries if key.startswith(f"{name}.")}
 
 
-def shapes_through(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
-    """Return the input shape of each layer in a row, and last the output shape.
+class Placed(NamedTuple):
+    """A layer where it stands.
+
+    Args:
+        path: its place, such as "5" or "5.layers.0".
+        layer: the layer.
+        shape, output_shape: one sample that goes in and comes out.
+        rows: of a container, the layers of each of its rows; None for every other layer.
+    """
+
+    path: str
+    layer: Layer
+    shape: Shape
+    output_shape: Shape
+    rows: "Mapping[str, Sequence[Placed]] | None" = None
+
+    @property
+    def name(self) -> str:
+        """The layer by its place, for errors."""
+        return f"layer {self.path} {self.layer}"
+
+
+class _Before(NamedTuple):
+    """A layer that gives its results to the next one: `shape` goes in and `made` comes out."""
+
+    path: str
+    layer: Layer
+    shape: Shape
+    made: Shape
+    earlier: "_Before | None"
+
+    @property
+    def name(self) -> str:
+        return f"layer {self.path} {self.layer}"
+
+
+def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Before | None = None) -> list[Placed]:
+    """Return layers in a row with their shapes, and what is in them: one walk through everything.
+
+    A Chain is taken apart, so that its layers stand in the row.
 
     Raises:
-        ShapeError: a layer does not fit what comes before it; the message names the layer by position, both shapes,
+        ShapeError: a layer does not fit what comes before it; the message names the layer by its place, both shapes,
             what produced the input, and the likely fix.
     """
-    shapes = [shape]
+    if prefix.count(".") > 2 * DEEPEST:
+        raise ArgumentError(f"layers must not stand in more than {DEEPEST} others, got more around {prefix[:20]}...")
+    found: list[Placed] = []
     for position, layer in enumerate(layers):
-        if layer.tokens is not None and position > 0:
-            raise ShapeError(f"layer {position} {layer} takes whole numbers", "it can only be the first layer")
-        try:
-            shapes.append(layer.output_shape(shapes[-1]))
-        except ShapeError as error:
-            came = f"layer {position - 1} {layers[position - 1]}" if position else "the input"
-            rule = f"layer {position} {layer} {error.rule}, but {came} gives {door_shape(shapes[-1])}"
-            hint = _towards_images(layers[:position], shapes) if error.rule == NEEDS_IMAGES else error.hint
-            raise ShapeError(rule, hint) from None
-    return shapes
+        path = f"{prefix}{position}"
+        if type(layer) is Chain and layer.layers:
+            found += placed(layer.layers, shape, f"{path}.", before)
+        else:
+            found.append(_placed(path, layer, shape, before))
+        made = found[-1].output_shape
+        shape, before = made, _Before(path, layer, shape, made, before)
+    return found
 
 
-def _towards_images(before: Sequence[Layer], shapes: Sequence[Shape]) -> str:
-    """Return how the next layer gets images: what these layers gave, the last of `shapes`, is none."""
-    lost = next((place for place, layer in enumerate(before) if len(shapes[place]) == 3 > len(shapes[place + 1])), None)
-    if lost is not None:
-        return f"it must come before layer {lost} {before[lost]}, which gives no images"
-    if len(shapes[-1]) == 2:
-        rows, columns = shapes[-1]
+def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Placed:
+    apart = isinstance(layer, Container) and layer.is_plain
+    if before and not apart and layer.tokens is not None:
+        raise ShapeError(f"layer {path} {layer} takes whole numbers", "it can only be the first layer")
+    rows = None
+    if isinstance(layer, Container) and apart:
+        rows = {}
+        for name, row in layer.rows.items():
+            rows[name] = placed(row, shape, f"{path}.{name}." if name else f"{path}.", before)
+    try:
+        made = layer.output_shape(shape) if rows is None else layer.joined_shape(_outputs(rows, shape))  # type: ignore[attr-defined]
+    except ShapeError as error:
+        came = before.name if before else "the input"
+        rule = f"layer {path} {layer} {error.rule}, but {came} gives {door_shape(shape)}"
+        hint = _towards_images(before, shape) if error.rule == NEEDS_IMAGES else error.hint
+        raise ShapeError(rule, hint) from None
+    made = checked_shape(lambda: f"output_shape of layer {path} {layer}", made)
+    return Placed(path, layer, shape, made, rows)
+
+
+def _towards_images(before: _Before | None, shape: Shape) -> str:
+    """Return how the next layer gets images: `shape`, which these layers give, is none."""
+    lost, one = None, before
+    while one:
+        lost = one if len(one.shape) == 3 > len(one.made) else lost
+        one = one.earlier
+    if lost:
+        return f"it must come before {lost.name}, which gives no images"
+    if len(shape) == 2:
+        rows, columns = shape
         grey = "" if before else f"for grey images say input((1, {rows}, {columns})); "
         return f"{grey}for {rows} steps of {columns} features add Reshape((1, {rows}, {columns})) before it"
-    return "say input((C, H, W))" + (" or add Reshape((C, H, W)) before it" if shapes[-1] else "")
+    return "say input((C, H, W))" + (" or add Reshape((C, H, W)) before it" if shape else "")
+
+
+def _outputs(rows: Mapping[str, Sequence[Placed]], shape: Shape) -> list[Shape]:
+    """Return what each row gives; an empty one gives its input."""
+    return [row[-1].output_shape if row else shape for row in rows.values()]
+
+
+def leaves(row: Sequence[Placed]) -> Iterator[Placed]:
+    """Yield the layers of a row that are not taken apart, those inside of containers too."""
+    for one in row:
+        if one.rows is None:
+            yield one
+        else:
+            for inner in one.rows.values():
+                yield from leaves(inner)
+
+
+def _activations(rows: Mapping[str, Sequence[Placed]], output_shape: Shape) -> int:
+    """Return the numbers that a container makes of one sample: those of its layers, and where it joins, the result."""
+    made = math.prod(output_shape) if len(rows) > 1 else 0
+    for row in rows.values():
+        for one in row:
+            inner = one.layer.activations(one.shape) if one.rows is None else _activations(one.rows, one.output_shape)
+            made += inner
+    return made
+
+
+Views: TypeAlias = Callable[[Placed], tuple[Arrays, Arrays, Arrays]]
+
+
+def steps_of(row: Sequence[Placed], views: Views) -> list[LayerStep | ContainerStep]:
+    """Return the steps of a row; `views` gives parameters, gradients and state of a layer."""
+    made: list[LayerStep | ContainerStep] = []
+    for one in row:
+        head = one.layer, one.path, one.shape, one.output_shape
+        if one.rows is None:
+            made.append(LayerStep(*head, *views(one)))
+            continue
+        rows = {}
+        for name, inner in one.rows.items():
+            rows[name] = steps_of(inner, views)
+        widths = [shape[-1] if shape else 1 for shape in _outputs(one.rows, one.shape)]
+        made.append(ContainerStep(*head, rows, widths))
+    return made
 
 
 def unchained(layers: Sequence[Layer], path: str = "") -> list[tuple[str, Layer]]:
@@ -62,7 +172,7 @@ def unchained(layers: Sequence[Layer], path: str = "") -> list[tuple[str, Layer]
     found: list[tuple[str, Layer]] = []
     for position, layer in enumerate(layers):
         place = f"{path}{position}"
-        found += unchained(layer.layers, f"{place}.") if isinstance(layer, Chain) and layer.layers else [(place, layer)]
+        found += unchained(layer.layers, f"{place}.") if type(layer) is Chain and layer.layers else [(place, layer)]
     return found
 
 
@@ -76,8 +186,90 @@ def checked_layers(owner: str, layers: object) -> tuple[Layer, ...]:
     raise ArgumentError(f"{owner} must be a layer or a sequence of layers, got {layers!r}")
 
 
+class Container(Layer):
+    """Rows of layers that all get the same input; what they give is joined. An empty row gives its input."""
+
+    merge: str  # "sum", or "concatenate", along the channels
+
+    @property
+    @abstractmethod
+    def rows(self) -> dict[str, tuple[Layer, ...]]:
+        """The rows by name. Layer i of row "a" is called "a.i"; of a row without a name, "i"."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the rows may be run one by one: a subclass with formulas of its own is a layer like any other."""
+        formulas = ("output_shape", "params", "state", "forward", "backward")
+        return all(getattr(type(self), name) is getattr(Container, name) for name in formulas)
+
+    @property
+    def tokens(self) -> int | None:
+        limits = [row[0].tokens for row in self.rows.values() if row and row[0].tokens is not None]
+        return min(limits, default=None)
+
+    def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
+        """Return what comes out where the rows give these shapes, or raise ShapeError."""
+        if self.merge == "sum":
+            alike, need = len(set(shapes)) == 1, "be equal"
+        else:
+            alike = all(shapes) and len({one[:-1] for one in shapes}) == 1
+            need = "differ in their channels only"
+        if not alike:
+            raise ShapeError(f"merges {[door_shape(one) for one in shapes]}, which must {need}")
+        return shapes[0] if self.merge == "sum" else (*shapes[0][:-1], sum(one[-1] for one in shapes))
+
+    def join(self, ctx: Context, ys: Sequence[Array]) -> Array:
+        """Return the results of the rows as one."""
+        return ctx.ops.total(ys) if self.merge == "sum" else ctx.ops.concatenate(ys)
+
+    def split(self, ctx: Context, dy: Array, widths: Sequence[int]) -> list[Array]:
+        """Return the gradient by the result of each row, which has so many channels."""
+        return [dy] * len(widths) if self.merge == "sum" else ctx.ops.split(dy, widths)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return self.joined_shape(_outputs(self._parts(shape), shape))
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        return {k: v for one in self._leaves(shape) for k, v in prefixed(one.path, one.layer.params(one.shape)).items()}
+
+    def state(self, shape: Shape) -> dict[str, StateValue]:
+        return {k: v for one in self._leaves(shape) for k, v in prefixed(one.path, one.layer.state(one.shape)).items()}
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        y, tapes = self._step(x.shape[1:], p, {}, s).forward(ctx, x)
+        return y, (x.shape[1:], tapes)
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        shape, tapes = cache
+        return self._step(shape, p, g, {}).backward(ctx, tapes, dy)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return sum(one.layer.multiply_adds(one.shape) for one in self._leaves(shape))
+
+    def activations(self, shape: Shape) -> int:
+        parts = self._parts(shape)
+        return _activations(parts, self.joined_shape(_outputs(parts, shape)))
+
+    def _parts(self, shape: Shape) -> dict[str, list[Placed]]:
+        return {name: placed(row, shape, f"{name}." if name else "") for name, row in self.rows.items()}
+
+    def _leaves(self, shape: Shape) -> Iterator[Placed]:
+        for row in self._parts(shape).values():
+            yield from leaves(row)
+
+    def _step(self, shape: Shape, p: Arrays, g: Arrays, s: Arrays) -> ContainerStep:
+        """Return this container's rows with views of its arrays, for a layer that it is inside of."""
+        parts = self._parts(shape)
+        outputs = _outputs(parts, shape)
+        rows = {}
+        for name, row in parts.items():
+            rows[name] = steps_of(row, lambda one: (part(one.path, p), part(one.path, g), part(one.path, s)))
+        widths = [one[-1] if one else 1 for one in outputs]
+        return ContainerStep(self, "", shape, self.joined_shape(outputs), rows, widths)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Chain(Layer):
+class Chain(Container):
     """Layers in a row, as one layer.
 
     Args:
@@ -91,90 +283,18 @@ class Chain(Layer):
     """
 
     layers: Sequence[Layer] = ()
+    merge = "sum"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", checked_layers("Chain layers", self.layers))
 
     @property
-    def tokens(self) -> int | None:
-        return self.layers[0].tokens if self.layers else None
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return shapes_through(self.layers, shape)[-1]
-
-    def params(self, shape: Shape) -> dict[str, Param]:
-        return {
-            key: value
-            for i, layer, into in self._parts(shape)
-            for key, value in prefixed(i, layer.params(into)).items()
-        }
-
-    def state(self, shape: Shape) -> dict[str, StateValue]:
-        return {
-            key: value for i, layer, into in self._parts(shape) for key, value in prefixed(i, layer.state(into)).items()
-        }
-
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        caches = []
-        for position, layer in enumerate(self.layers):
-            name = str(position)
-            x, cache = layer.forward(ctx.at(name), part(name, p), part(name, s), x)
-            caches.append(cache)
-        return x, caches
-
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        for position in reversed(range(len(self.layers))):
-            name = str(position)
-            dy = self.layers[position].backward(ctx.at(name), part(name, p), part(name, g), cache[position], dy)
-        return dy
-
-    def multiply_adds(self, shape: Shape) -> int:
-        return sum(layer.multiply_adds(into) for _, layer, into in self._parts(shape))
-
-    def activations(self, shape: Shape) -> int:
-        return sum(layer.activations(into) for _, layer, into in self._parts(shape))
-
-    def _parts(self, shape: Shape) -> list[tuple[str, Layer, Shape]]:
-        shapes = shapes_through(self.layers, shape)[:-1]
-        return [(str(i), layer, into) for i, (layer, into) in enumerate(zip(self.layers, shapes, strict=True))]
-
-
-class _Parallel(Layer):
-    """Named parts that all get the same input; a subclass says what they are and joins what they give."""
-
-    _parts: ClassVar[dict[str, Chain]]  # each object has its own; not a field
-
-    @property
-    def tokens(self) -> int | None:
-        limits = [layer.tokens for layer in self._parts.values() if layer.tokens is not None]
-        return min(limits, default=None)
-
-    def params(self, shape: Shape) -> dict[str, Param]:
-        return {k: v for name, layer in self._parts.items() for k, v in prefixed(name, layer.params(shape)).items()}
-
-    def state(self, shape: Shape) -> dict[str, StateValue]:
-        return {k: v for name, layer in self._parts.items() for k, v in prefixed(name, layer.state(shape)).items()}
-
-    def multiply_adds(self, shape: Shape) -> int:
-        return sum(layer.multiply_adds(shape) for layer in self._parts.values())
-
-    def activations(self, shape: Shape) -> int:
-        return super().activations(shape) + sum(layer.activations(shape) for layer in self._parts.values())
-
-    def _forward_parts(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[list[Array], list[Any]]:
-        results = [layer.forward(ctx.at(name), part(name, p), part(name, s), x) for name, layer in self._parts.items()]
-        return [y for y, _ in results], [cache for _, cache in results]
-
-    def _backward_parts(self, ctx: Context, p: Arrays, g: Arrays, caches: list[Any], dys: list[Array]) -> Array:
-        parts = zip(self._parts.items(), caches, dys, strict=True)
-        dxs = [
-            layer.backward(ctx.at(name), part(name, p), part(name, g), cache, dy) for (name, layer), cache, dy in parts
-        ]
-        return sum(dxs[1:], start=dxs[0])
+    def rows(self) -> dict[str, tuple[Layer, ...]]:
+        return {"": tuple(self.layers)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Residual(_Parallel):
+class Residual(Container):
     """Add what the layers make of the input to the input itself.
 
         y = layers(x) + shortcut(x)
@@ -182,7 +302,7 @@ class Residual(_Parallel):
     Args:
         layers: a layer or a sequence of layers.
         shortcut: a layer or a sequence of layers on the other way, such as a 1x1 convolution where the shape changes;
-            empty is the input itself.
+            empty or None is the input itself.
 
     Shapes:
         x: what the layers take.   y: what they give; the shortcut gives the same.
@@ -195,16 +315,20 @@ class Residual(_Parallel):
     """
 
     layers: Layer | Sequence[Layer]
-    shortcut: Layer | Sequence[Layer] = ()
+    shortcut: Layer | Sequence[Layer] | None = ()
+    merge = "sum"
 
     def __post_init__(self) -> None:
-        for name in ("layers", "shortcut"):
-            object.__setattr__(self, name, checked_layers(f"Residual {name}", getattr(self, name)))
-        parts = {name: Chain(getattr(self, name)) for name in ("layers", "shortcut")}
-        object.__setattr__(self, "_parts", parts)
+        shortcut = () if self.shortcut is None else self.shortcut
+        object.__setattr__(self, "layers", checked_layers("Residual layers", self.layers))
+        object.__setattr__(self, "shortcut", checked_layers("Residual shortcut", shortcut))
 
-    def output_shape(self, shape: Shape) -> Shape:
-        body, shortcut = (chain.output_shape(shape) for chain in self._parts.values())
+    @property
+    def rows(self) -> dict[str, tuple[Layer, ...]]:
+        return {"layers": self.layers, "shortcut": self.shortcut}  # type: ignore[dict-item]
+
+    def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
+        body, shortcut = shapes
         if body != shortcut:
             raise ShapeError(
                 f"adds {door_shape(body)} from its layers and {door_shape(shortcut)} from its shortcut, not the same",
@@ -212,23 +336,16 @@ class Residual(_Parallel):
             )
         return body
 
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        (body, shortcut), caches = self._forward_parts(ctx, p, s, x)
-        return body + shortcut, caches
-
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        return self._backward_parts(ctx, p, g, cache, [dy, dy])
-
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class Branches(_Parallel):
+class Branches(Container):
     """Give the same input to several branches and merge what they give.
 
         y = branch1(x) beside branch2(x) beside ...     merge="concatenate", along the channels
         y = branch1(x) + branch2(x) + ...               merge="sum"
 
     Args:
-        branches: each a layer or a sequence of layers; at least one.
+        branches: each a layer or a sequence of layers, an empty one `[]` the input itself; at least one.
         merge: "concatenate" or "sum".
 
     Shapes:
@@ -249,24 +366,7 @@ class Branches(_Parallel):
         rows = tuple(checked_layers("Branches branch", branch) for branch in branches)
         object.__setattr__(self, "branches", rows)
         object.__setattr__(self, "merge", one_of("Branches merge", merge, ("concatenate", "sum")))
-        object.__setattr__(self, "_parts", {str(i): Chain(row) for i, row in enumerate(rows)})
 
-    def output_shape(self, shape: Shape) -> Shape:
-        shapes = [chain.output_shape(shape) for chain in self._parts.values()]
-        shared = 0 if self.merge == "sum" else -1
-        if len({one[:-1] if shared else one for one in shapes}) > 1:
-            need = "be equal" if self.merge == "sum" else "differ in their channels only"
-            raise ShapeError(f"merges {[door_shape(one) for one in shapes]}, which must {need}")
-        return shapes[0] if self.merge == "sum" else (*shapes[0][:-1], sum(one[-1] for one in shapes))
-
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        ys, caches = self._forward_parts(ctx, p, s, x)
-        widths = [y.shape[-1] for y in ys]
-        y = sum(ys[1:], start=ys[0]) if self.merge == "sum" else ctx.ops.xp.concatenate(ys, axis=-1)
-        return y, (caches, widths)
-
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        caches, widths = cache
-        ends = [sum(widths[: i + 1]) for i in range(len(widths))]
-        cuts = [dy[..., end - width : end] for end, width in zip(ends, widths, strict=True)]
-        return self._backward_parts(ctx, p, g, caches, [dy] * len(widths) if self.merge == "sum" else cuts)
+    @property
+    def rows(self) -> dict[str, tuple[Layer, ...]]:
+        return {str(i): row for i, row in enumerate(self.branches)}

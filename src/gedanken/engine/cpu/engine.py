@@ -1,57 +1,19 @@
 """The engine for CPUs: runs of layers become programs of kernels, one for each batch size."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
 
 from gedanken.costs import Cost, SoftMaxCrossEntropy
 from gedanken.engine.cpu.amx import require_tiles
-from gedanken.engine.cpu.compiler import Library, library
-from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
+from gedanken.engine.cpu.compiler import library
 from gedanken.engine.cpu.lowering.match import obstacle
 from gedanken.engine.cpu.machine import this_machine
-from gedanken.engine.cpu.program import call
+from gedanken.engine.cpu.ops import CpuOps
 from gedanken.engine.cpu.run import Run
 from gedanken.engine.cpu.threads import Pool
-from gedanken.engine.cpu.update import fused_update
-from gedanken.engine.ops import Ops
-from gedanken.engine.plan import Engine, LayerStep, Step
+from gedanken.engine.plan import Engine, Placement
+from gedanken.layers.steps import ContainerStep, LayerStep, Step
 from gedanken.processors import usable_processors
-from gedanken.types import Array
-
-
-class CpuOps(Ops):
-    """The specification's primitives, and what kernels do in place of some."""
-
-    def __init__(self, library: Library, pool: Pool) -> None:
-        super().__init__(np, library.dtype)
-        self.library, self.pool = library, pool
-
-    def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
-        return fused_update(self.library, self.pool, rule, size, decayed)
-
-    def softmax(self, x: Array) -> Array:
-        given, columns = np.ascontiguousarray(x, self.dtype), x.shape[-1]
-        y, kernel = np.empty_like(given), self.library.kernel("cost.softmax")
-        rows = given.size // columns
-        call(kernel, x=given, y=y, rows=rows, columns=columns, piece=rows)
-        return y
-
-    def softmax_cross_entropy(
-        self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
-    ) -> tuple[Array, Array]:
-        rows, columns = z.shape
-        hard = target.ndim == 1
-        classes = np.ascontiguousarray(target, np.int64) if hard else np.zeros(1, np.int64)
-        shares = np.zeros(1, self.dtype) if hard else np.ascontiguousarray(target, self.dtype)
-        terms, dz, y = (np.empty((rows, size), self.dtype) for size in (3, columns, columns))
-        call(
-            self.library.kernel("cost.softmax_cross_entropy"), z=np.ascontiguousarray(z), classes=classes,
-            shares=shares, hard=int(hard), weights=class_weights(weights, columns, self.dtype), smoothing=smoothing,
-            y=y, dz=dz, terms=terms, rows=rows, columns=columns, piece=rows,
-        )  # fmt: skip
-        return mean_cost(terms), dz
 
 
 class CpuEngine(Engine):
@@ -68,28 +30,45 @@ class CpuEngine(Engine):
             what += f", products in bf16 ({'AMX' if machine.tiles == 'amx' else 'emulated'})"
         super().__init__("cpu", CpuOps(self.library, self.pool), what)
 
-    def steps(self, layers: Sequence[LayerStep], dx: bool = True) -> Sequence[Step]:
+    def steps(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Step]:
         steps: list[Step] = []
-        known: list[LayerStep] = []
+        known: list[Placement] = []
         for layer in layers:
             if obstacle(layer):
-                steps += [*self._run(known, dx or bool(steps)), layer]
+                steps += self._run(known, dx or bool(steps))
+                steps.append(self._around(layer, dx or bool(steps)))
                 known = []
             else:
                 known.append(layer)
         return [*steps, *self._run(known, dx or bool(steps))]
 
-    def fallbacks(self, layers: Sequence[LayerStep]) -> list[str]:
-        return [f"layer {step.path} {step.layer} ({why})" for step in layers if (why := obstacle(step))]
+    def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
+        found = []
+        for step in layers:
+            if isinstance(step, ContainerStep):
+                for row in step.rows.values():
+                    found += self.fallbacks(row)
+            elif why := obstacle(step):
+                found.append(f"{step.name} ({why})")
+        return found
 
     def step_bytes(self, steps: Sequence[Step], samples: int) -> int | None:
         runs = [step for step in steps if isinstance(step, Run)]
         return sum(run.step_bytes(samples) for run in runs) if len(runs) == len(steps) else None
 
-    def whole(self, layers: Sequence[LayerStep], cost: Cost) -> Run | None:
+    def whole(self, layers: Sequence[Placement], cost: Cost) -> Run | None:
         if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(obstacle, layers)):
             return None
         return Run(self.library, self.pool, layers, dx=False, cost=cost)
 
-    def _run(self, known: Sequence[LayerStep], dx: bool) -> list[Step]:
+    def _run(self, known: Sequence[Placement], dx: bool) -> list[Step]:
         return [Run(self.library, self.pool, known, dx)] if known else []
+
+    def _around(self, layer: Placement, dx: bool) -> Step:
+        """Return what runs a layer without a kernel; of a container, what is in it that has kernels runs by them."""
+        if isinstance(layer, LayerStep):
+            return layer
+        rows: dict[str, Sequence[Step]] = {}
+        for name, row in layer.rows.items():
+            rows[name] = self.steps(row, dx)
+        return replace(layer, rows=rows, dx=dx)

@@ -13,8 +13,9 @@ from gedanken.engine.cpu.lowering.cost import mean_cost, softmax_cross_entropy
 from gedanken.engine.cpu.lowering.match import lower
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
-from gedanken.engine.plan import LayerStep
+from gedanken.engine.plan import Placement
 from gedanken.layers.base import Context
+from gedanken.layers.steps import back_through, through
 from gedanken.types import Array
 
 KEPT = 4  # programs of a run, for as many batch sizes; the one unused for longest goes
@@ -34,7 +35,7 @@ class Run:
         self,
         library: Library,
         pool: Pool,
-        layers: Sequence[LayerStep],
+        layers: Sequence[Placement],
         dx: bool,
         cost: SoftMaxCrossEntropy | None = None,
     ) -> None:
@@ -66,13 +67,8 @@ class Run:
 
     def _by_specification(self, ctx: Context, x: Array, dy: Array) -> Array:
         """Return the gradient through a prediction pass, which nobody trains with and no kernel knows."""
-        tape = []
-        for layer in self.layers:
-            x, cache = layer.forward(ctx, x)
-            tape.append(cache)
-        for layer in reversed(self.layers):
-            dy = layer.backward(ctx, tape.pop(), dy)
-        return dy
+        _, tape = through(self.layers, ctx, x)
+        return back_through(self.layers, ctx, tape, dy)
 
     def _ready(self, samples: int, ctx: Context) -> "_Ready":
         key = (samples, ctx.train, ctx.seed)

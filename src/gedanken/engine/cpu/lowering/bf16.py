@@ -6,7 +6,7 @@ from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE
 from gedanken.engine.cpu.lowering.base import CACHED, PIECE, SUMS, TASKS, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.geometry import Geometry
-from gedanken.engine.plan import LayerStep
+from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape
 
 BLOCKS = 32  # tasks of a product: enough to share evenly

@@ -11,8 +11,8 @@ from gedanken.engine.cpu.lowering.depthwise import Depthwise, is_depthwise
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.geometry import Geometry
-from gedanken.engine.plan import LayerStep
 from gedanken.layers import ConvolutionLayer
+from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape
 
 STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache

@@ -1,11 +1,11 @@
-"""Fully connected layers with their activation, and sums of two ways."""
+"""Fully connected layers with their activation, and SoftMax."""
 
 from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.lowering.pointwise import Curve
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.plan import LayerStep
+from gedanken.layers.steps import LayerStep
 from gedanken.types import Array
 
 BLOCKS = 32  # tasks of a product: enough to share evenly
@@ -113,11 +113,3 @@ def softmax(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
         return dx
 
     return y, backward
-
-
-def add(low: Lowering, x: Buffer, y: Buffer) -> Buffer:
-    """Emit x + y."""
-    z = low.buffer(x.shape)
-    size = z.nbytes // low.real.itemsize
-    low.program.add("dense.add", cut(size, PIECE), x=x, y=y, z=z, size=size, piece=PIECE)
-    return z

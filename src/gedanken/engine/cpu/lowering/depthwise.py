@@ -6,7 +6,7 @@ from gedanken.engine.cpu.lowering.base import SUMS, TASKS, Lowering, cut
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.geometry import Geometry
-from gedanken.engine.plan import LayerStep
+from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape
 
 

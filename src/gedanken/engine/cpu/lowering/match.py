@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import convolution, predicted
-from gedanken.engine.cpu.lowering.dense import add, dense, softmax
+from gedanken.engine.cpu.lowering.dense import dense, softmax
+from gedanken.engine.cpu.lowering.join import join, split
 from gedanken.engine.cpu.lowering.norm import layer_norm
 from gedanken.engine.cpu.lowering.pointwise import (
     CURVES,
@@ -20,7 +22,7 @@ from gedanken.engine.cpu.lowering.pointwise import (
     remembered,
 )
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.plan import LayerStep
+from gedanken.engine.plan import Placement
 from gedanken.layers import (
     BasePool,
     BatchNorm,
@@ -30,20 +32,19 @@ from gedanken.layers import (
     FullyConnectedLayer,
     LayerNorm,
     MaxPoolLayer,
-    Residual,
     SoftMax,
 )
-from gedanken.layers.containers import part, shapes_through, unchained
+from gedanken.layers.containers import Container
+from gedanken.layers.steps import ContainerStep, LayerStep
 
 KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, BatchNorm, LayerNorm, Dropout, *CURVES, *POOLS}
 
 
-def obstacle(step: LayerStep) -> str:
+def obstacle(step: Placement) -> str:
     """Return why a layer cannot be lowered, or nothing."""
     layer = step.layer
-    if isinstance(layer, Residual) and type(layer) is Residual:
-        inner = [one for name in ("layers", "shortcut") for one in inner_steps(step, name)]
-        return next((f"its {one.layer}: {obstacle(one)}" for one in inner if obstacle(one)), "")
+    if isinstance(step, ContainerStep):
+        return _obstacle_inside(step)
     if type(layer) not in KNOWN:
         return "no kernel"
     if isinstance(layer, BasePool) and isinstance(layer, MaxPoolLayer):
@@ -52,21 +53,20 @@ def obstacle(step: LayerStep) -> str:
     return ""
 
 
-def inner_steps(step: LayerStep, name: str) -> list[LayerStep]:
-    """Return the steps of one way through a Residual, with their views of its arrays."""
-    rows = unchained(getattr(step.layer, name))
-    shapes = shapes_through([layer for _, layer in rows], step.shape)
-    found = []
-    for (place, layer), shape, output in zip(rows, shapes, shapes[1:], strict=False):
-        p, g, s = (part(f"{name}.{place}", views) for views in (step.p, step.g, step.s))
-        found.append(LayerStep(layer, f"{step.path}.{name}.{place}", shape, output, p, g, s))
-    return found
+def _obstacle_inside(step: ContainerStep) -> str:
+    if type(step.layer).join is not Container.join:
+        return "joins in a way of its own"
+    for row in step.rows.values():
+        for inner in row:
+            if why := obstacle(inner):
+                return why
+    return ""
 
 
-def lower(low: Lowering, steps: Sequence[LayerStep], x: Buffer) -> Lowered:
+def lower(low: Lowering, steps: Sequence[Placement], x: Buffer) -> Lowered:
     """Emit the instructions of a row of layers."""
     backwards: list[Backward] = []
-    rest = list(steps)
+    rest: list[Any] = list(steps)
     while rest:
         x, backward, taken = _next(low, rest, x)
         backwards.append(backward)
@@ -82,9 +82,11 @@ def lower(low: Lowering, steps: Sequence[LayerStep], x: Buffer) -> Lowered:
     return x, back
 
 
-def _next(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, Backward, int]:
+def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backward, int]:
     """Emit the run of layers that begins the row; return also how many they are."""
     step, layer = rest[0], rest[0].layer
+    if isinstance(step, ContainerStep):
+        return *_container(low, step, x), 1
     if isinstance(layer, ConvolutionLayer):
         return _convolution(low, rest, x)
     if isinstance(layer, FullyConnectedLayer):
@@ -127,15 +129,24 @@ def _no_way_back(*_: object) -> Buffer | None:
     raise AssertionError("a prediction has no way back")
 
 
-def _residual(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
-    ways = [lower(low, inner_steps(step, name), x) for name in ("layers", "shortcut")]
-    (body, body_back), (shortcut, shortcut_back) = ways
+def _container(low: Lowering, step: ContainerStep, x: Buffer) -> Lowered:
+    ys: list[Buffer] = []
+    backs: list[Backward] = []
+    for row in step.rows.values():
+        y, back = lower(low, row, x)
+        ys.append(y)
+        backs.append(back)
+    shape, merge = (low.samples, *step.output_shape), step.layer.merge
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
-        dxs = [body_back(dy, wanted), shortcut_back(dy, wanted)]
-        return add(low, dxs[0], dxs[1]) if wanted and dxs[0] and dxs[1] else None
+        dxs: list[Buffer] = []
+        for row_back, dy_of_row in zip(backs, split(low, merge, dy, [y.shape for y in ys]), strict=True):
+            dx = row_back(dy_of_row, wanted)
+            if wanted and dx:
+                dxs.append(dx)
+        return join(low, "sum", dxs, x.shape) if wanted else None
 
-    return add(low, body, shortcut), backward
+    return join(low, merge, ys, shape), backward
 
 
 # Layers that are lowered by themselves.
@@ -143,5 +154,4 @@ ALONE: dict[type, Callable[[Lowering, LayerStep, Buffer], Lowered]] = {
     Flatten: flatten,
     SoftMax: softmax,
     LayerNorm: layer_norm,
-    Residual: _residual,
 }

@@ -6,8 +6,8 @@ from typing import Any
 from gedanken.engine.cpu.kernels.blocks import LINE
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.plan import LayerStep
 from gedanken.layers import LayerNorm
+from gedanken.layers.steps import LayerStep
 
 
 def layer_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:

@@ -11,7 +11,6 @@ from gedanken.engine.cpu.kernels import pointwise as places
 from gedanken.engine.cpu.kernels import rows as kinds
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.plan import LayerStep
 from gedanken.layers import (
     GELU,
     AveragePoolLayer,
@@ -28,6 +27,7 @@ from gedanken.layers import (
     SiLU,
     TanH,
 )
+from gedanken.layers.steps import LayerStep
 from gedanken.random import DRAW_RANGE, DRAWS_PER_BLOCK, Purpose, stream_key
 from gedanken.types import Array
 

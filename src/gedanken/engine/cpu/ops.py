@@ -1,0 +1,85 @@
+"""The specification's primitives on the engine `cpu`, and what kernels do in place of some."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gedanken.engine.cpu.compiler import Library
+from gedanken.engine.cpu.lowering.base import Lowering
+from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
+from gedanken.engine.cpu.lowering.join import add_up, put_together, take_apart
+from gedanken.engine.cpu.program import Program, call
+from gedanken.engine.cpu.threads import Pool
+from gedanken.engine.cpu.update import fused_update
+from gedanken.engine.ops import Ops
+from gedanken.types import Array
+
+SHARED = 1 << 16  # numbers that are worth waking helpers for
+
+
+class CpuOps(Ops):
+    """The specification's primitives, and what kernels do in place of some."""
+
+    def __init__(self, library: Library, pool: Pool) -> None:
+        super().__init__(np, library.dtype)
+        self.library, self.pool = library, pool
+
+    def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
+        return fused_update(self.library, self.pool, rule, size, decayed)
+
+    def concatenate(self, parts: Sequence[Array]) -> Array:
+        if not self._worth_sharing(parts):
+            return super().concatenate(parts)
+        whole = np.empty((*parts[0].shape[:-1], sum(part.shape[-1] for part in parts)), self.dtype)
+        self._share(lambda low: put_together(low, parts, whole))
+        return whole
+
+    def split(self, x: Array, widths: Sequence[int]) -> list[Array]:
+        if not self._worth_sharing([x]):
+            return super().split(x, widths)
+        parts = [np.empty((*x.shape[:-1], width), self.dtype) for width in widths]
+        self._share(lambda low: take_apart(low, x, parts))
+        return parts
+
+    def total(self, parts: Sequence[Array]) -> Array:
+        if len(parts) == 1 or not self._worth_sharing(parts):
+            return super().total(parts)
+        whole = np.empty_like(parts[0])
+        self._share(lambda low: add_up(low, parts, whole))
+        return whole
+
+    def _worth_sharing(self, parts: Sequence[Array]) -> bool:
+        """Return whether kernels can and should do the work: the arrays are large, and lie as kernels know it."""
+        known = all(part.dtype == self.dtype and part.flags.c_contiguous for part in parts)
+        return known and sum(part.size for part in parts) >= SHARED
+
+    def _share(self, emit: Callable[[Lowering], None]) -> None:
+        """Let all threads do some instructions on arrays, once."""
+        program = Program(self.library, self.pool)
+        emit(Lowering(program, 0, train=False, seed=0))
+        program.cut()
+        program.complete()
+        program.run(0)
+
+    def softmax(self, x: Array) -> Array:
+        given, columns = np.ascontiguousarray(x, self.dtype), x.shape[-1]
+        y, kernel = np.empty_like(given), self.library.kernel("cost.softmax")
+        rows = given.size // columns
+        call(kernel, x=given, y=y, rows=rows, columns=columns, piece=rows)
+        return y
+
+    def softmax_cross_entropy(
+        self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
+    ) -> tuple[Array, Array]:
+        rows, columns = z.shape
+        hard = target.ndim == 1
+        classes = np.ascontiguousarray(target, np.int64) if hard else np.zeros(1, np.int64)
+        shares = np.zeros(1, self.dtype) if hard else np.ascontiguousarray(target, self.dtype)
+        terms, dz, y = (np.empty((rows, size), self.dtype) for size in (3, columns, columns))
+        call(
+            self.library.kernel("cost.softmax_cross_entropy"), z=np.ascontiguousarray(z), classes=classes,
+            shares=shares, hard=int(hard), weights=class_weights(weights, columns, self.dtype), smoothing=smoothing,
+            y=y, dz=dz, terms=terms, rows=rows, columns=columns, piece=rows,
+        )  # fmt: skip
+        return mean_cost(terms), dz

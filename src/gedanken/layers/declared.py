@@ -1,0 +1,63 @@
+"""What a layer declares of its arrays, looked at before they are allocated."""
+
+import math
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from typing import Any
+
+from gedanken.errors import ArgumentError, ShapeError
+from gedanken.init import Initializer
+from gedanken.layers.base import Layer, Param, StateValue
+from gedanken.types import Shape
+
+
+def declared_params(name: str, layer: Layer, shape: Shape) -> dict[str, Param]:
+    """Return the parameters that a layer declares for inputs of `shape`, their fans filled in; see Param.
+
+    Raises:
+        ArgumentError, ShapeError: what was declared is none, or a fan has to be told; `name` says which layer it is.
+    """
+    found = _entries(f"{name} params", layer.params(shape), Param)
+    return {key: _with_fans(f"{name} params[{key!r}]", param) for key, param in found.items()}
+
+
+def declared_state(name: str, layer: Layer, shape: Shape) -> dict[str, StateValue]:
+    """Return the state that a layer declares for inputs of `shape`, or raise as `declared_params` does."""
+    return _entries(f"{name} state", layer.state(shape), StateValue)
+
+
+def checked_shape(where: Callable[[], str], shape: object) -> Shape:
+    """Return a shape as a tuple of whole numbers >= 1, or raise ShapeError; `where` tells what it is the shape of."""
+    sizes: Any = shape if isinstance(shape, (tuple, list)) else (None,)
+    if not all(isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= 1 for size in sizes):
+        raise ShapeError(f"{where()} must be a shape of whole numbers >= 1 such as (3,), got {shape!r}")
+    return tuple(map(int, sizes))
+
+
+def _entries(where: str, declared: Any, kind: Any) -> dict[str, Any]:
+    if not isinstance(declared, Mapping):
+        raise ArgumentError(f"{where} must be a dict of {kind.__name__} objects by name, got {declared!r}")
+    for key, value in declared.items():
+        if not isinstance(key, str) or not isinstance(value, kind):
+            raise ArgumentError(f"{where} must give a {kind.__name__}(...) by name, got {key!r}: {value!r}")
+    shapes = {key: checked_shape(lambda key=key: f"{where}[{key!r}]", value.shape) for key, value in declared.items()}  # type: ignore[misc]
+    return {key: value._replace(shape=shapes[key]) for key, value in declared.items()}
+
+
+def _with_fans(where: str, param: Param) -> Param:
+    if not isinstance(param.init, Initializer):
+        raise ArgumentError(f"{where} must have an Initializer such as HeNormal() as its init, got {param.init!r}")
+    window, sizes = math.prod(param.shape[:-2]), param.shape[-2:] or (1,)
+    fan_in = _fan(where, param, "fan_in", param.fan_in, window * sizes[0])
+    fan_out = _fan(where, param, "fan_out", param.fan_out, window * sizes[-1])
+    return param._replace(fan_in=fan_in, fan_out=fan_out)
+
+
+def _fan(where: str, param: Param, name: str, told: int | None, derived: int) -> int:
+    if told is None and len(param.shape) < 2 and name in param.init.fans:
+        means = {"fan_in": "inputs one output sums over", "fan_out": "outputs one input contributes to"}[name]
+        why = f"it does not follow from the shape {param.shape}, and {param.init} needs it"
+        raise ArgumentError(f"{where} must say {name}=, how many {means}: {why}")
+    if told is not None and (not isinstance(told, Integral) or told < 1):
+        raise ArgumentError(f"{where} must have a whole number >= 1 as its {name}, got {told!r}")
+    return derived if told is None else told
