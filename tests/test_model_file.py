@@ -1,5 +1,6 @@
 """Model files: what goes in comes out, what is damaged is refused, and what is there is never half overwritten."""
 
+import io
 import json
 import pickletools
 import re
@@ -60,7 +61,7 @@ from gedanken import (
     UserCost,
     WarmUp,
 )
-from gedanken.io.safetensors import arrays, pack, unpack
+from gedanken.io.safetensors import read_arrays, read_contents, write_arrays
 from gedanken.layers import __all__ as layer_names
 
 RNG = np.random.default_rng(7)
@@ -194,11 +195,11 @@ def test_cost_and_optimizer_come_back_and_training_goes_on(optimizer: Any, cost:
     net.save(tmp_path / "net")
     loaded = Network.load(tmp_path / "net")
     assert loaded.evaluate(X, labels, progress=False) == net.evaluate(X, labels, progress=False)
-    net.regression(optimizer, cost)  # the optimizer starts afresh, here as there
     there, here = (one.fit(X, labels, epochs=3, mini_batch_size=5, progress=False) for one in (loaded, net))
-    assert there["epoch"] == [3, 4, 5]
-    assert (there["cost"], there["rate"]) == (here["cost"], here["rate"])
-    assert np.array_equal(loaded.feedforward(X), net.feedforward(X))
+    assert (there["epoch"], there["rate"]) == ([3, 4, 5], here["rate"])  # the schedule goes on
+    if not optimizer.slots():  # others start their moving means afresh
+        assert there["cost"] == here["cost"]
+        assert np.array_equal(loaded.feedforward(X), net.feedforward(X))
 
 
 def test_user_cost_is_left_out_and_the_weights_are_not(tmp_path: Path) -> None:
@@ -272,12 +273,12 @@ def own(factor: Any) -> Network:
     return Network().input((4,)).add(Residual(Scale(factor))).add(FullyConnectedLayer(2)).add(SoftMax()).regression()
 
 
-def test_layers_of_ones_own_come_back_where_they_are_named(tmp_path: Path) -> None:
+def test_classes_of_ones_own_come_back_where_they_are_named(tmp_path: Path) -> None:
     net = own(3.5)
     net.save(tmp_path / "net")
-    with pytest.raises(CheckpointError, match=r"net: .*'Scale'.*; give load\(\.\.\., layers=\[\.\.\.\]\) the classes"):
+    with pytest.raises(CheckpointError, match=r"net: .*'Scale'.*; give load\(\.\.\., classes=\[\.\.\.\]\) your own"):
         Network.load(tmp_path / "net")
-    assert_same(Network.load(tmp_path / "net", layers=[Scale]), net, X)
+    assert_same(Network.load(tmp_path / "net", classes=[Scale]), net, X)
 
 
 def test_a_layer_that_holds_no_data_cannot_be_saved(tmp_path: Path) -> None:
@@ -290,11 +291,11 @@ def test_a_layer_that_holds_no_data_cannot_be_saved(tmp_path: Path) -> None:
     assert (tmp_path / "net").read_bytes() == b"before"
 
 
-@pytest.mark.parametrize("layers", [Scale, [Scale()], "Scale", [int]], ids=repr)
-def test_layers_must_be_a_list_of_classes(layers: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("classes", [Scale, [Scale()], "Scale", [5], [type("ReLU", (TanH,), {})]], ids=repr)
+def test_classes_must_be_a_list_of_classes_with_names_of_their_own(classes: Any, tmp_path: Path) -> None:
     small().save(tmp_path / "net")
-    with pytest.raises(ArgumentError, match=r"layers must be a list of Layer classes.*, got"):
-        Network.load(tmp_path / "net", layers=layers)
+    with pytest.raises(ArgumentError, match=r"classes must .*, got"):
+        Network.load(tmp_path / "net", classes=classes)
 
 
 # ------------------------------------------------------------------ the file itself
@@ -417,11 +418,20 @@ def test_a_file_of_the_safetensors_package_is_refused(tmp_path: Path) -> None:
     assert "is not a model file of Gedanken" in refused(tmp_path, content)
 
 
-def rewritten(content: bytes, key: str, old: str, new: str) -> bytes:
+def pack(values: Any, metadata: dict[str, str]) -> bytes:
+    file = io.BytesIO()
+    write_arrays(file, values, metadata)
+    return file.getvalue()
+
+
+def rewritten(path: Path, key: str, old: str, new: str) -> bytes:
     """Return the file with other metadata and the checksum that belongs to them, as another program would write it."""
-    metadata, table, data = unpack(content, "")
+    with path.open("rb") as file:
+        found = read_contents(file)
+        values = read_arrays(file, found)
+    metadata = {name: text for name, text in found.metadata.items() if name != "checksum"}
     assert old in metadata[key]
-    return pack(arrays(table, data), {**metadata, key: metadata[key].replace(old, new)})
+    return pack(values, {**metadata, key: metadata[key].replace(old, new)})
 
 
 CHANGES = {
@@ -434,7 +444,7 @@ CHANGES = {
     "something more": ("architecture", '"input_shape"', '"inputs": 1, "input_shape"', ""),
     "no seed": ("architecture", '"seed": 1', '"seed": -1', "seed must be"),
     "unknown layer": ("architecture", '"TanH"', '"TanG"', "must be one of .*, got 'TanG'; did you mean 'TanH'"),
-    "unknown argument": ("architecture", '"n_units"', '"units"', "FullyConnectedLayer does not take"),
+    "unknown argument": ("architecture", '"n_units"', '"units"', "FullyConnectedLayer has no argument .units"),
     "value out of range": ("architecture", '"n_units": 5', '"n_units": 0', "n_units must be .* at least 1, got 0"),
     "no layer": ("architecture", '"TanH"', '"Adam"', "layers.2. must be a layer, got Adam"),
     "layers of text": ("architecture", '{"type": "TanH"}', '"TanH"', "layers.2. must be a layer, got 'TanH'"),
@@ -449,7 +459,8 @@ CHANGES = {
 def test_what_no_save_of_this_version_writes_is_refused(
     key: str, old: str, new: str, message: str, content: bytes, tmp_path: Path
 ) -> None:
-    assert re.search(message, refused(tmp_path, rewritten(content, key, old, new)))
+    (tmp_path / "good").write_bytes(content)
+    assert re.search(message, refused(tmp_path, rewritten(tmp_path / "good", key, old, new)))
 
 
 # ------------------------------------------------------------------ writing
@@ -541,6 +552,6 @@ def test_a_place_that_takes_no_file_is_named_and_nothing_is_left(place: str, tmp
 def test_a_layer_with_the_name_of_a_librarys_is_not_mistaken_for_it(tmp_path: Path) -> None:
     ours = type("ReLU", (TanH,), {})
     net = Network().input((6,)).add(ours()).regression(cost="mean_squared")
-    with pytest.raises(ArgumentError, match="its class has the name of one of the library's; rename it"):
+    with pytest.raises(ArgumentError, match="its class has the name of another one, ReLU; rename it"):
         net.save(tmp_path / "net")
     assert not (tmp_path / "net").exists()

@@ -14,9 +14,9 @@ from gedanken.data.generator import Generator
 from gedanken.data.inputs import checked_inputs
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import ENGINES, select_engine
-from gedanken.errors import ArgumentError, CheckpointError, StateError
+from gedanken.errors import ArgumentError, StateError
 from gedanken.foreign import keywords_checked
-from gedanken.io.model_file import Architecture, read_model, write_model
+from gedanken.io.model_file import Architecture, Learner, checked_names, read_model, write_model
 from gedanken.layers import Layer, Sigmoid, SoftMax
 from gedanken.layers.containers import placed
 from gedanken.layers.shape import door_shape, inner_shape
@@ -67,6 +67,7 @@ class Network:
         self._work: Work | None = None
         self._cost: Cost | None = None
         self._mini_batch_size = MINI_BATCH_SIZE  # of the last training
+        self._class_names: tuple[str, ...] | None = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -165,8 +166,7 @@ class Network:
         chosen = checked_metrics(metrics, judged, output_shape)
         plan.take_over(self._plan)
         self._plan = plan
-        self._cost = judged
-        self._work = Work(plan, Descent(plan.ops, rule, plan.params.size, plan.decayed), chosen)
+        self._learn_by(Learner(judged, rule, chosen))
         return self
 
     # ------------------------------------------------------------------ training
@@ -350,53 +350,73 @@ class Network:
 
     # ------------------------------------------------------------------ files
 
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """A name for each class, which `save` keeps for whoever shows predictions; None where there are none.
+
+        Raises:
+            ArgumentError: what it is set to is no list of different texts.
+        """
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        self._class_names = checked_names(names)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture and weights to one safetensors file, whole or not at all.
 
+        Cost, optimizer and metrics are saved where they are data too, with the epochs trained and the position in the
+        optimizer's schedule; its moving means are not. Whatever is saved has been turned back once and compared.
+
+        A file that is there keeps mode, owner and attributes. A symbolic link stays, what it points to is replaced.
+        Devices, pipes and read-only files are refused. `~` is the user's folder, and missing folders are made.
+
         Raises:
-            StateError: the network is not compiled.
-            ArgumentError: a layer of yours holds something that is no data.
+            StateError: the network is not compiled, or a weight is not finite.
+            ArgumentError: a layer of yours would not come back as it is: an argument is no data, or is not kept under
+                its own name. Data are numbers, texts, tuples, lists, dicts, members of an Enum and objects with such
+                arguments.
             OSError: the file cannot be written; an older one stays as it was.
         """
         plan, name = self._compiled_plan("save"), checked_path("path", path)
         assert self.input_shape is not None
-        optimizer = self._work.descent.optimizer if self._work else None
+        learner = None
+        if self._work and self._cost:
+            descent, metrics = self._work.descent, tuple(self._work.metrics)
+            learner = Learner(self._cost, descent.optimizer, metrics, descent.updates, descent.plateau)
         dtype = str(plan.ops.dtype)
-        parts = (self.input_shape, self.layers, self.seed, dtype, self.epoch, self._cost, optimizer)
-        write_model(name, Architecture(*parts), plan.values())
+        parts = (self.input_shape, self.layers, self.seed, dtype, self.epoch, self.class_names, learner)
+        write_model(name, Architecture(*parts), {key: plan.ops.to_host(view) for key, view in plan.arrays().items()})
 
     @classmethod
     @keywords_checked
     def load(
-        cls, path: str | os.PathLike[str], *, layers: Sequence[type[Layer]] = (), engine: str = "auto"
+        cls, path: str | os.PathLike[str], *, classes: Sequence[type[Any]] = (), engine: str = "auto"
     ) -> "Network":
-        """Return the network that `save` wrote; no code comes from the file.
+        """Return the network that `save` wrote; no code comes from the file, which may be anybody's.
 
-        Cost and optimizer come back too, the optimizer at its start; where they hold functions of yours, call
-        `regression` before `fit` or `evaluate`.
+        Cost, optimizer and metrics come back too, and the schedule goes on; the optimizer's moving means start at zero.
+        Where one of them holds functions of yours or is of a class that is not named here, call `regression` before
+        `fit` or `evaluate`. What runs the network is not in the file: threads and precision are those that
+        `regression` has by default.
 
         Args:
             path: the file.
-            layers: layer classes of your own that it names.
+            classes: classes of your own that it names: layers, initializers, costs, optimizers, schedules, metrics, and
+                those of their arguments.
             engine: as for `regression`.
 
         Raises:
+            ArgumentError: `classes` or `engine` break their rule.
             CheckpointError: the file is missing, damaged, foreign or of a newer version.
         """
-        name = checked_path("path", path)
-        saved, values = read_model(name, layers)
-        one_of("engine", engine, ENGINES)
-        try:
-            net = cls(saved.seed)
-            net._layers = saved.layers
-            net.input(saved.input_shape)
-            plan = Plan(net.layers, saved.input_shape, select_engine(engine, saved.dtype), saved.seed)
-            plan.assign(values)
-        except (ArgumentError, CheckpointError) as error:
-            raise CheckpointError(f"{name}: {error}") from error
-        net._plan, net.epoch = plan, saved.epoch
-        if saved.cost and saved.optimizer:
-            net.regression(saved.optimizer, saved.cost, engine=engine, dtype=saved.dtype)
+        saved, plan = read_model(checked_path("path", path), classes, one_of("engine", engine, ENGINES))
+        net = cls(saved.seed)
+        net._layers, net.input_shape, net._plan = saved.layers, saved.input_shape, plan
+        net.epoch, net.class_names = saved.epoch, saved.class_names
+        if saved.learner:
+            net._learn_by(saved.learner)
         return net
 
     # ------------------------------------------------------------------ inside
@@ -421,6 +441,14 @@ class Network:
         if self._plan is None:
             raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
         return self._plan
+
+    def _learn_by(self, learner: Learner) -> None:
+        """Take a cost, an optimizer with fresh moving means, and metrics for the plan that there is."""
+        plan = self._plan
+        assert plan is not None
+        descent = Descent(plan.ops, learner.optimizer, plan.params.size, plan.decayed)
+        descent.before, descent.plateau = learner.updates, learner.plateau
+        self._cost, self._work = learner.cost, Work(plan, descent, learner.metrics)
 
     def _door(self) -> Door:
         assert self._plan is not None and self._cost is not None

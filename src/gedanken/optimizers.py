@@ -353,7 +353,8 @@ class Descent:
     def __init__(self, ops: Ops, optimizer: Optimizer, size: int, decayed: int) -> None:
         self.ops = ops
         self.optimizer = optimizer
-        self.step = 0
+        self.step = 0  # updates made with these slots
+        self.before = 0  # and with the slots of the network's former lives: only the schedule knows of them
         self.plateau = Plateau()
         self.slots = {name: ops.xp.zeros(size, ops.dtype) for name in optimizer.slots()}
         self._schedule = as_schedule(optimizer.learning_rate)
@@ -365,7 +366,12 @@ class Descent:
     @property
     def rate(self) -> float:
         """Learning rate of the next update."""
-        return self._schedule(self.step) * self.plateau.factor
+        return self._schedule(self.updates) * self.plateau.factor
+
+    @property
+    def updates(self) -> int:
+        """Updates made by this rule, over all saves and loads: the position in its schedule."""
+        return self.before + self.step
 
     def learn(self, p: Array, g: Array, samples: int) -> None:
         """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time."""

@@ -1,19 +1,19 @@
-"""Layers, costs and optimizers as plain data, and back; the only names that data may give."""
+"""Architectures: the classes that data may name, and layers from data."""
 
-import dataclasses
 import inspect
-import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from gedanken import costs, init, layers, optimizers, schedules
-from gedanken.checks import one_of
-from gedanken.described import changed_fields
-from gedanken.errors import ArgumentError, GedankenError
+from gedanken import costs, init, layers, metrics, optimizers, schedules
+from gedanken.checks import require
 from gedanken.init import Initializer
-from gedanken.layers import Branches, Layer
+from gedanken.io.data import MARKS, Known, from_data
+from gedanken.layers import Layer
+from gedanken.metrics import Metric
 from gedanken.optimizers import Optimizer
 from gedanken.schedules import Schedule
+
+MOST_OBJECTS = 20_000  # layers, their parts, and lists of such
 
 
 def _kinds(module: Any, base: type[Any]) -> tuple[type[Any], ...]:
@@ -24,66 +24,38 @@ def _kinds(module: Any, base: type[Any]) -> tuple[type[Any], ...]:
 
 LAYERS = _kinds(layers, Layer)
 OPTIMIZERS = _kinds(optimizers, Optimizer)
-OTHERS = (*costs.COSTS.values(), *_kinds(init, Initializer), *_kinds(schedules, Schedule))
-
-Known = Mapping[str, type[Any]]
+OTHERS = (*costs.COSTS.values(), *_kinds(init, Initializer), *_kinds(schedules, Schedule), *_kinds(metrics, Metric))
 
 
-def known_classes(extra: Iterable[type[Any]] = ()) -> Known:
-    """Return the classes that data may name: the library's own and the `extra` ones of a user."""
-    return {kind.__name__: kind for kind in (*LAYERS, *OPTIMIZERS, *OTHERS, *extra)}
-
-
-def to_data(value: Any) -> Any:
-    """Return a layer, cost, optimizer or part of one as dicts, lists, numbers and strings.
-
-    Fields at their default value are left out.
+def known_classes(extra: Iterable[type[Any]] = ()) -> dict[str, type[Any]]:
+    """Return the classes that data may name: the library's own and the `extra` ones of a user.
 
     Raises:
-        ArgumentError: a field holds something that is no such data, such as a function.
+        ArgumentError: two of them have one name.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name = type(value).__name__
-        if known_classes().get(name, type(value)) is not type(value):
-            raise ArgumentError(f"{value!r} cannot be saved: its class has the name of one of the library's; rename it")
-        fields = {field: to_data(given) for field, given in changed_fields(value).items()}
-        return {"type": name, **fields}
-    if isinstance(value, (tuple, list)):
-        return [to_data(part) for part in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, numbers.Real):  # a NumPy scalar
-        return int(value) if isinstance(value, numbers.Integral) else float(value)
-    raise ArgumentError(f"{value!r} cannot be saved: only numbers, strings, layers and their parts are data")
-
-
-def from_data(data: Any, known: Known) -> Any:
-    """Return what `to_data` was given.
-
-    Raises:
-        ArgumentError: the data names an unknown class or argument, or a value breaks its rule.
-    """
-    if isinstance(data, list):
-        return tuple(from_data(part, known) for part in data)
-    if not isinstance(data, dict):
-        return data
-    kind = known[one_of("type", data.get("type"), known)]
-    fields = {name: from_data(value, known) for name, value in data.items() if name != "type"}
-    positional = fields.pop("branches", ()) if kind is Branches else ()
-    try:
-        return kind(*positional, **fields)
-    except GedankenError:
-        raise
-    except TypeError as error:
-        raise ArgumentError(f"{kind.__name__} does not take {sorted(fields)} ({error})") from None
+    known: dict[str, type[Any]] = {kind.__name__: kind for kind in (*LAYERS, *OPTIMIZERS, *OTHERS)}
+    for kind in extra:
+        name = kind.__name__
+        require(name not in MARKS and known.setdefault(name, kind) is kind, "classes", "have names of their own", name)
+    return known
 
 
 def layers_from_data(data: Any, known: Known) -> tuple[Layer, ...]:
     """Return a list of layers, or raise ArgumentError."""
-    if not isinstance(data, list) or not data:
-        raise ArgumentError(f"layers must be a list of at least one layer, got {data!r}")
-    layers = from_data(data, known)
-    for position, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise ArgumentError(f"layers[{position}] must be a layer, got {layer!r}")
-    return layers
+    require(isinstance(data, list) and len(data) > 0, "layers", "be a list of at least one layer", data)
+    check_size(data)
+    found = from_data(data, known)
+    for position, layer in enumerate(found):
+        require(isinstance(layer, Layer), f"layers[{position}]", "be a layer", layer)
+    return tuple(found)
+
+
+def check_size(data: Any) -> None:
+    """Raise ArgumentError for data of more layers than anybody stacks: each costs time when a network is made."""
+    count, parts = 0, [data]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, (dict, list)):
+            count += 1
+            parts += part.values() if isinstance(part, dict) else part
+    require(count <= MOST_OBJECTS, "layers", f"be made of at most {MOST_OBJECTS:,} objects", count)

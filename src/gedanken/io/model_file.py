@@ -1,21 +1,56 @@
-"""A network as one file: its weights, and its architecture in the header."""
+"""A network as one file: its weights, and its architecture in the header.
+
+The header is that of the safetensors format. Its metadata are texts: `format` is "gedanken", `version` the number of
+the format, `checksum` that of the file, and `architecture` a JSON object with the fields of `Architecture`; layers and
+whatever else is an object stand in it as `io/data.py` says.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, NamedTuple
 
-from gedanken.checks import require
+import numpy as np
+
+from gedanken.checks import one_of, real, require, whole
 from gedanken.costs import Cost
-from gedanken.errors import ArgumentError, CheckpointError
-from gedanken.files import replace_file
-from gedanken.io.architecture import from_data, known_classes, layers_from_data, to_data
-from gedanken.io.safetensors import arrays, pack, unpack
+from gedanken.engine.plan import Plan
+from gedanken.engine.select import select_engine
+from gedanken.errors import ArgumentError, CheckpointError, EngineError, GedankenError, StateError
+from gedanken.files import open_regular, replacing
+from gedanken.io.architecture import check_size, known_classes, layers_from_data
+from gedanken.io.data import Known, UnknownClassError, from_data, to_data
+from gedanken.io.safetensors import Contents, read_arrays, read_contents, write_arrays
 from gedanken.layers import Layer
+from gedanken.layers.containers import Placed, leaves, placed
+from gedanken.layers.declared import declared_params, declared_state
+from gedanken.layers.shape import door_shape, inner_shape
+from gedanken.metrics import Metric
 from gedanken.optimizers import Optimizer
+from gedanken.processors import memory_bytes
+from gedanken.schedules import Plateau
 from gedanken.types import Array, Shape
 
 FORMAT = "gedanken"
 VERSION = 1
+LARGEST_SAMPLE = 1 << 31  # values, in any layer
+
+
+class Learner(NamedTuple):
+    """How a network learns, and how far it is.
+
+    Args:
+        cost, optimizer, metrics: as given to `regression`.
+        updates: updates made, which is the position in the schedule.
+        plateau: what a rate that falls on a plateau remembers.
+    """
+
+    cost: Cost
+    optimizer: Optimizer
+    metrics: tuple[Metric, ...]
+    updates: int = 0
+    plateau: Plateau = Plateau()
 
 
 class Architecture(NamedTuple):
@@ -27,7 +62,8 @@ class Architecture(NamedTuple):
         seed: its seed.
         dtype: its number type.
         epoch: epochs trained.
-        cost, optimizer: as given to `regression`; None where they hold functions, which are not saved.
+        class_names: a name for each class, or None.
+        learner: None before `regression`, and where it is made of functions, which are not saved.
     """
 
     input_shape: Shape
@@ -35,71 +71,203 @@ class Architecture(NamedTuple):
     seed: int
     dtype: str
     epoch: int
-    cost: Cost | None
-    optimizer: Optimizer | None
+    class_names: tuple[str, ...] | None
+    learner: Learner | None
+
+
+# ---------------------------------------------------------------------------------------------- writing
 
 
 def write_model(path: str, architecture: Architecture, values: Mapping[str, Array]) -> None:
     """Write a model file, whole or not at all.
 
     Raises:
-        ArgumentError: a layer holds something that cannot be saved.
+        ArgumentError: a layer holds something that would not come back.
+        StateError: a weight is not finite.
         OSError: the file cannot be written; an older one stays as it was.
     """
+    _check_finite(values)
+    classes = known_classes()
     data = architecture._asdict()
-    data["layers"] = to_data(architecture.layers)
-    data["cost"], data["optimizer"] = _optional(architecture.cost), _optional(architecture.optimizer)
+    data["layers"] = [_layer_data(position, layer, classes) for position, layer in enumerate(architecture.layers)]
+    data["learner"] = _learner_data(architecture.learner, classes)
+    check_size(data)
     metadata = {"format": FORMAT, "version": str(VERSION), "architecture": json.dumps(data)}
-    replace_file(path, pack(values, metadata))
+    with replacing(path) as file:
+        write_arrays(file, values, metadata)
 
 
-def _optional(value: Any) -> Any:
+def _check_finite(values: Mapping[str, Array]) -> None:
+    for name, array in values.items():
+        if not np.isfinite(array).all():
+            wrong = array[~np.isfinite(array)][0]
+            raise StateError(f"save needs finite weights, got {wrong} in {name}: the training went astray")
+
+
+def _layer_data(position: int, layer: Layer, classes: dict[str, type[Any]]) -> Any:
     try:
-        data = to_data(value)
-        from_data(data, known_classes())
-        return data
+        return to_data(layer, classes)
+    except ArgumentError as error:
+        raise ArgumentError(f"layer {position}: {error}") from None
+
+
+def _learner_data(learner: Learner | None, classes: dict[str, type[Any]]) -> Any:
+    if learner is None:
+        return None
+    try:
+        parts = [to_data(part, classes) for part in learner._replace(plateau=tuple(learner.plateau))]  # type: ignore[arg-type]
     except ArgumentError:
         return None
+    return dict(zip(Learner._fields, parts, strict=True))
 
 
-def read_model(path: str, classes: Sequence[type[Layer]] = ()) -> tuple[Architecture, dict[str, Array]]:
-    """Read a model file.
+# ---------------------------------------------------------------------------------------------- reading
+
+
+def read_model(path: str, classes: Sequence[type[Any]], engine: str) -> tuple[Architecture, Plan]:
+    """Read a model file, which may come from anybody.
+
+    Time and memory are bounded by the size of the file: what it says of its arrays is compared with what its layers
+    need before any of them is read.
 
     Args:
         path: the file.
-        classes: layer classes of your own that it may name.
+        classes: classes of your own that it may name.
+        engine: what runs the plan, as for `regression`.
 
     Raises:
         ArgumentError: `classes` are none.
-        CheckpointError: the file is missing, damaged, foreign, of a newer version, or names unknown classes.
+        CheckpointError: the file is missing, no file, damaged, foreign, of a newer version, or names unknown classes.
+        EngineError: the engine cannot run here.
     """
-    listed = isinstance(classes, (list, tuple)) and all(
-        isinstance(kind, type) and issubclass(kind, Layer) for kind in classes
-    )
-    require(listed, "layers", "be a list of Layer classes", classes)
+    listed = isinstance(classes, (list, tuple)) and all(isinstance(kind, type) for kind in classes)
+    require(listed, "classes", "be a list of classes", classes)
+    known = known_classes(classes)
+    with _told_as_checkpoint_error(path), open_regular(path) as file:
+        contents = read_contents(file)
+        found = _architecture(contents, known)
+        _check_table(contents, found)
+        values = _finite_arrays(file, contents)
+        cost = found.learner.cost if found.learner else None
+        plan = Plan(found.layers, found.input_shape, select_engine(engine, found.dtype), found.seed, cost)
+        plan.assign(values)
+        if cost:
+            cost.check_output(door_shape(plan.shapes[-1]))
+        return found, plan
+
+
+@contextmanager
+def _told_as_checkpoint_error(path: str) -> Iterator[None]:
+    """Turn whatever a bad file leads to into a CheckpointError that names it."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    metadata, table, data = unpack(content, path)
-    if metadata.get("format") != FORMAT or not metadata.get("version", "").isdecimal():
-        raise CheckpointError(f"{path} is not a model file of Gedanken")
-    if int(metadata["version"]) > VERSION:
-        raise CheckpointError(
-            f"{path} has version {metadata['version']} of the format, this library reads up to {VERSION}: update it"
-        )
-    try:
-        return _architecture(json.loads(metadata["architecture"]), known_classes(classes)), arrays(table, data)
-    except ArgumentError as error:
-        hint = "give load(..., layers=[...]) the classes of your own layers"
+        yield
+    except EngineError:
+        raise
+    except UnknownClassError as error:
+        hint = "give load(..., classes=[...]) your own classes"
         raise CheckpointError(f"{path}: {error}; {hint}") from error
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+    except GedankenError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise CheckpointError(f"{path} needs more memory than there is ({error})") from error
+    except (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError) as error:
         raise CheckpointError(f"{path} holds no architecture of this version ({error!r})") from error
 
 
-def _architecture(data: dict[str, Any], known: Mapping[str, type[Any]]) -> Architecture:
-    data["input_shape"] = tuple(data["input_shape"])
+def _architecture(contents: Contents, known: Known) -> Architecture:
+    metadata = contents.metadata
+    version = metadata.get("version", "")
+    if metadata.get("format") != FORMAT or not (version.isdecimal() and version.isascii() and len(version) < 10):
+        raise CheckpointError("is not a model file of Gedanken")
+    if int(version) > VERSION:
+        raise CheckpointError(f"has version {version} of the format, this library reads up to {VERSION}: update it")
+    data = json.loads(metadata["architecture"])
+    check_size(data)
     data["layers"] = layers_from_data(data["layers"], known)
-    data["cost"], data["optimizer"] = from_data(data["cost"], known), from_data(data["optimizer"], known)
-    return Architecture(**data)
+    data["input_shape"] = tuple(whole("input_shape", size) for size in data["input_shape"])
+    data["learner"] = _learner(data["learner"], known)
+    found = Architecture(**data)
+    require(len(found.input_shape) <= 3, "input_shape", "have at most three axes", found.input_shape)
+    whole("seed", found.seed, at_least=0)
+    require(found.seed < 2**64, "seed", "be below 2**64", found.seed)
+    one_of("dtype", found.dtype, ("float32", "float64"))
+    _check_count("epoch", found.epoch)
+    return found._replace(class_names=checked_names(found.class_names))
+
+
+def _learner(data: Any, known: Known) -> Learner | None:
+    """Return what a network learns by; None where a class of it is not known: the weights are of use without."""
+    if data is None:
+        return None
+    learner = None
+    with suppress(UnknownClassError):
+        found = Learner(**{name: from_data(part, known) for name, part in data.items()})
+        learner = found._replace(plateau=_checked_plateau(*found.plateau))
+        _check_count("updates", learner.updates)
+        require(isinstance(learner.cost, Cost), "cost", "be a Cost", learner.cost)
+        require(isinstance(learner.optimizer, Optimizer), "optimizer", "be an Optimizer", learner.optimizer)
+        right = isinstance(learner.metrics, tuple) and all(isinstance(metric, Metric) for metric in learner.metrics)
+        require(right, "metrics", "be Metric objects", learner.metrics)
+        names = [metric.name for metric in learner.metrics]
+        require(len(set(names)) == len(names), "metrics", "have names of their own", names)
+    return learner
+
+
+def _checked_plateau(factor: Any, best: Any, waited: Any) -> Plateau:
+    require(type(best) is float and not math.isnan(best), "plateau best", "be a number", best)
+    _check_count("plateau waited", waited)
+    return Plateau(real("plateau factor", factor, "[0, 1]"), best, waited)
+
+
+def _check_count(name: str, value: Any) -> None:
+    require(type(value) is int and 0 <= value < 2**32, name, "be a whole number from 0 to 2**32 - 1", value)
+
+
+def checked_names(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return names of classes as a tuple, or raise ArgumentError unless they are different texts."""
+    if names is None:
+        return None
+    listed = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    require(listed, "class_names", "be a list of names", names)
+    found = tuple(names)
+    require(len(set(found)) == len(found), "class_names", "be different", found)
+    return found
+
+
+def _check_table(contents: Contents, architecture: Architecture) -> None:
+    """Raise CheckpointError unless the arrays of the file are those that its layers need."""
+    row = placed(architecture.layers, inner_shape(architecture.input_shape))
+    values = max(math.prod(shape) for one in (*row, *leaves(row)) for shape in (one.shape, one.output_shape))
+    if values >= LARGEST_SAMPLE:
+        raise CheckpointError(f"one sample must take fewer than {LARGEST_SAMPLE:,} values in each layer, got {values:,}")
+    shapes = _array_shapes(row)
+    if missing := sorted(shapes.keys() ^ contents.table.keys()):
+        raise CheckpointError(f"the arrays {missing[:10]} are not in both the file and the network")
+    for name, entry in contents.table.items():
+        if entry.shape != shapes[name]:
+            raise CheckpointError(f"{name} must have shape {shapes[name]}, got {entry.shape}")
+        if entry.dtype.name != architecture.dtype:
+            raise CheckpointError(f"{name} must be of {architecture.dtype}, got {entry.dtype.name}")
+
+
+def _array_shapes(row: Sequence[Placed]) -> dict[str, Shape]:
+    """Return the shapes of all arrays that layers have, by name; nothing is allocated."""
+    shapes = {}
+    for one in leaves(row):
+        for declared in (declared_params, declared_state):
+            found: Mapping[str, Any] = declared(one.name, one.layer, one.shape)
+            shapes |= {f"{one.path}.{name}": array.shape for name, array in found.items()}
+    return shapes
+
+
+def _finite_arrays(file: BinaryIO, contents: Contents) -> dict[str, Array]:
+    needed = sum(entry.size for entry in contents.table.values())
+    if needed > memory_bytes():
+        raise MemoryError(f"{needed:,} bytes for its arrays")
+    values = read_arrays(file, contents)
+    for name, array in values.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{name} holds a number that is not finite; no save writes such")
+    return values
