@@ -165,8 +165,7 @@ class Network:
         judged.check_output(output_shape)
         chosen = checked_metrics(metrics, judged, output_shape)
         plan.take_over(self._plan)
-        self._plan = plan
-        self._learn_by(Learner(judged, rule, chosen))
+        self._learn_by(plan, Learner(judged, rule, chosen))
         return self
 
     # ------------------------------------------------------------------ training
@@ -352,11 +351,7 @@ class Network:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """A name for each class, which `save` keeps for whoever shows predictions; None where there are none.
-
-        Raises:
-            ArgumentError: what it is set to is no list of different texts.
-        """
+        """Names of the classes, different texts that `save` keeps; None where there are none."""
         return self._class_names
 
     @class_names.setter
@@ -364,30 +359,21 @@ class Network:
         self._class_names = checked_names(names)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write architecture and weights to one safetensors file, whole or not at all.
-
-        Cost, optimizer and metrics are saved where they are data too, with the epochs trained and the position in the
-        optimizer's schedule; its moving means are not. Whatever is saved has been turned back once and compared.
-
-        A file that is there keeps mode, owner and attributes. A symbolic link stays, what it points to is replaced.
-        Devices, pipes and read-only files are refused. `~` is the user's folder, and missing folders are made.
+        """Write architecture and weights to one safetensors file, whole or not at all; see docs/guide.md.
 
         Raises:
             StateError: the network is not compiled, or a weight is not finite.
-            ArgumentError: a layer of yours would not come back as it is: an argument is no data, or is not kept under
-                its own name. Data are numbers, texts, tuples, lists, dicts, members of an Enum and objects with such
-                arguments.
+            ArgumentError: a layer of yours would not come back as it is.
             OSError: the file cannot be written; an older one stays as it was.
         """
         plan, name = self._compiled_plan("save"), checked_path("path", path)
-        assert self.input_shape is not None
         learner = None
         if self._work and self._cost:
-            descent, metrics = self._work.descent, tuple(self._work.metrics)
-            learner = Learner(self._cost, descent.optimizer, metrics, descent.updates, descent.plateau)
-        dtype = str(plan.ops.dtype)
-        parts = (self.input_shape, self.layers, self.seed, dtype, self.epoch, self.class_names, learner)
-        write_model(name, Architecture(*parts), {key: plan.ops.to_host(view) for key, view in plan.arrays().items()})
+            rule, metrics = self._work.descent, tuple(self._work.metrics)
+            learner = Learner(self._cost, rule.optimizer, metrics, rule.updates, rule.plateau)
+        shape, arrays = self._known_input("save"), plan.arrays()
+        parts = (shape, self.layers, self.seed, str(plan.ops.dtype), self.epoch, self.class_names, learner)
+        write_model(name, Architecture(*parts), {key: plan.ops.to_host(view) for key, view in arrays.items()})
 
     @classmethod
     @keywords_checked
@@ -396,27 +382,23 @@ class Network:
     ) -> "Network":
         """Return the network that `save` wrote; no code comes from the file, which may be anybody's.
 
-        Cost, optimizer and metrics come back too, and the schedule goes on; the optimizer's moving means start at zero.
-        Where one of them holds functions of yours or is of a class that is not named here, call `regression` before
-        `fit` or `evaluate`. What runs the network is not in the file: threads and precision are those that
-        `regression` has by default.
+        Cost, optimizer and metrics come back too, and its schedule goes on. Where they hold functions of yours, or are
+        of a class that is not among `classes`, call `regression` before `fit` or `evaluate`.
 
         Args:
             path: the file.
-            classes: classes of your own that it names: layers, initializers, costs, optimizers, schedules, metrics, and
-                those of their arguments.
-            engine: as for `regression`.
+            classes: classes of your own that it names, of layers and all that they and the training are made of.
+            engine: as for `regression`; threads and precision are as by default.
 
         Raises:
-            ArgumentError: `classes` or `engine` break their rule.
             CheckpointError: the file is missing, damaged, foreign or of a newer version.
         """
         saved, plan = read_model(checked_path("path", path), classes, one_of("engine", engine, ENGINES))
         net = cls(saved.seed)
-        net._layers, net.input_shape, net._plan = saved.layers, saved.input_shape, plan
-        net.epoch, net.class_names = saved.epoch, saved.class_names
+        net._layers, net.input_shape, net._plan, net.epoch = saved.layers, saved.input_shape, plan, saved.epoch
+        net._class_names = saved.class_names
         if saved.learner:
-            net._learn_by(saved.learner)
+            net._learn_by(plan, saved.learner)
         return net
 
     # ------------------------------------------------------------------ inside
@@ -442,13 +424,11 @@ class Network:
             raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
         return self._plan
 
-    def _learn_by(self, learner: Learner) -> None:
-        """Take a cost, an optimizer with fresh moving means, and metrics for the plan that there is."""
-        plan = self._plan
-        assert plan is not None
+    def _learn_by(self, plan: Plan, learner: Learner) -> None:
+        """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
         descent = Descent(plan.ops, learner.optimizer, plan.params.size, plan.decayed)
         descent.before, descent.plateau = learner.updates, learner.plateau
-        self._cost, self._work = learner.cost, Work(plan, descent, learner.metrics)
+        self._plan, self._cost, self._work = plan, learner.cost, Work(plan, descent, learner.metrics)
 
     def _door(self) -> Door:
         assert self._plan is not None and self._cost is not None

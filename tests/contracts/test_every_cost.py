@@ -11,7 +11,8 @@ from gedanken.costs import COSTS as NAMED
 from gedanken.costs import SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy, as_cost
 from gedanken.engine.fold import fold
 from gedanken.engine.ops import Ops
-from gedanken.io.architecture import from_data, known_classes, to_data
+from gedanken.io.architecture import known_classes
+from gedanken.io.data import from_data, to_data
 from gedanken.layers import Branches, Chain, FullyConnectedLayer, ReLU, Sigmoid, SoftMax
 from gedanken.types import Array
 from tests.cases import COSTS, CostCase, name_of, public_kinds

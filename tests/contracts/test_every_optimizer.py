@@ -9,7 +9,8 @@ import pytest
 
 from gedanken import SGD, Adam, ArgumentError, FullyConnectedLayer, Momentum, Network, OnPlateau, Optimizer, StepDecay
 from gedanken.engine.ops import Ops
-from gedanken.io.architecture import from_data, known_classes, to_data
+from gedanken.io.architecture import known_classes
+from gedanken.io.data import from_data, to_data
 from gedanken.optimizers import Descent
 from gedanken.types import Array
 from tests.cases import OPTIMIZERS, PUBLIC, RATE, OptimizerCase, name_of, public_kinds

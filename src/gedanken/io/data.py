@@ -46,7 +46,7 @@ class UnknownClassError(ArgumentError):
 # ---------------------------------------------------------------------------------------------- into data
 
 
-def to_data(value: Any, classes: dict[str, type[Any]]) -> Any:
+def to_data(value: Any, classes: dict[str, type[Any]] | None = None) -> Any:
     """Return an object as dicts, lists, numbers and strings, from which `from_data` makes the same.
 
     Args:
@@ -56,6 +56,7 @@ def to_data(value: Any, classes: dict[str, type[Any]]) -> Any:
     Raises:
         ArgumentError: something in it is no such data, or would come back as something else; names class and argument.
     """
+    classes = {} if classes is None else classes
     data = _data(value, classes, DEPTH)
     try:
         back = from_data(json.loads(json.dumps(data)), classes)

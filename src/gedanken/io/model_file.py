@@ -241,7 +241,9 @@ def _check_table(contents: Contents, architecture: Architecture) -> None:
     row = placed(architecture.layers, inner_shape(architecture.input_shape))
     values = max(math.prod(shape) for one in (*row, *leaves(row)) for shape in (one.shape, one.output_shape))
     if values >= LARGEST_SAMPLE:
-        raise CheckpointError(f"one sample must take fewer than {LARGEST_SAMPLE:,} values in each layer, got {values:,}")
+        raise CheckpointError(
+            f"one sample must take fewer than {LARGEST_SAMPLE:,} values in each layer, got {values:,}"
+        )
     shapes = _array_shapes(row)
     if missing := sorted(shapes.keys() ^ contents.table.keys()):
         raise CheckpointError(f"the arrays {missing[:10]} are not in both the file and the network")
@@ -254,7 +256,7 @@ def _check_table(contents: Contents, architecture: Architecture) -> None:
 
 def _array_shapes(row: Sequence[Placed]) -> dict[str, Shape]:
     """Return the shapes of all arrays that layers have, by name; nothing is allocated."""
-    shapes = {}
+    shapes: dict[str, Shape] = {}
     for one in leaves(row):
         for declared in (declared_params, declared_state):
             found: Mapping[str, Any] = declared(one.name, one.layer, one.shape)
