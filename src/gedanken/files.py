@@ -1,14 +1,7 @@
-"""Where files are kept, and writing them so that a reader finds the old one or the new one, never a part."""
+"""Writing files so that a reader finds the old one or the new one, never a part."""
 
 import os
 import threading
-from pathlib import Path
-
-
-def cache_folder() -> Path:
-    """Return the folder for downloads and compiled kernels: gedanken in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    return Path(base).expanduser() / "gedanken"
 
 
 def replace_file(path: str, content: bytes) -> None:
