@@ -53,8 +53,9 @@ bench-waiting: $(VENV)-bench-generator/.ready ## how long the diary's network wa
 	$(VENV)-bench-generator/bin/python benchmarks/generator/training.py $(BENCH_OPTIONS)
 
 # SECONDS=300 SEED=7 say how long, and which chaos.
-soak: $(VENV)/.dev ## random Generators, kills, breaks, resumes and hoards for a while; every sample is looked at
+soak: $(VENV)/.dev ## random Generators, kills, breaks, resumes and hoards, then interruptions, forks and ends of trainings, each for a while
 	$(BIN)/python tests/data/soak.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
+	$(BIN)/python tests/cpu/chaos.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
 
 gpu: $(VENV)/.dev ## the contract tests on a real GPU; needs CuPy in the environment
 	GEDANKEN_GPU=1 $(PYTEST) -q -m gpu tests

@@ -673,6 +673,45 @@ def test_a_handler_of_ones_own_is_kept() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_handler_that_was_set_during_the_training_is_kept() -> None:
+    done = program("""
+        pressed = []
+        class Wraps(Callback):
+            def on_epoch(self, run, record):
+                if record.epoch == 3:
+                    before = signal.getsignal(signal.SIGINT)
+                    def mine(number, frame):
+                        pressed.append(number)
+                        before(number, frame)
+                    signal.signal(signal.SIGINT, mine)
+        times = 1
+        press.steps = -10  # after the handler was set
+        history = net.fit(X, Y, epochs=99, mini_batch_size=16, callbacks=[Wraps(), press], progress=False)
+        assert (history.reason, len(pressed)) == ("Ctrl-C", 1)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.getsignal(signal.SIGINT)
+        except KeyboardInterrupt:
+            print("as ever", len(pressed))
+    """)
+    assert (done.returncode, done.stdout) == (0, "as ever 2\n"), done.stderr
+
+
+def test_ctrl_c_asks_a_training_within_a_training_and_the_one_around_it() -> None:
+    done = program("""
+        inner = Network(2).input((6,)).add(FullyConnectedLayer(3)).add(SoftMax()).regression(SGD(0.1))
+        found = []
+        class Inside(Callback):
+            def on_epoch(self, run, record):
+                found.append(inner.fit(X, Y, epochs=10**6, callbacks=[press], progress=False).reason)
+        times = 1
+        history = net.fit(X, Y, epochs=99, mini_batch_size=16, callbacks=[Inside()], progress=False)
+        assert (found, history.reason) == (["Ctrl-C"], "Ctrl-C")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    """)
+    assert done.returncode == 0, done.stderr
+
+
 def test_ctrl_c_from_outside_reaches_a_training() -> None:
     body = """
         times = 0

@@ -1,7 +1,4 @@
-"""Files: written so that a reader finds the old one or the new one, never a part; opened without surprises.
-
-`cache_folder` says where the library keeps its own.
-"""
+"""Files: written so that a reader finds the old one or the new one, never a part; opened without surprises."""
 
 import contextlib
 import errno
@@ -10,7 +7,6 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 try:
@@ -20,12 +16,6 @@ except ImportError:  # Windows, where an open file cannot be removed
 
 PARTIAL = re.compile(r"\.gedanken-[0-9a-f]{16}\.partial")
 ATTEMPTS = 1000  # at making a partial file while others sweep or remove folders
-
-
-def cache_folder() -> Path:
-    """Return the folder for downloads and compiled kernels: gedanken in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    return Path(base).expanduser() / "gedanken"
 
 
 # ---------------------------------------------------------------------------------------------- writing

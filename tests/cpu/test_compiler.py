@@ -77,15 +77,34 @@ print(net.feedforward(np.ones((1, 3))).shape)
 """
 
 
-@pytest.mark.parametrize("place", ["a file in the way", "a folder that takes no files"])
-def test_a_cache_that_cannot_be_used_is_no_error(place: str, tmp_path: Path) -> None:
-    folder = Path("/proc") if place == "a folder that takes no files" else tmp_path / "cache"
-    if not folder.exists():
-        folder.write_text("")
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "(1, 2)\n", "")
+UNUSABLE = {
+    "a file in the way": (lambda folder: folder.write_text(""), "", "Not a directory"),
+    "no folder can be made": (lambda folder: folder.symlink_to("/proc"), "", "No such file or directory"),
+    "a disk that takes nothing": (
+        lambda folder: folder.mkdir(),
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))",
+        "File too large",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_cache_that_takes_no_files_is_told_once(case: str, tmp_path: Path) -> None:
+    prepare, begin, reason = UNUSABLE[case]
+    folder = tmp_path / "cache"
+    prepare(folder)
+    script = begin + SCRIPT + SCRIPT
+    done = run_script(script, XDG_CACHE_HOME=str(folder))
+    assert (done.returncode, done.stdout) == (0, "(1, 2)\n(1, 2)\n")
+    assert done.stderr.count("GedankenWarning") == 1
+    assert f"compiled kernels cannot be kept in {folder}/gedanken/kernels: {reason}; each start" in done.stderr
+    assert "let XDG_CACHE_HOME name a folder" in done.stderr
+
+
+def run_script(script: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", script]
+    given = {**os.environ, **environment}
+    return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_the_processors_are_those_that_this_process_may_use() -> None:

@@ -28,6 +28,7 @@ from gedanken import (
 )
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.engine import CpuEngine
+from gedanken.processors import usable_processors
 from gedanken.types import Array
 from tests.cpu.agree import check_agreement
 from tests.cpu.test_compiler import TILES, machine_like
@@ -145,7 +146,18 @@ def test_helpers_end_with_their_network() -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize(("threads", "rule"), [(0, "at least 1"), (1.5, "whole number"), (True, "whole number")])
+@pytest.mark.parametrize(
+    ("threads", "rule"),
+    [
+        (0, "at least 1"),
+        (1.5, "whole number"),
+        (True, "whole number"),
+        (1025, "at most 1024, got 1025"),
+        (100_000, "at most 1024"),
+        (10**10, "at most 1024"),
+        (2**70, "at most 1024"),
+    ],
+)
 def test_threads_are_counted(threads: Any, rule: str) -> None:
     with pytest.raises(ArgumentError, match=f"threads .*{rule}"):
         network(threads)
@@ -155,6 +167,50 @@ def test_threads_belong_to_the_engine_that_has_them() -> None:
     net = Network().input((3,)).add(FullyConnectedLayer(2))
     with pytest.raises(ArgumentError, match='threads must be None with engine "numpy"'):
         net.regression(cost="mean_squared", engine="numpy", threads=2)
+
+
+FEW = """
+import gc, resource, sys, threading, warnings
+import numpy as np
+from gedanken import EngineError, GedankenWarning
+from tests.cpu.test_threads import network, PICTURES
+
+alone = network(1).feedforward(PICTURES)
+net = network(THREADS)
+threading.stack_size(LARGE)  # there is no room for the stack of so many threads, or of one
+try:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert (net.feedforward(PICTURES) == alone).all()
+        assert (net.feedforward(PICTURES) == alone).all()
+    print([str(warning.message) for warning in told])
+except EngineError as error:
+    print(error)
+gc.collect()
+print([thread.name for thread in threading.enumerate() if thread.name.startswith("gedanken-")])
+threading.stack_size(0)
+assert (net.feedforward(PICTURES) == alone).all()
+print(len([thread for thread in threading.enumerate() if thread.name.startswith("gedanken-")]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("threads", "large", "told", "later"),
+    [
+        (3, 1 << 46, "of 3 threads only 1 could be started (can't start new thread); ask for fewer", "2"),
+        (900, 1 << 38, "could be started (can't start new thread); ask for fewer: regression(..., threads=", "899"),
+        (None, 1 << 46, "could be started (can't start new thread), and these compute; results are the same", "0"),
+    ],
+)
+def test_threads_that_cannot_be_started(threads: int | None, large: int, told: str, later: str) -> None:
+    if threads is None and usable_processors() == 1:
+        pytest.skip("one processor needs no helper")
+    script = FEW.replace("THREADS", str(threads)).replace("LARGE", str(large))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    message, left, helpers = done.stdout.splitlines()
+    assert told in message
+    assert (left, helpers) == ("[]", later)
 
 
 @pytest.mark.parametrize("unit", TILES)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from gedanken import __version__
+from gedanken.caches import REMEDY, CacheError, cache_folder
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import EngineError
-from gedanken.files import cache_folder
 from gedanken.processors import usable_processors
 
 OPTIONAL = {
@@ -48,7 +48,7 @@ def _rows() -> Iterator[tuple[str, str]]:
     yield "BLAS", _blas()
     base = os.environ.get("GEDANKEN_DATA")
     yield "data folder", _folder(Path(base)) if base else "none: set GEDANKEN_DATA to one"
-    yield "cache folder", _folder(cache_folder())
+    yield "cache folder", _cache()
 
 
 def _version(distributions: list[str]) -> str | None:
@@ -72,6 +72,13 @@ def _blas() -> str:
     found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     threads = next((f"{name}={os.environ[name]}" for name in BLAS_VARIABLES if name in os.environ), "its own choice")
     return f"{found['name']} {found['version']}, threads: {threads}"
+
+
+def _cache() -> str:
+    try:
+        return _folder(cache_folder())
+    except CacheError as error:
+        return f"none: {error}; {REMEDY}"
 
 
 def _folder(path: Path) -> str:

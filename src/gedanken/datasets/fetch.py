@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gedanken.caches import CacheError, cache_folder, private_folder
 from gedanken.errors import DatasetError, MissingPackageError
-from gedanken.files import cache_folder
 
 TIMEOUT = 30.0  # seconds without a byte from the server
 BAR_CELLS = 30
@@ -38,7 +38,7 @@ class Search:
 
     def local(self) -> bytes | None:
         """Return the file from $GEDANKEN_DATA or the cache folder."""
-        return self.environment() or self._read(cache_folder() / self.file.folder)
+        return self.environment() or self._cached()
 
     def environment(self) -> bytes | None:
         """Return the file from $GEDANKEN_DATA."""
@@ -47,6 +47,15 @@ class Search:
             self.tried.append("$GEDANKEN_DATA: not set")
             return None
         return self._read(Path(base) / self.file.folder)
+
+    def _cached(self) -> bytes | None:
+        """Return the file from the cache folder; the checksum says whether it is the right one, whoever wrote it."""
+        try:
+            folder = cache_folder()
+        except CacheError as error:
+            self.tried.append(f"the cache folder: {error}")
+            return None
+        return self._read(folder / self.file.folder)
 
     def download(self, mirrors: Sequence[str]) -> bytes | None:
         """Return the file from the first of `mirrors` that has it, and keep it in the cache folder."""
@@ -109,7 +118,8 @@ def _retrieve(url: str, file: Published) -> bytes:
         raise MissingPackageError("downloading needs pooch: pip install gedanken[data]") from error
     downloader = pooch.HTTPDownloader(progressbar=_Bar(file.name), chunk_size=1 << 16, timeout=TIMEOUT)
     # pooch writes under a temporary name and renames once the checksum is right.
-    path = pooch.retrieve(url, f"md5:{file.md5}", file.name, cache_folder() / file.folder, downloader=downloader)
+    folder = private_folder(file.folder)
+    path = pooch.retrieve(url, f"md5:{file.md5}", file.name, folder, downloader=downloader)
     return Path(path).read_bytes()
 
 

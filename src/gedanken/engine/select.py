@@ -8,9 +8,11 @@ from gedanken.engine.cuda import cuda_engine
 from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine
 from gedanken.errors import EngineError
+from gedanken.process import UNCUT
 
 ENGINES = ("auto", "cpu", "numpy", "cuda")
 PRECISIONS = ("full", "bf16")
+MOST_THREADS = 1024
 
 
 def select_engine(name: str, dtype: str, threads: int | None = None, precision: str = "full") -> Engine:
@@ -29,7 +31,7 @@ def select_engine(name: str, dtype: str, threads: int | None = None, precision: 
     one_of("engine", name, ENGINES)
     one_of("dtype", dtype, ("float32", "float64"))
     if threads is not None:
-        whole("threads", threads)
+        require(whole("threads", threads) <= MOST_THREADS, "threads", f"be at most {MOST_THREADS}", threads)
         require(name in ("auto", "cpu"), "threads", f'be None with engine "{name}", which has none of its own', threads)
     one_of("precision", precision, PRECISIONS)
     if precision == "bf16":
@@ -50,9 +52,9 @@ def select_engine(name: str, dtype: str, threads: int | None = None, precision: 
 def _cpu_engine() -> Callable[[str, str, int | None, str], Engine]:
     """Return the engine's class; its compiler is loaded when a network is first compiled, not with the library."""
     try:
-        found: Callable[[str, str, int | None, str], Engine] = importlib.import_module(
-            "gedanken.engine.cpu.engine"
-        ).CpuEngine
+        with UNCUT:  # a fork during an import would leave the module locked
+            module = importlib.import_module("gedanken.engine.cpu.engine")
     except (ImportError, OSError) as error:
         raise EngineError(f'engine "cpu" needs llvmlite ({error}); install it, or use engine="numpy"') from error
+    found: Callable[[str, str, int | None, str], Engine] = module.CpuEngine
     return found

@@ -72,6 +72,7 @@ class Training:
     def _end(self, started: Sequence[Callback], reason: str) -> None:
         """Tell all who were told of the start, in order, and free the strategy, whoever raises."""
         with contextlib.ExitStack() as ending:
+            ending.callback(self.interrupt.put_back)
             ending.callback(self.strategy.stop)
             for callback in reversed(started):
                 ending.callback(callback.on_stop, self.run, reason)

@@ -1,8 +1,12 @@
 """Kernels in machine code: compiled by LLVM once, kept on disk as object files.
 
-A file's name holds a digest of everything that its code depends on: processor, library versions, number type, the
-text of the kernels. The file has its own checksum; one that is damaged or cannot be read or written is no error: the
-kernel is compiled (again).
+A file's name and head hold a digest of everything that its code depends on: processor, library versions, number type,
+the text of the kernels. The head also says which kernel it is, and all of it has a checksum. A file that is damaged is
+no error: the kernel is compiled again. One that somebody else could have written is not run, and a folder that takes no
+files makes every start compile; either is told by a warning, once.
+
+An interruption may come between any two lines here, and a signal handler may compile the same kernel meanwhile. So a
+kernel counts from the moment that it stands in the Library's dictionary, complete, and the first one stays.
 """
 
 import contextlib
@@ -13,7 +17,6 @@ import json
 import os
 import sys
 import threading
-import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,16 +25,21 @@ from typing import Any, NamedTuple, TypeVar
 from llvmlite import __version__ as llvmlite_version
 from llvmlite import binding as llvm
 
+from gedanken.caches import REMEDY, CacheError, cache_folder, read_entry, write_entry
+from gedanken.checks import warn
 from gedanken.engine.cpu.ir_text import Module
 from gedanken.engine.cpu.machine import Machine
 from gedanken.engine.cpu.tile import product_ir
 from gedanken.engine.cpu.translate import kernel_ir
 from gedanken.engine.cpu.words import GIVE_WAY, PRODUCT
-from gedanken.files import cache_folder, replace_file
+from gedanken.process import UNCUT
 
 Emitted = TypeVar("Emitted", bytes, str)
 
 ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+FOLDER = "kernels"  # in the cache folder
+MICRO_KERNEL = "product"  # that the others call by name
+CHECKSUM = 32  # bytes of SHA-256
 
 
 class Compiled(NamedTuple):
@@ -43,11 +51,15 @@ class Compiled(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A loaded kernel: the address of its entry (arguments, task, scratch), the same to call, and its parameters."""
+    """A loaded kernel: the address of its entry (arguments, task, scratch), the same to call, and its parameters.
+
+    Its code is there as long as `engine` is.
+    """
 
     address: int
     entry: Callable[[int, int, int], None]
     parameters: list[tuple[str, str]]
+    engine: Any
 
 
 class Library:
@@ -61,76 +73,93 @@ class Library:
 
     def __init__(self, machine: Machine, dtype: str, precision: str = "full") -> None:
         self.machine, self.dtype, self.precision = machine, dtype, precision
-        self._lock = threading.Lock()
         self._kernels: dict[str, Kernel] = {}
-        self._target = target_machine(machine)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._target)
+        self._troubles: list[str] = []
+        self._told: set[str] = set()
         self._digest = _digest(machine, dtype)
         self._real = {"float32": "float", "float64": "double"}[dtype]
-        _give_way()
-        self._product: int | None = None
-        self._early: Compiled | None = None
-        self._ahead = threading.Thread(target=self._compile_ahead, name="gedanken-compiler", daemon=True)
-        self._ahead.start()
+        self._symbol = f"{PRODUCT}_{self._real}"
+        with UNCUT:
+            _give_way()
+        with contextlib.suppress(RuntimeError):  # no more threads: whoever needs it compiles it
+            threading.Thread(target=self._get_ahead, name="gedanken-compiler", daemon=True).start()
 
     def kernel(self, name: str) -> Kernel:
         """Return the kernel `name`, "file.function" in the folder kernels/."""
-        with self._lock:
-            if name not in self._kernels:
-                self._kernels[name] = self._load(self._found(name) or self._made(name))
-            return self._kernels[name]
+        known = self._kernels.get(name)
+        if known is None:
+            compiled = self._found(name) or self._made(name)
+            with UNCUT:
+                llvm.add_symbol(self._symbol, self._micro_kernel().address)
+                known = self._load(name, compiled)
+            self._tell()
+        return known
 
-    def _load(self, compiled: Compiled) -> Kernel:
-        self._load_product()
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
-        self._engine.finalize_object()
-        address = self._engine.get_function_address(compiled.entry)
-        return Kernel(address, ENTRY(address), compiled.parameters)
+    def _micro_kernel(self) -> Kernel:
+        """Return the micro-kernel, the largest piece of code. A thread gets it while kernels are translated."""
+        with UNCUT:
+            name = MICRO_KERNEL
+            return self._kernels.get(name) or self._load(name, self._found(name) or self._made_micro_kernel())
 
-    def _load_product(self) -> None:
-        """Load the micro-kernel that other kernels call by name."""
-        if self._product is None:
-            self._product = 0  # so that loading it does not look for itself
-            self._ahead.join()
-            # A process that was forked meanwhile has no such thread, and compiles for itself.
-            self._product = self._load(self._early or self._found_product(self._target)).address
-            llvm.add_symbol(f"{PRODUCT}_{self._real}", self._product)
+    def _get_ahead(self) -> None:
+        with contextlib.suppress(Exception):  # what is wrong is told to the thread that asks for a kernel
+            self._micro_kernel()
 
-    def _compile_ahead(self) -> None:
-        """Get the micro-kernel, the largest piece of code, while kernels are translated: LLVM lets Python go on."""
-        self._early = self._found_product(target_machine(self.machine))
+    def _load(self, name: str, compiled: Compiled) -> Kernel:
+        """Load a kernel, unless it was loaded meanwhile: programs may hold its address already."""
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(self.machine))
+        engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
+        engine.finalize_object()
+        address = engine.get_function_address(compiled.entry)
+        return self._kernels.setdefault(name, Kernel(address, ENTRY(address), compiled.parameters, engine))
 
-    def _found_product(self, target: Any) -> Compiled:
-        symbol = f"{PRODUCT}_{self._real}"
-        if found := self._found("product"):
-            return found
-        code = optimised(product_ir(self.machine, self._real, symbol), target, target.emit_object)
-        return self._kept("product", Compiled(code, symbol, []))
+    def _made_micro_kernel(self) -> Compiled:
+        code = self._code(product_ir(self.machine, self._real, self._symbol))
+        return self._kept(MICRO_KERNEL, Compiled(code, self._symbol, []))
 
     def _made(self, name: str) -> Compiled:
         file, function = name.split(".")
-        kernel = getattr(importlib.import_module(f"gedanken.engine.cpu.kernels.{file}"), function)
+        with UNCUT:  # a fork during an import would leave the module locked
+            kernel = getattr(importlib.import_module(f"gedanken.engine.cpu.kernels.{file}"), function)
         module, entry = Module(self.machine, self.dtype), f"entry_{file}_{function}"
         parameters = kernel_ir(module, kernel, entry)
-        code = optimised(module.text(), self._target, self._target.emit_object)
-        return self._kept(name, Compiled(code, entry, parameters))
+        with UNCUT:  # another thread or process may have made it while this one waited
+            return self._found(name) or self._kept(name, Compiled(self._code(module.text()), entry, parameters))
+
+    def _code(self, ir: str) -> bytes:
+        target = target_machine(self.machine)
+        return optimised(ir, target, target.emit_object)
 
     # ------------------------------------------------------------------ files
 
-    def _path(self, name: str) -> Path:
-        return cache_folder() / "kernels" / f"{name}-{self._digest}.bin"
-
     def _found(self, name: str) -> Compiled | None:
         try:
-            whole = self._path(name).read_bytes()
+            return _unpacked(read_entry(self._file(name), FOLDER), name, self._digest)
+        except CacheError as error:
+            self._troubles.append(f"compiled kernels are not taken from the cache: {error}")
         except OSError:
-            return None
-        return _unpacked(whole)
+            pass  # there is none; if that is for another reason, it cannot be kept either
+        return None
 
     def _kept(self, name: str, compiled: Compiled) -> Compiled:
-        with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
-            replace_file(str(self._path(name)), _packed(compiled))
+        try:
+            write_entry(self._file(name), _packed(name, self._digest, compiled), FOLDER)
+        except CacheError as error:
+            self._troubles.append(f"compiled kernels are not taken from the cache: {error}")
+        except OSError as error:
+            self._troubles.append(f"compiled kernels cannot be kept in {cache_folder() / FOLDER}: {error.strerror}")
         return compiled
+
+    def _file(self, name: str) -> str:
+        return f"{name}-{self._digest[:24]}.bin"
+
+    def _tell(self) -> None:
+        """Warn of what went wrong with files, each thing once, in a thread of the user's."""
+        while self._troubles:
+            text = self._troubles.pop()
+            if text not in self._told:
+                self._told.add(text)
+                warn(f"{text}; each start compiles them anew, which takes some seconds: {REMEDY}")
 
 
 def optimised(ir: str, target: Any, emit: Callable[[Any], Emitted]) -> Emitted:
@@ -143,22 +172,22 @@ def optimised(ir: str, target: Any, emit: Callable[[Any], Emitted]) -> Emitted:
     return emit(module)
 
 
-def _packed(compiled: Compiled) -> bytes:
-    head = {
-        "entry": compiled.entry,
-        "parameters": compiled.parameters,
-    }
+def _packed(name: str, digest: str, compiled: Compiled) -> bytes:
+    head = {"kernel": name, "of": digest, "entry": compiled.entry, "parameters": compiled.parameters}
     whole = json.dumps(head).encode() + b"\n" + compiled.code
-    return zlib.crc32(whole).to_bytes(4, "little") + whole
+    return hashlib.sha256(whole).digest() + whole
 
 
-def _unpacked(content: bytes) -> Compiled | None:
-    """Return what `_packed` wrote, or None if a bit of it has changed."""
-    if zlib.crc32(content[4:]) != int.from_bytes(content[:4], "little") or len(content) < 8:
+def _unpacked(content: bytes, name: str, digest: str) -> Compiled | None:
+    """Return what `_packed` wrote, or None if a bit of it has changed or it is another kernel's."""
+    checksum, whole = content[:CHECKSUM], content[CHECKSUM:]
+    if hashlib.sha256(whole).digest() != checksum:
         return None
-    line, _, code = content[4:].partition(b"\n")
+    line, _, code = whole.partition(b"\n")
     head = json.loads(line)
-    return Compiled(code, head["entry"], [(name, kind) for name, kind in head["parameters"]])
+    if (head["kernel"], head["of"]) != (name, digest):
+        return None
+    return Compiled(code, head["entry"], [(word, kind) for word, kind in head["parameters"]])
 
 
 def _digest(machine: Machine, dtype: str) -> str:
@@ -168,10 +197,11 @@ def _digest(machine: Machine, dtype: str) -> str:
     texts = [path.read_bytes() for path in [*sources, *sorted(folder.glob("kernels/*.py"))]]
     versions = [llvmlite_version, llvm.llvm_version_info, sys.platform]
     whole = repr((machine, dtype, versions)).encode() + b"".join(texts)
-    return hashlib.sha256(whole).hexdigest()[:24]
+    return hashlib.sha256(whole).hexdigest()
 
 
 def target_machine(machine: Machine) -> Any:
+    """Return what LLVM compiles for."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()

@@ -7,7 +7,7 @@ from gedanken.costs import Cost, SoftMaxCrossEntropy
 from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import library
 from gedanken.engine.cpu.lowering.match import obstacle
-from gedanken.engine.cpu.machine import this_machine
+from gedanken.engine.cpu.machine import this_machine, untried
 from gedanken.engine.cpu.ops import CpuOps
 from gedanken.engine.cpu.run import Run
 from gedanken.engine.cpu.threads import Pool
@@ -24,8 +24,9 @@ class CpuEngine(Engine):
         if precision == "bf16":
             require_tiles(machine)
         self.library = library(machine, dtype, precision)
-        self.pool = Pool(self.library, threads or usable_processors())
-        what = f"{reason}: kernels for {machine.unit}, {self.pool.threads} threads"
+        self.pool = Pool(self.library, threads or usable_processors(), exactly=threads is not None)
+        doubt = f" ({untried(machine)} by us, so compare with engine numpy)" if untried(machine) else ""
+        what = f"{reason}: kernels for {machine.unit}{doubt}, {self.pool.threads} threads"
         if precision == "bf16":
             what += f", products in bf16 ({'AMX' if machine.tiles == 'amx' else 'emulated'})"
         super().__init__("cpu", CpuOps(self.library, self.pool), what)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from llvmlite import binding as llvm
 
+from gedanken.process import UNCUT
+
 
 class Machine(NamedTuple):
     """A kind of processor, as the kernels see it.
@@ -40,8 +42,9 @@ def this_machine() -> Machine:
     The tile leaves registers for one row of the right factor and one broadcast value: 12 x 2 + 3 of AVX-512's 32, 6 x
     2 + 3 of AVX2's 16, 8 x 3 + 4 of NEON's 32.
     """
-    features = llvm.get_host_cpu_features()
-    cpu, flat = llvm.get_host_cpu_name(), features.flatten()
+    with UNCUT:
+        features = llvm.get_host_cpu_features()
+        cpu, flat = llvm.get_host_cpu_name(), features.flatten()
     tiles = "" if missing_for_tiles(flat) else "amx"
     if features.get("avx512f"):
         return Machine("avx512", 64, 12, 2, cpu, flat, tiles)
@@ -50,6 +53,14 @@ def this_machine() -> Machine:
     if platform.machine().lower() in ("arm64", "aarch64"):
         return Machine("neon", 16, 8, 3, cpu, flat)
     return Machine("plain", 16, 4, 2, cpu, flat, tiles)
+
+
+def untried(machine: Machine) -> str:
+    """Return what of this machine the kernels were never run on, or nothing."""
+    system = platform.system()
+    new = [machine.unit] if machine.unit in ("neon", "plain") else []
+    new += [system] if system != "Linux" else []
+    return f"never run on {' and '.join(new)}" if new else ""
 
 
 def missing_for_tiles(features: str) -> list[str]:

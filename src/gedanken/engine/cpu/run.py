@@ -1,8 +1,8 @@
 """Layers in a row that kernels do: a program for each batch size, with or without the cost at its end."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from gedanken.engine.plan import Placement
 from gedanken.layers.base import Context
 from gedanken.layers.steps import back_through, through
 from gedanken.types import Array
+
+Result = TypeVar("Result")
+_Key = tuple[int, bool, int]  # samples, training or not, seed
 
 KEPT = 4  # programs of a run, for as many batch sizes; the one unused for longest goes
 
@@ -40,14 +43,16 @@ class Run:
         cost: SoftMaxCrossEntropy | None = None,
     ) -> None:
         self.library, self.pool, self.layers, self.dx, self.cost = library, pool, layers, dx, cost
-        self._programs: OrderedDict[tuple[int, bool, int], _Ready] = OrderedDict()
+        self._programs: OrderedDict[_Key, _Ready] = OrderedDict()
 
     def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
         given = np.ascontiguousarray(x, self.library.dtype)
-        with self.pool.turn():  # several threads may ask one network for predictions
-            ready = self._ready(len(x), ctx)
+
+        def work(ready: _Ready) -> tuple[Array, Any]:
             y = ready.forward(ctx, given)
             return (y, (ready, given)) if ctx.train else (y.copy(), given)
+
+        return self._alone(ctx, len(x), work)
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
         if not ctx.train:
@@ -58,27 +63,39 @@ class Run:
     def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs and their mean cost; in training also write the gradients."""
         given = np.ascontiguousarray(x, self.library.dtype)
-        with self.pool.turn():
-            return self._ready(len(x), ctx).judge(ctx, given, target)
+        return self._alone(ctx, len(x), lambda ready: ready.judge(ctx, given, target))
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory of a training pass of so many samples."""
         return _Ready(self, samples, train=True, seed=0).program.nbytes
+
+    def _alone(self, ctx: Context, samples: int, work: Callable[["_Ready"], Result]) -> Result:
+        """Work with a program while no other thread does, and nothing else in this one.
+
+        A signal handler or finalizer that asks the same network meanwhile finds no program and makes its own. Programs
+        that an interruption keeps from coming back are made again.
+        """
+        with self.pool.turn():
+            programs, self._programs = self._programs, OrderedDict()
+            try:
+                return work(self._ready(programs, samples, ctx))
+            finally:
+                self._programs = programs
 
     def _by_specification(self, ctx: Context, x: Array, dy: Array) -> Array:
         """Return the gradient through a prediction pass, which nobody trains with and no kernel knows."""
         _, tape = through(self.layers, ctx, x)
         return back_through(self.layers, ctx, tape, dy)
 
-    def _ready(self, samples: int, ctx: Context) -> "_Ready":
+    def _ready(self, programs: "OrderedDict[_Key, _Ready]", samples: int, ctx: Context) -> "_Ready":
         key = (samples, ctx.train, ctx.seed)
-        if key not in self._programs:
-            alike = [ready.program for (_, train, _), ready in self._programs.items() if train == ctx.train]
-            self._programs[key] = _Ready(self, samples, ctx.train, ctx.seed, alike)
-            if len(self._programs) > KEPT:
-                self._programs.popitem(last=False)
-        self._programs.move_to_end(key)
-        return self._programs[key]
+        if key not in programs:
+            alike = [ready.program for (_, train, _), ready in programs.items() if train == ctx.train]
+            programs[key] = _Ready(self, samples, ctx.train, ctx.seed, alike)
+            if len(programs) > KEPT:
+                programs.popitem(last=False)
+        programs.move_to_end(key)
+        return programs[key]
 
 
 class _Ready:

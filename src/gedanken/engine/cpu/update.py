@@ -92,6 +92,7 @@ class _Update:
         """Tell the program where its vectors are; from step to step they stay the same."""
         if self._bound and all(one is other for one, other in zip(arrays, self._bound, strict=True)):
             return
-        self._bound = arrays
+        self._bound = ()
         for buffer, array in zip(self.vectors.values(), arrays, strict=True):
             buffer.point_to(array)
+        self._bound = arrays

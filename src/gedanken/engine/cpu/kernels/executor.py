@@ -6,8 +6,14 @@ whoever is there takes the next task. An instruction starts when all tasks of th
 come out the same for any number of threads.
 
 The control block, Ints on lines of their own:
-    0  the program's address     8  turn: counts programs up     16  open: whether helpers may enter
-    24 helpers inside            32  and every 8 from there on, for helper 0, 1, ...: whether it is asleep, its memory
+    0  the program's address     1  the table of the threads' memories, the leader's first
+    8  turn: counts programs up  9  over: whether helpers shall end
+    16 open: whether helpers may enter
+    24 helpers inside
+    32 and every 8 from there on, for helper 0, 1, ...: whether it is asleep
+
+Only `lead` says what the program is and where the memories are, and only while it is at work: whatever interrupts its
+caller before or after, another program's run included, finds nothing half said.
 """
 
 from gedanken.engine.cpu.language import (
@@ -55,15 +61,17 @@ def work(program, scratch):
     restore(state)
 
 
-def lead(task: Int, scratch: Ints, control: Ints, memory: Int):
-    """Run the program named in the control block, and return when it is done and no helper is inside."""
-    program = ints(control[0])
+def lead(task: Int, scratch: Ints, control: Ints, memories: Int):
+    """Run the program at the address `task`, and return when it is done and no helper is inside."""
+    program = ints(task)
     for instruction in range(1, program[0] + 1):
         program[8 * instruction + 3] = 0
         program[8 * instruction + 4] = 0
+    control[0] = task
+    control[1] = memories
     atomic_swap(control, 16, 1)
     atomic_add(control, 8, 1)
-    work(program, memory)
+    work(program, ints(memories)[0])
     atomic_swap(control, 16, 0)
     glances = 0
     while atomic_load(control, 24) > 0:
@@ -71,11 +79,13 @@ def lead(task: Int, scratch: Ints, control: Ints, memory: Int):
 
 
 def assist(task: Int, scratch: Ints, control: Ints, helper_number: Int, patience: Int):
-    """Help with programs until none came for `patience` glances, then say that this helper is asleep."""
+    """Help until no program came for `patience` glances, or all is over; then say that this helper is asleep."""
     place = 32 + 8 * helper_number
     seen = atomic_load(control, 8) - 1
     glances = 0
     while glances < patience:
+        if atomic_load(control, 9) > 0:
+            break
         turn = atomic_load(control, 8)
         if turn == seen:
             glances = glance(glances)
@@ -83,6 +93,6 @@ def assist(task: Int, scratch: Ints, control: Ints, helper_number: Int, patience
         seen, glances = turn, 0
         atomic_add(control, 24, 1)
         if atomic_load(control, 16) == 1:
-            work(ints(control[0]), control[place + 1])
+            work(ints(control[0]), ints(control[1])[helper_number + 1])
         atomic_add(control, 24, -1)
     atomic_swap(control, place, 1)
