@@ -2,6 +2,10 @@
 
 `correlate` serves the forward pass and the gradient by the input. The plan of either (see `lowering/conv.py`) lists
 phases: a phase is a grid of outputs that all see the same window, and for stride 1 or forwards there is one.
+
+The rows of a micro-kernel's tile are outputs that lie along one `axis`: columns of a row of the map, or where the map is
+narrow, rows of a column, or one pixel of several images. A tile sums over the taps that any of its outputs sees inside
+the image. Only where its outputs see different ones, zeros are multiplied, and the image needs a border of them.
 """
 
 from gedanken.engine.cpu.kernels.blocks import (
@@ -11,6 +15,7 @@ from gedanken.engine.cpu.kernels.blocks import (
     sum_products,
     sum_rows,
     tiles_in,
+    turned,
     zero_row,
 )
 from gedanken.engine.cpu.kernels.rows import activate
@@ -28,8 +33,11 @@ from gedanken.engine.cpu.language import (
 )
 
 DEEP = 416  # numbers that a panel may be deep: with a tile's width they fill most of a first-level cache
-# Ints for each phase: rows, columns, first output row and column, first tap, taps, numbers of packed weights before.
-PHASE = 7
+# Ints for each phase: rows, columns, first output row and column, first tap, rows of taps, taps of a row, numbers of
+# packed weights before, first limit. Limits say which taps are inside the image: from the first row of taps on and up to
+# the last for each row of outputs, then the same for columns.
+PHASE = 9
+COLUMNS, ROWS, IMAGES = 0, 1, 2  # the axis along which the rows of a tile lie
 
 
 @helper
@@ -107,10 +115,8 @@ def pack_turned(
         place = at(packed, start + (task * n_taps + number) * outputs * tile_columns)
         if count < tile_columns:
             zero_row(place, outputs * tile_columns)
-        for j in range(count):
-            source = at(weights, (taps[number] * inputs + first + j) * pitch + group * outputs)
-            for k in range(outputs):
-                place[k * tile_columns + j] = source[k]
+        source = at(weights, (taps[number] * inputs + first) * pitch + group * outputs)
+        turned(source, place, count, outputs, pitch, tile_columns)
 
 
 @helper
@@ -135,11 +141,14 @@ def correlate(
     statistics: Reals,
     measured: Int,
     offsets: Ints,
-    tap_rows: Ints,
+    limits: Ints,
     phases: Ints,
     n_phases: Int,
+    images: Int,
+    together: Int,
     bands: Int,
     band: Int,
+    axis: Int,
     border: Int,
     height: Int,
     width: Int,
@@ -157,38 +166,55 @@ def correlate(
     out_column_step: Int,
     groups: Int,
     depth: Int,
+    unit: Int,
     kind: Int,
     slope: Real,
 ):
-    """Slide packed weights over one band of one image.
+    """Slide packed weights over one band of some images.
 
     target[h, w, o] = bias[o] + sum over taps t and k of
                       source[i * row_step + ..., j * column_step + ..., k] * weights[t, k, o]
 
     for the outputs h = first_row + i * out_row_step, w likewise, of every phase; the phase's offsets say where its
-    taps lie. source: (height, width, channels); where `border` is set, a band of it is copied into scratch with zeros
-    around it. statistics: [task][2][out_channels], mean and squared distance of each channel, where `measured` is set.
+    taps lie. A tap may be a whole row of the window, of `unit` numbers for each column. source: (height, width,
+    channels); where `border` is set, a band of it is copied into scratch with zeros around it. statistics:
+    [image][band][2][out_channels], mean and squared distance of each channel, where `measured` is set.
     """
-    image, number = task // bands, task % bands
-    start = number * band
-    pitch = padded_width * channels
-    base = at(source, (image * height + start * row_step) * width * channels)
+    first, start = task // bands * together, task % bands * band
+    count = min(together, images - first)
+    base = at(source, ((first * height + start * row_step - top) * width - left) * channels)
+    step = height * width * channels
     if border:
         rows = (band - 1) * row_step + reach
-        picture = at(source, image * height * width * channels)
-        bordered_rows(scratch, picture, start * row_step, rows, 1, height, width, channels, top, left, padded_width)
-        base = scratch
-    out = at(target, image * out_height * out_width * out_channels)
-    for p in range(n_phases):
-        phase = at(phases, p * PHASE)
-        slide(
-            base, weights, bias, out, offsets, tap_rows, phase, start, band, channels, pitch, row_step, column_step,
-            top, height, out_width, out_channels, out_row_step, out_column_step, groups, depth,
+        step = rows * padded_width * channels
+        bordered_bands(
+            scratch, at(source, first * height * width * channels), count, start * row_step, rows, height, width,
+            channels, top, left, padded_width,
         )  # fmt: skip
-    finish_band(
-        out, start, min(band, out_height - start), out_width, out_channels, kind, slope, measured,
-        at(statistics, task * 2 * out_channels),
-    )  # fmt: skip
+        base = scratch
+    image_size = out_height * out_width * out_channels
+    out = at(target, first * image_size)
+    for p in range(n_phases):
+        slide(
+            base, step, weights, bias, out, image_size, offsets, limits, at(phases, p * PHASE), count, start, band,
+            axis, channels, padded_width * channels, row_step, column_step, out_width, out_channels, out_row_step,
+            out_column_step, groups, depth, unit,
+        )  # fmt: skip
+    for n in range(count):
+        place = ((first + n) * bands + task % bands) * 2 * out_channels
+        finish_band(
+            at(out, n * image_size), start, min(band, out_height - start), out_width, out_channels, kind, slope,
+            measured, at(statistics, place if measured else 0),
+        )  # fmt: skip
+
+
+@helper
+def bordered_bands(target, images, count, first, rows, height, width, channels, top, left, padded_width):
+    """Copy some padded rows of each of some images."""
+    for n in range(count):
+        place = at(target, n * rows * padded_width * channels)
+        picture = at(images, n * height * width * channels)
+        bordered_rows(place, picture, first, rows, 1, height, width, channels, top, left, padded_width)
 
 
 @helper
@@ -203,198 +229,107 @@ def finish_band(out, start, rows, out_width, out_channels, kind, slope, measured
 
 @helper
 def slide(
-    base, weights, bias, out, offsets, tap_rows, phase, start, band, channels, pitch, row_step, column_step,
-    top, height, out_width, out_channels, out_row_step, out_column_step, groups, depth,
+    base, step, weights, bias, out, image_size, offsets, limits, phase, count, start, band, axis, channels, pitch,
+    row_step, column_step, out_width, out_channels, out_row_step, out_column_step, groups, depth, unit,
 ):  # fmt: skip
     """Slide over the band's rows of one phase, panel by panel.
 
-    A panel that is too deep for the first-level cache is gone through in parts, each over all rows of the band.
+    A panel that is too deep for the first-level cache is gone through in parts, each over all outputs of the task.
     """
-    n_taps, taps, rows_of = phase[5], at(offsets, phase[4]), at(tap_rows, phase[4])
+    rows, columns, n_taps, listed = min(band, phase[0] - start), phase[1], phase[5] * phase[6], phase[6]
     ins, outs = channels // groups, out_channels // groups
-    panels = tiles_in(outs, tile_columns)
-    panel_size = n_taps * depth * tile_columns
-    step, move, out_move = row_step * pitch, column_step * channels, out_column_step * out_channels
-    whole_panel = n_taps * depth <= DEEP
+    panels, whole_panel = tiles_in(outs, tile_columns), n_taps * depth <= DEEP
     # The last panel comes first: what it writes behind a pixel, panel 0 overwrites.
-    free = 1 if groups == 1 and out_column_step == 1 else 0
-    for group in range(groups):
-        for number in range(panels):
-            panel = panels - 1 - number
-            packed = at(weights, phase[6] + (group * panels + panel) * panel_size)
-            first = group * outs + panel * tile_columns
-            count = min(tile_columns, outs - panel * tile_columns)
-            rounds = 1 if whole_panel else n_taps
-            for tap in range(rounds):
-                part = depth if whole_panel else DEEP
-                for k in range(0, depth, part):
-                    for i in range(min(band, phase[0] - start)):
-                        row = (start + i) * row_step - top
-                        h = phase[2] + (start + i) * out_row_step
-                        begin, end = first_inside(rows_of, n_taps, row), last_inside(rows_of, n_taps, row, height)
-                        new = k == 0 and tap == (0 if whole_panel or begin >= end else begin)
-                        if not whole_panel:
-                            if (begin < end and (tap < begin or tap >= end)) or (begin >= end and not new):
-                                continue
-                            begin, end = tap, tap + (1 if begin < end else 0)
-                        c = at(out, (h * out_width + phase[3]) * out_channels + first)
-                        slide_row(
-                            at(base, i * step + group * ins + k), at(taps, begin), max(end - begin, 0),
-                            at(packed, (begin * depth + k) * tile_columns), at(bias, first), c, phase[1], count, new,
-                            move, out_move, min(part, depth - k), depth, free,
-                        )  # fmt: skip
+    free = 1 if groups == 1 and out_column_step == 1 and axis == COLUMNS else 0
+    for number in range(groups * panels):
+        group, panel = number // panels, panels - 1 - number % panels
+        packed = at(weights, phase[7] + (group * panels + panel) * n_taps * depth * tile_columns)
+        first, n = group * outs + panel * tile_columns, min(tile_columns, outs - panel * tile_columns)
+        for tap in range(1 if whole_panel else max(n_taps, 1)):
+            part = max(depth, 1) if whole_panel else DEEP
+            for k in range(0, max(depth, 1), part):
+                for line in range(lines_across(axis, count, rows, columns)):
+                    image = 0 if axis == IMAGES else line // (columns if axis == ROWS else rows)
+                    i = line // columns if axis == IMAGES else line % rows if axis == COLUMNS else 0
+                    j = line % columns if axis != COLUMNS else 0
+                    pixel = (phase[2] + (start + i) * out_row_step) * out_width + phase[3] + j * out_column_step
+                    slide_line(
+                        at(base, image * step + i * row_step * pitch + j * column_step * channels + group * ins),
+                        at(out, image * image_size + pixel * out_channels + first),
+                        at(offsets, phase[4]), packed, at(bias, first), n, at(limits, phase[8]), phase[0], phase[1],
+                        start + i, j, axis, count if axis == IMAGES else rows if axis == ROWS else columns,
+                        step if axis == IMAGES else row_step * pitch if axis == ROWS else column_step * channels,
+                        image_size if axis == IMAGES else out_channels * (
+                            out_row_step * out_width if axis == ROWS else out_column_step
+                        ),
+                        free, phase[5], listed, depth, unit, -1 if whole_panel else tap, k, k + part,
+                    )  # fmt: skip
 
 
 @helper
-def first_inside(rows_of, n_taps, row):
-    """Return the first tap that does not lie above the image; taps come in the order of their rows."""
-    tap = 0
-    while tap < n_taps and row + rows_of[min(tap, n_taps - 1)] < 0:
-        tap += 1
-    return tap
+def lines_across(axis, images, rows, columns):
+    """Return how many lines of outputs along an axis there are."""
+    lines = rows * columns if axis == IMAGES else images * (columns if axis == ROWS else rows)
+    return lines if rows > 0 else 0
 
 
 @helper
-def last_inside(rows_of, n_taps, row, height):
-    """Return the tap after the last one that does not lie below the image."""
-    tap = n_taps
-    while tap > 0 and row + rows_of[max(tap - 1, 0)] >= height:
-        tap -= 1
-    return tap
-
-
-@helper
-def slide_row(a, taps, n_taps, packed, bias, c, columns, count, new, move, out_move, part, depth, free):
-    """Compute one output row with some taps and a part of their depth: from the bias on, or added to what is there."""
-    parts = tiles_in(columns, rows_of_tile(count))
-    small = columns // parts
-    larger = columns - small * parts
-    column = 0
+def slide_line(
+    a, c, taps, packed, bias, n, limits, rows, columns, i, j, axis, length, move, out_move, free, tap_rows, listed,
+    depth, unit, tap, k, k_end,
+):  # fmt: skip
+    """Compute a line of outputs, tile by tile: with all taps, or with one and a part of its depth."""
+    parts = tiles_in(length, rows_of_tile(n))
+    small = length // parts
+    larger = length - small * parts
+    last_row, first_column, last_column = at(limits, rows), at(limits, 2 * rows), at(limits, 2 * rows + columns)
+    begin = 0
     for number in range(parts):
         m = small + 1 if number < larger else small
-        place = at(c, column * out_move)
-        product(
-            m, count, at(a, column * move), taps, packed, bias if new else place, place, move, 1, n_taps, part,
-            tile_columns, depth * tile_columns, 0 if new else out_move, out_move, free,
+        down, right = (begin if axis == ROWS else 0), (begin if axis == COLUMNS else 0)
+        tall, wide = (m - 1 if axis == ROWS else 0), (m - 1 if axis == COLUMNS else 0)
+        r0, r1 = limits[i + down + tall], last_row[i + down]
+        s0, s1 = first_column[j + right + wide], last_column[j + right]
+        k0, k1 = 0, depth
+        if listed == 1:  # the columns of a row of taps lie in its depth
+            k0, k1 = s0 * unit, s1 * unit
+            s1 = 1 if s0 < s1 else 0
+            s0 = 0
+        slide_tile(
+            m, n, at(a, begin * move), taps, packed, bias, at(c, begin * out_move), move, out_move, free, listed,
+            depth, r0, r1, s0, s1, k0, k1, tap, k, k_end,
         )  # fmt: skip
-        column += m
+        begin += m
 
 
-def kernel_gradient(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    dy: Reals,
-    partial: Reals,
-    bias_partial: Reals,
-    biased: Int,
-    images: Int,
-    slots: Int,
-    blocks: Int,
-    border: Int,
-    height: Int,
-    width: Int,
-    channels: Int,
-    top: Int,
-    left: Int,
-    padded_width: Int,
-    reach: Int,
-    down: Int,
-    right: Int,
-    window_rows: Int,
-    row_dilation: Int,
-    spans: Int,
-    span_step: Int,
-    span: Int,
-    out_height: Int,
-    out_width: Int,
-    out_channels: Int,
-    groups: Int,
-    strip: Int,
-    together: Int,
-    offsets: Ints,
+@helper
+def slide_tile(
+    m, n, a, taps, packed, bias, c, move, out_move, free, listed, depth, r0, r1, s0, s1, k0, k1, tap, k, k_end
 ):
-    """Sum the gradient by the kernel over the images of one slot; a task is a slot and a block of output channels.
+    """Compute a tile with the taps [r0, r1) x [s0, s1), [k0, k1) of their depth; of these, with `tap` from k to k_end.
 
-    partial[slot][r, s, c, k] = sum over n, i, j of x[n, i * down + r * row_dilation, j * right + s, c] * dy[n, i, j, k]
-
-    A window's row is `spans` runs of `span` numbers, `span_step` apart: one run where it is contiguous in memory.
-    strip: output rows that are worked through at once, so that they stay in the cache; where it holds whole images,
-    `together` of them. bias_partial[slot][k] = sum of dy.
+    tap: its number, or -1 for all at once.
     """
-    slot, block = task // blocks, task % blocks
-    ins, outs = channels // groups, out_channels // groups
-    pitch = padded_width * channels
-    sum_size = window_rows * spans * span * out_channels
-    target = at(partial, slot * sum_size)
-    begin, end = slot * images // slots, (slot + 1) * images // slots
-    panels = tiles_in(outs, tile_columns)
-    packed = at(scratch, together * reach * pitch if border else 0)
-    for image in range(begin, end, together):
-        base = at(x, image * height * width * channels)
-        slopes = at(dy, image * out_height * out_width * out_channels)
-        all_rows = min(together, end - image) * out_height
-        if border:
-            count = min(together, end - image)
-            bordered_images(scratch, base, count, reach, height, width, channels, top, left, padded_width)
-            base = scratch
-        for row in range(0, all_rows, strip):
-            rows = min(strip, all_rows - row)
-            new = image == begin and row == 0
-            for group in range(groups):
-                for panel in range(panels):
-                    if panel % blocks != block:
-                        continue
-                    column = group * outs + panel * tile_columns
-                    count = min(tile_columns, outs - panel * tile_columns)
-                    b = at(slopes, row * out_width * out_channels + column)
-                    pack_rows(packed, b, rows * out_width, count, out_channels)
-                    for r in range(window_rows):
-                        for s in range(spans):
-                            a = at(base, (row * down + r * row_dilation) * pitch + s * span_step + group * ins)
-                            gradient_rows(
-                                a, packed, offsets,
-                                at(target, (r * spans + s) * span * out_channels + column),
-                                span, count, right * channels, rows, out_width, out_channels, new,
-                            )  # fmt: skip
-        if biased and block == 0:
-            sums = at(bias_partial, slot * out_channels)
-            bias_gradient(sums, slopes, all_rows * out_width, out_channels, image == begin)
-
-
-@helper
-def bordered_images(target, images, count, rows, height, width, channels, top, left, padded_width):
-    for number in range(count):
-        place = at(target, number * rows * padded_width * channels)
-        picture = at(images, number * height * width * channels)
-        bordered_rows(place, picture, 0, rows, 1, height, width, channels, top, left, padded_width)
-
-
-@helper
-def gradient_rows(a, b, offsets, c, span, count, step, rows, out_width, out_channels, new):
-    """Add to `span` rows of the kernel's gradient what some output rows say of them."""
-    parts = tiles_in(span, rows_of_tile(count))
-    small = span // parts
-    larger = span - small * parts
-    m0 = 0
-    for part in range(parts):
-        m = small + 1 if part < larger else small
-        place = at(c, m0 * out_channels)
-        if new:
-            for i in range(m):
-                zero_row(at(place, i * out_channels), count)
-        product(
-            m, count, at(a, m0), offsets, b, place, place, 1, step, rows, out_width,
-            tile_columns, out_width * tile_columns, out_channels, out_channels, 0,
-        )  # fmt: skip
-        m0 += m
-
-
-@helper
-def bias_gradient(target, slopes, rows, channels, new):
-    if new:
-        zero_row(target, channels)
-    sum_rows(target, slopes, rows, channels)
+    if r0 >= r1 or s0 >= s1:  # it sees nothing but zeros
+        if tap <= 0 and k == 0:
+            product(m, n, a, taps, packed, bias, c, move, 1, 0, 0, tile_columns, 0, 0, out_move, free)
+    else:
+        r, r_end, s, s_end = r0, r1, s0, s1
+        if tap >= 0:
+            r, r_end = max(r0, tap // listed), min(r1, tap // listed + 1)
+            s, s_end = max(s0, tap % listed), min(s1, tap % listed + 1)
+        begin, end = max(k0, k), min(k1, k_end)
+        new = r == r0 and s == s0 and begin == k0
+        if r < r_end and s < s_end and begin < end:
+            together = r_end - r if s_end - s == listed else 1  # rows of taps that are listed without a gap
+            for row in range(r, r_end, together):
+                fresh = new and row == r
+                place = row * listed + s
+                product(
+                    m, n, at(a, begin), at(taps, place), at(packed, (place * depth + begin) * tile_columns),
+                    bias if fresh else c, c, move, 1, together * (s_end - s), end - begin, tile_columns,
+                    depth * tile_columns, 0 if fresh else out_move, out_move, free,
+                )  # fmt: skip
 
 
 def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: Int, slots: Int, piece: Int):
