@@ -67,15 +67,17 @@ def correlate(
     groups: Int,
     depth: Int,
     unit: Int,
+    seen: Int,
+    swapped: Int,
     kind: Int,
     slope: Real,
 ):
-    """Slide packed weights over one band of some images, as `conv.correlate` does; the band is always copied, rounded."""
+    """Slide packed weights over a band of some images, as `conv.correlate` does; the band is always copied, rounded."""
     first, start = task // bands * together, task % bands * band
     count, rows = min(together, images - first), (band - 1) * row_step + reach
     base, picture = bf16s(scratch), at(source, first * height * width * channels)
     bordered_bands(
-        base, picture, count, start * row_step, rows, height, width, channels, top, left, padded_width
+        base, picture, count, start * row_step, rows, axis == ROWS, height, width, channels, top, left, padded_width
     )  # fmt: skip
     image_size = out_height * out_width * out_channels
     out = at(target, first * image_size)
@@ -83,7 +85,7 @@ def correlate(
         slide(
             base, rows * padded_width * channels, weights, bias, out, image_size, offsets, limits,
             at(phases, p * PHASE), count, start, band, axis, channels, padded_width * channels, row_step, column_step,
-            out_width, out_channels, out_row_step, out_column_step, groups, depth, unit,
+            out_width, out_channels, out_row_step, out_column_step, groups, depth, unit, swapped,
         )  # fmt: skip
     for n in range(count):
         place = ((first + n) * bands + task % bands) * 2 * out_channels
@@ -97,6 +99,7 @@ def correlate(
 def slide(
     base, step, weights, bias, out, image_size, offsets, limits, phase, count, start, band, axis, channels, pitch,
     row_step, column_step, out_width, out_channels, out_row_step, out_column_step, groups, depth, unit,
+    swapped,
 ):  # fmt: skip
     """Slide over the band's rows of one phase, panel by panel."""
     rows, columns, listed = min(band, phase[0] - start), phase[1], phase[6]
@@ -106,10 +109,8 @@ def slide(
         group, panel = number // panels, number % panels
         packed = at(weights, phase[7] + number * phase[5] * listed * tap_size)
         first, n = group * outs + panel * TILE, min(TILE, outs - panel * TILE)
-        for line in range(lines_across(axis, count, rows, columns)):
-            image = 0 if axis == IMAGES else line // (columns if axis == ROWS else rows)
-            i = line // columns if axis == IMAGES else line % rows if axis == COLUMNS else 0
-            j = line % columns if axis != COLUMNS else 0
+        image, i, j = 0, 0, 0
+        for _ in range(lines_across(axis, count, rows, columns)):
             pixel = (phase[2] + (start + i) * out_row_step) * out_width + phase[3] + j * out_column_step
             slide_line(
                 at(base, image * step + i * row_step * pitch + j * column_step * channels + group * ins),
@@ -120,13 +121,20 @@ def slide(
                 image_size if axis == IMAGES else out_channels * (
                     out_row_step * out_width if axis == ROWS else out_column_step
                 ),
-                phase[5], listed, depth, unit,
+                swapped, listed, depth, unit,
             )  # fmt: skip
+            # On to the next line.
+            i += 1 if axis == COLUMNS else 0
+            j += 0 if axis == COLUMNS else 1
+            if (i == rows) if axis == COLUMNS else (j == columns):
+                image += 0 if axis == IMAGES else 1
+                i = i + 1 if axis == IMAGES else 0
+                j = 0
 
 
 @helper
 def slide_line(
-    a, c, taps, packed, bias, n, limits, rows, columns, i, j, axis, length, move, out_move, tap_rows, listed, depth,
+    a, c, taps, packed, bias, n, limits, rows, columns, i, j, axis, length, move, out_move, swapped, listed, depth,
     unit,
 ):  # fmt: skip
     """Compute a line of outputs, tile by tile."""
@@ -138,10 +146,12 @@ def slide_line(
         r0, r1 = limits[i + down + tall], last_row[i + down]
         s0, s1 = first_column[j + right + wide], last_column[j + right]
         k0, k1 = 0, depth
-        if listed == 1:  # the columns of a row of taps lie in its depth; whole tiles of it are multiplied
+        if depth > unit:  # the columns of a row of taps lie in its depth; whole tiles of it are multiplied
             k0, k1 = s0 * unit // TILE * TILE, s1 * unit
             s1 = 1 if s0 < s1 else 0
             s0 = 0
+        if swapped:
+            r0, r1, s0, s1 = s0, s1, r0, r1
         r1 = r1 if s0 < s1 else r0
         together = r1 - r0 if s1 - s0 == listed else 1  # rows of taps that are listed without a gap
         for row in range(r0, max(r1, r0 + 1), max(together, 1)):
@@ -150,14 +160,14 @@ def slide_line(
             tile_product(
                 m, n, at(a, begin * move + k0), at(taps, place), at(packed, (place * full_tiles(depth) + k0) * TILE),
                 bias if fresh else to, to, move, together * (s1 - s0) if r0 < r1 else 0, k1 - k0,
-                0 if fresh else out_move, out_move,
+                full_tiles(depth), 0 if fresh else out_move, out_move,
             )  # fmt: skip
 
 
 def spread(
     task: Int, scratch: Reals, source: Reals, weights: Bf16s, bias: Reals, nothing: Reals, target: Reals,
-    statistics: Reals, measured: Int, shape: Ints, bands: Int, band: Int, strip: Int, held: Int, nought: Ints, kind: Int,
-    slope: Real,
+    statistics: Reals, measured: Int, shape: Ints, bands: Int, band: Int, strip: Int, held: Int, nought: Ints,
+    kind: Int, slope: Real,
 ):  # fmt: skip
     """Compute a band of one image's outputs, as `spread.spread` does; source rows are copied, rounded."""
     image, start = task // bands, task % bands * band
@@ -186,7 +196,8 @@ def spread(
                         tile_product(
                             min(TILE, rows * shape[WIDTH] - pixel), TILE,
                             at(rounded, pixel * shape[CHANNELS] + group * ins), nought, packed, nothing,
-                            at(products, pixel * pitch + (number - panel) * TILE), shape[CHANNELS], 1, ins, 0, pitch,
+                            at(products, pixel * pitch + (number - panel) * TILE), shape[CHANNELS], 1, ins, 0, 0,
+                            pitch,
                         )  # fmt: skip
                 add_strip(
                     at(out, group * outs), products, shape, row, rows, start, end, r0, r1, panel * TILE,
@@ -318,5 +329,6 @@ def strip_gradient(
                         zero_row(at(target, i * out_channels), count)
                 tile_product(
                     min(TILE, ins - c), count, at(planes, places[place] + (group * ins + c) * plane), offsets, panel,
-                    target, target, plane, images, depth, out_channels, out_channels,
+                    target, target, plane, images, depth, depth, out_channels,
+                    out_channels,
                 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from gedanken.engine.cpu.kernels.blocks import pack_rows, rows_of_tile, sum_rows, tiles_in, zero_row
 from gedanken.engine.cpu.kernels.conv import bordered_bands
-from gedanken.engine.cpu.language import Int, Ints, Reals, at, helper, lanes, product, tile_columns
+from gedanken.engine.cpu.language import Int, Ints, Reals, at, helper, lanes, product, tile_columns, tile_rows
 
 FLUSH = 64  # strips that are added to one sum before it is added to a sum of sums: long sums lose digits
 
@@ -69,8 +69,8 @@ def by_kernel(
         slopes = at(dy, image * out_height * out_width * out_channels)
         if border:
             bordered_bands(
-                scratch, at(x, image * height * width * channels), count, 0, reach, height, width, channels, top, left,
-                padded_width,
+                scratch, at(x, image * height * width * channels), count, 0, reach, False, height, width, channels, top,
+                left, padded_width,
             )  # fmt: skip
             base = scratch
         for row in range(0, out_height, strip):
@@ -154,6 +154,74 @@ def gradient_rows(a, b, taps, c, seen_columns, span, ins, n, step, n_taps, out_w
                 tile_columns, out_width * tile_columns, out_channels, out_channels, 0,
             )  # fmt: skip
         m0 += m
+
+
+def by_few_filters(
+    task: Int, scratch: Reals, x: Reals, dy: Reals, partial: Reals, kept: Reals, bias_partial: Reals, biased: Int,
+    images: Int, slots: Int, height: Int, width: Int, channels: Int, top: Int, left: Int, padded_width: Int, reach: Int,
+    down: Int, right: Int, window_rows: Int, row_dilation: Int, window_columns: Int, column_dilation: Int, joined: Int,
+    out_height: Int, out_width: Int, out_channels: Int, groups: Int, strip: Int, offsets: Ints, seen_rows: Ints,
+    seen_columns: Ints,
+):  # fmt: skip
+    """Sum the gradient as `by_kernel` does, with the filters as rows and the window's numbers as columns of a tile.
+
+    partial[slot][k, r, s, c].   The right factor is the image itself, copied to where whole vectors can be read.
+    """
+    ins, pitch = channels // groups, padded_width * channels
+    row_size = window_rows * window_columns * ins
+    target, total = at(partial, task * out_channels * row_size), at(kept, task * out_channels * row_size)
+    begin, end = task * images // slots, (task + 1) * images // slots
+    strips = 0
+    for image in range(begin, end):
+        slopes = at(dy, image * out_height * out_width * out_channels)
+        bordered_bands(
+            scratch, at(x, image * height * width * channels), 1, 0, reach, False, height, width, channels, top, left,
+            padded_width,
+        )  # fmt: skip
+        for row in range(0, out_height, strip):
+            if strips % FLUSH == 0:
+                if strips > 0:
+                    flush(total, target, out_channels, row_size, 1, 0, row_size, strips == FLUSH)
+                zero_row(target, out_channels * row_size)
+            strips += 1
+            for group in range(groups):
+                filters_gradient(
+                    at(scratch, group * ins), at(slopes, group * (out_channels // groups)),
+                    at(target, group * (out_channels // groups) * row_size), offsets, seen_rows, seen_columns, row,
+                    min(strip, out_height - row), down * pitch, right * channels, row_dilation * pitch,
+                    column_dilation * channels, window_rows, window_columns, joined, ins, out_width, out_channels,
+                    out_channels // groups, row_size,
+                )  # fmt: skip
+        if biased:
+            sums = at(bias_partial, task * out_channels)
+            bias_gradient(sums, slopes, out_height * out_width, out_channels, image == begin)
+    if strips > FLUSH:
+        flush(target, total, out_channels, row_size, 1, 0, row_size, False)
+
+
+@helper
+def filters_gradient(
+    picture, slopes, target, offsets, seen_rows, seen_columns, row, rows, down, right, row_step, column_step,
+    window_rows, window_columns, joined, ins, out_width, out_channels, outs, row_size,
+):  # fmt: skip
+    """Add what some output rows say of the filters of one group."""
+    spans = 1 if joined else window_columns
+    span = window_columns * ins if joined else ins
+    for r in range(window_rows):
+        i0, i1 = max(seen_rows[2 * r], row), min(seen_rows[2 * r + 1], row + rows)
+        for s in range(spans):
+            b = at(picture, i0 * down + r * row_step + s * column_step)
+            for first in range(0, span if i0 < i1 else 0, tile_columns):
+                n = min(tile_columns, span - first)
+                j0 = seen_columns[2 * (s + (first + n - 1) // ins)]
+                j1 = seen_columns[2 * (s + first // ins) + 1]
+                for k in range(0, outs if j0 < j1 else 0, tile_rows):
+                    place = at(target, k * row_size + (r * spans + s) * span + first)
+                    product(
+                        min(tile_rows, outs - k), n, at(slopes, i0 * out_width * out_channels + j0 * out_channels + k),
+                        offsets, at(b, first + j0 * right), place, place, 1, out_channels, i1 - i0, j1 - j0, right,
+                        down, row_size, row_size, 0,
+                    )  # fmt: skip
 
 
 @helper

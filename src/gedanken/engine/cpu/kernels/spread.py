@@ -34,8 +34,8 @@ def pack_mirrored(
 
 def spread(
     task: Int, scratch: Reals, source: Reals, weights: Reals, bias: Reals, nothing: Reals, target: Reals,
-    statistics: Reals, measured: Int, shape: Ints, bands: Int, band: Int, strip: Int, held: Int, nought: Ints, kind: Int,
-    slope: Real,
+    statistics: Reals, measured: Int, shape: Ints, bands: Int, band: Int, strip: Int, held: Int, nought: Ints,
+    kind: Int, slope: Real,
 ):  # fmt: skip
     """Compute a band of one image's outputs.
 

@@ -6,20 +6,20 @@ from typing import NamedTuple
 import numpy as np
 
 from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS
-from gedanken.engine.cpu.kernels.conv_gradient import FLUSH
 from gedanken.engine.cpu.lowering import bf16, spread
-from gedanken.engine.cpu.lowering.base import CACHED, SUMS, TASKS, Backward, Lowering, cut
+from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Backward, Lowering, cut
+from gedanken.engine.cpu.lowering.conv_gradient import by_kernel
 from gedanken.engine.cpu.lowering.dense import Factor, dense_product
 from gedanken.engine.cpu.lowering.depthwise import Depthwise, is_depthwise
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
-from gedanken.engine.cpu.lowering.taps import Slide, backward, contiguous, forward, tables, tiles_of
+from gedanken.engine.cpu.lowering.taps import Slide, backward, forward, most_seen, tables, tiles_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.geometry import Geometry
 from gedanken.engine.plan import LayerStep
 from gedanken.layers import ConvolutionLayer
 from gedanken.types import Array, Shape
 
-STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache
+PACKED = 128  # rows of weights that a task packs
 STREAMED = 512 << 10  # bytes of packed weights: more are worth reading for several images at once
 
 
@@ -57,10 +57,7 @@ def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> Co
     y = low.program.view(y, (low.samples, *step.output_shape))
 
     def back(dy: Buffer, wanted: bool) -> Buffer | None:
-        if low.bf16:
-            bf16.kernel_gradient(low, step, geometry, slide.source, slide.target, x, dy)
-        else:
-            _kernel_gradient(low, step, slide, geometry, x, dy)
+        by_kernel(low, step, slide, geometry, x, dy)
         if not wanted:
             return None
         dx = _by_input(low, step, backward(geometry, image, slide.target), geometry, dy)
@@ -149,8 +146,8 @@ def _packed(low: Lowering, kernel: Array | Buffer, groups: int, depth: int) -> B
     panels = groups * low.panels(columns)
     packed = low.buffer((panels, rows, low.tile_columns))
     low.program.add(
-        "conv.pack", panels, weights=kernel, packed=packed, rows=rows, columns=columns, pitch=kernel.shape[3],
-        groups=groups,
+        "conv.pack", cut(rows, PACKED), weights=kernel, packed=packed, rows=rows, columns=columns,
+        pitch=kernel.shape[3], groups=groups, block=PACKED,
     )  # fmt: skip
     return packed
 
@@ -159,7 +156,7 @@ def _packed_turned(low: Lowering, step: LayerStep, slide: Slide, geometry: Geome
     """Pack the kernel for the way back, phase after phase; return also where each begins."""
     kernel, groups = step.p["kernel"], geometry.groups
     inputs, outputs = kernel.shape[2], kernel.shape[3] // groups
-    phases = tables(slide, slide.padded_width, geometry.size[1]).taps
+    phases = tables(slide, slide.padded_width, geometry.size[1], _swapped(low, slide)).taps
     if low.bf16:
         return bf16.packed_turned(low, kernel, phases, slide.depth, (inputs, outputs, groups))
     each = groups * low.panels(inputs) * outputs * low.tile_columns
@@ -172,6 +169,11 @@ def _packed_turned(low: Lowering, step: LayerStep, slide: Slide, geometry: Geome
                 taps=np.array(taps, np.int64), n_taps=len(taps), inputs=inputs, outputs=outputs, groups=groups,
             )  # fmt: skip
     return packed, starts[:-1]
+
+
+def _swapped(low: Lowering, slide: Slide) -> bool:
+    """Return whether a tile sees all rows of few columns, so that taps are better listed column by column."""
+    return not slide.joined and tiles_of(low, slide).axis != COLUMNS
 
 
 def _correlate(
@@ -189,12 +191,14 @@ def _correlate(
     axis, together, bands, band = _shares(low, slide, weights)
     border = slide.cut_off(1) if axis == COLUMNS else slide.cut_off(0) if axis == ROWS else False
     padded_width = slide.padded_width if border or low.bf16 else width
-    table = tables(slide, padded_width, across)
+    swapped = isinstance(starts, np.ndarray) and _swapped(low, slide)
+    table = tables(slide, padded_width, across, swapped)
     table.phases[:, 7] = starts
     target = low.buffer((low.samples, *slide.target))
     statistics = low.buffer((low.samples * bands, 2, out_channels) if measured else (1,))
-    size = together * ((band - 1) * slide.step[0] + slide.reach) * padded_width * channels
-    scratch = bf16.band_numbers(size, slide.step[1] * channels) if low.bf16 else size if border else 0
+    size = ((band - 1) * slide.step[0] + slide.reach) * padded_width * channels
+    move = {COLUMNS: slide.step[1] * channels, ROWS: slide.step[0] * padded_width * channels}.get(axis, size)
+    scratch = bf16.band_numbers(together * size, move) if low.bf16 else together * size if border else 0
     low.program.add(
         "bf16_conv.correlate" if low.bf16 else "conv.correlate", cut(low.samples, together) * bands, scratch,
         source=source, weights=weights, bias=bias, target=target, statistics=statistics, measured=int(measured),
@@ -203,8 +207,8 @@ def _correlate(
         width=width, channels=channels, top=slide.before[0], left=slide.before[1], padded_width=padded_width,
         reach=slide.reach, row_step=slide.step[0], column_step=slide.step[1], out_height=out_height,
         out_width=out_width, out_channels=out_channels, out_row_step=slide.out_step[0],
-        out_column_step=slide.out_step[1], groups=slide.groups, depth=slide.depth, unit=slide.unit, kind=curve.kind,
-        slope=curve.slope,
+        out_column_step=slide.out_step[1], groups=slide.groups, depth=slide.depth, unit=slide.unit,
+        seen=most_seen(low, slide, axis), swapped=int(swapped), kind=curve.kind, slope=curve.slope,
     )  # fmt: skip
     lengths = [min(band, out_height - start) * out_width for start in range(0, bands * band, band)]
     return target, statistics, np.tile(np.array(lengths, low.real), low.samples)
@@ -224,55 +228,3 @@ def _shares(low: Lowering, slide: Slide, weights: Buffer) -> tuple[int, int, int
     bands = cut(rows, band)
     band = cut(rows, bands)  # as even as they come
     return axis, together, cut(rows, band), band
-
-
-# ---------------------------------------------------------------------------------------------- the kernel's gradient
-
-
-def _kernel_gradient(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
-    kernel, groups = step.g["kernel"], geometry.groups
-    (height, width, channels), (out_height, out_width, out_channels) = slide.source, slide.target
-    slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
-    blocks = min(low.panels(out_channels // groups), cut(TASKS, slots))
-    border = slide.cut_off(1)
-    padded_width = slide.padded_width if border else width
-    reach, pitch = (out_height - 1) * geometry.stride[0] + slide.reach, padded_width * channels
-    size = reach * pitch if border else height * width * channels
-    fitting = CACHED // (size * low.real.itemsize)
-    together = max(1, min(cut(STRIP, out_height * out_width), fitting, cut(low.samples, slots)))
-    strip = min(out_height, max(1, STRIP // out_width)) if together == 1 else out_height
-    strips = cut(cut(low.samples, slots), together) * cut(out_height, strip)
-    partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, out_channels))
-    low.program.add(
-        "conv_gradient.by_kernel", slots * blocks,
-        (together * size if border else 0) + together * strip * out_width * low.tile_columns,
-        x=x, dy=dy, partial=partial, kept=low.buffer(partial.shape if strips > FLUSH else (1,)),
-        bias_partial=bias_partial, biased=int("bias" in step.g), images=low.samples, slots=slots, blocks=blocks,
-        border=int(border), height=height, width=width, channels=channels, top=slide.before[0], left=slide.before[1],
-        padded_width=padded_width, reach=reach, down=geometry.stride[0], right=geometry.stride[1],
-        window_rows=geometry.size[0], row_dilation=geometry.dilation[0], window_columns=geometry.size[1],
-        column_dilation=geometry.dilation[1], joined=int(contiguous(geometry)), out_height=out_height,
-        out_width=out_width, out_channels=out_channels, groups=groups, strip=strip, together=together,
-        offsets=_rows_of_images(together, strip, size, geometry.stride[0] * pitch),
-        seen_rows=_seen(slide, geometry, 0), seen_columns=_seen(slide, geometry, 1),
-    )  # fmt: skip
-    low.add_up(partial, kernel, slots)
-    if "bias" in step.g:
-        low.add_up(bias_partial, step.g["bias"], slots)
-
-
-def _rows_of_images(together: int, rows: int, size: int, pitch: int) -> Array:
-    """Return [n]: where rows of n images lie, row by row: the first of all images, then the second."""
-    found = np.zeros((together + 1, rows * together), np.int64)
-    for count in range(1, together + 1):
-        found[count, : rows * count] = np.add.outer(np.arange(rows) * pitch, np.arange(count) * size).ravel()
-    return found
-
-
-def _seen(slide: Slide, geometry: Geometry, axis: int) -> Array:
-    """Return for each place of the window along an axis between which outputs it lies inside the image."""
-    at = np.arange(slide.target[axis]) * geometry.stride[axis]
-    places = np.arange(geometry.size[axis]) * geometry.dilation[axis]
-    before = slide.before[axis]
-    edges = (before - places, before + slide.source[axis] - places)
-    return np.stack([np.searchsorted(at, edge) for edge in edges], axis=1).astype(np.int64)

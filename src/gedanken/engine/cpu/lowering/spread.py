@@ -15,7 +15,7 @@ from gedanken.types import Array
 PIXELS = 48  # of a strip: enough to fill tiles
 # What adding a pixel's products costs, in units of multiplying and adding a vector: for each run of them, and for each
 # vector of a run.
-RUN, VECTOR = 12, 6
+RUN, VECTOR = 20, 14
 WORTH = 0.8  # of the work of gathering: less is worth it
 TILE_UNIT = 8  # vectors that a tile unit multiplies in the time of one
 

@@ -94,8 +94,15 @@ class Tables(NamedTuple):
     taps: list[list[int]]
 
 
-def tables(slide: Slide, width: int, across: int) -> Tables:
-    """Return where everything lies in images of a width; across: columns of the window."""
+def tables(slide: Slide, width: int, across: int, swapped: bool = False) -> Tables:
+    """Return where everything lies.
+
+    Args:
+        slide: what slides.
+        width: of images as they lie in memory.
+        across: columns of the window.
+        swapped: whether taps are listed column by column.
+    """
     offsets: list[int] = []
     limits: list[Array] = []
     phases: list[list[int]] = []
@@ -103,12 +110,14 @@ def tables(slide: Slide, width: int, across: int) -> Tables:
     for (down, *vertical), (right, *horizontal) in product(slide.limits(0), slide.limits(1)):
         listed = right.places[:1] if slide.joined else right.places
         begin = len(offsets)
-        offsets += [(row * width + column) * slide.source[2] for row in down.places for column in listed]
-        rows = len(down.places) if listed else 0
+        places = np.add.outer(np.array(down.places, int) * width, np.array(listed, int)) * slide.source[2]
+        seen = np.add.outer(np.array(down.taps, int) * across, np.array(right.taps, int))
+        places, seen = (places.T, seen.T) if swapped else (places, seen)
+        offsets += places.ravel().tolist()
+        taps.append(seen.ravel().tolist())
         start = sum(array.size for array in limits)
-        phases.append([down.amount, right.amount, down.first, right.first, begin, rows, len(listed), 0, start])
+        phases.append([down.amount, right.amount, down.first, right.first, begin, *places.shape, 0, start])
         limits += [*vertical, *horizontal]
-        taps.append([r * across + s for r in down.taps for s in right.taps])
     return Tables(
         np.array(offsets or [0], np.int64), np.concatenate(limits).astype(np.int64), np.array(phases, np.int64), taps
     )
@@ -201,12 +210,26 @@ def images_together(low: Lowering, slide: Slide) -> int:
     return cut(low.samples, cut(low.samples, most))
 
 
+def most_seen(low: Lowering, slide: Slide, axis: int) -> int:
+    """Return the most numbers that a tile along an axis sums over."""
+    most = slide.unit
+    for along in (0, 1):
+        rows = low.tile_rows if axis == (ROWS, COLUMNS)[along] else 1
+        most *= max(max(_union(*line, rows)[0].tolist()) for line in slide.limits(along))
+    return most
+
+
+def _union(line: Line, first: Array, last: Array, rows: int) -> tuple[Array, Array]:
+    """Return how many taps each tile of so many rows sees, and the tiles' sizes."""
+    starts, sizes = _parts(line.amount, rows)
+    return np.maximum(last[starts] - first[starts + sizes - 1], 0), sizes
+
+
 def _seen(low: Lowering, slide: Slide, axis: int) -> tuple[float, float]:
     """Return the taps that all outputs along an axis see, one by one and in tiles."""
     single, tiled = 0.0, 0.0
     for line, first, last in slide.limits(axis):
-        starts, sizes = _parts(line.amount, low.tile_rows)
-        union = np.maximum(last[starts] - first[starts + sizes - 1], 0)
+        union, sizes = _union(line, first, last, low.tile_rows)
         single += float(np.maximum(last - first, 0).sum())
         tiled += float((union * _cost(low, sizes)).sum())
     return single, tiled
