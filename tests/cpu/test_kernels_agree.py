@@ -61,6 +61,7 @@ def test_every_known_layer(case: LayerCase, samples: int, dtype: str) -> None:
 
 
 sizes = st.integers(1, 4)
+windows = st.one_of(sizes, st.integers(1, 15))  # up to the whole picture
 
 
 @st.composite
@@ -71,8 +72,8 @@ def convolutions(draw: st.DrawFn) -> tuple[Layer, tuple[int, int, int]]:
     padding = draw(st.one_of(st.just("same"), st.tuples(st.integers(0, 3), st.integers(0, 3))))
     layer = ConvolutionLayer(
         filters,
-        draw(sizes),
-        draw(sizes),
+        draw(windows),
+        draw(windows),
         stride=(draw(st.integers(1, 3)), draw(st.integers(1, 3))),
         zero_padding=padding,
         dilation=(draw(st.integers(1, 3)), draw(st.integers(1, 2))),
@@ -111,6 +112,38 @@ def test_any_convolution(made: tuple[Layer, tuple[int, int, int]], samples: int,
     layer, shape = made
     assume(fits([layer], shape))
     check_agreement([layer], shape, values(samples, shape, seed, dtype))
+
+
+# Windows as wide, as high or as large as the picture, or larger than it with its padding; few and many channels.
+WINDOWS = [
+    (ConvolutionLayer(33, 32, 3), (1, 20, 32)),
+    (ConvolutionLayer(9, 3, 32), (2, 32, 20)),
+    (ConvolutionLayer(20, 12, 9), (5, 9, 12)),
+    (ConvolutionLayer(20, 1, 20), (3, 20, 20)),
+    (ConvolutionLayer(20, 20, 1, stride=(2, 1)), (3, 20, 20)),
+    (ConvolutionLayer(18, 9, 9, zero_padding=4), (17, 4, 4)),
+    (ConvolutionLayer(18, 3, 3, zero_padding=1), (40, 1, 1)),
+    (ConvolutionLayer(5, 3, 3, zero_padding=7), (16, 4, 4)),
+    (ConvolutionLayer(24, 11, 3, groups=3, zero_padding=(1, 0)), (6, 5, 11)),
+    (ConvolutionLayer(24, 8, 2, dilation=(1, 2), groups=2), (18, 10, 16)),
+    (ConvolutionLayer(16, 13, 1, groups=2, stride=3), (18, 1, 40)),
+    (ConvolutionLayer(16, 3, 3, stride=(1, 3), dilation=4, zero_padding="same"), (33, 9, 9)),
+    (ConvolutionLayer(64, 7, 7, stride=2, zero_padding=3), (3, 21, 23)),
+    (ConvolutionLayer(1, 3, 3, zero_padding=1), (48, 9, 14)),
+    (ConvolutionLayer(2, 5, 3, dilation=2, zero_padding=(0, 4)), (48, 9, 14)),
+    (ConvolutionLayer(6, 3, 2, groups=2), (40, 9, 14)),
+    (ConvolutionLayer(40, 40, 1), (48, 2, 41)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("samples", [1, 5, 27])
+@pytest.mark.parametrize(("layer", "shape"), WINDOWS, ids=str)
+def test_windows_of_any_size(layer: Layer, shape: tuple[int, int, int], samples: int, dtype: str) -> None:
+    check_agreement(
+        [layer, BatchNorm(), ReLU()], shape, values(samples, shape, 3, dtype), tolerance=3 * TOLERANCE[dtype]
+    )
+    check_agreement([layer], shape, values(samples, shape, 3, dtype))
 
 
 @settings(max_examples=80)

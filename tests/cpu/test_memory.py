@@ -35,7 +35,7 @@ from gedanken.types import Array, Shape
 from tests.cases import name_of
 from tests.cpu.agree import check_agreement, passes
 from tests.cpu.test_bf16 import EMULATED, on
-from tests.cpu.test_kernels_agree import KNOWN, values
+from tests.cpu.test_kernels_agree import KNOWN, WINDOWS, values
 
 MARGIN = 256  # bytes
 POISON = 0xFF  # four or eight of them are a NaN, so a read outside shows in the results
@@ -86,6 +86,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Iterator[Poison]:
 
 ROWS: list[tuple[list[Layer], Shape]] = [
     *[([case.layer], case.shape) for case in KNOWN],
+    *[([layer, BatchNorm()], shape) for layer, shape in WINDOWS],
     ([ConvolutionLayer(17, 3, 2, zero_padding="same"), BatchNorm(), ReLU(), MaxPoolLayer(2, 2)], (3, 9, 7)),
     ([ConvolutionLayer(5, 3, 3, stride=2), TanH(), AveragePoolLayer(2, 2), Dropout(0.5)], (7, 11, 11)),
     ([ConvolutionLayer(11, 3, 3, groups=11, zero_padding=1), BatchNorm(), ReLU()], (11, 6, 5)),

@@ -69,15 +69,15 @@ def store_sums(c, pitch, tall, wide):
 
 
 @helper
-def tile_product(m, n, a, offsets, b, i, c, pitch, taps, depth, i_pitch, c_pitch):
-    """C[m, n] = I[m, n] + sum over t, k of A[offsets[t] + m * pitch + k] * B[t][k][n] for m, n up to TILE.
+def tile_product(m, n, a, offsets, b, i, c, pitch, taps, depth, deep, i_pitch, c_pitch):
+    """C[m, n] = I[m, n] + sum over t, k of A[offsets[t] + m * pitch + k] * B[t * deep + k][n] for m, n up to TILE.
 
     16 or 32 rows of A are read, so there must be memory behind it. A part of a row that is no whole tile is copied
     beside zeros: a neighbour that is no number must not be multiplied, not even by zero.
     """
     tall, wide, cut = m > SIDE, n > SIDE, m % SIDE + n % SIDE
     sums, ends = local_reals(BLOCK), local_bf16s(BLOCK)
-    to, to_pitch, deep = c, c_pitch, full_tiles(depth)
+    to, to_pitch = c, c_pitch
     if cut:
         copy_block(sums, TILE, i, i_pitch, m, n)
         i, i_pitch, to, to_pitch = sums, TILE, sums, TILE
@@ -201,6 +201,6 @@ def multiply(
                 start = at(bias if piece == 0 else nothing, column)
                 tile_product(
                     min(TILE, rows - row), min(TILE, columns - column), at(left, row * deep + k), nought, packed,
-                    start if k == begin else place, place, deep, 1, min(DEPTH, end - k),
+                    start if k == begin else place, place, deep, 1, min(DEPTH, end - k), 0,
                     0 if k == begin else columns, columns,
                 )  # fmt: skip

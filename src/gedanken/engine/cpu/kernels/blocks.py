@@ -29,6 +29,12 @@ def rows_of_tile(columns):
 
 
 @helper
+def vectors_of(n):
+    """Return a count rounded up to whole vectors."""
+    return tiles_in(n, vector_lanes) * vector_lanes
+
+
+@helper
 def copy_row(target, source, count):
     for i in lanes(count):
         target[i] = source[i]

@@ -34,7 +34,9 @@ class Lowering:
         machine = program.library.machine
         self.real = np.dtype(program.library.dtype)
         self.bf16 = program.library.precision == "bf16"
-        self.tile_columns = TILE if self.bf16 else machine.vectors * machine.lanes(self.real.itemsize)
+        self.tile_rows = TILE if self.bf16 else machine.rows
+        self.lanes = machine.lanes(self.real.itemsize)
+        self.tile_columns = TILE if self.bf16 else machine.vectors * self.lanes
         self.draws: list[Array] = []  # tables of the dropouts; places 2 and 3 are epoch and position
         self.nought = np.zeros(1, np.int64)
 
@@ -48,11 +50,11 @@ class Lowering:
         """Return how many panels of a packed matrix so many columns fill."""
         return cut(columns, self.tile_columns)
 
-    def add_up(self, partial: Buffer, target: Array, slots: int) -> None:
+    def add_up(self, partial: Array | Buffer, target: Array | Buffer, slots: int) -> None:
         """Add up the slots of a sum, each of the target's size."""
+        size = target.nbytes // self.real.itemsize
         self.program.add(
-            "conv.add_slots", cut(target.size, PIECE), partial=partial, target=target, size=target.size, slots=slots,
-            piece=PIECE,
+            "conv.add_slots", cut(size, PIECE), partial=partial, target=target, size=size, slots=slots, piece=PIECE,
         )  # fmt: skip
 
 

@@ -39,17 +39,11 @@ def packed(low: Lowering, kernel: Array | Buffer, sizes: tuple[int, int, int], p
 
 
 def packed_turned(
-    low: Lowering,
-    kernel: Array | Buffer,
-    phases: Array,
-    taps: list[list[int]],
-    depth: int,
-    sizes: tuple[int, int, int],
-) -> Buffer:
-    """Emit the packing of a turned right factor, phase after phase, and note in the phases where each begins.
+    low: Lowering, kernel: Array | Buffer, taps: list[list[int]], depth: int, sizes: tuple[int, int, int]
+) -> tuple[Buffer, Array]:
+    """Emit the packing of a turned right factor, phase after phase; return also where each phase begins.
 
     Args:
-        phases: see `kernels/conv.PHASE`.
         taps: of each phase.
         depth: numbers that lie in a row in the left factor.
         sizes: inputs (the columns), outputs (summed over) of a group, groups.
@@ -58,7 +52,6 @@ def packed_turned(
     panels = groups * low.panels(inputs)
     runs = [len(listed) * outputs // depth for listed in taps]
     starts = np.cumsum([0, *(count * panels * full_tiles(depth) * TILE for count in runs)])
-    phases[:, 6] = starts[:-1]
     made = low.buffer((max(int(starts[-1]), 1),), "uint16")
     for listed, start in zip(taps, starts.tolist(), strict=False):
         if listed:
@@ -66,12 +59,17 @@ def packed_turned(
                 "bf16.pack_turned", panels, weights=kernel, packed=made, start=start, taps=np.array(listed, np.int64),
                 n_taps=len(listed), depth=depth, inputs=inputs, outputs=outputs, groups=groups,
             )  # fmt: skip
-    return made
+    return made, starts[:-1]
 
 
 def band_numbers(size: int, pitch: int) -> int:
     """Return the scratch memory for a band of an image, and what is read behind its last whole tile."""
     return scratch(size + SIDE * pitch)
+
+
+def strip_numbers(pixels: int, channels: int, products: int) -> int:
+    """Return the scratch memory for some pixels, what is read behind their last whole tile, and their products."""
+    return scratch(cut((pixels + SIDE) * channels, 2) * 2, products)
 
 
 def kernel_gradient(
@@ -124,7 +122,7 @@ def multiply(
     low: Lowering,
     a: Buffer,
     b: Buffer | Array,
-    bias: Array,
+    bias: Array | Buffer,
     c: Buffer | Array,
     sizes: tuple[int, int, int],
     a_steps: tuple[int, int],
@@ -142,7 +140,7 @@ def multiply(
     if b_steps[1] == 1:
         right = packed(low, b, (1, inner, columns), b_steps[0])
     else:
-        right = packed_turned(low, b, np.zeros((1, 7), np.int64), [[0]], inner, (columns, inner, 1))
+        right, _ = packed_turned(low, b, [[0]], inner, (columns, inner, 1))
     wanted = cut(BLOCKS, pieces)
     column_blocks = min(low.panels(columns), wanted)
     row_blocks = min(cut(rows, TILE), cut(wanted, column_blocks))

@@ -1,5 +1,7 @@
 """Fully connected layers with their activation, and SoftMax."""
 
+from typing import NamedTuple
+
 from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
@@ -12,19 +14,38 @@ BLOCKS = 32  # tasks of a product: enough to share evenly
 HELD = 8  # panels that are packed at once: with DEPTH, a quarter of a second-level cache
 FULL = 72  # rows of a block that are worth packing B for
 READ = 0.25  # what reading a number costs, in units of packing one
+LONG = 64 * DEPTH  # numbers that are added to one sum: longer sums lose digits
 FEW = 8  # rows: below, a right factor is read once and not worth packing
+
+
+class Factor(NamedTuple):
+    """What a dense product multiplies its input with, and adds.
+
+    Args:
+        kernel, bias: (features, units), in whatever shape, and (units,).
+        sizes: rows of the input, features, units.
+    """
+
+    kernel: Array | Buffer
+    bias: Array | Buffer
+    sizes: tuple[int, int, int]
 
 
 def dense(low: Lowering, step: LayerStep, x: Buffer, curve: Curve) -> Lowered:
     """Lower y = f(x @ kernel + bias)."""
-    kernel = step.p["kernel"]
-    features, units = kernel.shape
+    features, units = step.p["kernel"].shape
     rows = low.samples * (step.shape[0] if len(step.shape) == 2 else 1)
-    bias = step.p.get("bias", low.zeros(units))
-    pieces = max(1, min(2 * TASKS, features // (4 * DEPTH)))
+    factor = Factor(step.p["kernel"], step.p.get("bias", low.zeros(units)), (rows, features, units))
+    return dense_product(low, step, x, factor, curve)
+
+
+def dense_product(low: Lowering, step: LayerStep, x: Buffer, factor: Factor, curve: Curve) -> Lowered:
+    """Lower f(x @ kernel + bias) of a layer that amounts to it."""
+    rows, features, units = factor.sizes
+    pieces = max(1, min(2 * TASKS, features // (4 * DEPTH)), cut(features, LONG))
     y = low.buffer((low.samples, *step.output_shape))
     summed = low.buffer((pieces, rows, units))
-    _multiply(low, x, kernel, bias, summed, (rows, units, features), (features, 1), (units, 1), pieces)
+    _multiply(low, x, factor.kernel, factor.bias, summed, (rows, units, features), (features, 1), (units, 1), pieces)
     low.program.add(
         "dense.finish", cut(rows * units, PIECE), partial=summed, y=y, size=rows * units, pieces=pieces, piece=PIECE,
         kind=curve.kind, slope=curve.slope,
@@ -41,22 +62,39 @@ def dense(low: Lowering, step: LayerStep, x: Buffer, curve: Curve) -> Lowered:
         )  # fmt: skip
         if "bias" in step.g:
             low.add_up(sums, step.g["bias"], slots)
-        none = low.zeros(max(features, units))
-        _multiply(low, x, d, none, step.g["kernel"], (features, units, rows), (1, features), (units, 1), 1)
+        _product(low, x, d, step.g["kernel"], (features, units, rows), (1, features), (units, 1))
         if not wanted:
             return None
         dx = low.buffer((low.samples, *step.shape))
-        _multiply(low, d, kernel, none, dx, (rows, features, units), (units, 1), (1, units), 1)
+        _product(low, d, factor.kernel, dx, (rows, features, units), (units, 1), (1, units))
         return dx
 
     return y, backward
+
+
+def _product(
+    low: Lowering,
+    a: Buffer,
+    b: Buffer | Array,
+    c: Buffer | Array,
+    sizes: tuple[int, int, int],
+    a_steps: tuple[int, int],
+    b_steps: tuple[int, int],
+) -> None:
+    """Emit C = A B; see `_multiply`. What is long to sum is summed in pieces."""
+    rows, columns, inner = sizes
+    pieces = cut(inner, LONG)
+    to = low.buffer((pieces, rows, columns)) if pieces > 1 else c
+    _multiply(low, a, b, low.zeros(columns), to, sizes, a_steps, b_steps, pieces)
+    if pieces > 1:
+        low.add_up(to, c, pieces)
 
 
 def _multiply(
     low: Lowering,
     a: Buffer,
     b: Buffer | Array,
-    bias: Array,
+    bias: Array | Buffer,
     c: Buffer | Array,
     sizes: tuple[int, int, int],
     a_steps: tuple[int, int],

@@ -1,0 +1,114 @@
+"""Convolution by spreading, see `kernels/spread.py`: when it is less work than gathering, and its instructions."""
+
+import math
+
+import numpy as np
+
+from gedanken.engine.cpu.lowering import bf16
+from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
+from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
+from gedanken.engine.cpu.lowering.taps import Slide, contiguous, tiles_of
+from gedanken.engine.cpu.program import Buffer
+from gedanken.engine.geometry import Geometry
+from gedanken.types import Array
+
+PIXELS = 48  # of a strip: enough to fill tiles
+# What adding a pixel's products costs, in units of multiplying and adding a vector: for each run of them, and for each
+# vector of a run.
+RUN, VECTOR = 20, 14
+WORTH = 0.8  # of the work of gathering: less is worth it
+TILE_UNIT = 8  # vectors that a tile unit multiplies in the time of one
+
+
+def is_worth(low: Lowering, slide: Slide, geometry: Geometry) -> bool:
+    """Return whether spreading the source of a slide over windows is less work than the slide.
+
+    Args:
+        slide: in the place of which it would be.
+        geometry: of the convolution.
+    """
+    (height, width, _), (rows, columns) = slide.source, geometry.size
+    outs, speed = slide.target[2] // slide.groups, TILE_UNIT if low.bf16 else 1
+    gathered = tiles_of(low, slide).work * slide.groups * slide.unit * _vectors(low, outs) / speed
+    products = slide.groups * slide.unit * _vectors(low, rows * columns * outs) / speed
+    joined = contiguous(geometry)
+    runs, run = (rows, columns * outs) if joined else (slide.groups * rows * columns, outs)
+    adding = runs * (RUN + VECTOR * _vectors(low, run))
+    return low.samples * height * width * (products + adding) < WORTH * gathered
+
+
+def _vectors(low: Lowering, count: int) -> int:
+    return cut(count, low.lanes)
+
+
+def by_input(low: Lowering, slide: Slide, geometry: Geometry, dy: Buffer, kernel: Array) -> Buffer:
+    """Emit the gradient by the input; slide is the one in the place of which it is emitted."""
+    inputs, outputs, groups = math.prod(kernel.shape[:3]), kernel.shape[3] // geometry.groups, geometry.groups
+    if low.bf16:
+        weights, _ = bf16.packed_turned(low, kernel, [[0]], outputs, (inputs, outputs, groups))
+    else:
+        panels = groups * low.panels(inputs)
+        weights = low.buffer((panels, outputs, low.tile_columns))
+        low.program.add(
+            "conv.pack_turned", panels, weights=kernel, packed=weights, start=0, taps=low.nought, n_taps=1,
+            inputs=inputs, outputs=outputs, groups=groups,
+        )  # fmt: skip
+    before = (geometry.padding[0][0], geometry.padding[1][0])
+    return _spread(low, slide, geometry, before, dy, weights, low.zeros(slide.target[2]))[0]
+
+
+def forward(
+    low: Lowering,
+    slide: Slide,
+    geometry: Geometry,
+    x: Buffer,
+    kernel: Array | Buffer,
+    bias: Array | Buffer,
+    measured: bool,
+    curve: Curve,
+) -> tuple[Buffer, Buffer, Array]:
+    """Emit the outputs of a convolution of stride 1: a pixel is spread over those that see it, taps mirrored."""
+    taps, ins, outs = math.prod(kernel.shape[:2]), kernel.shape[2], kernel.shape[3] // geometry.groups
+    panels = geometry.groups * low.panels(taps * outs)
+    weights = low.buffer((panels, ins, low.tile_columns))
+    low.program.add(
+        "spread.pack_mirrored", panels, weights=kernel, packed=weights, taps=taps, ins=ins, outs=outs,
+        groups=geometry.groups,
+    )  # fmt: skip
+    top, left = (
+        dilation * (size - 1) - pad[0]
+        for dilation, size, pad in zip(geometry.dilation, geometry.size, geometry.padding, strict=True)
+    )
+    return _spread(low, slide, geometry, (top, left), x, weights, bias, measured, curve)
+
+
+def _spread(
+    low: Lowering,
+    slide: Slide,
+    geometry: Geometry,
+    before: tuple[int, int],
+    source: Buffer,
+    weights: Buffer,
+    bias: Array | Buffer,
+    measured: bool = False,
+    curve: Curve = LINEAR,
+) -> tuple[Buffer, Buffer, Array]:
+    (height, width, channels), (rows, columns, out_channels) = slide.source, slide.target
+    band = cut(rows, cut(TASKS, low.samples))
+    bands = cut(rows, band)
+    panels = low.panels(math.prod(geometry.size) * out_channels // geometry.groups)
+    strip = min(height, cut(PIXELS, width))
+    pitch = strip * width * low.tile_columns
+    held = max(1, min(panels, CACHED // (pitch * low.real.itemsize)))
+    target = low.buffer((low.samples, *slide.target))
+    statistics = low.buffer((low.samples * bands, 2, out_channels) if measured else (1,))
+    numbers = (*slide.source, *slide.target, *geometry.size, *geometry.stride, *before, *geometry.dilation)
+    scratch = bf16.strip_numbers(strip * width, channels, held * pitch) if low.bf16 else held * pitch
+    low.program.add(
+        "bf16_conv.spread" if low.bf16 else "spread.spread", low.samples * bands, scratch,
+        source=source, weights=weights, bias=bias, nothing=low.zeros(low.tile_columns), target=target,
+        statistics=statistics, measured=int(measured), shape=np.array([*numbers, geometry.groups], np.int64),
+        bands=bands, band=band, strip=strip, held=held, nought=low.nought, kind=curve.kind, slope=curve.slope,
+    )  # fmt: skip
+    lengths = [min(band, rows - start) * columns for start in range(0, rows, band)]
+    return target, statistics, np.tile(np.array(lengths, low.real), low.samples)

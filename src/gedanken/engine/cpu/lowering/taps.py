@@ -1,0 +1,247 @@
+"""Where the taps of a convolution lie in memory, forwards and on the way back, and along which axis tiles shall lie."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from gedanken.engine.cpu.kernels.conv import COLUMNS, IMAGES, ROWS
+from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
+from gedanken.engine.geometry import Geometry
+from gedanken.types import Array, Shape
+
+WORTH = 0.85  # of the work that tiles along columns are: less is worth another axis
+
+
+class Line(NamedTuple):
+    """Outputs of one phase along one axis, all of which see the same window.
+
+    Args:
+        amount, first: how many they are, and the first of them.
+        taps: the window's places that they see.
+        places: where, in the padded image, the first output sees each; in order.
+    """
+
+    amount: int
+    first: int
+    taps: list[int]
+    places: list[int]
+
+    def limits(self, step: int, before: int, length: int) -> tuple[Array, Array]:
+        """Return for each output the first tap that lies inside the image, and the one after the last."""
+        at = np.arange(self.amount) * step
+        first, last = (np.searchsorted(self.places, edge - at) for edge in (before, before + length))
+        return first, last
+
+
+class Slide(NamedTuple):
+    """How a packed kernel slides over images.
+
+    Args:
+        source, target: (height, width, channels) of one image.
+        before: rows and columns of zeros before the image.
+        padded_width: of the image with its zeros.
+        step: of the window between two outputs of a phase, (rows, columns).
+        out_step: between two outputs of a phase.
+        rows, columns: the phases along both axes.
+        groups: of channels.
+        joined: whether a window's row is one run of memory.
+    """
+
+    source: Shape
+    target: Shape
+    before: tuple[int, int]
+    padded_width: int
+    step: tuple[int, int]
+    out_step: tuple[int, int]
+    rows: list[Line]
+    columns: list[Line]
+    groups: int
+    joined: bool
+
+    @property
+    def unit(self) -> int:
+        """Numbers that one tap sums over."""
+        return self.source[2] // self.groups
+
+    @property
+    def depth(self) -> int:
+        """Numbers that one listed tap sums over: the window's place, or its row."""
+        return self.unit * (len(self.columns[0].taps) if self.joined else 1)
+
+    @property
+    def reach(self) -> int:
+        """Rows that an output row sees."""
+        return max((line.places[-1] for line in self.rows if line.places), default=0) + 1
+
+    def limits(self, axis: int) -> list[tuple[Line, Array, Array]]:
+        """Return the phases along an axis (0 or 1) with their limits."""
+        lines = (self.rows, self.columns)[axis]
+        return [(line, *line.limits(self.step[axis], self.before[axis], self.source[axis])) for line in lines]
+
+    def cut_off(self, axis: int) -> bool:
+        """Return whether some output sees less than its whole window along an axis."""
+        return any(first.any() or (last < len(line.taps)).any() for line, first, last in self.limits(axis))
+
+
+class Tables(NamedTuple):
+    """A slide in numbers, see `kernels/conv.py`; taps: for each phase, the window's places in the order of weights."""
+
+    offsets: Array
+    limits: Array
+    phases: Array
+    taps: list[list[int]]
+
+
+def tables(slide: Slide, width: int, across: int, swapped: bool = False) -> Tables:
+    """Return where everything lies.
+
+    Args:
+        slide: what slides.
+        width: of images as they lie in memory.
+        across: columns of the window.
+        swapped: whether taps are listed column by column.
+    """
+    offsets: list[int] = []
+    limits: list[Array] = []
+    phases: list[list[int]] = []
+    taps: list[list[int]] = []
+    for (down, *vertical), (right, *horizontal) in product(slide.limits(0), slide.limits(1)):
+        listed = right.places[:1] if slide.joined else right.places
+        begin = len(offsets)
+        places = np.add.outer(np.array(down.places, int) * width, np.array(listed, int)) * slide.source[2]
+        seen = np.add.outer(np.array(down.taps, int) * across, np.array(right.taps, int))
+        places, seen = (places.T, seen.T) if swapped else (places, seen)
+        offsets += places.ravel().tolist()
+        taps.append(seen.ravel().tolist())
+        start = sum(array.size for array in limits)
+        phases.append([down.amount, right.amount, down.first, right.first, begin, *places.shape, 0, start])
+        limits += [*vertical, *horizontal]
+    return Tables(
+        np.array(offsets or [0], np.int64), np.concatenate(limits).astype(np.int64), np.array(phases, np.int64), taps
+    )
+
+
+# ---------------------------------------------------------------------------------------------- there and back
+
+
+def contiguous(geometry: Geometry) -> bool:
+    """Return whether a window's row is one run of memory."""
+    return geometry.dilation[1] == 1 and geometry.groups == 1
+
+
+def forward(geometry: Geometry, image: Shape, filters: int) -> Slide:
+    """Return how the kernel slides over images."""
+    out = geometry.positions(image)
+    rows, columns = (
+        [Line(out[axis], 0, list(range(size)), [t * geometry.dilation[axis] for t in range(size)])]
+        for axis, size in enumerate(geometry.size)
+    )
+    (top, _), (left, right) = geometry.padding
+    return Slide(
+        image, (*out, filters), (top, left), image[1] + left + right, geometry.stride, (1, 1), rows, columns,
+        geometry.groups, contiguous(geometry),
+    )  # fmt: skip
+
+
+def backward(geometry: Geometry, image: Shape, output: Shape) -> Slide:
+    """Return how the turned kernel slides over dy: a convolution for each of the stride's phases."""
+    before = [geometry.dilation[axis] * (geometry.size[axis] - 1) // geometry.stride[axis] for axis in (0, 1)]
+    rows, columns = (
+        list(
+            _phases(
+                image[axis], geometry.size[axis], geometry.stride[axis], geometry.dilation[axis], pad[0], before[axis]
+            )
+        )
+        for axis, pad in enumerate(geometry.padding)
+    )
+    width = max(output[1], *(line.amount + max(line.places, default=0) for line in columns))
+    return Slide(
+        output, image, (before[0], before[1]), width, (1, 1), geometry.stride, rows, columns, geometry.groups,
+        contiguous(geometry) and geometry.stride[1] == 1,
+    )  # fmt: skip
+
+
+def _phases(length: int, size: int, stride: int, dilation: int, pad: int, before: int) -> Iterator[Line]:
+    """Yield the phases along one axis: inputs a, a + stride, ... of the padded image.
+
+    At tap t the output i - q sees input i of them, where q = (t * dilation - a) / stride is whole.
+    """
+    for a in range(stride):
+        seen = [(t, (t * dilation - a) // stride) for t in range(size) if (t * dilation - a) % stride == 0]
+        seen.sort(key=lambda tap: -tap[1])
+        start = max(0, cut(pad - a, stride))  # the first inside the image
+        last = (length - 1 + pad - a) // stride
+        if last >= start:
+            first = a + start * stride - pad
+            yield Line(last - start + 1, first, [t for t, _ in seen], [start - q + before for _, q in seen])
+
+
+# ---------------------------------------------------------------------------------------------- tiles
+
+
+class Tiles(NamedTuple):
+    """How outputs are shared out: the axis of tiles, images of a task, and the rows of tiles with their taps in all."""
+
+    axis: int
+    together: int
+    work: float
+
+
+def tiles_of(low: Lowering, slide: Slide) -> Tiles:
+    """Return the axis along which the tiles of all images multiply the fewest zeros and are filled best."""
+    (rows, tiled_rows), (columns, tiled_columns) = (_seen(low, slide, axis) for axis in (0, 1))
+    together = images_together(low, slide)
+    blocks = cut(low.samples, together)
+    choice = [
+        Tiles(COLUMNS, 1, low.samples * rows * tiled_columns),
+        Tiles(ROWS, 1, low.samples * tiled_rows * columns),
+        Tiles(IMAGES, together, blocks * _cost(low, np.array([together])).sum() * rows * columns),
+    ]
+    best = min(choice, key=lambda one: one.work)
+    return best if best.work < WORTH * choice[0].work else choice[0]
+
+
+def images_together(low: Lowering, slide: Slide) -> int:
+    """Return how many images a task takes whose tiles lie along them."""
+    size = low.real.itemsize * slide.source[0] * slide.source[1] * slide.source[2]
+    most = max(low.tile_rows, min(CACHED // size, cut(low.samples, TASKS)))
+    return cut(low.samples, cut(low.samples, most))
+
+
+def most_seen(low: Lowering, slide: Slide, axis: int) -> int:
+    """Return the most numbers that a tile along an axis sums over."""
+    most = slide.unit
+    for along in (0, 1):
+        rows = low.tile_rows if axis == (ROWS, COLUMNS)[along] else 1
+        most *= max(max(_union(*line, rows)[0].tolist()) for line in slide.limits(along))
+    return most
+
+
+def _union(line: Line, first: Array, last: Array, rows: int) -> tuple[Array, Array]:
+    """Return how many taps each tile of so many rows sees, and the tiles' sizes."""
+    starts, sizes = _parts(line.amount, rows)
+    return np.maximum(last[starts] - first[starts + sizes - 1], 0), sizes
+
+
+def _seen(low: Lowering, slide: Slide, axis: int) -> tuple[float, float]:
+    """Return the taps that all outputs along an axis see, one by one and in tiles."""
+    single, tiled = 0.0, 0.0
+    for line, first, last in slide.limits(axis):
+        union, sizes = _union(line, first, last, low.tile_rows)
+        single += float(np.maximum(last - first, 0).sum())
+        tiled += float((union * _cost(low, sizes)).sum())
+    return single, tiled
+
+
+def _parts(count: int, most: int) -> tuple[Array, Array]:
+    """Return first rows and sizes of the tiles that so many rows are cut into."""
+    parts = cut(count, most)
+    sizes = np.full(parts, count // parts) + (np.arange(parts) < count % parts)
+    return np.cumsum(sizes) - sizes, sizes
+
+
+def _cost(low: Lowering, rows: Array) -> Array:
+    """Return what tiles of so many rows cost: a vector's sum waits for the one before, a tile unit takes 16 at once."""
+    return -(-rows // 16) * 16 if low.bf16 else np.maximum(rows, 4)
