@@ -118,7 +118,6 @@ def test_no_kernel_reads_or_writes_outside(
     for run in runs:
         for ready in run._programs.values():
             poison.check(ready.program.memory, [b for b in ready.program._buffers if b.first >= 0 or b.last >= 0])
-    engine.pool.close()
 
 
 def test_buffers_that_live_together_do_not_meet() -> None:

@@ -10,7 +10,7 @@ from gedanken.engine.cpu.lowering.base import CACHED, SUMS, TASKS, Lowering, cut
 from gedanken.engine.cpu.lowering.taps import Slide, contiguous
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.geometry import Geometry
-from gedanken.engine.plan import LayerStep
+from gedanken.layers.steps import LayerStep
 from gedanken.types import Array
 
 STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache
