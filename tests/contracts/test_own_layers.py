@@ -152,6 +152,13 @@ def test_outputs_of_another_number_type_are_taken_in_the_networks(made: str, eng
         np.testing.assert_allclose(got[key], value, rtol=1e-5, atol=1e-6)
 
 
+def test_an_initializer_may_be_a_function(engine: str) -> None:
+    twos = own(params=lambda self, shape: {"w": Param(shape, lambda rng, shape, fan_in, fan_out: np.full(shape, 2.0))})
+    expected, got = trained(Scale(), "numpy"), trained(twos, engine)
+    for key, value in expected.items():
+        np.testing.assert_allclose(got[key], value, rtol=1e-7, atol=1e-9)
+
+
 class Small(Initializer):
     def __call__(self, rng: Any, shape: Any, fan_in: int, fan_out: int) -> Array:
         return np.zeros(1)

@@ -6,7 +6,6 @@ from numbers import Integral
 from typing import Any
 
 from gedanken.errors import ArgumentError, ShapeError
-from gedanken.init import Initializer
 from gedanken.layers.base import Layer, Param, StateValue
 from gedanken.types import Shape
 
@@ -45,7 +44,7 @@ def _entries(where: str, declared: Any, kind: Any) -> dict[str, Any]:
 
 
 def _with_fans(where: str, param: Param) -> Param:
-    if not isinstance(param.init, Initializer):
+    if not callable(param.init) or isinstance(param.init, type):
         raise ArgumentError(f"{where} must have an Initializer such as HeNormal() as its init, got {param.init!r}")
     window, sizes = math.prod(param.shape[:-2]), param.shape[-2:] or (1,)
     fan_in = _fan(where, param, "fan_in", param.fan_in, window * sizes[0])
@@ -54,7 +53,7 @@ def _with_fans(where: str, param: Param) -> Param:
 
 
 def _fan(where: str, param: Param, name: str, told: int | None, derived: int) -> int:
-    if told is None and len(param.shape) < 2 and name in param.init.fans:
+    if told is None and len(param.shape) < 2 and name in getattr(param.init, "fans", ()):
         means = {"fan_in": "inputs one output sums over", "fan_out": "outputs one input contributes to"}[name]
         why = f"it does not follow from the shape {param.shape}, and {param.init} needs it"
         raise ArgumentError(f"{where} must say {name}=, how many {means}: {why}")
