@@ -137,6 +137,9 @@ LAYERS = [
         180,
     ),
     LayerCase(Branches(FullyConnectedLayer(3), TanH(), merge="sum"), (3,), (3,), 12, 9),
+    LayerCase(Branches([], FullyConnectedLayer(3)), (4,), (7,), 15, 12),
+    LayerCase(Branches([]), IMAGE, IMAGE),
+    LayerCase(Residual(Chain([Residual(TanH(), shortcut=None), LayerNorm()])), IMAGE, IMAGE, 6),
 ]
 
 

@@ -243,6 +243,13 @@ def test_what_cannot_be_right_is_named(name: str, place: str, engine: str) -> No
     assert message.replace("%d", "1") in str(caught.value)
 
 
+def test_a_gradient_that_is_left_out_later_is_noticed_too(engine: str) -> None:
+    passes = iter([True, True, False])
+    once = writing(lambda g, dw: g["w"].__setitem__(..., dw) if next(passes) else None)
+    with pytest.raises(ArgumentError, match=r"layer 1 Own\(\) must write every number of g\['w'\] in backward"):
+        trained(once, engine)
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("engine", ["numpy", "cpu"])
 @pytest.mark.parametrize(

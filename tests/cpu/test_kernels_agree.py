@@ -1,7 +1,9 @@
 """Kernels give what the specification gives: every layer that they know, fused in runs, on random shapes."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +53,15 @@ KNOWN = [case for case in LAYERS if is_known(case)]
 
 def test_most_layers_have_kernels() -> None:
     assert len(KNOWN) >= 34
+
+
+def test_the_guide_names_the_layers_without_kernels() -> None:
+    without = {type(case.layer).__name__ for case in LAYERS if not is_known(case)}
+    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+    (said,) = re.findall(
+        r"kernels for all of these layers except (.*?) and max poolings of more than 255\s+pixels", guide
+    )
+    assert set(re.findall(r"`(\w+)`", said)) == without
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
