@@ -49,7 +49,7 @@ class BatchNorm(Layer):
     Source:
         Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2: the running variance is the unbiased one,
         m / (m - 1) times that of the mini-batch of m values. Differs: a mini-batch of one
-        value leaves the running ones.
+        value leaves the running ones, and the network warns of it.
     """
 
     momentum: float = 0.9
