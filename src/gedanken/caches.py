@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gedanken.errors import GedankenError
-from gedanken.files import replace_file
+from gedanken.files import replacing
 
 POSIX = os.name == "posix"
 LARGEST = 1 << 26  # bytes of an entry; the largest kernel has less than one hundredth of it
@@ -105,10 +105,10 @@ def write_entry(name: str, content: bytes, *inner: str) -> None:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or _foreign(found):
             path.unlink()  # its owner and mode shall not pass to the new one, nor shall a link be followed
-    replace_file(str(path), content)
-    if POSIX:
-        with contextlib.suppress(FileNotFoundError):
-            path.chmod(0o600)
+    with replacing(str(path)) as file:
+        file.write(content)
+        if POSIX:
+            os.fchmod(file.fileno(), 0o600)
 
 
 def _opened(inner: Iterable[str], opened: contextlib.ExitStack) -> int | None:

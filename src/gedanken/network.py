@@ -142,7 +142,7 @@ class Network:
                 MeanAbsoluteError(), whichever suits the cost, and nothing for a UserCost.
             engine: "cpu", "numpy", "cuda", or "auto" for the fastest that always works here.
             dtype: "float32" or "float64".
-            threads: of the engine "cpu", at least 1; None is one for each processor that this process may use. The
+            threads: of the engine "cpu", 1 to 1,024; None is one for each processor that this process may use. The
                 results are the same for any number.
             precision: of the products in convolutions and fully connected layers, both ways: "full" is `dtype`;
                 "bf16" rounds both factors to 8 bits of digits and sums in float32, on x86 processors with AMX.

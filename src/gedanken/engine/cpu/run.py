@@ -1,6 +1,5 @@
 """Layers in a row that kernels do: a program for each batch size, with or without the cost at its end."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -43,7 +42,7 @@ class Run:
         cost: SoftMaxCrossEntropy | None = None,
     ) -> None:
         self.library, self.pool, self.layers, self.dx, self.cost = library, pool, layers, dx, cost
-        self._programs: OrderedDict[_Key, _Ready] = OrderedDict()
+        self._programs: dict[_Key, _Ready] = {}
 
     def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
         given = np.ascontiguousarray(x, self.library.dtype)
@@ -75,27 +74,29 @@ class Run:
         A signal handler or finalizer that asks the same network meanwhile finds no program and makes its own. Programs
         that an interruption keeps from coming back are made again.
         """
-        with self.pool.turn():
-            programs, self._programs = self._programs, OrderedDict()
-            try:
-                return work(self._ready(programs, samples, ctx))
-            finally:
-                self._programs = programs
+        key, made = (samples, ctx.train, ctx.seed), None
+        while True:
+            with self.pool.turn():
+                programs, self._programs = self._programs, {}
+                try:
+                    if ready := programs.pop(key, made):
+                        programs[key] = ready  # last, as the one used last
+                        if len(programs) > KEPT:
+                            del programs[next(iter(programs))]
+                        return work(ready)
+                finally:
+                    self._programs = programs
+            made = self._made(key)  # not in turn: who has the compiler may be waiting for a turn
 
     def _by_specification(self, ctx: Context, x: Array, dy: Array) -> Array:
         """Return the gradient through a prediction pass, which nobody trains with and no kernel knows."""
         _, tape = through(self.layers, ctx, x)
         return back_through(self.layers, ctx, tape, dy)
 
-    def _ready(self, programs: "OrderedDict[_Key, _Ready]", samples: int, ctx: Context) -> "_Ready":
-        key = (samples, ctx.train, ctx.seed)
-        if key not in programs:
-            alike = [ready.program for (_, train, _), ready in programs.items() if train == ctx.train]
-            programs[key] = _Ready(self, samples, ctx.train, ctx.seed, alike)
-            if len(programs) > KEPT:
-                programs.popitem(last=False)
-        programs.move_to_end(key)
-        return programs[key]
+    def _made(self, key: _Key) -> "_Ready":
+        samples, train, seed = key
+        alike = [ready.program for (_, other, _), ready in list(self._programs.items()) if other == train]
+        return _Ready(self, samples, train, seed, alike)
 
 
 class _Ready:

@@ -70,10 +70,14 @@ class Pool:
         """Return the lock of who uses this pool and the memory of its programs now."""
         return self._lock
 
-    def retire(self) -> None:
-        """End the helpers for good, at the program's end; no thread but the caller's runs programs from now on."""
-        self._lock.acquire(timeout=LONGEST)
+    def close(self) -> None:
+        """End the helpers; whoever runs a program does it alone from now on."""
         self._crew.end()
+
+    def retire(self) -> None:
+        """Close at the program's end, and let no thread but this one run programs any more."""
+        self._lock.acquire(timeout=LONGEST)
+        self.close()
 
     def after_fork(self) -> None:
         """Forget the threads of the parent process, which do not exist in this one."""
