@@ -11,11 +11,11 @@ class Display:
     """Lines that stay, and one live line below them where the place can show one.
 
     Args:
-        stream: where to write; None is standard output as it is now.
+        stream: where to write; None is standard error as it is now.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
+        self._stream = stream or sys.stderr
         self._notebook = notebook() if stream is None else None
         self._handle: Any = None
         self._terminal = self._notebook is None and self._stream.isatty()
