@@ -68,7 +68,9 @@ class Engine:
         return None
 
 
-LARGEST = 1 << 44  # numbers in an array or a sample: beyond any memory, and sums of such still are numbers of a machine
+LARGEST = (
+    1 << 48
+)  # numbers in an array or a sample: beyond any memory, and sizes of such are still numbers of the machine
 
 
 def _check_sizes(one: Placed, arrays: Iterable[Param | StateValue]) -> None:
