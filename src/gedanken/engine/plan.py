@@ -68,9 +68,7 @@ class Engine:
         return None
 
 
-LARGEST = (
-    1 << 48
-)  # numbers in an array or a sample: beyond any memory, and sizes of such are still numbers of the machine
+LARGEST = 1 << 48  # numbers in an array or a sample: beyond any memory, yet sizes of it are numbers of the machine
 
 
 def _check_sizes(one: Placed, arrays: Iterable[Param | StateValue]) -> None:
