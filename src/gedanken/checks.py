@@ -88,6 +88,11 @@ def _nearest(value: str, names: Sequence[str]) -> str | None:
     return our_name(value, names) or (folded[near[0]] if near else None)
 
 
+def printable(text: str) -> str:
+    """Return a text that a terminal shows as it is: what could steer one, and what is no character, as its number."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def path(argument: str, value: object) -> str:
     """Return `value` as a path of the file system; it must be a string or a path object."""
     require(isinstance(value, (str, os.PathLike)), argument, "be a path", value)
@@ -99,4 +104,5 @@ def warn(message: str | Warning) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("gedanken."):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, None if isinstance(message, Warning) else GedankenWarning, stacklevel=level)
+    words = message if isinstance(message, Warning) else GedankenWarning(printable(message))
+    warnings.warn(words, stacklevel=level)

@@ -93,6 +93,8 @@ def _named(path: str) -> Iterator[None]:
 
 def _target(path: str) -> tuple[str, os.stat_result | None]:
     """Return the file that is to be replaced, links followed, and what it is now, None for nothing yet."""
+    if not path:
+        raise OSError(errno.ENOENT, "no name was given")
     given = os.path.expanduser(path)
     old = _stat(given)
     if (old and stat.S_ISDIR(old.st_mode)) or not os.path.basename(given):

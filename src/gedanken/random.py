@@ -41,7 +41,7 @@ class Purpose(IntEnum):
 
 def stream_key(seed: int, purpose: Purpose, place: str) -> Array:
     """Return the two words of the generator's key."""
-    return np.array([seed, (purpose << 32) | zlib.crc32(place.encode())], dtype=np.uint64)
+    return np.array([seed, (purpose << 32) | zlib.crc32(place.encode(errors="surrogatepass"))], dtype=np.uint64)
 
 
 def _philox(seed: int, purpose: Purpose, place: str, epoch: int, block: int = 0) -> "np.random.Philox":

@@ -37,7 +37,7 @@ def test_the_diarys_script_prints_its_evaluation_and_saves_a_plot(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gedanken.datasets, "load_conv", lambda: gedanken.datasets.load_drawn_digits(60, 20))
     run(README)
-    last = capsys.readouterr().out.splitlines()[-1]
+    last = capsys.readouterr().err.splitlines()[-1]
     assert re.fullmatch(r"evaluation of 20 samples: cost [\d.]+  accuracy [\d.]+", last)
     assert len(list(tmp_path.glob("runs/*/plot.png"))) == 1
 

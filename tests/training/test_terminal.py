@@ -123,13 +123,13 @@ def test_a_shorter_live_line_leaves_nothing_of_a_longer_one() -> None:
 
 def test_redirected_output_is_plain_lines() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert "\r" not in done.stdout
-    assert "\x1b" not in done.stdout
-    lines = done.stdout.splitlines()
+    assert "\r" not in done.stderr
+    assert "\x1b" not in done.stderr
+    lines = done.stderr.splitlines()
     assert [line for line in lines if re.fullmatch(EPOCH.format("[123]"), line)] != []
     assert len([line for line in lines if " left" not in line]) == 4
     assert len(lines) <= 4 + 15
-    assert done.stderr == ""
+    assert done.stdout == "", "a program's output is its own"
 
 
 def test_nothing_is_written_where_no_progress_is_asked_for() -> None:

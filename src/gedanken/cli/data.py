@@ -1,10 +1,9 @@
 """Samples by the name of a data set or folder, and the names of their classes."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from gedanken.checks import one_of, require, whole
 from gedanken.datasets import load_cifar10, load_conv, load_drawn_digits, load_fashion_conv, load_images
 from gedanken.datasets.cifar import CLASSES as CIFAR
 from gedanken.datasets.labels import Split
-from gedanken.errors import ArgumentError
-from gedanken.files import replace_file
 from gedanken.network import Network
 from gedanken.types import Array
 
@@ -123,34 +120,6 @@ def as_target(net: Network, labels: Array) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------- names of classes
-
-
-def classes_path(model: str) -> Path:
-    """Return the file beside a model that holds the names of its classes: a JSON list."""
-    return Path(f"{model}.classes.json")
-
-
-def write_classes(model: str, classes: Sequence[str]) -> None:
-    """Write the names beside the model."""
-    replace_file(str(classes_path(model)), (json.dumps(list(classes)) + "\n").encode())
-
-
-def read_classes(model: str) -> list[str] | None:
-    """Return the names beside the model, or None where there is no such file.
-
-    Raises:
-        ArgumentError: the file holds something else.
-    """
-    path = classes_path(model)
-    if not path.exists():
-        return None
-    try:
-        names = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ArgumentError(f"{path} must be a JSON list of names: {error}") from None
-    right = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    require(right, str(path), "be a JSON list of names", names)
-    return cast("list[str]", names)
 
 
 def match_classes(labels: Array, classes: Sequence[str], known: Sequence[str] | None) -> Array:

@@ -11,6 +11,8 @@ import numpy as np
 
 from gedanken import __version__
 from gedanken.caches import REMEDY, CacheError, cache_folder
+from gedanken.checks import printable
+from gedanken.cli.output import show
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import EngineError
 from gedanken.processors import usable_processors
@@ -29,8 +31,7 @@ def run(_: Namespace) -> int:
     """Print what runs here, and return the exit status."""
     rows = list(_rows())
     width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        print(f"{name:<{width}}  {text}")
+    show("\n".join(f"{name:<{width}}  {printable(text)}" for name, text in rows))
     return 0
 
 
@@ -84,5 +85,8 @@ def _cache() -> str:
 def _folder(path: Path) -> str:
     if not path.is_dir():
         return f"{path} (missing)"
-    inside = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+    try:
+        inside = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+    except OSError as error:
+        return f"{path} (cannot be read: {error.strerror})"
     return f"{path} (has {', '.join(inside) or 'nothing'})"

@@ -1,18 +1,19 @@
 """From arguments to a command, and from errors to one line and an exit status."""
 
+import contextlib
 import importlib
-import io
-import os
-import sys
+import signal
+import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gedanken.cli import output
 from gedanken.cli.parser import make_parser
 from gedanken.errors import GedankenError, GedankenWarning
 
-FAILED, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+FAILED, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 130, 141, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,39 +23,54 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words; None is what the program was started with.
 
     Returns:
-        the exit status: 0, 1 (done in part), 2 (an error, told in one line), 130 (Ctrl-C), 141 (nobody reads).
+        the exit status: 0, 1 (done in part), 2 (an error, told in one line), 130 (Ctrl-C), 141 (nobody reads the
+        results), 143 (SIGTERM).
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
+    output.prepare()
     try:
-        try:
-            return _run(argv)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _run(argv)
+    except output.NobodyReadsError:
         return BROKEN_PIPE
+    finally:
+        output.finish()
 
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = make_parser().parse_args(argv)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _terminated_like_ctrl_c() as terminated:
         warnings.simplefilter("always", GedankenWarning)
         warnings.showwarning = _show_warning
         try:
             # Only the command that was asked for is imported: --help and --version start quickly.
             status: int = importlib.import_module(f"gedanken.cli.{arguments.command}").run(arguments)
-        except BrokenPipeError:
-            raise
         except KeyboardInterrupt:
-            _tell("stopped", "by Ctrl-C")
-            return INTERRUPTED
+            output.tell("stopped", "by SIGTERM" if terminated else "by Ctrl-C")
+            return TERMINATED if terminated else INTERRUPTED
         except (GedankenError, OSError, MemoryError) as error:
             if arguments.debug:
-                traceback.print_exc()
-            _tell("error", _words(error))
+                output.note(traceback.format_exc().rstrip())
+            output.tell("error", _words(error))
             return FAILED
         return status
+
+
+@contextlib.contextmanager
+def _terminated_like_ctrl_c() -> Iterator[list[int]]:
+    """Let SIGTERM do what Ctrl-C does; the list has something in it when it came."""
+    came: list[int] = []
+
+    def pass_on(number: int, _: Any) -> None:
+        came.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _words(error: BaseException) -> str:
@@ -64,8 +80,4 @@ def _words(error: BaseException) -> str:
 
 
 def _show_warning(message: Warning | str, *_place: Any, **_more: Any) -> None:
-    _tell("warning", str(message))
-
-
-def _tell(kind: str, text: str) -> None:
-    print(f"gedanken: {kind}: {' '.join(text.split())}", file=sys.stderr)
+    output.tell("warning", str(message))

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from gedanken.checks import one_of, require
 from gedanken.errors import ArgumentError
+from gedanken.files import open_regular
 from gedanken.io.architecture import known_classes, layers_from_data
 from gedanken.layers import (
     BatchNorm,
@@ -21,6 +21,8 @@ from gedanken.layers import (
 )
 from gedanken.network import Network
 from gedanken.types import Shape
+
+ARCHITECTURE_BYTES = 1 << 20  # of a file
 
 
 class Design(NamedTuple):
@@ -72,9 +74,15 @@ def find_design(network: str) -> Design:
     """
     if not network.lower().endswith(".json"):
         return NETWORKS[one_of("network that is no .json file", network, NETWORKS)]
-    content = Path(network).read_bytes()
     try:
+        with open_regular(network) as file:
+            content = file.read(ARCHITECTURE_BYTES + 1)
+        require(
+            len(content) <= ARCHITECTURE_BYTES, network, f"be of at most {ARCHITECTURE_BYTES:,} bytes", len(content)
+        )
         data = json.loads(content)
+    except ArgumentError:
+        raise
     except (ValueError, RecursionError) as error:
         raise ArgumentError(f"{network} must be JSON: {error}") from None
     named = isinstance(data, dict) and set(data) == {"input", "layers"} and isinstance(data["input"], list)

@@ -1,14 +1,15 @@
 """The words that the command line understands, with the help that explains them."""
 
 import argparse
-import sys
 from typing import Any, NoReturn
 
 from gedanken import __version__
+from gedanken.cli.output import tell
 from gedanken.costs import COSTS
 from gedanken.engine.select import ENGINES
 from gedanken.io.architecture import OPTIMIZERS
 
+LARGEST_SIDE = 65_535
 DEFAULT = "(default: %(default)s)"
 NETWORK = f"diary (convolutions), mlp (one hidden layer) or an architecture file (.json) {DEFAULT}"
 DATA = "data set (mnist, fashion-mnist, cifar10, drawn-digits) or folder that has one folder of pictures per class"
@@ -49,7 +50,7 @@ pictures of a folder.
   gedanken evaluate mnist.safetensors mnist
   gedanken evaluate pets.safetensors other-pets/
 
-Classes are matched by name, where MODEL.classes.json tells the model's names."""
+Classes are matched by name, where the model knows names."""
 
 PREDICT = """\
 Tell the class of pictures: one line each of file, class and probability.
@@ -59,8 +60,8 @@ Tell the class of pictures: one line each of file, class and probability.
 
 Pictures may have any size and format. They are cut and resized to the model's
 input, grey or in colour as it needs them. The probability is the network's
-output for the class. Names of classes come from MODEL.classes.json, which
-train writes beside the model; without it they are numbers.
+output for the class. A model that train has saved knows the names of its
+classes; of any other model they are numbers.
 
 The exit status is 1 where some of the pictures could not be read."""
 
@@ -84,7 +85,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        print(f"gedanken: error: {' '.join(message.split())}; see {self.prog} --help", file=sys.stderr)
+        tell("error", f"{message}; see {self.prog} --help")
         raise SystemExit(2)
 
 
@@ -169,6 +170,9 @@ def _add_engine(group: Any) -> None:
 
 def _sizes(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(size) for size in text.lower().split("x"))
+        sizes = tuple(int(size) for size in text.lower().split("x"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be whole numbers with x between, such as 32x48, got {text!r}") from None
+    if max(sizes) > LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"must be at most {LARGEST_SIDE:,} pixels a side, got {text!r}")
+    return sizes

@@ -3,7 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
+from gedanken.checks import printable
 from gedanken.cli.networks import NETWORKS, build, find_design
+from gedanken.cli.output import show
 from gedanken.costs import MeanSquared
 from gedanken.network import Network
 from gedanken.optimizers import SGD
@@ -11,7 +13,7 @@ from gedanken.optimizers import SGD
 
 def run(arguments: Namespace) -> int:
     """Print the table of a network, and return the exit status."""
-    print(_network(arguments).summary())
+    show(printable(str(_network(arguments).summary())))
     return 0
 
 

@@ -1,44 +1,58 @@
 """`gedanken train`."""
 
 import math
+import os
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 
 from gedanken.checks import one_of, require
-from gedanken.cli.data import Image, Pair, Samples, as_input, as_target, load_training, write_classes
+from gedanken.cli.data import Image, Pair, Samples, as_input, as_target, load_training
 from gedanken.cli.networks import Design, build, find_design
+from gedanken.cli.output import note
 from gedanken.datasets.pictures import SIZE
 from gedanken.errors import ArgumentError
+from gedanken.files import check_writable
 from gedanken.io.architecture import OPTIMIZERS
 from gedanken.network import Network
 from gedanken.optimizers import Optimizer
-from gedanken.training.callbacks import EarlyStop
-from gedanken.training.records import History
+from gedanken.training.callbacks import Callback, EarlyStop
+from gedanken.training.records import History, Run
 
 
 def run(arguments: Namespace) -> int:
     """Train, save, and return the exit status."""
     optimizer = make_optimizer(arguments.optimizer, arguments.learning_rate)
     design = find_design(arguments.network)
-    if arguments.output:
-        _check_output(Path(arguments.output))
+    if arguments.output is not None:
+        require(arguments.output != "", "--output", "be the name of a file", arguments.output)
+        check_writable(arguments.output)
     samples = _load(arguments, design)
     net = build(design, samples.train[0].shape[1:], len(samples.classes), arguments.seed)
+    net.class_names = samples.classes
     runs_on = {"engine": arguments.engine, "dtype": arguments.dtype, "precision": arguments.precision}
     net.regression(optimizer, arguments.cost, **runs_on)
     history = _fit(net, samples, arguments)
     _check_costs(history)
     told = "the model was not saved: give --output FILE"
-    if arguments.output:
-        net.save(arguments.output)
-        write_classes(arguments.output, samples.classes)
+    if arguments.output is not None:
+        _save(net, arguments.output)
         told = f"model saved as {arguments.output}"
     if not arguments.quiet:
-        print(told)
+        note(told)
     if history.reason == "Ctrl-C":
         raise KeyboardInterrupt
     return 0
+
+
+def _save(net: Network, path: str) -> None:
+    """Save the model; where that has become impossible, somewhere else, and tell where."""
+    try:
+        net.save(path)
+    except OSError as error:
+        place = os.path.join(tempfile.mkdtemp(prefix="gedanken-"), os.path.basename(path)[-200:] or "model")
+        net.save(place)
+        raise OSError(error.errno, f"{error.strerror}; the model was saved as {place} instead", path) from error
 
 
 def make_optimizer(name: str, rate: float | None) -> Optimizer:
@@ -48,14 +62,10 @@ def make_optimizer(name: str, rate: float | None) -> Optimizer:
     return kind() if rate is None else kind(learning_rate=rate)
 
 
-def _check_output(path: Path) -> None:
-    """Find out before the training that the model cannot be saved after it."""
-    require(not path.is_dir(), "--output", "be a file, not a folder", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-
-
 def _check_costs(history: History) -> None:
     """Refuse to save a network that has gone astray."""
+    if not history.epochs:
+        return
     last = history.epochs[-1]
     for name, cost in (("cost", last.cost), ("validation cost", last.validation_cost)):
         if cost is not None and not math.isfinite(cost):
@@ -77,21 +87,33 @@ def _folder_shape(arguments: Namespace, design: Design) -> Image:
     return (1 if arguments.grey else given[0], size[0], size[-1])
 
 
+class _Announce(Callback):
+    """Says a line before the first step, when nothing is left to complain about."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+
+    def on_start(self, run: Run) -> None:
+        note(self.line)
+
+
 def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
     def ready(pair: Pair) -> Pair:
         return as_input(net, pair[0]), as_target(net, pair[1])
 
     data, labels = ready(samples.train)
     validation = ready(samples.validation) if isinstance(samples.validation, tuple) else samples.validation
-    if not arguments.quiet:
-        total = net.summary()
-        print(
-            f"{len(data):,} samples of {data.shape[1:]} in {len(samples.classes)} classes; "
-            f"{total.total.parameters:,} parameters, engine {total.engine}",
-            flush=True,
-        )
     watched = "cost" if validation is None else "validation_cost"
     patience = arguments.early_stop
+    callbacks: list[Callback] = [] if patience is None else [EarlyStop(watched, patience)]
+    if not arguments.quiet:
+        total = net.summary()
+        callbacks.append(
+            _Announce(
+                f"{len(data):,} samples of {data.shape[1:]} in {len(samples.classes)} classes; "
+                f"{total.total.parameters:,} parameters, engine {total.engine}"
+            )
+        )
     return net.fit(
         data,
         labels,
@@ -99,7 +121,7 @@ def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
         epochs=arguments.epochs,
         mini_batch_size=arguments.mini_batch_size,
         shuffle=not arguments.no_shuffle,
-        callbacks=[] if patience is None else [EarlyStop(watched, patience)],
+        callbacks=callbacks,
         plot=arguments.plot,
         snapshot_step=arguments.snapshot_step,
         folder=arguments.folder,

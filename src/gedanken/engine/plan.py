@@ -1,7 +1,7 @@
 """A network compiled for one input shape and one engine: flat vectors, named views, steps."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ from gedanken.costs import Cost
 from gedanken.engine.fold import fold
 from gedanken.engine.ops import Ops
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
-from gedanken.layers.base import Context, Layer
+from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.containers import Placed, Views, leaves, placed, prefixed, steps_of
 from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
@@ -66,6 +66,16 @@ class Engine:
     def step_bytes(self, steps: Sequence[Step], samples: int) -> int | None:
         """Return the memory that a training pass of so many samples takes, or None where it is not known before."""
         return None
+
+
+LARGEST = 1 << 48  # numbers in an array or a sample: beyond any memory, yet sizes of it are numbers of the machine
+
+
+def _check_sizes(one: Placed, arrays: Iterable[Param | StateValue]) -> None:
+    """Raise ShapeError for what no machine holds, before something is computed with its size."""
+    largest = max([one.shape, one.output_shape, *(array.shape for array in arrays)], key=math.prod)
+    if math.prod(largest) > LARGEST:
+        raise ShapeError(f"{one.name} must fit into memory, got a shape {largest} for an input {one.shape}")
 
 
 class Plan:
@@ -246,6 +256,8 @@ class Plan:
         """Lay out the vectors, and return what gives a layer its views of them."""
         params = {one.path: declared_params(one.name, one.layer, one.shape) for one in leaves(row)}
         state = {one.path: declared_state(one.name, one.layer, one.shape) for one in leaves(row)}
+        for one in leaves(row):
+            _check_sizes(one, [*params[one.path].values(), *state[one.path].values()])
         self._declared = {k: v for path, found in params.items() for k, v in prefixed(path, found).items()}
         values = {k: v for path, found in state.items() for k, v in prefixed(path, found).items()}
         order = sorted(self._declared, key=lambda name: not self._declared[name].decay)

@@ -29,7 +29,7 @@ from gedanken.errors import ArgumentError, GedankenError
 
 Known = Mapping[str, type[Any]]
 
-DEPTH = 64  # of objects and lists in each other: the time to walk through a network grows with the square of its depth
+DEPTH = 128  # of objects and lists in each other: the time to walk through a network grows with the square of its depth
 INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64)
 NUMBERS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (np.bool_, np.float16, np.float32, np.float64, *INTEGERS)

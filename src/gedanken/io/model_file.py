@@ -21,7 +21,7 @@ from gedanken.errors import ArgumentError, CheckpointError, EngineError, Gedanke
 from gedanken.files import open_regular, replacing
 from gedanken.io.architecture import check_size, known_classes, layers_from_data
 from gedanken.io.data import Known, UnknownClassError, from_data, to_data
-from gedanken.io.safetensors import Contents, read_arrays, read_contents, write_arrays
+from gedanken.io.safetensors import Contents, parsed, read_arrays, read_contents, write_arrays
 from gedanken.layers import Layer
 from gedanken.layers.containers import Placed, leaves, placed
 from gedanken.layers.declared import declared_params, declared_state
@@ -183,7 +183,7 @@ def _architecture(contents: Contents, known: Known) -> Architecture:
         raise CheckpointError("is not a model file of Gedanken")
     if int(version) > VERSION:
         raise CheckpointError(f"has version {version} of the format, this library reads up to {VERSION}: update it")
-    data = json.loads(metadata["architecture"])
+    data = parsed(metadata["architecture"])
     check_size(data)
     data["layers"] = layers_from_data(data["layers"], known)
     data["input_shape"] = tuple(whole("input_shape", size) for size in data["input_shape"])

@@ -110,7 +110,7 @@ def read_contents(file: BinaryIO) -> Contents:
     """
     header, left = _read_header(file)
     try:
-        table = json.loads(header)
+        table = parsed(header)
         metadata = table.pop("__metadata__")
         texts = isinstance(metadata["checksum"], str) and all(isinstance(text, str) for text in metadata.values())
     except (RecursionError, ValueError, KeyError, AttributeError, TypeError):
@@ -147,6 +147,18 @@ def read_arrays(file: BinaryIO, contents: Contents) -> dict[str, Array]:
     if stated != f"{checksum:08x}":
         raise CheckpointError("is damaged or truncated: its checksum does not match its bytes")
     return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in values.items()}
+
+
+def parsed(text: str | bytes) -> Any:
+    """Return what a JSON text says, or raise ValueError; no name may stand twice in an object."""
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return found
 
 
 def _foreign() -> CheckpointError:

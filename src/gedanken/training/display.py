@@ -11,14 +11,14 @@ class Display:
     """Lines that stay, and one live line below them where the place can show one.
 
     Args:
-        stream: where to write; None is standard output as it is now.
+        stream: where to write; None is standard error as it is now.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
+        self._stream: TextIO | None = stream or sys.stderr
         self._notebook = notebook() if stream is None else None
         self._handle: Any = None
-        self._terminal = self._notebook is None and self._stream.isatty()
+        self._terminal = self._notebook is None and self._stream is not None and self._stream.isatty()
         self._live = ""
 
     @property
@@ -58,13 +58,17 @@ class Display:
 
     def _columns(self) -> int:
         try:
-            return os.get_terminal_size(self._stream.fileno()).columns or WIDTH
+            return os.get_terminal_size(self._stream.fileno() if self._stream else -1).columns or WIDTH
         except OSError:
             return WIDTH
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        if self._stream is not None:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):  # progress is a guest: it never ends a training
+                self._stream = None
 
 
 def notebook() -> Any:

@@ -1,0 +1,1 @@
+gedanken: error: standard output: No space left on device
