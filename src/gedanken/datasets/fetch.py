@@ -3,15 +3,20 @@
 import hashlib
 import os
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gedanken.caches import CacheError, cache_folder, private_folder
+from gedanken.checks import printable
+from gedanken.datasets.decoding import opened
 from gedanken.errors import DatasetError, MissingPackageError
 
 TIMEOUT = 30.0  # seconds without a byte from the server
 BAR_CELLS = 30
+MOST_BYTES = 1 << 29  # of a published file
+GZIP = 31  # zlib's window bits for a gzip header
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Search:
             except MissingPackageError as error:
                 self.tried.append(f"{url}: {error}")
             except (OSError, ValueError) as error:
-                self.tried.append(f"{url}: {' '.join(str(error).split())}")
+                self.tried.append(f"{url}: {printable(' '.join(str(error).split()))}")
         return None
 
     def failure(self) -> DatasetError:
@@ -81,11 +86,12 @@ class Search:
     def _read(self, folder: Path) -> bytes | None:
         path = folder / self.file.name
         try:
-            content = path.read_bytes()
+            with opened(path) as file:
+                content = file.read(MOST_BYTES + 1)
         except FileNotFoundError:
             self.tried.append(f"{path}: file missing")
         except OSError as error:
-            self.tried.append(f"{path}: {error.strerror}")
+            self.tried.append(f"{path}: {error.strerror or error}")
         else:
             md5 = _md5(content)
             if md5 == self.file.md5:
@@ -104,6 +110,24 @@ def fetch(file: Published, mirrors: Sequence[str]) -> bytes:
     content = search.local() or search.download(mirrors)
     if content is None:
         raise search.failure()
+    return content
+
+
+def unpacked(packed: bytes, name: str, most_bytes: int) -> bytes:
+    """Return the content of a gzip file, of which no more is unpacked than it may have.
+
+    Raises:
+        DatasetError: it is damaged, cut off, or has more than `most_bytes`.
+    """
+    stream = zlib.decompressobj(GZIP)
+    try:
+        content = stream.decompress(packed, most_bytes + 1)
+    except zlib.error as error:
+        raise DatasetError(f"{name} must be a whole gzip file: {error}") from error
+    if len(content) > most_bytes:
+        raise DatasetError(f"{name} must hold no more than {most_bytes:,} bytes when it is unpacked")
+    if not stream.eof:
+        raise DatasetError(f"{name} must be a whole gzip file, got one that is cut off")
     return content
 
 
@@ -132,15 +156,23 @@ class _Bar:
         self.done = 0
 
     def update(self, size: int) -> None:
-        self.done = min(self.done + size, self.total)
-        if sys.stderr.isatty():
-            share = self.done / self.total if self.total else 1.0
-            cells = "#" * int(share * BAR_CELLS)
-            sys.stderr.write(f"\r{self.name} [{cells:<{BAR_CELLS}}] {share:4.0%}")
+        if self.done + size > MOST_BYTES:
+            raise DatasetError(f"the answer has more than {MOST_BYTES:,} bytes")
+        self.done += size
+        share = min(self.done / self.total, 1.0) if self.total else 1.0
+        cells = "#" * int(share * BAR_CELLS)
+        self._show(f"\r{self.name} [{cells:<{BAR_CELLS}}] {share:4.0%}")
 
     def reset(self) -> None:
         self.done = 0
 
     def close(self) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write("\n")
+        self._show("\n")
+
+    def _show(self, text: str) -> None:
+        # A stream that is not there, is closed or full is no reason to end a download.
+        try:
+            if sys.stderr.isatty():
+                sys.stderr.write(text)
+        except (AttributeError, OSError, ValueError):
+            return
