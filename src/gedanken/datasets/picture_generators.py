@@ -1,6 +1,7 @@
 """Generators of pictures that are read while a network trains: from class folders, or by HTTP."""
 
 import copy
+import os
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -104,7 +105,7 @@ class ImageFolderGenerator(PictureGenerator):
         self._one_hot = one_of("labels", labels, ("numbers", "one_hot")) == "one_hot"
         super().__init__(Decoder(size, channels, fit, max_pixels), on_error, options)
         self.unreadable: Reasons
-        found, self.unreadable = class_files(Path(path("folder", folder)))
+        found, self.unreadable = class_files(Path(os.path.expanduser(path("folder", folder))))
         report(self.unreadable, self._fatal)
         self.classes: tuple[str, ...] = tuple(found)
         self.files: tuple[Path, ...] = tuple([file for members in found.values() for file in members])

@@ -95,7 +95,7 @@ def load_images(
         ArgumentError: an argument breaks its rule.
         MissingPackageError: Pillow is not installed.
     """
-    base = Path(path("folder", folder))
+    base = Path(os.path.expanduser(path("folder", folder)))
     decoder = Decoder(size, channels, fit, max_pixels)
     found, unreadable = class_files(base)
     read = _read_all([file for members in found.values() for file in members], decoder, on_error, unreadable)
@@ -137,7 +137,7 @@ def load_pictures(
         on_error: "warn" leaves unreadable files out and names them all in one GedankenWarning; "raise" names
             them all in a DatasetError.
         max_pixels: width times height that a picture may have, at least 1; and what all pictures may have that are
-            decoded at the same time, with about 10 bytes each.
+            decoded at the same time, with up to 20 bytes each.
 
     Returns:
         data, files (those that were read) and unreadable (file -> reason).
