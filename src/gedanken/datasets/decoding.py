@@ -1,10 +1,8 @@
 """One picture: from the bytes of anybody's file to an array, within limits of time and memory (needs Pillow)."""
 
-import errno
 import functools
 import io
 import os
-import stat
 import struct
 import threading
 import time
@@ -17,6 +15,7 @@ import numpy as np
 
 from gedanken.checks import one_of, pair, printable, require, whole
 from gedanken.errors import DatasetError, MissingPackageError
+from gedanken.files import open_regular
 from gedanken.types import Array, Shape
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class Decoder:
         if self._cut:
             vars(_image_file())["LOAD_TRUNCATED_IMAGES"] = True
         try:
-            with opened(file) as source:
+            with io.BytesIO(file) if isinstance(file, bytes) else open_regular(str(file)) as source:
                 return self._decoded(_Bounded(source, 8 * self.max_pixels + BEYOND_PIXELS))
         except DatasetError:
             raise
@@ -175,36 +174,6 @@ class _Bounded(io.RawIOBase):
             raise DatasetError("it has more bytes than a picture of max_pixels")
         if time.monotonic() > self._end:
             raise DatasetError(f"it is not decoded within {DECODING:g} s")
-
-
-def opened(file: Path | bytes) -> BinaryIO:
-    """Return a regular file, opened without waiting, or the file of a content.
-
-    Raises:
-        OSError: there is none, or it is a folder, a pipe, a socket or a device.
-    """
-    if isinstance(file, bytes):
-        return io.BytesIO(file)
-    path = os.path.expanduser(file)
-    _check_regular(os.stat(path))  # to open a device can do something
-    found = open(path, "rb", buffering=0, opener=_open_without_waiting)  # noqa: SIM115
-    try:
-        _check_regular(os.fstat(found.fileno()))
-    except OSError:
-        found.close()
-        raise
-    return found
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _check_regular(status: os.stat_result) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "Is a directory")
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "is no regular file")
 
 
 def _identified(file: BinaryIO) -> "ImageFile":

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gedanken.caches import CacheError, cache_folder, private_folder
 from gedanken.checks import printable
-from gedanken.datasets.decoding import opened
 from gedanken.errors import DatasetError, MissingPackageError
+from gedanken.files import open_regular
 
 TIMEOUT = 30.0  # seconds without a byte from the server
 BAR_CELLS = 30
@@ -86,7 +86,7 @@ class Search:
     def _read(self, folder: Path) -> bytes | None:
         path = folder / self.file.name
         try:
-            with opened(path) as file:
+            with open_regular(str(path)) as file:
                 content = file.read(MOST_BYTES + 1)
         except FileNotFoundError:
             self.tried.append(f"{path}: file missing")
