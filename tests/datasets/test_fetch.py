@@ -131,11 +131,14 @@ def test_error_says_that_a_place_is_not_readable(local):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="makes a pipe")
-def test_a_pipe_in_a_files_place_is_not_waited_for(local):
-    (local / FILE.folder).mkdir(parents=True)
-    os.mkfifo(local / FILE.folder / FILE.name)
+@pytest.mark.parametrize("place", ["local", "cache"])
+def test_a_pipe_in_a_files_place_is_not_waited_for(place, request, server):
+    server.files[FILE.name] = CONTENT
+    folder = request.getfixturevalue(place) / FILE.folder
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / FILE.name)
     with pytest.raises(DatasetError, match=r"toys\.gz: is a pipe, not a file"):
-        fetch(FILE, [])
+        fetch(FILE, [server.address] if place == "cache" else [])
 
 
 def test_an_answer_without_an_end_is_given_up(cache, server, monkeypatch):

@@ -71,12 +71,12 @@ class Search:
             except MissingPackageError as error:
                 self.tried.append(f"{url}: {error}")
             except (OSError, ValueError) as error:
-                self.tried.append(f"{url}: {printable(' '.join(str(error).split()))}")
+                self.tried.append(f"{url}: {' '.join(str(error).split())}")
         return None
 
     def failure(self) -> DatasetError:
         """Return the error that names every place."""
-        places = "".join(f"\n  - {place}" for place in self.tried)
+        places = "".join(f"\n  - {printable(place)}" for place in self.tried)
         return DatasetError(
             f"no usable {self.file.folder}/{self.file.name}; tried:{places}\n"
             "Set GEDANKEN_DATA to the folder that holds this file, or use "
@@ -143,6 +143,9 @@ def _retrieve(url: str, file: Published) -> bytes:
     downloader = pooch.HTTPDownloader(progressbar=_Bar(file.name), chunk_size=1 << 16, timeout=TIMEOUT)
     # pooch writes under a temporary name and renames once the checksum is right.
     folder = private_folder(file.folder)
+    kept = folder / file.name
+    if os.path.lexists(kept) and not os.path.isfile(kept):  # pooch would wait for what a pipe gives
+        raise DatasetError(f"{kept} is in the way, which is no file")
     path = pooch.retrieve(url, f"md5:{file.md5}", file.name, folder, downloader=downloader)
     return Path(path).read_bytes()
 
