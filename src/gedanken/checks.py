@@ -25,7 +25,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 300 else f"{text[:200]} ... {text[-50:]}"
 
 
-def printable(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a text of others (a file's name, a server's words) in which nothing steers the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 

@@ -103,7 +103,7 @@ FAILURES = {
     "nowhere": "the server answered 302 Found",
     "sent_to/ftp://127.0.0.1/a": "the server redirects to an address that is neither http:// nor https://",
     "sent_to/http://[bad/a": "ValueError: Invalid IPv6 URL",
-    "sent_to/http://a:b/c": "LocationParseError: it is no address",
+    "sent_to/http://a:b/c": "LocationParseError: ",
     "escape": r"the server answered 404 \x1b[31mred \x9b0m",
     "no_gzip": "DecodeError: ",
     "bomb": "the answer has more bytes, most_bytes is 100,000",
@@ -314,6 +314,24 @@ def test_redirects_can_be_switched_off(redirects, pictures, other):
     told = {"anywhere": [], "same host": ["redirects to another host"], "none": ["answered 302", "answered 302"]}
     for warning, words in zip(warned, told[redirects], strict=True):
         assert words in str(warning.message)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("http://a/b", "http://a/c", True),
+        ("http://A/b", "http://a:80/c", True),
+        ("http://a/b", "https://a/c", True),
+        ("https://a/b", "http://a/c", False),
+        ("http://a:8000/b", "https://a/c", False),
+        ("http://a/b", "http://a:81/c", False),
+        ("http://a/b", "http://a.b/c", False),
+        ("http://me:geheim@a/b", "http://a/c", True),
+        ("http://a/b", "http://a@b/c", False),
+    ],
+)
+def test_what_the_same_host_is(before, after, same):
+    assert downloads.same_host(before, after) == same
 
 
 # Headers and secrets

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from gedanken.checks import printable
 from gedanken.cli.parser import make_parser
 from gedanken.errors import GedankenError, GedankenWarning
 
@@ -69,4 +68,4 @@ def _show_warning(message: Warning | str, *_place: Any, **_more: Any) -> None:
 
 
 def _tell(kind: str, text: str) -> None:
-    print(f"gedanken: {kind}: {printable(' '.join(text.split()))}", file=sys.stderr)
+    print(f"gedanken: {kind}: {' '.join(text.split())}", file=sys.stderr)

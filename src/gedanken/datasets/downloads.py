@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes, urljoin
 
-from gedanken.checks import one_of, printable, real, require, whole
+from gedanken.checks import one_line, one_of, real, require, whole
 from gedanken.datasets.connecting import connected
 from gedanken.errors import ArgumentError, DatasetError, MissingPackageError, StateError
 
@@ -100,7 +100,7 @@ class Downloads:
                     pause = min(self.backoff * 2**number, LONGEST_PAUSE) * jitter()
                 if not failure.passing or pause > LONGEST_PAUSE or number == self.retries:
                     tries = f" ({number + 1} tries)" if number else ""
-                    raise DatasetError(f"{printable(str(failure))}{tries}") from failure.__cause__
+                    raise DatasetError(f"{one_line(str(failure))}{tries}") from failure.__cause__
             line.pause(pause)
         raise AssertionError
 
@@ -138,7 +138,7 @@ class Downloads:
             if isinstance(answer, bytes):
                 return answer
             following = urljoin(plain, answer)
-            if self._host(following) != self._host(plain):
+            if not same_host(plain, following):
                 if self.redirects == "same host":
                     raise _FailureError("the server redirects to another host, redirects is 'same host'")
                 headers = {name: value for name, value in headers.items() if name.lower() in HARMLESS}
@@ -146,12 +146,6 @@ class Downloads:
                 headers |= own
             address = following
         raise _FailureError("ResponseError: too many redirects")
-
-    def _host(self, address: str) -> tuple[Any, ...]:
-        if not address.lower().startswith(("http://", "https://")):
-            raise _FailureError("the server redirects to an address that is neither http:// nor https://")
-        url = _parsed(_credentials(address)[0])
-        return url.scheme, url.host, url.port or {"http": 80, "https": 443}[url.scheme]
 
     def _answer(self, address: str, headers: Mapping[str, str], line: "_Line") -> bytes | str:
         """Return the content, or the address that the server redirects to."""
@@ -268,16 +262,35 @@ def _credentials(address: str) -> tuple[str, dict[str, str]]:
     found = CREDENTIALS.match(address)
     if not found:
         return address, {}
+    if not found[2]:
+        return found[1] + address[found.end() :], {}
     secret = base64.b64encode(unquote_to_bytes(found[2])).decode("ascii")
     return found[1] + address[found.end() :], {"Authorization": f"Basic {secret}"}
+
+
+def same_host(before: str, after: str) -> bool:
+    """Return whether scheme, host and port are the same, or https where it was http, on the usual ports."""
+    (old, host, port), (new, other, its_port) = _place(before), _place(after)
+    return host == other and (
+        (old, port) == (new, its_port) or (old, port, new, its_port) == ("http", 80, "https", 443)
+    )
+
+
+def _place(address: str) -> tuple[str, str, int]:
+    if not address.lower().startswith(("http://", "https://")):
+        raise _FailureError("the server redirects to an address that is neither http:// nor https://")
+    url = _parsed(_credentials(address)[0])
+    return url.scheme, url.host or "", url.port or {"http": 80, "https": 443}[url.scheme]
 
 
 def _parsed(address: str) -> Any:
     urllib3 = _urllib3()
     try:
         return urllib3.util.parse_url(address)
-    except urllib3.exceptions.LocationParseError:  # its words show the address, in which may be a password
-        raise _FailureError("LocationParseError: it is no address") from None
+    except urllib3.exceptions.LocationParseError as error:
+        # Its words show the address; what looks like a password is not shown, nor are they as the cause.
+        reason = "it is no address" if "@" in address else error
+        raise _FailureError(f"LocationParseError: {reason}") from None
 
 
 def _as_text(location: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from gedanken.checks import one_of, path, printable, require, warn, whole
+from gedanken.checks import one_line, one_of, path, require, warn, whole
 from gedanken.data.choice import processes_possible
 from gedanken.data.generator import AUTO, Generator
 from gedanken.data.items import NUMBERS
@@ -54,7 +54,7 @@ class PictureGenerator(Generator):
         try:
             picture = self._decoder.picture(self.file(index))
         except DatasetError as error:
-            message = f"{printable(self.place(index))} cannot be read as a picture: {error}"
+            message = f"{one_line(self.place(index))} cannot be read as a picture: {error}"
             if self._fatal:
                 raise DatasetError(message) from error
             warn(message)
@@ -171,8 +171,8 @@ class HTTPImageGenerator(PictureGenerator):
 
     A try that fails in connecting, that is not over in time, or that is answered by 429, 500, 502, 503 or 504 is made
     again. What fails in the end, any other answer than 200, and content that is no picture is reported with its
-    address and the reason. An address takes (retries + 1) * timeout seconds at most, and up to 60 before each retry.
-    Proxies of the environment are not used.
+    address and the reason. An address takes (retries + 1) * timeout seconds at most, and up to 60 before each retry,
+    besides the time in which the system looks for the name of its host. Proxies of the environment are not used.
 
     Args:
         urls: addresses, http:// or https://.
@@ -187,8 +187,8 @@ class HTTPImageGenerator(PictureGenerator):
         on_error: what a failure is: "warn", left out and named in a GedankenWarning; or "raise", a DatasetError.
         headers: sent with each request, such as {"Authorization": ...}. A host that a server redirects to does not
             get them, and no report shows them.
-        redirects: "anywhere", up to 5 of them; "same host"; or "none". A server of others may redirect to addresses
-            that only your machine can reach, in your network.
+        redirects: "anywhere", up to 5 of them; "same host", which is the same scheme, name and port, or https after
+            http; or "none". A server of others may redirect to addresses that only your machine can reach.
         max_pixels: as of `load_pictures`, for each worker process.
         **options: of `Generator`.
 
