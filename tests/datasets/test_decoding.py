@@ -234,6 +234,19 @@ def ifd_of_overlapping_tags(size: int) -> bytes:
     return head + bytes(size - 8) + struct.pack("<H", 500) + tags + bytes(4)
 
 
+def tiff_of_one_tile(side: int) -> bytes:
+    """Return a TIFF of 16 x 16 pixels, cut out of one tile that is much larger."""
+    tile = zlib.compress(bytes(side * side))
+    entries = [(256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1), (322, side), (323, side), (324, 8)]
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*entries, (325, len(tile))])
+    return b"II*\0" + struct.pack("<I", 8 + len(tile)) + tile + struct.pack("<H", len(entries) + 1) + tags + bytes(4)
+
+
+def test_a_tile_counts_where_it_is_larger_than_its_picture():
+    assert read(tiff_of_one_tile(16)).shape == (3, 4, 4)
+    assert failure(tiff_of_one_tile(1008), max_pixels=10**6).startswith("it has 1,008 x 1,008 pixels")
+
+
 BOMBS = {
     "text": png(4, 4, 8, GREY, bytes(20), *[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**7)))] * 20),
     "profile": png(4, 4, 8, GREY, bytes(20), chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**8)))),

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 import os
 import struct
 import threading
@@ -33,6 +34,7 @@ READ_AHEAD: Final = 1 << 20  # bytes that may be read twice in any file
 MODES: Final = {1: "L", 3: "RGB"}
 DEEP_SCALES: Final = {"I": 65535.0, "I;16": 65535.0, "I;16B": 65535.0, "F": 1.0}
 ORIENTATION: Final = 0x0112
+TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags of a TIFF
 # How Pillow numbers what undoes each orientation: mirrored, upside down, and so on.
 TURNS: Final = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 # PNG: what Pillow makes of samples of other depths than 8, and so of the one colour that is transparent
@@ -93,10 +95,10 @@ class Decoder:
 
     def _decoded(self, source: "_Bounded") -> Array:
         with _identified(io.BufferedReader(source)) as image:
-            pixels = image.width * image.height
+            width, height = _largest(image)
+            pixels = width * height
             if pixels > self.max_pixels:
-                size = f"{image.width:,} x {image.height:,} pixels"
-                raise DatasetError(f"it has {size}, max_pixels is {self.max_pixels:,}")
+                raise DatasetError(f"it has {width:,} x {height:,} pixels, max_pixels is {self.max_pixels:,}")
             room = self._rooms.get(os.getpid()) or self._rooms.setdefault(os.getpid(), _Room(self.max_pixels))
             with room.taken(pixels):
                 source.begin()  # waiting for the others does not count
@@ -218,6 +220,13 @@ def _is_kind(accept: Any, prefix: bytes) -> bool:
         return accept is not None and accept(prefix) is True
     except (IndexError, struct.error):  # there are too few bytes
         return False
+
+
+def _largest(image: "ImageFile") -> tuple[int, int]:
+    """Return width and height of what a decoder holds at once: tiles of a TIFF may be larger than its picture."""
+    tags = getattr(image, "tag_v2", {})
+    tile = int(tags.get(TILE_WIDTH, 0)), int(tags.get(TILE_HEIGHT, 0))
+    return max(image.size, tile, key=math.prod)
 
 
 def _plain(image: "ImageFile", mode: str) -> "Image":
