@@ -25,6 +25,11 @@ def _short(value: object) -> str:
     return text if len(text) <= 300 else f"{text[:200]} ... {text[-50:]}"
 
 
+def one_line(text: str) -> str:
+    """Return a text of others (a file's name, a server's words) in which nothing steers the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def whole(argument: str, value: object, at_least: int = 1) -> int:
     """Return `value` as an int; it must be a whole number of at least `at_least`."""
     right = isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -41,7 +41,15 @@ class Purpose(IntEnum):
 
 def stream_key(seed: int, purpose: Purpose, place: str) -> Array:
     """Return the two words of the generator's key."""
-    return np.array([seed, (purpose << 32) | zlib.crc32(place.encode(errors="surrogatepass"))], dtype=np.uint64)
+    return np.array([seed, (purpose << 32) | zlib.crc32(_bytes(place))], dtype=np.uint64)
+
+
+def _bytes(place: str) -> bytes:
+    # A name of the file system may be no text; the same bytes count however the system reads them.
+    try:
+        return place.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return place.encode(errors="surrogatepass")
 
 
 def _philox(seed: int, purpose: Purpose, place: str, epoch: int, block: int = 0) -> "np.random.Philox":

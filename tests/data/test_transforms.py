@@ -3,8 +3,10 @@
 import inspect
 import math
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,6 +124,25 @@ def test_number_type_and_axes_are_kept(transform: PictureTransform, shape: tuple
         assert y.shape == x.shape
     if not isinstance(transform, Normalise):
         assert y.dtype == x.dtype
+
+
+@pytest.mark.parametrize("transform", PICTURES, ids=repr)
+@pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1), (6, 5, 4), (5, 1, 3)])
+def test_channels_that_are_last(transform: PictureTransform, shape: tuple[int, int, int]) -> None:
+    x = picture_of(shape)
+    name = type(transform).__name__
+    words = f"{name} needs a picture (C, H, W), got shape {shape}, which looks like (H, W, C): say channels='last', or"
+    with pytest.raises(DataError, match=re.escape(words)):
+        transform(seeded(), (x, 1))
+    last, first = replace(transform, channels="last"), replace(transform, channels="first")
+    if not isinstance(transform, Crop) or min(shape[:2]) > 4:  # a window of 4 rows needs as many
+        turned = transform(seeded(), np.moveaxis(x, -1, 0))
+        np.testing.assert_array_equal(last(seeded(), (x, 1))[0], np.moveaxis(turned, 0, -1))
+        assert last(seeded(), x[..., 0]).ndim == 2
+    if not isinstance(transform, Crop):
+        assert first(seeded(), x).shape == shape
+    with pytest.raises(ArgumentError, match=f"{name} channels must be one of first, last, got 'end'"):
+        replace(transform, channels="end")
 
 
 @pytest.mark.parametrize("transform", PICTURES, ids=repr)

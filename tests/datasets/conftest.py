@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.datasets.web import Server as PictureServer
+from tests.datasets.web import serving
+
 
 class Server(http.server.ThreadingHTTPServer):
     """Serves `files`; a value is the content, (content, bytes sent before the line is cut), or a status."""
@@ -77,3 +80,15 @@ def real_data(request: pytest.FixtureRequest) -> Path:
     if missing:
         pytest.skip(f"$GEDANKEN_DATA has no {', '.join(missing)}")
     return Path(base)
+
+
+@pytest.fixture
+def pictures() -> Iterator[PictureServer]:
+    """A server of pictures."""
+    yield from serving(PictureServer())
+
+
+@pytest.fixture
+def other() -> Iterator[PictureServer]:
+    """A second one."""
+    yield from serving(PictureServer())

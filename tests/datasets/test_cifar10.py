@@ -46,6 +46,9 @@ def jpeg(red: int) -> bytes:
     return content.getvalue()
 
 
+LARGE = io.BytesIO()
+Image.new("RGB", (64, 64)).save(LARGE, "JPEG")
+LARGE = LARGE.getvalue()
 TRAIN, TEST = records(25), records(4)
 ORIGINAL = archive(
     {f"cifar-10-batches-bin/data_batch_{b + 1}.bin": TRAIN[5 * b : 5 * b + 5].tobytes() for b in range(5)}
@@ -167,6 +170,48 @@ def test_part_of_a_record_is_an_error(local, monkeypatch):
     monkeypatch.setitem(PACKED, "SAMPLE", content)
     put(local, "SAMPLE")
     with pytest.raises(DatasetError, match=r"first4000\.bin\.gz must hold whole records of 3073 bytes, got 3072"):
+        load_cifar10(_mirrors=())
+
+
+def label_of(number: int) -> bytes:
+    return bytes([number]) + bytes(3072)
+
+
+BATCHES = {f"cifar-10-batches-bin/data_batch_{b}.bin": label_of(3) for b in range(1, 6)}
+WHOLE = BATCHES | {"cifar-10-batches-bin/test_batch.bin": label_of(3)}
+UNFIT = {
+    "no gzip": ("ORIGINAL", b"no gzip at all"),
+    "cut": ("ORIGINAL", archive(WHOLE)[:-20]),
+    "no tar": ("ORIGINAL", gzip.compress(b"no tar at all" * 99)),
+    "a file is missing": ("ORIGINAL", archive(BATCHES)),
+    "no such class": ("ORIGINAL", archive(WHOLE | {"cifar-10-batches-bin/data_batch_5.bin": label_of(10)})),
+    "sample: no gzip": ("SAMPLE", b"no gzip at all"),
+    "sample: no such class": ("SAMPLE", gzip.compress(label_of(200) * 1010)),
+    "jpeg: other names": ("JPEG", archive({"a.jpg": jpeg(0)})),
+    "jpeg: other parts": ("JPEG", archive({"a/b/cat/1.jpg": jpeg(0)})),
+    "jpeg: other classes": ("JPEG", archive({"a/train/unicorn/1.jpg": jpeg(0)})),
+    "jpeg: no picture": ("JPEG", archive({"a/train/cat/1.jpg": b"none"})),
+    "jpeg: a large picture": ("JPEG", archive({"a/train/cat/1.jpg": LARGE})),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_files_that_are_not_what_they_should_be(name, local, monkeypatch):
+    kind, content = UNFIT[name]
+    publish(monkeypatch, kind, content)
+    monkeypatch.setitem(PACKED, kind, content)
+    put(local, kind)
+    with pytest.raises(DatasetError):
+        load_cifar10(_mirrors=())
+
+
+def test_a_bomb_is_not_unpacked(local, monkeypatch):
+    monkeypatch.setattr(cifar, "MOST_BYTES", 1 << 16)
+    content = archive(WHOLE | {"cifar-10-batches-bin/bomb": bytes(1 << 20)})
+    publish(monkeypatch, "ORIGINAL", content)
+    monkeypatch.setitem(PACKED, "ORIGINAL", content)
+    put(local, "ORIGINAL")
+    with pytest.raises(DatasetError, match=r"binary\.tar\.gz must hold no more than 65,536 bytes"):
         load_cifar10(_mirrors=())
 
 

@@ -130,6 +130,44 @@ def test_error_says_that_a_place_is_not_readable(local):
         fetch(FILE, [])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="makes a pipe")
+@pytest.mark.parametrize("place", ["local", "cache"])
+def test_a_pipe_in_a_files_place_is_not_waited_for(place, request, server):
+    server.files[FILE.name] = CONTENT
+    folder = request.getfixturevalue(place) / FILE.folder
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / FILE.name)
+    with pytest.raises(DatasetError, match=r"toys\.gz: is a pipe, not a file"):
+        fetch(FILE, [server.address] if place == "cache" else [])
+
+
+def test_an_answer_without_an_end_is_given_up(cache, server, monkeypatch):
+    monkeypatch.setattr("gedanken.datasets.fetch.MOST_BYTES", len(CONTENT) - 1)
+    server.files[FILE.name] = CONTENT
+    with pytest.raises(DatasetError, match="the answer has more than 255,999 bytes"):
+        fetch(FILE, [server.address])
+    assert left_in(cache) == []
+
+
+class Full(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+CLOSED = io.StringIO()
+CLOSED.close()
+
+
+@pytest.mark.parametrize("stream", [None, CLOSED, object(), Full()], ids=["none", "closed", "no stream", "full"])
+def test_a_stream_that_takes_nothing_does_not_end_a_download(cache, server, monkeypatch, stream):
+    server.files[FILE.name] = CONTENT
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert fetch(FILE, [server.address]) == CONTENT
+
+
 def test_error_says_that_pooch_is_missing(cache, server, monkeypatch):
     server.files[FILE.name] = CONTENT
     monkeypatch.setitem(sys.modules, "pooch", None)

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ BAD = {
     "shape": pack(GOOD.T.copy()),
     "too short": gzip.compress(gzip.decompress(PACKED)[:-1]),
     "too long": gzip.compress(gzip.decompress(PACKED) + b"\0"),
+    "bomb": gzip.compress(gzip.decompress(PACKED) + bytes(1 << 24)),
     "header cut": gzip.compress(gzip.decompress(PACKED)[:7]),
 }
 
@@ -57,6 +59,15 @@ BAD = {
 def test_damage_is_named(packed):
     with pytest.raises(DatasetError, match=r"toys/images\.gz must"):
         parse_idx(packed, "toys/images.gz", (2, 3))
+
+
+def test_a_bomb_is_not_unpacked():
+    packed = gzip.compress(bytes(1 << 28), 1)
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match=r"toys/images\.gz must hold no more than 18 bytes"):
+        parse_idx(packed, "toys/images.gz", (2, 3))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(("loader", "shape", "folder"), LOADERS)

@@ -114,7 +114,7 @@ def test_every_kind_has_its_colour(name, size, tmp_path):
 @pytest.mark.parametrize("value", [-0.5, 255.0, float("nan")])
 def test_values_without_a_known_scale_are_not_guessed(value, tmp_path):
     Image.new("F", (4, 4), value).save(tmp_path / "a.tif")
-    with pytest.raises(DatasetError, match=r"a\.tif: DatasetError: values must be in \[0, 1\] for mode F"):
+    with pytest.raises(DatasetError, match=r"a\.tif: values must be in \[0, 1\] for mode F"):
         load_pictures([tmp_path / "a.tif"], 4)
 
 

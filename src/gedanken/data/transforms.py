@@ -17,6 +17,9 @@ from gedanken.described import Described
 from gedanken.errors import DataError
 from gedanken.types import Array
 
+MOST_COLOURS: Final = 4
+LAST_CHANNELS: Final = (1, 3, 4)  # grey, colour, colour and alpha
+
 
 class Transform(Described, ABC):
     """Turn an item into a new one, as `rng` decides; the item given and its arrays stay as they are.
@@ -40,19 +43,25 @@ class PictureTransform(Transform):
 
     Args:
         of: place of the picture in a tuple, or its key in a dict; an item that is one array is the picture itself.
+        channels: which axis they are, "first" or "last". None is first too, but refuses what looks like the other:
+            a last axis of 1, 3 or 4 behind a first one of more than 4.
 
     Shapes:
-        picture: (C, H, W) or (H, W), any real number type; results have the same, unless said otherwise.
+        picture: (C, H, W) or (H, W), any real number type; results have the same, unless said otherwise. With
+            channels="last" (H, W, C) in the place of (C, H, W).
 
     Raises:
-        DataError: there is no picture at `of` (when called).
+        DataError: there is no picture at `of`, or its channels look to be last (when called).
     """
 
     of: int | str = field(default=0, kw_only=True)
+    channels: Literal["first", "last"] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.of, str):
             whole(f"{type(self).__name__} of", self.of, at_least=0)
+        if self.channels is not None:
+            one_of(f"{type(self).__name__} channels", self.channels, ("first", "last"))
 
     @abstractmethod
     def change(self, rng: "np.random.Generator", picture: Array) -> Array:
@@ -67,7 +76,18 @@ class PictureTransform(Transform):
         if not _is_numbers(picture, "fiub") or picture.ndim not in (2, 3) or not picture.size:
             rule = f"{type(self).__name__} needs a picture (C, H, W) or (H, W) of real numbers at of={of!r}"
             raise DataError(f"{rule}, got {_kind_of(picture)}")
-        return _with(item, {of: self.change(rng, picture)})
+        return _with(item, {of: self._changed(rng, picture)})
+
+    def _changed(self, rng: "np.random.Generator", picture: Array) -> Array:
+        if picture.ndim == 2:
+            return self.change(rng, picture)
+        if self.channels == "last":
+            return np.moveaxis(self.change(rng, np.moveaxis(picture, -1, 0)), 0, -1)
+        if self.channels is None and picture.shape[0] > MOST_COLOURS and picture.shape[2] in LAST_CHANNELS:
+            found = f"got shape {picture.shape}, which looks like (H, W, C)"
+            rule = f"{type(self).__name__} needs a picture (C, H, W), {found}"
+            raise DataError(f"{rule}: say channels='last', or 'first' where it is right as it is")
+        return self.change(rng, picture)
 
 
 def _parts(item: Any) -> Mapping[Any, Any]:
@@ -130,6 +150,7 @@ class Flip(PictureTransform):
         probability: how often the picture is mirrored, in [0, 1].
         axis: "horizontal" swaps left and right, "vertical" top and bottom.
         of: place or key of the picture in the item.
+        channels: "first", "last", or None; see `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W).
@@ -159,6 +180,7 @@ class Shift(PictureTransform):
         pixels: farthest move, >= 0, a number or a pair (height, width).
         fill: value of the pixels that nothing moved to.
         of: place or key of the picture in the item.
+        channels: "first", "last", or None; see `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W).
@@ -192,6 +214,7 @@ class Crop(PictureTransform):
         padding: rows and columns put around the picture first, >= 0, a number or a pair (height, width).
         fill: value of the padding.
         of: place or key of the picture in the item.
+        channels: "first", "last", or None; see `PictureTransform`.
 
     Shapes:
         x: (C, H, W) or (H, W).   y: (C, H', W') or (H', W') with (H', W') = size.
@@ -235,6 +258,7 @@ class Rotate(PictureTransform):
         degrees: largest angle, in (0, 180].
         fill: value of the pixels around the picture.
         of: place or key of the picture in the item.
+        channels: "first", "last", or None; see `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W).
@@ -305,6 +329,7 @@ class CutOut(PictureTransform):
         size: height and width of the rectangle, at least 1, a number or a pair (height, width).
         fill: value of the covered pixels.
         of: place or key of the picture in the item.
+        channels: "first", "last", or None; see `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W).
@@ -342,6 +367,7 @@ class Normalise(PictureTransform):
         mean: what is subtracted, a number or one for each channel.
         std: what the difference is divided by, > 0, a number or one for each channel.
         of: place or key of the picture in the item.
+        channels: "first", "last", or None; see `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W), which has one channel. y is float64 where x is, else float32.

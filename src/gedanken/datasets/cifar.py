@@ -2,16 +2,16 @@
 
 import io
 import tarfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
 
 from gedanken.checks import warn
-from gedanken.datasets.fetch import Published, Search
+from gedanken.datasets.decoding import Decoder
+from gedanken.datasets.fetch import Published, Search, unpacked
 from gedanken.datasets.labels import Split, one_hot
-from gedanken.datasets.pictures import decode_rgb
 from gedanken.errors import DatasetError, MissingPackageError
 from gedanken.types import Array
 
@@ -25,7 +25,7 @@ CLASSES: Final = (
 SAMPLE_TEST: Final = 1000
 SHAPE: Final = (3, 32, 32)
 RECORD: Final = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue plane
-GZIP: Final = 31  # zlib's window bits for a gzip header
+MOST_BYTES: Final = 1 << 28  # of any of these files once it is unpacked; the original has 184 million
 
 
 def load_cifar10(*, _mirrors: Sequence[str] = MIRRORS) -> Split:
@@ -85,7 +85,8 @@ def _sample(search: Search) -> Split:
     packed = _substitute(search, SAMPLE)
     if packed is None:
         raise search.failure()
-    data, labels = _from_records(zlib.decompress(packed, GZIP), SAMPLE.name)
+    with _understood(SAMPLE.name):
+        data, labels = _from_records(unpacked(packed, SAMPLE.name, MOST_BYTES), SAMPLE.name)
     _warn(f"{SAMPLE.name}: {len(data)} of the 60000 pictures, the last {SAMPLE_TEST} of them as the test set")
     return data[:-SAMPLE_TEST], labels[:-SAMPLE_TEST], data[-SAMPLE_TEST:], labels[-SAMPLE_TEST:]
 
@@ -102,11 +103,23 @@ def _warn(what: str) -> None:
     warn(f"CIFAR-10 is not the original but {what}")
 
 
+@contextmanager
+def _understood(name: str) -> Iterator[None]:
+    """Turn what damaged content leads to into the library's own error."""
+    try:
+        yield
+    except DatasetError:
+        raise
+    except (tarfile.TarError, LookupError, ValueError, EOFError) as error:
+        raise DatasetError(f"{name} must be the published file: {type(error).__name__}: {error}") from error
+
+
 def _from_archive(packed: bytes) -> Split:
-    contents = _unpack(packed)
-    names = [f"cifar-10-batches-bin/data_batch_{batch}.bin" for batch in range(1, 6)]
-    data, labels = _from_records(b"".join(contents[name] for name in names), ORIGINAL.name)
-    return data, labels, *_from_records(contents["cifar-10-batches-bin/test_batch.bin"], ORIGINAL.name)
+    with _understood(ORIGINAL.name):
+        contents = _members(packed, ORIGINAL.name)
+        names = [f"cifar-10-batches-bin/data_batch_{batch}.bin" for batch in range(1, 6)]
+        data, labels = _from_records(b"".join(contents[name] for name in names), ORIGINAL.name)
+        return data, labels, *_from_records(contents["cifar-10-batches-bin/test_batch.bin"], ORIGINAL.name)
 
 
 def _from_records(content: bytes, name: str) -> tuple[Array, Array]:
@@ -119,21 +132,23 @@ def _from_records(content: bytes, name: str) -> tuple[Array, Array]:
 
 def _from_jpeg(packed: bytes) -> Split:
     parts: dict[str, list[tuple[str, str, bytes]]] = {"train": [], "test": []}
-    for name, content in _unpack(packed).items():
-        _, part, label, number = name.split("/")
-        parts[part].append((number, label, content))
-    (a, b), (c, d) = (_decode(sorted(pictures)) for pictures in parts.values())
-    return a, b, c, d
+    with _understood(JPEG.name):
+        for name, content in _members(packed, JPEG.name).items():
+            _, part, label, number = name.split("/")
+            parts[part].append((number, label, content))
+        (a, b), (c, d) = (_decode(sorted(pictures)) for pictures in parts.values())
+        return a, b, c, d
 
 
 def _decode(pictures: list[tuple[str, str, bytes]]) -> tuple[Array, Array]:
+    decoder = Decoder(SHAPE[1:], SHAPE[0], "stretch", max_pixels=SHAPE[1] * SHAPE[2])
     data = np.empty((len(pictures), *SHAPE), np.float32)
     for place, (_, _, content) in enumerate(pictures):
-        np.divide(decode_rgb(content).transpose(2, 0, 1), np.float32(255), out=data[place])
+        data[place] = decoder.picture(content)
     return data, one_hot(np.array([CLASSES.index(label) for _, label, _ in pictures]), len(CLASSES))
 
 
-def _unpack(packed: bytes) -> dict[str, bytes]:
-    with tarfile.open(fileobj=io.BytesIO(packed), mode="r|gz") as archive:
-        opened = ((member.name, archive.extractfile(member)) for member in archive)
-        return {name: file.read() for name, file in opened if file is not None}
+def _members(packed: bytes, name: str) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(unpacked(packed, name, MOST_BYTES)), mode="r:") as archive:
+        opened = ((member.name, archive.extractfile(member)) for member in archive if member.isreg())
+        return {place: file.read() for place, file in opened if file is not None}

@@ -3,15 +3,20 @@
 import hashlib
 import os
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gedanken.caches import CacheError, cache_folder, private_folder
+from gedanken.checks import one_line
 from gedanken.errors import DatasetError, MissingPackageError
+from gedanken.files import open_regular
 
 TIMEOUT = 30.0  # seconds without a byte from the server
 BAR_CELLS = 30
+MOST_BYTES = 1 << 29  # of a published file
+GZIP = 31  # zlib's window bits for a gzip header
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Search:
 
     def failure(self) -> DatasetError:
         """Return the error that names every place."""
-        places = "".join(f"\n  - {place}" for place in self.tried)
+        places = "".join(f"\n  - {one_line(place)}" for place in self.tried)
         return DatasetError(
             f"no usable {self.file.folder}/{self.file.name}; tried:{places}\n"
             "Set GEDANKEN_DATA to the folder that holds this file, or use "
@@ -81,11 +86,12 @@ class Search:
     def _read(self, folder: Path) -> bytes | None:
         path = folder / self.file.name
         try:
-            content = path.read_bytes()
+            with open_regular(str(path)) as file:
+                content = file.read(MOST_BYTES + 1)
         except FileNotFoundError:
             self.tried.append(f"{path}: file missing")
         except OSError as error:
-            self.tried.append(f"{path}: {error.strerror}")
+            self.tried.append(f"{path}: {error.strerror or error}")
         else:
             md5 = _md5(content)
             if md5 == self.file.md5:
@@ -107,6 +113,24 @@ def fetch(file: Published, mirrors: Sequence[str]) -> bytes:
     return content
 
 
+def unpacked(packed: bytes, name: str, most_bytes: int) -> bytes:
+    """Return the content of a gzip file, of which no more is unpacked than it may have.
+
+    Raises:
+        DatasetError: it is damaged, cut off, or has more than `most_bytes`.
+    """
+    stream = zlib.decompressobj(GZIP)
+    try:
+        content = stream.decompress(packed, most_bytes + 1)
+    except zlib.error as error:
+        raise DatasetError(f"{name} must be a whole gzip file: {error}") from error
+    if len(content) > most_bytes:
+        raise DatasetError(f"{name} must hold no more than {most_bytes:,} bytes when it is unpacked")
+    if not stream.eof:
+        raise DatasetError(f"{name} must be a whole gzip file, got one that is cut off")
+    return content
+
+
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
@@ -119,6 +143,9 @@ def _retrieve(url: str, file: Published) -> bytes:
     downloader = pooch.HTTPDownloader(progressbar=_Bar(file.name), chunk_size=1 << 16, timeout=TIMEOUT)
     # pooch writes under a temporary name and renames once the checksum is right.
     folder = private_folder(file.folder)
+    kept = folder / file.name
+    if os.path.lexists(kept) and not os.path.isfile(kept):  # pooch would wait for what a pipe gives
+        raise DatasetError(f"{kept} is in the way, which is no file")
     path = pooch.retrieve(url, f"md5:{file.md5}", file.name, folder, downloader=downloader)
     return Path(path).read_bytes()
 
@@ -132,15 +159,23 @@ class _Bar:
         self.done = 0
 
     def update(self, size: int) -> None:
-        self.done = min(self.done + size, self.total)
-        if sys.stderr.isatty():
-            share = self.done / self.total if self.total else 1.0
-            cells = "#" * int(share * BAR_CELLS)
-            sys.stderr.write(f"\r{self.name} [{cells:<{BAR_CELLS}}] {share:4.0%}")
+        if self.done + size > MOST_BYTES:
+            raise DatasetError(f"the answer has more than {MOST_BYTES:,} bytes")
+        self.done += size
+        share = min(self.done / self.total, 1.0) if self.total else 1.0
+        cells = "#" * int(share * BAR_CELLS)
+        self._show(f"\r{self.name} [{cells:<{BAR_CELLS}}] {share:4.0%}")
 
     def reset(self) -> None:
         self.done = 0
 
     def close(self) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write("\n")
+        self._show("\n")
+
+    def _show(self, text: str) -> None:
+        # A stream that is not there, is closed or full is no reason to end a download.
+        try:
+            if sys.stderr.isatty():
+                sys.stderr.write(text)
+        except (AttributeError, OSError, ValueError):
+            return

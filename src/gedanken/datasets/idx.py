@@ -1,18 +1,16 @@
 """MNIST and Fashion-MNIST: 28 x 28 grey pictures of ten classes in gzipped idx files."""
 
 import math
-import zlib
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from gedanken.datasets.fetch import Published, fetch
+from gedanken.datasets.fetch import Published, fetch, unpacked
 from gedanken.datasets.labels import Split, one_hot
 from gedanken.errors import DatasetError
 from gedanken.types import Array, Shape
 
-GZIP: Final = 31  # zlib's window bits for a gzip header
 UNSIGNED_BYTE: Final = 0x08
 NAMES: Final = (
     ("train-images-idx3-ubyte.gz", (60000, 28, 28)),
@@ -110,11 +108,8 @@ def parse_idx(packed: bytes, name: str, shape: Shape) -> Array:
     Raises:
         DatasetError: the file is damaged, or holds another type, shape or size.
     """
-    try:
-        content = zlib.decompress(packed, GZIP)
-    except zlib.error as error:
-        raise DatasetError(f"{name} must be a whole gzip file: {error}") from error
     header = bytes([0, 0, UNSIGNED_BYTE, len(shape)]) + b"".join(axis.to_bytes(4, "big") for axis in shape)
+    content = unpacked(packed, name, len(header) + math.prod(shape))
     found = content[: len(header)]
     if found != header:
         raise DatasetError(f"{name} must start with {header.hex(' ', 4)} for shape {shape}, got {found.hex(' ', 4)}")

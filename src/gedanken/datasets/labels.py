@@ -1,9 +1,12 @@
-"""What loaders return, and class numbers as one-hot rows."""
+"""What loaders return, class numbers as one-hot rows, and the division into training and test parts."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
+from gedanken.checks import real, whole
+from gedanken.random import Purpose, permutation
 from gedanken.types import Array
 
 Split: TypeAlias = tuple[Array, Array, Array, Array]  # train_data, train_labels, test_data, test_labels
@@ -18,3 +21,22 @@ def one_hot(numbers: Array, classes: int) -> Array:
     rows = np.zeros((len(numbers), classes), np.float32)
     rows[np.arange(len(numbers)), numbers] = 1
     return rows
+
+
+def held_out(numbers: Array, classes: Sequence[str], test: float, seed: int) -> Array:
+    """Return which samples are for testing: of every class its share, drawn at random.
+
+    Shapes:
+        numbers: (N,), of the class of each sample.   result: (N,), bool.
+
+    Raises:
+        ArgumentError: `test` is not in (0, 1), or `seed` not a whole number >= 0.
+    """
+    share, seed = real("test", test, "(0, 1)"), whole("seed", seed, 0)
+    held = np.zeros(len(numbers), bool)
+    for number, name in enumerate(classes):
+        members = np.flatnonzero(numbers == number)
+        members = members[permutation(seed, Purpose.DATASET, len(members), place=f"split.{name}")]
+        most = len(members) - 1
+        held[members[: min(max(round(share * len(members)), 1), most)]] = True
+    return held
