@@ -140,27 +140,27 @@ def test_every_optimizer_by_name(cli, kind: type[Optimizer]):
 
 def test_options_reach_the_training(cli):
     words = "--epochs 3 --cost mean_squared --dtype float64 --validation 0.25 --no-shuffle --engine numpy --output m"
-    out = cli("train", *QUICK, *words.split()).out
-    assert "epoch 3/3" in out
-    assert "mean_absolute_error" in out
+    err = cli("train", *QUICK, *words.split()).err
+    assert "epoch 3/3" in err
+    assert "mean_absolute_error" in err
     net = Network.load("m")
     assert (net.epoch, net.summary().dtype) == (3, "float64")
-    shuffled = cli("train", *QUICK, *words.replace("--no-shuffle ", "").split()).out
-    assert shuffled != out
+    shuffled = cli("train", *QUICK, *words.replace("--no-shuffle ", "").split()).err
+    assert shuffled != err
 
 
 def test_early_stop(cli):
     words = "--epochs 50 --early-stop 0 --optimizer sgd --learning-rate 20"
-    out = cli("train", *QUICK, *words.split()).out
-    assert "validation_cost has not improved" in out
-    assert "epoch 50/50" not in out
+    err = cli("train", *QUICK, *words.split()).err
+    assert "validation_cost has not improved" in err
+    assert "epoch 50/50" not in err
 
 
 def test_plot_and_snapshots(cli, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     result = cli("train", *QUICK, "--plot", "--folder", "run", "--snapshot-step", 1e-6)
     assert Path("run/plot.png").read_bytes().startswith(b"\x89PNG")
-    assert "samples/s" in result.out
+    assert "samples/s" in result.err
 
 
 def test_grey_folder_with_a_limit(cli, pets):

@@ -215,7 +215,7 @@ def test_records_tell_how_far_an_epoch_is_and_what_the_workers_did() -> None:
 def test_a_network_that_waits_is_told_why(capsys: pytest.CaptureFixture[str]) -> None:
     with Points(24, seconds=0.01, mode="threads", workers=1) as points:
         network().fit(points, epochs=2)
-    told = capsys.readouterr().out + capsys.readouterr().err
+    told = capsys.readouterr().err
     assert "of it waiting for data; a call takes 10" in told, told
     assert "the workers (1 thread: as asked) are busy" in told
     assert told.count("  data by 1 thread: as asked\n") == 1
@@ -246,7 +246,7 @@ def test_items_that_do_not_fit_the_network_are_told(change: Callable[..., Any], 
 
 def test_progress_shows_the_share_of_an_epoch_of_unknown_length(capsys: pytest.CaptureFixture[str]) -> None:
     network().fit(Points(40, seconds=0.002, mode="serial"), epochs=1, snapshot_step=0.01)
-    assert "epoch 1/1  40%" in capsys.readouterr().out.replace("epoch 1/1 40%", "epoch 1/1  40%")
+    assert "epoch 1/1  40%" in capsys.readouterr().err.replace("epoch 1/1 40%", "epoch 1/1  40%")
 
 
 # ---------------------------------------------------------------------------------------------- order and randomness

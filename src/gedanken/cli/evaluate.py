@@ -11,5 +11,7 @@ def run(arguments: Namespace) -> int:
     net = Network.load(arguments.model, engine=arguments.engine)
     known = read_classes(arguments.model)
     data, labels, classes = load_test(arguments.data, net, arguments.limit)
-    net.evaluate(as_input(net, data), as_target(net, match_classes(labels, classes, known)))
+    target = as_target(net, match_classes(labels, classes, known))
+    found = net.evaluate(as_input(net, data), target, progress=False)
+    print(f"evaluation of {len(data):,} samples: {found}")
     return 0
