@@ -386,7 +386,7 @@ def test_evaluate_shows_its_result_unless_it_is_told_not_to(capsys: pytest.Captu
     assert (out, shown) == ("", f"evaluation of 50 samples: {found}\n")
     assert f"cost {found['cost']:.3f}"[:-1] in shown
     net.evaluate(X, Y, progress=False)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_default_metric_suits_the_cost() -> None:

@@ -4,9 +4,10 @@ import difflib
 import math
 import numbers
 import os
+import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gedanken.errors import ArgumentError, GedankenWarning
@@ -83,6 +84,16 @@ def one_of(argument: str, value: object, known: Iterable[str]) -> str:
     near = _nearest(value, names) if isinstance(value, str) else None
     guess = f"; did you mean {near!r}?" if near else ""
     raise ArgumentError(f"{argument} must be one of {', '.join(names)}, got {_short(value)}{guess}")
+
+
+def named(argument: str, value: str, known: Mapping[str, Any]) -> Any:
+    """Return what `known` has under a name, in any case and with or without "_", "-" and spaces."""
+    folded = {_folded(name): name for name in known}
+    return known[one_of(argument, folded.get(_folded(value), value), known)]
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[ _-]", "", name).casefold()
 
 
 def _nearest(value: str, names: Sequence[str]) -> str | None:

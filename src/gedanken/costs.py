@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gedanken.checks import one_of, real, require
+from gedanken.checks import named, real, require
 from gedanken.described import Described
 from gedanken.engine.ops import Ops
 from gedanken.errors import ArgumentError, DataError, ShapeError
@@ -321,5 +321,6 @@ def as_cost(cost: str | Cost) -> Cost:
     if isinstance(cost, Cost):
         return cost
     if isinstance(cost, str):
-        return COSTS[one_of("cost", cost, COSTS)]()
+        kind: type[Cost] = named("cost", cost, COSTS)
+        return kind()
     raise ArgumentError(f"cost must be a name or a Cost, got {cost!r}; wrap your own functions in UserCost")

@@ -22,7 +22,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -37,6 +37,8 @@ Average = Literal["macro", "micro", "weighted", "binary"]
 @dataclass(frozen=True)
 class Metric(KeywordsChecked, ABC):
     """A figure that is computed from sums over mini-batches."""
+
+    better: ClassVar[Literal["higher", "lower"] | None] = None  # which way is better, where one is
 
     @property
     def name(self) -> str:
@@ -122,6 +124,8 @@ class Accuracy(_Classes):
         y, target: as the module says.   statistics: (2,), right and samples.
     """
 
+    better = "higher"
+
     def measure(self, y: Array, target: Array) -> Array:
         scores, labels = _scores_and_labels(self, y, target)
         right = np.count_nonzero(_predicted(scores, self.threshold) == labels)
@@ -145,6 +149,8 @@ class TopKAccuracy(Metric):
     Shapes:
         y: (N, C).   target: (N, C) or (N,).   statistics: (2,), right and samples.
     """
+
+    better = "higher"
 
     k: int = 5
 
@@ -194,6 +200,8 @@ class ConfusionMatrix(_Classes):
 @dataclass(frozen=True)
 class _Averaged(ConfusionMatrix):
     """A fraction of counts for each class, made one figure by `average`."""
+
+    better = "higher"
 
     average: Average = "macro"
 
@@ -296,6 +304,8 @@ class MatthewsCorrelation(ConfusionMatrix):
         Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
     """
 
+    better = "higher"
+
     def value(self, total: Array) -> float:
         samples, true, predicted = total.sum(), total.sum(axis=1), total.sum(axis=0)
         if samples == 0:
@@ -321,6 +331,8 @@ class ROCAUC(Metric):
         Hanley & McNeil 1982, "The meaning and use of the area under a receiver operating characteristic (ROC)
         curve". Differs: pairs are counted by sorting, which is what mid-ranks do for equal scores.
     """
+
+    better = "higher"
 
     @property
     def name(self) -> str:
@@ -368,6 +380,8 @@ class MeanAbsoluteError(Metric):
         y, target: (N, F), or (N,) for F = 1.   statistics: (2,), sum and number of values.
     """
 
+    better = "lower"
+
     def measure(self, y: Array, target: Array) -> Array:
         outputs, targets = _table(self, y, target)
         return np.array([np.abs(outputs - targets).sum(), targets.size])
@@ -384,6 +398,8 @@ class RootMeanSquareError(Metric):
     Shapes:
         y, target: (N, F), or (N,) for F = 1.   statistics: (2,), sum and number of values.
     """
+
+    better = "lower"
 
     def measure(self, y: Array, target: Array) -> Array:
         outputs, targets = _table(self, y, target)
@@ -408,6 +424,8 @@ class R2(Metric):
         Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance". Differs: means are kept
         relative to the first target, so a large offset of all targets costs no digits.
     """
+
+    better = "higher"
 
     def measure(self, y: Array, target: Array) -> Array:
         outputs, targets = _table(self, y, target)

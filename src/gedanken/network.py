@@ -1,30 +1,29 @@
 """The network as its user sees it. A facade: it checks arguments and delegates."""
 
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from gedanken.alone import alone
 from gedanken.checks import one_of, real, require, truth, whole
 from gedanken.checks import path as checked_path
-from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, as_cost
+from gedanken.copies import RunsOn, held, rebuilt
+from gedanken.costs import Cost, as_cost
 from gedanken.data.generator import Generator
-from gedanken.data.inputs import checked_inputs
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import ENGINES, select_engine
-from gedanken.errors import ArgumentError, StateError
+from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
 from gedanken.io.model_file import Architecture, Learner, checked_names, read_model, write_model
-from gedanken.layers import Layer, Sigmoid, SoftMax
+from gedanken.layers import Layer
 from gedanken.layers.containers import placed
 from gedanken.layers.shape import door_shape, inner_shape
 from gedanken.metrics import Metric
-from gedanken.optimizers import Adam, Descent, Optimizer, checked_optimizer
+from gedanken.named import as_optimizer
+from gedanken.optimizers import Adam, Descent, Optimizer
 from gedanken.parallel.base import Work
 from gedanken.parallel.single import Single
-from gedanken.slide import slide
+from gedanken.prediction import Predictor
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.display import Display
@@ -33,17 +32,23 @@ from gedanken.training.judging import checked_metrics
 from gedanken.training.loop import Training, evaluate
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
-from gedanken.training.records import Evaluation, History
-from gedanken.types import Array, Shape
+from gedanken.training.records import Evaluation, History, figure_texts
+from gedanken.types import Shape
 
 
-class Network:
+class Network(Predictor):
     """Layers in a row that can be trained, judged, used and saved.
 
     Call `input`, then `add` for each layer, then `regression`; then the network can be used.
 
+    Networks can be copied and pickled. The copy is independent and goes on as the first would: weights, optimizer with
+    its memory, cost, metrics and epoch come along; the engine is chosen anew. For files use `save`: it is safe to load.
+
     Args:
         seed: whole number >= 0. Initial weights, shuffling and dropout are functions of it.
+
+    Attributes:
+        epoch: epochs trained so far. An epoch counts as soon as something was learnt in it.
 
     Example:
         >>> net = Network(seed=1)
@@ -68,6 +73,8 @@ class Network:
         self._cost: Cost | None = None
         self._mini_batch_size = MINI_BATCH_SIZE  # of the last training
         self._class_names: tuple[str, ...] | None = None
+        self._runs_on: RunsOn = ("auto", "float32", None, "full")
+        self._changing: dict[object, tuple[str, int]] = {}
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -79,6 +86,7 @@ class Network:
 
     # ------------------------------------------------------------------ building
 
+    @alone
     def input(self, shape: Sequence[int]) -> "Network":
         """Say what one sample looks like.
 
@@ -100,6 +108,7 @@ class Network:
         self.input_shape = checked
         return self
 
+    @alone
     def add(self, layer: Layer) -> "Network":
         """Add a layer at the end.
 
@@ -119,12 +128,13 @@ class Network:
         return self
 
     @keywords_checked
+    @alone
     def regression(
         self,
-        optimizer: Optimizer | None = None,
+        optimizer: str | Optimizer | None = None,
         cost: str | Cost = "cross_entropy",
         *,
-        metrics: Sequence[Metric] | None = None,
+        metrics: Sequence[str | Metric] | None = None,
         engine: str = "auto",
         dtype: str = "float32",
         threads: int | None = None,
@@ -135,11 +145,13 @@ class Network:
         A second call keeps the weights and starts the optimizer afresh.
 
         Args:
-            optimizer: how parameters change; None is Adam().
+            optimizer: how parameters change: an Optimizer, or its name for one with its defaults, "adam", "sgd" ...;
+                None is Adam(). Names of optimizers, costs and metrics may be written in any case.
             cost: what is made small: a Cost, or "cross_entropy", "binary_cross_entropy", "mean_squared",
                 "mean_absolute", "huber".
-            metrics: what is reported beside the cost, each with a name of its own; None is Accuracy() or
-                MeanAbsoluteError(), whichever suits the cost, and nothing for a UserCost.
+            metrics: what is reported beside the cost, each with a name of its own: Metric objects, or their names in
+                records, "accuracy", "f1", "roc_auc" ...; None is Accuracy() or MeanAbsoluteError(), whichever suits the
+                cost, and nothing for a UserCost.
             engine: "cpu", "numpy", "cuda", or "auto" for the fastest that always works here.
             dtype: "float32" or "float64".
             threads: of the engine "cpu", 1 to 1,024; None is one for each processor that this process may use. The
@@ -152,25 +164,27 @@ class Network:
             the network.
 
         Raises:
-            StateError: `input` or `add` was not called.
+            StateError: `input` or `add` was not called, or the network is being trained.
             ArgumentError: an argument breaks its rule, or cost and last layer do not go together.
             ShapeError: a layer or the cost does not fit.
             EngineError: the engine cannot run here.
         """
         input_shape = self._known_input("regression")
-        rule, judged = checked_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
-        runner = select_engine(engine, dtype, threads, precision)
-        plan = Plan(self.layers, input_shape, runner, self.seed, judged)
+        rule, judged = as_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
+        runs_on = (engine, dtype, threads, precision)
+        plan = Plan(self.layers, input_shape, select_engine(*runs_on), self.seed, judged)
         output_shape = door_shape(plan.shapes[-1])
         judged.check_output(output_shape)
         chosen = checked_metrics(metrics, judged, output_shape)
         plan.take_over(self._plan)
         self._learn_by(plan, Learner(judged, rule, chosen))
+        self._runs_on = runs_on
         return self
 
     # ------------------------------------------------------------------ training
 
     @keywords_checked
+    @alone
     def fit(
         self,
         data: Any,
@@ -191,6 +205,10 @@ class Network:
         Ctrl-C ends the training after the running step and returns the history; pressed twice it raises
         KeyboardInterrupt.
 
+        A step whose cost, gradient or running mean is not finite ends the training, and nothing of it is kept; where
+        the weights before it give no finite cost either, the network goes back to some that did: `History.diverged`.
+        While it runs the network can be used, saved and copied, in callbacks and other threads, but not changed.
+
         Args:
             data: (N, *input shape), the samples; or a Generator, which gives pairs (data, labels).
             labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them.
@@ -201,17 +219,18 @@ class Network:
                 the Generator's own.
             shuffle: whether each epoch has an order of its own. None is True, or the Generator's own.
             callbacks: who else listens; see Callback.
-            plot: whether cost and first metric are drawn after each epoch, into `plot.png` of the run's folder.
+            plot: whether cost and first metric are drawn after each epoch, into `plot.png` of the run's folder. A
+                picture that cannot be drawn or written is a warning.
             snapshot_step: a time: every so many seconds of training a snapshot of cost and metrics is recorded, shown
                 and drawn, > 0.
-            folder: the run's folder; None is `runs/` and the time. Made only where something is saved in it.
-            progress: whether progress is shown.
+            folder: the run's folder; None is a new one, `runs/` and the time. Made only where something is saved in it.
+            progress: whether progress is shown, on standard error or below the notebook's cell.
 
         Returns:
             the History of this call.
 
         Raises:
-            StateError: `regression` was not called.
+            StateError: `regression` was not called, or the network is being trained or compiled.
             ArgumentError, DataError: an argument breaks its rule; nothing was trained.
             MissingPackageError: plot=True without Matplotlib.
         """
@@ -222,19 +241,16 @@ class Network:
         every = real("snapshot_step", snapshot_step, "(0, inf)")
         truth("plot", plot)
         truth("progress", progress)
-        display = Display()
+        display = Display(quiet=not progress)
         if plot:
-            listeners.insert(0, Plot(_run_folder(folder), display))
+            place = None if folder is None else checked_path("folder", folder)
+            listeners.insert(0, Plot(place, display, work.metrics))
         if progress:
             listeners.insert(0, Progress(display))
         get_ready(work, source, self.epoch)
         self._mini_batch_size = source.mini_batch_size
         span = (self.epoch + 1, self.epoch + count)
-        training = Training(work, Single(), source, validation, span, listeners, every)
-        try:
-            return training()
-        finally:
-            self.epoch += len(training.history.epochs)
+        return Training(work, Single(), source, validation, span, listeners, every, self._reached)()
 
     @keywords_checked
     def evaluate(
@@ -256,75 +272,13 @@ class Network:
         found = evaluate(work, source)
         if progress:
             samples = f" of {source.samples:,} samples" if source.samples else ""
-            Display().line(f"evaluation{samples}: {found}")
+            head, *more = figure_texts(found)
+            display = Display()
+            display.line(f"evaluation{samples}: {head}", *more)
+            display.end()
         return found
 
-    # ------------------------------------------------------------------ using
-
-    @keywords_checked
-    def feedforward(self, data: Any, *, mini_batch_size: int = 256) -> Array:
-        """Return the network's outputs.
-
-        Shapes:
-            data: (N, *input shape).   result: (N, *output shape), channels first.
-
-        Raises:
-            StateError: the network is not compiled.
-            DataError: data break their rule.
-        """
-        plan = self._compiled_plan("feedforward")
-        x = checked_inputs("data", data, *self._taken(plan))
-        size = whole("mini_batch_size", mini_batch_size)
-        with np.errstate(all="ignore"):
-            outputs = [plan.predict(x[start : start + size]) for start in range(0, len(x), size)]
-        return np.concatenate(outputs)
-
-    @keywords_checked
-    def predict(self, data: Any, *, mini_batch_size: int = 256) -> Array:
-        """Return the class of each sample: the largest output, or whether a single output is above one half.
-
-        Shapes:
-            data: (N, *input shape).   result: (N,), int64.
-
-        Raises:
-            StateError: the network is not compiled.
-            ArgumentError: the network does not tell classes.
-            DataError: data break their rule.
-        """
-        plan = self._compiled_plan("predict")
-        shape, last = door_shape(plan.shapes[-1]), plan.layers[-1].layer
-        one_answer = shape == (1,) and (isinstance(last, Sigmoid) or isinstance(self._cost, BinaryCrossEntropy))
-        shares = len(shape) == 1 and (isinstance(last, SoftMax) or isinstance(self._cost, CrossEntropy))
-        if not (one_answer or shares):
-            rule = "probabilities of classes: SoftMax(), or Sigmoid() with one output"
-            raise ArgumentError(f"predict needs {rule}, got {shape} from {last}; use feedforward")
-        outputs = self.feedforward(data, mini_batch_size=mini_batch_size)
-        return (outputs[:, 0] > 0.5).astype(np.int64) if one_answer else outputs.argmax(axis=1)
-
-    @keywords_checked
-    def slide(self, image: Any, *, stride: int | tuple[int, int] = 1) -> Array:
-        """Return the outputs for every patch of a larger picture, in one pass over it.
-
-        They are what `feedforward` gives for each patch by itself, up to rounding. What patches share is computed once:
-        fully connected layers become convolutions, and layers after one with a stride look at pixels further apart.
-
-        Args:
-            image: the picture or pictures, at least as large as the network's input.
-            stride: pixels between two patches, at least 1, a number or a pair (vertical, horizontal).
-
-        Shapes:
-            image: (C, H2, W2) or (N, C, H2, W2), where the input is (C, H, W).
-            result: (K, rows, columns) or (N, K, rows, columns); rows = floor((H2 - H) / stride) + 1.
-
-        Raises:
-            StateError: the network is not compiled.
-            ArgumentError: the stride breaks its rule, or a layer cannot slide: one with zero padding, one that looks at
-                a whole patch such as LayerNorm, or one of yours before Flatten.
-            DataError: image breaks its rule.
-        """
-        plan = self._compiled_plan("slide")
-        assert self.input_shape is not None
-        return slide(plan, self.input_shape, image, stride)
+    # ------------------------------------------------------------------ files and figures
 
     @keywords_checked
     def summary(self, mini_batch_size: int | None = None) -> Summary:
@@ -344,10 +298,8 @@ class Network:
             shape, engine = self._known_input("summary"), select_engine("auto", "float32")
             engine.reason = f"not compiled yet; {engine.reason}"
             return summarise(Plan(self.layers, shape, engine, self.seed), size, 0, compiled=False)
-        kept = sum(slot.nbytes for slot in self._work.descent.slots.values()) if self._work else 0
+        kept = self._work.nbytes if self._work else 0
         return summarise(self._plan, size, kept)
-
-    # ------------------------------------------------------------------ files
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -396,7 +348,7 @@ class Network:
         saved, plan = read_model(checked_path("path", path), classes, one_of("engine", engine, ENGINES))
         net = cls(saved.seed)
         net._layers, net.input_shape, net._plan, net.epoch = saved.layers, saved.input_shape, plan, saved.epoch
-        net._class_names = saved.class_names
+        net._class_names, net._runs_on = saved.class_names, (engine, saved.dtype, None, "full")
         if saved.learner:
             net._learn_by(plan, saved.learner)
         return net
@@ -419,32 +371,28 @@ class Network:
             raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
         return self._work
 
-    def _compiled_plan(self, call: str) -> Plan:
-        if self._plan is None:
-            raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
-        return self._plan
-
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
         descent = Descent(plan.ops, learner.optimizer, plan.params.size, plan.decayed)
         descent.before, descent.plateau = learner.updates, learner.plateau
         self._plan, self._cost, self._work = plan, learner.cost, Work(plan, descent, learner.metrics)
 
+    def _reached(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of."""
+        state = {name: value for name, value in vars(self).items() if name not in ("_plan", "_work", "_changing")}
+        return {**state, "_held": held(self._plan, self._work) if self._plan else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= {name: value for name, value in state.items() if name != "_held"}
+        self._plan, self._work, self._changing = None, None, {}
+        if state["_held"]:
+            parts = (self.layers, self._known_input("copy"), self.seed, self._cost, self._runs_on)
+            self._plan, self._work = rebuilt(state["_held"], *parts)
+
     def _door(self) -> Door:
         assert self._plan is not None and self._cost is not None
         output_shape = door_shape(self._plan.shapes[-1])
         return Door(output_shape, *self._taken(self._plan), self._cost)
-
-    def _taken(self, plan: Plan) -> tuple[Shape, Any, int | None]:
-        """Return shape, number type and number of tokens of inputs."""
-        assert self.input_shape is not None
-        return self.input_shape, plan.ops.dtype, self.layers[0].tokens
-
-
-def _run_folder(folder: str | os.PathLike[str] | None) -> str:
-    """Return the run's folder: the given one, or one that is named after the time and does not exist yet."""
-    if folder is not None:
-        return checked_path("folder", folder)
-    first = os.path.join("runs", time.strftime("%Y-%m-%d_%H-%M-%S"))
-    names = (first if n == 1 else f"{first}_{n}" for n in range(1, 10_000))
-    return next(path for path in names if not os.path.exists(path))

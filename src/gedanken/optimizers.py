@@ -4,7 +4,9 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass, replace
 
-from gedanken.checks import real, require, whole
+import numpy as np
+
+from gedanken.checks import real, whole
 from gedanken.described import Described
 from gedanken.engine.ops import Ops
 from gedanken.schedules import OnPlateau, Plateau, Schedule, as_schedule
@@ -362,6 +364,9 @@ class Descent:
         self._fused = ops.fused_update(optimizer, size, decayed)
         self._gathered = ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None
         self._batches = self._samples = 0
+        self._clipped = min(clip or math.inf for clip in (optimizer.clip_value, optimizer.clip_norm))
+        squares = not {"square", "squares"}.isdisjoint(self.slots)
+        self._limit = float(np.finfo(ops.dtype).max) ** (0.5 if squares else 1.0)
 
     @property
     def rate(self) -> float:
@@ -373,22 +378,28 @@ class Descent:
         """Updates made by this rule, over all saves and loads: the position in its schedule."""
         return self.before + self.step
 
-    def learn(self, p: Array, g: Array, samples: int) -> None:
-        """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time."""
+    def learn(self, p: Array, g: Array, samples: int) -> str:
+        """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time.
+
+        Returns:
+            "", or why nothing was changed: a gradient that is not finite or too large for the number type.
+        """
         if self._gathered is None:
-            self._update(p, g)
-            return
+            return self._update(p, g)
+        if not math.isfinite(bound := self.ops.bound(g)):
+            return f"the gradient's length became {bound}"
         self._gathered += samples * g
         self._batches += 1
         self._samples += samples
-        if self._batches == self.optimizer.accumulate:
-            self.flush(p)
+        return self.flush(p) if self._batches == self.optimizer.accumulate else ""
 
-    def flush(self, p: Array) -> None:
-        """Update `p` with what is gathered, if anything is."""
-        if self._gathered is not None and self._batches:
-            self._update(p, self._gathered / self._samples)
-            self.drop()
+    def flush(self, p: Array) -> str:
+        """Update `p` with what is gathered, if anything is; the answer is that of `learn`."""
+        if self._gathered is None or not self._batches:
+            return ""
+        mean = self._gathered / self._samples
+        self.drop()
+        return self._update(p, mean)
 
     def drop(self) -> None:
         """Forget what is gathered: a training that failed left it behind."""
@@ -401,16 +412,19 @@ class Descent:
         if isinstance(self.optimizer.learning_rate, OnPlateau):
             self.plateau = self.optimizer.learning_rate.watch(self.plateau, cost)
 
-    def _update(self, p: Array, g: Array) -> None:
+    def _update(self, p: Array, g: Array) -> str:
+        rate, bound = self.rate, self.ops.bound(g)
+        if not (math.isfinite(bound) and max(rate, 1.0) * min(bound, self._clipped) < self._limit):
+            return f"the gradient's length became {bound:.3g} (at a learning rate of {rate:.3g})"
         if self._fused:
-            self._fused(self.rate, self.step, p, g, self.slots)
+            self._fused(rate, self.step, p, g, self.slots)
         else:
-            self._by_rule(p, g)
+            self._by_rule(rate, p, g)
         self.step += 1
+        return ""
 
-    def _by_rule(self, p: Array, g: Array) -> None:
+    def _by_rule(self, rate: float, p: Array, g: Array) -> None:
         self._clip(g)
-        rate = self.rate
         for rule, part in self._groups:
             slots = {name: slot[part] for name, slot in self.slots.items()}
             rule.update(self.ops, rate, self.step, p[part], g[part], slots)
@@ -431,11 +445,3 @@ def _groups(optimizer: Optimizer, size: int, decayed: int) -> list[tuple[Optimiz
     if rest == optimizer:
         return [(optimizer, slice(0, size))]
     return [(optimizer, slice(0, decayed)), (rest, slice(decayed, size))]
-
-
-def checked_optimizer(optimizer: object) -> Optimizer:
-    """Return `optimizer`, or raise ArgumentError unless it is an Optimizer object."""
-    name = optimizer.__name__ if isinstance(optimizer, type) else "Adam"
-    require(isinstance(optimizer, Optimizer), "optimizer", f"be an Optimizer object such as {name}()", optimizer)
-    assert isinstance(optimizer, Optimizer)
-    return optimizer

@@ -80,7 +80,7 @@ EPOCH = r"epoch {0}/3  cost \d\.\d+  accuracy \d\.\d+  validation_cost \d\.\d+  
 
 @pytest.fixture(scope="module")
 def written() -> str:
-    return on_terminal(PROGRAM)
+    return on_terminal(PROGRAM, columns=120)
 
 
 def test_a_terminal_ends_with_one_line_for_each_epoch(written: str) -> None:
@@ -112,10 +112,10 @@ def test_a_shorter_live_line_leaves_nothing_of_a_longer_one() -> None:
     source = """
         from gedanken.training.display import Display
         display = Display()
-        display.live("a long line")
-        display.live("short")
+        display.live("a long line", ["cost 1"], "1:00 left")
+        display.live("short", [], "left")
         display.line("that stays")
-        display.live("gone")
+        display.live("gone", [], "left")
         display.line("the end")
     """
     assert screen(on_terminal(textwrap.dedent(source))) == ["that stays", "the end", ""]

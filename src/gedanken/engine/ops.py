@@ -41,6 +41,18 @@ class Ops:
         """Return a device array as a NumPy array."""
         return self._asnumpy(array) if self._asnumpy else array
 
+    def bound(self, vector: Array) -> float:
+        """Return a number that no |value| of a vector exceeds: its length or, where that overflows, the largest one.
+
+        It is inf or nan where a value is.
+        """
+        length = math.sqrt(float(self.xp.vdot(vector, vector)))  # one pass, no temporary array, no warning
+        return length if math.isfinite(length) else float(abs(vector).max(initial=0))
+
+    def finite(self, vector: Array) -> bool:
+        """Say whether all values of a vector are finite."""
+        return math.isfinite(self.bound(vector))
+
     def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
         """Return a function (rate, step, p, g, slots) that does what an Optimizer and its clipping do, or None.
 

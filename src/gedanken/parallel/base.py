@@ -1,5 +1,6 @@
 """The contract of a strategy."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,18 +20,39 @@ class Work(NamedTuple):
     descent: Descent
     metrics: Sequence[Metric]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that a training takes beside the plan: the optimizer's slots and a copy of parameters and state."""
+        vectors = (*self.descent.slots.values(), self.plan.params, self.plan.state)
+        return int(sum(vector.nbytes for vector in vectors))
+
 
 class StepResult(NamedTuple):
-    """What one step tells: its samples, their mean cost, and each metric's statistics."""
+    """What one step tells.
+
+    Args:
+        samples: of the mini-batch.
+        cost: their mean cost.
+        statistics: of each metric.
+        fault: what of the step was not finite, as the begin of a sentence; "" for a sound step. Nothing of a step with
+            a fault is kept: parameters, optimizer and state stay as they were before it.
+    """
 
     samples: int
     cost: float
     statistics: tuple[Array, ...]
+    fault: str = ""
 
 
 def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
     """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
-    return judged(work, batch, work.plan.context(train=True, epoch=epoch, position=batch.position))
+    plan = work.plan
+    result = judged(work, batch, plan.context(train=True, epoch=epoch, position=batch.position))
+    if not math.isfinite(result.cost):
+        return result._replace(fault=f"the cost became {result.cost}")
+    if plan.state.size and not plan.ops.finite(plan.state):
+        return result._replace(fault="a running mean or variance was no longer finite")
+    return result
 
 
 def judged(work: Work, batch: Batch, ctx: Context) -> StepResult:
@@ -49,11 +71,26 @@ class Strategy(ABC):
 
     @abstractmethod
     def step(self, batch: Batch, epoch: int) -> StepResult:
-        """Learn from one mini-batch."""
+        """Learn from one mini-batch, or from none of it where something is not finite: see StepResult."""
 
     @abstractmethod
-    def sync(self) -> None:
-        """Bring all that was learnt into the plan; called at the end of each epoch."""
+    def sync(self) -> str:
+        """Bring all that was learnt into the plan; called at the end of each epoch.
+
+        Returns:
+            what was not finite and so was left out, as StepResult.fault.
+        """
+
+    @abstractmethod
+    def settle(self, batch: Batch) -> str:
+        """See after the last step, and the last `sync`, whether what was learnt is of use; a fault is undone.
+
+        Args:
+            batch: a sample that was just learnt from.
+
+        Returns:
+            what was wrong, as StepResult.fault.
+        """
 
     @abstractmethod
     def stop(self) -> None:

@@ -3,9 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from gedanken.checks import one_of, real, whole
+from gedanken.checks import one_of, real, require, whole
 from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
+from gedanken.named import METRICS
 from gedanken.training.records import EpochRecord, Run, StepRecord, Stop
 
 
@@ -34,8 +35,12 @@ class EarlyStop(Callback):
     Args:
         figure: name of a figure of the epoch records, such as "validation_cost" or "validation_accuracy".
         patience: epochs without an improvement that are accepted, >= 0.
-        better: "lower" or "higher"; None is "lower" for a figure whose name ends in cost or error, else "higher".
+        better: "lower" or "higher"; None is "lower" for a cost, and for a metric what its class says (`Metric.better`).
         threshold: by how much a figure must be better to count, >= 0.
+
+    Raises:
+        ArgumentError: an argument breaks its rule; when `fit` begins: the training has no such figure, or it is not one
+            number, or nothing says which way is better.
     """
 
     figure: str = "validation_cost"
@@ -45,9 +50,8 @@ class EarlyStop(Callback):
 
     def __post_init__(self) -> None:
         whole("EarlyStop patience", self.patience, at_least=0)
-        if self.better is None:
-            self.better = "lower" if self.figure.endswith(("cost", "error")) else "higher"
-        one_of("EarlyStop better", self.better, ("lower", "higher"))
+        if self.better is not None:
+            one_of("EarlyStop better", self.better, ("lower", "higher"))
         real("EarlyStop threshold", self.threshold, "[0, inf)")
 
     def on_start(self, run: Run) -> None:
@@ -59,21 +63,32 @@ class EarlyStop(Callback):
             hint = "fit was given no validation_set"
             raise ArgumentError(f"EarlyStop figure must be one of {known}, got {self.figure!r}; {hint}")
         one_of("EarlyStop figure", self.figure, names)
+        self._sign = 1 if self._direction(run) == "lower" else -1
         self._best, self._waited = math.inf, 0
+
+    def _direction(self, run: Run) -> str:
+        """Return which way is better, or raise ArgumentError where nobody says."""
+        name = self.figure.removeprefix("validation_")
+        ours = {metric: kind.better for metric, kind in METRICS.items()}
+        told = dict(zip(run.metrics, run.better, strict=True)) if run.better else ours
+        found = self.better or {**told, "cost": "lower"}.get(name)
+        rule = 'be "lower" or "higher", because the metric does not say which'
+        require(found is not None, f"EarlyStop better for {self.figure!r}", rule, self.better)
+        return str(found)
 
     def on_epoch(self, run: Run, record: EpochRecord) -> Stop | None:
         figure = record.flat().get(self.figure)
-        if not isinstance(figure, float):
+        if figure is None:
             return None  # the epoch was broken off before its validation
-        value = figure if self.better == "lower" else -figure
+        require(isinstance(figure, float), "EarlyStop figure", "be one number", self.figure)
+        value = self._sign * figure
         if value < self._best - self.threshold:
             self._best, self._waited = value, 0
             return None
         self._waited += 1
         if self._waited <= self.patience:
             return None
-        best = self._best if self.better == "lower" else -self._best
-        return Stop(f"{self.figure} has not improved on {best:.4g} for {self._waited} epochs")
+        return Stop(f"{self.figure} has not improved on {self._sign * self._best:.4g} for {self._waited} epochs")
 
 
 def checked_callbacks(callbacks: object) -> list[Callback]:

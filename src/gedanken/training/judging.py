@@ -6,23 +6,25 @@ from gedanken.checks import require
 from gedanken.costs import BinaryCrossEntropy, Cost, UserCost
 from gedanken.data.source import ArraySource
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
+from gedanken.named import as_metric
 from gedanken.parallel.base import Work
 from gedanken.training.loop import evaluate
 from gedanken.training.records import EpochRecord
 from gedanken.types import Array, Shape
 
 
-def checked_metrics(metrics: Sequence[Metric] | None, cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
+def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
     """Return the metrics that are reported beside the cost; None stands for what suits it."""
     if metrics is None:
         return _default_metrics(cost, output_shape)
-    listed = isinstance(metrics, (list, tuple)) and all(isinstance(metric, Metric) for metric in metrics)
-    require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
-    names = [metric.name for metric in metrics]
+    listed = isinstance(metrics, (list, tuple))
+    require(listed, "metrics", 'be a list of names or Metric objects such as ["accuracy", F1()]', metrics)
+    chosen = tuple(as_metric(metric) for metric in metrics)
+    names = [metric.name for metric in chosen]
     taken = {"samples", "finished", *EpochRecord._fields}
     for name in names:
         require(name not in taken and names.count(name) == 1, "metrics", "have names of their own", name)
-    return tuple(metrics)
+    return chosen
 
 
 def _default_metrics(cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:

@@ -26,6 +26,7 @@ class Training:
         epochs: (first, last) numbers of the epochs, counted from 1.
         callbacks: who listens, in this order.
         snapshot_step: seconds between two snapshots.
+        reached: is told the number of each epoch as soon as something was learnt in it.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Training:
         epochs: tuple[int, int],
         callbacks: Sequence[Callback],
         snapshot_step: float,
+        reached: Callable[[int], None],
     ) -> None:
         self.work, self.strategy, self.source, self.validation = work, strategy, source, validation
         names = tuple(metric.name for metric in work.metrics)
-        self.run = Run(*epochs, source.steps, source.samples, validation is not None, names)
-        self.callbacks, self.snapshot_step = callbacks, snapshot_step
+        better = tuple(metric.better for metric in work.metrics)
+        self.run = Run(*epochs, source.steps, source.samples, validation is not None, names, better)
+        self.callbacks, self.snapshot_step, self.reached = callbacks, snapshot_step, reached
         self.history = History()
         self.interrupt = Interrupt()
         self.stop: Stop | None = None
@@ -63,6 +66,8 @@ class Training:
                     self._epoch(epoch)
                     if self.stop:
                         break
+                if not self.history.diverged:
+                    self._fault(self.strategy.settle(self._last), "after the last step")
             reason = self.stop.reason if self.stop else "all epochs done"
         finally:
             self._end(started, reason)
@@ -78,18 +83,10 @@ class Training:
                 ending.callback(callback.on_stop, self.run, reason)
 
     def _epoch(self, epoch: int) -> None:
-        began, waited, meter, share = self._seconds(), self.source.waited, Meter(self.work.metrics), 0.0
-        with contextlib.closing(self.source.batches(epoch - 1)) as batches:
-            for step, batch in enumerate(batches, start=1):
-                result, share = self.strategy.step(batch, epoch - 1), batch.share
-                meter.add(result)
-                self._tell_step(epoch, step, share, result)
-                if self.stop:
-                    break
-            else:
-                share = 1.0
-        self.strategy.sync()
-        trained, finished = self._seconds(), share == 1.0
+        began, waited, meter = self._seconds(), self.source.waited, Meter(self.work.metrics)
+        finished = self._steps(epoch, meter)
+        self._fault(self.strategy.sync(), f"at the end of epoch {epoch}")
+        trained = self._seconds()
         found = self._validate() if finished else Evaluation()
         if not self.stop:
             self.work.descent.watch(found["cost"] if found else meter.cost)
@@ -111,18 +108,40 @@ class Training:
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch")
         self._between += self._seconds() - trained
 
+    def _steps(self, epoch: int, meter: Meter) -> bool:
+        """Learn from the mini-batches of an epoch; return whether all were seen."""
+        share = 0.0
+        with contextlib.closing(self.source.batches(epoch - 1)) as batches:
+            for step, batch in enumerate(batches, start=1):
+                result, share = self.strategy.step(batch, epoch - 1), batch.share
+                if step == 1:
+                    self.reached(epoch)
+                meter.add(result)
+                self._tell_step(epoch, step, share, result)
+                if self.stop:
+                    break
+            else:
+                share = 1.0
+            self._last = batch._replace(x=batch.x[:1].copy(), target=batch.target[:1].copy())
+        return share == 1.0
+
     def _tell_step(self, epoch: int, step: int, share: float, result: StepResult) -> None:
         seconds = self._seconds()
         snapshot = self._snapshots.add(epoch, share, result, seconds, seconds - self._between)
         if snapshot:
             self.history.keep(snapshot)
         rate = self.work.descent.rate
-        record = StepRecord(epoch, step, share, result.samples, result.cost, rate, seconds, snapshot)
+        told = (epoch, step, share, result.samples, result.cost, rate, seconds, snapshot, result.statistics)
+        record = StepRecord(*told)
         self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step")
-        if not math.isfinite(result.cost):
-            self.stop = Stop(
-                f"the cost became {result.cost} in step {step} of epoch {epoch}; try a lower learning rate"
-            )
+        if result.fault:
+            self._fault(result.fault, f"in step {step} of epoch {epoch}")
+
+    def _fault(self, fault: str, when: str) -> None:
+        """End the training because of what was not finite, if anything was; the step itself was undone."""
+        if fault:
+            self.history.diverged = True
+            self.stop = Stop(f"{fault} {when}; the weights are those before it; try a lower learning rate")
 
     def _validate(self) -> Evaluation:
         if self.validation is None:
@@ -130,6 +149,7 @@ class Training:
         found = evaluate(self.work, self.validation, lambda: self.interrupt.asked)
         self._listen()
         if found and not math.isfinite(found["cost"]):
+            self.history.diverged = True
             self.stop = self.stop or Stop(f"the validation cost became {found['cost']}; try a lower learning rate")
         return found
 

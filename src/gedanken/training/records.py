@@ -1,10 +1,13 @@
 """What a training tells about itself: plain values that callbacks, files and pages read."""
 
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from gedanken.checks import one_of
+import numpy as np
+
+from gedanken.checks import one_of, require
 from gedanken.metrics import Metric
 from gedanken.parallel.base import StepResult
 from gedanken.types import Array
@@ -18,6 +21,8 @@ class Run(NamedTuple):
         steps, samples: mini-batches and samples in an epoch; None where a Generator gives them, which does not know.
         validates: whether there is a validation set.
         metrics: names of the metrics.
+        better: for each of them "higher", "lower", or None where the metric does not say which way is better. ()
+            where nothing was said: then the library's metrics are known by their names.
     """
 
     first_epoch: int
@@ -26,6 +31,7 @@ class Run(NamedTuple):
     samples: int | None
     validates: bool
     metrics: tuple[str, ...]
+    better: tuple[str | None, ...] = ()
 
 
 class Snapshot(NamedTuple):
@@ -61,6 +67,7 @@ class StepRecord(NamedTuple):
         rate: learning rate of the next update.
         seconds: since `fit` began.
         snapshot: a snapshot, where one was due after this step.
+        statistics: of each metric for the mini-batch, as `Metric.measure` returns them.
     """
 
     epoch: int
@@ -71,6 +78,7 @@ class StepRecord(NamedTuple):
     rate: float
     seconds: float
     snapshot: Snapshot | None
+    statistics: tuple[Array, ...] = ()
 
 
 class EpochRecord(NamedTuple):
@@ -116,6 +124,10 @@ class EpochRecord(NamedTuple):
         del entries["metrics"], entries["validation_metrics"], entries["generator"]
         return entries
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return `flat` in numbers, lists and strings of Python alone, as JSON takes them."""
+        return {name: _plain(value) for name, value in self.flat().items()}
+
 
 class Stop(NamedTuple):
     """What a callback returns to end the training, and why."""
@@ -131,11 +143,13 @@ class History:
         epochs: a record of each epoch.
         snapshots: at most `SNAPSHOTS_KEPT`; beyond that every second one is dropped.
         reason: why the training ended.
+        diverged: whether it ended because a cost, a gradient or a weight was no longer finite.
     """
 
     epochs: list[EpochRecord] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     reason: str = ""
+    diverged: bool = False
 
     def __repr__(self) -> str:
         last = figures_text(self.epochs[-1].figures()) if self.epochs else ""
@@ -145,8 +159,17 @@ class History:
         """Return one figure of every epoch, None where it is missing: history["validation_accuracy"]."""
         if not self.epochs:
             return []
-        one_of("figure", name, {key for record in self.epochs for key in record.flat()})
+        one_of("figure", name, self.keys())
         return [record.flat().get(name) for record in self.epochs]
+
+    def keys(self) -> list[str]:
+        """Return the names of all figures, in the order of the records."""
+        return list(dict.fromkeys(name for record in self.epochs for name in record.flat()))
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return every figure's list by name, in plain numbers and lists: pandas.DataFrame(history.to_dict())."""
+        records = [record.to_dict() for record in self.epochs]
+        return {name: [record.get(name) for record in records] for name in self.keys()}
 
     def keep(self, snapshot: Snapshot) -> None:
         """Add a snapshot; a training of any length stays small."""
@@ -188,20 +211,33 @@ class Meter:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Value of each metric so far."""
-        return {m.name: m.value(total) for m, total in zip(self._metrics, self._totals, strict=True)}
+        """Value of each metric so far, a float or an array."""
+        return {m.name: _figure(m, m.value(total)) for m, total in zip(self._metrics, self._totals, strict=True)}
 
     def evaluation(self) -> Evaluation:
         """Return cost and metrics by name."""
         return Evaluation(cost=self.cost, **self.metrics)
 
 
+def _figure(metric: Metric, value: Any) -> Any:
+    """Return a metric's value as a float where it is one number, whatever type of number it is."""
+    if isinstance(value, (numbers.Real, np.bool_)) or (isinstance(value, np.ndarray) and value.shape == ()):
+        return float(value)
+    require(isinstance(value, np.ndarray), f"the value of the metric {metric.name}", "be a number or an array", value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
 def figures_text(figures: Mapping[str, Any]) -> str:
     """Return "cost 0.0312  accuracy 0.9896": the numbers among the figures in one line."""
-    return "  ".join(_figure_texts(figures))
+    return "  ".join(figure_texts(figures))
 
 
-def _figure_texts(figures: Mapping[str, Any]) -> Iterator[str]:
+def figure_texts(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Yield "cost 0.0312" and so on for each number among the figures."""
     for name, value in figures.items():
         if isinstance(value, float):
             yield f"{name} {value:.4f}" if 0.001 <= abs(value) <= 1 or value == 0 else f"{name} {value:.4g}"

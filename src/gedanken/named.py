@@ -1,0 +1,40 @@
+"""Optimizers and metrics by name."""
+
+import inspect
+from typing import Any
+
+from gedanken import metrics, optimizers
+from gedanken.checks import named, require
+from gedanken.metrics import Metric
+from gedanken.optimizers import Optimizer
+
+
+def _kinds(module: Any, base: type[Any]) -> list[type[Any]]:
+    """Return the public classes of a module that objects can be made of."""
+    kinds = [kind for name, kind in vars(module).items() if not name.startswith("_") and isinstance(kind, type)]
+    return [kind for kind in kinds if issubclass(kind, base) and not inspect.isabstract(kind)]
+
+
+OPTIMIZERS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in _kinds(optimizers, Optimizer)}
+METRICS: dict[str, type[Any]] = {kind().name: kind for kind in _kinds(metrics, Metric)}
+
+
+def as_optimizer(optimizer: str | Optimizer) -> Optimizer:
+    """Return an optimizer by its name, with its defaults, or the object itself; or raise ArgumentError."""
+    if isinstance(optimizer, str):
+        found: Optimizer = named("optimizer", optimizer, OPTIMIZERS)()
+        return found
+    name = optimizer.__name__ if isinstance(optimizer, type) else "Adam"
+    rule = f"be a name or an Optimizer object such as {name}()"
+    require(isinstance(optimizer, Optimizer), "optimizer", rule, optimizer)
+    return optimizer
+
+
+def as_metric(metric: str | Metric) -> Metric:
+    """Return a metric by its name in records, with its defaults, or the object itself; or raise ArgumentError."""
+    if isinstance(metric, str):
+        found: Metric = named("metrics", metric, METRICS)()
+        return found
+    made = f"{metric.__name__}()" if isinstance(metric, type) else "Accuracy()"
+    require(isinstance(metric, Metric), "metrics", f"be names or Metric objects such as {made}", metric)
+    return metric

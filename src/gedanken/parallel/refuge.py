@@ -1,0 +1,57 @@
+"""A way back for a training that explodes: the last parameters that are known to have been of use."""
+
+import math
+
+from gedanken.data.source import Batch
+from gedanken.parallel.base import Work
+from gedanken.types import Array
+
+EVERY = 64  # steps between two copies, each of which takes less than the update of one step
+
+
+class Refuge:
+    """A copy of parameters and state that have given a finite cost, renewed every 64 steps.
+
+    The update before the one that fails is often the one that did the harm: its parameters are finite, but no output
+    of theirs is. Then the network goes back to the copy, and the optimizer's slots to their start.
+
+    Args:
+        work: what is trained.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._params, self._state = work.plan.params.copy(), work.plan.state.copy()
+        self._updates = work.descent.updates
+        self._steps = 0
+
+    def keep(self, state: Array) -> None:
+        """Take in the plan's parameters, which have just given a finite cost.
+
+        Args:
+            state: as it was before that pass.
+        """
+        if self._steps % EVERY == 0:
+            self._params[...], self._state[...] = self._work.plan.params, state
+            self._updates = self._work.descent.updates
+        self._steps += 1
+
+    def useful(self, batch: Batch) -> bool:
+        """Say whether the network as it is gives a finite cost for a mini-batch."""
+        plan = self._work.plan
+        _, cost = plan.judge(plan.context(train=False), batch.x, batch.target)
+        return math.isfinite(cost) and plan.ops.finite(plan.params)
+
+    def seek(self, batch: Batch) -> None:
+        """Go back to the copy if it gives a finite cost for a mini-batch and the network as it is does not."""
+        if self.useful(batch):
+            return
+        plan = self._work.plan
+        params, state = plan.params.copy(), plan.state.copy()
+        plan.params[...], plan.state[...] = self._params, self._state
+        if self.useful(batch) or not plan.ops.finite(params):
+            self._work.descent.before, self._work.descent.step = self._updates, 0
+            for slot in self._work.descent.slots.values():
+                slot[...] = 0
+        else:  # the mini-batch is to blame
+            plan.params[...], plan.state[...] = params, state

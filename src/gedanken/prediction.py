@@ -1,0 +1,147 @@
+"""A compiled network in use: its outputs, and what they say."""
+
+from typing import Any
+
+import numpy as np
+
+from gedanken.checks import real, require, whole
+from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy
+from gedanken.data.inputs import checked_inputs
+from gedanken.engine.plan import Plan
+from gedanken.errors import StateError
+from gedanken.foreign import keywords_checked
+from gedanken.layers import Layer, Sigmoid, SoftMax
+from gedanken.slide import slide
+from gedanken.types import Array, Shape
+
+
+class Predictor:
+    """The part of a Network that is used and not changed: several threads may call it at once."""
+
+    _layers: tuple[Layer, ...]
+    _plan: Plan | None
+    _cost: Cost | None
+    input_shape: Shape | None
+
+    @keywords_checked
+    def feedforward(self, data: Any, *, mini_batch_size: int = 256) -> Array:
+        """Return the network's outputs.
+
+        Shapes:
+            data: (N, *input shape).   result: (N, *output shape), channels first.
+
+        Raises:
+            StateError: the network is not compiled.
+            DataError: data break their rule.
+        """
+        plan = self._compiled_plan("feedforward")
+        x = checked_inputs("data", data, *self._taken(plan))
+        size = whole("mini_batch_size", mini_batch_size)
+        with np.errstate(all="ignore"):
+            outputs = [plan.predict(x[start : start + size]) for start in range(0, len(x), size)]
+        return np.concatenate(outputs)
+
+    @keywords_checked
+    def predict(self, data: Any, *, threshold: float | None = None, mini_batch_size: int = 256) -> Array:
+        """Return what the network says of each sample, in the form of its targets.
+
+            cross_entropy or SoftMax             (N,), the class with the largest output; for pictures (N, H, W)
+            binary_cross_entropy                 (N, ...), for each label 1 where it is above the threshold, else 0
+            that or Sigmoid, and one output      (N,), the same
+            anything else                        (N, ...), the outputs, as `feedforward` gives them
+
+        Args:
+            data: the samples.
+            threshold: probability above which an answer is yes, in [0, 1]; None is 0.5.
+            mini_batch_size: samples computed at once, at least 1.
+
+        Shapes:
+            data: (N, *input shape).   result: as above, int64 for classes and labels.
+
+        Raises:
+            StateError: the network is not compiled, or an output is nan, which is no answer.
+            ArgumentError: a threshold was given to a network without yes and no.
+            DataError: data break their rule.
+        """
+        plan = self._compiled_plan("predict")
+        outputs = check_numbers(self.feedforward(data, mini_batch_size=mini_batch_size))
+        return predicted(outputs, plan.layers[-1].layer, self._cost, threshold)
+
+    @keywords_checked
+    def slide(self, image: Any, *, stride: int | tuple[int, int] = 1) -> Array:
+        """Return the outputs for every patch of a larger picture, in one pass over it.
+
+        They are what `feedforward` gives for each patch by itself, up to rounding. What patches share is computed once:
+        fully connected layers become convolutions, and layers after one with a stride look at pixels further apart.
+
+        Args:
+            image: the picture or pictures, at least as large as the network's input.
+            stride: pixels between two patches, at least 1, a number or a pair (vertical, horizontal).
+
+        Shapes:
+            image: (C, H2, W2) or (N, C, H2, W2), where the input is (C, H, W).
+            result: (K, rows, columns) or (N, K, rows, columns); rows = floor((H2 - H) / stride) + 1.
+
+        Raises:
+            StateError: the network is not compiled.
+            ArgumentError: the stride breaks its rule, or a layer cannot slide: one with zero padding, one that looks at
+                a whole patch such as LayerNorm, or one of yours before Flatten.
+            DataError: image breaks its rule.
+        """
+        plan = self._compiled_plan("slide")
+        assert self.input_shape is not None
+        return slide(plan, self.input_shape, image, stride)
+
+    def _compiled_plan(self, call: str) -> Plan:
+        if self._plan is None:
+            raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
+        return self._plan
+
+    def _taken(self, plan: Plan) -> tuple[Shape, Any, int | None]:
+        """Return shape, number type and number of tokens of inputs."""
+        assert self.input_shape is not None
+        return self.input_shape, plan.ops.dtype, self._layers[0].tokens
+
+
+def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
+    """Say whether each output is the probability of a yes.
+
+    Args:
+        shape: of one output at the door.
+        last: the last layer.
+        cost: what the network was trained with, or None.
+    """
+    return isinstance(cost, BinaryCrossEntropy) or (shape == (1,) and isinstance(last, Sigmoid))
+
+
+def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float | None) -> Array:
+    """Return classes, labels or values; see `Network.predict`.
+
+    Args:
+        outputs: (N, *output shape), as at the door.
+        last, cost: as for `is_yes_or_no`.
+        threshold: in [0, 1], or None for 0.5.
+    """
+    if is_yes_or_no(outputs.shape[1:], last, cost):
+        limit = 0.5 if threshold is None else real("threshold", threshold, "[0, 1]")
+        answers = (outputs > limit).astype(np.int64)
+        return answers[:, 0] if outputs.shape[1:] == (1,) else answers
+    require(threshold is None, "threshold", "be left out, because no output is the probability of a yes", threshold)
+    if isinstance(last, SoftMax) or isinstance(cost, CrossEntropy):
+        return outputs.argmax(axis=1 if outputs.ndim == 4 else -1)
+    return outputs
+
+
+def check_numbers(outputs: Array) -> Array:
+    """Return the outputs, or raise StateError where one is no number.
+
+    Args:
+        outputs: (N, ...).
+    """
+    wrong = np.flatnonzero(np.isnan(outputs).reshape(len(outputs), -1).any(axis=1))
+    if wrong.size:
+        raise StateError(
+            f"the outputs for {wrong.size} of {len(outputs)} samples, the first of them number {wrong[0]}, are no "
+            "numbers (nan): weights or values on the way are too large; train it anew with a lower learning rate"
+        )
+    return outputs
