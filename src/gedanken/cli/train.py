@@ -1,6 +1,5 @@
 """`gedanken train`."""
 
-import math
 import os
 import tempfile
 from argparse import Namespace
@@ -33,7 +32,7 @@ def run(arguments: Namespace) -> int:
     runs_on = {"engine": arguments.engine, "dtype": arguments.dtype, "precision": arguments.precision}
     net.regression(optimizer, arguments.cost, **runs_on)
     history = _fit(net, samples, arguments)
-    _check_costs(history)
+    _check_course(history)
     told = "the model was not saved: give --output FILE"
     if arguments.output is not None:
         _save(net, arguments.output)
@@ -62,14 +61,11 @@ def make_optimizer(name: str, rate: float | None) -> Optimizer:
     return kind() if rate is None else kind(learning_rate=rate)
 
 
-def _check_costs(history: History) -> None:
-    """Refuse to save a network that has gone astray."""
-    if not history.epochs:
-        return
-    last = history.epochs[-1]
-    for name, cost in (("cost", last.cost), ("validation cost", last.validation_cost)):
-        if cost is not None and not math.isfinite(cost):
-            raise ArgumentError(f"the {name} became {cost}; nothing was saved; try a lower --learning-rate")
+def _check_course(history: History) -> None:
+    """Refuse to save a network that has gone astray, though it was put back to where it was before."""
+    if history.diverged:
+        what = history.reason.removesuffix("; try a lower learning rate")
+        raise ArgumentError(f"{what}; nothing was saved; try a lower --learning-rate")
 
 
 def _load(arguments: Namespace, design: Design) -> Samples:
