@@ -108,7 +108,7 @@ def test_optional_packages_are_imported_in_one_file_each(path: Path) -> None:
         "cupy": "cuda.py",
         "matplotlib": "plot.py",
         "pooch": "fetch.py",
-        "PIL": "pictures.py",
+        "PIL": "decoding.py",
         "urllib3": "downloads.py",
     }
     text = path.read_text()

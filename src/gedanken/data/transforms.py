@@ -17,8 +17,7 @@ from gedanken.described import Described
 from gedanken.errors import DataError
 from gedanken.types import Array
 
-MOST_COLOURS: Final = 4
-LAST_CHANNELS: Final = (1, 3, 4)  # grey, colour, colour and alpha
+CHANNELS: Final = (1, 3, 4)  # grey, colour, colour and alpha
 
 
 class Transform(Described, ABC):
@@ -83,10 +82,10 @@ class PictureTransform(Transform):
             return self.change(rng, picture)
         if self.channels == "last":
             return np.moveaxis(self.change(rng, np.moveaxis(picture, -1, 0)), 0, -1)
-        if self.channels is None and picture.shape[0] > MOST_COLOURS and picture.shape[2] in LAST_CHANNELS:
+        if self.channels is None and picture.shape[0] > max(CHANNELS) and picture.shape[2] in CHANNELS:
+            rule = f"{type(self).__name__} needs a picture (C, H, W)"
             found = f"got shape {picture.shape}, which looks like (H, W, C)"
-            rule = f"{type(self).__name__} needs a picture (C, H, W), {found}"
-            raise DataError(f"{rule}: say channels='last', or 'first' where it is right as it is")
+            raise DataError(f"{rule}, {found}: say channels='last', or 'first' where it is right as it is")
         return self.change(rng, picture)
 
 
@@ -149,8 +148,7 @@ class Flip(PictureTransform):
     Args:
         probability: how often the picture is mirrored, in [0, 1].
         axis: "horizontal" swaps left and right, "vertical" top and bottom.
-        of: place or key of the picture in the item.
-        channels: "first", "last", or None; see `PictureTransform`.
+        of, channels: as of `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W).
@@ -179,8 +177,7 @@ class Shift(PictureTransform):
     Args:
         pixels: farthest move, >= 0, a number or a pair (height, width).
         fill: value of the pixels that nothing moved to.
-        of: place or key of the picture in the item.
-        channels: "first", "last", or None; see `PictureTransform`.
+        of, channels: as of `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W).
@@ -213,8 +210,7 @@ class Crop(PictureTransform):
         size: height and width of the window, at least 1, a number or a pair (height, width).
         padding: rows and columns put around the picture first, >= 0, a number or a pair (height, width).
         fill: value of the padding.
-        of: place or key of the picture in the item.
-        channels: "first", "last", or None; see `PictureTransform`.
+        of, channels: as of `PictureTransform`.
 
     Shapes:
         x: (C, H, W) or (H, W).   y: (C, H', W') or (H', W') with (H', W') = size.
@@ -257,8 +253,7 @@ class Rotate(PictureTransform):
     Args:
         degrees: largest angle, in (0, 180].
         fill: value of the pixels around the picture.
-        of: place or key of the picture in the item.
-        channels: "first", "last", or None; see `PictureTransform`.
+        of, channels: as of `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W).
@@ -328,8 +323,7 @@ class CutOut(PictureTransform):
     Args:
         size: height and width of the rectangle, at least 1, a number or a pair (height, width).
         fill: value of the covered pixels.
-        of: place or key of the picture in the item.
-        channels: "first", "last", or None; see `PictureTransform`.
+        of, channels: as of `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W).
@@ -366,8 +360,7 @@ class Normalise(PictureTransform):
     Args:
         mean: what is subtracted, a number or one for each channel.
         std: what the difference is divided by, > 0, a number or one for each channel.
-        of: place or key of the picture in the item.
-        channels: "first", "last", or None; see `PictureTransform`.
+        of, channels: as of `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W), which has one channel. y is float64 where x is, else float32.
