@@ -26,11 +26,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 300 else f"{text[:200]} ... {text[-50:]}"
 
 
-def one_line(text: str) -> str:
-    """Return a text of others (a file's name, a server's words) in which nothing steers the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def whole(argument: str, value: object, at_least: int = 1) -> int:
     """Return `value` as an int; it must be a whole number of at least `at_least`."""
     right = isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -107,6 +102,11 @@ def _nearest(value: str, names: Sequence[str]) -> str | None:
 def printable(text: str) -> str:
     """Return a text that a terminal shows as it is: what could steer one, and what is no character, as its number."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str) -> str:
+    """Return a text that a terminal shows as it is, on one line: a file's name, a server's words."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def path(argument: str, value: object) -> str:
