@@ -170,7 +170,8 @@ def _partial_file(folder: str, mode: int, made: list[str]) -> Iterator[tuple[Bin
         except FileExistsError:  # planted: nobody meets it by chance
             continue
         except FileNotFoundError:  # another program's check has removed the folder meanwhile
-            _make_folders(folder, made)
+            with contextlib.suppress(FileNotFoundError):
+                _make_folders(folder, made)
             continue
         try:
             with file:
