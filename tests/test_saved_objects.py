@@ -290,7 +290,7 @@ REFUSED = {
     "attribute by other code": (added(Holds(5)), "Holds extra is set to 7 by other code"),
     "inside": (Residual([Chain([Renames(5.0)])]), "Renames f: 5.0 comes back as 1.0"),
     "two of a name": (Residual([Holds(1), Local.Holds()]), "its class has the name of another one, Holds"),
-    "deep": (functools.reduce(lambda inner, _: Holds(inner), range(100), ReLU()), "nested deeper than"),
+    "deep": (functools.reduce(lambda inner, _: Holds(inner), range(200), ReLU()), "nested deeper than"),
     **{
         ascii(value)[:20]: (Holds(value), "Holds value: .* cannot be saved: only numbers, strings, layers")
         for value in ({1}, frozenset(), b"x", 1j, np.ones(3), len, lambda: 0, int, range(3), ..., np.longdouble(1))

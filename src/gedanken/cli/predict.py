@@ -58,12 +58,7 @@ def _row(file: str, output: Array, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    rows = [{**row, "file": _cell(row["file"]), "class": _cell(row["class"])} for row in rows]
+    rows = [{**row, "file": printable(row["file"]), "class": printable(row["class"])} for row in rows]
     wide = {key: max(len(row[key]) for row in rows) for key in ("file", "class")}
     lines = (f"{r['file']:<{wide['file']}}  {r['class']:<{wide['class']}}  {r['probability']:.4f}" for r in rows)
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Return a name that keeps to its line."""
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
