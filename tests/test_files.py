@@ -343,6 +343,36 @@ def test_writing_in_a_signal_handler_during_writing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
+class Interruption(BaseException):
+    """Raised by a signal handler, as Ctrl-C raises KeyboardInterrupt."""
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_at_any_line_leaves_a_whole_file_and_nothing_else(tmp_path: Path) -> None:
+    path, interrupted = tmp_path / "a" / "file", 0
+
+    def interrupt(*_: Any) -> None:
+        raise Interruption
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for k in range(400):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 + k % 50 * 2e-5)
+                try:
+                    (replace_file if k % 2 else lambda name, _: check_writable(name))(str(path), NEW)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interruption:
+                interrupted += 1
+            assert not path.exists() or path.read_bytes() == NEW
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 20
+    replace_file(str(path), NEW)
+    assert os.listdir(path.parent) == ["file"]
+
+
 def test_processes_and_threads_write_one_file_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     path = str(tmp_path / "a" / "b" / "file")
     code = f"""

@@ -18,6 +18,7 @@ from gedanken import (
     ArgumentError,
     BatchNorm,
     Branches,
+    Callback,
     Chain,
     ConfusionMatrix,
     ConvolutionLayer,
@@ -290,7 +291,7 @@ REFUSED = {
     "attribute by other code": (added(Holds(5)), "Holds extra is set to 7 by other code"),
     "inside": (Residual([Chain([Renames(5.0)])]), "Renames f: 5.0 comes back as 1.0"),
     "two of a name": (Residual([Holds(1), Local.Holds()]), "its class has the name of another one, Holds"),
-    "deep": (functools.reduce(lambda inner, _: Holds(inner), range(100), ReLU()), "nested deeper than"),
+    "deep": (functools.reduce(lambda inner, _: Holds(inner), range(200), ReLU()), "nested deeper than"),
     **{
         ascii(value)[:20]: (Holds(value), "Holds value: .* cannot be saved: only numbers, strings, layers")
         for value in ({1}, frozenset(), b"x", 1j, np.ones(3), len, lambda: 0, int, range(3), ..., np.longdouble(1))
@@ -390,6 +391,20 @@ def test_a_schedule_goes_on_and_the_rule_begins_its_means(schedule: Schedule, op
     assert whole["rate"] == [schedule(steps * epoch) for epoch in range(1, 5)]
     assert rest["rate"] == [schedule(steps * epoch) for epoch in range(5, 8)]
     assert rest["epoch"] == [5, 6, 7]
+
+
+def test_a_network_that_a_callback_saved_knows_how_far_it_was(tmp_path: Path) -> None:
+    class Keep(Callback):
+        def on_epoch(self, run: Any, record: Any) -> None:
+            net.save(tmp_path / f"{record.epoch}")
+
+    schedule = OneCycle(0.1, 60)
+    net = Network().input((4,)).add(FullyConnectedLayer(3)).regression(SGD(schedule), "mean_squared")
+    whole = net.fit(X, X[:, :3], epochs=5, mini_batch_size=5, callbacks=[Keep()], progress=False)
+    loaded = Network.load(tmp_path / "2")
+    assert loaded.epoch == 2
+    rest = loaded.fit(X, X[:, :3], epochs=3, mini_batch_size=5, progress=False)
+    assert (rest["epoch"], rest["rate"], rest["cost"]) == ([3, 4, 5], whole["rate"][2:], whole["cost"][2:])
 
 
 def test_a_first_step_after_loading_has_the_size_of_the_rate(tmp_path: Path) -> None:

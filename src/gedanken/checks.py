@@ -100,13 +100,15 @@ def _nearest(value: str, names: Sequence[str]) -> str | None:
 
 
 def printable(text: str) -> str:
-    """Return a text that a terminal shows as it is: what could steer one, and what is no character, as its number."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    """Return a text with control characters, and what is no character, written out: names must not steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def one_line(text: str) -> str:
-    """Return a text that a terminal shows as it is, on one line: a file's name, a server's words."""
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+def printable_lines(text: str) -> str:
+    """Return a text of several lines, each of them `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def path(argument: str, value: object) -> str:
@@ -120,5 +122,5 @@ def warn(message: str | Warning) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("gedanken."):
         level, frame = level + 1, frame.f_back
-    words = message if isinstance(message, Warning) else GedankenWarning(printable(message))
+    words = message if isinstance(message, Warning) else GedankenWarning(printable_lines(message))
     warnings.warn(words, stacklevel=level)

@@ -170,7 +170,8 @@ def _partial_file(folder: str, mode: int, made: list[str]) -> Iterator[tuple[Bin
         except FileExistsError:  # planted: nobody meets it by chance
             continue
         except FileNotFoundError:  # another program's check has removed the folder meanwhile
-            _make_folders(folder, made)
+            with contextlib.suppress(FileNotFoundError):
+                _make_folders(folder, made)
             continue
         try:
             with file:
@@ -187,8 +188,12 @@ def _locked(handle: int, path: str) -> bool:
     """Lock a new file, and say whether it is still there: one that is not locked yet may be swept."""
     if fcntl is None:
         return True
-    with contextlib.suppress(OSError):  # a file system without locks
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False  # who sweeps has it, and is about to remove it
+    except OSError:
+        pass  # a file system without locks: nobody sweeps there
     found = _stat(path)
     return found is not None and os.path.samestat(found, os.fstat(handle))
 

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from gedanken.checks import printable
+from gedanken.checks import printable_lines
 
 
 class NobodyReadsError(Exception):
@@ -53,7 +53,7 @@ def note(text: str) -> None:
     """Write text about the work, if anybody can read it."""
     if sys.stderr is not None:
         try:
-            print(printable(text), file=sys.stderr, flush=True)
+            print(printable_lines(text), file=sys.stderr, flush=True)
         except (OSError, ValueError):
             _silence(sys.stderr)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import one_line, require
+from gedanken.checks import printable, require
 from gedanken.cli.data import picture_shape
 from gedanken.cli.output import show
 from gedanken.datasets import load_pictures
@@ -58,7 +58,7 @@ def _row(file: str, output: Array, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    rows = [{**row, "file": one_line(row["file"]), "class": one_line(row["class"])} for row in rows]
+    rows = [{**row, "file": printable(row["file"]), "class": printable(row["class"])} for row in rows]
     wide = {key: max(len(row[key]) for row in rows) for key in ("file", "class")}
     lines = (f"{r['file']:<{wide['file']}}  {r['class']:<{wide['class']}}  {r['probability']:.4f}" for r in rows)
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from gedanken.checks import printable
+from gedanken.checks import printable_lines
 from gedanken.cli.networks import NETWORKS, build, find_design
 from gedanken.cli.output import show
 from gedanken.costs import MeanSquared
@@ -13,7 +13,7 @@ from gedanken.optimizers import SGD
 
 def run(arguments: Namespace) -> int:
     """Print the table of a network, and return the exit status."""
-    show(printable(str(_network(arguments).summary())))
+    show(printable_lines(str(_network(arguments).summary())))
     return 0
 
 

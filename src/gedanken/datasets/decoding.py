@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from gedanken.checks import one_line, one_of, pair, require, whole
+from gedanken.checks import one_of, pair, printable, require, whole
 from gedanken.errors import DatasetError, MissingPackageError
 from gedanken.files import open_regular
 from gedanken.types import Array, Shape
@@ -91,7 +91,7 @@ class Decoder:
             raise
         except Exception as error:  # what Pillow raises on a damaged file depends on the format
             reason = error.strerror if isinstance(error, OSError) and error.errno else error
-            raise DatasetError(one_line(f"{type(error).__name__}: {reason}")) from error
+            raise DatasetError(printable(f"{type(error).__name__}: {reason}")) from error
 
     def _decoded(self, source: "_Bounded") -> Array:
         with _identified(io.BufferedReader(source)) as image:
@@ -195,7 +195,7 @@ def _identified(file: BinaryIO) -> "ImageFile":
         TypeError,
         struct.error,
     ) as error:  # how Pillow says that it cannot make sense of it
-        raise DatasetError(one_line(f"it is a damaged {name} file: {error}")) from error
+        raise DatasetError(printable(f"it is a damaged {name} file: {error}")) from error
     return image
 
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes, urljoin
 
-from gedanken.checks import one_line, one_of, real, require, whole
+from gedanken.checks import one_of, printable, real, require, whole
 from gedanken.datasets.connecting import connected
 from gedanken.errors import ArgumentError, DatasetError, MissingPackageError, StateError
 
@@ -100,7 +100,7 @@ class Downloads:
                     pause = min(self.backoff * 2**number, LONGEST_PAUSE) * jitter()
                 if not failure.passing or pause > LONGEST_PAUSE or number == self.retries:
                     tries = f" ({number + 1} tries)" if number else ""
-                    raise DatasetError(f"{one_line(str(failure))}{tries}") from failure.__cause__
+                    raise DatasetError(f"{printable(str(failure))}{tries}") from failure.__cause__
             line.pause(pause)
         raise AssertionError
 

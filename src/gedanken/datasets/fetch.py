@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gedanken.caches import CacheError, cache_folder, private_folder
-from gedanken.checks import one_line
+from gedanken.checks import printable
 from gedanken.errors import DatasetError, MissingPackageError
 from gedanken.files import open_regular
 
@@ -76,7 +76,7 @@ class Search:
 
     def failure(self) -> DatasetError:
         """Return the error that names every place."""
-        places = "".join(f"\n  - {one_line(place)}" for place in self.tried)
+        places = "".join(f"\n  - {printable(place)}" for place in self.tried)
         return DatasetError(
             f"no usable {self.file.folder}/{self.file.name}; tried:{places}\n"
             "Set GEDANKEN_DATA to the folder that holds this file, or use "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from gedanken.checks import one_line, warn
+from gedanken.checks import printable, warn
 from gedanken.errors import DatasetError
 
 Reasons: TypeAlias = dict[Path, str]  # file or folder -> what is wrong with it
@@ -92,4 +92,4 @@ def _entries(folder: Path, unreadable: Reasons) -> Iterator[Entry]:
 
 
 def _reasons(unreadable: Reasons) -> str:
-    return "".join(f"\n  - {one_line(str(path))}: {reason}" for path, reason in unreadable.items())
+    return "".join(f"\n  - {printable(str(path))}: {reason}" for path, reason in unreadable.items())

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from gedanken.checks import one_line, one_of, path, require, warn, whole
+from gedanken.checks import one_of, path, printable, require, warn, whole
 from gedanken.data.choice import processes_possible
 from gedanken.data.generator import AUTO, Generator
 from gedanken.data.items import NUMBERS
@@ -54,7 +54,7 @@ class PictureGenerator(Generator):
         try:
             picture = self._decoder.picture(self.file(index))
         except DatasetError as error:
-            message = f"{one_line(self.place(index))} cannot be read as a picture: {error}"
+            message = f"{printable(self.place(index))} cannot be read as a picture: {error}"
             if self._fatal:
                 raise DatasetError(message) from error
             warn(message)

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from gedanken.checks import one_line, one_of, path, require
+from gedanken.checks import one_of, path, printable, require
 from gedanken.datasets.decoding import MOST_PIXELS, Decoder
 from gedanken.datasets.folders import Reasons, class_files, report
 from gedanken.datasets.labels import Split, held_out, one_hot
@@ -103,7 +103,7 @@ def load_images(
     numbers = [number for number, members in enumerate(found.values()) for file in members if file in good]
     for number, name in enumerate(found):
         if number not in numbers:
-            shown = one_line(str(base / name))
+            shown = printable(str(base / name))
             raise DatasetError(f"{shown} must hold a readable picture, all {len(found[name])} are damaged")
     labels = one_hot(np.array(numbers), len(found))
     return LabelledPictures(read.data, read.files, read.unreadable, labels, tuple(found))

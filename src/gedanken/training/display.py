@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gedanken.checks import warn
+from gedanken.checks import printable, warn
 
 WIDTH = 80  # of a terminal that does not tell
 BETWEEN = "  "  # stands between the parts of a line
@@ -154,13 +154,6 @@ def _write_to(stream: Any, text: str) -> None:
     flush = getattr(stream, "flush", None)
     if flush is not None:
         flush()
-
-
-def printable(text: str) -> str:
-    """Return a text whose control characters are written out, so that names from elsewhere cannot steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def width(text: str) -> int:
