@@ -415,16 +415,28 @@ COMPILE = [
     ),
     argument("user cost of numbers", lambda: UserCost(3, 4), "UserCost function must be callable, got 3"),
     Mistake(
-        "optimizer by name", uncompiled, regression(optimizer="adam"), ArgumentError,
-        "optimizer must be an Optimizer object such as Adam(), got 'adam'",
+        "misspelt optimizer", uncompiled, regression(optimizer="Adm"), ArgumentError,
+        "optimizer must be one of adagrad, adam, ..., got 'Adm'; did you mean 'adam'?",
+    ),
+    Mistake(
+        "number as optimizer", uncompiled, regression(optimizer=0.1), ArgumentError,
+        "optimizer must be an Optimizer object or its name, such as Adam(), got 0.1",
     ),
     Mistake(
         "optimizer class", uncompiled, regression(optimizer=SGD), ArgumentError,
         "optimizer must be an ...SGD(), got <class ...SGD'>",
     ),
     Mistake(
-        "metrics by name", uncompiled, regression(metrics=["accuracy"]), ArgumentError,
-        "metrics must be a list of Metric objects such as [Accuracy()], got ['accuracy']",
+        "misspelt metric", uncompiled, regression(metrics=["acuracy"]), ArgumentError,
+        "metrics must be one of accuracy, ..., got 'acuracy'; did you mean 'accuracy'?",
+    ),
+    Mistake(
+        "metric class", uncompiled, regression(metrics=[Accuracy]), ArgumentError,
+        "metrics must be Metric objects or their names, such as Accuracy(), got <class ...Accuracy'>",
+    ),
+    Mistake(
+        "metrics in one string", uncompiled, regression(metrics="accuracy"), ArgumentError,
+        "metrics must be a list of Metric objects such as [Accuracy()], got 'accuracy'",
     ),
     Mistake(
         "metrics without brackets", uncompiled, regression(metrics=Accuracy()), ArgumentError,
@@ -819,9 +831,8 @@ FIT = [
         fit(X, X[:, :1]), ShapeError, "UserCost must give costs of shape (1,)...",
     ),
     Mistake(
-        "predict values", values, lambda net: net.predict(X), ArgumentError,
-        "predict needs probabilities of classes: SoftMax(), or Sigmoid() with one output, got (1,) from "
-        "FullyConnectedLayer(n_units=1); use feedforward",
+        "threshold of values", values, lambda net: net.predict(X, threshold=0.5), ArgumentError,
+        "threshold must be left out, because no output is the probability of a yes, got 0.5",
     ),
     Mistake(
         "save to nothing", classes, lambda net: net.save(None), ArgumentError, "path must be a path..., got None"

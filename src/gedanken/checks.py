@@ -4,7 +4,6 @@ import difflib
 import math
 import numbers
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,13 +81,8 @@ def one_of(argument: str, value: object, known: Iterable[str]) -> str:
 
 
 def named(argument: str, value: str, known: Mapping[str, Any]) -> Any:
-    """Return what `known` has under a name, in any case and with or without "_", "-" and spaces."""
-    folded = {_folded(name): name for name in known}
-    return known[one_of(argument, folded.get(_folded(value), value), known)]
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[ _-]", "", name).casefold()
+    """Return what `known` has under a name, in any case; its own names are in small letters."""
+    return known[one_of(argument, value.lower() if value.lower() in known else value, known)]
 
 
 def _nearest(value: str, names: Sequence[str]) -> str | None:

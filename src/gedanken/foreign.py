@@ -180,7 +180,9 @@ def keywords_checked(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if accepted is not None:
-            check_keywords(name, kwargs, accepted)
+            # A method is known by the class that a user calls it of.
+            known = f"{type(args[0]).__name__}.{function.__name__}" if name.startswith("Predictor.") else name
+            check_keywords(known, kwargs, accepted)
         return function(*args, **kwargs)
 
     return call

@@ -25,7 +25,7 @@ def as_optimizer(optimizer: str | Optimizer) -> Optimizer:
         found: Optimizer = named("optimizer", optimizer, OPTIMIZERS)()
         return found
     name = optimizer.__name__ if isinstance(optimizer, type) else "Adam"
-    rule = f"be a name or an Optimizer object such as {name}()"
+    rule = f"be an Optimizer object or its name, such as {name}()"
     require(isinstance(optimizer, Optimizer), "optimizer", rule, optimizer)
     return optimizer
 
@@ -36,5 +36,5 @@ def as_metric(metric: str | Metric) -> Metric:
         found: Metric = named("metrics", metric, METRICS)()
         return found
     made = f"{metric.__name__}()" if isinstance(metric, type) else "Accuracy()"
-    require(isinstance(metric, Metric), "metrics", f"be names or Metric objects such as {made}", metric)
+    require(isinstance(metric, Metric), "metrics", f"be Metric objects or their names, such as {made}", metric)
     return metric

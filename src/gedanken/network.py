@@ -127,8 +127,8 @@ class Network(Predictor):
         self._layers = (*self._layers, layer)
         return self
 
-    @keywords_checked
     @alone
+    @keywords_checked
     def regression(
         self,
         optimizer: str | Optimizer | None = None,
@@ -183,8 +183,8 @@ class Network(Predictor):
 
     # ------------------------------------------------------------------ training
 
-    @keywords_checked
     @alone
+    @keywords_checked
     def fit(
         self,
         data: Any,

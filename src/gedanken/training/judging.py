@@ -18,7 +18,7 @@ def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_s
     if metrics is None:
         return _default_metrics(cost, output_shape)
     listed = isinstance(metrics, (list, tuple))
-    require(listed, "metrics", 'be a list of names or Metric objects such as ["accuracy", F1()]', metrics)
+    require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
     chosen = tuple(as_metric(metric) for metric in metrics)
     names = [metric.name for metric in chosen]
     taken = {"samples", "finished", *EpochRecord._fields}
