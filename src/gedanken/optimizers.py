@@ -365,8 +365,9 @@ class Descent:
         self._gathered = ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None
         self._batches = self._samples = 0
         self._clipped = min(clip or math.inf for clip in (optimizer.clip_value, optimizer.clip_norm))
-        squares = not {"square", "squares"}.isdisjoint(self.slots)
-        self._limit = float(np.finfo(ops.dtype).max) ** (0.5 if squares else 1.0)
+        self._limit = float(np.finfo(ops.dtype).max) ** (0.5 if {"square", "squares"} & self.slots.keys() else 1)
+        self._easy = min(self._limit, 1e150) ** 2
+        self._looks = not self._fused or size <= 1 << 14  # else it takes time; the next cost tells, see Refuge
 
     @property
     def rate(self) -> float:
@@ -381,8 +382,7 @@ class Descent:
     def learn(self, p: Array, g: Array, samples: int) -> str:
         """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time.
 
-        Returns:
-            "", or why nothing was changed: a gradient that is not finite or too large for the number type.
+        Return "", or why nothing was changed: a gradient that is not finite or too large.
         """
         if self._gathered is None:
             return self._update(p, g)
@@ -413,9 +413,11 @@ class Descent:
             self.plateau = self.optimizer.learning_rate.watch(self.plateau, cost)
 
     def _update(self, p: Array, g: Array) -> str:
-        rate, bound = self.rate, self.ops.bound(g)
-        if not (math.isfinite(bound) and max(rate, 1.0) * min(bound, self._clipped) < self._limit):
-            return f"the gradient's length became {bound:.3g} (at a learning rate of {rate:.3g})"
+        rate = self.rate
+        if self._looks and not (float(self.ops.xp.vdot(g, g)) < self._easy and rate <= 1.0):
+            bound = self.ops.bound(g)
+            if not (math.isfinite(bound) and max(rate, 1.0) * min(bound, self._clipped) < self._limit):
+                return f"the gradient's length became {bound:.3g} (at a learning rate of {rate:.3g})"
         if self._fused:
             self._fused(rate, self.step, p, g, self.slots)
         else:

@@ -189,3 +189,14 @@ def test_predictions_that_are_no_numbers_are_refused(last: Layer) -> None:
         StateError, match="the outputs for 64 of 64 samples, the first of them number 0, are no numbers"
     ):
         net.predict(X)
+
+
+@ENGINES
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_large_network_comes_back_from_a_gradient_that_is_not_finite(value: float, engine: str) -> None:
+    net = Network(1).input((6,)).add(FullyConnectedLayer(3000)).add(ReLU()).add(Poison(value, False))
+    net.add(FullyConnectedLayer(3)).add(SoftMax()).regression(Adam(0.001), engine=engine)
+    history = net.fit(X, Y, epochs=9, mini_batch_size=8, progress=False)
+    assert history.diverged
+    assert all(np.isfinite(part).all() for part in memory(net))
+    assert np.isfinite(net.evaluate(X, Y, progress=False)["cost"])

@@ -133,7 +133,8 @@ class Training:
         rate = self.work.descent.rate
         told = (epoch, step, share, result.samples, result.cost, rate, seconds, snapshot, result.statistics)
         record = StepRecord(*told)
-        self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step")
+        if self.callbacks or self.interrupt.asked:
+            self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step")
         if result.fault:
             self._fault(result.fault, f"in step {step} of epoch {epoch}")
 
