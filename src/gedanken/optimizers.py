@@ -124,8 +124,7 @@ class Momentum(_Decaying):
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         v = slots["velocity"]
-        v *= self.momentum
-        v -= rate * (g + self.weight_decay * p)
+        _move(v, self.momentum, -rate * (g + self.weight_decay * p))
         p += v
 
 
@@ -149,8 +148,7 @@ class Nesterov(Momentum):
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         v = slots["velocity"]
         change = rate * (g + self.weight_decay * p)
-        v *= self.momentum
-        v -= change
+        _move(v, self.momentum, -change)
         p += self.momentum * v - change
 
 
@@ -217,8 +215,7 @@ class RMSProp(Optimizer):
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         h = slots["squares"]
-        h *= self.decay
-        h += (1 - self.decay) * (g * g)
+        _move(h, self.decay, (1 - self.decay) * g * g)
         p -= rate * g / (ops.xp.sqrt(h) + self.epsilon)
 
 
@@ -322,9 +319,9 @@ class Lion(_Decaying):
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         m = slots["mean"]
-        p -= rate * (ops.xp.sign(self.beta1 * m + (1 - self.beta1) * g) + self.weight_decay * p)
-        m *= self.beta2
-        m += (1 - self.beta2) * g
+        ahead = _move(m.copy(), self.beta1, (1 - self.beta1) * g)
+        p -= rate * (ops.xp.sign(ahead) + self.weight_decay * p)
+        _move(m, self.beta2, (1 - self.beta2) * g)
 
 
 def _check_betas(optimizer: Optimizer, beta1: float, beta2: float) -> None:
@@ -333,13 +330,29 @@ def _check_betas(optimizer: Optimizer, beta1: float, beta2: float) -> None:
 
 
 def _adam_direction(ops: Ops, rule: Adam | AdamW, step: int, g: Array, slots: Arrays) -> Array:
-    m, v, t = slots["mean"], slots["square"], step + 1
-    m *= rule.beta1
-    m += (1 - rule.beta1) * g
-    v *= rule.beta2
-    v += (1 - rule.beta2) * (g * g)
-    root = ops.xp.sqrt(v / (1 - rule.beta2**t)) + rule.epsilon
-    return m / (1 - rule.beta1**t) / root
+    m, v = slots["mean"], slots["square"]
+    _move(m, rule.beta1, (1 - rule.beta1) * g)
+    _move(v, rule.beta2, (1 - rule.beta2) * g * g)
+    root = ops.xp.sqrt(v / seen_share(rule.beta2, step + 1)) + rule.epsilon
+    return m / seen_share(rule.beta1, step + 1) / root
+
+
+def _move(mean: Array, kept: float, news: Array) -> Array:
+    """Set mean = kept * mean + news, in place, and return it.
+
+    A share near 1 loses in float32 what matters of it, its distance to 1; so what rounding takes from it is added.
+    """
+    rounded = float(mean.dtype.type(kept))
+    if lost := kept - rounded:
+        news = news + lost * mean
+    mean *= rounded
+    mean += news
+    return mean
+
+
+def seen_share(kept: float, steps: int) -> float:
+    """Return 1 - kept**steps, the share of a moving mean from zero that its values have; small ones keep digits."""
+    return 1 - kept**steps if kept < 0.5 else -math.expm1(steps * math.log(kept))
 
 
 class Descent:
@@ -435,7 +448,7 @@ class Descent:
             self.ops.xp.clip(g, -limit, limit, out=g)
         if longest is not None:
             largest = float(abs(g).max(initial=0)) or 1.0  # without it large gradients overflow when squared
-            norm = largest * math.sqrt(float(((g / largest) ** 2).sum()))
+            norm = largest * math.sqrt(float(self.ops.sum((g / largest) ** 2)))
             if norm > longest:
                 g *= longest / norm
 

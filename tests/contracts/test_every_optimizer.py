@@ -9,6 +9,7 @@ import pytest
 
 from gedanken import SGD, Adam, ArgumentError, FullyConnectedLayer, Momentum, Network, OnPlateau, Optimizer, StepDecay
 from gedanken.engine.ops import Ops
+from gedanken.engine.select import select_engine
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.optimizers import Descent
@@ -176,6 +177,42 @@ def test_a_constant_rate_does_not_see_the_cost() -> None:
     for _ in range(30):
         descent.watch(1.0)
     assert descent.rate == 1.0
+
+
+NEAR_1 = [0.9, 0.999, 0.99999, 0.9999999, 0.99999999, 1 - 1e-12]
+SHARES = [
+    replace(case.optimizer, **{name: share})
+    for case in OPTIMIZERS
+    for name in ("momentum", "decay", "beta1", "beta2")
+    if hasattr(case.optimizer, name)
+    for share in [0.0, 0.3, *NEAR_1]
+]
+
+
+def steps_of(optimizer: Optimizer, ops: Ops, steps: int) -> Array:
+    p, gs = ops.asarray(np.zeros(SIZE)), np.float32([[1.0, -0.3, 2e-3, 0.7, -5.0, 1e-4]])
+    descent = Descent(ops, optimizer, SIZE, DECAYED)
+    for step in range(steps):
+        descent.learn(p, ops.asarray(gs[0] * (1 + 0.1 * (step % 3))), samples=1)
+    return ops.to_host(p)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+@pytest.mark.parametrize("optimizer", SHARES, ids=repr)
+def test_shares_near_1_keep_their_digits_in_float32(optimizer: Optimizer, engine: str) -> None:
+    ops = select_engine(engine, "float32").ops
+    for steps in (1, 7):
+        expected = steps_of(optimizer, OPS, steps)
+        np.testing.assert_allclose(steps_of(optimizer, ops, steps), expected, rtol=3e-6)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+def test_a_first_step_of_adam_is_the_rate(engine: str) -> None:
+    ops = select_engine(engine, "float32").ops
+    for beta2 in NEAR_1:
+        p = ops.asarray([0.0])
+        Descent(ops, Adam(1.0, beta2=beta2), 1, 1).learn(p, ops.asarray([1.0]), samples=1)
+        assert float(p[0]) == pytest.approx(-1.0, rel=2e-7)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
-"""Copying, packing and turning of blocks of numbers."""
+"""Copying, packing, turning and summing of blocks of numbers."""
 
 from gedanken.engine.cpu.language import (
+    Int,
+    Reals,
     apart,
     at,
     helper,
@@ -62,7 +64,99 @@ def pack_rows(packed, rows, n, count, pitch):
         copy_row(at(packed, row * tile_columns), at(rows, row * pitch), count)
 
 
-# Sums over rows. Of few channels some rows are summed side by side, since each sum by itself waits for the one before.
+# Long sums. Of numbers of one sign a plain sum of n terms is off by up to n / 2 roundings, so none has more than BLOCK;
+# the sums of blocks are carried: what rounding takes from the total is kept in a second number.
+
+BLOCK = 32  # terms
+SIDE = 32  # sums that run beside each other, since each waits for the one before; a power of two
+
+
+@apart
+def carry(total, rest, values, count, factor):
+    """total += values * factor; what is lost goes to rest (Knuth 1969, "The art of computer programming", 4.2.2)."""
+    for i in lanes(count):
+        old, value = total[i], values[i] * factor
+        new = old + value
+        came = new - old
+        rest[i] += (old - (new - came)) + (value - came)
+        total[i] = new
+
+
+@apart
+def settle(total, rest, count):
+    """Add to totals what they lost; to an infinite one there is nothing to add."""
+    for i in lanes(count):
+        lost = rest[i]
+        total[i] += lost if lost == lost else real(0)
+
+
+@helper
+def sum_of_side(sums):
+    """Return the sum of SIDE numbers, which are overwritten."""
+    half = SIDE // 2
+    while half >= 8:
+        for i in lanes(half):
+            sums[i] += sums[i + half]
+        half = half // 2
+    total = real(0)
+    for i in range(8):
+        total += sums[i]
+    return total
+
+
+@helper
+def carried_sum(total, rest):
+    """Return the sum of SIDE carried totals."""
+    settle(total, rest, SIDE)
+    return sum_of_side(total)
+
+
+@apart
+def sum_of(x, count, factor):
+    """Return the sum of x * factor over a row of numbers."""
+    sums, total, rest = local_reals(SIDE), local_reals(SIDE), local_reals(SIDE)
+    zero_row(total, SIDE)
+    zero_row(rest, SIDE)
+    whole_part = count - count % SIDE
+    add_scaled(total, at(x, whole_part), count - whole_part, factor)
+    for begin in range(0, whole_part, SIDE * BLOCK):
+        zero_row(sums, SIDE)
+        for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
+            add_scaled(sums, at(x, start), SIDE, factor)
+        carry(total, rest, sums, SIDE, real(1))
+    return carried_sum(total, rest)
+
+
+@apart
+def sum_of_squares(x, count, mean, factor):
+    """Return the sum of (x - mean)**2 * factor over a row of numbers."""
+    sums, total, rest = local_reals(SIDE), local_reals(SIDE), local_reals(SIDE)
+    zero_row(total, SIDE)
+    zero_row(rest, SIDE)
+    whole_part = count - count % SIDE
+    add_squares(total, at(x, whole_part), count - whole_part, mean, factor)
+    for begin in range(0, whole_part, SIDE * BLOCK):
+        zero_row(sums, SIDE)
+        for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
+            add_squares(sums, at(x, start), SIDE, mean, factor)
+        carry(total, rest, sums, SIDE, real(1))
+    return carried_sum(total, rest)
+
+
+@helper
+def add_scaled(total, x, count, factor):
+    for i in lanes(count):
+        total[i] += x[i] * factor
+
+
+@helper
+def add_squares(total, x, count, mean, factor):
+    for i in lanes(count):
+        distance = x[i] - mean
+        total[i] += distance * factor * distance
+
+
+# Sums over rows. Of few channels some rows are summed side by side; of many, LINE channels at a time.
 
 
 @helper
@@ -73,54 +167,105 @@ def rows_in_line(rows, channels):
 
 @helper
 def add_line(total, line, together, channels):
-    for row in range(together):
-        for c in lanes(channels):
-            total[c] += line[row * channels + c]
-
-
-@apart
-def sum_rows(total, x, rows, channels):
-    """total[c] += sum of x[row, c]"""
-    together, line, begin = rows_in_line(rows, channels), local_reals(LINE), 0
-    if together > 1:
-        begin = rows - rows % together
-        zero_row(line, together * channels)
-        for row in range(0, begin, together):
-            values = at(x, row * channels)
-            for i in lanes(together * channels):
-                line[i] += values[i]
-        add_line(total, line, together, channels)
-    for row in range(begin, rows):
-        values = at(x, row * channels)
-        for c in lanes(channels):
-            total[c] += values[c]
-
-
-@apart
-def sum_products(total, a, x, mean, rows, channels, squared):
-    """total[c] += sum of a[row, c] * (x[row, c] - mean[c]), or of the square of the latter"""
-    together, line, means, begin = rows_in_line(rows, channels), local_reals(LINE), local_reals(LINE), 0
-    if together > 1:
-        begin = rows - rows % together
-        zero_row(line, together * channels)
-        for row in range(together):
-            copy_row(at(means, row * channels), mean, channels)
-        for row in range(0, begin, together):
-            add_products(line, at(a, row * channels), at(x, row * channels), means, together * channels, squared)
-        add_line(total, line, together, channels)
-    for row in range(begin, rows):
-        add_products(total, at(a, row * channels), at(x, row * channels), mean, channels, squared)
+    """Add the rows of a line to total; the line is used up, one half added to the other."""
+    rows = together
+    while rows > 1:
+        half = (rows + 1) // 2
+        upper = at(line, half * channels)
+        for i in lanes((rows - half) * channels):
+            line[i] += upper[i]
+        rows = half
+    for c in lanes(channels):
+        total[c] += line[c]
 
 
 @helper
-def add_products(total, a, x, mean, count, squared):
+def sum_rows(total, x, rows, channels):
+    """total[c] += sum of x[row, c]"""
+    add_rows(total, x, rows, channels, real(1))
+
+
+@apart
+def add_rows(total, x, rows, channels, factor):
+    """total[c] += sum of x[row, c] * factor; a mean, with its factor, does not overflow."""
+    together = rows_in_line(rows, channels)
+    line, sums, rest = local_reals(LINE), local_reals(LINE), local_reals(LINE)
+    block = BLOCK * together
+    for first in range(0, channels, LINE):
+        count = min(LINE, channels - first)
+        width = together * count
+        zero_row(sums, width)
+        zero_row(rest, width)
+        for begin in range(0, rows, block):
+            zero_row(line, width)
+            end = min(begin + block, rows)
+            for row in range(begin, end, together):
+                values = at(x, row * channels + first)
+                for i in lanes(min(together, end - row) * count):
+                    line[i] += values[i] * factor
+            if rows > block:
+                carry(sums, rest, line, width, real(1))
+        if rows > block:
+            settle(sums, rest, width)
+            add_line(at(total, first), sums, together, count)
+        else:
+            add_line(at(total, first), line, together, count)
+
+
+@apart
+def sum_products(total, a, x, mean, rows, channels, squared, factor):
+    """total[c] += sum of a[row, c] * (x[row, c] - mean[c]), or of the square of the latter, times factor"""
+    together = rows_in_line(rows, channels)
+    line, sums, rest, means = local_reals(LINE), local_reals(LINE), local_reals(LINE), local_reals(LINE)
+    block = BLOCK * together
+    for first in range(0, channels, LINE):
+        count = min(LINE, channels - first)
+        width = together * count
+        zero_row(sums, width)
+        zero_row(rest, width)
+        for row in range(together):
+            copy_row(at(means, row * count), at(mean, first), count)
+        for begin in range(0, rows, block):
+            zero_row(line, width)
+            end = min(begin + block, rows)
+            for row in range(begin, end, together):
+                place, some = row * channels + first, min(together, end - row) * count
+                add_products(line, at(a, place), at(x, place), means, some, squared, factor)
+            if rows > block:
+                carry(sums, rest, line, width, real(1))
+        if rows > block:
+            settle(sums, rest, width)
+            add_line(at(total, first), sums, together, count)
+        else:
+            add_line(at(total, first), line, together, count)
+
+
+@helper
+def add_products(total, a, x, mean, count, squared, factor):
     if squared:
         for i in lanes(count):
             distance = x[i] - mean[i]
-            total[i] += distance * distance
+            total[i] += distance * factor * distance
     else:
         for i in lanes(count):
-            total[i] += a[i] * (x[i] - mean[i])
+            total[i] += a[i] * factor * (x[i] - mean[i])
+
+
+def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: Int, slots: Int, piece: Int):
+    """Add up the slots of a sum in their order; a task is a piece of it. scratch: 2 * piece numbers."""
+    begin = task * piece
+    count = min(piece, size - begin)
+    out, rest, block = at(target, begin), scratch, at(scratch, piece)
+    copy_row(out, at(partial, begin), count)
+    zero_row(rest, count)
+    for first in range(1, slots, BLOCK):
+        copy_row(block, at(partial, first * size + begin), count)
+        for slot in range(first + 1, min(first + BLOCK, slots)):
+            values = at(partial, slot * size + begin)
+            for i in lanes(count):
+                block[i] += values[i]
+        carry(out, rest, block, count, real(1))
+    settle(out, rest, count)
 
 
 @apart
