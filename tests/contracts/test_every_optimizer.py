@@ -7,7 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gedanken import SGD, Adam, ArgumentError, FullyConnectedLayer, Momentum, Network, OnPlateau, Optimizer, StepDecay
+from gedanken import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    ArgumentError,
+    BatchNorm,
+    FullyConnectedLayer,
+    GroupNorm,
+    Huber,
+    LayerNorm,
+    Momentum,
+    Network,
+    OnPlateau,
+    Optimizer,
+    Residual,
+    RMSProp,
+    StepDecay,
+)
 from gedanken.engine.ops import Ops
 from gedanken.engine.select import select_engine
 from gedanken.io.architecture import known_classes
@@ -233,6 +251,24 @@ def test_wrong_arguments_are_named(make: type, message: str) -> None:
     with pytest.raises(ArgumentError) as error:
         make()
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+@pytest.mark.parametrize("epsilon", [1e-39, 1e-46, 1e39])
+def test_an_epsilon_that_the_number_type_does_not_know_is_refused(epsilon: float, engine: str) -> None:
+    net = Network().input((2,)).add(FullyConnectedLayer(1)).add(BatchNorm()).regression(cost="mean_squared")
+    before = net.feedforward([[1.0, 2.0]])
+    for rule in (Adam, AdamW, RMSProp, AdaGrad):
+        with pytest.raises(ArgumentError, match=rf"{rule.__name__} epsilon must lie in \[1.18e-38, 3.4e.* in float32"):
+            net.regression(rule(epsilon=epsilon), "mean_squared", engine=engine)
+    for layer in (BatchNorm(epsilon=epsilon), LayerNorm(epsilon), GroupNorm(1, epsilon), Residual(LayerNorm(epsilon))):
+        with pytest.raises(ArgumentError, match="epsilon must lie in"):
+            Network().input((2,)).add(layer).regression(cost="mean_squared", engine=engine)
+    with pytest.raises(ArgumentError, match="Huber delta must lie in"):
+        net.regression(cost=Huber(epsilon), engine=engine)
+    np.testing.assert_array_equal(net.feedforward([[1.0, 2.0]]), before)
+    net.fit([[1.0, 2.0], [2.0, 1.0]], [1.0, 2.0], progress=False)
+    net.regression(Adam(epsilon=epsilon), "mean_squared", engine=engine, dtype="float64")
 
 
 def test_every_public_optimizer_has_a_row() -> None:

@@ -77,6 +77,15 @@ class Ops:
         """Return means of squares in x's number type; computed in float64, where squares of large numbers fit too."""
         return self.mean(self.xp.square(x, dtype="float64"), axis, keepdims).astype(x.dtype)
 
+    def move(self, mean: Array, kept: float, news: Array) -> Array:
+        """Set mean = kept * mean + news, in place, and return it; what rounding takes from `kept` is not lost."""
+        rounded = float(mean.dtype.type(kept))
+        if lost := kept - rounded:
+            news = news + lost * mean
+        mean *= rounded
+        mean += news
+        return mean
+
     def product_sum(self, x: Array, y: Array) -> Array:
         """Return the products of two matrices' rows, summed over the rows: x (..., N, F), y (..., N, G) -> (..., F, G).
 

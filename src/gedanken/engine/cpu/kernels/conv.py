@@ -14,7 +14,6 @@ from gedanken.engine.cpu.kernels.blocks import (
     pack_rows,
     rows_of_tile,
     sum_products,
-    sum_rows,
     tiles_in,
     turned,
     zero_row,

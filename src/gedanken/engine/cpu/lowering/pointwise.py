@@ -132,7 +132,7 @@ def remembered(low: Lowering, step: LayerStep) -> Buffer:
     assert isinstance(layer, BatchNorm)
     normal = low.buffer((4, step.shape[-1]))
     low.program.add(
-        "pointwise.remember", 1, running_mean=step.s["mean"], running_var=step.s["var"], scale=step.p["scale"],
+        "batch_norm.remember", 1, running_mean=step.s["mean"], running_var=step.s["var"], scale=step.p["scale"],
         shift=step.p["shift"], epsilon=layer.epsilon, channels=step.shape[-1], normal=normal,
     )  # fmt: skip
     return normal
@@ -148,7 +148,7 @@ class _Pass:
         self.image = len(shape) == 3
         self.images = low.samples if self.image else 1
         rows = low.samples * math.prod(shape[:-1])
-        self.height, self.width, self.channels = shape if len(shape) == 3 else (rows, 1, shape[-1])
+        self.height, self.width, self.channels = shape if len(shape) == 3 else (rows, 1, shape[-1] if shape else 1)
         self.out_height, self.out_width = self.height, self.width
         self.window: tuple[int, ...] = (places.NO_POOL, 1, 1, 1, 1, 0, 0)
         if group.pool:
@@ -217,7 +217,7 @@ class _Pass:
             statistics, counts = self._measure()
         kept = float(low.real.type(layer.momentum))
         low.program.add(
-            "pointwise.normalise", 1, 2 * self.channels, statistics=statistics, counts=counts, pieces=len(counts),
+            "batch_norm.normalise", 1, 2 * self.channels, statistics=statistics, counts=counts, pieces=len(counts),
             total=float(counts.sum(dtype="float64")), channels=self.channels, momentum=kept,
             less=layer.momentum - kept, taken=1 - layer.momentum, running_mean=step.s["mean"],
             running_var=step.s["var"], **shared,
@@ -229,7 +229,8 @@ class _Pass:
         pieces = cut(rows, piece)
         statistics = self.low.buffer((pieces, 2, self.channels))
         self.low.program.add(
-            "pointwise.measure", pieces, x=self.x, statistics=statistics, rows=rows, channels=self.channels, piece=piece
+            "batch_norm.measure", pieces, x=self.x, statistics=statistics, rows=rows, channels=self.channels,
+            piece=piece,
         )  # fmt: skip
         return statistics, np.array([min(piece, rows - start) for start in range(0, rows, piece)], self.low.real)
 
@@ -273,13 +274,13 @@ class _Pass:
         low, correction = self.low, self.low.buffer((2, self.channels))
         rows = self.images * self.height * self.width
         low.program.add(
-            "pointwise.correct", 1, 6 * self.channels, partial=partial, pieces=pieces, channels=self.channels,
+            "batch_norm.correct", 1, 6 * self.channels, partial=partial, pieces=pieces, channels=self.channels,
             count=float(rows), normal=self.normal, dscale=step.g["scale"], dshift=step.g["shift"],
             correction=correction,
         )  # fmt: skip
         piece = cut(PIECE, self.channels)
         low.program.add(
-            "pointwise.renormalise", cut(rows, piece), x=self.x, d=dx, normal=self.normal, correction=correction,
+            "batch_norm.renormalise", cut(rows, piece), x=self.x, d=dx, normal=self.normal, correction=correction,
             rows=rows, channels=self.channels, piece=piece,
         )  # fmt: skip
 
