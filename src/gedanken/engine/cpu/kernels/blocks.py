@@ -111,19 +111,35 @@ def carried_sum(total, rest):
     return sum_of_side(total)
 
 
-@apart
+@helper
 def sum_of(x, count, factor):
     """Return the sum of x * factor over a row of numbers."""
+    total = real(0)
+    if count > SIDE:
+        total = long_sum(x, count, factor)
+    else:
+        for i in range(count):
+            total += x[i] * factor
+    return total
+
+
+@apart
+def long_sum(x, count, factor):
     sums, total, rest = local_reals(SIDE), local_reals(SIDE), local_reals(SIDE)
+    whole_part = count - count % SIDE
+    zero_row(sums, SIDE)
+    add_scaled(sums, at(x, whole_part), count - whole_part, factor)
+    if count <= SIDE * BLOCK:
+        for start in range(0, whole_part, SIDE):
+            add_scaled(sums, at(x, start), SIDE, factor)
+        return sum_of_side(sums)
     zero_row(total, SIDE)
     zero_row(rest, SIDE)
-    whole_part = count - count % SIDE
-    add_scaled(total, at(x, whole_part), count - whole_part, factor)
     for begin in range(0, whole_part, SIDE * BLOCK):
-        zero_row(sums, SIDE)
         for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
             add_scaled(sums, at(x, start), SIDE, factor)
         carry(total, rest, sums, SIDE, real(1))
+        zero_row(sums, SIDE)
     return carried_sum(total, rest)
 
 
@@ -131,15 +147,20 @@ def sum_of(x, count, factor):
 def sum_of_squares(x, count, mean, factor):
     """Return the sum of (x - mean)**2 * factor over a row of numbers."""
     sums, total, rest = local_reals(SIDE), local_reals(SIDE), local_reals(SIDE)
+    whole_part = count - count % SIDE
+    zero_row(sums, SIDE)
+    add_squares(sums, at(x, whole_part), count - whole_part, mean, factor)
+    if count <= SIDE * BLOCK:
+        for start in range(0, whole_part, SIDE):
+            add_squares(sums, at(x, start), SIDE, mean, factor)
+        return sum_of_side(sums)
     zero_row(total, SIDE)
     zero_row(rest, SIDE)
-    whole_part = count - count % SIDE
-    add_squares(total, at(x, whole_part), count - whole_part, mean, factor)
     for begin in range(0, whole_part, SIDE * BLOCK):
-        zero_row(sums, SIDE)
         for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
             add_squares(sums, at(x, start), SIDE, mean, factor)
         carry(total, rest, sums, SIDE, real(1))
+        zero_row(sums, SIDE)
     return carried_sum(total, rest)
 
 
@@ -190,19 +211,24 @@ def add_rows(total, x, rows, channels, factor):
     """total[c] += sum of x[row, c] * factor; a mean, with its factor, does not overflow."""
     together = rows_in_line(rows, channels)
     line, sums, rest = local_reals(LINE), local_reals(LINE), local_reals(LINE)
-    block = BLOCK * together
+    block, step = 4 * BLOCK * together, together * channels
     for first in range(0, channels, LINE):
         count = min(LINE, channels - first)
         width = together * count
-        zero_row(sums, width)
-        zero_row(rest, width)
+        if rows > block:
+            zero_row(sums, width)
+            zero_row(rest, width)
         for begin in range(0, rows, block):
             zero_row(line, width)
             end = min(begin + block, rows)
-            for row in range(begin, end, together):
-                values = at(x, row * channels + first)
-                for i in lanes(min(together, end - row) * count):
-                    line[i] += values[i] * factor
+            fours = end - (end - begin) % (4 * together)
+            for row in range(begin, fours, 4 * together):
+                x0 = at(x, row * channels + first)
+                x1, x2, x3 = at(x0, step), at(x0, 2 * step), at(x0, 3 * step)
+                for i in lanes(width):
+                    line[i] += (x0[i] * factor + x1[i] * factor) + (x2[i] * factor + x3[i] * factor)
+            for row in range(fours, end, together):
+                add_scaled(line, at(x, row * channels + first), min(together, end - row) * count, factor)
             if rows > block:
                 carry(sums, rest, line, width, real(1))
         if rows > block:
@@ -217,18 +243,23 @@ def sum_products(total, a, x, mean, rows, channels, squared, factor):
     """total[c] += sum of a[row, c] * (x[row, c] - mean[c]), or of the square of the latter, times factor"""
     together = rows_in_line(rows, channels)
     line, sums, rest, means = local_reals(LINE), local_reals(LINE), local_reals(LINE), local_reals(LINE)
-    block = BLOCK * together
+    block, step = 4 * BLOCK * together, together * channels
     for first in range(0, channels, LINE):
         count = min(LINE, channels - first)
         width = together * count
-        zero_row(sums, width)
-        zero_row(rest, width)
+        if rows > block:
+            zero_row(sums, width)
+            zero_row(rest, width)
         for row in range(together):
             copy_row(at(means, row * count), at(mean, first), count)
         for begin in range(0, rows, block):
             zero_row(line, width)
             end = min(begin + block, rows)
-            for row in range(begin, end, together):
+            fours = end - (end - begin) % (4 * together)
+            for row in range(begin, fours, 4 * together):
+                place = row * channels + first
+                add_four_products(line, at(a, place), at(x, place), means, width, step, squared, factor)
+            for row in range(fours, end, together):
                 place, some = row * channels + first, min(together, end - row) * count
                 add_products(line, at(a, place), at(x, place), means, some, squared, factor)
             if rows > block:
@@ -249,6 +280,22 @@ def add_products(total, a, x, mean, count, squared, factor):
     else:
         for i in lanes(count):
             total[i] += a[i] * factor * (x[i] - mean[i])
+
+
+@helper
+def add_four_products(total, a, x, mean, count, step, squared, factor):
+    """As `add_products` of four lines that are `step` apart."""
+    a1, a2, a3 = at(a, step), at(a, 2 * step), at(a, 3 * step)
+    x1, x2, x3 = at(x, step), at(x, 2 * step), at(x, 3 * step)
+    if squared:
+        for i in lanes(count):
+            d0, d1, d2, d3 = x[i] - mean[i], x1[i] - mean[i], x2[i] - mean[i], x3[i] - mean[i]
+            total[i] += (d0 * factor * d0 + d1 * factor * d1) + (d2 * factor * d2 + d3 * factor * d3)
+    else:
+        for i in lanes(count):
+            p0, p1 = a[i] * factor * (x[i] - mean[i]), a1[i] * factor * (x1[i] - mean[i])
+            p2, p3 = a2[i] * factor * (x2[i] - mean[i]), a3[i] * factor * (x3[i] - mean[i])
+            total[i] += (p0 + p1) + (p2 + p3)
 
 
 def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: Int, slots: Int, piece: Int):

@@ -4,7 +4,7 @@ What a probability near 1 lacks of it is summed up from the others, and a score 
 nothing: so costs and slopes keep their digits, and are numbers wherever the true ones are.
 """
 
-from gedanken.engine.cpu.kernels.blocks import sum_of
+from gedanken.engine.cpu.kernels.blocks import SIDE, sum_of
 from gedanken.engine.cpu.kernels.rows import exponential
 from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes, real
 
@@ -64,6 +64,34 @@ def targets(q, label, shares, hard, weights, kept, spread, columns):
             q[c] = weights[c] * (kept * shares[c] + spread)
 
 
+@helper
+def long_terms(slopes, scores, best, label, shares, hard, weights, kept, spread, columns, term):
+    """Set term[1] and term[2] of `softmax_cross_entropy`, and slopes to q, for many classes."""
+    largest = scores[best]
+    targets(slopes, label, shares, hard, weights, kept, spread, columns)
+    term[2] = sum_of(slopes, columns, real(1))
+    for c in lanes(columns):
+        slopes[c] = slopes[c] * (scores[c] - largest) if slopes[c] != real(0) and c != best else real(0)
+    term[1] = sum_of(slopes, columns, real(1))
+    targets(slopes, label, shares, hard, weights, kept, spread, columns)
+
+
+@helper
+def short_terms(slopes, scores, best, label, shares, hard, weights, kept, spread, columns, term):
+    """The same for few classes, in one pass."""
+    dot, share, largest = real(0), real(0), scores[best]
+    for c in range(columns):
+        if hard:
+            target = kept if c == label else real(0)
+        else:
+            target = kept * shares[c]
+        q = weights[c] * (target + spread)
+        share += q
+        slopes[c] = q
+        dot += q * (scores[c] - largest) if q != real(0) and c != best else real(0)
+    term[1], term[2] = dot, share
+
+
 def softmax_cross_entropy(
     task: Int,
     scratch: Reals,
@@ -95,17 +123,17 @@ def softmax_cross_entropy(
         if hard:
             label = classes[row]
         best = largest_at(scores, columns)
-        largest = scores[best]
         others = powers(scores, found, columns, best)
-        targets(slopes, label, given, hard, weights, kept, spread, columns)
-        term[0], term[2] = others, sum_of(slopes, columns, real(1))
-        for c in lanes(columns):
-            slopes[c] = slopes[c] * (scores[c] - largest) if slopes[c] != real(0) and c != best else real(0)
-        term[1] = sum_of(slopes, columns, real(1))
-        targets(slopes, label, given, hard, weights, kept, spread, columns)
+        term[0] = others
+        if columns <= SIDE:
+            short_terms(slopes, scores, best, label, given, hard, weights, kept, spread, columns, term)
+        else:
+            long_terms(slopes, scores, best, label, given, hard, weights, kept, spread, columns, term)
         share, total = term[2], real(1) + others
+        q = slopes[best]
         for c in lanes(columns):
             probability = found[c] / total
-            lacking = others / total if c == best else real(1) - probability
-            slopes[c] = (probability * (share - slopes[c]) - slopes[c] * lacking) / real(rows)
+            slopes[c] = (probability * share - slopes[c]) / real(rows)
             found[c] = probability
+        # A probability near 1 would lose its digits here: what it lacks is the share of all others.
+        slopes[best] = (found[best] * (share - q) - q * (others / total)) / real(rows)

@@ -8,11 +8,11 @@ from gedanken.engine.cpu.kernels.blocks import (
     BLOCK,
     SIDE,
     add_line,
-    carried_sum,
     carry,
     copy_row,
     settle,
     sum_of,
+    sum_of_side,
     sum_of_squares,
     zero_row,
 )
@@ -105,12 +105,14 @@ def gradient(
     totals, lost, lines = at(scratch, 3 * width), at(scratch, 5 * width), 0
     side, total, rest = local_reals(PAIR), local_reals(PAIR), local_reals(PAIR)
     zero_row(both, 6 * width)
+    long = size > SIDE * BLOCK
     for row in range(task * piece, min((task + 1) * piece, rows)):
         source, slopes, out = at(x, row * size), at(dy, row * size), at(d, row * size)
         mean, factor = moments[2 * row], moments[2 * row + 1]
-        zero_row(total, PAIR)
-        zero_row(rest, PAIR)
         zero_row(side, PAIR)
+        if long:
+            zero_row(total, PAIR)
+            zero_row(rest, PAIR)
         for start in range(0, size, width):
             for first in range(start, min(start + width, size), SIDE * BLOCK):
                 place, count = first - start, min(SIDE * BLOCK, min(start + width, size) - first)
@@ -118,7 +120,7 @@ def gradient(
                     at(out, first), at(slopes, first), at(source, first), at(gains, place), at(both, place),
                     at(both, width + place), count, mean, factor, side, at(side, SIDE),
                 )  # fmt: skip
-                if count == SIDE * BLOCK or (start // width) % TOGETHER == TOGETHER - 1:
+                if long and (count == SIDE * BLOCK or (start // width) % TOGETHER == TOGETHER - 1):
                     carry(total, rest, side, PAIR, real(1))
                     zero_row(side, PAIR)
             lines += 1
@@ -126,9 +128,11 @@ def gradient(
                 carry(totals, lost, both, 2 * width, real(1))
                 zero_row(both, 2 * width)
                 lines = 0
-        carry(total, rest, side, PAIR, real(1))
-        middle = carried_sum(total, rest) / real(size)
-        tilt = carried_sum(at(total, SIDE), at(rest, SIDE)) / real(size)
+        if long:
+            carry(total, rest, side, PAIR, real(1))
+            settle(total, rest, PAIR)
+            copy_row(side, total, PAIR)
+        middle, tilt = sum_of_side(side) / real(size), sum_of_side(at(side, SIDE)) / real(size)
         for i in lanes(size):
             out[i] = (out[i] - middle - (source[i] - mean) * factor * tilt) * factor
     carry(totals, lost, both, 2 * width, real(1))

@@ -52,6 +52,6 @@ def class_weights(weights: Sequence[float] | None, columns: int, dtype: Any) -> 
 def mean_cost(terms: Array) -> Array:
     """Return the mean cost of the samples whose terms (N, 3) are [others, dot, share], see `kernels/cost.py`."""
     others, dot, share = terms.T
-    with np.errstate(all="ignore"):
-        mean: Array = (share * np.log1p(others) - dot).mean(dtype="float64").astype(terms.dtype)
-    return mean
+    total = np.add.reduce(share * np.log1p(others) - dot, dtype="float64")
+    cost: Array = (total / len(terms)).astype(terms.dtype)
+    return cost
