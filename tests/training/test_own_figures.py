@@ -164,14 +164,14 @@ def test_a_metric_says_what_is_better() -> None:
         net = network(1, metrics=[metric])
         stop = EarlyStop(metric.name, patience=0)
         net.fit(X, X[:, 0], callbacks=[stop], **QUIET)
-        assert stop._lower == (better == "lower")
+        assert stop._sign == (1 if better == "lower" else -1)
 
 
 @pytest.mark.parametrize("name", ["LogLoss", "ErrorRate", "Score"])
 def test_nobody_guesses_what_is_better(name: str) -> None:
     metric = type(name, (Distance,), {"better": None})()
     net = network(1, metrics=[metric])
-    with pytest.raises(ArgumentError, match=r"EarlyStop better must be 'lower' or 'higher' for '\w+', whose metric"):
+    with pytest.raises(ArgumentError, match=r"EarlyStop better for .* must be .*the metric does not say"):
         net.fit(X, X[:, 0], callbacks=[EarlyStop(metric.name)], **QUIET)
     assert net.epoch == 0
     net.fit(X, X[:, 0], callbacks=[EarlyStop(metric.name, better="lower")], **QUIET)
@@ -179,7 +179,7 @@ def test_nobody_guesses_what_is_better(name: str) -> None:
 
 def test_a_matrix_is_nothing_to_stop_by() -> None:
     net = Network().input((3,)).add(FullyConnectedLayer(3)).regression(cost=careful, metrics=[ConfusionMatrix()])
-    with pytest.raises(ArgumentError, match="confusion_matrix of EarlyStop must be a single number"):
+    with pytest.raises(ArgumentError, match="EarlyStop figure must be one number"):
         net.fit(X, np.arange(12) % 3, callbacks=[EarlyStop("confusion_matrix", better="lower")], **QUIET)
 
 

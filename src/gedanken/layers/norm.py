@@ -77,7 +77,7 @@ class BatchNorm(Layer):
             mean = ctx.ops.mean(rows, axis=(0, 1))
             h = rows - mean
             var = ctx.ops.mean_square(h, axis=(0, 1))
-            self._remember(s, mean, var, rows.shape[0] * rows.shape[1])
+            self._remember(ctx.ops, s, mean, var, rows.shape[0] * rows.shape[1])
         else:
             var = s["var"]
             h = rows - s["mean"]
@@ -85,12 +85,12 @@ class BatchNorm(Layer):
         h /= deviation
         return (h * p["scale"] + p["shift"]).reshape(x.shape), (h, deviation, ctx.train)
 
-    def _remember(self, s: Arrays, mean: Array, var: Array, count: int) -> None:
+    def _remember(self, ops: Ops, s: Arrays, mean: Array, var: Array, count: int) -> None:
         if count == 1:
             return  # a single value has no variance
         unbiased = var * (count / (count - 1))
         for name, batch in (("mean", mean), ("var", unbiased)):
-            s[name][...] = self.momentum * s[name] + (1 - self.momentum) * batch
+            ops.move(s[name], self.momentum, (1 - self.momentum) * batch)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         h, deviation, of_batch = cache
