@@ -182,7 +182,7 @@ def test_a_user_cost_of_the_wrong_shape_is_named() -> None:
 def test_names_and_objects_become_costs() -> None:
     assert {name: type(as_cost(name)) for name in NAMED} == NAMED
     with pytest.raises(ArgumentError, match="did you mean 'cross_entropy'"):
-        as_cost("crossentropy")
+        as_cost("cros_entropy")
     with pytest.raises(ArgumentError, match="wrap your own functions in UserCost"):
         as_cost(max)  # type: ignore[arg-type]
 
