@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gedanken.metrics
+from gedanken import Adam, FullyConnectedLayer, Network, Sigmoid
 from gedanken.errors import ArgumentError, DataError
 from gedanken.metrics import (
     F1,
@@ -29,6 +30,8 @@ from gedanken.metrics import (
     RootMeanSquareError,
     TopKAccuracy,
 )
+from gedanken.parallel.base import StepResult
+from gedanken.training.records import Meter
 from gedanken.types import Array
 
 Rows = list[list[float]]
@@ -301,7 +304,8 @@ def test_worked_by_hand(metric: Metric, y: Any, target: Any, figure: Any) -> Non
     ],
 )
 def test_worked_by_hand_from_counts(metric: Metric, figure: float) -> None:
-    assert metric.value(np.array([[2.0, 2.0], [1.0, 6.0]])) == pytest.approx(figure, rel=1e-14)
+    true, predicted = np.repeat([0, 0, 1, 1], [2, 2, 1, 6]), np.repeat([0, 1, 0, 1], [2, 2, 1, 6])
+    assert metric.value(metric.measure(np.eye(2)[predicted], true)) == pytest.approx(figure, rel=1e-14)
 
 
 def test_offset_costs_r2_no_digits() -> None:
@@ -489,3 +493,128 @@ def test_every_public_metric_has_a_row() -> None:
         if inspect.isclass(kind) and issubclass(kind, Metric) and kind is not Metric and not name.startswith("_")
     }
     assert public == {type(row.metric) for row in TABLE}
+
+
+# ---------------------------------------------------------------------------------------------- several labels a sample
+
+# scores of three labels, and which are true; the middle one is never true
+SCORES = np.array([[0.9, 0.2, 0.6], [0.8, 0.4, 0.7], [0.3, 0.6, 0.2], [0.6, 0.1, 0.4], [0.1, 0.3, 0.9]])
+MANY = np.array([[1, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 1]])
+PER_LABEL: list[tuple[Metric, Any]] = [
+    (Accuracy(multi_label=True), 11 / 15),
+    (Accuracy(multi_label=True, threshold=0.65), 12 / 15),
+    (Precision(multi_label=True), (2 / 3 + 0 + 2 / 3) / 3),
+    (Recall(multi_label=True), (1 + 0 + 2 / 3) / 3),
+    (F1(multi_label=True), (4 / 5 + 0 + 2 / 3) / 3),
+    (F1("micro", multi_label=True), 8 / 12),
+    (F1("weighted", multi_label=True), (2 * 4 / 5 + 3 * 2 / 3) / 5),
+    (MatthewsCorrelation(multi_label=True), ((5 * 2 - 6) / 6 + 0 + (5 * 2 - 9) / 6) / 3),
+    (ROCAUC(multi_label=True), (1.0 + 4 / 6) / 2),
+    (ConfusionMatrix(multi_label=True), [[[2, 1], [0, 2]], [[4, 1], [0, 0]], [[1, 1], [1, 2]]]),
+]
+
+
+@pytest.mark.parametrize(("metric", "figure"), PER_LABEL, ids=lambda value: str(value)[:40])
+def test_labels_are_judged_each_by_itself(metric: Metric, figure: Any) -> None:
+    whole = metric.measure(SCORES, MANY)
+    assert metric.value(whole) == pytest.approx(np.array(figure), rel=1e-14)
+    parts = metric.merge(metric.measure(SCORES[:2], MANY[:2]), metric.measure(SCORES[2:], MANY[2:]))
+    assert metric.value(parts) == pytest.approx(np.array(figure), rel=1e-14)
+    assert metric.per_label() == metric
+    bad = SCORES.copy()
+    bad[1, 1] = NAN
+    assert np.isnan(metric.value(metric.measure(bad, MANY))).all()
+
+
+@pytest.mark.parametrize("metric", [metric for metric, _ in PER_LABEL], ids=str)
+def test_a_network_of_several_answers_judges_labels(metric: Metric) -> None:
+    plain = type(metric)()
+    assert plain.per_label() == type(metric)(multi_label=True)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    target = (x[:, :3] > 0.3).astype(float)
+    net = Network().input((4,)).add(FullyConnectedLayer(3)).add(Sigmoid())
+    net.regression(cost="binary_cross_entropy", metrics=[plain])
+    found = net.evaluate(x, target, mini_batch_size=7, progress=False)[plain.name]
+    alone = plain.per_label()
+    assert found == pytest.approx(alone.value(alone.measure(net.feedforward(x), target)), rel=1e-12)
+
+
+def test_its_default_is_the_share_of_right_labels() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4))
+    target = (x[:, :3] > 1.0).astype(float)  # mostly no: argmax of such rows means nothing
+    net = Network().input((4,)).add(FullyConnectedLayer(3)).add(Sigmoid())
+    net.regression(Adam(0.1), cost="binary_cross_entropy")
+    net.fit(x, target, epochs=30, progress=False)
+    accuracy = net.evaluate(x, target, progress=False)["accuracy"]
+    assert accuracy == pytest.approx(((net.feedforward(x) > 0.5) == target).mean())
+    assert accuracy > 0.95
+
+
+@pytest.mark.parametrize(
+    "metric", [Accuracy(), F1(), Precision(), Recall(), ROCAUC(), MatthewsCorrelation(), ConfusionMatrix()], ids=str
+)
+def test_several_labels_are_not_taken_for_one_class(metric: Metric) -> None:
+    with pytest.raises(
+        DataError, match=rf"one class a sample.*row 0 of target; .*{type(metric).__name__}\(multi_label"
+    ):
+        metric.measure(SCORES, MANY)
+    with pytest.raises(DataError, match="row 2 of target"):
+        metric.measure(SCORES[[3, 4, 2]], MANY[[3, 4, 2]])
+
+
+def test_what_means_nothing_for_labels_is_refused() -> None:
+    net = Network().input((4,)).add(FullyConnectedLayer(6)).add(Sigmoid())
+    for metric in (TopKAccuracy(2), F1("binary")):
+        with pytest.raises(ArgumentError, match="answers to several questions; use"):
+            net.regression(cost="binary_cross_entropy", metrics=[metric])
+    with pytest.raises(ArgumentError, match="F1 average must be another with multi_label, got 'binary'"):
+        F1("binary", multi_label=True)
+    with pytest.raises(ArgumentError, match="Accuracy multi_label must be True, False or None, got 'yes'"):
+        Accuracy(multi_label="yes")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"labels of accuracy must lie in \[0, 1\], got 2.0"):
+        Accuracy(multi_label=True).measure(SCORES, 2 * MANY)
+    with pytest.raises(DataError, match="same shape"):
+        Accuracy(multi_label=True).measure(SCORES, MANY[:, 0])
+
+
+# ---------------------------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize(
+    "metric", [Precision(), Recall(), F1(), MatthewsCorrelation(), ConfusionMatrix(), Accuracy()], ids=str
+)
+def test_statistics_do_not_grow_with_the_square_of_the_classes(metric: Metric) -> None:
+    classes, rng = 10_000, np.random.default_rng(0)
+    y, labels = np.zeros((8, classes), "float32"), rng.integers(0, classes, 8)
+    y[np.arange(8), labels] = 1
+    total = metric.measure(y, labels)
+    for _ in range(3):
+        total = metric.merge(total, metric.measure(y, labels))
+    assert total.size <= 4 * classes
+
+
+def test_a_confusion_matrix_counts_in_whole_numbers() -> None:
+    metric = ConfusionMatrix()
+    figure = metric.value(metric.measure(np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2])))
+    assert isinstance(figure, np.ndarray)
+    assert figure.dtype == np.int64
+    assert figure.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+
+
+def test_samples_that_are_kept_are_not_copied_in_every_step() -> None:
+    class Keeping(ROCAUC):
+        copied = 0
+
+        def merge(self, total: Array, part: Array) -> Array:
+            Keeping.copied += len(total) + len(part)
+            return super().merge(total, part)
+
+    meter, metric = Meter([Keeping()]), ROCAUC()
+    rng = np.random.default_rng(0)
+    y, labels = rng.uniform(size=(1000, 1)), rng.integers(0, 2, 1000)
+    for i in range(1000):
+        meter.add(StepResult(1, 0.0, (metric.measure(y[i : i + 1], labels[i : i + 1]),)))
+    assert meter.metrics["roc_auc"] == metric.value(metric.measure(y, labels))
+    assert Keeping.copied < 1000 * 20

@@ -13,6 +13,8 @@ from gedanken.engine.ops import Ops
 from gedanken.errors import ArgumentError, DataError, ShapeError
 from gedanken.types import Array, Shape
 
+LEAST = 1e-30  # probability: what is nearer to 0 counts as this, so that logarithms and their slopes are numbers
+
 
 class Cost(Described, ABC):
     """A cost is a pure function of outputs and targets that also gives its gradient."""
@@ -56,7 +58,8 @@ class CrossEntropy(Cost):
         q = (1 - label_smoothing) * t + label_smoothing / C
 
     The mean is over samples, whatever their classes weigh, so that parts of a data set add up to the whole. A SoftMax
-    before it is folded in when the network is compiled.
+    before it is folded in when the network is compiled, also where Flatten or Reshape stand between. Elsewhere a
+    probability below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1 times its weight.
 
     Args:
         label_smoothing: share of each target that is spread over all classes, in [0, 1).
@@ -92,8 +95,8 @@ class CrossEntropy(Cost):
 
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         weighted = ops.class_shares(y, target, self.class_weights, self.label_smoothing)
-        safe = ops.xp.maximum(y, np.finfo(y.dtype).tiny)
-        return -(weighted * ops.xp.log(safe)).sum() / len(y), -weighted / safe / len(y)
+        safe = ops.xp.maximum(y, LEAST)
+        return -ops.mean(ops.sum(weighted * ops.xp.log(safe), axis=1)), -weighted / safe / len(y)
 
     def check_output(self, shape: Shape) -> None:
         if len(shape) != 1 or shape[0] < 2:
@@ -155,32 +158,61 @@ class _Elementwise(Cost):
 
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         costs, slopes = self.each(ops, y, target.astype(y.dtype))
-        return costs.mean(), slopes / y.size
+        return ops.mean(costs), slopes / y.size
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class BinaryCrossEntropy(_Elementwise):
     """Cross-entropy of yes-or-no outputs, each by itself.
 
-        cost = mean of -(t * log(y) + (1 - t) * log(1 - y))
+        cost = mean of -(w * t * log(y) + (1 - t) * log(1 - y))
 
-    A Sigmoid before it is folded in when the network is compiled.
+    The mean is over all values, whatever they weigh. A Sigmoid before it is folded in when the network is compiled,
+    also where Flatten or Reshape stand between. Elsewhere a probability nearer to 0 than 1e-30 counts as 1e-30, in any
+    number type: no cost is above 69.1 times its weight.
+
+    Args:
+        pos_weight: weight w of the answer yes beside that of no, > 0; a number, or one for each output (each channel of
+            an image), or None for 1. With (samples that say no) / (samples that say yes) both weigh the same.
 
     Shapes:
-        y, t: (N, F), probabilities; t may be (N,) where F is 1.
+        y, t: (N, ...), probabilities; t may be (N,) where y is (N, 1).
 
     Raises:
+        ShapeError: pos_weight has another length than the outputs (at compile time).
         DataError: targets outside [0, 1] or of another shape.
 
     Source:
         Bishop 2006, "Pattern recognition and machine learning", equation 4.90.
     """
 
+    pos_weight: float | Sequence[float] | None = None
     classifies: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        name, given = f"{type(self).__name__} pos_weight", self.pos_weight
+        if isinstance(given, (list, tuple, np.ndarray)):
+            require(len(given) > 0, name, "be a number, or one for each output", given)
+            object.__setattr__(self, "pos_weight", tuple(real(name, weight, "(0, inf)") for weight in given))
+        elif given is not None:
+            object.__setattr__(self, "pos_weight", real(name, given, "(0, inf)"))
+
     def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        tiny = np.finfo(y.dtype).tiny
-        yes, no = ops.xp.maximum(y, tiny), ops.xp.maximum(1 - y, tiny)
-        return -(target * ops.xp.log(yes) + (1 - target) * ops.xp.log(no)), (1 - target) / no - target / yes
+        yes, no = self._weighed(ops, target), 1 - target
+        right, wrong = ops.xp.maximum(y, LEAST), ops.xp.maximum(1 - y, LEAST)
+        return -(yes * ops.xp.log(right) + no * ops.xp.log(wrong)), no / wrong - yes / right
+
+    def _weighed(self, ops: Ops, target: Array) -> Array:
+        """Return w * t."""
+        return target if self.pos_weight is None else target * ops.asarray(self.pos_weight, target.dtype)
+
+    def check_output(self, shape: Shape) -> None:
+        if isinstance(self.pos_weight, tuple):
+            outputs = (shape[0] if len(shape) == 3 else shape[-1]) if shape else 0
+            if len(self.pos_weight) != outputs:
+                raise ShapeError(
+                    f"pos_weight has {len(self.pos_weight)} values for {outputs} outputs, of shape {shape}"
+                )
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
         target = super().checked_target(argument, target, shape)
@@ -194,15 +226,21 @@ class BinaryCrossEntropy(_Elementwise):
 class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
     """Sigmoid and BinaryCrossEntropy in one, on the scores z before the Sigmoid; never overflows.
 
-        cost = mean of max(z, 0) - z * t + log(1 + exp(-|z|)),   dz = (sigmoid(z) - t) / number of values
+        cost = mean of w * t * log(1 + exp(-z)) + (1 - t) * log(1 + exp(z))
+        dz = ((1 - t) * sigmoid(z) - w * t * sigmoid(-z)) / number of values
 
-    The plan puts it in place of BinaryCrossEntropy where the last layer is Sigmoid. Shapes and source are those of
-    BinaryCrossEntropy.
+    What t has nothing of costs nothing, though its logarithm be infinite. The plan puts it in place of
+    BinaryCrossEntropy where the last layer is Sigmoid. Arguments, shapes and source are those of BinaryCrossEntropy.
     """
 
     def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        costs = ops.xp.maximum(y, 0) - y * target + ops.xp.log1p(ops.xp.exp(-abs(y)))
-        return costs, ops.sigmoid(y) - target
+        xp, yes, no = ops.xp, self._weighed(ops, target), 1 - target
+        with np.errstate(all="ignore"):
+            rest = xp.log1p(xp.exp(-abs(y)))
+            wrong = xp.where(no > 0, no * (xp.maximum(y, 0) + rest), 0)
+            missed = xp.where(yes > 0, yes * (xp.maximum(-y, 0) + rest), 0)
+            # where both count, a NaN shows in both; where one does, in rest
+            return wrong + missed + 0 * rest, no * ops.sigmoid(y) - yes * ops.sigmoid(-y)
 
 
 class MeanSquared(_Elementwise):
@@ -282,7 +320,8 @@ class UserCost(Cost):
             (N, H, W, C).
 
     Raises:
-        ShapeError: a function returns another shape (before the first mini-batch).
+        ShapeError: a function returns another shape, or what it gives for a sample depends on the others, as it does
+            where targets (N,) are broadcast beside outputs (N, 1) (before the first mini-batch).
 
     Source:
         none, it is yours.
@@ -300,8 +339,9 @@ class UserCost(Cost):
         got = (getattr(costs, "shape", ()), getattr(slopes, "shape", ()))
         if got != ((len(y),), y.shape):
             rule = f"UserCost must give costs of shape {(len(y),)} and slopes of shape {y.shape}"
-            raise ShapeError(f"{rule}, got {got[0]} and {got[1]}")
-        return costs.mean(), slopes / len(y)
+            apart = f"NumPy broadcasts outputs {y.shape} and labels {target.shape}; give labels of the outputs' shape"
+            raise ShapeError(f"{rule}, got {got[0]} and {got[1]}", "" if target.shape == y.shape else apart)
+        return ops.mean(costs), slopes / len(y)
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
         return target

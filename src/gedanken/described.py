@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.checks import require
 from gedanken.foreign import KeywordsChecked
 
 
@@ -12,6 +13,24 @@ def changed_fields(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass object that are not at their default, by name."""
     fields = ((f.name, f.default, getattr(value, f.name)) for f in dataclasses.fields(value))
     return {name: field for name, default, field in fields if _differs(field, default)}
+
+
+def require_normal(value: Any, dtype: Any) -> None:
+    """Raise ArgumentError where this number type would take a small hyperparameter as 0, or a large one as infinite.
+
+    Looked at are `epsilon` and `delta` of the library's objects, of those in their fields too.
+    """
+    if isinstance(value, (tuple, list)):
+        for one in value:
+            require_normal(one, dtype)
+    elif isinstance(value, Described):
+        limits = np.finfo(dtype)
+        low, high = float(limits.tiny), float(limits.max)
+        for name, field in ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value)):
+            if name in ("epsilon", "delta") and type(value).__module__.startswith("gedanken."):
+                rule = f"lie in [{low:.3g}, {high:.3g}] to be more than 0 and a number in {limits.dtype}"
+                require(low <= field <= high, f"{type(value).__name__} {name}", rule, field)
+            require_normal(field, dtype)
 
 
 def _differs(field: Any, default: Any) -> bool:

@@ -10,6 +10,7 @@ from gedanken.checks import path as checked_path
 from gedanken.copies import RunsOn, held, rebuilt
 from gedanken.costs import Cost, as_cost
 from gedanken.data.generator import Generator
+from gedanken.described import require_normal
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import StateError
@@ -27,7 +28,7 @@ from gedanken.prediction import Predictor
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.display import Display
-from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready
+from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready, rehearse_with
 from gedanken.training.judging import checked_metrics
 from gedanken.training.loop import Training, evaluate
 from gedanken.training.plot import Plot
@@ -116,8 +117,7 @@ class Network(Predictor):
             the network.
 
         Raises:
-            ArgumentError: it is no layer.
-            ShapeError: it does not fit what comes before it.
+            ArgumentError, ShapeError: it is no layer, or does not fit what comes before it.
         """
         self._check_open("add")
         made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
@@ -150,8 +150,8 @@ class Network(Predictor):
             cost: what is made small: a Cost, or "cross_entropy", "binary_cross_entropy", "mean_squared",
                 "mean_absolute", "huber".
             metrics: what is reported beside the cost, each with a name of its own: Metric objects, or their names in
-                records, "accuracy", "f1", "roc_auc" ...; None is Accuracy() or MeanAbsoluteError(), whichever suits the
-                cost, and nothing for a UserCost.
+                records, "accuracy", "f1", "roc_auc" ...; None is Accuracy() or MeanAbsoluteError(), as the cost
+                is, nothing for a UserCost. Of several yes-or-no outputs each is judged by itself.
             engine: "cpu", "numpy", "cuda", or "auto" for the fastest that always works here.
             dtype: "float32" or "float64".
             threads: of the engine "cpu", 1 to 1,024; None is one for each processor that this process may use. The
@@ -176,6 +176,7 @@ class Network(Predictor):
         output_shape = door_shape(plan.shapes[-1])
         judged.check_output(output_shape)
         chosen = checked_metrics(metrics, judged, output_shape)
+        require_normal(rule, plan.ops.dtype)
         plan.take_over(self._plan)
         self._learn_by(plan, Learner(judged, rule, chosen))
         self._runs_on = runs_on
@@ -247,7 +248,7 @@ class Network(Predictor):
             listeners.insert(0, Plot(place, display, work.metrics))
         if progress:
             listeners.insert(0, Progress(display))
-        get_ready(work, source, self.epoch)
+        get_ready(work, source, validation, self.epoch)
         self._mini_batch_size = source.mini_batch_size
         span = (self.epoch + 1, self.epoch + count)
         return Training(work, Single(), source, validation, span, listeners, every, self._reached)()
@@ -269,7 +270,7 @@ class Network(Predictor):
         """
         work = self._compiled("evaluate")
         source = self._door().evaluation(data, labels, whole("mini_batch_size", mini_batch_size))
-        found = evaluate(work, source)
+        found = evaluate(work, rehearse_with(work, source))
         if progress:
             samples = f" of {source.samples:,} samples" if source.samples else ""
             head, *more = figure_texts(found)

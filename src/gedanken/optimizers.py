@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 import numpy as np
 
 from gedanken.checks import real, whole
-from gedanken.described import Described
+from gedanken.described import Described, require_normal
 from gedanken.engine.ops import Ops
 from gedanken.schedules import OnPlateau, Plateau, Schedule, as_schedule
 from gedanken.types import Array, Arrays
@@ -124,8 +124,7 @@ class Momentum(_Decaying):
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         v = slots["velocity"]
-        v *= self.momentum
-        v -= rate * (g + self.weight_decay * p)
+        ops.move(v, self.momentum, -rate * (g + self.weight_decay * p))
         p += v
 
 
@@ -149,8 +148,7 @@ class Nesterov(Momentum):
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         v = slots["velocity"]
         change = rate * (g + self.weight_decay * p)
-        v *= self.momentum
-        v -= change
+        ops.move(v, self.momentum, -change)
         p += self.momentum * v - change
 
 
@@ -217,8 +215,7 @@ class RMSProp(Optimizer):
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         h = slots["squares"]
-        h *= self.decay
-        h += (1 - self.decay) * (g * g)
+        ops.move(h, self.decay, (1 - self.decay) * g * g)
         p -= rate * g / (ops.xp.sqrt(h) + self.epsilon)
 
 
@@ -322,9 +319,9 @@ class Lion(_Decaying):
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         m = slots["mean"]
-        p -= rate * (ops.xp.sign(self.beta1 * m + (1 - self.beta1) * g) + self.weight_decay * p)
-        m *= self.beta2
-        m += (1 - self.beta2) * g
+        ahead = ops.move(m.copy(), self.beta1, (1 - self.beta1) * g)
+        p -= rate * (ops.xp.sign(ahead) + self.weight_decay * p)
+        ops.move(m, self.beta2, (1 - self.beta2) * g)
 
 
 def _check_betas(optimizer: Optimizer, beta1: float, beta2: float) -> None:
@@ -333,13 +330,16 @@ def _check_betas(optimizer: Optimizer, beta1: float, beta2: float) -> None:
 
 
 def _adam_direction(ops: Ops, rule: Adam | AdamW, step: int, g: Array, slots: Arrays) -> Array:
-    m, v, t = slots["mean"], slots["square"], step + 1
-    m *= rule.beta1
-    m += (1 - rule.beta1) * g
-    v *= rule.beta2
-    v += (1 - rule.beta2) * (g * g)
-    root = ops.xp.sqrt(v / (1 - rule.beta2**t)) + rule.epsilon
-    return m / (1 - rule.beta1**t) / root
+    m, v = slots["mean"], slots["square"]
+    ops.move(m, rule.beta1, (1 - rule.beta1) * g)
+    ops.move(v, rule.beta2, (1 - rule.beta2) * g * g)
+    share1, share2 = seen_share(rule.beta1, step + 1), seen_share(rule.beta2, step + 1)
+    return m / share1 / (ops.xp.sqrt(v / share2) + rule.epsilon)
+
+
+def seen_share(kept: float, steps: int) -> float:
+    """Return 1 - kept**steps; small ones keep their digits."""
+    return 1 - kept**steps if kept < 0.5 else -math.expm1(steps * math.log(kept))
 
 
 class Descent:
@@ -353,6 +353,7 @@ class Descent:
     """
 
     def __init__(self, ops: Ops, optimizer: Optimizer, size: int, decayed: int) -> None:
+        require_normal(optimizer, ops.dtype)
         self.ops = ops
         self.optimizer = optimizer
         self.step = 0  # updates made with these slots
@@ -432,18 +433,16 @@ class Descent:
             rule.update(self.ops, rate, self.step, p[part], g[part], slots)
 
     def _clip(self, g: Array) -> None:
-        limit, longest = self.optimizer.clip_value, self.optimizer.clip_norm
-        if limit is not None:
+        if (limit := self.optimizer.clip_value) is not None:
             self.ops.xp.clip(g, -limit, limit, out=g)
-        if longest is not None:
+        if (longest := self.optimizer.clip_norm) is not None:
             largest = float(abs(g).max(initial=0)) or 1.0  # without it large gradients overflow when squared
-            norm = largest * math.sqrt(float(((g / largest) ** 2).sum()))
+            norm = largest * math.sqrt(float(self.ops.sum((g / largest) ** 2)))
             if norm > longest:
                 g *= longest / norm
 
 
 def _groups(optimizer: Optimizer, size: int, decayed: int) -> list[tuple[Optimizer, slice]]:
     rest = optimizer.without_decay()
-    if rest == optimizer:
-        return [(optimizer, slice(0, size))]
-    return [(optimizer, slice(0, decayed)), (rest, slice(decayed, size))]
+    parts = [(optimizer, slice(0, decayed)), (rest, slice(decayed, size))]
+    return [(optimizer, slice(0, size))] if rest == optimizer else parts

@@ -87,10 +87,12 @@ FOLDED = [
     (SoftMax(), CrossEntropy(label_smoothing=0.2), SoftMaxCrossEntropy, COSTS[1]),
     (SoftMax(), CrossEntropy(class_weights=(1, 2, 0.5, 3)), SoftMaxCrossEntropy, COSTS[2]),
     (Sigmoid(), BinaryCrossEntropy(), SigmoidBinaryCrossEntropy, COSTS[3]),
+    (Sigmoid(), BinaryCrossEntropy([0.5, 1, 3]), SigmoidBinaryCrossEntropy, COSTS[3]),
 ]
+FOLDED_IDS = ["plain", "smoothed", "weighted", "binary", "binary, weighted"]
 
 
-@pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=["plain", "smoothed", "weighted", "binary"])
+@pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=FOLDED_IDS)
 def test_folded_it_is_the_layer_and_the_cost(layer: SoftMax, cost: Cost, kind: type, case: CostCase) -> None:
     both, folded = fold([layer], cost)
     assert folded
@@ -105,7 +107,7 @@ def test_folded_it_is_the_layer_and_the_cost(layer: SoftMax, cost: Cost, kind: t
     np.testing.assert_allclose(dz, layer.backward(ctx, {}, {}, cache, dy), rtol=1e-10, atol=1e-15)
 
 
-@pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=["plain", "smoothed", "weighted", "binary"])
+@pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=FOLDED_IDS)
 def test_folded_it_bears_any_score(layer: SoftMax, cost: Cost, kind: type, case: CostCase) -> None:
     both, _ = fold([layer], cost)
     target = drawn(case, 2)[1]
@@ -143,6 +145,8 @@ def test_a_layer_that_may_give_probabilities_is_left_alone() -> None:
         ([[0.2, 0.8], [0.5, 0.5]], [1, 0], CrossEntropy(class_weights=(3, 1)), -(np.log(0.8) + 3 * np.log(0.5)) / 2),
         ([[0.2, 0.8]], [1], CrossEntropy(label_smoothing=0.5), -0.75 * np.log(0.8) - 0.25 * np.log(0.2)),
         ([[0.2]], [[1.0]], BinaryCrossEntropy(), -np.log(0.2)),
+        ([[0.2, 0.3]], [[1.0, 0.0]], BinaryCrossEntropy(pos_weight=19), -(19 * np.log(0.2) + np.log(0.7)) / 2),
+        ([[0.2, 0.3]], [[1.0, 1.0]], BinaryCrossEntropy([2, 5]), -(2 * np.log(0.2) + 5 * np.log(0.3)) / 2),
         ([[1.0, 2.0]], [[0.0, 4.0]], gedanken.MeanSquared(), 2.5),
         ([[1.0, 2.0]], [[0.0, 4.0]], gedanken.MeanAbsolute(), 1.5),
         ([[1.0, 2.0]], [[0.5, 5.0]], gedanken.Huber(1.0), (0.125 + 2.5) / 2),
@@ -150,6 +154,22 @@ def test_a_layer_that_may_give_probabilities_is_left_alone() -> None:
 )
 def test_known_values(y: list[list[float]], target: list[int], cost: Cost, expected: float) -> None:
     assert float(cost(OPS, np.array(y), np.array(target))[0]) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: BinaryCrossEntropy(pos_weight=0), "BinaryCrossEntropy pos_weight must be a number in (0, inf), got 0"),
+        (lambda: BinaryCrossEntropy(pos_weight=[1, -1]), "BinaryCrossEntropy pos_weight must be a number in (0, inf)"),
+        (lambda: BinaryCrossEntropy(pos_weight=[]), "BinaryCrossEntropy pos_weight must be a number, or one for each"),
+        (lambda: BinaryCrossEntropy([1, 2]).check_output((3,)), "pos_weight has 2 values for 3 outputs, of shape (3,)"),
+        (lambda: BinaryCrossEntropy([1, 2]).check_output((3, 2, 2)), "pos_weight has 2 values for 3 outputs"),
+    ],
+)
+def test_wrong_weights_are_named(make: Any, message: str) -> None:
+    with pytest.raises(ArgumentError) as error:
+        make()
+    assert str(error.value).startswith(message)
 
 
 def test_a_user_cost_of_the_wrong_shape_is_named() -> None:
@@ -162,7 +182,7 @@ def test_a_user_cost_of_the_wrong_shape_is_named() -> None:
 def test_names_and_objects_become_costs() -> None:
     assert {name: type(as_cost(name)) for name in NAMED} == NAMED
     with pytest.raises(ArgumentError, match="did you mean 'cross_entropy'"):
-        as_cost("crossentropy")
+        as_cost("cros_entropy")
     with pytest.raises(ArgumentError, match="wrap your own functions in UserCost"):
         as_cost(max)  # type: ignore[arg-type]
 

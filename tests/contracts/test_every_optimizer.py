@@ -7,8 +7,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gedanken import SGD, Adam, ArgumentError, FullyConnectedLayer, Momentum, Network, OnPlateau, Optimizer, StepDecay
+from gedanken import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    ArgumentError,
+    BatchNorm,
+    FullyConnectedLayer,
+    GroupNorm,
+    Huber,
+    LayerNorm,
+    Momentum,
+    Network,
+    OnPlateau,
+    Optimizer,
+    Residual,
+    RMSProp,
+    StepDecay,
+)
 from gedanken.engine.ops import Ops
+from gedanken.engine.select import select_engine
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.optimizers import Descent
@@ -178,6 +197,42 @@ def test_a_constant_rate_does_not_see_the_cost() -> None:
     assert descent.rate == 1.0
 
 
+NEAR_1 = [0.9, 0.999, 0.99999, 0.9999999, 0.99999999, 1 - 1e-12]
+SHARES = [
+    replace(case.optimizer, **{name: share})
+    for case in OPTIMIZERS
+    for name in ("momentum", "decay", "beta1", "beta2")
+    if hasattr(case.optimizer, name)
+    for share in [0.0, 0.3, *NEAR_1]
+]
+
+
+def steps_of(optimizer: Optimizer, ops: Ops, steps: int) -> Array:
+    p, gs = ops.asarray(np.zeros(SIZE)), np.float32([[1.0, -0.3, 2e-3, 0.7, -5.0, 1e-4]])
+    descent = Descent(ops, optimizer, SIZE, DECAYED)
+    for step in range(steps):
+        descent.learn(p, ops.asarray(gs[0] * (1 + 0.1 * (step % 3))), samples=1)
+    return ops.to_host(p)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+@pytest.mark.parametrize("optimizer", SHARES, ids=repr)
+def test_shares_near_1_keep_their_digits_in_float32(optimizer: Optimizer, engine: str) -> None:
+    ops = select_engine(engine, "float32").ops
+    for steps in (1, 7):
+        expected = steps_of(optimizer, OPS, steps)
+        np.testing.assert_allclose(steps_of(optimizer, ops, steps), expected, rtol=3e-6)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+def test_a_first_step_of_adam_is_the_rate(engine: str) -> None:
+    ops = select_engine(engine, "float32").ops
+    for beta2 in NEAR_1:
+        p = ops.asarray([0.0])
+        Descent(ops, Adam(1.0, beta2=beta2), 1, 1).learn(p, ops.asarray([1.0]), samples=1)
+        assert float(p[0]) == pytest.approx(-1.0, rel=2e-7)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -196,6 +251,24 @@ def test_wrong_arguments_are_named(make: type, message: str) -> None:
     with pytest.raises(ArgumentError) as error:
         make()
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+@pytest.mark.parametrize("epsilon", [1e-39, 1e-46, 1e39])
+def test_an_epsilon_that_the_number_type_does_not_know_is_refused(epsilon: float, engine: str) -> None:
+    net = Network().input((2,)).add(FullyConnectedLayer(1)).add(BatchNorm()).regression(cost="mean_squared")
+    before = net.feedforward([[1.0, 2.0]])
+    for rule in (Adam, AdamW, RMSProp, AdaGrad):
+        with pytest.raises(ArgumentError, match=rf"{rule.__name__} epsilon must lie in \[1.18e-38, 3.4e.* in float32"):
+            net.regression(rule(epsilon=epsilon), "mean_squared", engine=engine)
+    for layer in (BatchNorm(epsilon=epsilon), LayerNorm(epsilon), GroupNorm(1, epsilon), Residual(LayerNorm(epsilon))):
+        with pytest.raises(ArgumentError, match="epsilon must lie in"):
+            Network().input((2,)).add(layer).regression(cost="mean_squared", engine=engine)
+    with pytest.raises(ArgumentError, match="Huber delta must lie in"):
+        net.regression(cost=Huber(epsilon), engine=engine)
+    np.testing.assert_array_equal(net.feedforward([[1.0, 2.0]]), before)
+    net.fit([[1.0, 2.0], [2.0, 1.0]], [1.0, 2.0], progress=False)
+    net.regression(Adam(epsilon=epsilon), "mean_squared", engine=engine, dtype="float64")
 
 
 def test_every_public_optimizer_has_a_row() -> None:

@@ -16,6 +16,8 @@ import numpy as np
 from gedanken.engine.geometry import Geometry
 from gedanken.types import Array, Shape
 
+ROWS = 128  # whose products are summed in one number type
+
 
 class Ops:
     """Array module, number type and primitives of one device.
@@ -63,6 +65,41 @@ class Ops:
         """
         return None
 
+    def sum(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+        """Return sums in x's number type that were added up in float64, so that long ones keep their digits."""
+        return self.xp.sum(x, axis=axis, keepdims=keepdims, dtype="float64").astype(x.dtype)
+
+    def mean(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+        """Return means in x's number type that were computed in float64."""
+        return self.xp.mean(x, axis=axis, keepdims=keepdims, dtype="float64").astype(x.dtype)
+
+    def mean_square(self, x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> Array:
+        """Return means of squares in x's number type; computed in float64, where squares of large numbers fit too."""
+        return self.mean(self.xp.square(x, dtype="float64"), axis, keepdims).astype(x.dtype)
+
+    def move(self, mean: Array, kept: float, news: Array) -> Array:
+        """Set mean = kept * mean + news, in place, and return it; what rounding takes from `kept` is not lost."""
+        rounded = float(mean.dtype.type(kept))
+        if lost := kept - rounded:
+            news = news + lost * mean
+        mean *= rounded
+        mean += news
+        return mean
+
+    def product_sum(self, x: Array, y: Array) -> Array:
+        """Return the products of two matrices' rows, summed over the rows: x (..., N, F), y (..., N, G) -> (..., F, G).
+
+        Blocks of rows are summed by the array module, the blocks in float64.
+        """
+        blocks = [slice(start, start + ROWS) for start in range(0, max(x.shape[-2], 1), ROWS)]
+        parts = (self.xp.matmul(x[..., block, :].swapaxes(-1, -2), y[..., block, :]) for block in blocks)
+        if len(blocks) == 1:
+            return next(parts)
+        total = next(parts).astype("float64")
+        for part in parts:
+            total += part
+        return total.astype(x.dtype)
+
     def pad(self, x: Array, geometry: Geometry, value: float = 0.0) -> Array:
         """Return x (N, H, W, C) with `value` around each image."""
         if not any(map(any, geometry.padding)):
@@ -108,11 +145,11 @@ class Ops:
             x: (N, H, W, C).   dy: (N, H', W', K).   kernel, result: (R, S, C / groups, K).
         """
         padded = self.pad(x, geometry)
-        total = self.xp.zeros_like(self._by_group(kernel, geometry))
+        total = self.xp.zeros_like(self._by_group(kernel, geometry), dtype="float64")
         for block in self._blocks(dy, kernel):
-            columns = self._columns(padded[block], geometry)
-            total += self.xp.matmul(columns.transpose(0, 2, 1), self._outputs(dy[block], geometry))
-        return total.transpose(1, 0, 2).reshape(kernel.shape)
+            columns, outputs = self._columns(padded[block], geometry), self._outputs(dy[block], geometry)
+            total += self.product_sum(columns, outputs)
+        return total.transpose(1, 0, 2).reshape(kernel.shape).astype(kernel.dtype)
 
     def convolve_dx(self, dy: Array, kernel: Array, geometry: Geometry, image: Shape) -> Array:
         """Return the gradient of `convolve` by images of shape `image` = (H, W, C).
@@ -132,10 +169,10 @@ class Ops:
                 tap += parts[:, :, :, r, s]
         return dx
 
-    def padded_zeros(self, n: int, geometry: Geometry, image: Shape) -> tuple[Array, Array]:
+    def padded_zeros(self, n: int, geometry: Geometry, image: Shape, dtype: Any = None) -> tuple[Array, Array]:
         """Return zeros for n images and the padded zeros that they are a view of."""
         height, width = (size + sum(pad) for size, pad in zip(image[:2], geometry.padding, strict=True))
-        padded = self.xp.zeros((n, height, width, image[2]), self.dtype)
+        padded = self.xp.zeros((n, height, width, image[2]), dtype or self.dtype)
         return self.unpad(padded, geometry), padded
 
     def _blocks(self, outputs: Array, kernel: Array) -> Iterator[slice]:
@@ -197,31 +234,45 @@ class Ops:
 
     def softmax(self, x: Array) -> Array:
         """Return exp(x) as shares of its sum over the last axis."""
-        y = self.xp.exp(x - x.max(axis=-1, keepdims=True))
-        y /= y.sum(axis=-1, keepdims=True)
-        return y
+        _, _, powers, others = self._powers(x)
+        return powers / (1 + others)
 
     def softmax_cross_entropy(
         self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
     ) -> tuple[Array, Array]:
         """Return cost and gradient of scores z (N, C); see `costs.SoftMaxCrossEntropy`."""
-        weighted = self.class_shares(z, target, weights, smoothing)
-        shifted = z - z.max(axis=1, keepdims=True)
-        powers = self.xp.exp(shifted)
-        total = powers.sum(axis=1, keepdims=True)
-        cost = -(weighted * (shifted - self.xp.log(total))).sum() / len(z)
-        return cost, (powers / total * weighted.sum(axis=1, keepdims=True) - weighted) / len(z)
+        xp, weighted = self.xp, self.class_shares(z, target, weights, smoothing)
+        is_best, gaps, powers, others = self._powers(z)
+        share = self.sum(weighted, axis=1, keepdims=True)
+        with np.errstate(all="ignore"):
+            dots = self.sum(xp.where(weighted > 0, weighted * gaps, 0), axis=1, keepdims=True)
+            cost = self.mean(share * xp.log1p(others) - dots)
+            y = powers / (1 + others)
+            lacking = xp.where(is_best, others / (1 + others), 1 - y)  # 1 - y would lose the digits of a y near 1
+            return cost, (y * (share - weighted) - weighted * lacking) / len(z)
+
+    def _powers(self, x: Array) -> tuple[Array, Array, Array, Array]:
+        """Return along the last axis where the largest x is, x less it, the exponentials of that, and their sum
+        without the largest. What is infinitely far below has a share of nothing."""
+        xp, largest = self.xp, x.max(axis=-1, keepdims=True)
+        is_best = xp.arange(x.shape[-1]) == x.argmax(axis=-1)[..., None]
+        with np.errstate(all="ignore"):
+            gaps = xp.where(is_best & ~xp.isnan(largest), 0, x - largest)
+            powers = xp.exp(gaps)
+            return is_best, gaps, powers, self.sum(xp.where(is_best, 0, powers), axis=-1, keepdims=True)
 
     def class_shares(self, y: Array, target: Array, weights: Sequence[float] | None, smoothing: float) -> Array:
         """Return w * q of `costs.CrossEntropy` for outputs y (N, C) and targets (N,) or (N, C)."""
         classes = y.shape[1]
-        t = self.xp.eye(classes, dtype=y.dtype)[target] if target.ndim == 1 else target.astype(y.dtype)
+        shares = self.xp.arange(classes) == target[:, None] if target.ndim == 1 else target
         w = self.asarray(weights or [1.0] * classes, y.dtype)
-        return w * ((1 - smoothing) * t + smoothing / classes)
+        return w * ((1 - smoothing) * shares.astype(y.dtype) + smoothing / classes)
 
     def add_rows(self, table: Array, rows: Array, values: Array) -> None:
         """Add values (M, F) to the rows (M,) of table (T, F) in place; a row may come more than once."""
-        self.xp.add.at(table, rows, values)
+        total = table.astype("float64")
+        self.xp.add.at(total, rows, values)
+        table[...] = total
 
 
 @functools.cache

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from gedanken.checks import warn
 from gedanken.costs import Cost
-from gedanken.engine.fold import fold
+from gedanken.described import require_normal
+from gedanken.engine.fold import activation_place, fold
 from gedanken.engine.ops import Ops
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.layers.base import Context, Layer, Param, StateValue
@@ -89,11 +91,11 @@ class Plan:
         input_shape: one sample at the door: (C, H, W), (F,), (T,) ...
         engine: what runs them.
         seed: seed of initial weights and dropout.
-        cost: what the outputs are judged by, or None for a plan that only predicts. The last layer may become a part of
-            it, see `fold`.
+        cost: what the outputs are judged by, or None for a plan that only predicts. Its last activation may become a
+            part of it, see `fold`.
 
     Raises:
-        ArgumentError: the cost does not suit the last layer.
+        ArgumentError: the cost does not suit the last layer, or the number type would take an epsilon as 0.
         ShapeError: a layer does not fit.
     """
 
@@ -102,23 +104,29 @@ class Plan:
     ) -> None:
         self.engine, self.ops, self.seed = engine, engine.ops, seed
         self.cost: Cost | None = None
+        require_normal((*layers, cost), self.ops.dtype)
         folded = False
-        if cost:
-            self.cost, folded = fold(layers, cost)
         row = placed(layers, inner_shape(input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
+        if cost:
+            self.cost, folded = fold(layers, cost, self.shapes)
         self.takes_tokens = layers[0].tokens is not None
         self.layers = steps_of(row, self._allocate(row))
         norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
         self._by_sample = [
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
         ]  # nothing else to normalise over
-        body = self.layers[:-1] if folded else self.layers
+        body, head = self._without_activation(activation_place(layers)) if folded else (self.layers, [])
         self.steps = engine.steps(body, dx=False)
-        self.head = engine.steps(self.layers[len(body) :])
+        self.head = engine.steps(head)
         self.prediction = engine.steps(self.layers, dx=False) if folded else self.steps
         self.whole = engine.whole(body, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
+
+    def _without_activation(self, place: int) -> tuple[list[Placement], list[Placement]]:
+        """Return the layers without the activation there, and it as the last of all."""
+        last: Placement = replace(self.layers[place], shape=self.shapes[-1], output_shape=self.shapes[-1])
+        return self.layers[:place] + self.layers[place + 1 :], [last]
 
     # ------------------------------------------------------------------ running
 

@@ -195,4 +195,4 @@ class SoftMax(Layer):
         return y, y
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        return cache * (dy - (dy * cache).sum(axis=-1, keepdims=True))
+        return cache * (dy - ctx.ops.sum(dy * cache, axis=-1, keepdims=True))

@@ -107,7 +107,7 @@ class ConvolutionLayer(Layer):
         geometry = self.geometry(image)
         g["kernel"][...] = ctx.ops.convolve_dkernel(cache, dy, p["kernel"], geometry)
         if self.bias:
-            g["bias"][...] = dy.sum(axis=(1, 2)).sum(axis=0)
+            g["bias"][...] = ctx.ops.sum(dy, axis=(0, 1, 2))
         return ctx.ops.convolve_dx(dy, p["kernel"], geometry, image)
 
     def multiply_adds(self, shape: Shape) -> int:

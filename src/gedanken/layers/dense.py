@@ -62,9 +62,9 @@ class FullyConnectedLayer(Layer):
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         rows, drows = cache.reshape(-1, cache.shape[-1]), dy.reshape(-1, dy.shape[-1])
-        ctx.ops.xp.matmul(rows.T, drows, out=g["kernel"])
+        g["kernel"][...] = ctx.ops.product_sum(rows, drows)
         if self.bias:
-            g["bias"][...] = drows.sum(axis=0)
+            g["bias"][...] = ctx.ops.sum(drows, axis=0)
         return ctx.ops.xp.matmul(dy, p["kernel"].T)
 
     def multiply_adds(self, shape: Shape) -> int:

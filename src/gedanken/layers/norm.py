@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import real, whole
+from gedanken.engine.ops import Ops
 from gedanken.errors import ShapeError
 from gedanken.init import Constant, Zeros
 from gedanken.layers.base import Context, Layer, Param, StateValue
@@ -15,13 +16,13 @@ def _scale_and_shift(features: int) -> dict[str, Param]:
     return {"scale": Param((features,), Constant(1.0)), "shift": Param((features,), Zeros())}
 
 
-def _normalised_dx(dh: Array, h: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
+def _normalised_dx(ops: Ops, dh: Array, h: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
     """Return the gradient through h = (x - mean) / deviation, mean and deviation taken over `axes` of x.
 
     dx = (dh - mean(dh) - h * mean(dh * h)) / deviation
     """
-    mean_dh = dh.mean(axis=axes, keepdims=True)
-    mean_dh_h = (dh * h).mean(axis=axes, keepdims=True)
+    mean_dh = ops.mean(dh, axis=axes, keepdims=True)
+    mean_dh_h = ops.mean(dh * h, axis=axes, keepdims=True)
     return (dh - mean_dh - h * mean_dh_h) / deviation
 
 
@@ -73,10 +74,10 @@ class BatchNorm(Layer):
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         rows = x.reshape(len(x), -1, x.shape[-1])  # (N, H * W, C)
         if ctx.train:
-            mean = rows.mean(axis=1).mean(axis=0)
+            mean = ctx.ops.mean(rows, axis=(0, 1))
             h = rows - mean
-            var = (h * h).mean(axis=1).mean(axis=0)
-            self._remember(s, mean, var, rows.shape[0] * rows.shape[1])
+            var = ctx.ops.mean_square(h, axis=(0, 1))
+            self._remember(ctx.ops, s, mean, var, rows.shape[0] * rows.shape[1])
         else:
             var = s["var"]
             h = rows - s["mean"]
@@ -84,19 +85,19 @@ class BatchNorm(Layer):
         h /= deviation
         return (h * p["scale"] + p["shift"]).reshape(x.shape), (h, deviation, ctx.train)
 
-    def _remember(self, s: Arrays, mean: Array, var: Array, count: int) -> None:
+    def _remember(self, ops: Ops, s: Arrays, mean: Array, var: Array, count: int) -> None:
         if count == 1:
             return  # a single value has no variance
         unbiased = var * (count / (count - 1))
         for name, batch in (("mean", mean), ("var", unbiased)):
-            s[name][...] = self.momentum * s[name] + (1 - self.momentum) * batch
+            ops.move(s[name], self.momentum, (1 - self.momentum) * batch)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         h, deviation, of_batch = cache
         dy_rows = dy.reshape(h.shape)
         count = h.shape[0] * h.shape[1]
-        g["shift"][...] = dy_rows.sum(axis=1).sum(axis=0)
-        g["scale"][...] = (dy_rows * h).sum(axis=1).sum(axis=0)
+        g["shift"][...] = ctx.ops.sum(dy_rows, axis=(0, 1))
+        g["scale"][...] = ctx.ops.sum(dy_rows * h, axis=(0, 1))
         if not of_batch:  # mean and deviation were constants
             return dy * (p["scale"] / deviation)
         # dx = (dh - mean(dh) - h * mean(dh * h)) / deviation, the means being the two sums above
@@ -144,17 +145,17 @@ class LayerNorm(Layer):
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         axes = (1, 2, 3) if x.ndim == 4 else (-1,)
-        h = x - x.mean(axis=axes, keepdims=True)
-        deviation = ctx.ops.xp.sqrt((h * h).mean(axis=axes, keepdims=True) + self.epsilon)
+        h = x - ctx.ops.mean(x, axis=axes, keepdims=True)
+        deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=axes, keepdims=True) + self.epsilon)
         h /= deviation
         return h * p["scale"] + p["shift"], (h, deviation, axes)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         h, deviation, axes = cache
         others = tuple(range(dy.ndim - 1))
-        g["shift"][...] = dy.sum(axis=others)
-        g["scale"][...] = (dy * h).sum(axis=others)
-        return _normalised_dx(dy * p["scale"], h, deviation, axes)
+        g["shift"][...] = ctx.ops.sum(dy, axis=others)
+        g["scale"][...] = ctx.ops.sum(dy * h, axis=others)
+        return _normalised_dx(ctx.ops, dy * p["scale"], h, deviation, axes)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -195,18 +196,18 @@ class GroupNorm(Layer):
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         grouped = x.reshape(self._grouped(x.shape))
-        h = grouped - grouped.mean(axis=(1, 3), keepdims=True)
-        deviation = ctx.ops.xp.sqrt((h * h).mean(axis=(1, 3), keepdims=True) + self.epsilon)
+        h = grouped - ctx.ops.mean(grouped, axis=(1, 3), keepdims=True)
+        deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=(1, 3), keepdims=True) + self.epsilon)
         h /= deviation
         return h.reshape(x.shape) * p["scale"] + p["shift"], (h, deviation)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         h, deviation = cache
         others = tuple(range(dy.ndim - 1))
-        g["shift"][...] = dy.sum(axis=others)
-        g["scale"][...] = (dy * h.reshape(dy.shape)).sum(axis=others)
+        g["shift"][...] = ctx.ops.sum(dy, axis=others)
+        g["scale"][...] = ctx.ops.sum(dy * h.reshape(dy.shape), axis=others)
         dh = (dy * p["scale"]).reshape(h.shape)
-        return _normalised_dx(dh, h, deviation, (1, 3)).reshape(dy.shape)
+        return _normalised_dx(ctx.ops, dh, h, deviation, (1, 3)).reshape(dy.shape)
 
     def _grouped(self, shape: Shape) -> Shape:
         """Return (N, pixels, groups, channels of a group) for (N, ..., C)."""

@@ -52,12 +52,13 @@ class BasePool(Layer):
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         cache, image = cache
         geometry = self.geometry(image)
-        dx, dpadded = ctx.ops.padded_zeros(len(dy), geometry, image)
+        # In float64, since as many windows overlap as a window has pixels.
+        dx, dpadded = ctx.ops.padded_zeros(len(dy), geometry, image, "float64")
         taps = ctx.ops.windows(dpadded, geometry)
         for r, s in np.ndindex(geometry.size):
             tap = taps[:, :, :, r, s]
             tap += self.tap_gradient(ctx.ops.xp, cache, dy, r, s)
-        return dx
+        return dx.astype(dy.dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -152,7 +153,8 @@ class AveragePoolLayer(_SlidingPool):
     """
 
     def pool(self, xp: Any, windows: Array) -> tuple[Array, Any]:
-        return windows.mean(axis=(3, 4)), windows.shape[3] * windows.shape[4]
+        mean = windows.mean(axis=(3, 4), dtype="float64")
+        return mean.astype(windows.dtype), windows.shape[3] * windows.shape[4]
 
     def tap_gradient(self, xp: Any, cache: Any, dy: Array, r: int, s: int) -> Array:
         return dy / cache
@@ -182,7 +184,12 @@ class GlobalAveragePoolLayer(BasePool):
         return (shape[2],)
 
     def pool(self, xp: Any, windows: Array) -> tuple[Array, Any]:
-        return windows.mean(axis=(1, 2, 3, 4)), windows.shape[3] * windows.shape[4]
+        mean = windows.mean(axis=(1, 2, 3, 4), dtype="float64")
+        return mean.astype(windows.dtype), windows.shape[3] * windows.shape[4]
 
     def tap_gradient(self, xp: Any, cache: Any, dy: Array, r: int, s: int) -> Array:
         return dy[:, None, None, :] / cache
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        pixels, image = cache
+        return ctx.ops.xp.broadcast_to((dy / pixels)[:, None, None, :], (len(dy), *image)).copy()

@@ -9,7 +9,7 @@ from gedanken.data.generator import Generator
 from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
 from gedanken.data.source import ArraySource, GeneratorSource, Source, hold_out
 from gedanken.parallel.base import Work
-from gedanken.training.judging import rehearse
+from gedanken.training.judging import rehearse, rehearse_own
 from gedanken.types import Array, Shape
 
 MINI_BATCH_SIZE = 128
@@ -97,18 +97,28 @@ class Door(NamedTuple):
         return GeneratorSource(generator, checked, fixed)
 
 
-def get_ready(work: Work, source: Source, epoch: int) -> None:
-    """Do what can be done before the first step: cost and metrics see a sample, so that they complain now.
+def get_ready(work: Work, source: Source, validation: Source | None, epoch: int) -> None:
+    """Do what can be done before the first step: cost and metrics see samples, so that they complain now.
 
     A Generator's workers start while the network's kernels are compiled for its mini-batches.
     """
     if isinstance(source, ArraySource):
-        rehearse(work, (source.x[:1], source.target[:1]))
-        return
-    assert isinstance(source, GeneratorSource)
-    source.start(epoch)
-    source.on_first = lambda batch: rehearse(work, (batch.x[:1], batch.target[:1]))
-    work.plan.step_bytes(source.generator.mini_batch_size)
+        rehearse(work, source.x, source.target)
+    if validation is not None:
+        rehearse_with(work, validation)
+    if isinstance(source, GeneratorSource):
+        source.start(epoch)
+        source.on_first = lambda batch: rehearse(work, batch.x, batch.target)
+        work.plan.step_bytes(source.generator.mini_batch_size)
+
+
+def rehearse_with(work: Work, source: Source) -> Source:
+    """Let the user's own cost and metrics see samples of the source, now or, of a Generator, before all others."""
+    if isinstance(source, ArraySource):
+        rehearse_own(work, source.x, source.target)
+    elif isinstance(source, GeneratorSource):
+        source.on_first = lambda batch: rehearse_own(work, batch.x, batch.target)
+    return source
 
 
 def _is_fraction(given: Any) -> bool:

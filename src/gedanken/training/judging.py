@@ -1,10 +1,16 @@
 """By what a training is judged beside its cost, and a first try of it."""
 
 from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
 
 from gedanken.checks import require
 from gedanken.costs import BinaryCrossEntropy, Cost, UserCost
 from gedanken.data.source import ArraySource
+from gedanken.errors import ShapeError
+from gedanken.layers.shape import door_shape
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.named import as_metric
 from gedanken.parallel.base import Work
@@ -16,24 +22,94 @@ from gedanken.types import Array, Shape
 def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
     """Return the metrics that are reported beside the cost; None stands for what suits it."""
     if metrics is None:
-        return _default_metrics(cost, output_shape)
+        metrics = _default_metrics(cost)
     listed = isinstance(metrics, (list, tuple))
     require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
     chosen = tuple(as_metric(metric) for metric in metrics)
     names = [metric.name for metric in chosen]
     taken = {"samples", "finished", *EpochRecord._fields}
     for name in names:
-        require(name not in taken and names.count(name) == 1, "metrics", "have names of their own", name)
-    return chosen
+        right = isinstance(name, str) and name not in taken and names.count(name) == 1
+        require(right, "metrics", "have names of their own", name)
+    for metric in chosen:
+        better = metric.better
+        require(better in (None, "lower", "higher"), f"{metric.name} better", "be 'lower', 'higher' or None", better)
+    several_answers = isinstance(cost, BinaryCrossEntropy) and output_shape != (1,)
+    return tuple(metric.per_label() if several_answers else metric for metric in chosen)
 
 
-def _default_metrics(cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
+def _default_metrics(cost: Cost) -> tuple[Metric, ...]:
     if isinstance(cost, UserCost):
         return ()  # its targets may mean anything
-    several_answers = isinstance(cost, BinaryCrossEntropy) and output_shape != (1,)
-    return (Accuracy(),) if cost.classifies and not several_answers else (MeanAbsoluteError(),)
+    return (Accuracy(),) if cost.classifies else (MeanAbsoluteError(),)
 
 
-def rehearse(work: Work, samples: tuple[Array, Array]) -> None:
-    """Let cost and metrics see one sample, so that they complain before anything is trained."""
-    evaluate(work, ArraySource(samples[0][:1], samples[1][:1], mini_batch_size=1))
+def rehearse(work: Work, x: Array, target: Array) -> None:
+    """Let cost and metrics see some samples, so that they complain before anything is trained.
+
+    Where labels have another shape than outputs, what is the user's own has to give the same for samples together and
+    one by one: where NumPy broadcasts labels (N,) beside outputs (N, 1) to (N, N), samples are mixed up, and it does
+    not.
+
+    Raises:
+        ShapeError: it does not.
+    """
+    evaluate(work, ArraySource(x[:1], target[:1], mini_batch_size=1))
+    shapes = (door_shape(work.plan.shapes[-1]), target.shape[1:])
+    if not _own(work) or shapes[0] == shapes[1]:
+        return
+    few = _different(target)
+    for part in _own(work):
+        if isinstance(part, Metric):
+            together, apart = _figures(part, work.plan.predict(x[few]), target[few])
+        else:
+            judges = (Work(work.plan, work.descent, ()), x[few], target[few])
+            together, apart = (_cost(*judges, size) for size in (len(few), 1))
+        if not _alike(together, apart):
+            what = f"{type(part).__name__} must judge each sample by itself, but gives {together} for some"
+            output, label = (
+                "(" + ", ".join(map(str, ("N", *shape))) + ("" if shape else ",") + ")" for shape in shapes
+            )
+            hint = f"NumPy broadcasts outputs {output} and labels {label}: give labels of the outputs' shape"
+            raise ShapeError(f"{what} samples together and {apart} one by one", hint)
+
+
+def rehearse_own(work: Work, x: Array, target: Array) -> None:
+    """Rehearse if there is something of the user's own."""
+    if _own(work):
+        rehearse(work, x, target)
+
+
+def _own(work: Work) -> list[Cost | Metric]:
+    """Return the user's own among cost and metrics."""
+    assert work.plan.cost
+    parts: list[Cost | Metric] = [work.plan.cost, *work.metrics]
+    return [p for p in parts if isinstance(p, UserCost) or not type(p).__module__.startswith("gedanken.")]
+
+
+def _different(target: Array) -> list[int]:
+    """Return the places of up to three samples, the second with another target than the first if there is one."""
+    others = (target.reshape(len(target), -1) != target[0].reshape(1, -1)).any(axis=1)
+    first = [0, int(np.argmax(others))] if others.any() else [0]
+    return [*first, *(place for place in range(1, min(len(target), 4)) if place not in first)][:3]
+
+
+def _cost(work: Work, x: Array, target: Array, size: int) -> float:
+    return float(evaluate(work, ArraySource(x, target, mini_batch_size=size))["cost"])
+
+
+@np.errstate(all="ignore")
+def _figures(metric: Metric, y: Array, target: Array) -> tuple[Any, Any]:
+    """Return what tells of samples together, and of the same one by one: statistics, or else figures."""
+    together = metric.measure(y, target)
+    apart = reduce(metric.merge, (metric.measure(y[i : i + 1], target[i : i + 1]) for i in range(len(y))))
+    return (together, apart) if _alike(together, apart) else (metric.value(together), metric.value(apart))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether these are the same up to rounding, or are no numbers."""
+    try:
+        one, other = np.asarray(one, float), np.asarray(other, float)
+    except (TypeError, ValueError):
+        return True
+    return bool(one.shape == other.shape and np.allclose(one, other, rtol=1e-4, atol=1e-7, equal_nan=True))

@@ -3,6 +3,7 @@
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,14 +196,14 @@ class Meter:
         self._metrics = metrics
         self.samples = 0
         self._cost = 0.0
-        self._totals: list[Array] = []
+        self._gathered = [_Gathered(metric) for metric in metrics]
 
     def add(self, result: StepResult) -> None:
         """Take in one step."""
         self.samples += result.samples
         self._cost += result.cost * result.samples
-        merged = zip(self._metrics, self._totals, result.statistics, strict=False)
-        self._totals = [m.merge(total, new) for m, total, new in merged] or list(result.statistics)
+        for gathered, part in zip(self._gathered, result.statistics, strict=False):
+            gathered.add(part)
 
     @property
     def cost(self) -> float:
@@ -212,11 +213,34 @@ class Meter:
     @property
     def metrics(self) -> dict[str, Any]:
         """Value of each metric so far, a float or an array."""
-        return {m.name: _figure(m, m.value(total)) for m, total in zip(self._metrics, self._totals, strict=True)}
+        found = zip(self._metrics, self._gathered, strict=True)
+        return {m.name: _figure(m, m.value(gathered.total)) for m, gathered in found}
 
     def evaluation(self) -> Evaluation:
         """Return cost and metrics by name."""
         return Evaluation(cost=self.cost, **self.metrics)
+
+
+class _Gathered:
+    """One metric's statistics, merged as a binary counter counts.
+
+    A metric that keeps all samples copies each of them once for every doubling, not once for every step.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._parts: list[tuple[int, Array]] = []
+
+    def add(self, part: Array) -> None:
+        steps = 1
+        while self._parts and self._parts[-1][0] == steps:
+            part = self._metric.merge(self._parts.pop()[1], part)
+            steps *= 2
+        self._parts.append((steps, part))
+
+    @property
+    def total(self) -> Array:
+        return reduce(self._metric.merge, (part for _, part in self._parts))
 
 
 def _figure(metric: Metric, value: Any) -> Any:

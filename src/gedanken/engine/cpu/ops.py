@@ -79,7 +79,7 @@ class CpuOps(Ops):
         terms, dz, y = (np.empty((rows, size), self.dtype) for size in (3, columns, columns))
         call(
             self.library.kernel("cost.softmax_cross_entropy"), z=np.ascontiguousarray(z), classes=classes,
-            shares=shares, hard=int(hard), weights=class_weights(weights, columns, self.dtype), smoothing=smoothing,
-            y=y, dz=dz, terms=terms, rows=rows, columns=columns, piece=rows,
+            shares=shares, hard=int(hard), weights=class_weights(weights, columns, self.dtype), kept=1 - smoothing,
+            smoothing=smoothing, y=y, dz=dz, terms=terms, rows=rows, columns=columns, piece=rows,
         )  # fmt: skip
         return mean_cost(terms), dz

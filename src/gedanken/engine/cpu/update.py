@@ -11,12 +11,12 @@ from gedanken.engine.cpu.kernels.update import NORM_PIECE
 from gedanken.engine.cpu.lowering.base import PIECE, cut
 from gedanken.engine.cpu.program import Program, Variable
 from gedanken.engine.cpu.threads import Pool
-from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp
+from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp, seen_share
 from gedanken.types import Array, Arrays
 
 Update = Callable[[float, int, Array, Array, Arrays], None]
 
-# For each rule its kernel, and by the kernel's words the fields that it takes.
+# For each rule its kernel, and by the kernel's words the fields that it takes; KEPT are shares, see `_parts`.
 KERNELS: dict[type[Optimizer], tuple[str, dict[str, str]]] = {
     SGD: ("sgd", {}),
     Momentum: ("momentum", {"kept": "momentum"}),
@@ -27,6 +27,7 @@ KERNELS: dict[type[Optimizer], tuple[str, dict[str, str]]] = {
     AdamW: ("adam", {"beta1": "beta1", "beta2": "beta2", "epsilon": "epsilon"}),
     Lion: ("lion", {"beta1": "beta1", "beta2": "beta2"}),
 }
+KEPT = ("kept", "beta1", "beta2")
 
 
 def fused_update(library: Library, pool: Pool, rule: Optimizer, size: int, decayed: int) -> Update | None:
@@ -57,6 +58,7 @@ class _Update:
         self._bound: tuple[Array, ...] = ()
         self.numbers = {"rate": Variable()}
         limit = math.inf if rule.clip_value is None else rule.clip_value
+        same = self._parts(kernel, same)
         factor = self._shorten(size, limit)
         if kernel in ("sgd", "momentum", "adam", "lion"):
             same = {**same, "decayed": decayed, "decay": getattr(rule, "weight_decay", 0.0)}
@@ -69,6 +71,17 @@ class _Update:
         self.program.cut()
         self.program.complete()
 
+    def _parts(self, kernel: str, same: dict[str, Any]) -> dict[str, Any]:
+        """Return the numbers with each share in its parts, worked out in float64."""
+        kind = np.dtype(self.program.library.dtype).type
+        for word in KEPT:
+            if word in same:
+                share = same[word]
+                kept = float(kind(share))
+                rest = {} if kernel == "momentum" else {f"{word}_rest": 1 - share}
+                same = {**same, word: kept, f"{word}_less": share - kept, **rest}
+        return same
+
     def _shorten(self, size: int, limit: float) -> Any:
         """Emit the gradient's length where it is bounded; return what holds the factor that shortens it."""
         longest = self.rule.clip_norm
@@ -76,16 +89,18 @@ class _Update:
             return np.ones(1, self.program.library.dtype)
         pieces = cut(size, NORM_PIECE)
         partial, factor = self.program.buffer((2 * pieces,)), self.program.buffer((1,))
-        self.program.add("update.square_sums", pieces, g=self.vectors["g"], size=size, limit=limit, partial=partial)
-        self.program.add("update.shorten", 1, partial=partial, pieces=pieces, longest=longest, factor=factor)
+        self.program.add(
+            "update.square_sums", pieces, NORM_PIECE, g=self.vectors["g"], size=size, limit=limit, partial=partial
+        )
+        self.program.add("update.shorten", 1, pieces, partial=partial, pieces=pieces, longest=longest, factor=factor)
         return factor
 
     def __call__(self, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         self._bind((p, g, *slots.values()))
         self.numbers["rate"].set(rate)
         if isinstance(self.rule, (Adam, AdamW)):
-            self.numbers["mean_share"].set(1 - self.rule.beta1 ** (step + 1))
-            self.numbers["square_share"].set(1 - self.rule.beta2 ** (step + 1))
+            self.numbers["mean_share"].set(seen_share(self.rule.beta1, step + 1))
+            self.numbers["square_share"].set(seen_share(self.rule.beta2, step + 1))
         self.program.run(0)
 
     def _bind(self, arrays: tuple[Array, ...]) -> None:

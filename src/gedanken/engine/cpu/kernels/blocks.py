@@ -1,6 +1,8 @@
-"""Copying, packing and turning of blocks of numbers."""
+"""Copying, packing, turning and summing of blocks of numbers."""
 
 from gedanken.engine.cpu.language import (
+    Int,
+    Reals,
     apart,
     at,
     helper,
@@ -62,7 +64,120 @@ def pack_rows(packed, rows, n, count, pitch):
         copy_row(at(packed, row * tile_columns), at(rows, row * pitch), count)
 
 
-# Sums over rows. Of few channels some rows are summed side by side, since each sum by itself waits for the one before.
+# Long sums. Of numbers of one sign a plain sum of n terms is off by up to n / 2 roundings, so none has more than BLOCK;
+# the sums of blocks are carried: what rounding takes from the total is kept in a second number.
+
+BLOCK = 32  # terms
+SIDE = 32  # sums that run beside each other, since each waits for the one before; a power of two
+
+
+@apart
+def carry(total, rest, values, count, factor):
+    """total += values * factor; what is lost goes to rest (Knuth 1969, "The art of computer programming", 4.2.2)."""
+    for i in lanes(count):
+        old, value = total[i], values[i] * factor
+        new = old + value
+        came = new - old
+        rest[i] += (old - (new - came)) + (value - came)
+        total[i] = new
+
+
+@apart
+def settle(total, rest, count):
+    """Add to totals what they lost; to an infinite one there is nothing to add."""
+    for i in lanes(count):
+        lost = rest[i]
+        total[i] += lost if lost == lost else real(0)
+
+
+@helper
+def sum_of_side(sums):
+    """Return the sum of SIDE numbers, which are overwritten."""
+    half = SIDE // 2
+    while half >= 8:
+        for i in lanes(half):
+            sums[i] += sums[i + half]
+        half = half // 2
+    total = real(0)
+    for i in range(8):
+        total += sums[i]
+    return total
+
+
+@helper
+def carried_sum(total, rest):
+    """Return the sum of SIDE carried totals."""
+    settle(total, rest, SIDE)
+    return sum_of_side(total)
+
+
+@helper
+def sum_of(x, count, factor):
+    """Return the sum of x * factor over a row of numbers."""
+    total = real(0)
+    if count > SIDE:
+        total = long_sum(x, count, factor)
+    else:
+        for i in range(count):
+            total += x[i] * factor
+    return total
+
+
+@apart
+def long_sum(x, count, factor):
+    sums, total, rest = local_reals(SIDE), local_reals(SIDE), local_reals(SIDE)
+    whole_part = count - count % SIDE
+    zero_row(sums, SIDE)
+    add_scaled(sums, at(x, whole_part), count - whole_part, factor)
+    if count <= SIDE * BLOCK:
+        for start in range(0, whole_part, SIDE):
+            add_scaled(sums, at(x, start), SIDE, factor)
+        return sum_of_side(sums)
+    zero_row(total, SIDE)
+    zero_row(rest, SIDE)
+    for begin in range(0, whole_part, SIDE * BLOCK):
+        for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
+            add_scaled(sums, at(x, start), SIDE, factor)
+        carry(total, rest, sums, SIDE, real(1))
+        zero_row(sums, SIDE)
+    return carried_sum(total, rest)
+
+
+@apart
+def sum_of_squares(x, count, mean, factor):
+    """Return the sum of (x - mean)**2 * factor over a row of numbers."""
+    sums, total, rest = local_reals(SIDE), local_reals(SIDE), local_reals(SIDE)
+    whole_part = count - count % SIDE
+    zero_row(sums, SIDE)
+    add_squares(sums, at(x, whole_part), count - whole_part, mean, factor)
+    if count <= SIDE * BLOCK:
+        for start in range(0, whole_part, SIDE):
+            add_squares(sums, at(x, start), SIDE, mean, factor)
+        return sum_of_side(sums)
+    zero_row(total, SIDE)
+    zero_row(rest, SIDE)
+    for begin in range(0, whole_part, SIDE * BLOCK):
+        for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
+            add_squares(sums, at(x, start), SIDE, mean, factor)
+        carry(total, rest, sums, SIDE, real(1))
+        zero_row(sums, SIDE)
+    return carried_sum(total, rest)
+
+
+@helper
+def add_scaled(total, x, count, factor):
+    for i in lanes(count):
+        total[i] += x[i] * factor
+
+
+@helper
+def add_squares(total, x, count, mean, factor):
+    for i in lanes(count):
+        distance = x[i] - mean
+        total[i] += distance * factor * distance
+
+
+# Sums over rows. Of few channels some rows are summed side by side; of many, LINE channels at a time.
 
 
 @helper
@@ -73,54 +188,131 @@ def rows_in_line(rows, channels):
 
 @helper
 def add_line(total, line, together, channels):
-    for row in range(together):
-        for c in lanes(channels):
-            total[c] += line[row * channels + c]
-
-
-@apart
-def sum_rows(total, x, rows, channels):
-    """total[c] += sum of x[row, c]"""
-    together, line, begin = rows_in_line(rows, channels), local_reals(LINE), 0
-    if together > 1:
-        begin = rows - rows % together
-        zero_row(line, together * channels)
-        for row in range(0, begin, together):
-            values = at(x, row * channels)
-            for i in lanes(together * channels):
-                line[i] += values[i]
-        add_line(total, line, together, channels)
-    for row in range(begin, rows):
-        values = at(x, row * channels)
-        for c in lanes(channels):
-            total[c] += values[c]
-
-
-@apart
-def sum_products(total, a, x, mean, rows, channels, squared):
-    """total[c] += sum of a[row, c] * (x[row, c] - mean[c]), or of the square of the latter"""
-    together, line, means, begin = rows_in_line(rows, channels), local_reals(LINE), local_reals(LINE), 0
-    if together > 1:
-        begin = rows - rows % together
-        zero_row(line, together * channels)
-        for row in range(together):
-            copy_row(at(means, row * channels), mean, channels)
-        for row in range(0, begin, together):
-            add_products(line, at(a, row * channels), at(x, row * channels), means, together * channels, squared)
-        add_line(total, line, together, channels)
-    for row in range(begin, rows):
-        add_products(total, at(a, row * channels), at(x, row * channels), mean, channels, squared)
+    """Add the rows of a line to total; the line is used up, one half added to the other."""
+    rows = together
+    while rows > 1:
+        half = (rows + 1) // 2
+        upper = at(line, half * channels)
+        for i in lanes((rows - half) * channels):
+            line[i] += upper[i]
+        rows = half
+    for c in lanes(channels):
+        total[c] += line[c]
 
 
 @helper
-def add_products(total, a, x, mean, count, squared):
+def sum_rows(total, x, rows, channels):
+    """total[c] += sum of x[row, c]"""
+    add_rows(total, x, rows, channels, real(1))
+
+
+@apart
+def add_rows(total, x, rows, channels, factor):
+    """total[c] += sum of x[row, c] * factor; a mean, with its factor, does not overflow."""
+    together = rows_in_line(rows, channels)
+    line, sums, rest = local_reals(LINE), local_reals(LINE), local_reals(LINE)
+    block, step = 4 * BLOCK * together, together * channels
+    for first in range(0, channels, LINE):
+        count = min(LINE, channels - first)
+        width = together * count
+        if rows > block:
+            zero_row(sums, width)
+            zero_row(rest, width)
+        for begin in range(0, rows, block):
+            zero_row(line, width)
+            end = min(begin + block, rows)
+            fours = end - (end - begin) % (4 * together)
+            for row in range(begin, fours, 4 * together):
+                x0 = at(x, row * channels + first)
+                x1, x2, x3 = at(x0, step), at(x0, 2 * step), at(x0, 3 * step)
+                for i in lanes(width):
+                    line[i] += (x0[i] * factor + x1[i] * factor) + (x2[i] * factor + x3[i] * factor)
+            for row in range(fours, end, together):
+                add_scaled(line, at(x, row * channels + first), min(together, end - row) * count, factor)
+            if rows > block:
+                carry(sums, rest, line, width, real(1))
+        if rows > block:
+            settle(sums, rest, width)
+            add_line(at(total, first), sums, together, count)
+        else:
+            add_line(at(total, first), line, together, count)
+
+
+@apart
+def sum_products(total, a, x, mean, rows, channels, squared, factor):
+    """total[c] += sum of a[row, c] * (x[row, c] - mean[c]), or of the square of the latter, times factor"""
+    together = rows_in_line(rows, channels)
+    line, sums, rest, means = local_reals(LINE), local_reals(LINE), local_reals(LINE), local_reals(LINE)
+    block, step = 4 * BLOCK * together, together * channels
+    for first in range(0, channels, LINE):
+        count = min(LINE, channels - first)
+        width = together * count
+        if rows > block:
+            zero_row(sums, width)
+            zero_row(rest, width)
+        for row in range(together):
+            copy_row(at(means, row * count), at(mean, first), count)
+        for begin in range(0, rows, block):
+            zero_row(line, width)
+            end = min(begin + block, rows)
+            fours = end - (end - begin) % (4 * together)
+            for row in range(begin, fours, 4 * together):
+                place = row * channels + first
+                add_four_products(line, at(a, place), at(x, place), means, width, step, squared, factor)
+            for row in range(fours, end, together):
+                place, some = row * channels + first, min(together, end - row) * count
+                add_products(line, at(a, place), at(x, place), means, some, squared, factor)
+            if rows > block:
+                carry(sums, rest, line, width, real(1))
+        if rows > block:
+            settle(sums, rest, width)
+            add_line(at(total, first), sums, together, count)
+        else:
+            add_line(at(total, first), line, together, count)
+
+
+@helper
+def add_products(total, a, x, mean, count, squared, factor):
     if squared:
         for i in lanes(count):
             distance = x[i] - mean[i]
-            total[i] += distance * distance
+            total[i] += distance * factor * distance
     else:
         for i in lanes(count):
-            total[i] += a[i] * (x[i] - mean[i])
+            total[i] += a[i] * factor * (x[i] - mean[i])
+
+
+@helper
+def add_four_products(total, a, x, mean, count, step, squared, factor):
+    """As `add_products` of four lines that are `step` apart."""
+    a1, a2, a3 = at(a, step), at(a, 2 * step), at(a, 3 * step)
+    x1, x2, x3 = at(x, step), at(x, 2 * step), at(x, 3 * step)
+    if squared:
+        for i in lanes(count):
+            d0, d1, d2, d3 = x[i] - mean[i], x1[i] - mean[i], x2[i] - mean[i], x3[i] - mean[i]
+            total[i] += (d0 * factor * d0 + d1 * factor * d1) + (d2 * factor * d2 + d3 * factor * d3)
+    else:
+        for i in lanes(count):
+            p0, p1 = a[i] * factor * (x[i] - mean[i]), a1[i] * factor * (x1[i] - mean[i])
+            p2, p3 = a2[i] * factor * (x2[i] - mean[i]), a3[i] * factor * (x3[i] - mean[i])
+            total[i] += (p0 + p1) + (p2 + p3)
+
+
+def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: Int, slots: Int, piece: Int):
+    """Add up the slots of a sum in their order; a task is a piece of it. scratch: 2 * piece numbers."""
+    begin = task * piece
+    count = min(piece, size - begin)
+    out, rest, block = at(target, begin), scratch, at(scratch, piece)
+    copy_row(out, at(partial, begin), count)
+    zero_row(rest, count)
+    for first in range(1, slots, BLOCK):
+        copy_row(block, at(partial, first * size + begin), count)
+        for slot in range(first + 1, min(first + BLOCK, slots)):
+            values = at(partial, slot * size + begin)
+            for i in lanes(count):
+                block[i] += values[i]
+        carry(out, rest, block, count, real(1))
+    settle(out, rest, count)
 
 
 @apart

@@ -9,11 +9,11 @@ inside the image. Only where its outputs see different ones, zeros are multiplie
 """
 
 from gedanken.engine.cpu.kernels.blocks import (
+    add_rows,
     copy_row,
     pack_rows,
     rows_of_tile,
     sum_products,
-    sum_rows,
     tiles_in,
     turned,
     zero_row,
@@ -137,14 +137,12 @@ def pack_turned(
 
 @helper
 def channel_statistics(y, rows, channels, mean, squares):
-    """Set the mean of each channel over rows of y, and the sum of squared differences from it."""
-    zero_row(mean, channels)
-    sum_rows(mean, y, rows, channels)
+    """Set the mean of each channel over rows of y, and the mean of squared differences from it."""
     share = real(1) / real(rows)
-    for c in lanes(channels):
-        mean[c] *= share
+    zero_row(mean, channels)
+    add_rows(mean, y, rows, channels, share)
     zero_row(squares, channels)
-    sum_products(squares, y, y, mean, rows, channels, True)
+    sum_products(squares, y, y, mean, rows, channels, True, share)
 
 
 def correlate(
@@ -197,7 +195,7 @@ def correlate(
     taps lie, row by row, or column by column where they are `swapped`. A tap may be a whole row of the window, of
     `unit` numbers for each column. No tile sums over more than `seen` numbers. source: (height, width, channels); where
     `border` is set, a band of it is copied into scratch with zeros around it. statistics: [image][band][2]
-    [out_channels], mean and squared distance of each channel, where `measured` is set.
+    [out_channels], mean and variance of each channel, where `measured` is set.
     """
     first, start = task // bands * together, task % bands * band
     count = min(together, images - first)
@@ -372,15 +370,3 @@ def slide_tile(
                 bias if fresh else c, c, move, 1, together * across, min(k_end, k1) - begin, tile_columns,
                 depth * tile_columns, 0 if fresh else out_move, out_move, free,
             )  # fmt: skip
-
-
-def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: Int, slots: Int, piece: Int):
-    """Add up the slots of a sum in their order; a task is a piece of it."""
-    begin = task * piece
-    count = min(piece, size - begin)
-    out = at(target, begin)
-    copy_row(out, at(partial, begin), count)
-    for slot in range(1, slots):
-        values = at(partial, slot * size + begin)
-        for i in lanes(count):
-            out[i] += values[i]

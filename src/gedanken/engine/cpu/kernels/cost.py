@@ -1,28 +1,35 @@
-"""SoftMax and cross-entropy in one pass over the scores."""
+"""SoftMax and cross-entropy in one pass over the scores.
 
+What a probability near 1 lacks of it is summed up from the others, and a score of infinite distance has a share of
+nothing: so costs and slopes keep their digits, and are numbers wherever the true ones are.
+"""
+
+from gedanken.engine.cpu.kernels.blocks import SIDE, sum_of
 from gedanken.engine.cpu.kernels.rows import exponential
 from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes, real
 
 
 @helper
-def largest_of(x, count):
-    """Return the largest of some numbers; a NaN counts as larger than all."""
-    largest = x[0]
+def largest_at(x, count):
+    """Return where the largest of some numbers is, the first of equals; a NaN counts as larger than all."""
+    best, largest = 0, x[0]
     for i in range(1, count):
-        larger = x[i] > largest or x[i] != x[i]
+        larger = largest == largest and (x[i] > largest or x[i] != x[i])
+        best = i if larger else best
         largest = x[i] if larger else largest
-    return largest
+    return best
 
 
 @helper
-def powers(x, y, count, largest):
-    """y = exp(x - largest); return their sum."""
+def powers(x, y, count, best):
+    """y = exp(x - x[best]); return the sum of all but y[best], which is 1."""
+    largest = x[best]
     for i in lanes(count):
         y[i] = exponential(x[i] - largest)
-    total = real(0)
-    for i in range(count):
-        total += y[i]
-    return total
+    y[best] = real(0)
+    others = sum_of(y, count, real(1))
+    y[best] = real(1) if largest == largest else largest
+    return others
 
 
 def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int, piece: Int):
@@ -30,7 +37,7 @@ def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: I
     for row in range(task * piece, min((task + 1) * piece, rows)):
         shares = at(y, row * columns)
         scores = at(x, row * columns)
-        total = powers(scores, shares, columns, largest_of(scores, columns))
+        total = real(1) + powers(scores, shares, columns, largest_at(scores, columns))
         for c in lanes(columns):
             shares[c] = shares[c] / total
 
@@ -39,11 +46,50 @@ def softmax_slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, ro
     """dx = y * (dy - sum of dy * y), row by row."""
     for row in range(task * piece, min((task + 1) * piece, rows)):
         shares, slopes, out = at(y, row * columns), at(dy, row * columns), at(dx, row * columns)
-        mean = real(0)
-        for c in range(columns):
-            mean += slopes[c] * shares[c]
+        for c in lanes(columns):
+            out[c] = slopes[c] * shares[c]
+        mean = sum_of(out, columns, real(1))
         for c in lanes(columns):
             out[c] = shares[c] * (slopes[c] - mean)
+
+
+@helper
+def targets(q, label, shares, hard, weights, kept, spread, columns):
+    """q = weight * (kept * target + spread)"""
+    if hard:
+        for c in lanes(columns):
+            q[c] = weights[c] * ((kept if c == label else real(0)) + spread)
+    else:
+        for c in lanes(columns):
+            q[c] = weights[c] * (kept * shares[c] + spread)
+
+
+@helper
+def long_terms(slopes, scores, best, label, shares, hard, weights, kept, spread, columns, term):
+    """Set term[1] and term[2] of `softmax_cross_entropy`, and slopes to q, for many classes."""
+    largest = scores[best]
+    targets(slopes, label, shares, hard, weights, kept, spread, columns)
+    term[2] = sum_of(slopes, columns, real(1))
+    for c in lanes(columns):
+        slopes[c] = slopes[c] * (scores[c] - largest) if slopes[c] != real(0) and c != best else real(0)
+    term[1] = sum_of(slopes, columns, real(1))
+    targets(slopes, label, shares, hard, weights, kept, spread, columns)
+
+
+@helper
+def short_terms(slopes, scores, best, label, shares, hard, weights, kept, spread, columns, term):
+    """The same for few classes, in one pass."""
+    dot, share, largest = real(0), real(0), scores[best]
+    for c in range(columns):
+        if hard:
+            target = kept if c == label else real(0)
+        else:
+            target = kept * shares[c]
+        q = weights[c] * (target + spread)
+        share += q
+        slopes[c] = q
+        dot += q * (scores[c] - largest) if q != real(0) and c != best else real(0)
+    term[1], term[2] = dot, share
 
 
 def softmax_cross_entropy(
@@ -54,6 +100,7 @@ def softmax_cross_entropy(
     shares: Reals,
     hard: Int,
     weights: Reals,
+    kept: Real,
     smoothing: Real,
     y: Reals,
     dz: Reals,
@@ -62,28 +109,31 @@ def softmax_cross_entropy(
     columns: Int,
     piece: Int,
 ):
-    """Set y = softmax(z), dz, and for each row terms = [total, dot, share]; a task is a piece of the rows.
+    """Set y = softmax(z), dz, and for each row terms = [others, dot, share]; a task is a piece of the rows.
 
-    cost = (sum of share * log(total) - dot) / rows, where
-    total = sum of exp(z - max);  dot = sum of q * (z - max);  share = sum of q;  q = weight * (smoothed target).
+    cost = (sum of share * log(1 + others) - dot) / rows, where
+    others = sum of exp(z - max) without the largest;  dot = sum of q * (z - max);  share = sum of q
+    q = weight * (kept * target + smoothing / columns),   kept = 1 - smoothing
     Targets are class numbers where `hard`, else shares of the classes.
     """
     spread = smoothing / real(columns)
     for row in range(task * piece, min((task + 1) * piece, rows)):
         scores, slopes, term = at(z, row * columns), at(dz, row * columns), at(terms, row * 3)
-        given, found = at(shares, row * columns), at(y, row * columns)
-        largest = largest_of(scores, columns)
-        total, dot, share = powers(scores, found, columns, largest), real(0), real(0)
-        for c in range(columns):
-            if hard:
-                target = real(1) if classes[row] == c else real(0)
-            else:
-                target = given[c]
-            q = weights[c] * ((real(1) - smoothing) * target + spread)
-            dot += q * (scores[c] - largest)
-            share += q
-            slopes[c] = q
-        term[0], term[1], term[2] = total, dot, share
+        given, found, label = at(shares, 0 if hard else row * columns), at(y, row * columns), 0
+        if hard:
+            label = classes[row]
+        best = largest_at(scores, columns)
+        others = powers(scores, found, columns, best)
+        term[0] = others
+        if columns <= SIDE:
+            short_terms(slopes, scores, best, label, given, hard, weights, kept, spread, columns, term)
+        else:
+            long_terms(slopes, scores, best, label, given, hard, weights, kept, spread, columns, term)
+        share, total = term[2], real(1) + others
+        q = slopes[best]
         for c in lanes(columns):
-            found[c] = found[c] / total
-            slopes[c] = (found[c] * share - slopes[c]) / real(rows)
+            probability = found[c] / total
+            slopes[c] = (probability * share - slopes[c]) / real(rows)
+            found[c] = probability
+        # A probability near 1 would lose its digits here: what it lacks is the share of all others.
+        slopes[best] = (found[best] * (share - q) - q * (others / total)) / real(rows)

@@ -1,6 +1,17 @@
 """Matrix products, and what follows them in a dense layer."""
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, pack_rows, rows_of_tile, tiles_in, turned, zero_row
+from gedanken.engine.cpu.kernels.blocks import (
+    BLOCK,
+    carry,
+    copy_row,
+    pack_rows,
+    rows_of_tile,
+    settle,
+    sum_rows,
+    tiles_in,
+    turned,
+    zero_row,
+)
 from gedanken.engine.cpu.kernels.rows import activate, slope_row
 from gedanken.engine.cpu.language import (
     Int,
@@ -61,10 +72,15 @@ def multiply(
         first, last = panel * tile_columns, min(columns, last_panel * tile_columns)
         begin_rows(target, bias, piece, row, last_row, columns, panel, last_panel)
         for i in range(row, last_row):
-            right = at(b, begin * b_inner + first)
-            add_products(
-                at(target, i * columns + first), at(a, i * a_row + begin), right, end - begin, last - first, b_inner
-            )
+            out, width = at(target, i * columns + first), last - first
+            part, rest = scratch, at(scratch, width)
+            zero_row(rest, width)
+            for k in range(begin, end, 4 * BLOCK):
+                zero_row(part, width)
+                left, right = at(a, i * a_row + k), at(b, k * b_inner + first)
+                add_products(part, left, right, min(4 * BLOCK, end - k), width, b_inner)
+                carry(out, rest, part, width, real(1))
+            settle(out, rest, width)
         begin = end
     most = tiles_in(end - begin, max(tiles_in(end - begin, DEPTH), 1))  # as even as they come
     for k in range(begin, end, max(most, 1)):
@@ -175,15 +191,23 @@ def pack_panel(packed, b, depth, count, b_inner, b_column):
 def finish(
     task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, pieces: Int, piece: Int, kind: Int, slope: Real
 ):
-    """Add up the pieces of a product and apply the activation; a task is a part of all numbers."""
+    """Add up the pieces of a product and apply the activation; a task is a part of all numbers. scratch: a piece."""
     begin = task * piece
     count = min(piece, size - begin)
     out = at(y, begin)
     copy_row(out, at(partial, begin), count)
-    for number in range(1, pieces):
-        values = at(partial, number * size + begin)
-        for i in lanes(count):
-            out[i] += values[i]
+    for first in range(1, pieces, BLOCK):
+        block = out
+        if pieces > BLOCK:
+            block = scratch
+            zero_row(block, count)
+        for number in range(first, min(first + BLOCK, pieces)):
+            values = at(partial, number * size + begin)
+            for i in lanes(count):
+                block[i] += values[i]
+        if pieces > BLOCK:
+            for i in lanes(count):
+                out[i] += block[i]
     activate(out, out, count, kind, slope)
 
 
@@ -204,12 +228,11 @@ def slopes(
     begin = task * piece
     total = at(partial, task * columns)
     zero_row(total, columns)
-    for row in range(begin, min(rows, begin + piece)):
-        out = at(d, row * columns)
-        copy_row(out, at(dy, row * columns), columns)
-        slope_row(out, at(y, row * columns), columns, kind, slope)
-        for c in range(columns):
-            total[c] += out[c]
+    count = min(piece, rows - begin)
+    out = at(d, begin * columns)
+    copy_row(out, at(dy, begin * columns), count * columns)
+    slope_row(out, at(y, begin * columns), count * columns, kind, slope)
+    sum_rows(total, out, count, columns)
 
 
 def reorder(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int):

@@ -4,13 +4,15 @@ y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]
 h = i * down + r * by_row - top,   w = j * right + s * by_column - left
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, sum_rows, zero_row
+from gedanken.engine.cpu.kernels.blocks import carry, copy_row, settle, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.conv import finish_band
-from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes
+from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes, real
 
 # Places in the shape table.
 HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, ROWS, COLUMNS = 0, 1, 2, 3, 4, 5, 6
 DOWN, RIGHT, TOP, LEFT, BY_ROW, BY_COLUMN = 7, 8, 9, 10, 11, 12
+
+STRETCH = 256  # pixels, four at a time, whose products are added before the sum is carried
 
 
 @helper
@@ -94,29 +96,54 @@ def kernel_gradient(
     task: Int, scratch: Reals, x: Reals, dy: Reals, partial: Reals, bias_partial: Reals, biased: Int, shape: Ints,
     images: Int, slots: Int,
 ):  # fmt: skip
-    """Sum the gradients by weights and bias over the images of one slot: partial[slot][r, s, c]."""
+    """Sum the gradients by weights and bias over the images of one slot: partial[slot][r, s, c].
+
+    scratch: 2 * (taps + 1) * channels numbers.
+    """
     channels, width = shape[CHANNELS], shape[OUT_WIDTH]
-    taps, pixels = shape[ROWS] * shape[COLUMNS], shape[OUT_HEIGHT] * width
-    total, sums = at(partial, task * taps * channels), at(bias_partial, task * channels)
-    zero_row(total, taps * channels)
-    zero_row(sums, channels)
+    size, pixels = shape[ROWS] * shape[COLUMNS] * channels, shape[OUT_HEIGHT] * width
+    total, bias = at(partial, task * size), at(bias_partial, task * channels)
+    lost, part, seen = scratch, at(scratch, size), 0
+    bias_lost, bias_part = at(scratch, 2 * size), at(scratch, 2 * size + channels)
+    zero_row(total, size)
+    zero_row(bias, channels)
+    zero_row(scratch, 2 * (size + channels))
     for image in range(task * images // slots, (task + 1) * images // slots):
-        slopes = at(dy, image * pixels * channels)
+        picture, slopes = at(x, image * shape[HEIGHT] * shape[WIDTH] * channels), at(dy, image * pixels * channels)
         if biased:
-            sum_rows(sums, slopes, pixels, channels)
-        for i in range(shape[OUT_HEIGHT]):
-            for r in range(shape[ROWS]):
-                h = i * shape[DOWN] + r * shape[BY_ROW] - shape[TOP]
-                if h < 0 or h >= shape[HEIGHT]:
-                    continue
-                line = at(x, (image * shape[HEIGHT] + h) * shape[WIDTH] * channels)
-                for s in range(shape[COLUMNS]):
-                    first, tap = first_seen(shape, s), r * shape[COLUMNS] + s
-                    w = first * shape[RIGHT] + s * shape[BY_COLUMN] - shape[LEFT]
-                    add_pixel_products(
-                        at(total, tap * channels), at(slopes, (i * width + first) * channels), channels,
-                        at(line, w * channels), shape[RIGHT] * channels, last_seen(shape, s) - first, channels,
-                    )  # fmt: skip
+            sum_rows(bias_part, slopes, pixels, channels)
+            carry(bias, bias_lost, bias_part, channels, real(1))
+            zero_row(bias_part, channels)
+        for column in range(0, width, STRETCH):
+            for i in range(shape[OUT_HEIGHT]):
+                add_row_products(part, picture, at(slopes, i * width * channels), i, column, shape)
+                seen += min(STRETCH, width - column)
+                if seen >= STRETCH:
+                    carry(total, lost, part, size, real(1))
+                    zero_row(part, size)
+                    seen = 0
+    carry(total, lost, part, size, real(1))
+    settle(total, lost, size)
+    settle(bias, bias_lost, channels)
+
+
+@helper
+def add_row_products(total, picture, slopes, i, column, shape):
+    """Add what one output row says, from a column on for STRETCH pixels."""
+    channels = shape[CHANNELS]
+    for r in range(shape[ROWS]):
+        h = i * shape[DOWN] + r * shape[BY_ROW] - shape[TOP]
+        if h < 0 or h >= shape[HEIGHT]:
+            continue
+        line = at(picture, h * shape[WIDTH] * channels)
+        for s in range(shape[COLUMNS]):
+            first, tap = max(first_seen(shape, s), column), r * shape[COLUMNS] + s
+            last = min(last_seen(shape, s), column + STRETCH)
+            w = first * shape[RIGHT] + s * shape[BY_COLUMN] - shape[LEFT]
+            add_pixel_products(
+                at(total, tap * channels), at(slopes, first * channels), channels, at(line, w * channels),
+                shape[RIGHT] * channels, max(last - first, 0), channels,
+            )  # fmt: skip
 
 
 @helper

@@ -4,10 +4,22 @@ Scale and shift belong to channels. They are worked with in lines of `width` num
 channels fill vectors too.
 """
 
-from gedanken.engine.cpu.kernels.blocks import add_line, copy_row, zero_row
+from gedanken.engine.cpu.kernels.blocks import (
+    BLOCK,
+    SIDE,
+    add_line,
+    carry,
+    copy_row,
+    settle,
+    sum_of,
+    sum_of_side,
+    sum_of_squares,
+    zero_row,
+)
 from gedanken.engine.cpu.language import Int, Real, Reals, at, helper, lanes, local_reals, real, sqrt
 
-SIDE = 32  # sums that run beside each other, since each waits for the one before; a power of two
+TOGETHER = 8  # lines of at most LINE numbers whose sums beside each other make a block
+PAIR = 64  # two times SIDE
 
 
 @helper
@@ -19,43 +31,6 @@ def repeated(space, values, channels, width):
             copy_row(at(space, start), values, channels)
         line = space
     return line
-
-
-@helper
-def sum_of(sums):
-    """Return the sum of SIDE numbers, which are overwritten."""
-    half = SIDE // 2
-    while half >= 8:
-        for i in lanes(half):
-            sums[i] += sums[i + half]
-        half = half // 2
-    total = real(0)
-    for i in range(8):
-        total += sums[i]
-    return total
-
-
-@helper
-def mean_of(x, size):
-    sums = local_reals(SIDE)
-    zero_row(sums, SIDE)
-    for start in range(0, size, SIDE):
-        values = at(x, start)
-        for i in lanes(min(SIDE, size - start)):
-            sums[i] += values[i]
-    return sum_of(sums) / real(size)
-
-
-@helper
-def variance_of(x, size, mean):
-    sums = local_reals(SIDE)
-    zero_row(sums, SIDE)
-    for start in range(0, size, SIDE):
-        values = at(x, start)
-        for i in lanes(min(SIDE, size - start)):
-            distance = values[i] - mean
-            sums[i] += distance * distance
-    return sum_of(sums) / real(size)
 
 
 def forward(
@@ -80,8 +55,8 @@ def forward(
     gains, shifts = repeated(scratch, scale, channels, width), repeated(at(scratch, width), shift, channels, width)
     for row in range(task * piece, min((task + 1) * piece, rows)):
         source, target = at(x, row * size), at(y, row * size)
-        mean = mean_of(source, size)
-        factor = real(1) / sqrt(variance_of(source, size, mean) + epsilon)
+        mean = sum_of(source, size, real(1) / real(size))
+        factor = real(1) / sqrt(sum_of_squares(source, size, mean, real(1) / real(size)) + epsilon)
         moments[2 * row] = mean
         moments[2 * row + 1] = factor
         for start in range(0, size, width):
@@ -124,24 +99,45 @@ def gradient(
     """Set d to the gradient by x, and shifts[task], scales[task] to this piece's gradients by shift and scale.
 
     With h = (x - mean) / deviation and g = dy * scale:   d = (g - mean of g - h * mean of g * h) / deviation
-    scratch: 3 * width numbers.
+    scratch: 7 * width numbers.
     """
-    gains, sums, products = repeated(scratch, scale, channels, width), at(scratch, width), at(scratch, 2 * width)
-    side, side_products = local_reals(SIDE), local_reals(SIDE)
-    zero_row(sums, 2 * width)
+    gains, both = repeated(scratch, scale, channels, width), at(scratch, width)
+    totals, lost, lines = at(scratch, 3 * width), at(scratch, 5 * width), 0
+    side, total, rest = local_reals(PAIR), local_reals(PAIR), local_reals(PAIR)
+    zero_row(both, 6 * width)
+    long = size > SIDE * BLOCK
     for row in range(task * piece, min((task + 1) * piece, rows)):
         source, slopes, out = at(x, row * size), at(dy, row * size), at(d, row * size)
         mean, factor = moments[2 * row], moments[2 * row + 1]
-        zero_row(side, SIDE)
-        zero_row(side_products, SIDE)
+        zero_row(side, PAIR)
+        if long:
+            zero_row(total, PAIR)
+            zero_row(rest, PAIR)
         for start in range(0, size, width):
-            count = min(width, size - start)
-            values, given, target = at(source, start), at(slopes, start), at(out, start)
-            scaled_slopes(target, given, values, gains, sums, products, count, mean, factor, side, side_products)
-        middle, tilt = sum_of(side) / real(size), sum_of(side_products) / real(size)
+            for first in range(start, min(start + width, size), SIDE * BLOCK):
+                place, count = first - start, min(SIDE * BLOCK, min(start + width, size) - first)
+                scaled_slopes(
+                    at(out, first), at(slopes, first), at(source, first), at(gains, place), at(both, place),
+                    at(both, width + place), count, mean, factor, side, at(side, SIDE),
+                )  # fmt: skip
+                if long and (count == SIDE * BLOCK or (start // width) % TOGETHER == TOGETHER - 1):
+                    carry(total, rest, side, PAIR, real(1))
+                    zero_row(side, PAIR)
+            lines += 1
+            if lines == BLOCK:
+                carry(totals, lost, both, 2 * width, real(1))
+                zero_row(both, 2 * width)
+                lines = 0
+        if long:
+            carry(total, rest, side, PAIR, real(1))
+            settle(total, rest, PAIR)
+            copy_row(side, total, PAIR)
+        middle, tilt = sum_of_side(side) / real(size), sum_of_side(at(side, SIDE)) / real(size)
         for i in lanes(size):
             out[i] = (out[i] - middle - (source[i] - mean) * factor * tilt) * factor
+    carry(totals, lost, both, 2 * width, real(1))
+    settle(totals, lost, 2 * width)
     zero_row(at(shifts, task * channels), channels)
     zero_row(at(scales, task * channels), channels)
-    add_line(at(shifts, task * channels), sums, width // channels, channels)
-    add_line(at(scales, task * channels), products, width // channels, channels)
+    add_line(at(shifts, task * channels), totals, width // channels, channels)
+    add_line(at(scales, task * channels), at(totals, width), width // channels, channels)

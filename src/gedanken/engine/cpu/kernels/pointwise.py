@@ -5,8 +5,20 @@ image of N rows. Winners of a max pooling and what dropout did to them share one
 DROPPED.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, gather, scatter, sum_products, sum_rows, turned, zero_row
-from gedanken.engine.cpu.kernels.conv import channel_statistics
+from gedanken.engine.cpu.kernels.blocks import (
+    BLOCK,
+    add_rows,
+    carry,
+    copy_row,
+    gather,
+    rows_in_line,
+    scatter,
+    settle,
+    sum_products,
+    sum_rows,
+    turned,
+    zero_row,
+)
 from gedanken.engine.cpu.kernels.rows import (
     SILU,
     activate,
@@ -32,7 +44,6 @@ from gedanken.engine.cpu.language import (
     helper,
     lanes,
     real,
-    sqrt,
     vector_lanes,
 )
 
@@ -44,6 +55,7 @@ HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, BANDS, BAND, SAMPLE_ROWS, BLOCKS
 POOL, POOL_ROWS, POOL_COLUMNS, DOWN, RIGHT, TOP, LEFT = 9, 10, 11, 12, 13, 14, 15
 NORMALISED, KIND, DROPS = 16, 17, 18
 FLAT = 19  # where y is flattened, channels first: the place of a row in scratch; else 0
+SUMS = 20  # the place in scratch of four numbers for each channel, and of two rows
 
 
 @helper
@@ -138,6 +150,11 @@ def pool_row(ring, target, winner, spare, row, shape):
     for j in range(runs):
         start = j * shape[RIGHT] - shape[LEFT]
         first_column, last_column = max(0, -start), min(shape[POOL_COLUMNS], shape[WIDTH] - start)
+        if is_long(shape):
+            rows, columns = last_row - first_row, last_column - first_column
+            corner = (start + first_column) * channels
+            long_average(ring, at(target, j * channels), spare, top + first_row, rows, corner, columns, run, shape)
+            continue
         # Every tap after the first writes where the one before it did not; the last one writes the result.
         odd = (last_row - first_row) * (last_column - first_column) % 2 == 1
         y, won = at(target, j * channels), at(winner, j * channels)
@@ -166,6 +183,41 @@ def pool_row(ring, target, winner, spare, row, shape):
 
 
 @helper
+def is_long(shape):
+    """Return whether a window's mean is a long sum."""
+    return shape[POOL] == AVERAGE_POOL and shape[POOL_ROWS] * shape[POOL_COLUMNS] > BLOCK
+
+
+@helper
+def long_average(ring, y, spare, top, rows, corner, columns, run, shape):
+    """Set y, zero at first, to a share of the sum of many taps, for as many windows as stand in a run."""
+    channels, width = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
+    share = real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS])
+    part, rest, gathered = spare, at(spare, run), at(spare, 2 * shape[OUT_WIDTH] * channels)
+    zero_row(part, 2 * run)
+    terms = 0
+    for r in range(rows):
+        line = at(ring, ((top + r) % shape[POOL_ROWS]) * width + corner)
+        if run == channels:
+            add_rows(part, line, columns, channels, share)
+        for s in range(0 if run == channels else columns):
+            values = at(line, s * channels)
+            if shape[RIGHT] > 1:
+                gather(gathered, values, shape[OUT_WIDTH], channels, shape[RIGHT] * channels)
+                values = gathered
+            add_row(part, values, run, share)
+            terms += 1
+            if terms % BLOCK == 0:
+                carry(y, rest, part, run, real(1))
+                zero_row(part, run)
+        if run == channels and r % BLOCK == BLOCK - 1:
+            carry(y, rest, part, run, real(1))
+            zero_row(part, run)
+    carry(y, rest, part, run, real(1))
+    settle(y, rest, run)
+
+
+@helper
 def copy_slopes(out, dy, image, row, shape):
     """Set out to one row of dy, channels last."""
     count = shape[OUT_WIDTH] * shape[CHANNELS]
@@ -178,15 +230,16 @@ def copy_slopes(out, dy, image, row, shape):
 
 
 @helper
-def gradient_row(d, space, picture, dy, winners, image, row, shape, normal, draw, slope, factor):
+def gradient_row(d, scratch, picture, dy, winners, image, row, shape, normal, draw, slope, factor):
     """Set d to the gradient by row `row` of the BatchNorm's output (the input where there is none)."""
     size = shape[WIDTH] * shape[CHANNELS]
-    lit = space
-    rest = at(space, size)
+    lit = scratch
+    rest = at(scratch, size)
     if shape[POOL] == NO_POOL:
         slopes_of(d, rest, dy, image, row, shape, draw, factor)
     else:
-        unpool_row(d, rest, dy, winners, image, row, shape, draw, factor)
+        sums = at(scratch, shape[SUMS] + 4 * shape[CHANNELS])
+        unpool_row(d, rest, sums, dy, winners, image, row, shape, draw, factor)
     if shape[KIND] >= SILU:
         weight_slopes(d, normal_row(picture, lit, row, shape, normal), size, shape[KIND])
     elif shape[KIND]:
@@ -207,10 +260,15 @@ def slopes_of(out, space, dy, image, row, shape, draw, factor):
 
 
 @helper
-def unpool_row(d, space, dy, winners, image, row, shape, draw, factor):
-    """Set d to what the output rows that saw input row `row` give back to it."""
+def unpool_row(d, space, sums, dy, winners, image, row, shape, draw, factor):
+    """Set d to what the output rows that saw input row `row` give back to it. sums: room for two input rows."""
     channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
-    zero_row(d, shape[WIDTH] * channels)
+    size = shape[WIDTH] * channels
+    lost, long = at(sums, size), is_long(shape)
+    target = sums if long else d
+    zero_row(d, size)
+    if long:
+        zero_row(sums, 2 * size)
     share = factor if shape[POOL] == MAX_POOL else real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS])
     for r in range(shape[POOL_ROWS]):
         reached = row + shape[TOP] - r
@@ -224,19 +282,28 @@ def unpool_row(d, space, dy, winners, image, row, shape, draw, factor):
         if shape[POOL] == AVERAGE_POOL and (shape[DROPS] or shape[FLAT]):
             line = space
             slopes_of(space, at(space, count), dy, image, reached // shape[DOWN], shape, draw, factor)
-        unpool_line(d, at(space, count), line, at(winners, place), r, shape, share)
+        for s in range(0, shape[POOL_COLUMNS], BLOCK):
+            unpool_line(target, at(space, count), line, at(winners, place), r, s, shape, share)
+            if long:
+                carry(d, lost, sums, size, real(1))
+                zero_row(sums, size)
+    if long:
+        settle(d, lost, size)
 
 
 @helper
-def unpool_line(d, apart, line, winners, r, shape, share):
-    """Add to d what one output row gives back to the window's row r. apart: room for an output row."""
+def unpool_line(d, apart, line, winners, r, first, shape, share):
+    """Add to d what one output row gives back to the window's row r, from its column `first` on.
+
+    apart: room for an output row.
+    """
     channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
     whole = in_one_run(shape)
     spread = whole and shape[RIGHT] > 1
     runs = 1 if whole else shape[OUT_WIDTH]
     run = count if whole else channels
     for j in range(runs):
-        for s in range(shape[POOL_COLUMNS]):
+        for s in range(first, min(first + BLOCK, shape[POOL_COLUMNS])):
             w = j * shape[RIGHT] - shape[LEFT] + s
             if w < 0 or w >= shape[WIDTH]:
                 continue
@@ -275,129 +342,25 @@ def gradient(
     channels, size = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
     picture = at(x, image * shape[HEIGHT] * size)
     total = at(partial, task * 2 * channels)
-    products = at(total, channels)
+    lost, sums = at(scratch, shape[SUMS]), at(scratch, shape[SUMS] + 2 * channels)
     if shape[NORMALISED]:
         zero_row(total, 2 * channels)
-    for row in range(number * band, min((number + 1) * band, shape[HEIGHT])):
-        out = at(d, (image * shape[HEIGHT] + row) * size)
-        gradient_row(out, scratch, picture, dy, winners, image, row, shape, normal, draw, slope, factor)
+        zero_row(lost, 2 * channels)
+    end = min((number + 1) * band, shape[HEIGHT])
+    block = max(1, BLOCK * rows_in_line(BLOCK, channels) // shape[WIDTH])  # rows, summed while they are in the cache
+    for begin in range(number * band, end, block):
+        rows = min(block, end - begin)
+        out = at(d, (image * shape[HEIGHT] + begin) * size)
+        for row in range(rows):
+            gradient_row(
+                at(out, row * size), scratch, picture, dy, winners, image, begin + row, shape, normal, draw, slope,
+                factor,
+            )  # fmt: skip
         if shape[NORMALISED]:
-            sum_rows(total, out, shape[WIDTH], channels)
-            sum_products(products, out, at(picture, row * size), normal, shape[WIDTH], channels, False)
-
-
-def renormalise(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    d: Reals,
-    normal: Reals,
-    correction: Reals,
-    rows: Int,
-    channels: Int,
-    piece: Int,
-):
-    """d = gain * (d - correction[0] - (x - mean) * correction[1]), in place: from BatchNorm's output to its input."""
-    gain, turn = at(normal, channels), at(correction, channels)
-    for row in range(task * piece, min((task + 1) * piece, rows)):
-        slopes, values = at(d, row * channels), at(x, row * channels)
-        for c in lanes(channels):
-            slopes[c] = gain[c] * (slopes[c] - correction[c] - (values[c] - normal[c]) * turn[c])
-
-
-def measure(task: Int, scratch: Reals, x: Reals, statistics: Reals, rows: Int, channels: Int, piece: Int):
-    """Set mean and squared distance of each channel over some rows: statistics[task][2][channels]."""
-    first = task * piece
-    mean = at(statistics, task * 2 * channels)
-    channel_statistics(at(x, first * channels), min(piece, rows - first), channels, mean, at(mean, channels))
-
-
-def normalise(
-    task: Int,
-    scratch: Reals,
-    statistics: Reals,
-    counts: Reals,
-    pieces: Int,
-    channels: Int,
-    scale: Reals,
-    shift: Reals,
-    running_mean: Reals,
-    running_var: Reals,
-    momentum: Real,
-    epsilon: Real,
-    normal: Reals,
-):
-    """Join the statistics of all pieces into normal = [mean, gain, shift, 1 / deviation] and move the running ones.
-
-    mean = sum of n_i mean_i / n,   n var = sum of squares_i + n_i (mean_i - mean)**2   (Chan, Golub & LeVeque 1979)
-    """
-    mean, gain, deviation = normal, at(normal, channels), at(normal, 3 * channels)
-    total = real(0)
-    for i in range(pieces):
-        total += counts[i]
-    zero_row(normal, 2 * channels)
-    for i in range(pieces):
-        values = at(statistics, i * 2 * channels)
-        for c in lanes(channels):
-            mean[c] += values[c] * (counts[i] / total)
-    for i in range(pieces):
-        values, squares = at(statistics, i * 2 * channels), at(statistics, (i * 2 + 1) * channels)
-        for c in lanes(channels):
-            distance = values[c] - mean[c]
-            gain[c] += squares[c] + counts[i] * distance * distance
-    kept = momentum if total > real(1) else real(1)  # a single value has no variance
-    for c in lanes(channels):
-        var = gain[c] / total
-        running_mean[c] = kept * running_mean[c] + (real(1) - kept) * mean[c]
-        running_var[c] = kept * running_var[c] + (real(1) - kept) * (gain[c] / max(total - real(1), real(1)))
-        deviation[c] = real(1) / sqrt(var + epsilon)
-        gain[c] = deviation[c] * scale[c]
-        normal[2 * channels + c] = shift[c]
-
-
-def remember(
-    task: Int,
-    scratch: Reals,
-    running_mean: Reals,
-    running_var: Reals,
-    scale: Reals,
-    shift: Reals,
-    epsilon: Real,
-    channels: Int,
-    normal: Reals,
-):
-    """Set normal as `normalise` does, from the running mean and variance."""
-    for c in lanes(channels):
-        deviation = real(1) / sqrt(running_var[c] + epsilon)
-        normal[c] = running_mean[c]
-        normal[channels + c] = deviation * scale[c]
-        normal[2 * channels + c] = shift[c]
-        normal[3 * channels + c] = deviation
-
-
-def correct(
-    task: Int,
-    scratch: Reals,
-    partial: Reals,
-    pieces: Int,
-    channels: Int,
-    count: Real,
-    normal: Reals,
-    dscale: Reals,
-    dshift: Reals,
-    correction: Reals,
-):
-    """Add up the sums of `gradient`: the gradients of scale and shift, and the two means that `renormalise`
-    subtracts."""
-    deviation = at(normal, 3 * channels)
-    zero_row(dscale, channels)
-    zero_row(dshift, channels)
-    for i in range(pieces):
-        sums, products = at(partial, i * 2 * channels), at(partial, (i * 2 + 1) * channels)
-        for c in lanes(channels):
-            dshift[c] += sums[c]
-            dscale[c] += products[c]
-    for c in lanes(channels):
-        dscale[c] *= deviation[c]
-        correction[c] = dshift[c] / count
-        correction[channels + c] = dscale[c] * deviation[c] / count
+            zero_row(sums, 2 * channels)
+            sum_rows(sums, out, rows * shape[WIDTH], channels)
+            values, products = at(picture, begin * size), at(sums, channels)
+            sum_products(products, out, values, normal, rows * shape[WIDTH], channels, False, real(1))
+            carry(total, lost, sums, 2 * channels, real(1))
+    if shape[NORMALISED]:
+        settle(total, lost, 2 * channels)

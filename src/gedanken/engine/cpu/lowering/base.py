@@ -54,7 +54,8 @@ class Lowering:
         """Add up the slots of a sum, each of the target's size."""
         size = target.nbytes // self.real.itemsize
         self.program.add(
-            "conv.add_slots", cut(size, PIECE), partial=partial, target=target, size=size, slots=slots, piece=PIECE,
+            "blocks.add_slots", cut(size, PIECE), 2 * PIECE, partial=partial, target=target, size=size, slots=slots,
+            piece=PIECE,
         )  # fmt: skip
 
 

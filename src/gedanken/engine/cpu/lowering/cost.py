@@ -38,8 +38,8 @@ def softmax_cross_entropy(low: Lowering, cost: SoftMaxCrossEntropy, z: Buffer) -
     outputs, dz, terms = low.buffer(z.shape), low.buffer(z.shape), low.buffer((rows, 3))
     low.program.add(
         "cost.softmax_cross_entropy", cut(rows, piece), z=z, classes=classes, shares=shares, hard=hard,
-        weights=class_weights(cost.class_weights, columns, low.real), smoothing=cost.label_smoothing, y=outputs,
-        dz=dz, terms=terms, rows=rows, columns=columns, piece=piece,
+        weights=class_weights(cost.class_weights, columns, low.real), kept=1 - cost.label_smoothing,
+        smoothing=cost.label_smoothing, y=outputs, dz=dz, terms=terms, rows=rows, columns=columns, piece=piece,
     )  # fmt: skip
     return Judged(classes, shares, hard, outputs, dz, terms)
 
@@ -50,6 +50,8 @@ def class_weights(weights: Sequence[float] | None, columns: int, dtype: Any) -> 
 
 
 def mean_cost(terms: Array) -> Array:
-    """Return the mean cost of the samples whose terms (N, 3) are [total, dot, share], see `kernels/cost.py`."""
-    total, dot, share = terms.T
-    return (share * np.log(total) - dot).sum() / len(terms)
+    """Return the mean cost of the samples whose terms (N, 3) are [others, dot, share], see `kernels/cost.py`."""
+    others, dot, share = terms.T
+    total = np.add.reduce(share * np.log1p(others) - dot, dtype="float64")
+    cost: Array = (total / len(terms)).astype(terms.dtype)
+    return cost

@@ -47,8 +47,8 @@ def dense_product(low: Lowering, step: LayerStep, x: Buffer, factor: Factor, cur
     summed = low.buffer((pieces, rows, units))
     _multiply(low, x, factor.kernel, factor.bias, summed, (rows, units, features), (features, 1), (units, 1), pieces)
     low.program.add(
-        "dense.finish", cut(rows * units, PIECE), partial=summed, y=y, size=rows * units, pieces=pieces, piece=PIECE,
-        kind=curve.kind, slope=curve.slope,
+        "dense.finish", cut(rows * units, PIECE), PIECE, partial=summed, y=y, size=rows * units, pieces=pieces,
+        piece=PIECE, kind=curve.kind, slope=curve.slope,
     )  # fmt: skip
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
@@ -112,7 +112,7 @@ def _multiply(
     if direct and pieces >= TASKS:
         column_blocks = 1  # whole rows of B, one after the other
     held = min(cut(low.panels(columns), column_blocks), HELD) if b_steps[1] == 1 else 1
-    scratch = DEPTH * (held * low.tile_columns + (TOGETHER if turned else 0))
+    scratch = 2 * columns if direct else DEPTH * (held * low.tile_columns + (TOGETHER if turned else 0))
     low.program.add(
         "dense.multiply", pieces * row_blocks * column_blocks, scratch,
         a=a, b=b, bias=bias, c=c, rows=rows, columns=columns, inner=inner, a_row=a_steps[0], a_inner=a_steps[1],

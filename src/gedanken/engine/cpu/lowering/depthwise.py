@@ -47,8 +47,8 @@ class Depthwise:
         slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
         partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, channels))
         low.program.add(
-            "depthwise.kernel_gradient", slots, x=x, dy=dy, partial=partial, bias_partial=bias_partial,
-            biased=int("bias" in step.g), shape=self.shape, images=low.samples, slots=slots,
+            "depthwise.kernel_gradient", slots, 2 * (kernel.size + channels), x=x, dy=dy, partial=partial,
+            bias_partial=bias_partial, biased=int("bias" in step.g), shape=self.shape, images=low.samples, slots=slots,
         )  # fmt: skip
         low.add_up(partial, kernel, slots)
         if "bias" in step.g:

@@ -30,7 +30,7 @@ def layer_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, shifts, scales = low.buffer(x.shape), low.buffer((slots, channels)), low.buffer((slots, channels))
-        low.program.add("norm.gradient", slots, 3 * width, dy=dy, d=dx, shifts=shifts, scales=scales, **shared)
+        low.program.add("norm.gradient", slots, 7 * width, dy=dy, d=dx, shifts=shifts, scales=scales, **shared)
         low.add_up(shifts, step.g["shift"], slots)
         low.add_up(scales, step.g["scale"], slots)
         return dx if wanted else None

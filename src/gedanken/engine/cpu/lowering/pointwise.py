@@ -132,7 +132,7 @@ def remembered(low: Lowering, step: LayerStep) -> Buffer:
     assert isinstance(layer, BatchNorm)
     normal = low.buffer((4, step.shape[-1]))
     low.program.add(
-        "pointwise.remember", 1, running_mean=step.s["mean"], running_var=step.s["var"], scale=step.p["scale"],
+        "batch_norm.remember", 1, running_mean=step.s["mean"], running_var=step.s["var"], scale=step.p["scale"],
         shift=step.p["shift"], epsilon=layer.epsilon, channels=step.shape[-1], normal=normal,
     )  # fmt: skip
     return normal
@@ -148,7 +148,7 @@ class _Pass:
         self.image = len(shape) == 3
         self.images = low.samples if self.image else 1
         rows = low.samples * math.prod(shape[:-1])
-        self.height, self.width, self.channels = shape if len(shape) == 3 else (rows, 1, shape[-1])
+        self.height, self.width, self.channels = shape if len(shape) == 3 else (rows, 1, shape[-1] if shape else 1)
         self.out_height, self.out_width = self.height, self.width
         self.window: tuple[int, ...] = (places.NO_POOL, 1, 1, 1, 1, 0, 0)
         if group.pool:
@@ -187,8 +187,9 @@ class _Pass:
         blocks = cut(self.sample_rows * self.out_width * self.channels, DRAWS_PER_BLOCK)
         sizes = (self.height, self.width, self.channels, self.out_height, self.out_width)
         marks = (int(self.group.norm is not None), self.curve.kind, int(self.drops))
-        line = self._scratch() - self.longest if self.group.flatten else 0
-        return np.array([*sizes, bands, band, self.sample_rows, blocks, *self.window, *marks, line], np.int64)
+        line = self._rows() - self.longest if self.group.flatten else 0
+        places = (line, self._rows())
+        return np.array([*sizes, bands, band, self.sample_rows, blocks, *self.window, *marks, *places], np.int64)
 
     def _bands(self, rows: int) -> tuple[int, int]:
         """Return (rows of a band, bands of an image)."""
@@ -214,9 +215,11 @@ class _Pass:
         }
         if statistics is None or counts is None:
             statistics, counts = self._measure()
+        kept = float(low.real.type(layer.momentum))
         low.program.add(
-            "pointwise.normalise", 1, statistics=statistics, counts=counts, pieces=len(counts),
-            channels=self.channels, momentum=layer.momentum, running_mean=step.s["mean"],
+            "batch_norm.normalise", 1, 2 * self.channels, statistics=statistics, counts=counts, pieces=len(counts),
+            total=float(counts.sum(dtype="float64")), channels=self.channels, momentum=kept,
+            less=layer.momentum - kept, taken=1 - layer.momentum, running_mean=step.s["mean"],
             running_var=step.s["var"], **shared,
         )  # fmt: skip
 
@@ -226,7 +229,8 @@ class _Pass:
         pieces = cut(rows, piece)
         statistics = self.low.buffer((pieces, 2, self.channels))
         self.low.program.add(
-            "pointwise.measure", pieces, x=self.x, statistics=statistics, rows=rows, channels=self.channels, piece=piece
+            "batch_norm.measure", pieces, x=self.x, statistics=statistics, rows=rows, channels=self.channels,
+            piece=piece,
         )  # fmt: skip
         return statistics, np.array([min(piece, rows - start) for start in range(0, rows, piece)], self.low.real)
 
@@ -270,16 +274,21 @@ class _Pass:
         low, correction = self.low, self.low.buffer((2, self.channels))
         rows = self.images * self.height * self.width
         low.program.add(
-            "pointwise.correct", 1, partial=partial, pieces=pieces, channels=self.channels, count=float(rows),
-            normal=self.normal, dscale=step.g["scale"], dshift=step.g["shift"], correction=correction,
+            "batch_norm.correct", 1, 6 * self.channels, partial=partial, pieces=pieces, channels=self.channels,
+            count=float(rows), normal=self.normal, dscale=step.g["scale"], dshift=step.g["shift"],
+            correction=correction,
         )  # fmt: skip
         piece = cut(PIECE, self.channels)
         low.program.add(
-            "pointwise.renormalise", cut(rows, piece), x=self.x, d=dx, normal=self.normal, correction=correction,
+            "batch_norm.renormalise", cut(rows, piece), x=self.x, d=dx, normal=self.normal, correction=correction,
             rows=rows, channels=self.channels, piece=piece,
         )  # fmt: skip
 
     def _scratch(self) -> int:
-        """Return the numbers of scratch memory: rows of the window, and a few more."""
+        """Return the numbers of scratch memory: rows, and sums of channels and of a row."""
+        return self._rows() + 4 * self.channels + 2 * self.longest
+
+    def _rows(self) -> int:
+        """Return the numbers that rows take: those of the window, and a few more."""
         words = 2 * self.longest + 32  # random draws: 16 bits for each number, in whole blocks
         return (self.window[1] + 5) * self.longest + words
