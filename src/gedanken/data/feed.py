@@ -16,7 +16,8 @@ from gedanken.data.arena import Arena, Slots
 from gedanken.data.assembly import Assembly
 from gedanken.data.crew import LOOK, Crew, Watch
 from gedanken.data.items import Layout
-from gedanken.data.tasks import MOST_SLOTS, Done, Span, Task, as_raised
+from gedanken.data.raised import as_raised
+from gedanken.data.tasks import MOST_SLOTS, Done, Span, Task
 from gedanken.types import Array
 
 GROUP_SECONDS = 0.004  # a task takes about so long: enough of them to share, few enough that telling costs nothing
@@ -147,6 +148,7 @@ class Feed:
         """
         if self._given:
             self._take_in(self.crew.wait(0))
+        self._watch.heard()
         while True:
             self._issue()
             if made := self._assemble(least):
@@ -162,7 +164,9 @@ class Feed:
             done = self.crew.wait(LOOK)
             self.waited += time.perf_counter() - began
             self._take_in(done)
-            if not done:
+            if done:
+                self._watch.heard()
+            else:
                 self._watch.look()
 
     def _nap(self) -> None:
