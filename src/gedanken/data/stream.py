@@ -18,7 +18,7 @@ from gedanken.data.choice import (
     timed_calls,
 )
 from gedanken.data.crew import Crew, SerialCrew, ThreadCrew
-from gedanken.data.feed import Feed
+from gedanken.data.feed import Feed, Mark
 from gedanken.data.pickling import importing_main, thread_bound
 from gedanken.data.tasks import IDLE, Span
 from gedanken.errors import ArgumentError, StateError
@@ -36,6 +36,7 @@ class Position(NamedTuple):
         calls: how many it has.
         mini_batches, samples: delivered.
         todo: calls that are not.
+        mark: what the feed delivered of them since; set together with the numbers, so that they always agree.
     """
 
     epoch: int
@@ -43,6 +44,7 @@ class Position(NamedTuple):
     mini_batches: int
     samples: int
     todo: list[Span]
+    mark: Mark | None = None
 
     @classmethod
     def start(cls, epoch: int, calls: int) -> "Position":
@@ -145,7 +147,8 @@ class Stream:
             value = _mixed(generator, position, layout.join(arrays))
             delivery = Delivery(value, samples, position.samples, self.feed.delivered_calls / position.calls)
             del arrays, value
-            position = position._replace(mini_batches=position.mini_batches + 1, samples=position.samples + samples)
+            number, samples_so_far = position.mini_batches + 1, position.samples + samples
+            position = position._replace(mini_batches=number, samples=samples_so_far, mark=self.feed.mark)
             self._delivered += 1
             if self._counted:
                 self._position = position
@@ -172,8 +175,12 @@ class Stream:
         self._keep_position()
         if finished and self._counted and self._position:
             self._position = self._position._replace(todo=[])  # calls that gave nothing or too little may be left
-        if self.feed:
-            self.feed.cancel()
+        try:
+            if self.feed:
+                self.feed.cancel()
+        except BaseException:  # Ctrl-C: what it left half changed is given up
+            self._shut()
+            raise
         self._run = None
 
     def _forget_others(self) -> None:
@@ -182,8 +189,8 @@ class Stream:
             self.feed, self._ahead, self._run, self._owner = None, None, None, os.getpid()
 
     def _keep_position(self) -> None:
-        if self.feed and self._position and self._run is not None and self._counted:
-            self._position = self._position._replace(todo=self.feed.rest())
+        if self.feed and self._position and self._run is not None and self._counted and self._position.mark:
+            self._position = self._position._replace(todo=self.feed.rest(self._position.mark))
 
     def _next_position(self, generator: Any, fixed: int | None = None) -> Position:
         calls = whole(f"len({type(generator).__name__})", len(generator), at_least=0)
@@ -217,7 +224,11 @@ class Stream:
                 return probe.error if probe else None
             self.feed = Feed(crew, generator.mini_batch_size, self._buffer, self._ordered, self._limit)
             self._length = position.calls
-        self.feed.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
+        try:
+            self.feed.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
+        except BaseException:
+            self._shut()
+            raise
         return None
 
     def _crew(self, generator: Any, position: Position) -> tuple[Crew | None, Probe | None]:
