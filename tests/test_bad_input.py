@@ -662,10 +662,19 @@ DATA = [
         "ragged rows", classes, fit([[1.0, 2.0, 3.0, 4.0], [1.0]], [0, 1]), DataError,
         "data must be an array, got rows of different shapes...",
     ),
-    Mistake("text", classes, fit([list("abcd")] * 9), DataError, "data must be an array of real numbers, got <U1"),
-    Mistake("complex", classes, fit(X * 1j), DataError, "data must be an array of real numbers, got complex64"),
-    Mistake("objects", classes, fit(X.astype(object)), DataError, "data must be an array of real numbers, got object"),
-    Mistake("nothing", classes, fit(None), DataError, "data must be an array of real numbers, got object"),
+    Mistake(
+        "text", classes, fit([list("abcd")] * 9), DataError,
+        "data must be an array of real numbers, got <U1: strings; number...",
+    ),
+    Mistake(
+        "complex", classes, fit(X * 1j), DataError,
+        "data must be an array of real numbers, got complex64: ... stack their .real and .imag",
+    ),
+    Mistake(
+        "objects", classes, fit(X.astype(object)), DataError,
+        'data must be an array of real numbers, got object, ...use .astype("float32")',
+    ),
+    Mistake("nothing", classes, fit(None), DataError, "data must be an array of real numbers, got NoneType"),
     Mistake(
         "token too large", tokens, fit(TOKENS + 1), DataError,
         "data must be whole numbers from 0 to 6 for the Embedding, got 7",
@@ -710,7 +719,7 @@ LABELS = [
     Mistake("NaN label", classes, fit(X, Y * np.nan), DataError, "labels must be finite, got nan at index (0,)"),
     Mistake(
         "names of classes", classes, fit(X, ["cat", "dog", "owl"] * 3), DataError,
-        "labels must be an array of real numbers, got <U3",
+        "labels must be an array of real numbers, got <U3: strings; number them: np.unique(...",
     ),
     Mistake(
         "more than yes or no", yes_or_no, fit(X, Y), DataError, "labels must lie in [0, 1], got 2 at index (2, 0)"

@@ -15,6 +15,10 @@ Source:
     block, so block b is generated from counter b + 1.
 """
 
+import contextlib
+import random
+import struct
+import sys
 import zlib
 from enum import IntEnum
 from typing import Final
@@ -94,3 +98,17 @@ def sample_draws(seed: int, purpose: Purpose, place: str, epoch: int, position: 
     raw = source.random_raw(samples * blocks * 4)
     draws: Array = raw.astype("<u8", copy=False).view("<u2").reshape(samples, blocks * DRAWS_PER_BLOCK)
     return draws[:, :each]
+
+
+def reseed(seed: int, epoch: int, index: int) -> None:
+    """Seed the global generators of `random`, of NumPy, and of PyTorch where it is loaded, for one call.
+
+    For processes that belong to the library: global generators of a program are its own. Calls of one epoch get
+    different seeds.
+    """
+    number = zlib.crc32(struct.pack("<QQQ", seed, epoch, index))
+    random.seed(number)
+    with contextlib.suppress(TypeError):  # the program gave NumPy another bit generator
+        np.random.seed(number)  # noqa: NPY002 - for users' code that draws from it
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(number)

@@ -1,6 +1,7 @@
 """Generators whose samples are known beforehand, and what can go wrong in their calls. Workers import this module."""
 
 import ctypes
+import dataclasses
 import os
 import re
 import signal
@@ -39,6 +40,111 @@ class HoldsLock(Exception):
         self.lock, self.code = threading.Lock(), 7
 
 
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Takes no attribute, so no note either."""
+
+    code: int
+
+
+class NotesNoList(Exception):
+    """Has something else where notes belong."""
+
+    __notes__ = "mine"
+
+
+class RefusesNotes(Exception):
+    """Has a way of its own to be noted, which raises."""
+
+    def add_note(self, note: str) -> None:
+        raise LookupError("no notes")
+
+
+class NoText(Exception):
+    """Has neither text nor form."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+class TextIsNumber(Exception):
+    """Has a text that is none."""
+
+    def __str__(self) -> Any:
+        return 5  # noqa: PLE0307 - that is its fault
+
+
+class Doubled(Exception):
+    """Makes its text of what it is given, so that making it of its text doubles that."""
+
+    def __init__(self, code: Any, what: str = "gone") -> None:
+        super().__init__(f"{code}: {what}")
+        self.code = code
+
+
+class KeywordsOnly(Exception):
+    """Cannot be made without keywords, and keeps its text elsewhere."""
+
+    def __init__(self, *, code: int) -> None:
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"code {self.code}"
+
+
+class WithSlots(OSError):
+    """Has an attribute outside of its dict, and a class with memory of its own below it."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: str) -> None:
+        super().__init__(2, "not there", f"/{place}")
+        self.place = place
+
+
+class ByItself(Exception):
+    """Says itself how it is pickled."""
+
+    def __init__(self, left: int, right: int) -> None:
+        super().__init__(f"{left} and {right}")
+        self.pair = (left, right)
+
+    def __reduce__(self) -> Any:
+        return ByItself, self.pair
+
+
+class NeverPickled(Exception):
+    """Cannot be pickled, whoever tries."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise SystemExit("never")
+
+
+class Leaves(BaseException):
+    """Ends more than a call."""
+
+
+def _circle() -> Exception:
+    first, second = ValueError("first"), KeyError("second")
+    first.__cause__, second.__cause__ = second, first
+    first.me = first  # type: ignore[attr-defined]
+    return first
+
+
+def _deep() -> int:
+    return _deep() + 1
+
+
+def _caused() -> None:
+    try:
+        raise Doubled(404)
+    except Doubled as error:
+        error.add_note("mine")
+        raise LookupError("no page") from error
+
+
 def _raises(error: Callable[[], BaseException]) -> Callable[[], None]:
     def act() -> None:
         raise error()
@@ -72,6 +178,26 @@ ACTS: dict[str, Callable[[], Any]] = {
     "KeyboardInterrupt": _raises(KeyboardInterrupt),
     "GeneratorExit": _raises(GeneratorExit),
     "StopIteration": _raises(lambda: StopIteration("out")),
+    "Frozen": _raises(lambda: Frozen(7)),
+    "NotesNoList": _raises(lambda: NotesNoList("text")),
+    "RefusesNotes": _raises(lambda: RefusesNotes("text")),
+    "NoText": _raises(lambda: NoText("text")),
+    "TextIsNumber": _raises(lambda: TextIsNumber("text")),
+    "Doubled": _raises(lambda: Doubled(404)),
+    "KeywordsOnly": _raises(lambda: KeywordsOnly(code=8)),
+    "WithSlots": _raises(lambda: WithSlots("here")),
+    "ByItself": _raises(lambda: ByItself(1, 2)),
+    "NeverPickled": _raises(lambda: NeverPickled("text")),
+    "Leaves": _raises(lambda: Leaves("text")),
+    "Unicode": _raises(lambda: UnicodeDecodeError("utf-8", b"x\xff", 1, 2, "no text")),
+    "Group": _raises(lambda: ExceptionGroup("many", [Doubled(1), ExceptionGroup("more", [KeywordsOnly(code=2)])])),
+    "Circle": _raises(_circle),
+    "Local": _raises(lambda: type("Local", (Exception,), {})("text")),
+    "Huge": _raises(lambda: ValueError("x" * 3_000_000)),
+    "Lambda": _raises(lambda: ValueError("text", _raises, threading.Lock())),
+    "RecursionError": _deep,
+    "MemoryError": _raises(MemoryError),
+    "Caused": _caused,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda: ctypes.string_at(0),
     "exit": lambda: os._exit(3),

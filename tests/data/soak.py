@@ -25,9 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from gedanken.data.tasks import Orders
 from tests.data.made import Made, cut, gone, numbers_of, pids, right
 from tests.data.programs import Program
+from tests.data.test_raised import NASTY
 
 HANG = 60.0  # seconds without progress
 WAYS: list[dict[str, Any]] = [
+    {},
     {"mode": "serial"},
     *({"mode": "threads", "workers": workers} for workers in (1, 3, 9)),
     *({"mode": "processes", "workers": workers} for workers in (1, 2, 4)),
@@ -83,7 +85,9 @@ class Chaos:
         acts = {}
         if counts and self.random.random() < 0.3:
             acts = {
-                self.random.randrange(len(counts)): self.random.choice(["ValueError", "TwoArguments", "StopIteration"])
+                self.random.randrange(len(counts)): self.random.choice(
+                    ["ValueError", "TwoArguments", "StopIteration", *NASTY]
+                )
             }
         self.wounded = False  # whether a worker was killed
         generator = Made(counts, acts, **more, **way)
@@ -166,7 +170,7 @@ class Chaos:
     def killed_program(self, folder: Path) -> None:
         """End a program with a signal at any time; nothing of it may be left."""
         number = self.random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-        way = self.random.choice([way for way in WAYS if way["mode"] != "serial"])
+        way = self.random.choice([way for way in WAYS if way.get("mode", "serial") != "serial"])
         with Program(folder, KILLED.replace("OPTIONS", repr(way))) as program:
             program.wait_for("begins")
             time.sleep(self.random.random() * 0.7)

@@ -322,6 +322,38 @@ def test_a_position_is_a_few_integers_and_fits_its_own_generator_only() -> None:
         other.load_state_dict({**state, "todo": [[8, 51, 0]]})
 
 
+HOSTILE: list[dict[str, Any]] = [
+    *(
+        {"todo": todo}
+        for todo in ((1, 2, 3), None, "abc", [[8, 50]], [[8, 50, 0, 0]], ["abc"], [[8.0, 50, 0]], {8: 50})
+    ),
+    *({"todo": todo} for todo in ([[8, 20, 0], [10, 50, 0]], [[20, 50, 0], [8, 20, 0]], [[8, 8, 0]], [[9, 8, 0]])),
+    *({"todo": todo} for todo in ([[8, 50, -1]], [[8, 50, 9]], [[8, 50, 2**40]], [[8, 50, True]], [[-1, 50, 0]])),
+    *({"epoch": epoch} for epoch in (2**32, 2**70, -1, 0.0, "0", None, True)),
+    *({"samples": samples} for samples in (7, 9, 2**70, None)),
+    *({"mini_batches": number} for number in (0, 2, 2**70, [1])),
+    *(
+        {name: value}
+        for name in ("seed", "mini_batch_size", "calls", "shuffle")
+        for value in (np.zeros(2), [0], "x", None)
+    ),
+]
+
+
+@pytest.mark.parametrize("change", HOSTILE, ids=str)
+def test_a_state_that_is_none_is_refused_and_changes_nothing(change: dict[str, Any]) -> None:
+    points = Points(mode="serial", shuffle=True)
+    stream = iter(points)
+    next(stream)
+    state = points.state_dict()
+    with pytest.raises(ArgumentError, match="state"):
+        points.load_state_dict({**state, **change})
+    assert points.state_dict() == state
+    next(stream)  # the running iteration goes on
+    points.load_state_dict(state)
+    assert points.state_dict() == state
+
+
 def test_training_goes_on_in_the_middle_of_an_epoch() -> None:
     whole, part, rest = Points(mode="serial", shuffle=True), Points(mode="serial", shuffle=True), Points(shuffle=True)
     heard = Heard()

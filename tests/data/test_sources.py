@@ -131,8 +131,8 @@ BAD_ARRAYS = [
     (({"a": X, "b": 3},), r"x\['b'\] must have a first axis of samples"),
     (((),), "x must have at least one array"),
     (((X,), Y), "y must be left out where x is a tuple or dict"),
-    ((["a", "b"],), "x must be an array of numbers, got '<U1'"),
-    ((X, [None] * 8), "y must be an array of numbers, got 'object'"),
+    ((["a", "b"],), "x must be an array of numbers, got <U1: strings; number them"),
+    ((X, [None] * 8), "y must be an array of numbers, got object with NoneType None at index 0; fill what is missing"),
     (([[1], [2, 3]],), "x must be an array, got rows of different shapes"),
 ]
 

@@ -3,13 +3,15 @@
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gedanken.data.crew import LOOK, ThreadCrew, Watch
-from gedanken.data.tasks import Calls, Done, Span, Task, as_raised
-from gedanken.errors import ArgumentError
+from gedanken.data.raised import as_raised
+from gedanken.data.tasks import Calls, Done, Span, Task
+from gedanken.errors import ArgumentError, WorkerError
 from gedanken.processors import usable_processors
 
 MODES = ("auto", "threads", "processes", "serial")
@@ -19,6 +21,7 @@ CHEAP = 10e-6  # seconds a sample: handing it to a worker costs as much
 COPIED = 5e9  # bytes a second that one processor copies, about
 PROBE_CALLS = 64  # at most, and not many longer than this:
 PROBE_SECONDS = 0.02
+MOST_FOLDER_BYTES = 70  # the name of a socket in it has 32 more, and systems allow 103 to 107
 IN_FLIGHT = 128  # calls that wait at the same time, at most
 PER_PROCESS = 32  # threads of one process: with more of them Python's lock is what they wait for
 
@@ -40,6 +43,7 @@ class Probe(NamedTuple):
         share: of that time in which its thread computes.
         samples, size: of one call; and their bytes.
         made: the tasks that were done for it, and their samples.
+        error: what one of them raised, or None; nothing was measured then.
     """
 
     seconds: float
@@ -47,6 +51,7 @@ class Probe(NamedTuple):
     samples: float
     size: float
     made: Sequence[tuple[Task, Done]]
+    error: BaseException | None = None
 
 
 class Choice(NamedTuple):
@@ -88,7 +93,16 @@ def processes_possible() -> str:
 
 def default_method() -> str:
     """Return the safest way to start processes that starts fast."""
-    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    possible = "forkserver" in multiprocessing.get_all_start_methods() and not folder_too_long()
+    return "forkserver" if possible else "spawn"
+
+
+def folder_too_long() -> str:
+    """Return why the server of processes cannot have its socket in the folder of temporary files, or nothing."""
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) <= MOST_FOLDER_BYTES:
+        return ""
+    return f"the folder of temporary files (TMPDIR) has more than {MOST_FOLDER_BYTES} bytes in its name, {folder}"
 
 
 def lock_free() -> bool:
@@ -103,6 +117,8 @@ def fixed_choice(options: Options) -> Choice | None:
         return Choice("serial", 0, 0, method, "as asked")
     if options.mode == "processes" and (reason := processes_possible()):
         raise ArgumentError(f"mode must be 'threads' or 'serial' here, got 'processes'; {reason}")
+    if options.mode == "processes" and method == "forkserver" and (reason := folder_too_long()):
+        raise ArgumentError(f"start_method must be 'spawn' or 'fork' here, got 'forkserver'; {reason}")
     if options.mode == "auto" or options.workers is None:
         return None
     return Choice(options.mode, options.workers, options.threads or 1, method, "as asked")
@@ -151,16 +167,19 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span], 
             task = Task(0, 0, epoch, calls, place, first.whole or 1, first.skip, 0, 0, ())
             place += task.length
             crew.submit(task)
+            watch.heard()
             while not (found := crew.wait(LOOK)):
                 watch.look()
             (done,) = found
             if done.error:
-                raise as_raised(done.error)
+                return Probe(0.0, 0.0, 0.0, 0.0, (), as_raised(done.error))
             made.append((task, done))
             seconds.append(done.seconds if generator.transforms else timed.seconds)
             shares.append(timed.share)
             if len(made) > 1 and time.perf_counter() - began > PROBE_SECONDS:
                 break
+    except WorkerError as error:  # a call that hangs
+        return Probe(0.0, 0.0, 0.0, 0.0, (), error)
     finally:
         crew.close()
     last = slice(1 if len(seconds) > 1 else 0, None)  # the first call may open what the others use

@@ -19,6 +19,7 @@ from gedanken.errors import WorkerError
 
 GRACE = 0.3  # seconds that workers have to end by themselves
 LOOK = 0.25  # seconds between two looks at workers that give nothing
+LOST = 2.0  # seconds that it may take at least until a worker has a task that was given out
 
 
 class Crew(ABC):
@@ -30,6 +31,7 @@ class Crew(ABC):
 
     width: int
     beside = True  # whether they work while the caller waits
+    ready = True  # whether one of them has started
 
     @abstractmethod
     def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
@@ -92,6 +94,7 @@ class SerialCrew(Crew):
         task, generator = self._tasks.popleft(), self._generator()
         assert generator is not None
         done = self._bench.perform(generator, task, self._generation)
+        self._bench.rest()
         if isinstance(done.error, KeyboardInterrupt):
             raise done.error
         return [done]
@@ -133,9 +136,16 @@ class ThreadCrew(Crew):
             threading.Thread(target=_serve, args=(self._shared, bench), name=f"gedanken {bench.name}", daemon=True)
             for bench in benches
         ]
-        for thread in self._threads:
-            thread.start()
         self._end = weakref.finalize(self, _end, self._shared, self._threads)
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, (RuntimeError, MemoryError)):
+                raise
+            started = sum(thread.ident is not None for thread in self._threads)
+            raise WorkerError(f"only {started} of {width} threads could be started ({error}); ask for fewer") from error
 
     def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
         arena = Arena(layout, rows, slots)
@@ -150,11 +160,19 @@ class ThreadCrew(Crew):
         try:
             found = [self._shared.done.get(timeout=seconds)]
         except queue.Empty:
+            if seconds:
+                self._check_alive()
             return []
         with contextlib.suppress(queue.Empty):
             while True:
                 found.append(self._shared.done.get_nowait())
         return found
+
+    def _check_alive(self) -> None:
+        for thread, place in zip(self._threads, self._places, strict=True):
+            if not thread.is_alive() and self._shared.done.empty():
+                doing = "" if place == IDLE else f" in get_mini_batches({place})"
+                raise WorkerError(f"{thread.name} ended{doing} without an answer; its own message is above")
 
     def renew(self, generation: int) -> None:
         self._shared.generation = generation
@@ -188,9 +206,9 @@ def _serve(shared: _Shared, bench: Bench) -> None:
         generator = shared.generator()
         if generator is None:
             return
-        done = bench.perform(generator, task, shared.generation)
-        shared.done.put(done)
-        del generator, done  # while this thread waits, neither a Generator nor an error lives on in it
+        shared.done.put(bench.perform(generator, task, shared.generation))
+        bench.rest()
+        del generator  # while this thread waits, neither a Generator nor an error lives on in it
 
 
 def _end(shared: _Shared, threads: Sequence[threading.Thread]) -> None:
@@ -199,12 +217,15 @@ def _end(shared: _Shared, threads: Sequence[threading.Thread]) -> None:
         shared.tasks.put(None)
     limit = time.monotonic() + GRACE
     for thread in threads:
-        if thread is not threading.current_thread():
+        if thread.ident is not None and thread is not threading.current_thread():
             thread.join(max(0.0, limit - time.monotonic()))
 
 
 class Watch:
-    """Notices a call that takes too long.
+    """Notices a call that takes too long, and a task that was given out and that no worker has.
+
+    Time is counted while somebody looks, in steps that are bounded: that the program was stopped for an hour and then
+    goes on is no fault of its workers.
 
     Args:
         crew: whose calls.
@@ -214,20 +235,36 @@ class Watch:
     def __init__(self, crew: Crew, limit: float | None) -> None:
         self._crew, self._limit = crew, limit
         self._seen: dict[int, tuple[int, float]] = {}
+        self._clock, self._looked, self._idle = 0.0, time.monotonic(), 0.0
 
     def forget(self) -> None:
         """Begin anew: the same call of another epoch is another one."""
         self._seen.clear()
+        self.heard()
+
+    def heard(self) -> None:
+        """Note that a worker answered, or that nobody waited until now."""
+        self._idle = 0.0
 
     def look(self) -> None:
-        """Raise WorkerError where a worker is in the same call for too long."""
+        """Raise WorkerError where a worker is in the same call for too long, or nobody in any.
+
+        To be called while a task is out and no answer came.
+        """
         now = time.monotonic()
-        for worker, place in enumerate(self._crew.places()):
-            seen, since = self._seen.get(worker, (IDLE, now))
+        passed, self._looked = min(now - self._looked, 4 * LOOK), now
+        self._clock += passed
+        places = list(self._crew.places())
+        for worker, place in enumerate(places):
+            seen, since = self._seen.get(worker, (IDLE, self._clock))
             if place == IDLE or place != seen:
-                self._seen[worker] = (place, now)
-            elif self._limit is not None and now - since > self._limit:
+                self._seen[worker] = (place, self._clock)
+            elif self._limit is not None and self._clock - since > self._limit:
                 raise WorkerError(
                     f"get_mini_batches({place}) takes longer than time_limit={self._limit:g} s in "
                     f"{self._crew.describe(worker)}, which stands at\n{self._crew.stack(worker)}"
                 )
+        lost = self._crew.ready and all(place == IDLE for place in places)
+        self._idle = self._idle + passed if lost else 0.0
+        if self._limit is not None and self._idle > max(self._limit, LOST):
+            raise WorkerError(f"for {self._idle:.3g} s no worker has the calls that were given out: one was stopped")

@@ -7,16 +7,19 @@ Where each call gives the same number of samples, workers write them to the very
 mini-batch is a slot. Otherwise samples are copied together here, once.
 """
 
+import bisect
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from gedanken.data.arena import Arena, Slots
 from gedanken.data.assembly import Assembly
 from gedanken.data.crew import LOOK, Crew, Watch
 from gedanken.data.items import Layout
-from gedanken.data.tasks import MOST_SLOTS, Done, Span, Task, as_raised
+from gedanken.data.raised import as_raised
+from gedanken.data.tasks import MOST_SLOTS, Done, Span, Task
 from gedanken.types import Array
 
 GROUP_SECONDS = 0.004  # a task takes about so long: enough of them to share, few enough that telling costs nothing
@@ -29,21 +32,38 @@ KEPT = 16  # tasks whose samples per call are remembered
 class Piece:
     """A task that was given out, and what came of it."""
 
-    __slots__ = ("delivered", "done", "even", "expected", "extra", "samples", "taken", "task")
+    __slots__ = ("done", "even", "expected", "extra", "samples", "taken", "task")
 
     def __init__(self, task: Task, expected: int) -> None:
         self.task, self.expected = task, expected
         self.done = self.even = False
-        self.samples = self.taken = self.delivered = 0
+        self.samples = self.taken = 0
         self.extra: list[Array] = []
 
-    def rest(self) -> Span:
-        """Return what of it was not delivered."""
-        first, count, skip = self.task.first, self.task.length, self.task.skip + self.delivered
+    def record(self) -> "Record":
+        """Return what will be left of it when the samples taken so far are delivered."""
+        task = self.task
+        first, skip = task.first, task.skip + self.taken
         if self.even and self.samples:
-            first, over = divmod(skip, (self.samples + self.task.skip) // count)
-            first, skip = self.task.first + first, over
-        return Span(first, self.task.first + count, skip)
+            calls, skip = divmod(skip, (self.samples + task.skip) // task.length)
+            first += calls
+        if self.taken == self.samples:
+            first = task.first + task.length
+        return Record(task.first, Span(first, task.first + task.length, skip))
+
+
+class Record(NamedTuple):
+    """Of a task that began at call `first`, this is left."""
+
+    first: int
+    rest: Span
+
+
+class Mark(NamedTuple):
+    """What was delivered: records of the last mini-batch, and the mark before it where that still says something."""
+
+    before: "Mark | None"
+    records: list[Record]
 
 
 class Tally:
@@ -82,6 +102,7 @@ class Feed:
         self._recent: deque[float] = deque(maxlen=KEPT)  # samples per call of the last tasks
         self._each, self._steady = 1, True  # samples that a call is taken to give; whether all of them gave so many
         self._call_seconds: float | None = None
+        self.mark: Mark | None = None  # what is delivered of this epoch
         self._reset([], 0, 0)
 
     # ------------------------------------------------------------------ epochs
@@ -98,6 +119,7 @@ class Feed:
 
     def _reset(self, todo: list[Span], epoch: int, calls: int) -> None:
         self._todo, self._epoch, self._calls = deque(todo), epoch, calls
+        self._plan, self.mark = tuple(todo), None
         self._pieces: dict[int, Piece] = {}  # not wholly delivered, in the order of the calls
         self._ready: deque[Piece] = deque()  # done, in the order in which they were
         self._touched: list[Piece] = []  # taken from since the last delivery
@@ -117,16 +139,37 @@ class Feed:
         self._leave_slot()
         self._reset([], 0, 0)
 
-    def rest(self) -> list[Span]:
-        """Return what was not delivered yet, in order."""
-        pieces = {piece.task.number: piece for piece in self._touched} | self._pieces
-        merged: list[Span] = []
-        for span in sorted([piece.rest() for piece in pieces.values()]) + list(self._todo):
+    def rest(self, mark: Mark | None) -> list[Span]:
+        """Return what was not delivered when `mark` was the last one, in order.
+
+        It depends on nothing that an interrupt may have left half changed.
+        """
+        left: dict[int, Span] = {}
+        while mark:
+            for record in mark.records:
+                left.setdefault(record.first, record.rest)
+            mark = mark.before
+        begun, merged = max(left, default=0) if self.ordered else 0, list[Span]()
+        for span in self._spans(left, begun):
             if merged and merged[-1].stop == span.first and not merged[-1].skip and not span.skip:
                 merged[-1] = merged[-1]._replace(stop=span.stop)
             elif span.first < span.stop:
                 merged.append(span)
         return merged
+
+    def _spans(self, left: dict[int, Span], begun: int) -> Iterator[Span]:
+        starts = sorted(left)
+        for first, stop, skip in self._plan:
+            place = max(first, begun)
+            while place < stop:
+                if place in left:
+                    yield left[place]
+                    place = left[place].stop
+                    continue
+                following = bisect.bisect(starts, place)
+                end = min(stop, starts[following]) if following < len(starts) else stop
+                yield Span(place, end, skip if place == first else 0)
+                place = end
 
     @property
     def level(self) -> float:
@@ -147,6 +190,7 @@ class Feed:
         """
         if self._given:
             self._take_in(self.crew.wait(0))
+        self._watch.heard()
         while True:
             self._issue()
             if made := self._assemble(least):
@@ -162,7 +206,9 @@ class Feed:
             done = self.crew.wait(LOOK)
             self.waited += time.perf_counter() - began
             self._take_in(done)
-            if not done:
+            if done:
+                self._watch.heard()
+            else:
                 self._watch.look()
 
     def _nap(self) -> None:
@@ -281,8 +327,9 @@ class Feed:
             piece.taken += count
 
     def _deliver(self, assembly: Assembly) -> list[Array]:
+        records = [piece.record() for piece in self._touched]
+        self.mark = Mark(None, records[-1:]) if self.ordered else Mark(self.mark, records)
         for piece in self._touched:
-            piece.delivered = piece.taken
             if piece.taken == piece.samples:
                 self.delivered_calls += piece.task.length
         self._touched.clear()

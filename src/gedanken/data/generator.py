@@ -17,6 +17,8 @@ from gedanken.random import Purpose, call_generator
 
 ORDERS = ("exact", "as ready")
 AUTO = "auto"
+MOST = 10_000  # workers, threads of each, mini-batches in the buffer
+MOST_EPOCHS = 2**32
 
 
 class Generator(ABC):
@@ -180,18 +182,20 @@ class Generator(ABC):
         Raises:
             ArgumentError: it is of another Generator, or none.
         """
+        self._stream.load(self._checked_position(state))
+
+    def _checked_position(self, state: Mapping[str, Any]) -> Position:
         keys = {"epoch", "mini_batches", "samples", "todo", *self._identity(0)}
         require(isinstance(state, Mapping) and set(state) == keys, "state", f"have the keys {sorted(keys)}", state)
         for name, own in self._identity(len(self)).items():
-            require(state[name] == own, f"state[{name!r}]", f"be {own} as this Generator's", state[name])
+            same = isinstance(state[name], (bool, int, np.integer, np.bool_)) and state[name] == own
+            require(bool(same), f"state[{name!r}]", f"be {own} as this Generator's", state[name])
         names = ("epoch", "calls", "mini_batches", "samples")
         epoch, calls, mini_batches, samples = (whole(f"state[{name!r}]", state[name], 0) for name in names)
-        listed = isinstance(state["todo"], (list, tuple)) and all(len(span) == 3 for span in state["todo"])
-        require(listed, "state['todo']", "be a list of [first, stop, skip]", state["todo"])
-        todo = [Span(*(whole("state['todo']", number, 0) for number in span)) for span in state["todo"]]
-        inside = all(span.first < span.stop <= len(self) for span in todo)
-        require(inside, "state['todo']", "be spans of calls", state["todo"])
-        self._stream.load(Position(epoch, calls, mini_batches, samples, todo))
+        require(epoch < MOST_EPOCHS, "state['epoch']", "be below 2**32", epoch)
+        given = mini_batches * self.mini_batch_size
+        require(samples == given < 2**63, "state['samples']", "be mini_batches times mini_batch_size", samples)
+        return Position(epoch, calls, mini_batches, samples, _checked_spans(state["todo"], calls, samples))
 
     def _identity(self, calls: int) -> dict[str, Any]:
         same = {"seed": self.seed, "shuffle": self.shuffle, "mini_batch_size": self.mini_batch_size}
@@ -215,8 +219,26 @@ class Generator(ABC):
         return self._stream.stats()
 
 
+def _checked_spans(todo: Any, calls: int, samples: int) -> list[Span]:
+    listed = isinstance(todo, (list, tuple)) and all(
+        isinstance(span, (list, tuple)) and len(span) == 3 for span in todo
+    )
+    require(listed, "state['todo']", "be a list of [first, stop, skip]", todo)
+    spans = [Span(*(whole("state['todo']", number, 0) for number in span)) for span in todo]
+    reached = 0
+    for span in spans:
+        rule = f"be spans of calls below {calls}, in order, that do not overlap"
+        require(reached <= span.first < span.stop <= calls, "state['todo']", rule, todo)
+        reached = span.stop
+    skipped = sum(span.skip for span in spans)
+    require(skipped <= min(samples, 2**32 - 1), "state['todo']", "skip no more samples than were delivered", todo)
+    return spans
+
+
 def _number_or_auto(argument: str, value: int | str, at_least: int = 1) -> int | None:
     if value == AUTO:
         return None
     require(not isinstance(value, str), argument, "be a number or 'auto'", value)
-    return whole(argument, value, at_least)
+    number = whole(argument, value, at_least)
+    require(number <= MOST, argument, f"be at most {MOST:,}", value)
+    return number

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import warn
+from gedanken.data.conversion import as_array
 from gedanken.errors import DataError
 from gedanken.types import Array, Shape
 
@@ -41,12 +42,7 @@ def checked_inputs(argument: str, x: Any, shape: Shape, dtype: Any, tokens: int 
 
 def checked_array(argument: str, values: Any) -> Array:
     """Return `values` as an array of at least one sample of real numbers, or raise DataError."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise DataError(f"{argument} must be an array, got rows of different shapes ({error})") from None
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"{argument} must be an array of real numbers, got {array.dtype}")
+    array = as_array(argument, values)
     if array.ndim == 0:
         raise DataError(f"{argument} must have a first axis of samples, got the single number {array}")
     if len(array) == 0:

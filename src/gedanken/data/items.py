@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gedanken.data.conversion import NUMBERS, as_array
 from gedanken.errors import DataError
 from gedanken.types import Array, Shape
 
 PLAIN = {"i8": int, "f8": float, "b1": bool}
-NUMBERS = "biufc"  # kinds of NumPy types that an entry may have
 
 
 class Samples:
@@ -147,14 +147,7 @@ def _entries(item: Any, where: str) -> tuple[str, list[tuple[int | str, Any]]]:
 
 
 def _as_array(value: Any, where: str, key: int | str) -> Array:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise DataError(f"{where}: {_named(key)} must be an array, got rows of different shapes ({error})") from None
-    if array.dtype.kind not in NUMBERS:
-        got = type(value).__name__ if array.dtype.kind == "O" else array.dtype
-        raise DataError(f"{where}: {_named(key)} must be an array of numbers, got {got}")
-    return array
+    return as_array(f"{where}: {_named(key)}", value, NUMBERS)
 
 
 def _described(kind: str, keys: Sequence[int | str]) -> str:

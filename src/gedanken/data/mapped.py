@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import require
+from gedanken.data.conversion import refuse_masked
 from gedanken.types import Array, Shape
 
 
@@ -25,6 +26,7 @@ class MappedArray:
     """
 
     def __init__(self, array: Array) -> None:
+        refuse_masked("array", array)
         rule = "be a np.memmap of a file, or a part of one, and its mode not 'c'"
         require(_map_of(array) is not None, "array", rule, type(array).__name__)
         self.array = array

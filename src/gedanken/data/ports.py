@@ -7,7 +7,6 @@ import pickle
 import struct
 import tempfile
 import threading
-import traceback
 from multiprocessing import reduction
 from typing import Any, NamedTuple
 
@@ -15,8 +14,8 @@ import numpy as np
 
 from gedanken.data.arena import Arena
 from gedanken.data.items import Layout, Stream
+from gedanken.data.raised import pack_error, unpack_error
 from gedanken.data.tasks import MOST_SLOTS, Done, Task
-from gedanken.errors import WorkerError
 
 TASK = struct.Struct(f"<IIIQQIIII{MOST_SLOTS}H")
 ANSWER = struct.Struct("<IIIQd?Q")  # a pickle of so many bytes may follow
@@ -181,14 +180,22 @@ class Answers:
         self._fd, self._lock = fd, threading.Lock()
 
     def send(self, done: Done) -> None:
-        """Write an answer, and its samples or error if it has any."""
-        content = b""
-        if done.extra or done.error:
-            content = pickle.dumps((done.extra, pack_error(done.error) if done.error else None), protocol=5)
+        """Write an answer, and its samples or error if it has any; where there is no memory for that, this is told."""
+        try:
+            content = _content(done)
+        except Exception as error:
+            done = done._replace(samples=0, extra=None, error=error)
+            content = _content(done)
         view = memoryview(ANSWER.pack(*done[:5], done.even, len(content)) + content)
         with self._lock:
             while view:
                 view = view[os.write(self._fd, view) :]
+
+
+def _content(done: Done) -> bytes:
+    if not (done.extra or done.error):
+        return b""
+    return pickle.dumps((done.extra, pack_error(done.error) if done.error else None), protocol=5)
 
 
 class Inbox:
@@ -225,47 +232,3 @@ class Inbox:
         if at:
             self._got = self._got[at:]
         return found
-
-
-class RemoteError(Exception):
-    """The traceback of an exception in a worker process; shown as its cause."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
-
-
-def pack_error(error: BaseException) -> tuple[bytes, bytes, str, str, list[str]]:
-    """Return an exception in forms that another process can try one after the other, the last as words."""
-    text = "".join(traceback.format_exception(error))
-    notes = list(getattr(error, "__notes__", []))
-    state = {name: value for name, value in error.__dict__.items() if _try_dumps(value)}
-    args = tuple([value if _try_dumps(value) else repr(value) for value in error.args])
-    return _try_dumps(error), _try_dumps((type(error), args, state)), repr(error), text, notes
-
-
-def _try_dumps(value: Any) -> bytes:
-    try:
-        return pickle.dumps(value)
-    except Exception:  # what it holds decides what is raised
-        return b""
-
-
-def unpack_error(packed: tuple[bytes, bytes, str, str, list[str]]) -> BaseException:
-    """Return the exception that a worker met: its own type with its attributes where possible, else a WorkerError."""
-    whole, parts, words, text, notes = packed
-    error: BaseException | None = None
-    with contextlib.suppress(Exception):  # its constructor may want other arguments
-        error = pickle.loads(whole)  # noqa: S301 - from our own process
-    if not isinstance(error, BaseException):
-        with contextlib.suppress(Exception):
-            kind, args, state = pickle.loads(parts)  # noqa: S301 - from our own process
-            error = kind.__new__(kind, *args)
-            error.__dict__.update(state)
-    if not isinstance(error, BaseException):
-        error = WorkerError(f"get_mini_batches raised {words}, which cannot be sent from its process")
-    error.__notes__ = notes
-    error.__cause__ = RemoteError(text)
-    return error

@@ -6,21 +6,24 @@ a name, so nothing is left behind whoever is killed.
 """
 
 import contextlib
+import errno
 import multiprocessing
 import os
+import resource
 import select
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from multiprocessing import resource_tracker, util
+from multiprocessing import forkserver, resource_tracker, util
 from typing import Any
 
 from gedanken.checks import warn
 from gedanken.data.arena import LINE, Arena, rounded_up
 from gedanken.data.crew import GRACE, Crew
 from gedanken.data.items import Layout
-from gedanken.data.pickling import Packed, packed
+from gedanken.data.pickling import Packed, is_session, packed
 from gedanken.data.ports import (
     NO_TASK,
     TASK,
@@ -81,8 +84,10 @@ class ProcessCrew(Crew):
         try:
             for number in range(processes):
                 self._start(context, tasks, number, None if pickled else generator)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise WorkerError(f"process {number} of {processes} could not start: {_few_descriptors()}") from error
             raise
         finally:
             tasks.close()
@@ -98,11 +103,13 @@ class ProcessCrew(Crew):
         numbers = (first, self.threads, self.width, os.getpid())
         ports = Ports(tasks, answers, *shared, inherited, foreign, *numbers)
         process = context.Process(target=main, args=(ports,), name=f"gedanken process {number}", daemon=True)
+        server, start = _server(), context.get_start_method()
         try:
-            with _one_thread_of_blas(), _without_interrupts(context.get_start_method() == "spawn"):
+            with _one_thread_of_blas(), _no_file_of_a_session(), _without_interrupts(start == "spawn"):
                 process.start()
         except (EOFError, ConnectionError) as error:
-            raise WorkerError(f"the server of worker processes ended while it imported your script; {GUARD}") from error
+            served = bool(self._processes) or (server is not None and server == _server())
+            raise WorkerError(f"the server of worker processes ended {_why_server_ended(served)}") from error
         except ChildProcessError as error:
             rule = "a forked process cannot use its parent's server of worker processes; choose start_method='spawn'"
             raise WorkerError(rule) from error
@@ -181,6 +188,10 @@ class ProcessCrew(Crew):
 
     # ------------------------------------------------------------------ the rest of the contract
 
+    @property
+    def ready(self) -> bool:  # type: ignore[override]
+        return self._started > 0
+
     def renew(self, generation: int) -> None:
         self.board.generation = generation
 
@@ -258,6 +269,26 @@ def _end(tasks: Descriptor, processes: Sequence[Any], inboxes: Sequence[Inbox], 
         descriptor.close()
 
 
+def _few_descriptors() -> str:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return f"there are no more file descriptors (of {limit}); ask for fewer workers, or raise the limit (ulimit -n)"
+
+
+def _server() -> int | None:
+    """Return the process id of the server of processes that was started last, if any was."""
+    found: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    return found
+
+
+def _why_server_ended(served: bool) -> str:
+    if served:
+        return (
+            "after it had started others, for which there is one reason: it has no more file descriptors, of which it "
+            "may have as many as when it began; ask for fewer workers"
+        )
+    return f"while it imported your script; {GUARD}"
+
+
 def _preload(context: Any, module: str) -> None:
     """Let the server of processes import once what every worker needs; it does nothing where one runs already."""
     context.set_forkserver_preload(["__main__", "gedanken.data.worker", *([] if module == "__main__" else [module])])
@@ -273,6 +304,18 @@ def _one_thread_of_blas() -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
+
+
+@contextlib.contextmanager
+def _no_file_of_a_session() -> Iterator[None]:
+    """Let multiprocessing not take the name that stands for a session, as <stdin>, for a script to import."""
+    main = sys.modules["__main__"]
+    name = vars(main).pop("__file__", None) if is_session() else None
+    try:
+        yield
+    finally:
+        if name is not None:
+            vars(main)["__file__"] = name
 
 
 @contextlib.contextmanager

@@ -63,23 +63,48 @@ class ArraySource(Source):
         mini_batch_size: samples in a mini-batch, at least 1.
         shuffle: whether each epoch has an order of its own.
         seed: seed of these orders.
+        rows: (samples,), places of the samples to use, in order; None is all.
     """
 
-    def __init__(self, x: Array, target: Array, mini_batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
-        self.x, self.target = x, target
-        self.samples, self.steps = len(x), math.ceil(len(x) / mini_batch_size)
+    def __init__(
+        self,
+        x: Array,
+        target: Array,
+        mini_batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        rows: Array | None = None,
+    ) -> None:
+        self.x, self.target, self._rows = x, target, rows
+        samples = len(x) if rows is None else len(rows)
+        self.samples, self.steps = samples, math.ceil(samples / mini_batch_size)
         self.mini_batch_size, self.shuffle, self.seed = mini_batch_size, shuffle, seed
 
     def batches(self, epoch: int) -> Batches:
-        samples = len(self.x)
-        order = permutation(self.seed, Purpose.ORDER, samples, epoch) if self.shuffle else None
+        order, samples = self._rows, len(self.x) if self._rows is None else len(self._rows)
+        if self.shuffle:
+            shuffled = permutation(self.seed, Purpose.ORDER, samples, epoch)
+            order = shuffled if order is None else order[shuffled]
         for start in range(0, samples, self.mini_batch_size):
             part = slice(start, start + self.mini_batch_size)
             share = min(1.0, part.stop / samples)
             if order is None:
                 yield Batch(self.x[part], self.target[part], start, share)
-            else:  # `take` is faster than an index
-                yield Batch(self.x.take(order[part], axis=0), self.target.take(order[part], axis=0), start, share)
+            else:
+                yield Batch(taken(self.x, order[part]), taken(self.target, order[part]), start, share)
+
+
+def taken(array: Array, rows: Array) -> Array:
+    """Return some rows of an array of any layout, without a copy of all of it.
+
+    `take` is faster than an index, but first makes a whole copy that is C-contiguous where the array is not; most
+    arrays are so with their axes in another order.
+    """
+    axes = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+    turned = array.transpose(axes)
+    if not (turned.flags.c_contiguous and turned.flags.aligned):
+        return array[rows]
+    return turned.take(rows, axis=axes.index(0)).transpose(np.argsort(axes))
 
 
 class GeneratorSource(Source):
@@ -138,12 +163,12 @@ class GeneratorSource(Source):
         raise DataError(f"{name} must give items (input, label) to train or evaluate with, got {got}")
 
 
-def hold_out(x: Array, target: Array, fraction: float, seed: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Split samples at random, by `seed`, into those to train on and a `fraction` to validate on.
+def hold_out(samples: int, fraction: float, seed: int) -> tuple[Array, Array]:
+    """Return the places of samples to train on, and of a random `fraction` to validate on, by `seed`.
 
-    Both parts keep the order of the data; neither is empty.
+    Both keep the order of the data; neither is empty.
     """
-    count = min(max(round(len(x) * fraction), 1), len(x) - 1)
-    chosen = np.zeros(len(x), dtype=bool)
-    chosen[permutation(seed, Purpose.HOLD_OUT, len(x))[:count]] = True
-    return (x[~chosen], target[~chosen]), (x[chosen], target[chosen])
+    count = min(max(round(samples * fraction), 1), samples - 1)
+    chosen = np.zeros(samples, dtype=bool)
+    chosen[permutation(seed, Purpose.HOLD_OUT, samples)[:count]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import require, whole
+from gedanken.data.conversion import NUMBERS, as_array, refuse_masked
 from gedanken.data.generator import Generator
-from gedanken.data.items import NUMBERS, Samples
+from gedanken.data.items import Samples
 from gedanken.data.mapped import mapped_if_possible
 from gedanken.data.tasks import running_epoch
 from gedanken.errors import DataError
@@ -218,11 +219,9 @@ class _Cursor(threading.local):
 
 def _checked(name: str, value: Any) -> Any:
     """Return an array of numbers with a first axis, left in its file where it is in one."""
-    if not (hasattr(value, "shape") and hasattr(value, "__getitem__")):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise DataError(f"{name} must be an array, got rows of different shapes ({error})") from None
+    refuse_masked(name, value)
+    if not (hasattr(value, "shape") and hasattr(value, "__getitem__")) or hasattr(value, "iloc"):
+        value = as_array(name, value, NUMBERS)
     require(len(value.shape) > 0, name, "have a first axis of samples", value)
     if isinstance(value, np.ndarray):
         require(value.dtype.kind in NUMBERS, name, "be an array of numbers", str(value.dtype))
@@ -258,7 +257,9 @@ def _item(element: Any, to_item: Callable[[Any], Any] | None) -> Any:
         return {key: _entry(value) for key, value in element.items()}
     if isinstance(element, (tuple, list)):
         return tuple([_entry(value) for value in element])
-    array = np.asarray(_entry(element))
+    element = _entry(element)
+    refuse_masked("an element", element)
+    array = np.asarray(element)
     return array if array.dtype.kind in NUMBERS else element  # the Generator says what is wrong with it
 
 

@@ -18,8 +18,8 @@ from gedanken.data.choice import (
     timed_calls,
 )
 from gedanken.data.crew import Crew, SerialCrew, ThreadCrew
-from gedanken.data.feed import Feed
-from gedanken.data.pickling import importing_main
+from gedanken.data.feed import Feed, Mark
+from gedanken.data.pickling import importing_main, thread_bound
 from gedanken.data.tasks import IDLE, Span
 from gedanken.errors import ArgumentError, StateError
 from gedanken.processors import usable_processors
@@ -36,6 +36,7 @@ class Position(NamedTuple):
         calls: how many it has.
         mini_batches, samples: delivered.
         todo: calls that are not.
+        mark: what the feed delivered of them since; set together with the numbers, so that they always agree.
     """
 
     epoch: int
@@ -43,6 +44,7 @@ class Position(NamedTuple):
     mini_batches: int
     samples: int
     todo: list[Span]
+    mark: Mark | None = None
 
     @classmethod
     def start(cls, epoch: int, calls: int) -> "Position":
@@ -120,16 +122,18 @@ class Stream:
         self._began, self._counted = time.perf_counter(), fixed is None
         self._awaited, finished = self.waited, False
         try:
-            if ahead:
-                ahead.wait()
+            failed = ahead.wait() if ahead else None
             if ahead is None or fixed is not None:
-                self.open(generator, position)
-            if fixed is None:
+                failed = self.open(generator, position)
+            if fixed is None:  # also where calls were timed and one of them raised: an epoch that was begun counts
                 self.epoch, self._loaded, self._position = position.epoch, None, position
             self._before += time.perf_counter() - self._began
+            if failed is not None:
+                raise failed
             yield from self._deliveries(generator, position, run)
             finished = True
         finally:
+            failed = None  # an exception that is kept must not keep what lies here
             if self._run is run:
                 self._leave(finished)
 
@@ -143,7 +147,8 @@ class Stream:
             value = _mixed(generator, position, layout.join(arrays))
             delivery = Delivery(value, samples, position.samples, self.feed.delivered_calls / position.calls)
             del arrays, value
-            position = position._replace(mini_batches=position.mini_batches + 1, samples=position.samples + samples)
+            number, samples_so_far = position.mini_batches + 1, position.samples + samples
+            position = position._replace(mini_batches=number, samples=samples_so_far, mark=self.feed.mark)
             self._delivered += 1
             if self._counted:
                 self._position = position
@@ -170,8 +175,12 @@ class Stream:
         self._keep_position()
         if finished and self._counted and self._position:
             self._position = self._position._replace(todo=[])  # calls that gave nothing or too little may be left
-        if self.feed:
-            self.feed.cancel()
+        try:
+            if self.feed:
+                self.feed.cancel()
+        except BaseException:  # Ctrl-C: what it left half changed is given up
+            self._shut()
+            raise
         self._run = None
 
     def _forget_others(self) -> None:
@@ -180,8 +189,8 @@ class Stream:
             self.feed, self._ahead, self._run, self._owner = None, None, None, os.getpid()
 
     def _keep_position(self) -> None:
-        if self.feed and self._position and self._run is not None and self._counted:
-            self._position = self._position._replace(todo=self.feed.rest())
+        if self.feed and self._position and self._run is not None and self._counted and self._position.mark:
+            self._position = self._position._replace(todo=self.feed.rest(self._position.mark))
 
     def _next_position(self, generator: Any, fixed: int | None = None) -> Position:
         calls = whole(f"len({type(generator).__name__})", len(generator), at_least=0)
@@ -197,25 +206,32 @@ class Stream:
 
     # ------------------------------------------------------------------ workers
 
-    def open(self, generator: Any, position: Position) -> None:
-        """Make sure that there are workers, and give them their first tasks."""
+    def open(self, generator: Any, position: Position) -> BaseException | None:
+        """Make sure that there are workers, and give them their first tasks; return what a timed call raised."""
         if importing_main():
             raise StateError(
                 "a worker process is importing this script, which begins to train; put the training under "
                 '`if __name__ == "__main__":`'
             )
         if not position.calls:
-            return
+            return None
         if self.feed and self.choice and self.choice.mode == "processes" and self._length != position.calls:
             self._shut()  # workers have a copy of what the Generator was then
         probe = None
         if self.feed is None:
             crew, probe = self._crew(generator, position)
+            if crew is None:
+                return probe.error if probe else None
             self.feed = Feed(crew, generator.mini_batch_size, self._buffer, self._ordered, self._limit)
             self._length = position.calls
-        self.feed.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
+        try:
+            self.feed.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
+        except BaseException:
+            self._shut()
+            raise
+        return None
 
-    def _crew(self, generator: Any, position: Position) -> tuple[Crew, Probe | None]:
+    def _crew(self, generator: Any, position: Position) -> tuple[Crew | None, Probe | None]:
         options, pickled, obstacle, probe = self.options, None, processes_possible(), None
         method = options.method or default_method()
         choice = fixed_choice(options)
@@ -228,8 +244,12 @@ class Stream:
                 if options.mode == "processes":
                     raise
                 obstacle = str(error)
+                if choice is None and not options.workers and thread_bound(error):
+                    choice = Choice("serial", 0, 0, method, obstacle)
         if choice is None:
             probe = timed_calls(generator, position.epoch, position.calls, position.todo, self._limit)
+            if probe.error:
+                return None, probe
             choice = choose(options, probe, obstacle)
         self.choice = choice
         if choice.mode == "serial":
@@ -339,20 +359,22 @@ class _Ahead:
     def __init__(self, stream: Stream, generator: Any, position: Position) -> None:
         self.position = position
         self._error: BaseException | None = None
+        self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._begin, args=(stream, generator), daemon=True)
         self._thread.start()
 
     def _begin(self, stream: Stream, generator: Any) -> None:
         try:
-            stream.open(generator, self.position)
+            self._failed = stream.open(generator, self.position)
         except BaseException as error:  # raised where it is waited for
             self._error = error
 
-    def wait(self, quietly: bool = False) -> None:
-        """Wait until the workers have their tasks, or raise why they have none."""
+    def wait(self, quietly: bool = False) -> BaseException | None:
+        """Wait until the workers have their tasks, or raise why they have none; return what a timed call raised."""
         self._thread.join()
         if self._error and not quietly:
             raise self._error
+        return self._failed
 
 
 def _mixed(generator: Any, position: Position, value: Any) -> Any:

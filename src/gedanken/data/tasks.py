@@ -10,7 +10,8 @@ import numpy as np
 
 from gedanken.data.arena import Arena, Rows
 from gedanken.data.items import Layout, Samples, sample_value
-from gedanken.errors import DataError, WorkerError
+from gedanken.data.raised import noted
+from gedanken.errors import DataError
 from gedanken.random import Purpose, call_generator, permutation
 from gedanken.types import Array
 
@@ -119,43 +120,65 @@ class Bench:
         name: of it, for errors.
         at: one integer that others may read: the index of the running call, or IDLE.
         orders: shared by the workers of a process.
+        reseed: called with (seed, epoch, index) before each call, where the process is the worker's own.
     """
 
-    def __init__(self, number: int, name: str, at: Any, orders: Orders) -> None:
+    def __init__(
+        self, number: int, name: str, at: Any, orders: Orders, reseed: Callable[[int, int, int], None] | None = None
+    ) -> None:
         self.number, self.name, self.at = number, name, at
         self.arena: Arena | None = None
-        self._orders = orders
+        self.reseed, self._orders = reseed, orders
 
     def perform(self, generator: Calls, task: Task, generation: int) -> Done:
-        """Make the calls of a task, write their samples and tell what happened; drop one of another generation."""
+        """Make the calls of a task, write their samples and tell what happened; drop one of another generation.
+
+        Raises nothing of the user's. The worker counts as busy until `rest`, when its answer is with the owner.
+        """
         if task.generation != generation:
             return Done(task.number, task.generation, self.number, 0, 0.0)
-        began = time.perf_counter()
+        began, error = time.perf_counter(), None
+        token = running_epoch.set(task.epoch)
+        try:
+            samples, extra, even = self._made(generator, task)
+        except BaseException as raised:  # whatever it is belongs to the one who waits for the samples
+            samples, extra, even, error = 0, None, False, noted(raised, self._where())
+        finally:
+            running_epoch.reset(token)
+        seconds = time.perf_counter() - began
+        try:
+            return Done(task.number, task.generation, self.number, samples, seconds, extra, error, even)
+        finally:
+            del error  # it refers to this frame
+
+    def _made(self, generator: Calls, task: Task) -> tuple[int, Any, bool]:
+        """Make the calls; return how many samples they gave, those without room, and whether all gave as many."""
         sink = _Sink(task, self.arena)
         transforms = [t for t in generator.transforms if not getattr(t, "on_mini_batches", False)]
-        token = running_epoch.set(task.epoch)
         sizes = set()
-        index, at, get, put = IDLE, self.at, generator.get_mini_batches, None if transforms else sink.put_plain()
-        try:
-            for index in self._indices(generator, task):
-                at[0] = index
-                items, done = get(index), 0
-                if put and type(items) is list:
-                    done = put(items)
-                    if done == len(items):
-                        sizes.add(done)
-                        continue
-                sizes.add(-1)
-                _take(generator, transforms, task.epoch, index, items, done, sink)
-                put = None if transforms else sink.put_plain()
-        except BaseException as error:  # whatever it is belongs to the one who waits for the samples
-            error.add_note(f"in get_mini_batches({index}), {self.name}")
-            return Done(task.number, task.generation, self.number, 0, time.perf_counter() - began, None, error)
-        finally:
-            self.at[0] = IDLE
-            running_epoch.reset(token)
-        seconds, even = time.perf_counter() - began, task.length == 1 or (len(sizes) == 1 and -1 not in sizes)
-        return Done(task.number, task.generation, self.number, sink.count(), seconds, sink.extra(), None, even)
+        at, get, put = self.at, generator.get_mini_batches, None if transforms else sink.put_plain()
+        for index in self._indices(generator, task):
+            at[0] = index
+            if self.reseed:
+                self.reseed(generator.seed, task.epoch, index)
+            items, done = get(index), 0
+            if put and type(items) is list:
+                done = put(items)
+                if done == len(items):
+                    sizes.add(done)
+                    continue
+            sizes.add(-1)
+            _take(generator, transforms, task.epoch, index, items, done, sink)
+            put = None if transforms else sink.put_plain()
+        return sink.count(), sink.extra(), task.length == 1 or (len(sizes) == 1 and -1 not in sizes)
+
+    def _where(self) -> str:
+        call = self.at[0]
+        return f"before a call, {self.name}" if call == IDLE else f"in get_mini_batches({call}), {self.name}"
+
+    def rest(self) -> None:
+        """Say that this worker has nothing to do: its answer is given."""
+        self.at[0] = IDLE
 
     def _indices(self, generator: Calls, task: Task) -> Sequence[int]:
         calls = slice(task.first, task.first + task.length)
@@ -248,14 +271,3 @@ def _singles(item: Any, where: str) -> list[Any]:
     layout = Layout.of(item, where)
     arrays = layout.several(item.item, where)
     return [layout.join([array[k, ...] for array in arrays]) for k in range(len(arrays[0]))]
-
-
-def as_raised(error: BaseException) -> BaseException:
-    """Return what to raise for what was raised in a call: that itself, unless it would end loop or program."""
-    if isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration)):
-        return error
-    wrapped = WorkerError(f"get_mini_batches raised {type(error).__name__}({error})")
-    for note in getattr(error, "__notes__", []):
-        wrapped.add_note(note)
-    wrapped.__cause__ = error
-    return wrapped

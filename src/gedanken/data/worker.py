@@ -12,12 +12,14 @@ import pickle
 import select
 import signal
 import threading
+import traceback
 import warnings
 from typing import Any
 
 from gedanken.data.arena import Arena
 from gedanken.data.ports import NO_TASK, TASK, Answers, Board, Ports, mapped, unpack_task
 from gedanken.data.tasks import Bench, Calls, Done, Orders
+from gedanken.random import reseed
 
 
 def main(ports: Ports) -> None:
@@ -45,7 +47,7 @@ def _main(ports: Ports) -> None:
     answers.send(Done(NO_TASK, 0, ports.first, 0, 0.0))
     others = range(ports.first + 1, ports.first + ports.threads)
     for number in others:
-        threading.Thread(target=service.serve, args=(number,), daemon=True).start()
+        threading.Thread(target=service.serve_or_end, args=(number,), daemon=True).start()
     service.serve(ports.first)
 
 
@@ -58,23 +60,31 @@ class _Service:
         self._lock = threading.Lock()
         self._arena: Arena | None = None
 
+    def serve_or_end(self, number: int) -> None:
+        """Do so in a further thread, whose death is that of the process: its owner is told of nothing less."""
+        try:
+            self.serve(number)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
     def serve(self, number: int) -> None:
         """Do tasks, one after the other."""
         ports, board = self._ports, self._board
         process = multiprocessing.current_process()
         name = f"worker {number} ({process.name}, pid {os.getpid()})"
-        bench = Bench(number, name, board.places[number : number + 1], self._orders)
+        bench = Bench(number, name, board.places[number : number + 1], self._orders, reseed)
         while record := os.read(ports.tasks.fd, TASK.size):
             task = unpack_task(record)
             if not task.length:
                 return
             if task.room and bench.arena is None:
                 bench.arena = self._settled()
-            done = bench.perform(self._generator, task, board.generation)
             try:
-                self._answers.send(done)
+                self._answers.send(bench.perform(self._generator, task, board.generation))
             except BrokenPipeError:  # the owner has closed
                 return
+            bench.rest()
 
     def _settled(self) -> Arena:
         with self._lock:

@@ -62,14 +62,14 @@ class Door(NamedTuple):
             )
         size = whole("mini_batch_size", MINI_BATCH_SIZE if wishes.mini_batch_size is None else wishes.mini_batch_size)
         samples = self.pair(("data", "labels"), data, labels)
-        held: Source | None
+        shuffle = wishes.shuffle is not False
         if _is_fraction(validation_set):
             require(len(samples[0]) > 1, "validation_set", "be None for a single sample", validation_set)
-            samples, parts = hold_out(*samples, float(validation_set), wishes.seed)
-            held = ArraySource(*parts, size)
-        else:
-            held = self._validation(validation_set, size, "a pair (data, labels), a Generator, or a fraction in (0, 1)")
-        return ArraySource(*samples, size, wishes.shuffle is not False, wishes.seed), held
+            kept, held = hold_out(len(samples[0]), float(validation_set), wishes.seed)
+            train = ArraySource(*samples, size, shuffle, wishes.seed, kept)
+            return train, ArraySource(*samples, size, rows=held)
+        wanted = "a pair (data, labels), a Generator, or a fraction in (0, 1)"
+        return ArraySource(*samples, size, shuffle, wishes.seed), self._validation(validation_set, size, wanted)
 
     def evaluation(self, data: Any, labels: Any, size: int) -> Source:
         """Return what to evaluate on."""
