@@ -6,7 +6,7 @@ import pytest
 
 from gedanken import ConvolutionLayer
 from gedanken.engine.cpu.engine import CpuEngine
-from gedanken.engine.cpu.lowering import spread
+from gedanken.engine.cpu.lowering import conv_gradient, spread
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.taps import Slide, backward, forward, tiles_of
 from gedanken.engine.cpu.program import Program
@@ -62,3 +62,23 @@ def test_few_zeros_are_multiplied(layer: ConvolutionLayer, shape: tuple[int, int
         backward(geometry, image, (*geometry.positions(image), layer.n_filter)),
     ):
         assert done(slide, geometry) <= MOST * needed(slide)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "suits"),
+    [
+        (ConvolutionLayer(64, 3, 3), (32, 26, 26), True),
+        (ConvolutionLayer(64, 3, 3, stride=2, zero_padding=1), (64, 32, 32), True),
+        (ConvolutionLayer(64, 32, 3), (1, 64, 32), False),
+        (ConvolutionLayer(64, 32, 3), (16, 64, 32), False),
+        (ConvolutionLayer(64, 3, 3, zero_padding=1), (64, 1, 1), False),
+        (ConvolutionLayer(32, 3, 3), (1, 28, 28), False),
+    ],
+    ids=str,
+)
+def test_the_tile_unit_takes_no_gradient_that_is_mostly_zeros(
+    layer: ConvolutionLayer, shape: tuple[int, int, int], suits: bool
+) -> None:
+    image = (*shape[1:], shape[0])
+    geometry = layer.geometry(image)
+    assert conv_gradient.suits_tile_unit(forward(geometry, image, layer.n_filter), geometry) == suits

@@ -1,9 +1,11 @@
 """The gradient of a convolution by its kernel."""
 
+import math
 from typing import Any
 
 import numpy as np
 
+from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE
 from gedanken.engine.cpu.kernels.conv_gradient import FLUSH
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, SUMS, TASKS, Lowering, cut
@@ -16,12 +18,13 @@ from gedanken.types import Array
 STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache
 LONG = 320  # pixels of a row in a strip: longer sums lose digits
 NUMBERS = 6 << 10  # of an image in a strip where filters are few: half of a first-level cache
+ZEROS = 3.5  # products of the tile unit for each one that is needed: with more it is no faster
 WORTH = 0.8  # of the work with filters as columns: less is worth having them as rows
 
 
 def by_kernel(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
     """Emit the gradients by kernel and bias; slide is the one of the forward pass."""
-    if low.bf16:
+    if low.bf16 and suits_tile_unit(slide, geometry):
         bf16.kernel_gradient(low, step, geometry, slide.source, slide.target, x, dy)
         return
     kernel = step.g["kernel"]
@@ -45,6 +48,16 @@ def by_kernel(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, 
     low.add_up(partial, kernel, slots)
     if "bias" in step.g:
         low.add_up(bias_partial, step.g["bias"], slots)
+
+
+def suits_tile_unit(slide: Slide, geometry: Geometry) -> bool:
+    """Return whether the tile unit, which takes whole rows of images and whole tiles, multiplies few zeros."""
+    ins, outs = slide.unit, slide.target[2] // slide.groups
+    rows, columns = ((found[:, 1] - found[:, 0]).clip(0).sum() for found in (_seen(slide, geometry, a) for a in (0, 1)))
+    width = bf16.plane_width(geometry, slide.source)
+    taken = math.prod(geometry.size) * slide.target[0] * width
+    tiles = cut(ins, SIDE) * SIDE * cut(outs, TILE) * TILE
+    return bool(taken * tiles < ZEROS * rows * columns * ins * cut(outs, SIDE) * SIDE)
 
 
 def _by_strips(low: Lowering, slide: Slide, kernel: Array, common: dict[str, Any]) -> None:
