@@ -77,7 +77,7 @@ def check_finite(argument: str, array: Array, dtype: Any) -> None:
     step = max(1, BLOCK // max(array[0].size, 1))
     for start in range(0, len(array), step):
         block = array[start : start + step]
-        flat = block.reshape(-1)
+        flat = block.ravel(order="K")  # in the order of memory, whatever that is
         if flat.dot(flat) <= largest:
             continue  # no number is too large or a NaN, and the sum of squares is quickly made
         wrong = ~(abs(block) <= largest)

@@ -12,7 +12,8 @@ matrices is touched. `product` chooses among them. Storing through a mask is slo
 caller says that what lies between the rows of C is `free` (it is written later), or where nothing does (ldc = n) and
 what a whole vector writes too much is the beginning of the next row.
 
-I (ldi = 0 repeats one row, a bias) may be C itself (ldi = ldc), which adds to what is there.
+I (ldi = 0 repeats one row, a bias) may be C itself (ldi = ldc), which adds to what is there. It is added at the end: a
+long sum is then one of sums, which keeps its digits.
 """
 
 from collections.abc import Iterator
@@ -95,10 +96,7 @@ def _tile(m: int, v: int, kind: str, lanes: int, real: str) -> Iterator[str]:
     yield f"define internal void @{_tile_name(m, v, kind)}({ARGUMENTS}, i64 %over) {{\nentry:"
     yield from (f"  %s{i}_{j} = alloca {vector}" for i, j in sums)
     yield from access.mask()
-    for i, j in sums:
-        yield f"  %ri{i}_{j} = mul i64 %ldi, {i}"
-        yield from access.load(f"x{i}_{j}", "i", f"%ri{i}_{j}", j)
-        yield f"  store {vector} %x{i}_{j}, ptr %s{i}_{j}"
+    yield from (f"  store {vector} zeroinitializer, ptr %s{i}_{j}" for i, j in sums)
     yield _BEFORE
     for j in range(v):
         yield from whole.load(f"b{j}", "b", "%bk", j)
@@ -107,8 +105,12 @@ def _tile(m: int, v: int, kind: str, lanes: int, real: str) -> Iterator[str]:
     yield _AFTER
     if kind != WHOLE:
         yield from access.joined(v)
+    for i, j in sums:  # all are read before one is stored: a whole vector may reach into the next row
+        yield f"  %ri{i}_{j} = mul i64 %ldi, {i}"
+        yield from access.load(f"x{i}_{j}", "i", f"%ri{i}_{j}", j)
+        yield f"  %e{i}_{j} = load {vector}, ptr %s{i}_{j}"
+        yield f"  %f{i}_{j} = fadd {vector} %x{i}_{j}, %e{i}_{j}"
     for i, j in sums:
-        yield f"  %f{i}_{j} = load {vector}, ptr %s{i}_{j}"
         yield f"  %rc{i}_{j} = mul i64 %ldc, {i}"
         yield from access.store(f"f{i}_{j}", "c", f"%rc{i}_{j}", j, m - 1 - i)
     yield "  ret void\n}"

@@ -39,6 +39,7 @@ def by_kernel(
     out_channels: Int,
     groups: Int,
     strip: Int,
+    most: Int,
     together: Int,
     offsets: Ints,
     seen_rows: Ints,
@@ -49,10 +50,10 @@ def by_kernel(
     partial[slot][r, s, c, k] = sum over n, i, j of x[n, i * down + r * row_dilation, j * right + s, c] * dy[n, i, j, k]
 
     A window's row is one run of numbers where it is contiguous in memory (`joined`), else one for each column.
-    strip: output rows that are worked through at once, so that they stay in the cache; where it holds whole images,
-    `together` of them. offsets[n]: where rows of n images lie in x, row by row. seen_rows: from which output row on,
-    and up to which, a row of the window is inside the image; seen_columns likewise. kept: sums of sums, where a slot
-    has more than FLUSH strips. bias_partial[slot][k] = sum of dy.
+    strip: output rows that are worked through at once, and `most` columns of them, so that they stay in the cache;
+    where it holds whole images, `together` of them. offsets[n]: where rows of n images lie in x, row by row. seen_rows:
+    from which output row on, and up to which, a row of the window is inside the image; seen_columns likewise, for each
+    number of its rows. kept: sums of sums, where a slot has more than FLUSH strips. bias_partial[slot][k] = sum of dy.
     """
     slot, block = task // blocks, task % blocks
     ins, outs = channels // groups, out_channels // groups
@@ -73,8 +74,9 @@ def by_kernel(
                 left, padded_width,
             )  # fmt: skip
             base = scratch
-        for row in range(0, out_height, strip):
-            rows = min(strip, out_height - row)
+        for part in range(tiles_in(out_height, strip) * tiles_in(out_width, most)):
+            row, column = part // tiles_in(out_width, most) * strip, part % tiles_in(out_width, most) * most
+            rows, wide = min(strip, out_height - row), min(most, out_width - column)
             new = strips % FLUSH == 0
             if new and strips > 0:
                 flush(
@@ -86,14 +88,15 @@ def by_kernel(
                 group, panel = number // panels, number % panels
                 if panel % blocks != block:
                     continue
-                column = group * outs + panel * tile_columns
+                first = group * outs + panel * tile_columns
                 n = min(tile_columns, outs - panel * tile_columns)
-                b = at(slopes, row * out_width * out_channels + column)
-                pack_strip(packed, b, rows, count, out_height * out_width * out_channels, out_width, n, out_channels)
+                b = at(slopes, (row * out_width + column) * out_channels + first)
+                pack_strip(packed, b, rows, count, out_height * out_width * out_channels, wide, n, out_channels)
                 strip_gradient(
-                    at(base, row * down * pitch + group * ins), packed, at(target, column), offsets, seen_rows,
-                    seen_columns, n, row, rows, count, together * strip, right * channels, row_dilation * pitch,
-                    column_dilation * channels, window_rows, window_columns, joined, ins, out_width, out_channels, new,
+                    at(base, row * down * pitch + column * right * channels + group * ins), packed, at(target, first),
+                    offsets, seen_rows, seen_columns, n, row, rows, count, together * strip, right * channels,
+                    row_dilation * pitch, column_dilation * channels, window_rows, window_columns, joined, ins, column,
+                    wide, out_channels, new,
                 )  # fmt: skip
         if biased and block == 0:
             sums = at(bias_partial, slot * out_channels)
@@ -117,7 +120,7 @@ def pack_strip(packed, slopes, rows, images, image_size, columns, n, channels):
 @helper
 def strip_gradient(
     base, packed, target, offsets, seen_rows, seen_columns, n, row, rows, images, listed, step, row_step, column_step,
-    window_rows, window_columns, joined, ins, out_width, out_channels, new,
+    window_rows, window_columns, joined, ins, begin, wide, out_channels, new,
 ):  # fmt: skip
     """Add to one panel of the kernel's gradient what a strip of outputs says of it."""
     taps, spans = at(offsets, images * listed), 1 if joined else window_columns
@@ -131,14 +134,14 @@ def strip_gradient(
                     zero_row(at(place, i * out_channels), n)
             if i0 < i1:
                 gradient_rows(
-                    at(base, r * row_step + s * column_step), at(packed, i0 * images * out_width * tile_columns),
-                    at(taps, i0 * images), place, at(seen_columns, 2 * s), span, ins, n, step, (i1 - i0) * images,
-                    out_width, out_channels,
+                    at(base, r * row_step + s * column_step), at(packed, i0 * images * wide * tile_columns),
+                    at(taps, i0 * images), place, at(seen_columns, 2 * s * ins), span, n, step, (i1 - i0) * images,
+                    begin, wide, out_channels,
                 )  # fmt: skip
 
 
 @helper
-def gradient_rows(a, b, taps, c, seen_columns, span, ins, n, step, n_taps, out_width, out_channels):
+def gradient_rows(a, b, taps, c, seen_columns, span, n, step, n_taps, begin, wide, out_channels):
     """Add to `span` rows of the kernel's gradient, tile by tile, over the outputs that any of a tile's rows sees."""
     parts = tiles_in(span, rows_of_tile(n))
     small = span // parts
@@ -146,12 +149,12 @@ def gradient_rows(a, b, taps, c, seen_columns, span, ins, n, step, n_taps, out_w
     m0 = 0
     for part in range(parts):
         m = small + 1 if part < larger else small
-        j0, j1 = seen_columns[(m0 + m - 1) // ins * 2], seen_columns[m0 // ins * 2 + 1]
+        j0, j1 = max(seen_columns[2 * (m0 + m - 1)] - begin, 0), min(seen_columns[2 * m0 + 1] - begin, wide)
         place = at(c, m0 * out_channels)
         if j0 < j1:
             product(
                 m, n, at(a, m0 + j0 * step), taps, at(b, j0 * tile_columns), place, place, 1, step, n_taps, j1 - j0,
-                tile_columns, out_width * tile_columns, out_channels, out_channels, 0,
+                tile_columns, wide * tile_columns, out_channels, out_channels, 0,
             )  # fmt: skip
         m0 += m
 
@@ -160,8 +163,8 @@ def by_few_filters(
     task: Int, scratch: Reals, x: Reals, dy: Reals, partial: Reals, kept: Reals, bias_partial: Reals, biased: Int,
     images: Int, slots: Int, height: Int, width: Int, channels: Int, top: Int, left: Int, padded_width: Int, reach: Int,
     down: Int, right: Int, window_rows: Int, row_dilation: Int, window_columns: Int, column_dilation: Int, joined: Int,
-    out_height: Int, out_width: Int, out_channels: Int, groups: Int, strip: Int, offsets: Ints, seen_rows: Ints,
-    seen_columns: Ints,
+    out_height: Int, out_width: Int, out_channels: Int, groups: Int, strip: Int, most: Int, offsets: Ints,
+    seen_rows: Ints, seen_columns: Ints,
 ):  # fmt: skip
     """Sum the gradient as `by_kernel` does, with the filters as rows and the window's numbers as columns of a tile.
 
@@ -178,7 +181,8 @@ def by_few_filters(
             scratch, at(x, image * height * width * channels), 1, 0, reach, False, height, width, channels, top, left,
             padded_width,
         )  # fmt: skip
-        for row in range(0, out_height, strip):
+        for part in range(tiles_in(out_height, strip) * tiles_in(out_width, most)):
+            row, column = part // tiles_in(out_width, most) * strip, part % tiles_in(out_width, most) * most
             if strips % FLUSH == 0:
                 if strips > 0:
                     flush(total, target, out_channels, row_size, 1, 0, row_size, strips == FLUSH)
@@ -188,9 +192,9 @@ def by_few_filters(
                 filters_gradient(
                     at(scratch, group * ins), at(slopes, group * (out_channels // groups)),
                     at(target, group * (out_channels // groups) * row_size), offsets, seen_rows, seen_columns, row,
-                    min(strip, out_height - row), down * pitch, right * channels, row_dilation * pitch,
-                    column_dilation * channels, window_rows, window_columns, joined, ins, out_width, out_channels,
-                    out_channels // groups, row_size,
+                    min(strip, out_height - row), column, min(column + most, out_width), down * pitch,
+                    right * channels, row_dilation * pitch, column_dilation * channels, window_rows, window_columns,
+                    joined, ins, out_width, out_channels, out_channels // groups, row_size,
                 )  # fmt: skip
         if biased:
             sums = at(bias_partial, task * out_channels)
@@ -201,8 +205,8 @@ def by_few_filters(
 
 @helper
 def filters_gradient(
-    picture, slopes, target, offsets, seen_rows, seen_columns, row, rows, down, right, row_step, column_step,
-    window_rows, window_columns, joined, ins, out_width, out_channels, outs, row_size,
+    picture, slopes, target, offsets, seen_rows, seen_columns, row, rows, begin, end, down, right, row_step,
+    column_step, window_rows, window_columns, joined, ins, out_width, out_channels, outs, row_size,
 ):  # fmt: skip
     """Add what some output rows say of the filters of one group."""
     spans = 1 if joined else window_columns
@@ -213,8 +217,8 @@ def filters_gradient(
             b = at(picture, i0 * down + r * row_step + s * column_step)
             for first in range(0, span if i0 < i1 else 0, tile_columns):
                 n = min(tile_columns, span - first)
-                j0 = seen_columns[2 * (s + (first + n - 1) // ins)]
-                j1 = seen_columns[2 * (s + first // ins) + 1]
+                j0 = max(seen_columns[2 * (s * ins + first + n - 1)], begin)
+                j1 = min(seen_columns[2 * (s * ins + first) + 1], end)
                 for k in range(0, outs if j0 < j1 else 0, tile_rows):
                     place = at(target, k * row_size + (r * spans + s) * span + first)
                     product(

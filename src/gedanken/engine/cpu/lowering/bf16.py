@@ -80,28 +80,34 @@ def kernel_gradient(
     (height, width, channels), (out_height, out_width, out_channels) = image, output
     slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
     blocks = min(low.panels(out_channels // groups), cut(TASKS, slots))
-    (top, bottom), (left, after) = geometry.padding
-    plane_rows, plane_width = cut(height + top + bottom, down), 2 * cut(left + width + after, 2 * right)
-    spread = (plane_rows, plane_width) != (height, width) or geometry.stride != (1, 1)
-    plane, places = _planes(geometry, channels, plane_rows, plane_width, out_height)
+    (top, bottom), (left, _) = geometry.padding
+    plane_rows, pitch = cut(height + top + bottom, down), plane_width(geometry, image)
+    spread = (plane_rows, pitch) != (height, width) or geometry.stride != (1, 1)
+    plane, places = _planes(geometry, channels, plane_rows, pitch, out_height)
     planes = down * right * channels * plane
     fitting = CACHED // (2 * planes)
-    together = max(1, min(cut(PIXELS, out_height * plane_width), fitting, cut(low.samples, slots)))
-    strip = max(1, min(out_height, PIXELS // plane_width)) if together == 1 else out_height
-    memory = together * (planes + full_tiles(strip * plane_width) * TILE) + SIDE * plane
-    phased = down * right * plane_rows * plane_width * channels if spread else 0
+    together = max(1, min(cut(PIXELS, out_height * pitch), fitting, cut(low.samples, slots)))
+    strip = max(1, min(out_height, PIXELS // pitch)) if together == 1 else out_height
+    memory = together * (planes + full_tiles(strip * pitch) * TILE) + SIDE * plane
+    phased = down * right * plane_rows * pitch * channels if spread else 0
     partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, out_channels))
     low.program.add(
         "bf16_conv.kernel_gradient", slots * blocks, scratch(memory, phased),
         x=x, dy=dy, partial=partial, bias_partial=bias_partial, biased=int("bias" in step.g), images=low.samples,
         slots=slots, blocks=blocks, spread=int(spread), height=height, width=width, channels=channels, top=top,
-        left=left, down=down, right=right, plane_rows=plane_rows, plane_width=plane_width, plane=plane, places=places,
+        left=left, down=down, right=right, plane_rows=plane_rows, plane_width=pitch, plane=plane, places=places,
         n_places=places.size, out_height=out_height, out_width=out_width, out_channels=out_channels, groups=groups,
         strip=strip, together=together, offsets=np.arange(together, dtype=np.int64) * planes,
     )  # fmt: skip
     low.add_up(partial, kernel, slots)
     if "bias" in step.g:
         low.add_up(bias_partial, step.g["bias"], slots)
+
+
+def plane_width(geometry: Geometry, image: Shape) -> int:
+    """Return how wide the planes of an image's channels are, an even number."""
+    left, right = geometry.padding[1]
+    return 2 * cut(left + image[1] + right, 2 * geometry.stride[1])
 
 
 def _planes(geometry: Geometry, channels: int, rows: int, width: int, out_height: int) -> tuple[int, Array]:

@@ -1,9 +1,11 @@
 """The gradient of a convolution by its kernel."""
 
+import math
 from typing import Any
 
 import numpy as np
 
+from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE
 from gedanken.engine.cpu.kernels.conv_gradient import FLUSH
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, SUMS, TASKS, Lowering, cut
@@ -14,13 +16,15 @@ from gedanken.layers.steps import LayerStep
 from gedanken.types import Array
 
 STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache
+LONG = 320  # pixels of a row in a strip: longer sums lose digits
 NUMBERS = 6 << 10  # of an image in a strip where filters are few: half of a first-level cache
+ZEROS = 3.5  # products of the tile unit for each one that is needed: with more it is no faster
 WORTH = 0.8  # of the work with filters as columns: less is worth having them as rows
 
 
 def by_kernel(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
     """Emit the gradients by kernel and bias; slide is the one of the forward pass."""
-    if low.bf16:
+    if low.bf16 and suits_tile_unit(slide, geometry):
         bf16.kernel_gradient(low, step, geometry, slide.source, slide.target, x, dy)
         return
     kernel = step.g["kernel"]
@@ -35,7 +39,7 @@ def by_kernel(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, 
         "window_columns": geometry.size[1], "column_dilation": geometry.dilation[1],
         "joined": int(contiguous(geometry)), "out_height": slide.target[0], "out_width": slide.target[1],
         "out_channels": slide.target[2], "groups": geometry.groups, "seen_rows": _seen(slide, geometry, 0),
-        "seen_columns": _seen(slide, geometry, 1),
+        "seen_columns": np.repeat(_seen(slide, geometry, 1), slide.unit, axis=0),
     }  # fmt: skip
     if _few_filters(low, slide, geometry):
         partial = _by_few_filters(low, slide, kernel, common)
@@ -44,6 +48,16 @@ def by_kernel(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, 
     low.add_up(partial, kernel, slots)
     if "bias" in step.g:
         low.add_up(bias_partial, step.g["bias"], slots)
+
+
+def suits_tile_unit(slide: Slide, geometry: Geometry) -> bool:
+    """Return whether the tile unit, which takes whole rows of images and whole tiles, multiplies few zeros."""
+    ins, outs = slide.unit, slide.target[2] // slide.groups
+    rows, columns = ((found[:, 1] - found[:, 0]).clip(0).sum() for found in (_seen(slide, geometry, a) for a in (0, 1)))
+    width = bf16.plane_width(geometry, slide.source)
+    taken = math.prod(geometry.size) * slide.target[0] * width
+    tiles = cut(ins, SIDE) * SIDE * cut(outs, TILE) * TILE
+    return bool(taken * tiles < ZEROS * rows * columns * ins * cut(outs, SIDE) * SIDE)
 
 
 def _by_strips(low: Lowering, slide: Slide, kernel: Array, common: dict[str, Any]) -> None:
@@ -56,12 +70,13 @@ def _by_strips(low: Lowering, slide: Slide, kernel: Array, common: dict[str, Any
     fitting = CACHED // (size * low.real.itemsize)
     together = max(1, min(cut(STRIP, out_height * out_width), fitting, cut(low.samples, slots)))
     strip = min(out_height, max(1, STRIP // out_width)) if together == 1 else out_height
-    strips = cut(cut(low.samples, slots), together) * cut(out_height, strip)
+    most = min(out_width, LONG)
+    strips = cut(cut(low.samples, slots), together) * cut(out_height, strip) * cut(out_width, most)
     low.program.add(
         "conv_gradient.by_kernel", slots * blocks,
-        (together * size if border else 0) + together * strip * out_width * low.tile_columns, **common,
+        (together * size if border else 0) + together * strip * most * low.tile_columns, **common,
         kept=low.buffer((slots, kernel.size) if strips > FLUSH else (1,)), blocks=blocks, border=int(border),
-        padded_width=padded_width, strip=strip, together=together,
+        padded_width=padded_width, strip=strip, most=most, together=together,
         offsets=_rows_of_images(together, strip, size, common["down"] * pitch),
     )  # fmt: skip
 
@@ -90,12 +105,13 @@ def _by_few_filters(low: Lowering, slide: Slide, kernel: Array, common: dict[str
     """Emit the sums with filters as rows; return them with filters as columns."""
     slots, (out_height, out_width, out_channels) = common["slots"], slide.target
     pitch = slide.padded_width * slide.source[2]
-    strip = min(out_height, max(1, NUMBERS // pitch))
-    strips = cut(low.samples, slots) * cut(out_height, strip)
+    strip = min(out_height, max(1, min(NUMBERS // pitch, LONG // out_width)))
+    most = min(out_width, LONG)
+    strips = cut(low.samples, slots) * cut(out_height, strip) * cut(out_width, most)
     low.program.add(
         "conv_gradient.by_few_filters", slots, common["reach"] * pitch + low.tile_columns, **common,
         kept=low.buffer((slots, kernel.size) if strips > FLUSH else (1,)), padded_width=slide.padded_width,
-        strip=strip, offsets=np.arange(strip, dtype=np.int64) * out_width * out_channels,
+        strip=strip, most=most, offsets=np.arange(strip, dtype=np.int64) * out_width * out_channels,
     )  # fmt: skip
     partial: Buffer = common["partial"]
     if out_channels == 1:
