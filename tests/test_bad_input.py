@@ -591,24 +591,24 @@ FOREIGN = [
 ] + [
     Mistake(name, classes, make, ArgumentError, message)
     for name, make, message in [
-        ("batch size", fit(batch_size=8), "Network.fit has no argument 'batch_size'; here it is mini_batch_size"),
+        ("batch size", fit(batch_size=8), "fit has no argument 'batch_size'; here it is mini_batch_size"),
         (
             "validation data",
             fit(validation_data=(X, Y)),
-            "Network.fit has no argument 'validation_data'; here it is validation_set",
+            "fit has no argument 'validation_data'; here it is validation_set",
         ),
-        ("verbose", fit(verbose=0), "Network.fit has no argument 'verbose'; here it is progress"),
-        ("loss", regression(loss="mse"), "Network.regression has no argument 'loss'; here it is cost"),
+        ("verbose", fit(verbose=0), "fit has no argument 'verbose'; here it is progress"),
+        ("loss", regression(loss="mse"), "regression has no argument 'loss'; here it is cost"),
         ("mse", regression(cost="mse"), "cost must be one of ..., got 'mse'; did you mean 'mean_squared'?"),
         (
             "batch size of predictions",
             lambda net: net.predict(X, batch_size=8),
-            "Network.predict has no argument 'batch_size'; here it is mini_batch_size",
+            "predict has no argument 'batch_size'; here it is mini_batch_size",
         ),
         (
             "device of a file",
             lambda net: Network.load("x", map_location="cpu"),
-            "Network.load has no argument 'map_location'; ...",
+            "load has no argument 'map_location'; ...",
         ),
         ("plot by name", fit(plot="loss.png"), "plot must be True or False, got 'loss.png'"),
         ("shuffle by name", fit(shuffle="yes"), "shuffle must be True or False, got 'yes'"),

@@ -155,6 +155,8 @@ def _first_word(said: str) -> str:
 
 def accepted_keywords(function: Callable[..., Any]) -> tuple[str, ...] | None:
     """Return the arguments that a Python function takes by name, without `self`; None where it takes any."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
     code = getattr(function, "__code__", None)
     if code is None:
         return ()
@@ -175,7 +177,8 @@ class KeywordsChecked:
 
 def keywords_checked(function: Callable[P, R]) -> Callable[P, R]:
     """Let a call with an unknown argument say what ours is called."""
-    accepted, name = accepted_keywords(function), function.__qualname__.removesuffix(".__init__")
+    owner, _, last = function.__qualname__.rpartition(".")
+    accepted, name = accepted_keywords(function), owner if last == "__init__" else last
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
