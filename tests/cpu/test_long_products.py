@@ -28,6 +28,7 @@ def passes(layer: Layer, shape: Shape, samples: int, engine: str, dtype: str) ->
     ("layer", "shape", "samples"),
     [
         (FullyConnectedLayer(3), (300_000,), 9),
+        (FullyConnectedLayer(1), (300_000,), 12),
         (FullyConnectedLayer(20), (60_000,), 20),
         (FullyConnectedLayer(60_000), (4,), 9),
         (FullyConnectedLayer(8), (16,), 200_000),

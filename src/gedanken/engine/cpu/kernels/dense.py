@@ -18,15 +18,18 @@ from gedanken.engine.cpu.language import (
     Ints,
     Real,
     Reals,
+    apart,
     at,
     helper,
     lanes,
+    local_reals,
     product,
     real,
     tile_columns,
 )
 
 TOGETHER = 72  # rows of a turned left factor that are copied at once: with DEPTH, they stay in a first-level cache
+CHUNK, SIDES = 4096, 64  # numbers of a part of a long sum, and the sums that run beside each other
 DEPTH = 272  # rows of the right factor that are packed at once: a panel of them stays in the first-level cache
 
 
@@ -186,6 +189,49 @@ def pack_panel(packed, b, depth, count, b_inner, b_column):
         if count < tile_columns:
             zero_row(packed, depth * tile_columns)
         turned(b, packed, count, depth, b_column, tile_columns)
+
+
+def dots(
+    task: Int,
+    scratch: Reals,
+    a: Reals,
+    b: Reals,
+    bias: Reals,
+    c: Reals,
+    rows: Int,
+    inner: Int,
+    pieces: Int,
+    blocks: Int,
+):
+    """Compute a block of C = A b + bias for one column b, over one piece of the inner axis, as `multiply` does."""
+    piece, block = task // blocks, task % blocks
+    begin, end = piece * inner // pieces, (piece + 1) * inner // pieces
+    for row in range(block * rows // blocks, (block + 1) * rows // blocks):
+        total = bias[0] if piece == 0 else real(0)
+        for k in range(begin, end, CHUNK):
+            total += dot(at(a, row * inner + k), at(b, k), min(CHUNK, end - k))
+        c[piece * rows + row] = total
+
+
+@apart
+def dot(a, b, count):
+    """Return the sum of a * b, as many sums beside each other as SIDES."""
+    sums = local_reals(SIDES)
+    zero_row(sums, SIDES)
+    whole_part = count - count % SIDES
+    for k in range(0, whole_part, SIDES):
+        left, right = at(a, k), at(b, k)
+        for i in lanes(SIDES):
+            sums[i] += left[i] * right[i]
+    left, right = at(a, whole_part), at(b, whole_part)
+    for i in lanes(count - whole_part):
+        sums[i] += left[i] * right[i]
+    half = SIDES // 2
+    while half > 0:
+        for i in lanes(half):
+            sums[i] += sums[i + half]
+        half = half // 2
+    return sums[0]
 
 
 def finish(

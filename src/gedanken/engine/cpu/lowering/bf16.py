@@ -126,7 +126,7 @@ def _planes(geometry: Geometry, channels: int, rows: int, width: int, out_height
 
 def multiply(
     low: Lowering,
-    a: Buffer,
+    a: Buffer | Array,
     b: Buffer | Array,
     bias: Array | Buffer,
     c: Buffer | Array,

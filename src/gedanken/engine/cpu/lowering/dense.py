@@ -15,6 +15,7 @@ HELD = 8  # panels that are packed at once: with DEPTH, a quarter of a second-le
 FULL = 72  # rows of a block that are worth packing B for
 READ = 0.25  # what reading a number costs, in units of packing one
 LONG = 64 * DEPTH  # numbers that are added to one sum: longer sums lose digits
+SHORT = 2048  # the same, where a right factor is read as it lies
 FEW = 8  # rows: below, a right factor is read once and not worth packing
 
 
@@ -74,7 +75,7 @@ def dense_product(low: Lowering, step: LayerStep, x: Buffer, factor: Factor, cur
 
 def _product(
     low: Lowering,
-    a: Buffer,
+    a: Buffer | Array,
     b: Buffer | Array,
     c: Buffer | Array,
     sizes: tuple[int, int, int],
@@ -84,6 +85,10 @@ def _product(
     """Emit C = A B; see `_multiply`. What is long to sum is summed in pieces."""
     rows, columns, inner = sizes
     pieces = cut(inner, LONG)
+    if columns == 1 and a_steps[0] == 1 and inner <= SHORT and not low.bf16:  # one row of C: nothing has to be packed
+        a, b, a_steps, b_steps = b, a, (inner, b_steps[0]), (a_steps[1], a_steps[0])
+        rows, columns = 1, rows
+        sizes = (rows, columns, inner)
     to = low.buffer((pieces, rows, columns)) if pieces > 1 else c
     _multiply(low, a, b, low.zeros(columns), to, sizes, a_steps, b_steps, pieces)
     if pieces > 1:
@@ -92,7 +97,7 @@ def _product(
 
 def _multiply(
     low: Lowering,
-    a: Buffer,
+    a: Buffer | Array,
     b: Buffer | Array,
     bias: Array | Buffer,
     c: Buffer | Array,
@@ -106,6 +111,21 @@ def _multiply(
         bf16.multiply(low, a, b, bias, c, sizes, a_steps, b_steps, pieces)
         return
     rows, columns, inner = sizes
+    if columns == 1 and rows > FEW and (a_steps[1], b_steps[0]) == (1, 1):
+        blocks = min(rows, max(1, cut(TASKS, pieces)))
+        low.program.add(
+            "dense.dots",
+            pieces * blocks,
+            a=a,
+            b=b,
+            bias=bias,
+            c=c,
+            rows=rows,
+            inner=inner,
+            pieces=pieces,
+            blocks=blocks,
+        )
+        return
     turned = a_steps[0] == 1 and a_steps[1] > 1
     direct = rows <= FEW and a_steps[1] == b_steps[1] == 1
     row_blocks, column_blocks = _blocks(low, sizes, pieces, turned)
