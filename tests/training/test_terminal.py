@@ -108,6 +108,31 @@ def test_a_live_line_is_cut_to_the_terminal() -> None:
     assert {len(line) for line in live} == {29}
 
 
+@pytest.mark.parametrize("columns", [20, 60, 80])
+def test_lines_with_many_metrics_fit_the_terminal(columns: int) -> None:
+    names = '["accuracy", "f1", "precision", "recall", "matthews_correlation", "roc_auc"]'
+    source = PROGRAM.replace("regression()", f"regression(metrics={names})").replace("0.02", "0.001")
+    lines = screen(on_terminal(source, columns))
+    assert len([line for line in lines if line.startswith("epoch ")]) == 3
+    widest = "validation_matthews_correlation -0.0000"  # a part is not broken
+    assert all(len(line) < columns or len(line.strip()) <= len(widest) for line in lines)
+    assert sum("validation_roc_auc" in line for line in lines) == 3
+
+
+def test_short_epochs_that_wait_for_data_have_one_line_each() -> None:
+    stream, told = io.StringIO(), {"workers": "1 thread", "bottleneck": "a call takes long"}
+    progress = Progress(Display(stream))
+    for epoch in range(1, 101):
+        record = EpochRecord(epoch, True, 8, 0.25, {}, None, {}, 0.1, 0.1, 0.0, 0.05, told)
+        progress.on_epoch(Run(1, 100, None, None, False, ()), record)
+    lines = stream.getvalue().splitlines()
+    assert [line for line in lines if not line.startswith("epoch ")][:2] == [
+        "  data by 1 thread",
+        "  50% of it waiting for data; a call takes long",
+    ]
+    assert len(lines) <= 100 + 1 + 5
+
+
 def test_a_shorter_live_line_leaves_nothing_of_a_longer_one() -> None:
     source = """
         from gedanken.training.display import Display
