@@ -313,7 +313,7 @@ def main() -> None:
     rng, ends, done = random.Random(given.seed), time.monotonic() + given.seconds, 0
     while not done or time.monotonic() < ends:
         for kind in [KINDS[given.kind]] if given.kind else KINDS.values():
-            faulthandler.dump_traceback_later(HANG, exit=True)
+            faulthandler.dump_traceback_later(HANG + 15 * given.rounds, exit=True)
             kind(rng, given.rounds)
             faulthandler.cancel_dump_traceback_later()
         done += given.rounds

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gedanken
 
-HANG = 120  # seconds of one round
+HANG = 120  # seconds; a program that takes so long hangs
 SOURCES = Path(gedanken.__file__).parent
 
 BEGIN = """
@@ -23,11 +23,19 @@ def forever(act):
 def beside(act):
     threading.Thread(target=forever, args=(act,), daemon=True).start()
 
+def train_more():
+    large.fit(x, y, epochs=5, mini_batch_size=64, progress=False)
+
 net, other = network(threads=THREADS), network(threads=2, seed=4)
 net.feedforward(PICTURES)
+large = Network().input((50,)).add(FullyConnectedLayer(500)).add(ReLU()).add(FullyConnectedLayer(10)).add(SoftMax())
+large.regression(Adam(), engine="cpu", threads=max(2, THREADS))
+x, y = np.ones((256, 50), "float32"), np.zeros(256, int)
+large.predict(x)
 """
 BESIDE = {  # what daemon threads do when the program ends
-    "training": "beside(lambda: train(net))",
+    "training": "beside(train_more)",
+    "small steps": "beside(lambda: train(net))",
     "predictions": "for _ in range(3): beside(lambda: net.feedforward(PICTURES[:9]))",
     "both": "beside(lambda: train(net)); beside(lambda: other.feedforward(PICTURES)); beside(lambda: train(other, 3))",
     "new networks": "beside(lambda: train(network(seed=7)))",
