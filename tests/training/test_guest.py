@@ -283,6 +283,6 @@ def test_early_stop_goes_by_what_the_metric_says() -> None:
             return next(self.figures)
 
     history = network(metrics=[LogLoss(float)]).fit(
-        X, Y, epochs=4, callbacks=[EarlyStop("log_loss", patience=0)], progress=False, snapshot_step=1e9
+        X, np.eye(3)[Y], epochs=4, callbacks=[EarlyStop("log_loss", patience=0)], progress=False, snapshot_step=1e9
     )
     assert len(history.epochs) == 4
