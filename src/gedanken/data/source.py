@@ -100,6 +100,8 @@ def taken(array: Array, rows: Array) -> Array:
     `take` is faster than an index, but first makes a whole copy that is C-contiguous where the array is not; most
     arrays are so with their axes in another order.
     """
+    if array.flags.c_contiguous and array.flags.aligned:
+        return array.take(rows, axis=0)
     axes = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
     turned = array.transpose(axes)
     if not (turned.flags.c_contiguous and turned.flags.aligned):
