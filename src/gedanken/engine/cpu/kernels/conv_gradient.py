@@ -56,8 +56,7 @@ def by_kernel(
     number of its rows. kept: sums of sums, where a slot has more than FLUSH strips. bias_partial[slot][k] = sum of dy.
     """
     slot, block = task // blocks, task % blocks
-    ins, outs = channels // groups, out_channels // groups
-    pitch = padded_width * channels
+    ins, outs, pitch = channels // groups, out_channels // groups, padded_width * channels
     size = window_rows * window_columns * ins * out_channels
     target = at(partial, slot * size)
     begin, end = slot * images // slots, (slot + 1) * images // slots
@@ -84,25 +83,38 @@ def by_kernel(
                     strips == FLUSH,
                 )  # fmt: skip
             strips += 1
-            for number in range(groups * panels):
-                group, panel = number // panels, number % panels
-                if panel % blocks != block:
-                    continue
-                first = group * outs + panel * tile_columns
-                n = min(tile_columns, outs - panel * tile_columns)
-                b = at(slopes, (row * out_width + column) * out_channels + first)
-                pack_strip(packed, b, rows, count, out_height * out_width * out_channels, wide, n, out_channels)
-                strip_gradient(
-                    at(base, row * down * pitch + column * right * channels + group * ins), packed, at(target, first),
-                    offsets, seen_rows, seen_columns, n, row, rows, count, together * strip, right * channels,
-                    row_dilation * pitch, column_dilation * channels, window_rows, window_columns, joined, ins, column,
-                    wide, out_channels, new,
-                )  # fmt: skip
+            panels_gradient(
+                at(base, row * down * pitch + column * right * channels),
+                at(slopes, (row * out_width + column) * out_channels), packed, target, offsets, seen_rows, seen_columns,
+                row, rows, column, wide, count, together * strip, groups, panels, blocks, block, ins, outs,
+                out_height * out_width * out_channels, right * channels, row_dilation * pitch,
+                column_dilation * channels, window_rows, window_columns, joined, out_channels, new,
+            )  # fmt: skip
         if biased and block == 0:
-            sums = at(bias_partial, slot * out_channels)
-            bias_gradient(sums, slopes, count * out_height * out_width, out_channels, image == begin)
+            pixels = count * out_height * out_width
+            bias_gradient(at(bias_partial, slot * out_channels), slopes, pixels, out_channels, image == begin)
     if strips > FLUSH:
         flush(target, at(kept, slot * size), size // out_channels, out_channels, blocks, block, outs, False)
+
+
+@helper
+def panels_gradient(
+    base, slopes, packed, target, offsets, seen_rows, seen_columns, row, rows, column, wide, images, listed, groups,
+    panels, blocks, block, ins, outs, image_size, step, row_step, column_step, window_rows, window_columns, joined,
+    out_channels, new,
+):  # fmt: skip
+    """Add what a strip of outputs says of the gradient to the panels that are of this block."""
+    for number in range(groups * panels):
+        group, panel = number // panels, number % panels
+        if panel % blocks == block:
+            first = group * outs + panel * tile_columns
+            n = min(tile_columns, outs - panel * tile_columns)
+            pack_strip(packed, at(slopes, first), rows, images, image_size, wide, n, out_channels)
+            strip_gradient(
+                at(base, group * ins), packed, at(target, first), offsets, seen_rows, seen_columns, n, row, rows,
+                images, listed, step, row_step, column_step, window_rows, window_columns, joined, ins, column, wide,
+                out_channels, new,
+            )  # fmt: skip
 
 
 @helper
