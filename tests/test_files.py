@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import socket
 import stat
 import subprocess
@@ -323,54 +322,75 @@ def test_what_killed_programs_left_is_swept_and_what_others_write_is_not(tmp_pat
     assert len(list(tmp_path.glob(".gedanken-*.partial"))) == 3
 
 
+# In processes of their own: a signal in the middle of what measures coverage would be another test.
+SIGNALS = """
+import os, signal, sys
+from pathlib import Path
+from gedanken.files import check_writable, replace_file
+
+path = Path(sys.argv[1])
+
+def at(seconds):
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+"""
+
+
 def test_writing_in_a_signal_handler_during_writing(tmp_path: Path) -> None:
-    path, written = str(tmp_path / "file"), []
+    run(
+        """
+        written = []
 
-    def again(*_: Any) -> None:
-        replace_file(path, b"inner")
-        written.append(1)
+        def again(*_):
+            replace_file(str(path), b"inner")
+            written.append(1)
 
-    before = signal.signal(signal.SIGALRM, again)
-    try:
+        signal.signal(signal.SIGALRM, again)
         for k in range(200):
-            signal.setitimer(signal.ITIMER_REAL, 1e-5 * (1 + k % 50))  # once, somewhere in the writing
-            replace_file(path, b"outer")
-            assert Path(path).read_bytes() in (b"outer", b"inner")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert len(written) > 50
+            at(1e-5 * (1 + k % 50))  # once, somewhere in the writing
+            replace_file(str(path), b"outer")
+            assert path.read_bytes() in (b"outer", b"inner")
+        at(0)
+        assert len(written) > 50
+        """,
+        tmp_path / "file",
+    )
     assert os.listdir(tmp_path) == ["file"]
 
 
-class Interruption(BaseException):
-    """Raised by a signal handler, as Ctrl-C raises KeyboardInterrupt."""
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interruption_at_any_line_leaves_a_whole_file_and_nothing_else(tmp_path: Path) -> None:
-    path, interrupted = tmp_path / "a" / "file", 0
+    run(
+        """
+        class Interruption(BaseException):
+            pass
 
-    def interrupt(*_: Any) -> None:
-        raise Interruption
+        def interrupt(*_):
+            raise Interruption
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
+        interrupted = 0
+        signal.signal(signal.SIGALRM, interrupt)
         for k in range(400):
             try:
-                signal.setitimer(signal.ITIMER_REAL, 1e-5 + k % 50 * 2e-5)
+                at(1e-5 + k % 50 * 2e-5)
                 try:
-                    (replace_file if k % 2 else lambda name, _: check_writable(name))(str(path), NEW)
+                    (replace_file if k % 2 else lambda name, _: check_writable(name))(str(path), b"new")
                 finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    at(0)
             except Interruption:
                 interrupted += 1
-            assert not path.exists() or path.read_bytes() == NEW
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert interrupted > 20
-    replace_file(str(path), NEW)
-    assert os.listdir(path.parent) == ["file"]
+            assert not path.exists() or path.read_bytes() == b"new"
+        assert interrupted > 20
+        replace_file(str(path), b"new")
+        """,
+        tmp_path / "a" / "file",
+    )
+    assert os.listdir(tmp_path / "a") == ["file"]
+
+
+def run(program: str, *arguments: object) -> None:
+    """Run a program that goes on from SIGNALS, and require that it ends well."""
+    command = [sys.executable, "-c", SIGNALS + textwrap.dedent(program), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_processes_and_threads_write_one_file_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
