@@ -262,7 +262,8 @@ if __name__ == "__main__":
     generator = Early([1] * 6, **options)
     generator.stops = True
     text = str(caught(WorkerError, generator))
-    assert "no worker has the calls that were given out" in text, text
+    found = ("no worker has the calls that were given out", "takes longer than time_limit")  # as it was stopped
+    assert any(words in text for words in found), text
     generator.stops = False
     assert whole(generator)
     generator.close()

@@ -167,6 +167,8 @@ class _Pickler(pickle.Pickler):
         if self._depth > DEEPEST:
             return WorkerError, (words(value),)
         links = {name: getattr(value, name) for name in LINKS} if self._linked else {}
+        if notes := notes_of(value):
+            links["__notes__"] = [words(note, str) for note in notes]
         own = self._own and not OWN.isdisjoint(_names(type(value)))
         if own and (pickled := _dumped(value)):
             return _loaded, (pickled,), links, None, None, _fill

@@ -6,11 +6,11 @@ from gedanken.data.source import Batch
 from gedanken.parallel.base import Work
 from gedanken.types import Array
 
-EVERY = 64  # steps between two copies, each of which takes less than the update of one step
+EVERY = 256  # steps between two copies, each of which takes about as long as the update of one step
 
 
 class Refuge:
-    """A copy of parameters and state that have given a finite cost, renewed every 64 steps.
+    """A copy of parameters and state that have given a finite cost, renewed every 256 steps.
 
     The update before the one that fails is often the one that did the harm: its parameters are finite, but no output
     of theirs is. Then the network goes back to the copy, and the optimizer's slots to their start.
