@@ -9,14 +9,14 @@ from gedanken.metrics import Metric
 from gedanken.optimizers import Optimizer
 
 
-def _kinds(module: Any, base: type[Any]) -> list[type[Any]]:
+def kinds_in(module: Any, base: type[Any]) -> list[type[Any]]:
     """Return the public classes of a module that objects can be made of."""
     kinds = [kind for name, kind in vars(module).items() if not name.startswith("_") and isinstance(kind, type)]
     return [kind for kind in kinds if issubclass(kind, base) and not inspect.isabstract(kind)]
 
 
-OPTIMIZERS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in _kinds(optimizers, Optimizer)}
-METRICS: dict[str, type[Any]] = {kind().name: kind for kind in _kinds(metrics, Metric)}
+OPTIMIZERS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in kinds_in(optimizers, Optimizer)}
+METRICS: dict[str, type[Any]] = {kind().name: kind for kind in kinds_in(metrics, Metric)}
 
 
 def as_optimizer(optimizer: str | Optimizer) -> Optimizer:

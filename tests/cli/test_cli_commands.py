@@ -15,7 +15,7 @@ import gedanken
 from gedanken import Network, Optimizer
 from gedanken.cli.networks import NETWORKS
 from gedanken.cli.parser import make_parser
-from gedanken.io.architecture import OPTIMIZERS
+from gedanken.named import OPTIMIZERS
 
 QUICK = ["drawn-digits", "--network", "mlp", "--limit", "40", "--mini-batch-size", "20"]
 DENSE = {"type": "FullyConnectedLayer", "n_units": 10}
@@ -131,7 +131,7 @@ def test_quiet_says_nothing(cli):
     assert cli("train", *QUICK, "--quiet") == (0, "", "")
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("kind", OPTIMIZERS.values())
 def test_every_optimizer_by_name(cli, kind: type[Optimizer]):
     name = kind.__name__.lower()
     assert cli("train", *QUICK, "--optimizer", name, "--learning-rate", 0.0123, "--output", "m").status == 0

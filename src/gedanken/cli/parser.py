@@ -7,7 +7,7 @@ from gedanken import __version__
 from gedanken.cli.output import tell
 from gedanken.costs import COSTS
 from gedanken.engine.select import ENGINES
-from gedanken.io.architecture import OPTIMIZERS
+from gedanken.named import OPTIMIZERS
 
 LARGEST_SIDE = 65_535
 DEFAULT = "(default: %(default)s)"
@@ -133,7 +133,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     learning = train.add_argument_group("learning")
     learning.add_argument("--epochs", type=int, metavar="N", default=1, help=f"passes over the data {DEFAULT}")
     learning.add_argument("--mini-batch-size", type=int, metavar="N", default=128, help=f"samples per step {DEFAULT}")
-    names = ", ".join(kind.__name__.lower() for kind in OPTIMIZERS)
+    names = ", ".join(OPTIMIZERS)
     learning.add_argument("--optimizer", metavar="NAME", default="adam", help=f"{names} {DEFAULT}")
     learning.add_argument("--learning-rate", type=float, metavar="RATE", help="> 0 (default: the optimizer's own)")
     learning.add_argument("--cost", metavar="NAME", default="cross_entropy", help=f"{', '.join(COSTS)} {DEFAULT}")

@@ -12,7 +12,7 @@ from gedanken.cli.output import note
 from gedanken.datasets.pictures import SIZE
 from gedanken.errors import ArgumentError
 from gedanken.files import check_writable
-from gedanken.io.architecture import OPTIMIZERS
+from gedanken.named import OPTIMIZERS
 from gedanken.network import Network
 from gedanken.optimizers import Optimizer
 from gedanken.training.callbacks import Callback, EarlyStop
@@ -56,8 +56,7 @@ def _save(net: Network, path: str) -> None:
 
 def make_optimizer(name: str, rate: float | None) -> Optimizer:
     """Return an optimizer by its name in any case; a rate of None is its own."""
-    kinds = {kind.__name__.lower(): kind for kind in OPTIMIZERS}
-    kind: Callable[..., Optimizer] = kinds[one_of("--optimizer", name.lower(), kinds)]
+    kind: Callable[..., Optimizer] = OPTIMIZERS[one_of("--optimizer", name.lower(), OPTIMIZERS)]
     return kind() if rate is None else kind(learning_rate=rate)
 
 

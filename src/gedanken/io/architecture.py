@@ -1,30 +1,25 @@
 """Architectures: the classes that data may name, and layers from data."""
 
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from gedanken import costs, init, layers, metrics, optimizers, schedules
+from gedanken import costs, init, layers, schedules
 from gedanken.checks import require
 from gedanken.init import Initializer
 from gedanken.io.data import MARKS, Known, from_data
 from gedanken.layers import Layer
-from gedanken.metrics import Metric
-from gedanken.optimizers import Optimizer
+from gedanken.named import METRICS, OPTIMIZERS, kinds_in
 from gedanken.schedules import Schedule
 
 MOST_OBJECTS = 20_000  # layers, their parts, and lists of such
-
-
-def _kinds(module: Any, base: type[Any]) -> tuple[type[Any], ...]:
-    """Return the public classes of a module that objects can be made of."""
-    kinds = (kind for name, kind in vars(module).items() if not name.startswith("_") and isinstance(kind, type))
-    return tuple(kind for kind in kinds if issubclass(kind, base) and not inspect.isabstract(kind))
-
-
-LAYERS = _kinds(layers, Layer)
-OPTIMIZERS = _kinds(optimizers, Optimizer)
-OTHERS = (*costs.COSTS.values(), *_kinds(init, Initializer), *_kinds(schedules, Schedule), *_kinds(metrics, Metric))
+LIBRARY = (
+    *kinds_in(layers, Layer),
+    *OPTIMIZERS.values(),
+    *costs.COSTS.values(),
+    *kinds_in(init, Initializer),
+    *kinds_in(schedules, Schedule),
+    *METRICS.values(),
+)
 
 
 def known_classes(extra: Iterable[type[Any]] = ()) -> dict[str, type[Any]]:
@@ -33,7 +28,7 @@ def known_classes(extra: Iterable[type[Any]] = ()) -> dict[str, type[Any]]:
     Raises:
         ArgumentError: two of them have one name.
     """
-    known: dict[str, type[Any]] = {kind.__name__: kind for kind in (*LAYERS, *OPTIMIZERS, *OTHERS)}
+    known: dict[str, type[Any]] = {kind.__name__: kind for kind in LIBRARY}
     for kind in extra:
         name = kind.__name__
         require(name not in MARKS and known.setdefault(name, kind) is kind, "classes", "have names of their own", name)
