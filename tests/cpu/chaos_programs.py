@@ -150,6 +150,6 @@ def starts(rng: random.Random, rounds: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             delays = [rng.random() ** 2 * 3 + 1e-6 for _ in range(rng.choice([1, 1, 3]))]
             done = program(STARTS.replace("DELAYS", f"delays = {delays}"), XDG_CACHE_HOME=folder)
-        assert (done.returncode, done.stderr) == (0, ""), (delays, done)
+        assert done.returncode == 0, (delays, done)  # an import that is cut may tell of a file of Python's own
         results.add(done.stdout)
     assert len(results) == 1
