@@ -105,6 +105,16 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def is_masked_array(value: object) -> bool:
+    """Say whether `value` is a masked array of NumPy.
+
+    NumPy imports their module when it is first named, and a process that is forked in the middle of that would wait
+    for ever; while it is not imported there are none.
+    """
+    kind = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    return kind is not None and isinstance(value, kind)
+
+
 def path(argument: str, value: object) -> str:
     """Return `value` as a path of the file system; it must be a string or a path object."""
     require(isinstance(value, (str, os.PathLike)), argument, "be a path", value)

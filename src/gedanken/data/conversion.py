@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.checks import is_masked_array
 from gedanken.errors import DataError
 from gedanken.types import Array
 
@@ -51,10 +52,10 @@ def refuse_masked(name: str, values: Any) -> None:
     """Raise DataError where an entry of an array, or of one in a list, is masked: the mask would be lost."""
     if isinstance(values, (list, tuple)):
         for part in values:
-            if isinstance(part, (np.ma.MaskedArray, list, tuple)):
+            if isinstance(part, (list, tuple)) or is_masked_array(part):
                 refuse_masked(name, part)
-    elif isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        count = int(np.ma.getmaskarray(values).sum())
+    elif is_masked_array(values) and np.any(values.mask):
+        count = int(np.broadcast_to(values.mask, values.shape).sum())
         raise DataError(
             f"{name} must have no masked entries, got {count} of {values.size} masked; leave such samples out, or give "
             "them a value with .filled(value)"

@@ -7,6 +7,7 @@ a name, so nothing is left behind whoever is killed.
 
 import contextlib
 import errno
+import importlib
 import multiprocessing
 import os
 import resource
@@ -104,6 +105,9 @@ class ProcessCrew(Crew):
         ports = Ports(tasks, answers, *shared, inherited, foreign, *numbers)
         process = context.Process(target=main, args=(ports,), name=f"gedanken process {number}", daemon=True)
         server, start = _server(), context.get_start_method()
+        if start == "fork":
+            # NumPy imports this when it is first named; who is forked while another thread does so waits for ever.
+            importlib.import_module("numpy.random")
         try:
             with _one_thread_of_blas(), _no_file_of_a_session(), _without_interrupts(start == "spawn"):
                 process.start()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gedanken.checks import is_masked_array
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
@@ -143,7 +144,7 @@ class LayerStep:
         """Return an array in the network's number type, or raise that it is not what the layer declared."""
         expected = (len(like), *shape)
         kind = type(like)
-        if not isinstance(array, kind) or isinstance(array, np.ma.MaskedArray) or array.dtype.kind not in "biuf":
+        if not isinstance(array, kind) or is_masked_array(array) or array.dtype.kind not in "biuf":
             must = f"must return an array of real numbers {expected} from {call}"
             raise ShapeError(f"{self.name} {must}, got {_described(array)}")
         if array.shape != expected:
