@@ -103,10 +103,11 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 450
 
 
-def test_no_part_of_numpy_is_imported_in_the_middle_of_work() -> None:
+def test_workers_import_no_part_of_numpy_in_the_middle_of_their_work() -> None:
     # NumPy imports these when they are first named: a fork of another thread in the middle of that waits for ever.
     late = re.compile(r"\bnp\.(ma|linalg|fft|polynomial|testing|rec|char|strings|ctypeslib)\b")
-    assert [path.name for path in SOURCES if late.search(path.read_text())] == []
+    sources = [path for path in SOURCES if path.parent.name in ("data", "gedanken")]
+    assert [path.name for path in sources if late.search(path.read_text())] == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
