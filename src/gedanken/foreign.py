@@ -169,7 +169,7 @@ def accepted_keywords(function: Callable[..., Any]) -> tuple[str, ...] | None:
 class KeywordsChecked:
     """Lets the making of an object with an unknown argument say what ours is called."""
 
-    def __new__(cls, *_: Any, **options: Any) -> Self:
+    def __new__(cls, /, *_: Any, **options: Any) -> Self:
         if options and (accepted := accepted_keywords(cls.__init__)) is not None:
             check_keywords(cls.__name__, options, accepted)
         return super().__new__(cls)

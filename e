@@ -1,1 +1,0 @@
-gedanken: error: standard output: No space left on device
