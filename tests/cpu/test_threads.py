@@ -227,11 +227,11 @@ def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.
 
 
 def test_what_has_no_kernel_is_named_with_the_reason() -> None:
-    net = Network().input((2, 40, 40)).add(MaxPoolLayer(20, 20)).add(Flatten()).add(FullyConnectedLayer(3))
+    net = Network().input((1, 1, 1 << 25)).add(MaxPoolLayer(1 << 25, 1)).add(Flatten()).add(FullyConnectedLayer(3))
     net.add(GroupNorm(3))
     summary = net.regression(cost="mean_squared", engine="cpu").summary()
     pool, norm = summary.fallbacks
-    assert pool.startswith("layer 0 MaxPoolLayer(") and "its window has 400 pixels, kernels know 255" in pool
+    assert pool.startswith("layer 0 MaxPoolLayer(") and "its window has 33554432 pixels, kernels know 16777216" in pool
     assert norm == "layer 3 GroupNorm(n_groups=3) (no kernel)"
     assert f"by specification: {pool}, {norm}" in str(summary)
     assert summary.step_bytes is None

@@ -1,33 +1,30 @@
 """Depthwise convolution: every channel has a kernel of its own. It has no matrix product, only rows of channels.
 
-y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]
-h = i * down + r * by_row - top,   w = j * right + s * by_column - left
+y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]   with h and w of `window.py`
 """
 
 from gedanken.engine.cpu.kernels.blocks import carry, copy_row, settle, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.conv import finish_band
+from gedanken.engine.cpu.kernels.window import (
+    BY_COLUMN,
+    BY_ROW,
+    CHANNELS,
+    COLUMNS,
+    DOWN,
+    HEIGHT,
+    LEFT,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    RIGHT,
+    ROWS,
+    TOP,
+    WIDTH,
+    first_seen,
+    last_seen,
+)
 from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes, real
 
-# Places in the shape table.
-HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, ROWS, COLUMNS = 0, 1, 2, 3, 4, 5, 6
-DOWN, RIGHT, TOP, LEFT, BY_ROW, BY_COLUMN = 7, 8, 9, 10, 11, 12
-
 STRETCH = 256  # pixels, four at a time, whose products are added before the sum is carried
-
-
-@helper
-def first_seen(shape, s):
-    """Return the first output column that sees an input column at the window's column s."""
-    before = shape[LEFT] - s * shape[BY_COLUMN]
-    return (before + shape[RIGHT] - 1) // shape[RIGHT] if before > 0 else 0
-
-
-@helper
-def last_seen(shape, s):
-    """Return the column after the last one that sees an input column there."""
-    after = shape[WIDTH] - 1 + shape[LEFT] - s * shape[BY_COLUMN]
-    last = after // shape[RIGHT] + 1 if after >= 0 else 0
-    return max(first_seen(shape, s), min(last, shape[OUT_WIDTH]))
 
 
 @helper

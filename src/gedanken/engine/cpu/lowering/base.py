@@ -6,6 +6,8 @@ import numpy as np
 
 from gedanken.engine.cpu.kernels.bf16 import TILE
 from gedanken.engine.cpu.program import Buffer, Program
+from gedanken.engine.geometry import Geometry
+from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape
 
 # Emits the backward instructions: (gradient by the output, whether one by the input is wanted) -> gradient by the
@@ -57,6 +59,13 @@ class Lowering:
             "blocks.add_slots", cut(size, PIECE), 2 * PIECE, partial=partial, target=target, size=size, slots=slots,
             piece=PIECE,
         )  # fmt: skip
+
+
+def window_table(step: LayerStep, geometry: Geometry) -> Array:
+    """Return the shape table of `kernels/window.py`."""
+    (top, _), (left, _) = geometry.padding
+    numbers = (*step.shape, *step.output_shape[:2], *geometry.size, *geometry.stride, top, left, *geometry.dilation)
+    return np.array(numbers, np.int64)
 
 
 def cut(count: int, size: int) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gedanken.engine.cpu.lowering.base import SUMS, TASKS, Lowering, cut
+from gedanken.engine.cpu.lowering.base import SUMS, TASKS, Lowering, cut, window_table
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.geometry import Geometry
@@ -21,9 +21,7 @@ class Depthwise:
     def __init__(self, low: Lowering, step: LayerStep, geometry: Geometry) -> None:
         self.low, self.step = low, step
         self.image, self.output = step.shape, step.output_shape
-        (top, _), (left, _) = geometry.padding
-        numbers = (*self.image, *self.output[:2], *geometry.size, *geometry.stride, top, left, *geometry.dilation)
-        self.shape = np.array(numbers, np.int64)
+        self.shape = window_table(step, geometry)
 
     def forward(
         self, x: Buffer, weights: Array | Buffer, bias: Array | Buffer, measured: bool = False, curve: Curve = LINEAR

@@ -12,19 +12,19 @@ from gedanken.engine.cpu.lowering.norm import layer_norm
 from gedanken.engine.cpu.lowering.pointwise import (
     CURVES,
     LINEAR,
-    MOST_TAPS,
     POOLS,
     Group,
     curve,
     flatten,
     group_of,
+    is_wide,
     pointwise,
     remembered,
 )
+from gedanken.engine.cpu.lowering.wide_pool import MOST_TAPS, wide_pool
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import Placement
 from gedanken.layers import (
-    BasePool,
     BatchNorm,
     ConvolutionLayer,
     Dropout,
@@ -47,7 +47,7 @@ def obstacle(step: Placement) -> str:
         return _obstacle_inside(step)
     if type(layer) not in KNOWN:
         return "no kernel"
-    if isinstance(layer, BasePool) and isinstance(layer, MaxPoolLayer):
+    if isinstance(layer, MaxPoolLayer):
         taps = math.prod(layer.geometry(step.shape).size)
         return f"its window has {taps} pixels, kernels know {MOST_TAPS}" if taps > MOST_TAPS else ""
     return ""
@@ -93,6 +93,8 @@ def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backwa
         return _dense(low, rest, x)
     if type(layer) in ALONE:
         return *ALONE[type(layer)](low, step, x), 1
+    if is_wide(step):
+        return *wide_pool(low, step, x), 1
     group = group_of(rest)
     return *pointwise(low, group, x, None, None), len(group.steps)
 

@@ -44,7 +44,7 @@ POOLS = {
     AveragePoolLayer: places.AVERAGE_POOL,
     GlobalAveragePoolLayer: places.AVERAGE_POOL,
 }
-MOST_TAPS = places.DROPPED  # a winner's number is a byte
+MOST_TAPS = 63  # at most DROPPED, since a winner's number is a byte; larger windows are faster along rows and columns
 
 
 class Curve(NamedTuple):
@@ -89,11 +89,17 @@ def group_of(steps: Sequence[LayerStep]) -> Group:
     group, rest = Group(), list(steps)
     kinds_in_order = (("norm", (BatchNorm,)), ("curve", tuple(CURVES)), ("pool", tuple(POOLS)), ("dropout", (Dropout,)))
     for name, types in kinds_in_order:
-        if rest and type(rest[0].layer) in types:
+        if rest and type(rest[0].layer) in types and not is_wide(rest[0]):
             setattr(group, name, rest.pop(0))
     if group.steps and rest and type(rest[0].layer) is Flatten and len(rest[0].shape) == 3:
         group.flatten = rest[0]
     return group
+
+
+def is_wide(step: LayerStep) -> bool:
+    """Return whether a layer is a max pooling that no group takes."""
+    layer = step.layer
+    return isinstance(layer, MaxPoolLayer) and math.prod(layer.geometry(step.shape).size) > MOST_TAPS
 
 
 def pointwise(low: Lowering, group: Group, x: Buffer, statistics: Buffer | None, counts: Array | None) -> Lowered:

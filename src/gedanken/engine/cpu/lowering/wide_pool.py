@@ -1,0 +1,36 @@
+"""Max pooling by windows of more pixels than a byte can number."""
+
+import math
+
+from gedanken.engine.cpu.lowering.base import TASKS, Lowered, Lowering, cut, window_table
+from gedanken.engine.cpu.program import Buffer
+from gedanken.layers import MaxPoolLayer
+from gedanken.layers.steps import LayerStep
+
+MOST_TAPS = 1 << 24  # a winner's number is a float32
+
+
+def wide_pool(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+    """Lower a max pooling whose windows are pooled along columns first, then along rows."""
+    layer = step.layer
+    assert isinstance(layer, MaxPoolLayer)
+    geometry = layer.geometry(step.shape)
+    (height, width, channels), shape = step.output_shape, window_table(step, geometry)
+    band = cut(height, cut(TASKS, low.samples))
+    bands = cut(height, band)
+    y, winners = low.buffer((low.samples, *step.output_shape)), low.buffer((low.samples, *step.output_shape))
+    ring = geometry.size[0] * 2 * width * channels
+    low.program.add(
+        "wide_pool.forward", low.samples * bands, ring, x=x, y=y, winners=winners, shape=shape, bands=bands, band=band
+    )
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        if not wanted:
+            return None
+        dx = low.buffer(x.shape)
+        low.program.add(
+            "wide_pool.gradient", low.samples, math.prod(step.shape), dy=dy, winners=winners, d=dx, shape=shape
+        )
+        return dx
+
+    return y, backward
