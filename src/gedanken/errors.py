@@ -51,6 +51,10 @@ class MissingPackageError(GedankenError, ImportError):
     """An optional package is needed and not installed."""
 
 
+class KernelError(GedankenError):
+    """The text of a kernel is not of the kernels' language; the message begins with file and line."""
+
+
 class WorkerError(GedankenError, RuntimeError):
     """A worker of a Generator died, hung, or could not start."""
 

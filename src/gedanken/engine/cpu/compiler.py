@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 
 from llvmlite import __version__ as llvmlite_version
@@ -53,13 +54,14 @@ class Compiled(NamedTuple):
 class Kernel(NamedTuple):
     """A loaded kernel: the address of its entry (arguments, task, scratch), the same to call, and its parameters.
 
-    Its code is there as long as `engine` is.
+    Its code is there as long as `engine` is. An interpreted one has the function `python` instead.
     """
 
     address: int
-    entry: Callable[[int, int, int], None]
+    entry: Callable[[int, int, int], None] | None
     parameters: list[tuple[str, str]]
-    engine: Any
+    engine: Any = None
+    python: Callable[..., None] | None = None
 
 
 class Library:
@@ -70,6 +72,8 @@ class Library:
         dtype: "float32" or "float64".
         precision: of products, for those who choose among the kernels: "full" is the number type's, or "bf16".
     """
+
+    interpreter: Any = None  # who runs kernels that are not compiled
 
     def __init__(self, machine: Machine, dtype: str, precision: str = "full") -> None:
         self.machine, self.dtype, self.precision = machine, dtype, precision
@@ -118,11 +122,8 @@ class Library:
         return self._kept(MICRO_KERNEL, Compiled(code, self._symbol, []))
 
     def _made(self, name: str) -> Compiled:
-        file, function = name.split(".")
-        with UNCUT:  # a fork during an import would leave the module locked
-            kernel = getattr(importlib.import_module(f"gedanken.engine.cpu.kernels.{file}"), function)
-        module, entry = Module(self.machine, self.dtype), f"entry_{file}_{function}"
-        parameters = kernel_ir(module, kernel, entry)
+        module, entry = Module(self.machine, self.dtype), f"entry_{name.replace('.', '_')}"
+        parameters = kernel_ir(module, kernel_function(name), entry)
         with UNCUT:  # another thread or process may have made it while this one waited
             return self._found(name) or self._kept(name, Compiled(self._code(module.text()), entry, parameters))
 
@@ -162,6 +163,14 @@ class Library:
                 warn(f"{text}; each start compiles them anew, which takes some seconds: {REMEDY}")
 
 
+def kernel_function(name: str) -> FunctionType:
+    """Return the Python function of the kernel `name`, "file.function" in the folder kernels/."""
+    file, function = name.split(".")
+    with UNCUT:  # a fork during an import would leave the module locked
+        found: FunctionType = getattr(importlib.import_module(f"gedanken.engine.cpu.kernels.{file}"), function)
+    return found
+
+
 def optimised(ir: str, target: Any, emit: Callable[[Any], Emitted]) -> Emitted:
     """Return what `emit`, the target's emit_object or emit_assembly, makes of a module's IR."""
     module = llvm.parse_assembly(ir, llvm.create_context())
@@ -192,7 +201,7 @@ def _unpacked(content: bytes, name: str, digest: str) -> Compiled | None:
 
 def _digest(machine: Machine, dtype: str) -> str:
     folder = Path(__file__).parent
-    names = ("compiler.py", "ir_text.py", "tile.py", "tile_unit.py", "translate.py", "words.py")
+    names = ("compiler.py", "expressions.py", "ir_text.py", "tile.py", "tile_unit.py", "translate.py", "words.py")
     sources = [folder / name for name in names]
     texts = [path.read_bytes() for path in [*sources, *sorted(folder.glob("kernels/*.py"))]]
     versions = [llvmlite_version, llvm.llvm_version_info, sys.platform]

@@ -1,19 +1,31 @@
 """The engine for CPUs: runs of layers become programs of kernels, one for each batch size."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gedanken.checks import require
 from gedanken.costs import Cost, SoftMaxCrossEntropy
 from gedanken.engine.cpu.amx import require_tiles
-from gedanken.engine.cpu.compiler import library
+from gedanken.engine.cpu.compiler import Library, library
+from gedanken.engine.cpu.interpreted import InterpretedLibrary
 from gedanken.engine.cpu.lowering.match import obstacle
-from gedanken.engine.cpu.machine import this_machine, untried
+from gedanken.engine.cpu.machine import Machine, this_machine, untried
 from gedanken.engine.cpu.ops import CpuOps
 from gedanken.engine.cpu.run import Run
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.plan import Engine, Placement
 from gedanken.layers.steps import ContainerStep, LayerStep, Step
 from gedanken.processors import usable_processors
+
+HOW = "GEDANKEN_KERNELS"  # the environment's word for how kernels are run
+
+
+def kernels_for(machine: Machine, dtype: str, precision: str) -> Library:
+    """Return the kernels of this process: machine code or, where the environment asks for it, Python."""
+    how = os.environ.get(HOW, "")
+    require(how in ("", "python"), HOW, 'be "python" or not set', how)
+    return InterpretedLibrary(machine, dtype, precision) if how else library(machine, dtype, precision)
 
 
 class CpuEngine(Engine):
@@ -23,10 +35,12 @@ class CpuEngine(Engine):
         machine = this_machine()
         if precision == "bf16":
             require_tiles(machine)
-        self.library = library(machine, dtype, precision)
+        self.library = kernels_for(machine, dtype, precision)
         self.pool = Pool(self.library, threads or usable_processors(), exactly=threads is not None)
         doubt = f" ({untried(machine)} by us, so compare with engine numpy)" if untried(machine) else ""
         what = f"{reason}: kernels for {machine.unit}{doubt}, {self.pool.threads} threads"
+        if self.library.interpreter:
+            what += f", run as Python ({HOW}=python)"
         if precision == "bf16":
             what += f", products in bf16 ({'AMX' if machine.tiles == 'amx' else 'emulated'})"
         super().__init__("cpu", CpuOps(self.library, self.pool), what)

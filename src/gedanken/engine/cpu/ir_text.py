@@ -1,11 +1,14 @@
 """The text of LLVM IR: types, modules, and lines of a function."""
 
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from gedanken.engine.cpu.machine import Machine
+from gedanken.errors import KernelError
 
 # What a pointer points to, and what a loaded element is.
 POINTERS = {"Reals": "real", "Bf16s": "bf16", "Bytes": "byte", "Words": "word", "Ints": "int"}
+
+CONVERTED = {"int", "real", "bf16", "bool", "byte", "word"}  # kinds of numbers
 
 
 class Value(NamedTuple):
@@ -64,6 +67,10 @@ class Writer:
         self.lines: list[str] = []
         self.count = 0
 
+    def refuse(self, rule: str) -> NoReturn:
+        """Say that what is being translated is not of the language."""
+        raise KernelError(f"{self.name}: {rule}")
+
     def emit(self, line: str) -> None:
         self.lines.append(f"  {line}")
 
@@ -100,6 +107,8 @@ class Writer:
     def cast(self, value: Value, kind: str) -> Value:
         if value.kind == kind:
             return value
+        if not {value.kind, kind} <= CONVERTED:
+            self.refuse(f"a {value.kind} cannot become a {kind}")
         if value.kind == "bf16":
             return self.cast(Value("real", self.widened(value.text)), kind)
         if kind == "bf16":
@@ -110,7 +119,6 @@ class Writer:
             return Value(kind, self.fresh(f"sitofp i64 {value.text} to {there}"))
         if value.kind == "real":
             return Value(kind, self.fresh(f"fptosi {here} {value.text} to {there}"))
-        assert {value.kind, kind} <= {"int", "byte", "word", "bool"}, f"{self.name}: {value.kind} is no {kind}"
         word = "trunc" if value.kind == "int" else "zext"
         return Value(kind, self.fresh(f"{word} {here} {value.text} to {there}"))
 
@@ -125,7 +133,8 @@ class Writer:
 
         Where a processor has no instruction for it, LLVM's own conversion would call a function for each number.
         """
-        assert self.module.bits == 32, f"{self.name}: only float32 is rounded to bf16"
+        if self.module.bits != 32:
+            self.refuse("only float32 is rounded to bf16")
         i1, i16, i32, real = (f"<{lanes} x {kind}>" if lanes else kind for kind in ("i1", "i16", "i32", "float"))
         one, half, quiet, shift = (f"splat (i32 {n})" if lanes else str(n) for n in (1, 0x7FFF, 0x40, 16))
         bits = self.fresh(f"bitcast {real} {text} to {i32}")

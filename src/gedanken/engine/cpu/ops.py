@@ -64,9 +64,8 @@ class CpuOps(Ops):
 
     def softmax(self, x: Array) -> Array:
         given, columns = np.ascontiguousarray(x, self.dtype), x.shape[-1]
-        y, kernel = np.empty_like(given), self.library.kernel("cost.softmax")
-        rows = given.size // columns
-        call(kernel, x=given, y=y, rows=rows, columns=columns, piece=rows)
+        y, rows = np.empty_like(given), given.size // columns
+        call(self.library, "cost.softmax", x=given, y=y, rows=rows, columns=columns, piece=rows)
         return y
 
     def softmax_cross_entropy(
@@ -78,7 +77,7 @@ class CpuOps(Ops):
         shares = np.zeros(1, self.dtype) if hard else np.ascontiguousarray(target, self.dtype)
         terms, dz, y = (np.empty((rows, size), self.dtype) for size in (3, columns, columns))
         call(
-            self.library.kernel("cost.softmax_cross_entropy"), z=np.ascontiguousarray(z), classes=classes,
+            self.library, "cost.softmax_cross_entropy", z=np.ascontiguousarray(z), classes=classes,
             shares=shares, hard=int(hard), weights=class_weights(weights, columns, self.dtype), kept=1 - smoothing,
             smoothing=smoothing, y=y, dz=dz, terms=terms, rows=rows, columns=columns, piece=rows,
         )  # fmt: skip

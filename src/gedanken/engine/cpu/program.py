@@ -7,7 +7,7 @@ slot that is filled anew before every run.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,10 @@ class Variable:
     """A number or address that is given before every run."""
 
     slots: list[tuple[Array, int]] = field(default_factory=list)
+    value: float = 0
 
     def set(self, value: float) -> None:
+        self.value = value
         for array, place in self.slots:
             array[place] = value
 
@@ -64,6 +66,15 @@ class Buffer:
 Argument = int | float | Buffer | Variable | Array
 
 
+class _Instruction(NamedTuple):
+    """One call of a kernel for each of some tasks, with `scratch` numbers of memory and arguments (type, value)."""
+
+    kernel: Kernel
+    tasks: int
+    scratch: int
+    arguments: list[tuple[str, Argument]]
+
+
 class Program:
     """Instructions in parts that are run one by one, such as a forward and a backward pass.
 
@@ -74,7 +85,7 @@ class Program:
 
     def __init__(self, library: Library, pool: Pool) -> None:
         self.library, self.pool = library, pool
-        self._rows: list[tuple[int, int, list[tuple[str, Argument]]]] = []
+        self._rows: list[_Instruction] = []
         self._cuts = [0]
         self._scratch = 0
         self._buffers: list[Buffer] = []
@@ -115,7 +126,8 @@ class Program:
                 root = value.root
                 root.first = now if root.first < 0 else root.first
                 root.last = max(root.last, now)
-        self._rows.append((found.address, tasks, [(kind, arguments[name]) for name, kind in found.parameters]))
+        given = [(kind, arguments[name]) for name, kind in found.parameters]
+        self._rows.append(_Instruction(found, tasks, scratch, given))
         self._scratch = max(self._scratch, scratch)
 
     def keep(self, buffer: Buffer) -> None:
@@ -148,12 +160,12 @@ class Program:
         """Return the instructions of one part in the executor's form, see `kernels/executor.py`."""
         rows = self._rows[start:end]
         code = np.zeros(8 * (len(rows) + 1), np.int64)
-        slots = np.zeros(sum(len(arguments) for _, _, arguments in rows) + 1, np.int64)
+        slots = np.zeros(sum(len(row.arguments) for row in rows) + 1, np.int64)
         reals, used = slots.view(np.float64), 0
         code[0] = len(rows)
-        for number, (address, tasks, arguments) in enumerate(rows, start=1):
-            code[8 * number : 8 * number + 3] = (address, slots.ctypes.data + 8 * used, tasks)
-            for kind, value in arguments:
+        for number, row in enumerate(rows, start=1):
+            code[8 * number : 8 * number + 3] = (row.kernel.address, slots.ctypes.data + 8 * used, row.tasks)
+            for kind, value in row.arguments:
                 self._fill(slots, reals, used, kind, value)
                 used += 1
         self._held.append(slots)
@@ -177,8 +189,25 @@ class Program:
 
     def run(self, part: int) -> None:
         """Run one part."""
-        if self._addresses[part]:
+        if self.library.interpreter:
+            self._interpret(self._rows[self._cuts[part] : self._cuts[part + 1]])
+        elif self._addresses[part]:
             self.pool.run(self._addresses[part], self._scratch * 8 + LINE)
+
+    def _interpret(self, rows: "Sequence[_Instruction]") -> None:
+        for row in rows:
+            given = [self._meant(kind, value) for kind, value in row.arguments]
+            self.library.interpreter.run(row.kernel.python, row.tasks, row.scratch, given)
+
+    def _meant(self, kind: str, value: Argument) -> Any:
+        """Return an argument as interpreted kernels take it."""
+        interpreter = self.library.interpreter
+        if isinstance(value, Buffer):
+            address = value.root.address
+            if address:
+                return interpreter.memory(int(address.value), value.root.nbytes, kind)
+            value = self.array(value.root)
+        return interpreter.argument(kind, value.value if isinstance(value, Variable) else value)
 
     @property
     def nbytes(self) -> int:
@@ -186,15 +215,21 @@ class Program:
         return self.memory.nbytes + self.pool.threads * (self._scratch * 8 + LINE)
 
 
-def call(kernel: Kernel, **arguments: float | Array) -> None:
+def call(library: Library, name: str, **arguments: float | Array) -> None:
     """Call a kernel once and here, for work that is too small to share."""
+    kernel = library.kernel(name)
+    if library.interpreter:
+        given = [library.interpreter.argument(kind, arguments[word]) for word, kind in kernel.parameters]
+        library.interpreter.run(kernel.python, 1, 0, given)
+        return
     slots = np.zeros(len(kernel.parameters), np.int64)
-    for place, (name, kind) in enumerate(kernel.parameters):
-        value = arguments[name]
+    for place, (word, kind) in enumerate(kernel.parameters):
+        value = arguments[word]
         if isinstance(value, np.ndarray):
             slots[place] = value.ctypes.data
         else:
             (slots.view(np.float64) if kind == "Real" else slots)[place] = value
+    assert kernel.entry
     kernel.entry(slots.ctypes.data, 0, 0)
 
 

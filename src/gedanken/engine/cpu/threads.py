@@ -42,7 +42,7 @@ class Pool:
 
     def __init__(self, library: Library, threads: int, exactly: bool = True) -> None:
         self.threads, self.library, self.exactly = threads, library, exactly
-        self._lead = library.kernel("executor.lead").entry
+        self._lead: Any = library.kernel("executor.lead").entry
         self._lock = threading.RLock()
         self._begin()
         _pools[id(self)] = self
@@ -121,7 +121,7 @@ class _Crew:
 
     def __init__(self, pool: Pool) -> None:
         self.pool, self.library = weakref.ref(pool), pool.library
-        self.assist = pool.library.kernel("executor.assist").entry
+        self.assist: Any = pool.library.kernel("executor.assist").entry
         self.control = np.zeros(_HELPERS + _LINE * pool.threads, np.int64)
         self.scratch = _Scratch(self.control, pool.threads, 0)
         self.helpers = [_Helper(self.control, number) for number in range(pool.threads - 1)]

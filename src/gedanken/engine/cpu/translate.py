@@ -2,23 +2,17 @@
 
 import ast
 import inspect
-import struct
 import textwrap
-from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
+from gedanken.engine.cpu.expressions import Expressions
 from gedanken.engine.cpu.ir_text import POINTERS, Module, Value
 from gedanken.engine.cpu.tile_unit import HELD, configured
-from gedanken.engine.cpu.words import ORDERED, SIGNED, UNSIGNED, Words
+from gedanken.errors import KernelError
 
 NUMBERS = {"Int": "int", "Real": "real"}
-COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-INT_OPS = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "sdiv", ast.Mod: "srem",
-    ast.BitXor: "xor", ast.BitAnd: "and", ast.BitOr: "or",
-}  # fmt: skip
-REAL_OPS = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
+LOOPS = {"range": (1, 2, 3), "lanes": (1,)}  # how many numbers each takes
 
 
 class Functions:
@@ -26,46 +20,65 @@ class Functions:
 
     def __init__(self, module: Module) -> None:
         self.module = module
-        self._known: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
+        self._known: dict[tuple[str, tuple[str, ...]], tuple[str, str] | None] = {}
 
-    def translated(self, function: FunctionType, kinds: tuple[str, ...]) -> tuple[str, str]:
-        """Return name and result type of a function for these types of arguments."""
-        key = (f"{function.__module__}.{function.__name__}", kinds)
+    def translated(self, function: FunctionType, kinds: tuple[str, ...]) -> tuple[str, str] | None:
+        """Return name and result type of a function for these types of arguments; None while it is translated."""
+        key = (f"{function.__module__}.{function.__qualname__}", kinds)
         if key not in self._known:
             name = f"f{len(self._known)}_{function.__name__}"
-            self._known[key] = (name, "none")
+            self._known[key] = None
             body = _Function(self, function, kinds, name)
             self.module.bodies.append(body.translate())
-            self._known[key] = (name, body.result)
+            self._known[key] = (name, body.result or "none")
         return self._known[key]
 
 
-class _Function(Words):
+class _Function(Expressions):
     """One function: its text, line by line; variables live on the stack until LLVM puts them into registers."""
 
     def __init__(self, functions: Functions, function: FunctionType, kinds: tuple[str, ...], name: str) -> None:
-        super().__init__(functions.module, name)
-        self.functions, self.function = functions, function
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-        self.tree: Any = tree.body[0]
-        self.kinds = kinds
-        self.result = "none"
-        self.variables: dict[str, Value] = {}
+        super().__init__(functions.module, name, function)
+        self.functions, self.kinds = functions, kinds
+        lines, self.first = inspect.getsourcelines(function)
+        self.file, self.source = inspect.getsourcefile(function), lines
+        self.tree: Any = ast.parse(textwrap.dedent("".join(lines))).body[0]
+        self.result = ""
         self.loops: list[tuple[str, str]] = []
-        self.group = -1
+        self.now = self.tree
 
     def translate(self) -> str:
-        names = [argument.arg for argument in self.tree.args.args]
+        if not isinstance(self.tree, ast.FunctionDef):
+            self.refuse("a kernel is written with `def`")
+        names = self.parameters()
+        self.locals = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and _is_set(node)}
+        self.locals |= set(names)
         given = [Value(kind, f"%a_{name}") for name, kind in zip(names, self.kinds, strict=True)]
         for name, value in zip(names, given, strict=True):
             self.assign(name, value)
         self.block(self.tree.body)
-        if not self.ended():
-            self.emit("ret void" if self.result == "none" else "unreachable")
+        self.end()
         given += self.module.hidden
         apart = " noinline" if getattr(self.function, "apart", False) else ""
-        head = f"define internal {self.module.llvm(self.result)} @{self.name}({self.listed(given)}){apart} {{"
+        head = f"define internal {self.module.llvm(self.result or 'none')} @{self.name}({self.listed(given)}){apart} {{"
         return "\n".join([head, "entry:", *self.slots, *self.lines, "}"])
+
+    def parameters(self) -> list[str]:
+        arguments = self.tree.args
+        names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
+        if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults:
+            self.refuse("parameters are plain names: no stars, no defaults")
+        if len(names) != len(self.kinds):
+            self.refuse(f"{self.function.__name__} takes {len(names)} arguments, {len(self.kinds)} are given")
+        return names
+
+    def end(self) -> None:
+        """End the function where its last line is passed."""
+        if self.set_here is not None and self.result not in ("", "none"):
+            self.now = self.tree
+            self.refuse(f"{self.function.__name__} returns a {self.result} on one path and nothing on another")
+        if not self.ended():
+            self.emit("ret void" if self.result in ("", "none") else "unreachable")
 
     def start(self, label: str) -> None:
         if not self.ended():
@@ -80,34 +93,52 @@ class _Function(Words):
 
     def block(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
-            getattr(self, f"do_{type(statement).__name__}")(statement)
+            self.now = statement
+            method = getattr(self, f"do_{self.name_of(statement)}", None)
+            if method is None:
+                self.refuse(f"{self.name_of(statement)} is no statement of the kernels' language")
+            method(statement)
 
     def do_Expr(self, node: ast.Expr) -> None:
-        if isinstance(node.value, ast.Call):
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if not (text or isinstance(node.value, ast.Call)):
+            self.refuse("an expression that nothing is done with")
+        if not text:
             self.value(node.value)
 
     def do_Pass(self, node: ast.Pass) -> None:
         pass
 
     def do_Continue(self, node: ast.Continue) -> None:
-        self.emit(f"br label %{self.loops[-1][0]}")
-        self.lines.append(f"{self.label('dead')}:")
+        self.leave(f"br label %{self.loops[-1][0]}")
 
     def do_Break(self, node: ast.Break) -> None:
-        self.emit(f"br label %{self.loops[-1][1]}")
-        self.lines.append(f"{self.label('dead')}:")
+        if self.group >= 0:
+            self.refuse("`break` in a loop over lanes, whose rounds are done in any order")
+        self.leave(f"br label %{self.loops[-1][1]}")
 
     def do_Return(self, node: ast.Return) -> None:
-        if node.value is None:
-            self.emit("ret void")
-        else:
-            value = self.value(node.value)
-            self.result = value.kind
-            self.emit(f"ret {self.module.llvm(value.kind)} {value.text}")
+        if self.group >= 0:
+            self.refuse("`return` in a loop over lanes, whose rounds are done in any order")
+        value = self.value(node.value) if node.value else Value("none", "")
+        kind = value.kind
+        if self.result not in ("", kind):
+            self.refuse(f"{self.function.__name__} returns a {self.result} on one path and a {kind} here")
+        self.result = kind
+        self.leave("ret void" if kind == "none" else f"ret {self.module.llvm(kind)} {value.text}")
+
+    def leave(self, line: str) -> None:
+        self.emit(line)
+        self.lines.append(f"{self.label('dead')}:")
+        self.set_here = None
 
     def do_Assign(self, node: ast.Assign) -> None:
+        if len(node.targets) > 1:
+            self.refuse("several targets of one value: write one line for each")
         target = node.targets[0]
         if isinstance(target, ast.Tuple):
+            if not isinstance(node.value, ast.Tuple) or len(node.value.elts) != len(target.elts):
+                self.refuse("as many values as targets are wanted, each written down")
             assert isinstance(node.value, ast.Tuple)
             values = [self.value(part) for part in node.value.elts]
             for part, value in zip(target.elts, values, strict=True):
@@ -116,180 +147,141 @@ class _Function(Words):
             self.put(target, self.value(node.value))
 
     def do_AugAssign(self, node: ast.AugAssign) -> None:
-        left = self.value(node.target)
-        self.put(node.target, self.binary(node.op, left, self.value(node.value)))
+        if isinstance(node.target, ast.Subscript):
+            kind, place = self.element(node.target)
+            left = self.loaded(kind, place)
+            self.store(kind, place, self.binary(node.op, left, self.value(node.value)))
+        else:
+            left = self.value(node.target)
+            self.put(node.target, self.binary(node.op, left, self.value(node.value)))
 
     def do_If(self, node: ast.If) -> None:
         yes, no, after = self.label("yes"), self.label("no"), self.label("after")
-        self.emit(f"br i1 {self.truth(node.test)}, label %{yes}, label %{no}")
+        self.branch(self.truth(node.test), yes, no)
+        before = self.set_here
         self.lines.append(f"{yes}:")
         self.block(node.body)
         if not self.ended():
             self.emit(f"br label %{after}")
+        one, self.set_here = self.set_here, before
         self.lines.append(f"{no}:")
         self.block(node.orelse)
         self.start(after)
+        other = self.set_here
+        self.set_here = other if one is None else one if other is None else one & other
 
     def do_While(self, node: ast.While) -> None:
         test, body, after = self.label("test"), self.label("body"), self.label("after")
         self.start(test)
-        self.emit(f"br i1 {self.truth(node.test)}, label %{body}, label %{after}")
+        self.branch(self.truth(node.test), body, after)
         self.lines.append(f"{body}:")
-        self.loops.append((test, after))
-        self.block(node.body)
-        self.loops.pop()
+        self.rounds(node, test, after)
         self.emit(f"br label %{test}")
         self.lines.append(f"{after}:")
 
+    def rounds(self, node: ast.For | ast.While, following: str, after: str) -> None:
+        """Translate a loop's body; there may be no round, so what it sets has no value behind the loop."""
+        if node.orelse:
+            self.refuse("`else` behind a loop is no part of the kernels' language")
+        before = self.set_here
+        if isinstance(node, ast.For) and before is not None:
+            self.set_here = before | {node.target.id}  # type: ignore[attr-defined]
+        self.loops.append((following, after))
+        self.block(node.body)
+        self.loops.pop()
+        self.set_here = before
+
     def do_For(self, node: ast.For) -> None:
-        assert isinstance(node.iter, ast.Call) and isinstance(node.iter.func, ast.Name)
-        assert isinstance(node.target, ast.Name)
-        numbers = [self.value(bound).text for bound in node.iter.args]
+        word, bounds = self.loop_of(node)
+        numbers = [self.cast(self.whole_value(bound), "int").text for bound in bounds]
         first, last, step = {1: ("0", *numbers, "1"), 2: (*numbers, "1"), 3: tuple(numbers)}[len(numbers)]
         test, body, following, after = (self.label(word) for word in ("test", "body", "next", "after"))
         counter = self.slot("int")
         self.emit(f"store i64 {first}, ptr {counter}")
         self.start(test)
         now = self.fresh(f"load i64, ptr {counter}")
-        self.emit(f"br i1 {self.fresh(f'icmp slt i64 {now}, {last}')}, label %{body}, label %{after}")
+        self.branch(self.fresh(f"icmp slt i64 {now}, {last}"), body, after)
         self.lines.append(f"{body}:")
-        self.assign(node.target.id, Value("int", now))
+        before = self.set_here
+        self.put(node.target, Value("int", now))
+        self.set_here = before
         outer, end = self.group, ""
-        if node.iter.func.id == "lanes":
+        if word == "lanes":
             self.group, self.module.loops = self.module.loops, self.module.loops + 1
             end = f", !llvm.loop !{3 + 3 * self.group}"
-        self.loops.append((following, after))
-        self.block(node.body)
-        self.loops.pop()
+        self.rounds(node, following, after)
         self.group = outer
         self.start(following)
         self.emit(f"store i64 {self.fresh(f'add nsw i64 {now}, {step}')}, ptr {counter}")
         self.emit(f"br label %{test}{end}")
         self.lines.append(f"{after}:")
 
+    def loop_of(self, node: ast.For) -> tuple[str, list[ast.expr]]:
+        """Return the word of a loop and what stands in its brackets."""
+        call = node.iter
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in LOOPS):
+            self.refuse("loops are `for name in range(...)` or `for name in lanes(n)`")
+        assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+        if len(call.args) not in LOOPS[call.func.id] or call.keywords or not isinstance(node.target, ast.Name):
+            self.refuse("loops are `for name in range(...)` or `for name in lanes(n)`")
+        if len(call.args) == 3 and isinstance(call.args[2], ast.UnaryOp):
+            self.refuse("a range goes upwards: its step is positive")
+        return call.func.id, call.args
+
+    def whole_value(self, node: ast.expr) -> Value:
+        value = self.value(node)
+        if value.kind not in ("int", "byte", "word"):
+            self.refuse(f"{ast.unparse(node)} is a {value.kind}, not a whole number")
+        return value
+
     # ------------------------------------------------------------------ variables and memory
 
     def assign(self, name: str, value: Value) -> None:
+        if value.kind == "none":
+            self.refuse(f"{name} is set to what has no value")
         if name not in self.variables:
             self.variables[name] = Value(value.kind, self.slot(value.kind))
         kind, slot = self.variables[name]
-        assert kind == value.kind, f"{self.name}: {name} is a {kind} and cannot become a {value.kind}"
+        if kind != value.kind:
+            self.refuse(f"{name} is a {kind} and cannot become a {value.kind}")
         self.emit(f"store {self.module.llvm(kind)} {value.text}, ptr {slot}")
+        if self.set_here is not None:
+            self.set_here = self.set_here | {name}
 
     def put(self, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Name):
             self.assign(target.id, value)
-            return
-        assert isinstance(target, ast.Subscript)
-        kind, place = self.element(target)
+        elif isinstance(target, ast.Subscript):
+            self.store(*self.element(target), value)
+        else:
+            self.refuse(f"{ast.unparse(target)} cannot be set: variables and elements can")
+
+    def store(self, kind: str, place: str, value: Value) -> None:
         self.emit(f"store {self.module.llvm(kind)} {self.cast(value, kind).text}, ptr {place}{self.grouped()}")
 
-    def element(self, node: ast.Subscript) -> tuple[str, str]:
-        pointer, index = self.value(node.value), self.value(node.slice)
-        kind = POINTERS[pointer.kind]
-        return kind, self.fresh(f"getelementptr {self.module.llvm(kind)}, ptr {pointer.text}, i64 {index.text}")
-
-    def grouped(self) -> str:
-        return f", !llvm.access.group !{1 + 3 * self.group}" if self.group >= 0 else ""
-
-    # ------------------------------------------------------------------ expressions
-
-    def value(self, node: ast.expr) -> Value:
-        found: Value = getattr(self, f"get_{type(node).__name__}")(node)
-        return found
-
-    def truth(self, node: ast.expr) -> str:
-        value = self.value(node)
-        return (
-            value.text
-            if value.kind == "bool"
-            else self.fresh(f"icmp ne {self.module.llvm(value.kind)} {value.text}, 0")
-        )
-
-    def get_Constant(self, node: ast.Constant) -> Value:
-        return self.constant(node.value)
-
-    def constant(self, value: Any) -> Value:
-        if isinstance(value, bool):
-            return Value("bool", "true" if value else "false")
-        if isinstance(value, int):
-            return Value("int", str(value - (1 << 64) if value >= 1 << 63 else value))
-        return Value("real", self.literal(value))
-
-    def literal(self, value: float) -> str:
-        """Return a real constant: LLVM wants the bits of a double, for a float rounded to one."""
-        rounded = struct.unpack("f", struct.pack("f", value))[0] if self.module.bits == 32 else value
-        return f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
-
-    def get_Name(self, node: ast.Name) -> Value:
-        if node.id in self.variables:
-            kind, slot = self.variables[node.id]
-            return Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {slot}"))
-        return self.constant(self.module.constants.get(node.id, self.function.__globals__[node.id]))
-
-    def get_Subscript(self, node: ast.Subscript) -> Value:
-        kind, place = self.element(node)
-        return Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {place}{self.grouped()}"))
-
-    def get_IfExp(self, node: ast.IfExp) -> Value:
-        test, yes, no = self.truth(node.test), self.value(node.body), self.value(node.orelse)
-        no = self.cast(no, yes.kind)
-        kind = self.module.llvm(yes.kind)
-        return Value(yes.kind, self.fresh(f"select i1 {test}, {kind} {yes.text}, {kind} {no.text}"))
-
-    def get_BoolOp(self, node: ast.BoolOp) -> Value:
-        word = "and" if isinstance(node.op, ast.And) else "or"
-        text = self.truth(node.values[0])
-        for part in node.values[1:]:
-            text = self.fresh(f"{word} i1 {text}, {self.truth(part)}")
-        return Value("bool", text)
-
-    def get_UnaryOp(self, node: ast.UnaryOp) -> Value:
-        if isinstance(node.op, ast.Not):
-            return Value("bool", self.fresh(f"xor i1 {self.truth(node.operand)}, true"))
-        value = self.value(node.operand)
-        assert isinstance(node.op, ast.USub)
-        if value.kind == "real":
-            return Value("real", self.fresh(f"fneg {self.module.real} {value.text}"))
-        return Value("int", self.fresh(f"sub i64 0, {value.text}"))
-
-    def get_BinOp(self, node: ast.BinOp) -> Value:
-        return self.binary(node.op, self.value(node.left), self.value(node.right))
-
-    def binary(self, op: ast.operator, left: Value, right: Value) -> Value:
-        left, right = self.alike(left, right)
-        if isinstance(op, ast.Div):
-            left, right = self.cast(left, "real"), self.cast(right, "real")
-        if left.kind == "real":
-            return Value(
-                "real", self.fresh(f"{REAL_OPS[type(op)]} contract {self.module.real} {left.text}, {right.text}")
-            )
-        return Value(
-            left.kind, self.fresh(f"{INT_OPS[type(op)]} {self.module.llvm(left.kind)} {left.text}, {right.text}")
-        )
-
-    def get_Compare(self, node: ast.Compare) -> Value:
-        left, right = self.alike(self.value(node.left), self.value(node.comparators[0]))
-        sign = COMPARISONS[type(node.ops[0])]
-        kind = self.module.llvm(left.kind)
-        if left.kind == "real":
-            return Value("bool", self.fresh(f"fcmp {ORDERED[sign]} {kind} {left.text}, {right.text}"))
-        names = UNSIGNED if left.kind in ("byte", "word") else SIGNED
-        return Value("bool", self.fresh(f"icmp {names[sign]} {kind} {left.text}, {right.text}"))
-
-    def get_Call(self, node: ast.Call) -> Value:
-        assert isinstance(node.func, ast.Name)
-        values = [self.value(argument) for argument in node.args]
-        word: Callable[..., Value] | None = getattr(self, f"word_{node.func.id}", None)
-        if word:
-            return word(*values)
-        function = self.function.__globals__[node.func.id]
-        name, result = self.functions.translated(function, tuple(value.kind for value in values))
+    def called(self, function: FunctionType, values: list[Value]) -> Value:
+        found = self.functions.translated(function, tuple(value.kind for value in values))
+        if found is None:
+            self.refuse(f"{function.__name__} calls itself")
+        name, result = found
         call = f"call {self.module.llvm(result)} @{name}({self.listed([*values, *self.module.hidden])})"
         if result == "none":
             self.emit(call)
             return Value("none", "")
         return Value(result, self.fresh(call))
+
+    def refuse(self, rule: str) -> NoReturn:
+        raise KernelError(f"{self.file}:{self.line(self.now)}: {rule}\n    {self.text(self.now)}")
+
+    def line(self, node: Any) -> int:
+        return int(self.first + node.lineno - 1)
+
+    def text(self, node: Any) -> str:
+        return self.source[node.lineno - 1].strip()
+
+
+def _is_set(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store)
 
 
 def kernel_ir(module: Module, kernel: FunctionType, entry: str) -> list[tuple[str, str]]:
@@ -298,9 +290,11 @@ def kernel_ir(module: Module, kernel: FunctionType, entry: str) -> list[tuple[st
     The entry is called as (address of the arguments, task, address of scratch memory). The arguments stand in slots of
     eight bytes; a Real is a double there.
     """
-    listed = [(name, p.annotation) for name, p in inspect.signature(kernel).parameters.items()]
+    listed = parameters_of(kernel)
     kinds = tuple(NUMBERS.get(kind, kind) for _, kind in listed)
-    name, _ = Functions(module).translated(kernel, kinds)
+    found = Functions(module).translated(kernel, kinds)
+    assert found
+    name, _ = found
     lines, values = [HELD] if module.hidden else [], ["i64 %task", "ptr %scratch"]
     for number, kind in enumerate(kinds[2:]):
         held = "double" if kind == "real" else module.llvm(kind)
@@ -324,3 +318,17 @@ def kernel_ir(module: Module, kernel: FunctionType, entry: str) -> list[tuple[st
   ret void
 }}""")
     return listed[2:]
+
+
+def parameters_of(kernel: FunctionType) -> list[tuple[str, str]]:
+    """Return a kernel's parameters (name, type), the first two being the task and its scratch memory."""
+    listed = [(name, p.annotation) for name, p in inspect.signature(kernel).parameters.items()]
+    where = f"{inspect.getsourcefile(kernel)}:{kernel.__code__.co_firstlineno}"
+    for name, kind in listed:
+        if kind not in NUMBERS and kind not in POINTERS:
+            raise KernelError(
+                f"{where}: the parameter {name} of {kernel.__name__} has no type of the kernels' language"
+            )
+    if [kind for _, kind in listed[:2]] != ["Int", "Reals"]:
+        raise KernelError(f"{where}: {kernel.__name__} begins with (task: Int, scratch: Reals)")
+    return listed

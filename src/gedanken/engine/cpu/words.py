@@ -15,6 +15,9 @@ class Words(TileWords):
     """The method `word_x` writes the word `x`."""
 
     def word_at(self, pointer: Value, index: Value) -> Value:
+        if pointer.kind not in POINTERS:
+            self.refuse(f"at takes a pointer, not a {pointer.kind}")
+        index = self.cast(index, "int")
         kind = self.module.llvm(POINTERS[pointer.kind])
         return Value(pointer.kind, self.fresh(f"getelementptr {kind}, ptr {pointer.text}, i64 {index.text}"))
 
@@ -51,13 +54,16 @@ class Words(TileWords):
         return self.smaller(left, right, ">")
 
     def smaller(self, left: Value, right: Value, sign: str) -> Value:
+        """As in Python, the first of two where the second is not smaller; so a NaN stays if it comes first."""
         left, right = self.alike(left, right)
-        kind = self.module.llvm(left.kind)
-        test = f"fcmp {ORDERED[sign]}" if left.kind == "real" else f"icmp {SIGNED[sign]}"
-        chosen = self.fresh(f"{test} {kind} {left.text}, {right.text}")
-        return Value(left.kind, self.fresh(f"select i1 {chosen}, {kind} {left.text}, {kind} {right.text}"))
+        kind, names = self.module.llvm(left.kind), SIGNED if left.kind == "int" else UNSIGNED
+        test = f"fcmp {ORDERED[sign]}" if left.kind == "real" else f"icmp {names[sign]}"
+        chosen = self.fresh(f"{test} {kind} {right.text}, {left.text}")
+        return Value(left.kind, self.fresh(f"select i1 {chosen}, {kind} {right.text}, {kind} {left.text}"))
 
     def word_abs(self, value: Value) -> Value:
+        if value.kind != "real":
+            return self.smaller(value, Value("int", self.fresh(f"sub i64 0, {value.text}")), ">")
         return self.intrinsic("fabs", value)
 
     def word_sqrt(self, value: Value) -> Value:
@@ -67,7 +73,7 @@ class Words(TileWords):
         return self.intrinsic("rint", value)
 
     def intrinsic(self, word: str, value: Value) -> Value:
-        real = self.module.real
+        real, value = self.module.real, self.cast(value, "real")
         name = f"llvm.{word}.f{self.module.bits}"
         self.module.declare(name, f"{real} @{name}({real})")
         return Value("real", self.fresh(f"call {real} @{name}({real} {value.text})"))

@@ -25,7 +25,7 @@ NONE, RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU = 0, 1, 2, 3, 4, 5, 6
 @helper
 def exponential(x):
     """e ** x for x <= 0, to a few units in the last place: 2 ** n e ** r with x = n log(2) + r, |r| <= log(2) / 2."""
-    inside = max(real(lowest_power), x)
+    inside = max(x, real(lowest_power))
     n = round(inside * real(1.4426950408889634))
     value = two_to(n) * (real(1) + series(remainder(inside, n)))
     return real(0) if x < real(lowest_power) else value
@@ -34,7 +34,7 @@ def exponential(x):
 @helper
 def exponential_less_1(x):
     """e ** x - 1 for x <= 0: (2 ** n - 1) + 2 ** n (e ** r - 1), so that small results keep their digits."""
-    x = max(real(lowest_power), x)
+    x = max(x, real(lowest_power))
     n = round(x * real(1.4426950408889634))
     return (two_to(n) - real(1)) + two_to(n) * series(remainder(x, n))
 
@@ -89,14 +89,14 @@ FARTHEST = 38.0
 @helper
 def bell(x):
     """exp(-x * x / 2)"""
-    a = min(real(FARTHEST), abs(x))
+    a = min(abs(x), real(FARTHEST))
     return exponential(a * a * real(-0.5))
 
 
 @helper
 def share_below(x, height):
     """The share of a normal distribution below x, given height = bell(x)."""
-    a = min(real(FARTHEST), abs(x))
+    a = min(abs(x), real(FARTHEST))
     part = real(1) / (a + real(4))
     t = (a - real(4)) * part
     above = height * part * (tail_short(t) if single else tail_long(t))

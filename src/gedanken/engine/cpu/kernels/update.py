@@ -21,7 +21,7 @@ def square_sums(task: Int, scratch: Reals, g: Reals, size: Int, limit: Real, par
     count = min(NORM_PIECE, size - begin)
     largest = real(0)
     for i in range(count):
-        largest = max(abs(held(values[i], limit)), largest)
+        largest = max(largest, abs(held(values[i], limit)))
     partial[2 * task] = largest
     partial[2 * task + 1] = real(0)
     if largest > real(0):
@@ -34,7 +34,7 @@ def shorten(task: Int, scratch: Reals, partial: Reals, pieces: Int, longest: Rea
     """factor[0] = longest / |g| where |g| is more than that, else 1. scratch: a number for each piece."""
     largest = real(0)
     for i in range(pieces):
-        largest = max(partial[2 * i], largest)
+        largest = max(largest, partial[2 * i])
     norm = real(0)
     if largest > real(0):
         for i in range(pieces):

@@ -1,0 +1,290 @@
+"""Expressions of the kernels' language: what each becomes in LLVM IR, and which are refused."""
+
+import ast
+import inspect
+import struct
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from gedanken.engine.cpu.ir_text import POINTERS, Module, Value
+from gedanken.engine.cpu.words import ORDERED, SIGNED, UNSIGNED, Words
+
+COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+INT_OPS = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitXor: "xor", ast.BitAnd: "and", ast.BitOr: "or",
+}  # fmt: skip
+DIVISIONS = (ast.FloorDiv, ast.Mod)
+REAL_OPS = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
+BELOW_ZERO = {ast.FloorDiv: ("sdiv", "udiv"), ast.Mod: ("srem", "urem")}
+# What can be worked out although Python would not: it reads no memory, stops nothing and changes nothing.
+HARMLESS = (
+    ast.Name, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.IfExp, ast.expr_context, ast.operator,
+    ast.cmpop, ast.boolop, ast.unaryop,
+)  # fmt: skip
+HARMLESS_WORDS = {"at", "real", "whole", "byte", "word", "min", "max", "abs", "sqrt", "round", "two_to"}
+
+
+class Expressions(Words):
+    """Expressions of one function. What Python would not evaluate is not evaluated, or cannot be noticed."""
+
+    def __init__(self, module: Module, name: str, function: FunctionType) -> None:
+        super().__init__(module, name)
+        self.function = function
+        self.variables: dict[str, Value] = {}
+        self.locals: set[str] = set()
+        # The variables that have a value here, whatever came before; None where nothing comes by.
+        self.set_here: set[str] | None = set()
+        self.group = -1
+        self.now: Any = None
+
+    def called(self, function: FunctionType, values: list[Value]) -> Value:
+        raise NotImplementedError
+
+    def branch(self, test: str, yes: str, no: str) -> None:
+        self.emit(f"br i1 {test}, label %{yes}, label %{no}")
+
+    def name_of(self, node: ast.AST) -> str:
+        return type(node).__name__
+
+    # ------------------------------------------------------------------ memory
+
+    def element(self, node: ast.Subscript) -> tuple[str, str]:
+        pointer, index = self.value(node.value), self.value(node.slice)
+        if pointer.kind not in POINTERS:
+            self.refuse(f"{ast.unparse(node.value)} is a {pointer.kind} and has no elements")
+        if index.kind not in ("int", "byte", "word"):
+            self.refuse(f"the index {ast.unparse(node.slice)} is a {index.kind}, not a whole number")
+        kind, index = POINTERS[pointer.kind], self.cast(index, "int")
+        return kind, self.fresh(f"getelementptr {self.module.llvm(kind)}, ptr {pointer.text}, i64 {index.text}")
+
+    def loaded(self, kind: str, place: str) -> Value:
+        return Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {place}{self.grouped()}"))
+
+    def grouped(self) -> str:
+        return f", !llvm.access.group !{1 + 3 * self.group}" if self.group >= 0 else ""
+
+    # ------------------------------------------------------------------ values
+
+    def value(self, node: ast.expr) -> Value:
+        before, self.now = self.now, node
+        method = getattr(self, f"get_{self.name_of(node)}", None)
+        if method is None:
+            self.refuse(f"{self.name_of(node)} is no expression of the kernels' language")
+        found: Value = method(node)
+        self.now = before
+        return found
+
+    def truth(self, node: ast.expr) -> str:
+        """Return whether an expression counts as true."""
+        before, self.now = self.now, node
+        if isinstance(node, ast.BoolOp):
+            text = self.both_or_either(node)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            text = self.fresh(f"xor i1 {self.truth(node.operand)}, true")
+        else:
+            text = self.is_not_zero(self.value(node))
+        self.now = before
+        return text
+
+    def is_not_zero(self, value: Value) -> str:
+        if value.kind == "bool":
+            return value.text
+        value = self.cast(value, "real" if value.kind == "bf16" else value.kind)
+        kind = self.module.llvm(value.kind)
+        if value.kind == "real":
+            return self.fresh(f"fcmp une {kind} {value.text}, {self.literal(0.0)}")
+        if value.kind not in ("int", "byte", "word"):
+            self.refuse(f"a {value.kind} is neither true nor false")
+        return self.fresh(f"icmp ne {kind} {value.text}, 0")
+
+    def get_Constant(self, node: ast.Constant) -> Value:
+        return self.constant(node.value, repr(node.value))
+
+    def constant(self, value: Any, name: str) -> Value:
+        if isinstance(value, bool):
+            return Value("bool", "true" if value else "false")
+        if isinstance(value, int):
+            if not -(1 << 63) <= value < 1 << 64:
+                self.refuse(f"{name} does not fit into 64 bits")
+            return Value("int", str(value - (1 << 64) if value >= 1 << 63 else value))
+        if not isinstance(value, float):
+            self.refuse(f"{name} is a {type(value).__name__}, not a number")
+        return Value("real", self.literal(value))
+
+    def literal(self, value: float) -> str:
+        """Return a real constant: LLVM wants the bits of a double, for a float rounded to one."""
+        rounded = struct.unpack("f", struct.pack("f", value))[0] if self.module.bits == 32 else value
+        return f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
+
+    def get_Name(self, node: ast.Name) -> Value:
+        name = node.id
+        if name in self.locals:
+            if self.set_here is not None and name not in self.set_here:
+                self.refuse(f"{name} may have no value here")
+            if name not in self.variables:
+                self.refuse(f"{name} is only set behind a return, break or continue")
+            kind, slot = self.variables[name]
+            return Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {slot}"))
+        known = {**self.function.__globals__, **self.module.constants}
+        if name not in known:
+            self.refuse(f"{name} is neither a variable nor a number of this file")
+        return self.constant(known[name], name)
+
+    def get_Subscript(self, node: ast.Subscript) -> Value:
+        return self.loaded(*self.element(node))
+
+    # ------------------------------------------------------------------ choices
+
+    def get_IfExp(self, node: ast.IfExp) -> Value:
+        test = self.truth(node.test)
+        if all(self.is_harmless(arm, [node.test]) for arm in (node.body, node.orelse)):
+            return self.chosen(test, self.value(node.body), self.value(node.orelse))
+        first, second, after = self.label("yes"), self.label("no"), self.label("after")
+        self.branch(test, first, second)
+        slots = []
+        for label, arm in ((first, node.body), (second, node.orelse)):
+            self.lines.append(f"{label}:")
+            value = self.value(arm)
+            slots.append(Value(value.kind, self.slot(value.kind)))
+            self.emit(f"store {self.module.llvm(value.kind)} {value.text}, ptr {slots[-1].text}")
+            self.emit(f"br label %{after}")
+        self.lines.append(f"{after}:")
+        yes, no = (Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {slot}")) for kind, slot in slots)
+        return self.chosen(test, yes, no)
+
+    def chosen(self, test: str, yes: Value, no: Value) -> Value:
+        yes, no = self.alike(yes, no)
+        kind = self.module.llvm(yes.kind)
+        return Value(yes.kind, self.fresh(f"select i1 {test}, {kind} {yes.text}, {kind} {no.text}"))
+
+    def get_BoolOp(self, node: ast.BoolOp) -> Value:
+        text = self.both_or_either(node, strictly=True)
+        return Value("bool", text)
+
+    def both_or_either(self, node: ast.BoolOp, strictly: bool = False) -> str:
+        """Return the truth of `and` or `or`; what comes after the operand that decides is not evaluated.
+
+        Where the value is wanted, not its truth, Python gives an operand: `strictly` refuses others than truth values.
+        """
+        both = isinstance(node.op, ast.And)
+        text = self.operand(node.values[0], strictly)
+        for number, part in enumerate(node.values[1:], start=1):
+            if self.is_harmless(part, node.values[:number]):
+                text = self.fresh(f"{'and' if both else 'or'} i1 {text}, {self.operand(part, strictly)}")
+                continue
+            more, after, slot = self.label("more"), self.label("after"), self.slot("bool")
+            self.emit(f"store i1 {text}, ptr {slot}")
+            self.branch(text, *((more, after) if both else (after, more)))
+            self.lines.append(f"{more}:")
+            self.emit(f"store i1 {self.operand(part, strictly)}, ptr {slot}")
+            self.emit(f"br label %{after}")
+            self.lines.append(f"{after}:")
+            text = self.fresh(f"load i1, ptr {slot}")
+        return text
+
+    def operand(self, node: ast.expr, strictly: bool) -> str:
+        if not strictly:
+            return self.truth(node)
+        value = self.value(node)
+        if value.kind != "bool":
+            self.refuse(f"{ast.unparse(node)} is a {value.kind}: as a value, and/or take comparisons")
+        return value.text
+
+    def is_harmless(self, node: ast.expr, read: list[ast.expr]) -> bool:
+        """Return whether an expression can be evaluated although Python would not; `read`: what is in any case."""
+        seen = {ast.dump(part) for other in read for part in ast.walk(other) if isinstance(part, ast.Subscript)}
+        rest: list[ast.AST] = [node]
+        while rest:
+            part = rest.pop()
+            if isinstance(part, ast.Subscript) and ast.dump(part) in seen:
+                continue
+            if isinstance(part, ast.Call):
+                if not (isinstance(part.func, ast.Name) and part.func.id in HARMLESS_WORDS):
+                    return False
+            elif not isinstance(part, HARMLESS) or isinstance(part, DIVISIONS):
+                return False
+            rest += ast.iter_child_nodes(part)
+        return True
+
+    # ------------------------------------------------------------------ arithmetic
+
+    def get_UnaryOp(self, node: ast.UnaryOp) -> Value:
+        if isinstance(node.op, ast.Not):
+            return Value("bool", self.truth(node))
+        value = self.value(node.operand)
+        if not isinstance(node.op, ast.USub) or value.kind not in ("real", "int"):
+            self.refuse(f"{self.name_of(node.op)} of a {value.kind} is no part of the kernels' language")
+        if value.kind == "real":
+            return Value("real", self.fresh(f"fneg {self.module.real} {value.text}"))
+        return Value("int", self.fresh(f"sub i64 0, {value.text}"))
+
+    def get_BinOp(self, node: ast.BinOp) -> Value:
+        return self.binary(node.op, self.value(node.left), self.value(node.right))
+
+    def binary(self, op: ast.operator, left: Value, right: Value) -> Value:
+        left, right = self.alike(left, right)
+        if isinstance(op, ast.Div) or left.kind == "bf16":
+            left, right = self.cast(left, "real"), self.cast(right, "real")
+        if left.kind == "bool":
+            left, right = self.cast(left, "int"), self.cast(right, "int")
+        words = REAL_OPS if left.kind == "real" else INT_OPS if left.kind in ("int", "byte", "word") else {}
+        if left.kind != "real" and words and isinstance(op, DIVISIONS):
+            return self.divided(op, left, right)
+        if type(op) not in words:
+            self.refuse(f"{self.name_of(op)} of a {left.kind} is no part of the kernels' language")
+        contract = " contract" if left.kind == "real" else ""
+        text = f"{words[type(op)]}{contract} {self.module.llvm(left.kind)} {left.text}, {right.text}"
+        return Value(left.kind, self.fresh(text))
+
+    def divided(self, op: ast.operator, left: Value, right: Value) -> Value:
+        """Return quotient or remainder, rounded down as in Python; a processor rounds towards zero."""
+        kind, (signed, unsigned) = self.module.llvm(left.kind), BELOW_ZERO[type(op)]
+        if left.kind != "int":
+            return Value(left.kind, self.fresh(f"{unsigned} {kind} {left.text}, {right.text}"))
+        rest = self.fresh(f"srem i64 {left.text}, {right.text}")
+        across = self.fresh(f"icmp slt i64 {self.fresh(f'xor i64 {rest}, {right.text}')}, 0")
+        down = self.fresh(f"and i1 {across}, {self.fresh(f'icmp ne i64 {rest}, 0')}")
+        if signed == "srem":
+            more = self.fresh(f"select i1 {down}, i64 {right.text}, i64 0")
+            return Value("int", self.fresh(f"add i64 {rest}, {more}"))
+        quotient = self.fresh(f"sdiv i64 {left.text}, {right.text}")
+        return Value("int", self.fresh(f"sub i64 {quotient}, {self.fresh(f'zext i1 {down} to i64')}"))
+
+    def get_Compare(self, node: ast.Compare) -> Value:
+        if len(node.ops) > 1:
+            self.refuse("a chain of comparisons: write `a < b and b < c`")
+        if type(node.ops[0]) not in COMPARISONS:
+            self.refuse(f"{self.name_of(node.ops[0])} is no comparison of the kernels' language")
+        left, right = self.alike(self.value(node.left), self.value(node.comparators[0]))
+        if left.kind == "bf16":
+            left, right = self.cast(left, "real"), self.cast(right, "real")
+        sign, kind = COMPARISONS[type(node.ops[0])], self.module.llvm(left.kind)
+        if left.kind == "real":
+            return Value("bool", self.fresh(f"fcmp {ORDERED[sign]} {kind} {left.text}, {right.text}"))
+        names = SIGNED if left.kind == "int" else UNSIGNED
+        return Value("bool", self.fresh(f"icmp {names[sign]} {kind} {left.text}, {right.text}"))
+
+    # ------------------------------------------------------------------ calls
+
+    def get_Call(self, node: ast.Call) -> Value:
+        if node.keywords or not isinstance(node.func, ast.Name):
+            self.refuse("calls are `name(a, b)`: no keywords, no methods")
+        assert isinstance(node.func, ast.Name)
+        name, values = node.func.id, [self.value(argument) for argument in node.args]
+        word: Callable[..., Value] | None = getattr(self, f"word_{name}", None)
+        if word:
+            self.fits(name, inspect.signature(word), len(values))
+            return word(*values)
+        function = self.function.__globals__.get(name)
+        if not isinstance(function, FunctionType) or name in self.locals:
+            self.refuse(f"{name} is neither a word of the kernels' language nor a function of this file")
+        assert isinstance(function, FunctionType)
+        self.fits(name, inspect.signature(function), len(values))
+        return self.called(function, values)
+
+    def fits(self, name: str, signature: inspect.Signature, given: int) -> None:
+        parameters = list(signature.parameters.values())
+        many = any(one.kind == one.VAR_POSITIONAL for one in parameters)
+        if not many and len(parameters) != given:
+            self.refuse(f"{name} takes {len(parameters)} arguments, {given} are given")

@@ -1,0 +1,235 @@
+"""The kernels' language means what Python means: programs run both ways, and what is refused says where and why."""
+
+import importlib.util
+import itertools
+import sys
+import textwrap
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gedanken.engine.cpu.compiler import Compiled, Library, optimised, target_machine
+from gedanken.engine.cpu.interpreted import Interpreter
+from gedanken.engine.cpu.ir_text import Module
+from gedanken.engine.cpu.machine import this_machine
+from gedanken.engine.cpu.program import call
+from gedanken.engine.cpu.translate import kernel_ir
+from gedanken.errors import KernelError
+
+HEAD = """
+from gedanken.engine.cpu.language import *
+
+FACTOR = 2.5
+THREE = 3
+TEXT = "text"
+
+def kernel(task: Int, scratch: Reals, x: Reals, b: Bytes, n: Int, m: Int, t: Real, out: Reals, whole_out: Ints):
+"""
+HELPERS = '''
+
+@helper
+def larger(a, c):
+    """Return the larger one."""
+    if a > c:
+        return a
+    return c
+
+@helper
+def twice(y, i):
+    y[i] = y[i] * real(2)
+
+@apart
+def total(y, count):
+    sum_of_all = real(0)
+    for i in range(count):
+        sum_of_all += y[i]
+    return sum_of_all
+'''
+
+PROGRAMS = {
+    "arithmetic": "out[0] = (t + x[1]) * FACTOR - x[2] / real(THREE)",
+    "whole numbers": "whole_out[0] = (n + m) * THREE - n * n",
+    "true division of whole numbers": "out[0] = n / 4",
+    "quotients round down": "whole_out[0] = n // 2\nwhole_out[1] = n // (0 - 3)\nwhole_out[2] = (n - 20) // 7",
+    "remainders have the divisor's sign": "whole_out[0] = n % 3\nwhole_out[1] = n % (0 - 4)",
+    "quotients of bytes": "whole_out[0] = b[1] // b[0]\nwhole_out[1] = b[1] % b[0]",
+    "bits": "whole_out[0] = (n & 6) ^ (m | 1)",
+    "negation": "whole_out[0] = -n\nout[0] = -t",
+    "bytes are not negative": "whole_out[0] = b[1] + 1\nwhole_out[1] = 1 if b[1] > byte(9) else 0",
+    "smaller of bytes": "whole_out[0] = min(b[1], b[0])\nwhole_out[1] = max(b[1], b[0])",
+    "smaller and larger": "out[0] = min(t, x[1])\nout[1] = max(t, real(n))\nwhole_out[0] = max(n, min(m, -n))",
+    "smaller where one is no number": "out[0] = min(x[7], t)\nout[1] = min(t, x[7])",
+    "larger where one is no number": "out[0] = max(x[7], t)\nout[1] = max(t, x[7])",
+    "sizes": "out[0] = abs(t)\nwhole_out[0] = abs(n)\nout[1] = sqrt(abs(t))",
+    "nearest whole numbers": "out[0] = round(t)\nout[1] = round(x[0])\nout[2] = round(x[1])",
+    "comparisons": "whole_out[0] = 1 if n < m else 0\nwhole_out[1] = 1 if x[7] != x[7] else 2",
+    "mixed choice": "out[0] = 0 if n > 100 else x[3] / 2",
+    "choice that must not read": "out[0] = x[n] if 0 <= n and n < 8 else real(-1)",
+    "choice that must not divide": "whole_out[0] = 7 // m if m != 0 else -1",
+    "choice of two types, one of which must not be read": "out[0] = 7 // m if m != 0 else x[2]",
+    "choice by a helper": "out[0] = total(x, 3) if n > 0 else total(x, 2)",
+    "and stops early": "if n >= 0 and n < 8 and x[n] > t:\n    out[0] = x[n]",
+    "or stops early": "if n < 0 or n > 7 or x[n] > t:\n    out[0] = real(1)",
+    "and, or, not": "if (n > 0 and not m > 0) or (n == m):\n    out[0] = real(1)\nelse:\n    out[0] = real(2)",
+    "truth of numbers": "if n and t:\n    out[0] = real(1)\nif not t:\n    out[1] = real(1)",
+    "a truth value kept": "both = n > 0 and m > 0\nout[0] = real(1) if both else real(0)",
+    "else if": "if n < 0:\n    k = 1\nelif n == 0:\n    k = 2\nelse:\n    k = 3\nwhole_out[0] = k",
+    "range": "for i in range(2, 8, THREE):\n    out[i] = x[i] + real(i)",
+    "range of nothing": "for i in range(n):\n    out[i % 8] += real(1)",
+    "bounds are read once": "k = 3\nfor i in range(k):\n    k = 7\n    out[i] = real(k)",
+    "loop variable may be changed": "for i in range(4):\n    whole_out[i] = i\n    i = 100",
+    "lanes": "for i in lanes(8):\n    out[i] = x[i] * t",
+    "choice in lanes": "for i in lanes(8):\n    out[i] = x[i] if x[i] > t else x[i] * FACTOR",
+    "and in lanes": "for i in lanes(7):\n    if x[i] > real(1) and x[i] < real(5):\n        out[i] = x[i]",
+    "while": "k = n\nwhile k > 0:\n    k -= 2\nwhole_out[0] = k",
+    "while with and": "k = 0\nwhile k < 8 and x[k] < t:\n    k += 1\nwhole_out[0] = k",
+    "break": "for i in range(8):\n    if i == m:\n        break\n    out[i] = x[i]",
+    "continue": "for i in range(8):\n    if i == m:\n        continue\n    out[i] = x[i]",
+    "set before every use": "if n > 0:\n    k = 1\nelse:\n    return\nwhole_out[0] = k",
+    "several at once": "k, l = n, m\nk, l = l, k\nwhole_out[0] = k\nwhole_out[1] = l",
+    "helper": "out[0] = larger(t, x[2])\nwhole_out[0] = larger(n, m)",
+    "helper that writes": "out[3] = x[3]\ntwice(out, 3)",
+    "helper apart": "out[0] = total(x, 4)",
+    "pointers": "p = at(x, 2)\nq = at(p, 1)\nout[0] = q[0] + p[2]",
+    "memory of its own": "room = local_reals(4)\nroom[1] = t\nout[0] = room[1]",
+    "conversions": "whole_out[0] = whole(t)\nout[0] = real(n) / real(3)\nwhole_out[1] = byte(n * 100)",
+    "powers of two": "out[0] = two_to(real(n))",
+    "elements changed in place": "out[1] = t\nout[1] *= real(3)\nout[1] -= x[1]\nwhole_out[1] = 9\nwhole_out[1] //= 2",
+    "a text that is skipped": "'What it does.'\npass\nout[0] = t",
+    "half a number": "out[0] = 0.5 * t + 1",
+}
+REFUSED = {
+    "0 < n < 3": ("out[0] = real(1) if 0 < n < 3 else real(0)", "a chain of comparisons"),
+    "else behind for": ("for i in range(3):\n    out[i] = t\nelse:\n    out[4] = t", "`else` behind a loop"),
+    "else behind while": ("while n > 5:\n    break\nelse:\n    out[4] = t", "`else` behind a loop"),
+    "downwards": ("for i in range(n, 0, -1):\n    out[i] = t", "a range goes upwards"),
+    "misspelt loop": ("for i in lannes(n):\n    out[i] = t", "loops are `for name in range"),
+    "lanes of a range": ("for i in lanes(0, n):\n    out[i] = t", "loops are `for name in range"),
+    "loop over names": ("for i, j in range(n):\n    out[i] = t", "loops are `for name in range"),
+    "set in one branch": ("if n > 0:\n    k = 1\nwhole_out[0] = k", "k may have no value here"),
+    "set in a loop only": ("for i in range(n):\n    k = i\nwhole_out[0] = k", "k may have no value here"),
+    "loop variable behind the loop": ("for i in range(n):\n    pass\nwhole_out[0] = i", "i may have no value here"),
+    "read before it is set": ("whole_out[0] = k\nk = 1", "k may have no value here"),
+    "unknown name": ("out[0] = faktor * t", "faktor is neither a variable nor a number"),
+    "unknown function": ("out[0] = cosine(t)", "cosine is neither a word"),
+    "a text": ("out[0] = TEXT", "TEXT is a str, not a number"),
+    "None": ("out[0] = None", "None is a NoneType, not a number"),
+    "comprehension": ("k = [i for i in range(3)]", "ListComp is no expression"),
+    "power": ("out[0] = t ** 2", "Pow of a real"),
+    "shift": ("whole_out[0] = n << 2", "LShift of a int"),
+    "quotient of reals": ("out[0] = t // real(2)", "FloorDiv of a real"),
+    "inverted": ("whole_out[0] = ~n", "Invert of a int"),
+    "membership": ("if n in x:\n    pass", "In is no comparison"),
+    "two targets": ("k = l = 1.0", "several targets of one value"),
+    "unequal tuples": ("k, l = 1, 2, 3", "as many values as targets"),
+    "values of a call": ("k, l = larger(n, m)", "as many values as targets"),
+    "starred": ("k, *l = 1, 2", "l cannot be set|cannot be set"),
+    "too few arguments": ("out[0] = larger(t)", "larger takes 2 arguments, 1 are given"),
+    "too many for a word": ("out[0] = sqrt(t, t)", "sqrt takes 1 arguments, 2 are given"),
+    "keywords": ("out[0] = larger(a=t, c=t)", "no keywords"),
+    "method": ("out[0] = x.sum()", "no methods"),
+    "changed type": ("k = 0\nk = k + t", "k is a int and cannot become a real"),
+    "no value": ("k = twice(out, 0)", "k is set to what has no value"),
+    "element of a number": ("out[0] = n[0]", "n is a int and has no elements"),
+    "real index": ("out[0] = x[t]", "the index t is a real"),
+    "real bound": ("for i in range(t):\n    pass", "t is a real, not a whole number"),
+    "pointer as a number": ("out[0] = x + t", "a Reals cannot become a real"),
+    "truth of a pointer": ("if x:\n    pass", "a Reals is neither true nor false"),
+    "numbers joined by or": ("k = n or 3", "n is a int: as a value, and/or take comparisons"),
+    "break in lanes": ("for i in lanes(8):\n    break", "`break` in a loop over lanes"),
+    "return in lanes": ("for i in lanes(8):\n    return", "`return` in a loop over lanes"),
+    "nothing done": ("n + 1", "an expression that nothing is done with"),
+    "with": ("with t:\n    pass", "With is no statement"),
+    "assert": ("assert n > 0", "Assert is no statement"),
+    "import": ("import math", "Import is no statement"),
+    "inner function": ("def inner():\n    pass", "FunctionDef is no statement"),
+    "annotated": ("k: int = 1", "AnnAssign is no statement"),
+    "walrus": ("whole_out[0] = (k := n)", "NamedExpr is no expression"),
+    "too large": ("whole_out[0] = 18446744073709551616", "does not fit into 64 bits"),
+    "value of a loop's break": ("while n > 0:\n    k = 1\n    break\nwhole_out[0] = k", "k may have no value here"),
+}
+REFUSED_HELPERS = {
+    "one path only": ("def h(a):\n    if a > 0:\n        return a", "returns a int on one path and nothing on another"),
+    "two types": (
+        "def h(a):\n    if a > 0:\n        return a\n    return 1.5",
+        "returns a int on one path and a real here",
+    ),
+    "nothing or a value": ("def h(a):\n    if a > 0:\n        return\n    return a", "returns a none on one path"),
+    "recursion": ("def h(a):\n    return h(a)", "h calls itself"),
+    "defaults": ("def h(a, c=1):\n    return a", "h takes 2 arguments, 1 are given"),
+    "stars": ("def h(*a):\n    return 1", "no stars, no defaults"),
+}
+
+
+def module_of(folder: Path, text: str, name: str = "kernels_here") -> Any:
+    """Return a module with this text, whose source can be read."""
+    path = folder / f"{name}.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def kernel_with(folder: Path, body: str) -> FunctionType:
+    made: FunctionType = module_of(folder, HEAD + textwrap.indent(body, "    ") + HELPERS).kernel
+    return made
+
+
+class Given:
+    """Arguments of a program, the same for both ways."""
+
+    def __init__(self, n: int, m: int, t: float, dtype: str) -> None:
+        x = np.array([0.5, 1.5, -2, 3, 7, 2, 4, np.nan], dtype)
+        self.numbers: dict[str, Any] = {"n": n, "m": m, "t": t}
+        self.arrays: dict[str, Any] = {"x": x, "b": np.array([3, 200, 9], np.uint8)}
+        self.found = {"out": np.zeros(8, dtype), "whole_out": np.zeros(8, np.int64)}
+
+    @property
+    def all(self) -> dict[str, Any]:
+        return {**self.arrays, **self.numbers, **self.found}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_means_what_python_means(name: str, dtype: str, tmp_path: Path) -> None:
+    kernel, machine = kernel_with(tmp_path, PROGRAMS[name]), this_machine()
+    module, target, library = Module(machine, dtype), target_machine(machine), Library(machine, dtype)
+    parameters = kernel_ir(module, kernel, "entry")
+    code = optimised(module.text(), target, target.emit_object)
+    library._load("test.kernel", Compiled(code, "entry", parameters))
+    interpreter = Interpreter(machine, dtype)
+    as_python = interpreter.function(kernel)
+    for n, m, t in itertools.product((-7, 0, 2, 8), (-3, 0, 5), (-1.25, 2.5, 0.0)):
+        compiled, interpreted = Given(n, m, t, dtype), Given(n, m, t, dtype)
+        call(library, "test.kernel", **compiled.all)
+        given = [interpreter.argument(kind, interpreted.all[word]) for word, kind in parameters]
+        interpreter.run(as_python, 1, 0, given)
+        for word, value in interpreted.found.items():
+            np.testing.assert_allclose(compiled.found[word], value, rtol=1e-6, err_msg=f"{word}, n={n}, m={m}, t={t}")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_translated_is_refused(name: str, tmp_path: Path) -> None:
+    body, rule = REFUSED[name]
+    kernel = kernel_with(tmp_path, body)
+    lines = (HEAD + textwrap.indent(body, "    ")).splitlines()
+    with pytest.raises(KernelError, match=rule) as caught:
+        kernel_ir(Module(this_machine(), "float32"), kernel, "entry")
+    place, line = str(caught.value).split("\n")
+    file, number, _ = place.split(":", 2)
+    assert file == str(tmp_path / "kernels_here.py")
+    assert lines[int(number) - 1].strip() == line.strip()
+
+
+@pytest.mark.parametrize("name", REFUSED_HELPERS)
+def test_helpers_that_are_refused(name: str, tmp_path: Path) -> None:
+    helper, rule = REFUSED_HELPERS[name]
+    kernel = module_of(tmp_path, f"{HEAD}    whole_out[0] = h(n)\n\n\n@helper\n{helper}\n").kernel
+    with pytest.raises(KernelError, match=rule) as caught:
+        kernel_ir(Module(this_machine(), "float32"), kernel, "entry")
+    assert str(caught.value).startswith(f"{tmp_path / 'kernels_here.py'}:")
