@@ -100,7 +100,7 @@ def test_rounding_is_to_the_nearest_and_ties_to_even(unit: str | None, turn: int
     rows, inner = (61, 64) if turn else (64, 61)
     kernels = Library(machine, "float32")
     call(
-        kernels.kernel("bf16.left_factor"), a=x, rounded=rounded, rows=rows, inner=inner, turn=turn, piece=rows,
+        kernels, "bf16.left_factor", a=x, rounded=rounded, rows=rows, inner=inner, turn=turn, piece=rows,
     )  # fmt: skip
     got = (rounded.astype(np.uint32) << 16).view(np.float32)
     assert (got[:, inner:] == 0).all()

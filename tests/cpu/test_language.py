@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gedanken.engine.cpu import show
 from gedanken.engine.cpu.compiler import Compiled, Library, optimised, target_machine
 from gedanken.engine.cpu.interpreted import Interpreter
 from gedanken.engine.cpu.ir_text import Module
@@ -233,3 +234,14 @@ def test_helpers_that_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(KernelError, match=rule) as caught:
         kernel_ir(Module(this_machine(), "float32"), kernel, "entry")
     assert str(caught.value).startswith(f"{tmp_path / 'kernels_here.py'}:")
+
+
+def test_a_kernels_code_can_be_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    show.main(["dense.add"])
+    assert "define void @entry_dense_add(i64 %arguments, i64 %task, i64 %memory) {" in capsys.readouterr().out
+    show.main(["dense.add", "--assembly", "--dtype", "float64"])
+    assert "entry_dense_add:" in capsys.readouterr().out
+    for name in ("dense.no_such", "no_such.add", "add"):
+        with pytest.raises(SystemExit):
+            show.main([name])
+        assert f"there is no kernel '{name}'" in capsys.readouterr().err

@@ -224,10 +224,10 @@ class Interpreter:
         return self._spaces[module]
 
     def run(self, kernel: Callable[..., None], tasks: int, scratch: int, arguments: Sequence[Any]) -> None:
-        """Call a kernel of this interpreter for each task, with so many numbers of scratch memory."""
+        """Call a kernel of this interpreter for each task, with so many numbers of eight bytes as scratch memory."""
         with np.errstate(all="ignore"):
             for task in range(tasks):
-                room = memory_of(np.full(scratch, np.nan, self.dtype), "Reals", self.dtype)
+                room = memory_of(np.full(2 * scratch, np.nan, np.float32), "Reals", self.dtype)
                 kernel(task, room, *arguments)
 
     def memory(self, address: int, nbytes: int, kind: str) -> Pointer:

@@ -2,21 +2,31 @@
 
 A kernel is a function whose parameters are annotated with the types below; the first two are the number of the task
 and the thread's scratch memory. A `helper` is called by kernels and takes whatever types it is given. They know whole
-numbers of 64 bits, reals of the number type that they are compiled for, truth values, and pointers:
+numbers of 64 bits, reals of the number type that they are compiled for, truth values, and pointers.
 
-    x[i]                     an element; of Bytes and Words it can be compared with byte(...) and word(...)
+Statements are assignments (also `a, b = b, a` and `x[i] += y`), `if`, `while`, `for`, `break`, `continue`, `return`,
+`pass` and calls. Expressions are numbers, names, `+ - * / // % & | ^`, comparisons of two, `and`, `or`, `not`,
+`a if c else b` and calls. Each means what it means in Python: `//` and `%` round down, and what Python does not
+evaluate is not evaluated; only whole numbers wrap around. Anything else is refused with its place, among it a variable
+that may have no value where it is read.
+
+    x[i]                     an element; those of Bytes and Words are whole numbers that are not negative
     at(x, i)                 a pointer to element i
-    for i in range(...)      a loop
+    for i in range(...)      a loop; it goes upwards, and behind it what it set may have no value
     for i in lanes(n)        a loop whose rounds may be done in any order, several at once: it becomes vector code
-    real(i), whole(x)        conversions;  bits(x) a real's or two_to(n) a power of two, for exponentials
-    min, max, abs, sqrt      of numbers;  a if c else b computes both a and b, as do `and` and `or`
+    real(i), whole(x)        conversions; byte(i) and word(i) keep the lowest 8 and 16 bits
+    ints(x), words(x) ...    the same memory as elements of another type: bytes_of(x), bf16s(x)
+    min, max, abs, sqrt      of numbers; of two of which one is a NaN, min and max give the first one, as in Python
+    round(x), two_to(n)      the nearest whole number, ties to even, and a power of two, both as reals
+    multiply_high(i, k) ...  the upper and (multiply_low) the lower half of a product of unsigned whole numbers
     local_reals(n)           a pointer to n numbers of this function, n a constant; local_bf16s(n) likewise
     product(m, n, ...)       the micro-kernel, see `tile.py`
     turn(x, p, y, q)         the transposed square of vector_lanes x vector_lanes numbers, rows p and q apart
     tile_load(i, x, p) ...   the tile unit, see `tile_unit.py`
+    atomic_add(x, i, k) ...  what only `kernels/executor.py` needs: threads, and calls of kernels by address
 
-There is no overflow check, no bounds check and no exception. These names exist here so that kernels can be read,
-checked by linters and imported; they do nothing.
+Machine code has no overflow check, no bounds check and no exception; GEDANKEN_KERNELS=python has the second, see
+`interpreted.py`. These names exist here so that kernels can be read, checked by linters and imported; they do nothing.
 """
 
 from collections.abc import Callable

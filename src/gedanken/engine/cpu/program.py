@@ -100,9 +100,9 @@ class Program:
         self._buffers.append(made)
         return made
 
-    def input(self, shape: Shape) -> Buffer:
+    def input(self, shape: Shape, dtype: Any = None) -> Buffer:
         """Return a buffer for an array that is given before every run: `address.set(...)`."""
-        return Buffer(shape, np.dtype(self.library.dtype), address=Variable())
+        return Buffer(shape, np.dtype(self.library.dtype if dtype is None else dtype), address=Variable())
 
     def view(self, buffer: Buffer, shape: Shape) -> Buffer:
         """Return the same memory in another shape."""
@@ -114,7 +114,7 @@ class Program:
         Args:
             kernel: "file.function".
             tasks: how often the kernel is called, with task = 0, 1, ...
-            scratch: numbers of scratch memory that a call needs.
+            scratch: numbers of scratch memory, of eight bytes each, that a call needs.
             arguments: by the names of the kernel's parameters.
         """
         found = self.library.kernel(kernel)

@@ -34,7 +34,7 @@ def softmax_cross_entropy(low: Lowering, cost: SoftMaxCrossEntropy, z: Buffer) -
     """Lower SoftMax and cross-entropy on scores z (N, C)."""
     rows, columns = z.shape
     piece = cut(rows, TASKS)
-    classes, shares, hard = low.program.input((rows,)), low.program.input(z.shape), Variable()
+    classes, shares, hard = low.program.input((rows,), "int64"), low.program.input(z.shape), Variable()
     outputs, dz, terms = low.buffer(z.shape), low.buffer(z.shape), low.buffer((rows, 3))
     low.program.add(
         "cost.softmax_cross_entropy", cut(rows, piece), z=z, classes=classes, shares=shares, hard=hard,
