@@ -31,7 +31,7 @@ from gedanken.metrics import (
     TopKAccuracy,
 )
 from gedanken.parallel.base import StepResult
-from gedanken.training.records import Meter
+from gedanken.training.meter import Meter
 from gedanken.types import Array
 
 Rows = list[list[float]]
@@ -615,6 +615,6 @@ def test_samples_that_are_kept_are_not_copied_in_every_step() -> None:
     rng = np.random.default_rng(0)
     y, labels = rng.uniform(size=(1000, 1)), rng.integers(0, 2, 1000)
     for i in range(1000):
-        meter.add(StepResult(1, 0.0, (metric.measure(y[i : i + 1], labels[i : i + 1]),)))
+        meter.add(StepResult(1, 1.0, 0.0, (metric.measure(y[i : i + 1], labels[i : i + 1]),)))
     assert meter.metrics["roc_auc"] == metric.value(metric.measure(y, labels))
     assert Keeping.copied < 1000 * 20

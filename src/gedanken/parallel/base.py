@@ -2,10 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Generator, Sequence
+from typing import NamedTuple, TypeAlias
 
-from gedanken.data.source import Batch
+from gedanken.data.source import Batch, Source
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
 from gedanken.metrics import Metric
@@ -32,6 +32,7 @@ class StepResult(NamedTuple):
 
     Args:
         samples: of the mini-batch.
+        share: of the epoch that is done with it, in (0, 1].
         cost: their mean cost.
         statistics: of each metric.
         fault: what of the step was not finite, as the begin of a sentence; "" for a sound step. Nothing of a step with
@@ -39,9 +40,13 @@ class StepResult(NamedTuple):
     """
 
     samples: int
+    share: float
     cost: float
     statistics: tuple[Array, ...]
     fault: str = ""
+
+
+Results: TypeAlias = Generator[StepResult, None, None]
 
 
 def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
@@ -59,19 +64,26 @@ def judged(work: Work, batch: Batch, ctx: Context) -> StepResult:
     """Return what is told of a mini-batch after a pass of this kind."""
     outputs, cost = work.plan.judge(ctx, batch.x, batch.target)
     statistics = tuple(metric.measure(outputs, batch.target) for metric in work.metrics)
-    return StepResult(len(batch.x), cost, statistics)
+    return StepResult(len(batch.x), batch.share, cost, statistics)
 
 
 class Strategy(ABC):
-    """How steps are computed. After `sync` the plan holds the parameters reached, wherever they were computed."""
+    """How steps are computed. After `sync` the plan holds the parameters reached, wherever they were computed.
+
+    It draws mini-batches itself, since those who compute may be several. The training loop only sees results, in any
+    order, and ends an epoch early by closing the iterator.
+    """
 
     @abstractmethod
     def start(self, work: Work) -> None:
         """Get ready; called once before the first step."""
 
     @abstractmethod
-    def step(self, batch: Batch, epoch: int) -> StepResult:
-        """Learn from one mini-batch, or from none of it where something is not finite: see StepResult."""
+    def steps(self, source: Source, epoch: int) -> Results:
+        """Learn from the mini-batches of epoch number `epoch`, counted from 0, and yield what each step tells.
+
+        Nothing is learnt from a mini-batch where something is not finite: see StepResult.
+        """
 
     @abstractmethod
     def sync(self) -> str:
@@ -82,11 +94,8 @@ class Strategy(ABC):
         """
 
     @abstractmethod
-    def settle(self, batch: Batch) -> str:
+    def settle(self) -> str:
         """See after the last step, and the last `sync`, whether what was learnt is of use; a fault is undone.
-
-        Args:
-            batch: a sample that was just learnt from.
 
         Returns:
             what was wrong, as StepResult.fault.

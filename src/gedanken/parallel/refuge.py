@@ -1,6 +1,7 @@
 """A way back for a training that explodes: the last parameters that are known to have been of use."""
 
 import math
+from typing import Self
 
 from gedanken.data.source import Batch
 from gedanken.parallel.base import Work
@@ -24,6 +25,14 @@ class Refuge:
         self._params, self._state = work.plan.params.copy(), work.plan.state.copy()
         self._updates = work.descent.updates
         self._steps = 0
+        self.last: Batch | None = None  # what was just learnt from; behind an epoch a copy of its first sample
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.last:
+            self.last = self.last._replace(x=self.last.x[:1].copy(), target=self.last.target[:1].copy())
 
     def keep(self, state: Array) -> None:
         """Take in the plan's parameters, which have just given a finite cost.
@@ -35,6 +44,14 @@ class Refuge:
             self._params[...], self._state[...] = self._work.plan.params, state
             self._updates = self._work.descent.updates
         self._steps += 1
+
+    def settle(self) -> str:
+        """Go back where what was learnt is of no use, and say so."""
+        assert self.last
+        if self.useful(self.last):
+            return ""
+        self.seek(self.last)
+        return "the weights became useless"
 
     def useful(self, batch: Batch) -> bool:
         """Say whether the network as it is gives a finite cost for a mini-batch."""

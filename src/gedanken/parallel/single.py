@@ -1,7 +1,9 @@
 """The plain strategy: this process, one step after the other. All others differ from it by about a line."""
 
-from gedanken.data.source import Batch
-from gedanken.parallel.base import StepResult, Strategy, Work, gradients
+import contextlib
+
+from gedanken.data.source import Batch, Source
+from gedanken.parallel.base import Results, StepResult, Strategy, Work, gradients
 from gedanken.parallel.refuge import Refuge
 
 
@@ -13,7 +15,14 @@ class Single(Strategy):
         work.descent.drop()
         self._refuge = Refuge(work)
 
+    def steps(self, source: Source, epoch: int) -> Results:
+        with contextlib.closing(source.batches(epoch)) as batches, self._refuge:
+            for batch in batches:
+                self._refuge.last = batch
+                yield self.step(batch, epoch)
+
     def step(self, batch: Batch, epoch: int) -> StepResult:
+        """Learn from one mini-batch, or leave everything as it was."""
         plan, descent = self.work.plan, self.work.descent
         before, fault = plan.state.copy(), "an error"
         try:
@@ -33,11 +42,8 @@ class Single(Strategy):
     def sync(self) -> str:
         return self.work.descent.flush(self.work.plan.params)
 
-    def settle(self, batch: Batch) -> str:
-        if self._refuge.useful(batch):
-            return ""
-        self._refuge.seek(batch)
-        return "the weights became useless"
+    def settle(self) -> str:
+        return self._refuge.settle()
 
     def stop(self) -> None:
         pass

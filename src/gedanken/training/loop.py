@@ -12,7 +12,8 @@ from gedanken.data.source import Source
 from gedanken.parallel.base import StepResult, Strategy, Work, judged
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt
-from gedanken.training.records import EpochRecord, Evaluation, History, Meter, Run, Snapshot, StepRecord, Stop
+from gedanken.training.meter import Meter
+from gedanken.training.records import EpochRecord, Evaluation, History, Run, Snapshot, StepRecord, Stop
 
 
 class Training:
@@ -67,7 +68,7 @@ class Training:
                     if self.stop:
                         break
                 if not self.history.diverged:
-                    self._fault(self.strategy.settle(self._last), "after the last step")
+                    self._fault(self.strategy.settle(), "after the last step")
             reason = self.stop.reason if self.stop else "all epochs done"
         finally:
             self._end(started, reason)
@@ -111,27 +112,26 @@ class Training:
     def _steps(self, epoch: int, meter: Meter) -> bool:
         """Learn from the mini-batches of an epoch; return whether all were seen."""
         share = 0.0
-        with contextlib.closing(self.source.batches(epoch - 1)) as batches:
-            for step, batch in enumerate(batches, start=1):
-                result, share = self.strategy.step(batch, epoch - 1), batch.share
+        with contextlib.closing(self.strategy.steps(self.source, epoch - 1)) as results:
+            for step, result in enumerate(results, start=1):
+                share = result.share
                 if step == 1:
                     self.reached(epoch)
                 meter.add(result)
-                self._tell_step(epoch, step, share, result)
+                self._tell_step(epoch, step, result)
                 if self.stop:
                     break
             else:
                 share = 1.0
-            self._last = batch._replace(x=batch.x[:1].copy(), target=batch.target[:1].copy())
         return share == 1.0
 
-    def _tell_step(self, epoch: int, step: int, share: float, result: StepResult) -> None:
+    def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:
         seconds = self._seconds()
-        snapshot = self._snapshots.add(epoch, share, result, seconds, seconds - self._between)
+        snapshot = self._snapshots.add(epoch, result, seconds, seconds - self._between)
         if snapshot:
             self.history.keep(snapshot)
         rate = self.work.descent.rate
-        told = (epoch, step, share, result.samples, result.cost, rate, seconds, snapshot, result.statistics)
+        told = (epoch, step, result.share, result.samples, result.cost, rate, seconds, snapshot, result.statistics)
         record = StepRecord(*told)
         if self.callbacks or self.interrupt.asked:
             self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step")
@@ -174,7 +174,7 @@ class _Snapshots:
         self._last = 0.0
         self._meter = Meter(work.metrics)
 
-    def add(self, epoch: int, share: float, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
+    def add(self, epoch: int, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
         """Take in a step; `seconds` since the start, `trained` of them between epochs left out."""
         self._meter.add(result)
         if trained < self._last + self.every:
@@ -182,7 +182,7 @@ class _Snapshots:
         speed = self._meter.samples / (trained - self._last)
         cost, metrics = self._meter.cost, self._meter.metrics
         self._last, self._meter = trained, Meter(self.work.metrics)
-        return Snapshot(epoch, epoch - 1 + share, cost, metrics, self.work.descent.rate, speed, seconds)
+        return Snapshot(epoch, epoch - 1 + result.share, cost, metrics, self.work.descent.rate, speed, seconds)
 
 
 @np.errstate(all="ignore")

@@ -17,10 +17,10 @@ from gedanken.checks import require, warn
 from gedanken.errors import ArgumentError, MissingPackageError
 from gedanken.files import replace_file
 from gedanken.metrics import Metric
-from gedanken.parallel.base import StepResult
 from gedanken.training.callbacks import Callback
 from gedanken.training.display import Display, notebook
-from gedanken.training.records import EpochRecord, Meter, Run, StepRecord
+from gedanken.training.meter import Meter
+from gedanken.training.records import EpochRecord, Run, StepRecord
 
 PAUSE = 20  # at least so many times as long as a drawing takes lies between two, except at the end of an epoch
 POINTS = 512  # of a curve of steps
@@ -202,7 +202,7 @@ class _Curve:
 
     def add(self, record: StepRecord) -> None:
         self.progress = record.epoch - 1 + record.share
-        self._meter.add(StepResult(record.samples, record.cost, record.statistics))
+        self._meter.add(record)
         self._steps += 1
         if self._steps < self._each:
             return

@@ -1,16 +1,12 @@
 """What a training tells about itself: plain values that callbacks, files and pages read."""
 
-import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gedanken.checks import one_of, require
-from gedanken.metrics import Metric
-from gedanken.parallel.base import StepResult
+from gedanken.checks import one_of
 from gedanken.types import Array
 
 
@@ -187,68 +183,6 @@ class Evaluation(dict[str, Any]):
 
     def __str__(self) -> str:
         return figures_text(self)
-
-
-class Meter:
-    """A running mean of cost and metrics, weighted by samples."""
-
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = metrics
-        self.samples = 0
-        self._cost = 0.0
-        self._gathered = [_Gathered(metric) for metric in metrics]
-
-    def add(self, result: StepResult) -> None:
-        """Take in one step."""
-        self.samples += result.samples
-        self._cost += result.cost * result.samples
-        for gathered, part in zip(self._gathered, result.statistics, strict=False):
-            gathered.add(part)
-
-    @property
-    def cost(self) -> float:
-        """Mean cost so far."""
-        return self._cost / self.samples
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """Value of each metric so far, a float or an array."""
-        found = zip(self._metrics, self._gathered, strict=True)
-        return {m.name: _figure(m, m.value(gathered.total)) for m, gathered in found}
-
-    def evaluation(self) -> Evaluation:
-        """Return cost and metrics by name."""
-        return Evaluation(cost=self.cost, **self.metrics)
-
-
-class _Gathered:
-    """One metric's statistics, merged as a binary counter counts.
-
-    A metric that keeps all samples copies each of them once for every doubling, not once for every step.
-    """
-
-    def __init__(self, metric: Metric) -> None:
-        self._metric = metric
-        self._parts: list[tuple[int, Array]] = []
-
-    def add(self, part: Array) -> None:
-        steps = 1
-        while self._parts and self._parts[-1][0] == steps:
-            part = self._metric.merge(self._parts.pop()[1], part)
-            steps *= 2
-        self._parts.append((steps, part))
-
-    @property
-    def total(self) -> Array:
-        return reduce(self._metric.merge, (part for _, part in self._parts))
-
-
-def _figure(metric: Metric, value: Any) -> Any:
-    """Return a metric's value as a float where it is one number, whatever type of number it is."""
-    if isinstance(value, (numbers.Real, np.bool_)) or (isinstance(value, np.ndarray) and value.shape == ()):
-        return float(value)
-    require(isinstance(value, np.ndarray), f"the value of the metric {metric.name}", "be a number or an array", value)
-    return value
 
 
 def _plain(value: Any) -> Any:

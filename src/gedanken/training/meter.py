@@ -1,0 +1,76 @@
+"""Running means of cost and metrics."""
+
+import numbers
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from gedanken.checks import require
+from gedanken.metrics import Metric
+from gedanken.parallel.base import StepResult
+from gedanken.training.records import Evaluation, StepRecord
+from gedanken.types import Array
+
+
+class Meter:
+    """A running mean of cost and metrics, weighted by samples."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+        self.samples = 0
+        self._cost = 0.0
+        self._gathered = [_Gathered(metric) for metric in metrics]
+
+    def add(self, result: StepResult | StepRecord) -> None:
+        """Take in one step."""
+        self.samples += result.samples
+        self._cost += result.cost * result.samples
+        for gathered, part in zip(self._gathered, result.statistics, strict=False):
+            gathered.add(part)
+
+    @property
+    def cost(self) -> float:
+        """Mean cost so far."""
+        return self._cost / self.samples
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Value of each metric so far, a float or an array."""
+        found = zip(self._metrics, self._gathered, strict=True)
+        return {m.name: _figure(m, m.value(gathered.total)) for m, gathered in found}
+
+    def evaluation(self) -> Evaluation:
+        """Return cost and metrics by name."""
+        return Evaluation(cost=self.cost, **self.metrics)
+
+
+class _Gathered:
+    """One metric's statistics, merged as a binary counter counts.
+
+    A metric that keeps all samples copies each of them once for every doubling, not once for every step.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._parts: list[tuple[int, Array]] = []
+
+    def add(self, part: Array) -> None:
+        steps = 1
+        while self._parts and self._parts[-1][0] == steps:
+            part = self._metric.merge(self._parts.pop()[1], part)
+            steps *= 2
+        self._parts.append((steps, part))
+
+    @property
+    def total(self) -> Array:
+        return reduce(self._metric.merge, (part for _, part in self._parts))
+
+
+def _figure(metric: Metric, value: Any) -> Any:
+    """Return a metric's value as a float where it is one number, whatever type of number it is."""
+    if isinstance(value, (numbers.Real, np.bool_)) or (isinstance(value, np.ndarray) and value.shape == ()):
+        return float(value)
+    require(isinstance(value, np.ndarray), f"the value of the metric {metric.name}", "be a number or an array", value)
+    return value
