@@ -1046,7 +1046,8 @@ def test_tokens_are_not_warned_of() -> None:
 
 
 def test_a_callback_that_returns_no_stop_is_named() -> None:
-    with pytest.raises(ArgumentError, match=r"SaysYes.on_epoch must return a Stop or None, got 'enough'"):
+    rule = "SaysYes.on_epoch must return a Stop, SetRate, Checkpoint or None, got 'enough'"
+    with pytest.raises(ArgumentError, match=rule):
         fit(callbacks=[SaysYes()])(classes())
 
 

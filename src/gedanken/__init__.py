@@ -32,7 +32,7 @@ _HOMES = {
     "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
     "training.callbacks": "Callback EarlyStop",
-    "training.records": "EpochRecord Evaluation History Run Snapshot StepRecord Stop",
+    "training.records": "Answered Checkpoint EpochRecord Evaluation History Run SetRate Snapshot StepRecord Stop",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_MODULES)  # noqa: PLE0605 - a list of strings all the same

@@ -85,7 +85,18 @@ from gedanken.schedules import (
     WarmUp,
 )
 from gedanken.training.callbacks import Callback, EarlyStop
-from gedanken.training.records import EpochRecord, Evaluation, History, Run, Snapshot, StepRecord, Stop
+from gedanken.training.records import (
+    Answered,
+    Checkpoint,
+    EpochRecord,
+    Evaluation,
+    History,
+    Run,
+    SetRate,
+    Snapshot,
+    StepRecord,
+    Stop,
+)
 
 __version__: str
 
@@ -100,6 +111,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "Answered",
     "ArgumentError",
     "ArrayGenerator",
     "AveragePoolLayer",
@@ -109,6 +121,7 @@ __all__ = [
     "Branches",
     "Callback",
     "Chain",
+    "Checkpoint",
     "CheckpointError",
     "ConfusionMatrix",
     "Constant",
@@ -179,6 +192,7 @@ __all__ = [
     "Run",
     "Samples",
     "Schedule",
+    "SetRate",
     "ShapeError",
     "Shift",
     "SiLU",

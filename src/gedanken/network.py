@@ -30,7 +30,7 @@ from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.display import Display
 from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready, rehearse_with
 from gedanken.training.judging import checked_metrics
-from gedanken.training.loop import Training, evaluate
+from gedanken.training.loop import Training, evaluate, new_run
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
 from gedanken.training.records import Evaluation, History, figure_texts
@@ -243,15 +243,16 @@ class Network(Predictor):
         truth("plot", plot)
         truth("progress", progress)
         display = Display(quiet=not progress)
+        place = None if folder is None else checked_path("folder", folder)
         if plot:
-            place = None if folder is None else checked_path("folder", folder)
-            listeners.insert(0, Plot(place, display, work.metrics))
+            listeners.insert(0, Plot(display, work.metrics))
         if progress:
             listeners.insert(0, Progress(display))
         get_ready(work, source, validation, self.epoch)
         self._mini_batch_size = source.mini_batch_size
-        span = (self.epoch + 1, self.epoch + count)
-        return Training(work, Single(), source, validation, span, listeners, every, self._reached)()
+        span, config = (self.epoch + 1, self.epoch + count), self._config(work, source.mini_batch_size)
+        run = new_run(work, source, validation is not None, span, place, config)
+        return Training(work, Single(), source, validation, run, listeners, every, self)()
 
     @keywords_checked
     def evaluate(
@@ -378,8 +379,18 @@ class Network(Predictor):
         descent.before, descent.plateau = learner.updates, learner.plateau
         self._plan, self._cost, self._work = plan, learner.cost, Work(plan, descent, learner.metrics)
 
-    def _reached(self, epoch: int) -> None:
-        self.epoch = epoch
+    def _config(self, work: Work, mini_batch_size: int) -> dict[str, Any]:
+        plan = work.plan
+        return {
+            "layers": [repr(layer) for layer in self.layers],
+            "parameters": int(plan.params.size),
+            "optimizer": repr(work.descent.optimizer),
+            "cost": repr(self._cost),
+            "engine": plan.engine.name,
+            "dtype": str(plan.ops.dtype),
+            "seed": self.seed,
+            "mini_batch_size": mini_batch_size,
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of."""

@@ -69,7 +69,7 @@ def test_the_run_folder_is_named_after_the_time_and_never_one_that_exists(tmp_pa
         net.fit(X, Y, plot=True, progress=False)
     folders = sorted(path.name for path in (tmp_path / "runs").iterdir())
     assert len(folders) == 3
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?", name) for name in folders)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]{6}", name) for name in folders)
     assert [path.name for path in (tmp_path / "runs").rglob("*.png")] == ["plot.png"] * 3
 
 

@@ -7,20 +7,23 @@ from gedanken.checks import one_of, real, require, whole
 from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
 from gedanken.named import METRICS
-from gedanken.training.records import EpochRecord, Run, StepRecord, Stop
+from gedanken.training.records import Answer, EpochRecord, Run, StepRecord, Stop
 
 
 class Callback(KeywordsChecked):
-    """Listens to a training. Returning a Stop ends it after the step; nothing else controls the loop."""
+    """Listens to a training. What it answers is done after the step: Stop, SetRate or Checkpoint; see there.
+
+    Nothing else controls the loop, and every answer is written into `History.answers`.
+    """
 
     def on_start(self, run: Run) -> None:
         """Before the first step."""
 
-    def on_step(self, run: Run, record: StepRecord) -> Stop | None:
+    def on_step(self, run: Run, record: StepRecord) -> Answer | None:
         """After each step."""
         return None
 
-    def on_epoch(self, run: Run, record: EpochRecord) -> Stop | None:
+    def on_epoch(self, run: Run, record: EpochRecord) -> Answer | None:
         """After each epoch and its validation."""
         return None
 

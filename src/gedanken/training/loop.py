@@ -2,32 +2,75 @@
 
 import contextlib
 import math
+import os
+import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from gedanken.checks import require
+from gedanken.checks import real, require, warn
 from gedanken.data.source import Source
 from gedanken.parallel.base import StepResult, Strategy, Work, judged
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt
 from gedanken.training.meter import Meter
-from gedanken.training.records import EpochRecord, Evaluation, History, Run, Snapshot, StepRecord, Stop
+from gedanken.training.records import (
+    Answer,
+    Answered,
+    Checkpoint,
+    EpochRecord,
+    Evaluation,
+    History,
+    Run,
+    SetRate,
+    Snapshot,
+    StepRecord,
+    Stop,
+)
+
+
+class Trained(Protocol):
+    """The network, as far as the loop knows it."""
+
+    epoch: int
+
+    def save(self, path: str) -> None:
+        """Write it into a file."""
+
+
+def new_run(
+    work: Work, source: Source, validates: bool, epochs: tuple[int, int], folder: str | None, config: Mapping[str, Any]
+) -> Run:
+    """Return what is known before the first step; without a `folder` it has one of its own in `runs/`."""
+    name = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
+    return Run(
+        *epochs,
+        source.steps,
+        source.samples,
+        validates,
+        metrics=tuple(metric.name for metric in work.metrics),
+        better=tuple(metric.better for metric in work.metrics),
+        id=name,
+        folder=folder or os.path.join("runs", name),
+        started=time.time(),
+        config=config,
+    )
 
 
 class Training:
     """One call of `fit`.
 
     Args:
-        work: network, cost, optimizer and metrics.
+        work: plan, optimizer and metrics.
         strategy: who computes the steps.
         source: mini-batches to train on.
         validation: mini-batches to validate on after each epoch, or None.
-        epochs: (first, last) numbers of the epochs, counted from 1.
+        run: what is known before the first step.
         callbacks: who listens, in this order.
         snapshot_step: seconds between two snapshots.
-        reached: is told the number of each epoch as soon as something was learnt in it.
+        network: is told the number of each epoch as soon as something was learnt in it, and writes checkpoints.
     """
 
     def __init__(
@@ -36,17 +79,14 @@ class Training:
         strategy: Strategy,
         source: Source,
         validation: Source | None,
-        epochs: tuple[int, int],
+        run: Run,
         callbacks: Sequence[Callback],
         snapshot_step: float,
-        reached: Callable[[int], None],
+        network: Trained,
     ) -> None:
         self.work, self.strategy, self.source, self.validation = work, strategy, source, validation
-        names = tuple(metric.name for metric in work.metrics)
-        better = tuple(metric.better for metric in work.metrics)
-        self.run = Run(*epochs, source.steps, source.samples, validation is not None, names, better)
-        self.callbacks, self.snapshot_step, self.reached = callbacks, snapshot_step, reached
-        self.history = History()
+        self.run, self.callbacks, self.snapshot_step, self.network = run, callbacks, snapshot_step, network
+        self.history = History(run=run)
         self.interrupt = Interrupt()
         self.stop: Stop | None = None
 
@@ -106,7 +146,7 @@ class Training:
             self.source.stats(),
         )
         self.history.epochs.append(record)
-        self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch")
+        self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch", epoch)
         self._between += self._seconds() - trained
 
     def _steps(self, epoch: int, meter: Meter) -> bool:
@@ -116,7 +156,7 @@ class Training:
             for step, result in enumerate(results, start=1):
                 share = result.share
                 if step == 1:
-                    self.reached(epoch)
+                    self.network.epoch = epoch
                 meter.add(result)
                 self._tell_step(epoch, step, result)
                 if self.stop:
@@ -134,7 +174,7 @@ class Training:
         told = (epoch, step, result.share, result.samples, result.cost, rate, seconds, snapshot, result.statistics)
         record = StepRecord(*told)
         if self.callbacks or self.interrupt.asked:
-            self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step")
+            self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step", epoch, step)
         if result.fault:
             self._fault(result.fault, f"in step {step} of epoch {epoch}")
 
@@ -154,13 +194,31 @@ class Training:
             self.stop = self.stop or Stop(f"the validation cost became {found['cost']}; try a lower learning rate")
         return found
 
-    def _listen(self, answers: Sequence[Stop | None] = (), hook: str = "") -> None:
-        """Keep the first reason to stop: what callbacks answered, or Ctrl-C."""
+    def _listen(self, answers: Sequence[Answer | None] = (), hook: str = "", epoch: int = 0, step: int = 0) -> None:
+        """Do what callbacks answered; the first reason to stop, theirs or Ctrl-C, is kept."""
         for callback, answer in zip(self.callbacks, answers, strict=False):
-            right = answer is None or isinstance(answer, Stop)
-            require(right, f"{type(callback).__name__}.{hook}", "return a Stop or None", answer)
-        asked = Stop("Ctrl-C") if self.interrupt.asked else None
-        self.stop = self.stop or next((answer for answer in answers if answer), asked)
+            name = type(callback).__name__
+            right = answer is None or isinstance(answer, (Stop, SetRate, Checkpoint))
+            require(right, f"{name}.{hook}", "return a Stop, SetRate, Checkpoint or None", answer)
+            if answer:
+                self._follow(answer, name)
+                self.history.answers.append(Answered(epoch, step, name, answer))
+        if self.interrupt.asked:
+            self.stop = self.stop or Stop("Ctrl-C")
+
+    def _follow(self, answer: Answer, callback: str) -> None:
+        if isinstance(answer, Stop):
+            self.stop = self.stop or answer
+        elif isinstance(answer, SetRate):
+            plateau, factor = self.work.descent.plateau, real(f"{callback}: SetRate factor", answer.factor, "(0, inf)")
+            self.work.descent.plateau = plateau._replace(factor=plateau.factor * factor)
+        else:
+            path = os.path.join(self.run.folder, f"{answer.name}.safetensors")
+            try:
+                os.makedirs(self.run.folder, exist_ok=True)
+                self.network.save(path)
+            except OSError as error:
+                warn(f"the checkpoint {path} could not be written, the training goes on: {error}")
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._began

@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import io
-import itertools
 import math
 import os
 import sys
@@ -37,19 +36,19 @@ class Plot(Callback):
     warning, and nothing more is drawn.
 
     Args:
-        folder: the run's folder; None is a new one named after the time. Made before the first step, and taken away
-            again where nothing was saved in it.
         display: where the picture is shown and its path is told.
         metrics: of the training.
+
+    The run's folder is made before the first step, and taken away again where nothing was saved in it.
 
     Raises:
         MissingPackageError: Matplotlib is not installed.
         ArgumentError: the folder cannot be made or written to (in `on_start`).
     """
 
-    def __init__(self, folder: str | None, display: Display, metrics: Sequence[Metric]) -> None:
+    def __init__(self, display: Display, metrics: Sequence[Metric]) -> None:
         self._matplotlib = _matplotlib()
-        self._folder, self._display = folder, display
+        self._display = display
         self._made: list[str] = []
         self._curve = _Curve(metrics)
         self._epochs: list[EpochRecord] = []
@@ -61,7 +60,7 @@ class Plot(Callback):
     def on_start(self, run: Run) -> None:
         if self._matplotlib is None:
             return
-        self.path = os.path.join(self._make_folder(), "plot.png")
+        self.path = os.path.join(self._make_folder(run.folder), "plot.png")
         with self._guarded("begun"):
             self._figure, self._window = _new_figure(self._matplotlib)
 
@@ -86,22 +85,17 @@ class Plot(Callback):
 
     # ------------------------------------------------------------------ the folder
 
-    def _make_folder(self) -> str:
-        first = os.path.join("runs", time.strftime("%Y-%m-%d_%H-%M-%S"))
-        names = (first if n == 1 else f"{first}_{n}" for n in itertools.count(1))
+    def _make_folder(self, folder: str) -> str:
         try:
-            if self._folder is None:
-                self._make("runs")
-                return next(path for path in names if self._make(path))
-            for path in reversed(list(_upwards(self._folder))):
+            for path in reversed(list(_upwards(folder))):
                 if not os.path.isdir(path):
                     self._make(path)
         except OSError as error:
             rule = f"be a folder that can be written to ({error.strerror})"
             raise ArgumentError(f"folder must {rule}, got {error.filename!r}") from error
-        able = os.path.isdir(self._folder) and os.access(self._folder, os.W_OK | os.X_OK)
-        require(able, "folder", "be a folder that can be written to", self._folder)
-        return self._folder
+        able = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
+        require(able, "folder", "be a folder that can be written to", folder)
+        return folder
 
     def _make(self, path: str) -> bool:
         """Make a folder; return False where there is something of this name, also if it came this moment."""

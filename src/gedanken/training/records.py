@@ -1,5 +1,10 @@
-"""What a training tells about itself: plain values that callbacks, files and pages read."""
+"""What a training tells about itself: plain values that callbacks, files and pages read.
 
+Every record has `to_json`, one line without line breaks. A number that is not finite is null there, as JSON has none.
+"""
+
+import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,6 +25,11 @@ class Run(NamedTuple):
         metrics: names of the metrics.
         better: for each of them "higher", "lower", or None where the metric does not say which way is better. ()
             where nothing was said: then the library's metrics are known by their names.
+        id: name of this call of `fit`, unlike that of any other.
+        folder: where files of the run are kept; it is made only when something is saved in it.
+        started: seconds since 1970, UTC.
+        config: what is trained and how: "layers", "parameters", "optimizer", "cost", "engine", "dtype", "seed",
+            "mini_batch_size", as texts and numbers.
     """
 
     first_epoch: int
@@ -29,6 +39,14 @@ class Run(NamedTuple):
     validates: bool
     metrics: tuple[str, ...]
     better: tuple[str | None, ...] = ()
+    id: str = ""
+    folder: str = ""
+    started: float = 0.0
+    config: Mapping[str, Any] | None = None
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line(self._asdict())
 
 
 class Snapshot(NamedTuple):
@@ -50,6 +68,10 @@ class Snapshot(NamedTuple):
     rate: float
     samples_per_second: float
     seconds: float
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line(self._asdict())
 
 
 class StepRecord(NamedTuple):
@@ -76,6 +98,12 @@ class StepRecord(NamedTuple):
     seconds: float
     snapshot: Snapshot | None
     statistics: tuple[Array, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the record without its statistics as one line of JSON."""
+        entries = {**self._asdict(), "snapshot": self.snapshot._asdict() if self.snapshot else None}
+        del entries["statistics"]
+        return _line(entries)
 
 
 class EpochRecord(NamedTuple):
@@ -125,11 +153,61 @@ class EpochRecord(NamedTuple):
         """Return `flat` in numbers, lists and strings of Python alone, as JSON takes them."""
         return {name: _plain(value) for name, value in self.flat().items()}
 
+    def to_json(self) -> str:
+        """Return `flat` as one line of JSON."""
+        return _line(self.flat())
+
 
 class Stop(NamedTuple):
-    """What a callback returns to end the training, and why."""
+    """A callback's answer: end the training, for this reason."""
 
     reason: str
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line({"stop": self.reason})
+
+
+class SetRate(NamedTuple):
+    """A callback's answer: multiply the learning rate of all further updates by a factor, > 0."""
+
+    factor: float
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line({"set_rate": self.factor})
+
+
+class Checkpoint(NamedTuple):
+    """A callback's answer: save the network as `name`.safetensors in the run's folder."""
+
+    name: str = "checkpoint"
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line({"checkpoint": self.name})
+
+
+Answer = Stop | SetRate | Checkpoint
+
+
+class Answered(NamedTuple):
+    """An answer that was followed.
+
+    Args:
+        epoch, step: after which step it came, both counted from 1; the step is 0 for an answer after an epoch.
+        callback: class of who gave it.
+        answer: a Stop, SetRate or Checkpoint.
+    """
+
+    epoch: int
+    step: int
+    callback: str
+    answer: Answer
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line({**self._asdict(), "answer": json.loads(self.answer.to_json())})
 
 
 @dataclass(repr=False)
@@ -141,12 +219,16 @@ class History:
         snapshots: at most `SNAPSHOTS_KEPT`; beyond that every second one is dropped.
         reason: why the training ended.
         diverged: whether it ended because a cost, a gradient or a weight was no longer finite.
+        answers: what callbacks answered, in order.
+        run: what was known before the first step.
     """
 
     epochs: list[EpochRecord] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     reason: str = ""
     diverged: bool = False
+    answers: list[Answered] = field(default_factory=list)
+    run: Run | None = None
 
     def __repr__(self) -> str:
         last = figures_text(self.epochs[-1].figures()) if self.epochs else ""
@@ -168,6 +250,13 @@ class History:
         records = [record.to_dict() for record in self.epochs]
         return {name: [record.get(name) for record in records] for name in self.keys()}
 
+    def to_json(self) -> str:
+        """Return run, epochs, snapshots, answers and reason as one line of JSON."""
+        parts: dict[str, Any] = {"epochs": self.epochs, "snapshots": self.snapshots, "answers": self.answers}
+        listed = {name: [json.loads(record.to_json()) for record in records] for name, records in parts.items()}
+        run = json.loads(self.run.to_json()) if self.run else None
+        return _line({"run": run, **listed, "reason": self.reason, "diverged": self.diverged})
+
     def keep(self, snapshot: Snapshot) -> None:
         """Add a snapshot; a training of any length stays small."""
         self.snapshots.append(snapshot)
@@ -184,9 +273,29 @@ class Evaluation(dict[str, Any]):
     def __str__(self) -> str:
         return figures_text(self)
 
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line(self)
+
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _line(value: Any) -> str:
+    return json.dumps(_as_json(value), allow_nan=False)
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON has it: mappings, lists, texts and finite numbers; anything else as its text."""
+    value = _plain(value)
+    if isinstance(value, Mapping):
+        return {str(name): _as_json(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 def figures_text(figures: Mapping[str, Any]) -> str:

@@ -1,0 +1,106 @@
+"""Records as lines of JSON, and what callbacks can answer."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gedanken import (
+    Adam,
+    ArgumentError,
+    Callback,
+    Checkpoint,
+    EpochRecord,
+    GedankenWarning,
+    Network,
+    Run,
+    SetRate,
+    StepRecord,
+    Stop,
+)
+from tests.training.test_one_at_a_time import QUIET, X, Y, network
+
+
+def test_every_record_is_a_line_of_json(tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    class Lines(Callback):
+        def on_start(self, run: Run) -> None:
+            lines.append(run.to_json())
+
+        def on_step(self, run: Run, record: StepRecord) -> None:
+            lines.append(record.to_json())
+
+        def on_epoch(self, run: Run, record: EpochRecord) -> Stop | None:
+            lines.append(record.to_json())
+            return Stop("enough") if record.epoch == 2 else None
+
+    net = network(metrics=["accuracy", "confusion_matrix"])
+    options = {"callbacks": [Lines()], "snapshot_step": 1e-9, "folder": str(tmp_path)}
+    history = net.fit(X, Y, epochs=3, validation_set=0.25, **options, **QUIET)
+    lines += [history.to_json(), net.evaluate(X, Y, progress=False).to_json()]
+    lines.append(history.epochs[0]._replace(cost=math.nan, validation_cost=math.inf).to_json())
+    found = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert not any("\n" in line for line in lines)
+    run, told, evaluation, odd = found[0], found[-3], found[-2], found[-1]
+    assert (run["folder"], run["config"]["optimizer"]) == (str(tmp_path), repr(net._work.descent.optimizer))  # type: ignore[union-attr]
+    assert abs(run["started"] - time.time()) < 600
+    assert told["run"] == run
+    assert told["answers"] == [{"epoch": 2, "step": 0, "callback": "Lines", "answer": {"stop": "enough"}}]
+    assert [record["epoch"] for record in told["epochs"]] == [1, 2]
+    assert len(told["epochs"][0]["confusion_matrix"]) == 3
+    assert set(evaluation) == {"cost", "accuracy", "confusion_matrix"}
+    assert odd["cost"] is None and odd["validation_cost"] is None
+
+
+def test_runs_have_names_of_their_own() -> None:
+    net = network()
+    runs = [net.fit(X, Y, **QUIET).run for _ in range(3)]
+    assert len({run.id for run in runs if run}) == 3
+    assert all(run and run.folder == os.path.join("runs", run.id) for run in runs)
+
+
+class Answers(Callback):
+    """Answers after given epochs."""
+
+    def __init__(self, answers: dict[int, Any]) -> None:
+        self.answers = answers
+
+    def on_epoch(self, run: Run, record: EpochRecord) -> Any:
+        return self.answers.get(record.epoch)
+
+
+def test_a_callback_can_set_the_rate() -> None:
+    net = network().regression(Adam(0.01))
+    history = net.fit(X, Y, epochs=4, callbacks=[Answers({1: SetRate(0.5), 3: SetRate(4)})], **QUIET)
+    first = history["rate"][0]
+    np.testing.assert_allclose(history["rate"], [first, first / 2, first / 2, first * 2])
+    assert [(told.epoch, told.answer) for told in history.answers] == [(1, SetRate(0.5)), (3, SetRate(4))]
+
+
+@pytest.mark.parametrize("factor", [0, -1.0, math.nan, math.inf, "half"])
+def test_a_rate_that_is_none_is_refused(factor: Any) -> None:
+    with pytest.raises(ArgumentError, match="Answers: SetRate factor must be"):
+        network().fit(X, Y, epochs=2, callbacks=[Answers({1: SetRate(factor)})], **QUIET)
+
+
+def test_a_callback_can_ask_for_a_checkpoint(tmp_path: Path) -> None:
+    net, answers = network(), Answers({1: Checkpoint("first"), 2: Checkpoint()})
+    net.fit(X, Y, epochs=3, callbacks=[answers], folder=str(tmp_path / "new" / "run"), **QUIET)
+    saved = {path.stem: Network.load(path) for path in (tmp_path / "new" / "run").iterdir()}
+    assert {name: one.epoch for name, one in saved.items()} == {"first": 1, "checkpoint": 2}
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    net = network()
+    with pytest.warns(GedankenWarning, match="could not be written, the training goes on"):
+        history = net.fit(
+            X, Y, epochs=2, callbacks=[Answers({1: Checkpoint()})], folder=str(tmp_path / "file"), **QUIET
+        )
+    assert len(history.epochs) == 2
