@@ -12,7 +12,7 @@ from gedanken.engine.select import select_engine
 from gedanken.errors import EngineError
 from gedanken.layers import Layer
 from gedanken.metrics import Metric
-from gedanken.optimizers import Descent, Optimizer
+from gedanken.optimizers import Optimizer
 from gedanken.parallel.base import Work
 from gedanken.schedules import Plateau
 from gedanken.types import Array, Shape
@@ -57,7 +57,7 @@ def rebuilt(
     if held.learning is None:
         return plan, None
     optimizer, metrics, before, step, plateau, slots = held.learning
-    descent = Descent(plan.ops, optimizer, plan.params.size, plan.decayed)
+    descent = plan.descent(optimizer)
     descent.before, descent.step, descent.plateau = before, step, plateau
     for name, slot in descent.slots.items():
         slot[...] = plan.ops.asarray(slots[name])

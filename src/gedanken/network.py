@@ -21,7 +21,7 @@ from gedanken.layers.containers import placed
 from gedanken.layers.shape import door_shape, inner_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_optimizer
-from gedanken.optimizers import Adam, Descent, Optimizer
+from gedanken.optimizers import Adam, Optimizer
 from gedanken.parallel.base import Work
 from gedanken.parallel.single import Single
 from gedanken.prediction import Predictor
@@ -375,7 +375,7 @@ class Network(Predictor):
 
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
-        descent = Descent(plan.ops, learner.optimizer, plan.params.size, plan.decayed)
+        descent = plan.descent(learner.optimizer)
         descent.before, descent.plateau = learner.updates, learner.plateau
         self._plan, self._cost, self._work = plan, learner.cost, Work(plan, descent, learner.metrics)
 

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
@@ -342,6 +343,10 @@ def seen_share(kept: float, steps: int) -> float:
     return 1 - kept**steps if kept < 0.5 else -math.expm1(steps * math.log(kept))
 
 
+# Does what an Optimizer and its clipping do: (rate, step, p, g, slots).
+Updater = Callable[[float, int, Array, Array, Arrays], None]
+
+
 class Descent:
     """An optimizer at work on one flat vector: its slots, how many updates it made, what it has gathered.
 
@@ -350,9 +355,10 @@ class Descent:
         optimizer: the rule.
         size: length of the vector.
         decayed: weight decay applies to this many numbers at the front of it.
+        updater: what the engine has to update with in one go, or None.
     """
 
-    def __init__(self, ops: Ops, optimizer: Optimizer, size: int, decayed: int) -> None:
+    def __init__(self, ops: Ops, optimizer: Optimizer, size: int, decayed: int, updater: Updater | None = None) -> None:
         require_normal(optimizer, ops.dtype)
         self.ops = ops
         self.optimizer = optimizer
@@ -362,7 +368,7 @@ class Descent:
         self.slots = {name: ops.xp.zeros(size, ops.dtype) for name in optimizer.slots()}
         self._schedule = as_schedule(optimizer.learning_rate)
         self._groups = _groups(optimizer, size, decayed)
-        self._fused = ops.fused_update(optimizer, size, decayed)
+        self._fused = updater
         self._gathered = ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None
         self._batches = self._samples = 0
         self._clipped = min(clip or math.inf for clip in (optimizer.clip_value, optimizer.clip_norm))

@@ -111,9 +111,9 @@ def test_gradients_of_a_frequent_token() -> None:
 
 @pytest.mark.parametrize("engine", ["numpy", "cpu"])
 def test_the_length_of_a_long_gradient(engine: str) -> None:
-    ops, size = select_engine(engine, "float32").ops, 3_000_000
+    chosen, size, rule = select_engine(engine, "float32"), 3_000_000, AdaGrad(1.0, clip_norm=1.0, epsilon=1e3)
     p, g = np.zeros(size, "float32"), np.full(size, 0.1, "float32")
-    Descent(ops, AdaGrad(1.0, clip_norm=1.0, epsilon=1e3), size, size).learn(p, g, 1)
+    Descent(chosen.ops, rule, size, size, chosen.updater(rule, size, size)).learn(p, g, 1)
     np.testing.assert_allclose(p, -1 / np.sqrt(size) / 1e3, rtol=3e-6)
 
 

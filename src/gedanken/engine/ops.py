@@ -8,7 +8,7 @@ single ones and must agree with these.
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,16 +54,6 @@ class Ops:
     def finite(self, vector: Array) -> bool:
         """Say whether all values of a vector are finite."""
         return math.isfinite(self.bound(vector))
-
-    def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
-        """Return a function (rate, step, p, g, slots) that does what an Optimizer and its clipping do, or None.
-
-        Args:
-            rule: the Optimizer.
-            size: length of the vectors.
-            decayed: weight decay applies to this many numbers at the front of them.
-        """
-        return None
 
     def sum(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
         """Return sums in x's number type that were added up in float64, so that long ones keep their digits."""

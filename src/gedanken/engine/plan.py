@@ -19,6 +19,7 @@ from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import from_door, inner_shape, to_door
 from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, through
+from gedanken.optimizers import Descent, Optimizer, Updater
 from gedanken.random import Purpose, generator
 from gedanken.types import Array, Arrays, Shape
 
@@ -61,6 +62,16 @@ class Engine:
 
     def whole(self, layers: Sequence[Placement], cost: Cost) -> "Whole | None":
         """Return what passes through layers and cost in one go, or None where there is no such thing."""
+        return None
+
+    def updater(self, rule: Optimizer, size: int, decayed: int) -> Updater | None:
+        """Return what does an optimizer's update and its clipping in one go, or None where the rule does it.
+
+        Args:
+            rule: the Optimizer.
+            size: length of the vectors.
+            decayed: weight decay applies to this many numbers at the front of them.
+        """
         return None
 
     def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
@@ -203,6 +214,11 @@ class Plan:
     def enter(self, x: Array) -> Array:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""
         return self.ops.asarray(from_door(_sample_by_sample(x)), np.int64 if self.takes_tokens else None)
+
+    def descent(self, rule: Optimizer) -> Descent:
+        """Return an optimizer at work on the parameters of this plan."""
+        size = self.params.size
+        return Descent(self.ops, rule, size, self.decayed, self.engine.updater(rule, size, self.decayed))
 
     # ------------------------------------------------------------------ memory
 

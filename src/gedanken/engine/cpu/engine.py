@@ -14,8 +14,10 @@ from gedanken.engine.cpu.machine import Machine, this_machine, untried
 from gedanken.engine.cpu.ops import CpuOps
 from gedanken.engine.cpu.run import Run
 from gedanken.engine.cpu.threads import Pool
+from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.plan import Engine, Placement
 from gedanken.layers.steps import ContainerStep, LayerStep, Step
+from gedanken.optimizers import Optimizer, Updater
 from gedanken.processors import usable_processors
 
 HOW = "GEDANKEN_KERNELS"  # the environment's word for how kernels are run
@@ -75,6 +77,9 @@ class CpuEngine(Engine):
         if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(obstacle, layers)):
             return None
         return Run(self.library, self.pool, layers, dx=False, cost=cost)
+
+    def updater(self, rule: Optimizer, size: int, decayed: int) -> Updater | None:
+        return fused_update(self.library, self.pool, rule, size, decayed)
 
     def _run(self, known: Sequence[Placement], dx: bool) -> list[Step]:
         return [Run(self.library, self.pool, known, dx)] if known else []

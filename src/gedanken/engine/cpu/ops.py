@@ -1,7 +1,6 @@
 """The specification's primitives on the engine `cpu`, and what kernels do in place of some."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
 from gedanken.engine.cpu.lowering.join import add_up, put_together, take_apart
 from gedanken.engine.cpu.program import Program, call
 from gedanken.engine.cpu.threads import Pool
-from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.ops import Ops
 from gedanken.types import Array
 
@@ -24,9 +22,6 @@ class CpuOps(Ops):
     def __init__(self, library: Library, pool: Pool) -> None:
         super().__init__(np, library.dtype)
         self.library, self.pool = library, pool
-
-    def fused_update(self, rule: Any, size: int, decayed: int) -> Callable[..., None] | None:
-        return fused_update(self.library, self.pool, rule, size, decayed)
 
     def concatenate(self, parts: Sequence[Array]) -> Array:
         if not self._worth_sharing(parts):
