@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gedanken.checks import named, real, require
+from gedanken.checks import is_list, named, real, require, short
 from gedanken.described import Described
 from gedanken.engine.ops import Ops
 from gedanken.errors import ArgumentError, DataError, ShapeError
@@ -85,7 +85,7 @@ class CrossEntropy(Cost):
     def __post_init__(self) -> None:
         real("CrossEntropy label_smoothing", self.label_smoothing, "[0, 1)")
         if self.class_weights is not None:
-            listed = isinstance(self.class_weights, (list, tuple, np.ndarray))
+            listed = is_list(self.class_weights)
             require(
                 listed, "CrossEntropy class_weights", "be a list of numbers, one for each class", self.class_weights
             )
@@ -191,7 +191,7 @@ class BinaryCrossEntropy(_Elementwise):
 
     def __post_init__(self) -> None:
         name, given = f"{type(self).__name__} pos_weight", self.pos_weight
-        if isinstance(given, (list, tuple, np.ndarray)):
+        if is_list(given):
             require(len(given) > 0, name, "be a number, or one for each output", given)
             object.__setattr__(self, "pos_weight", tuple(real(name, weight, "(0, inf)") for weight in given))
         elif given is not None:
@@ -363,4 +363,4 @@ def as_cost(cost: str | Cost) -> Cost:
     if isinstance(cost, str):
         kind: type[Cost] = named("cost", cost, COSTS)
         return kind()
-    raise ArgumentError(f"cost must be a name or a Cost, got {cost!r}; wrap your own functions in UserCost")
+    raise ArgumentError(f"cost must be a name or a Cost, got {short(cost)}; wrap your own functions in UserCost")

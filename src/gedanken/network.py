@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gedanken.alone import alone
-from gedanken.checks import one_of, real, require, truth, whole
+from gedanken.checks import extent, one_of, real, require, seed_of_draws, truth, whole
 from gedanken.checks import path as checked_path
 from gedanken.copies import RunsOn, held, rebuilt
 from gedanken.costs import Cost, as_cost
@@ -64,8 +64,7 @@ class Network(Predictor):
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = whole("Network seed", seed, at_least=0)
-        require(seed < 2**64, "Network seed", "be below 2**64", seed)
+        self.seed = seed_of_draws("Network seed", seed)
         self._layers: tuple[Layer, ...] = ()
         self.input_shape: Shape | None = None
         self.epoch = 0
@@ -103,7 +102,7 @@ class Network(Predictor):
         """
         self._check_open("input")
         require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
-        checked = tuple(whole("input shape", size) for size in shape)
+        checked = tuple(extent("input shape", size) for size in shape)
         require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
         placed(self.layers, inner_shape(checked))
         self.input_shape = checked
@@ -268,6 +267,7 @@ class Network(Predictor):
             StateError: `regression` was not called.
             DataError: data or labels break their rule.
         """
+        truth("progress", progress)
         work = self._compiled("evaluate")
         source = self._door().evaluation(data, labels, whole("mini_batch_size", mini_batch_size))
         found = evaluate(work, rehearse_with(work, source))

@@ -179,11 +179,10 @@ def unchained(layers: Sequence[Layer], path: str = "") -> list[tuple[str, Layer]
 def checked_layers(owner: str, layers: object) -> tuple[Layer, ...]:
     """Return a layer or a sequence of layers as a tuple, or raise ArgumentError."""
     row = (layers,) if isinstance(layers, Layer) else layers
-    if isinstance(row, Iterable):
-        found = tuple(row)
-        if all(isinstance(layer, Layer) for layer in found):
-            return found
-    raise ArgumentError(f"{owner} must be a layer or a sequence of layers, got {layers!r}")
+    several = isinstance(row, Iterable) and getattr(row, "shape", None) != ()  # an array of no axes is none by its type
+    found: tuple[Any, ...] = tuple(row) if several else (None,)  # type: ignore[arg-type]
+    require(all(isinstance(layer, Layer) for layer in found), owner, "be a layer or a sequence of layers", layers)
+    return found
 
 
 class Container(Layer):

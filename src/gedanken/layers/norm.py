@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import real, whole
+from gedanken.checks import extent, real
 from gedanken.engine.ops import Ops
 from gedanken.errors import ShapeError
 from gedanken.init import Constant, Zeros
@@ -182,7 +182,7 @@ class GroupNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        whole("GroupNorm n_groups", self.n_groups)
+        extent("GroupNorm n_groups", self.n_groups)
         real("GroupNorm epsilon", self.epsilon, "(0, inf)")
 
     def output_shape(self, shape: Shape) -> Shape:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from gedanken.checks import one_of, real, require, whole
+from gedanken.checks import one_of, real, require, short, whole
 from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
 from gedanken.named import METRICS
@@ -49,6 +49,7 @@ class EarlyStop(Callback):
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
+        require(isinstance(self.figure, str), "EarlyStop figure", "be the name of a figure", self.figure)
         whole("EarlyStop patience", self.patience, at_least=0)
         if self.better is not None:
             one_of("EarlyStop better", self.better, ("lower", "higher"))
@@ -95,4 +96,4 @@ def checked_callbacks(callbacks: object) -> list[Callback]:
     """Return the callbacks as a list, or raise ArgumentError."""
     if isinstance(callbacks, (list, tuple)) and all(isinstance(c, Callback) for c in callbacks):
         return list(callbacks)
-    raise ArgumentError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
+    raise ArgumentError(f"callbacks must be a list of Callback objects, got {short(callbacks)}")
