@@ -887,7 +887,8 @@ FIT = [
     ),
     *[
         Mistake(
-            f"user cost of labels {one_label.shape} {way}", lambda: values(4).regression(cost=SQUARES), make, ShapeError,
+            f"user cost of labels {one_label.shape} {way}", lambda: values(4).regression(cost=SQUARES), make,
+            ShapeError,
             "cost and metrics must judge the outputs by the labels, got operands could not be broadcast together..."
             f"; NumPy broadcasts outputs (N, 4) and labels {said}: give labels of the outputs' shape",
         )

@@ -58,8 +58,9 @@ class CrossEntropy(Cost):
         q = (1 - label_smoothing) * t + label_smoothing / C
 
     The mean is over samples, whatever their classes weigh, so that parts of a data set add up to the whole. A SoftMax
-    before it is folded in when the network is compiled, also where Flatten or Reshape stand between. Elsewhere a
-    probability below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1 times its weight.
+    before it is folded in when the network is compiled, also where layers stand between that pass their numbers on,
+    such as Flatten. Elsewhere a probability below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1
+    times its weight.
 
     Args:
         label_smoothing: share of each target that is spread over all classes, in [0, 1).
@@ -168,8 +169,8 @@ class BinaryCrossEntropy(_Elementwise):
         cost = mean of -(w * t * log(y) + (1 - t) * log(1 - y))
 
     The mean is over all values, whatever they weigh. A Sigmoid before it is folded in when the network is compiled,
-    also where Flatten or Reshape stand between. Elsewhere a probability nearer to 0 than 1e-30 counts as 1e-30, in any
-    number type: no cost is above 69.1 times its weight.
+    also where layers stand between that pass their numbers on, such as Flatten. Elsewhere a probability nearer to 0
+    than 1e-30 counts as 1e-30, in any number type: no cost is above 69.1 times its weight.
 
     Args:
         pos_weight: weight w of the answer yes beside that of no, > 0; a number, or one for each output (each channel of

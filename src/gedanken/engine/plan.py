@@ -111,14 +111,14 @@ class Plan:
         row = placed(layers, inner_shape(input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
-            self.cost, folded = fold(layers, cost, self.shapes)
+            self.cost, folded = fold(row, cost)
         self.takes_tokens = layers[0].tokens is not None
         self.layers = steps_of(row, self._allocate(row))
         norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
         self._by_sample = [
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
         ]  # nothing else to normalise over
-        body, head = self._without_activation(activation_place(layers)) if folded else (self.layers, [])
+        body, head = self._without_activation(activation_place(row)) if folded else (self.layers, [])
         self.steps = engine.steps(body, dx=False)
         self.head = engine.steps(head)
         self.prediction = engine.steps(self.layers, dx=False) if folded else self.steps

@@ -68,7 +68,7 @@ class _Before(NamedTuple):
 def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Before | None = None) -> list[Placed]:
     """Return layers in a row with their shapes, and what is in them: one walk through everything.
 
-    A Chain is taken apart, so that its layers stand in the row.
+    A Chain, and Branches of one branch, are taken apart, so that their layers stand in the row.
 
     Raises:
         ShapeError: a layer does not fit what comes before it; the message names the layer by its place, both shapes,
@@ -79,13 +79,22 @@ def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Bef
     found: list[Placed] = []
     for position, layer in enumerate(layers):
         path = f"{prefix}{position}"
-        if type(layer) is Chain and layer.layers:
-            found += placed(layer.layers, shape, f"{path}.", before)
+        if alone := _only_row(layer):
+            name, row = alone
+            found += placed(row, shape, f"{path}.{name}." if name else f"{path}.", before)
         else:
             found.append(_placed(path, layer, shape, before))
         made = found[-1].output_shape
         shape, before = made, _Before(path, layer, shape, made, before)
     return found
+
+
+def _only_row(layer: Layer) -> tuple[str, Sequence[Layer]] | None:
+    """Return name and layers of a container's row that has nothing beside it, and so nothing to be joined with."""
+    if type(layer) not in (Chain, Branches):
+        return None
+    (name, row), *others = layer.rows.items()  # type: ignore[attr-defined]
+    return None if others or not row else (name, row)
 
 
 def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Placed:
@@ -165,15 +174,6 @@ def steps_of(row: Sequence[Placed], views: Views) -> list[LayerStep | ContainerS
         widths = [shape[-1] if shape else 1 for shape in _outputs(one.rows, one.shape)]
         made.append(ContainerStep(*head, rows, widths))
     return made
-
-
-def unchained(layers: Sequence[Layer], path: str = "") -> list[tuple[str, Layer]]:
-    """Return the layers with their paths, those of a Chain in its place."""
-    found: list[tuple[str, Layer]] = []
-    for position, layer in enumerate(layers):
-        place = f"{path}{position}"
-        found += unchained(layer.layers, f"{place}.") if type(layer) is Chain and layer.layers else [(place, layer)]
-    return found
 
 
 def checked_layers(owner: str, layers: object) -> tuple[Layer, ...]:
