@@ -27,6 +27,7 @@ from gedanken.parallel.single import Single
 from gedanken.prediction import Predictor
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
+from gedanken.training.confusion import confusion_lines
 from gedanken.training.display import Display
 from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready, rehearse_with
 from gedanken.training.judging import checked_metrics
@@ -271,11 +272,14 @@ class Network(Predictor):
         work = self._compiled("evaluate")
         source = self._door().evaluation(data, labels, whole("mini_batch_size", mini_batch_size))
         found = evaluate(work, rehearse_with(work, source))
+        found.tables = confusion_lines(work.metrics, found, self._class_names)
         if progress:
             samples = f" of {source.samples:,} samples" if source.samples else ""
             head, *more = figure_texts(found)
             display = Display()
             display.line(f"evaluation{samples}: {head}", *more)
+            for line in found.tables:
+                display.line(line)
             display.end()
         return found
 
