@@ -32,6 +32,8 @@ class Callback(KeywordsChecked):
 class EarlyStop(Callback):
     """End the training when a figure has not improved for some epochs.
 
+    Nothing is put back: the network keeps the weights of the last epoch, `patience` + 1 epochs after the best one.
+
     Args:
         figure: name of a figure of the epoch records, such as "validation_cost" or "validation_accuracy".
         patience: epochs without an improvement that are accepted, >= 0.
