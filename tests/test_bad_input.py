@@ -99,6 +99,10 @@ class Sparse:
         return self
 
 
+class SparseKeys(Sparse, dict[Any, Any]):
+    """As one that is a dictionary of keys."""
+
+
 # ------------------------------------------------------------------ the networks that mistakes are made with
 
 
@@ -709,7 +713,7 @@ DATA = [
     *[
         Mistake(
             f"sparse {name}", classes, make, DataError,
-            f"{argument_} must be an array of numbers, got a sparse matrix (Sparse (1000, 4096)); use .toarray(), "
+            f"{argument_} must be an array of numbers, got a sparse matrix (Sparse... (1000, 4096)); use .toarray(), "
             "which takes 31.2 MiB, or a Generator that does so for some rows",
         )
         for name, argument_, make in [
@@ -719,6 +723,8 @@ DATA = [
             ("array", "x", lambda net: ArrayGenerator(Sparse(), Y)),
             ("data set", "dataset", lambda net: DatasetGenerator(Sparse())),
             ("iterable", "iterable", lambda net: IterableGenerator(Sparse())),
+            ("dict", "x", lambda net: ArrayGenerator(SparseKeys())),
+            ("dict for a data set", "dataset", lambda net: DatasetGenerator(SparseKeys())),
         ]
     ],
     Mistake(

@@ -73,7 +73,8 @@ def refuse_sparse(name: str, values: Any) -> None:
 def _sparse_kind(matrix: Any) -> str:
     """Return the end of a sentence: kind and shape of a sparse matrix, and what would help."""
     kind, shape, dtype = type(matrix).__name__, getattr(matrix, "shape", ()), getattr(matrix, "dtype", None)
-    size = f", which takes {math.prod(shape) * np.dtype(dtype).itemsize / 2**20:,.1f} MiB" if shape and dtype else ""
+    taken = math.prod(shape) * np.dtype(dtype).itemsize / 2**20 if shape and dtype else 0.0
+    size = f", which takes {taken:,.1f} MiB" if taken > 1 else ""
     return f"{kind}{f' {shape}' if shape else ''}); use .toarray(){size}, or a Generator that does so for some rows"
 
 

@@ -44,6 +44,7 @@ class ArrayGenerator(Generator):
     """
 
     def __init__(self, x: Any, y: Any = None, **options: Any) -> None:
+        refuse_sparse("x", x)  # some of them are dicts
         several = isinstance(x, (tuple, dict))
         require(y is None or not several, "y", "be left out where x is a tuple or dict of arrays", type(y).__name__)
         require(not several or len(x) > 0, "x", "have at least one array", x)
@@ -95,11 +96,11 @@ class DatasetGenerator(Generator):
     """
 
     def __init__(self, dataset: Any, *, to_item: Callable[[Any], Any] | None = None, **options: Any) -> None:
+        refuse_sparse("dataset", dataset)
         kind = type(dataset).__name__
         require(
             not isinstance(dataset, Mapping), "dataset", "have whole numbers for an index (see ArrayGenerator)", kind
         )
-        refuse_sparse("dataset", dataset)
         indexable = all(hasattr(dataset, name) for name in ("__len__", "__getitem__"))
         indexable &= getattr(dataset, "shape", None) != ()  # NumPy's single number has both only by name
         require(indexable, "dataset", "have a length and an index (for others: IterableGenerator)", kind)
