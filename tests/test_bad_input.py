@@ -400,6 +400,12 @@ INPUT_AND_SEED = [
     ),
 ]  # fmt: skip
 
+
+def vast() -> Network:
+    """Return a network whose parameters no memory holds, though each size of it is one of the machine."""
+    return Network().input((2**17,)).add(FullyConnectedLayer(2**31 - 1, bias=False))
+
+
 COSTS = "binary_cross_entropy, cross_entropy, huber, mean_absolute, mean_squared"
 COMPILE = [
     Mistake(
@@ -411,6 +417,15 @@ COMPILE = [
         regression(cost="binary_cross_entropy"), ArgumentError,
         f"cost binary_cross_entropy needs probabilities, but the last layer is {DENSE}; add Sigmoid()",
     ),
+    *[
+        Mistake(
+            f"parameters beyond memory {name}", vast, make, ShapeError,
+            "the layers must fit into memory, got 281,474,976,579,584 parameters of float32",
+        )
+        for name, make in [
+            ("in regression", regression(cost="mean_squared")), ("in summary", lambda net: net.summary()),
+        ]
+    ],
     Mistake(
         "one class", lambda: Network().input((4,)).add(FullyConnectedLayer(1)).add(SoftMax()), regression(), ShapeError,
         "cross_entropy needs an output (C,) of at least 2 classes, got (1,); end with Flatten(), ...",
