@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from gedanken.checks import one_of, real, require, truth, whole
+from gedanken.checks import one_of, real, require, whole
 from gedanken.errors import ArgumentError, DataError
 from gedanken.metrics.base import Metric, fits, ratio, table
 from gedanken.types import Array
@@ -64,8 +64,8 @@ class _Labelled(Metric):
 
     def __post_init__(self) -> None:
         name = f"{type(self).__name__} multi_label"
-        if self.multi_label is not None:
-            truth(name, self.multi_label)
+        known = self.multi_label is None or isinstance(self.multi_label, (bool, np.bool_))
+        require(known, name, "be True, False or None", self.multi_label)
 
     def per_label(self) -> Metric:
         return replace(self, multi_label=True) if self.multi_label is None else self
