@@ -77,6 +77,17 @@ class Ops:
         """Return means of squares in x's number type; computed in float64, where squares of large numbers fit too."""
         return self.mean(self.xp.square(x, dtype="float64"), axis, keepdims).astype(x.dtype)
 
+    def centred(self, x: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+        """Return x less its mean along axes, and the mean, whose axes are kept.
+
+        The rounded mean of large numbers may be off by more than they differ, so what is left of it is subtracted too.
+        """
+        mean = self.mean(x, axis, keepdims=True)
+        h = x - mean
+        rest = self.mean(h, axis, keepdims=True)
+        h -= rest
+        return h, mean + rest
+
     def move(self, mean: Array, kept: float, news: Array) -> Array:
         """Set mean = kept * mean + news, in place, and return it; what rounding takes from `kept` is not lost."""
         rounded = float(mean.dtype.type(kept))

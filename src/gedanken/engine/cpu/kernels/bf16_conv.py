@@ -88,7 +88,7 @@ def correlate(
             out_width, out_channels, out_row_step, out_column_step, groups, depth, unit, swapped,
         )  # fmt: skip
     for n in range(count):
-        place = ((first + n) * bands + task % bands) * 2 * out_channels
+        place = ((first + n) * bands + task % bands) * 3 * out_channels
         finish_band(
             at(out, n * image_size), start, min(band, out_height - start), out_width, out_channels, kind, slope,
             measured, at(statistics, place if measured else 0),
@@ -205,7 +205,7 @@ def spread(
                 )  # fmt: skip
     finish_band(
         out, start, end - start, shape[OUT_WIDTH], shape[OUT_CHANNELS], kind, slope, measured,
-        at(statistics, task * 2 * shape[OUT_CHANNELS] if measured else 0),
+        at(statistics, task * 3 * shape[OUT_CHANNELS] if measured else 0),
     )  # fmt: skip
 
 

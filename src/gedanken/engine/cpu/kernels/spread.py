@@ -74,7 +74,7 @@ def spread(
                 )  # fmt: skip
     finish_band(
         out, start, end - start, shape[OUT_WIDTH], shape[OUT_CHANNELS], kind, slope, measured,
-        at(statistics, task * 2 * shape[OUT_CHANNELS] if measured else 0),
+        at(statistics, task * 3 * shape[OUT_CHANNELS] if measured else 0),
     )  # fmt: skip
 
 

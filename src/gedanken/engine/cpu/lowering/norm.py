@@ -19,7 +19,7 @@ def layer_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
     rows = low.samples * math.prod(shape) // size
     piece = cut(PIECE, size)
     slots, width = cut(rows, piece), channels * max(1, min(LINE // channels, size // channels))
-    y, moments = low.buffer((low.samples, *shape)), low.buffer((rows, 2))
+    y, moments = low.buffer((low.samples, *shape)), low.buffer((rows, 3))
     shared: dict[str, Any] = {
         "x": x, "scale": step.p["scale"], "moments": moments, "rows": rows, "size": size, "channels": channels,
         "width": width, "piece": piece,

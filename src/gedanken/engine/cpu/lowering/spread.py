@@ -101,7 +101,7 @@ def _spread(
     pitch = strip * width * low.tile_columns
     held = max(1, min(panels, CACHED // (pitch * low.real.itemsize)))
     target = low.buffer((low.samples, *slide.target))
-    statistics = low.buffer((low.samples * bands, 2, out_channels) if measured else (1,))
+    statistics = low.buffer((low.samples * bands, 3, out_channels) if measured else (1,))
     numbers = (*slide.source, *slide.target, *geometry.size, *geometry.stride, *before, *geometry.dilation)
     scratch = bf16.strip_numbers(strip * width, channels, held * pitch) if low.bf16 else held * pitch
     low.program.add(
