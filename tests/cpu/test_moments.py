@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gedanken import BatchNorm, ConvolutionLayer, GroupNorm, Layer, LayerNorm, ReLU
+from gedanken import BatchNorm, ConvolutionLayer, GroupNorm, Layer, LayerNorm, ReLU, SoftMax
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
 from gedanken.types import Array, Shape
@@ -22,6 +22,14 @@ SHAPES = st.one_of(
     st.tuples(st.integers(1, 5), st.integers(1, 300)),
     st.tuples(st.integers(1, 150), st.integers(1, 9), st.integers(1, 40)),
 )
+
+
+def norms(shape: Shape, epsilon: float = 1e-5) -> st.SearchStrategy[Layer]:
+    channels = shape[0] if len(shape) == 3 else shape[-1]
+    groups = [GroupNorm(n, epsilon) for n in range(1, min(channels, 40) + 1) if channels % n == 0]
+    return st.sampled_from([BatchNorm(epsilon=epsilon), LayerNorm(epsilon)]) | st.sampled_from(groups)
+
+
 MAGNITUDES = {"float32": (-30, 38), "float64": (-290, 300)}
 
 
@@ -92,8 +100,7 @@ def test_constants_of_any_magnitude_and_shape(engine: str, data: st.DataObject) 
     shape, samples = data.draw(SHAPES), data.draw(st.one_of(st.integers(1, 9), st.integers(1, 300)))
     samples = max(1, min(samples, 300_000 // int(np.prod(shape))))
     threads = data.draw(st.integers(1, 3)) if engine == "cpu" else None
-    norm = data.draw(st.sampled_from(NORMS))()
-    check_constants([norm], np.full((samples, *shape), value, dtype), engine, threads)
+    check_constants([data.draw(norms(shape))], np.full((samples, *shape), value, dtype), engine, threads)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +143,7 @@ def test_small_noise_on_large_numbers_keeps_its_digits(engine: str, data: st.Dat
     samples = max(3, min(samples, 100_000 // int(np.prod(shape))))
     threads = data.draw(st.integers(1, 3)) if engine == "cpu" else None
     x = offset((samples, *shape), centre, noise, "float32", data.draw(st.integers(0, 1000)))
-    norm = data.draw(st.sampled_from([BatchNorm(epsilon=0.01), LayerNorm(epsilon=0.01), GroupNorm(1, epsilon=0.01)]))
-    check_digits([norm], x, engine, threads)
+    check_digits([data.draw(norms(shape, epsilon=0.01))], x, engine, threads)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -169,3 +175,19 @@ def test_running_statistics_of_large_numbers_are_the_specification_s(shape: Shap
     # The running mean itself is a number of 24 bits, or 53.
     bound = 10 * 1e5 * np.finfo(dtype).eps
     np.testing.assert_allclose(found.prediction, expected.prediction, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("classes", [3, 40, 1000])
+def test_large_slopes_of_shares(classes: int, engine: str) -> None:
+    """Shares sum to 1, so what all slopes have in common does nothing."""
+    x, found = np.random.default_rng(0).normal(size=(7, classes)).astype("float32"), []
+    for name, dtype, noise in (("numpy", "float64", 1), (engine, "float32", 1), (engine, "float32", 0)):
+        plan = Plan([SoftMax()], (classes,), select_engine(name, dtype), 0)
+        plan.steps = plan.engine.steps(plan.layers, dx=True)
+        _, tape = plan.forward(plan.context(train=True), x.astype(dtype))
+        slopes = offset(x.shape, 1e6, noise, "float32", 0).astype(dtype)
+        found.append(plan.steps[0].backward(plan.context(train=True), tape.pop(), slopes).copy())
+    exact, rounded, constant = found
+    assert distance(exact, rounded) < 1e-5
+    np.testing.assert_allclose(constant, 0, atol=1e-7)
