@@ -55,7 +55,7 @@ class FullyConnectedLayer(Layer):
         return {"kernel": kernel, **bias}
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        y = ctx.ops.xp.matmul(x, p["kernel"])
+        y = ctx.ops.product(x.reshape(-1, x.shape[-1]), p["kernel"]).reshape(*x.shape[:-1], self.n_units)
         if self.bias:
             y += p["bias"]
         return y, x
@@ -65,7 +65,7 @@ class FullyConnectedLayer(Layer):
         g["kernel"][...] = ctx.ops.product_sum(rows, drows)
         if self.bias:
             g["bias"][...] = ctx.ops.sum(drows, axis=0)
-        return ctx.ops.xp.matmul(dy, p["kernel"].T)
+        return ctx.ops.product(drows, p["kernel"].T).reshape(cache.shape)
 
     def multiply_adds(self, shape: Shape) -> int:
         rows = shape[0] if len(shape) == 2 else 1
