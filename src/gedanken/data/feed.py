@@ -11,7 +11,7 @@ import bisect
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from gedanken.data.arena import Arena, Slots
@@ -178,11 +178,12 @@ class Feed:
 
     # ------------------------------------------------------------------ the next mini-batch
 
-    def next(self, least: int) -> list[Array] | None:
-        """Return the arrays of the next mini-batch, or None at the end of the epoch.
+    def next(self, least: int, broken_off: Callable[[], bool]) -> list[Array] | None:
+        """Return the arrays of the next mini-batch, or None at the end of the epoch or where it is broken off.
 
         Args:
             least: samples that the last mini-batch must have to be delivered.
+            broken_off: whether waiting has become useless.
 
         Raises:
             WorkerError: a worker died, or a call took longer than the time limit.
@@ -206,6 +207,8 @@ class Feed:
             done = self.crew.wait(LOOK)
             self.waited += time.perf_counter() - began
             self._take_in(done)
+            if broken_off():
+                return None
             if done:
                 self._watch.heard()
             else:
