@@ -109,14 +109,22 @@ class ProcessCrew(Crew):
             # NumPy imports this when it is first named; who is forked while another thread does so waits for ever.
             importlib.import_module("numpy.random")
         try:
-            with _one_thread_of_blas(), _no_file_of_a_session(), _without_interrupts(start == "spawn"):
-                process.start()
+            with _one_thread_of_blas(), _no_file_of_a_session():
+                if start == "forkserver":
+                    with _without_interrupts(True):
+                        forkserver.ensure_running()  # who waits for its answer hears Ctrl-C
+                with _without_interrupts(start != "forkserver"):
+                    process.start()
         except (EOFError, ConnectionError) as error:
             served = bool(self._processes) or (server is not None and server == _server())
             raise WorkerError(f"the server of worker processes ended {_why_server_ended(served)}") from error
         except ChildProcessError as error:
             rule = "a forked process cannot use its parent's server of worker processes; choose start_method='spawn'"
             raise WorkerError(rule) from error
+        except KeyboardInterrupt:
+            if start == "forkserver" and not self._processes and _server() != server:
+                _kill_server()  # it may import for long yet
+            raise
         finally:
             answers.close()
         self._processes.append(process)
@@ -265,6 +273,9 @@ def _end(tasks: Descriptor, processes: Sequence[Any], inboxes: Sequence[Inbox], 
         if process.is_alive():
             process.kill()
             process.join(GRACE)
+        if process.is_alive() and process._start_method == "forkserver":
+            _kill_server()  # it was stopped, and would tell of no end
+            process.join(GRACE)
         if not process.is_alive():
             process.close()
     for inbox in inboxes:
@@ -282,6 +293,14 @@ def _server() -> int | None:
     """Return the process id of the server of processes that was started last, if any was."""
     found: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)
     return found
+
+
+def _kill_server() -> None:
+    """End the server of processes, also one that imports or was stopped; the next start makes another."""
+    if (server := _server()) is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server, signal.SIGKILL)
+        getattr(forkserver._forkserver, "_stop", lambda: None)()
 
 
 def _why_server_ended(served: bool) -> str:
