@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import forkserver, resource_tracker, util
 from typing import Any
 
@@ -76,9 +76,9 @@ class ProcessCrew(Crew):
         self._tasks = Descriptor(writing)
         self._inboxes: list[Inbox] = []
         self._processes: list[Any] = []
-        self._servers: set[int] = set()  # process ids of servers that were started for these processes
+        self._new_server: list[int] = []  # not empty where a server was started for these processes
         # Ends the workers also when the program ends, before multiprocessing waits for them.
-        ends = (self._tasks, self._processes, self._inboxes, self._memory, self.width, self._servers)
+        ends = (self._tasks, self._processes, self._inboxes, self._memory, self.width, self._new_server)
         self._end = util.Finalize(self, _end, ends, exitpriority=100)
         context = multiprocessing.get_context(method)
         if method == "forkserver":
@@ -111,7 +111,7 @@ class ProcessCrew(Crew):
             with _one_thread_of_blas(), _no_file_of_a_session():
                 with _without_interrupts():
                     if start == "forkserver":
-                        self._servers |= _served()
+                        self._new_server += [1] * _served()
                     elif start == "fork":
                         # NumPy imports it late; who is forked while another thread does so waits for ever.
                         importlib.import_module("numpy.random")
@@ -121,7 +121,7 @@ class ProcessCrew(Crew):
                 if start == "forkserver":
                     process.start()  # Ctrl-C is heard, since the server may import for long before it answers
         except (EOFError, ConnectionError) as error:
-            served = bool(self._processes) or not self._servers
+            served = bool(self._processes) or not self._new_server
             raise WorkerError(f"the server of worker processes ended {_why_server_ended(served)}") from error
         except ChildProcessError as error:
             rule = "a forked process cannot use its parent's server of worker processes; choose start_method='spawn'"
@@ -263,7 +263,7 @@ def _end(
     inboxes: Sequence[Inbox],
     memory: _Memory,
     workers: int,
-    servers: set[int],
+    new_server: Sequence[int],
 ) -> None:
     """End all workers: those that are busy are waited for a moment, then killed, as is a server that still imports."""
     if memory.owner != os.getpid():
@@ -274,6 +274,16 @@ def _end(
         for _ in range(workers):
             os.write(tasks.fd, stop)
     tasks.close()
+    _end_processes(processes)
+    for inbox in inboxes:
+        os.close(inbox.fd)
+    for descriptor in (memory.board, memory.arena, memory.stacks, memory.pickle):
+        descriptor.close()
+    if new_server and not processes:  # it has started nobody: one that still imports would go on, whoever is gone
+        _kill_server()
+
+
+def _end_processes(processes: Sequence[Any]) -> None:
     limit = time.monotonic() + GRACE
     for process in processes:
         process.join(max(0.0, limit - time.monotonic()))
@@ -281,20 +291,11 @@ def _end(
         if process.is_alive():
             process.kill()
             process.join(GRACE)
+        if process.is_alive() and process._start_method == "forkserver":
+            _kill_server()  # it was stopped, and would tell of no end
+            process.join(GRACE)
         if not process.is_alive():
             process.close()
-    for inbox in inboxes:
-        os.close(inbox.fd)
-    for descriptor in (memory.board, memory.arena, memory.stacks, memory.pickle):
-        descriptor.close()
-    _end_servers(() if processes else servers)
-
-
-def _end_servers(servers: Iterable[int]) -> None:
-    """End servers that have started nobody: one that still imports would go on, whoever is gone."""
-    for server in servers:
-        if server == _server():
-            os.kill(server, signal.SIGKILL)
 
 
 def _few_descriptors() -> str:
@@ -308,12 +309,19 @@ def _server() -> int | None:
     return found
 
 
-def _served() -> set[int]:
-    """Make sure that there is a server of processes; return the process id of one that was started for it."""
+def _served() -> bool:
+    """Make sure that there is a server of processes; return whether it was started for that."""
     before = _server()
     forkserver.ensure_running()
-    now = _server()
-    return {now} - {before, None} if now else set()
+    return before != _server()
+
+
+def _kill_server() -> None:
+    """End the server of processes, also one that imports or was stopped; the next start makes another."""
+    if (server := _server()) is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server, signal.SIGKILL)
+        getattr(forkserver._forkserver, "_stop", lambda: None)()
 
 
 def _why_server_ended(served: bool) -> str:

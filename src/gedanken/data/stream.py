@@ -161,8 +161,12 @@ class Stream:
                 self._position = position
             yield delivery
             del delivery
-            if self._run is not run:
-                raise StateError("this iteration is over: the Generator was closed or iterated again")
+            self._still(run)
+        self._still(run)  # closed by another thread or a call, meanwhile
+
+    def _still(self, run: object) -> None:
+        if self._run is not run:
+            raise StateError("this iteration is over: the Generator was closed or iterated again")
 
     def _next(self, feed: Feed, least: int, broken_off: Callable[[], bool]) -> Any:
         if self._owner != os.getpid():
