@@ -44,6 +44,8 @@ def passes(layer: Layer, shape: Shape, samples: int, engine: str, dtype: str) ->
         (ConvolutionLayer(2, 60, 60), (1, 130, 130), 1),
         (ConvolutionLayer(1, 40, 40), (20, 70, 70), 1),
         (ConvolutionLayer(2, 30, 30, groups=2, dilation=2), (8, 80, 80), 1),
+        (ConvolutionLayer(6, 90, 90, groups=6), (6, 100, 120), 1),
+        (ConvolutionLayer(5, 20, 30, groups=5, stride=(2, 1), dilation=(2, 3)), (5, 80, 130), 2),
         (ConvolutionLayer(20, 150, 150), (4, 150, 150), 9),
     ],
     ids=str,
