@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    ELU,
     F1,
     R2,
     SGD,
@@ -514,6 +515,7 @@ RANGES = [
         ("LayerNorm epsilon", lambda: LayerNorm(-1.0), "a number in (0, inf)", -1.0),
         ("GroupNorm n_groups", lambda: GroupNorm(0), "a whole number of at least 1", 0),
         ("LeakyReLU slope", lambda: LeakyReLU(1.5), "a number in [0, 1]", 1.5),
+        ("ELU alpha", lambda: ELU(0), "a number in (0, inf)", 0),
         ("Branches merge", lambda: Branches(ReLU(), merge="add"), "one of concatenate, sum", "add"),
         ("Adam learning_rate", lambda: Adam(0), "a number in (0, inf)", 0),
         ("Adam learning_rate", lambda: Adam("fast"), "a number in (0, inf)", "fast"),

@@ -21,7 +21,7 @@ _HOMES = {
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (
         "Activation AveragePoolLayer BasePool BatchNorm Branches Chain Context ConvolutionLayer Dropout "
-        "Embedding Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm "
+        "ELU Embedding Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm "
         "LeakyReLU MaxPoolLayer Param ReLU Reshape Residual SiLU Sigmoid SoftMax StateValue TanH"
     ),
     "metrics": (

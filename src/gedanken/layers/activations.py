@@ -84,6 +84,36 @@ class LeakyReLU(Activation):
         return ops.xp.where(x > 0, x.dtype.type(1), x.dtype.type(self.slope))
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class ELU(Activation):
+    """Keep what is positive and let the rest approach -alpha: the exponential linear unit.
+
+        y = x where x > 0, else alpha * (exp(x) - 1)
+        dy/dx = 1 where x > 0, else alpha * exp(x)
+
+    Args:
+        alpha: minus the limit for large negative values, > 0. With 1 the derivative has no jump at 0.
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        Clevert, Unterthiner & Hochreiter 2015, arXiv:1511.07289, section 3. Differs: the derivative is computed
+        from x and not as y + alpha, which has few digits left where y is close to -alpha.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        real("ELU alpha", self.alpha, "(0, inf)")
+
+    def function(self, ops: Ops, x: Array) -> Array:
+        return ops.xp.where(x > 0, x, self.alpha * ops.xp.expm1(ops.xp.minimum(x, 0)))
+
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        return ops.xp.where(x > 0, x.dtype.type(1), self.alpha * ops.xp.exp(ops.xp.minimum(x, 0)))
+
+
 class Sigmoid(Activation):
     """Squeeze every number into (0, 1).
 

@@ -30,7 +30,7 @@ from gedanken.engine.cpu.kernels.rows import (
     next_tap,
     normalise_row,
     slope_row,
-    weight_slopes,
+    slope_row_from_input,
 )
 from gedanken.engine.cpu.language import (
     Bytes,
@@ -241,7 +241,7 @@ def gradient_row(d, scratch, picture, dy, winners, image, row, shape, normal, dr
         sums = at(scratch, shape[SUMS] + 4 * shape[CHANNELS])
         unpool_row(d, rest, sums, dy, winners, image, row, shape, draw, factor)
     if shape[KIND] >= SILU:
-        weight_slopes(d, normal_row(picture, lit, row, shape, normal), size, shape[KIND])
+        slope_row_from_input(d, normal_row(picture, lit, row, shape, normal), size, shape[KIND], slope)
     elif shape[KIND]:
         lit_row(picture, lit, row, shape, normal, slope)
         slope_row(d, lit, size, shape[KIND], slope)
