@@ -289,8 +289,7 @@ class Recall(_Averaged):
 
         recall = hits / true     for each class; 0 for a class that never is the true one
 
-    Args, Shapes, Raises:
-        as `Precision`.
+    Arguments, shapes and errors are those of `Precision`.
     """
 
     def _fraction(self, hits: Array, true: Array, predicted: Array) -> tuple[Array, Array]:
@@ -302,8 +301,7 @@ class F1(_Averaged):
 
         F1 = 2 * hits / (true + predicted)     for each class; 0 where precision and recall both are
 
-    Args, Shapes, Raises:
-        as `Precision`.
+    Arguments, shapes and errors are those of `Precision`.
 
     Source:
         Opitz & Burst 2019, arXiv:1911.03347. The macro average is their averaged F1, not the F1 of averages.
