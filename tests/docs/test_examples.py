@@ -14,6 +14,7 @@ from tests.cases import PUBLIC
 
 ROOT = Path(__file__).parents[2]
 README, DOCS = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
+TEXTS = [*ROOT.glob("*.md"), *DOCS, *ROOT.glob("examples/*.md")]
 
 
 def examples(page: Path) -> str:
@@ -49,7 +50,7 @@ def test_docstring_examples(name: str) -> None:
     assert not failed
 
 
-@pytest.mark.parametrize("page", [README, *DOCS, ROOT / "ARCHITECTURE.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_named_files_exist(page: Path) -> None:
     text = page.read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):
