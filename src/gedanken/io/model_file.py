@@ -136,7 +136,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str) -> tuple[Ar
         engine: what runs the plan, as for `regression`.
 
     Raises:
-        ArgumentError: `classes` are none.
+        ArgumentError: an entry of `classes` is not a class that can be in a file.
         CheckpointError: the file is missing, no file, damaged, foreign, of a newer version, or names unknown classes.
         EngineError: the engine cannot run here.
     """

@@ -15,7 +15,7 @@ from gedanken.types import Array, Arrays, Shape
 class Activation(Layer):
     """A function of every number by itself.
 
-    A further activation writes `function` and `derivative`, a few lines in all.
+    A new activation defines `function` and `derivative`, a few lines in all.
     """
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -58,12 +58,12 @@ class ReLU(Activation):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LeakyReLU(Activation):
-    """Keep what is positive and a small share of what is not.
+    """Keep what is positive and a small fraction of what is not.
 
         y = x where x > 0, else slope * x
 
     Args:
-        slope: share kept of negative values, in [0, 1].
+        slope: fraction kept of negative values, in [0, 1].
 
     Shapes:
         x, y: (N, ...).
@@ -153,7 +153,7 @@ class TanH(Activation):
 
 
 class GELU(Activation):
-    """Weigh every number by the share of a normal distribution below it.
+    """Multiply every number by the cumulative probability of a normal distribution.
 
         y = x * P(x),   P(x) = (1 + erf(x / sqrt(2))) / 2
         dy/dx = P(x) + x * exp(-x * x / 2) / sqrt(2 * pi)
@@ -177,7 +177,7 @@ class GELU(Activation):
 
 
 class SiLU(Activation):
-    """Weigh every number by its sigmoid (also called swish).
+    """Multiply every number by its sigmoid (also called swish).
 
         y = x * q,   q = 1 / (1 + exp(-x)),   dy/dx = q + y * (1 - q)
 
@@ -197,7 +197,7 @@ class SiLU(Activation):
 
 
 class SoftMax(Layer):
-    """Turn scores into shares that sum to 1 over the channels.
+    """Turn scores into probabilities that sum to 1 over the channels.
 
         y[c] = exp(x[c]) / sum over d of exp(x[d])
         dx[c] = y[c] * (dy[c] - sum over d of dy[d] * y[d])

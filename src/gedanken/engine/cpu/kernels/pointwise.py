@@ -231,7 +231,7 @@ def copy_slopes(out, dy, image, row, shape):
 
 @helper
 def gradient_row(d, scratch, picture, dy, winners, image, row, shape, normal, draw, slope, factor):
-    """Set d to the gradient by row `row` of the BatchNorm's output (the input where there is none)."""
+    """Set d to the gradient with respect to row `row` of the BatchNorm's output (the input where there is none)."""
     size = shape[WIDTH] * shape[CHANNELS]
     lit = scratch
     rest = at(scratch, size)
@@ -334,7 +334,7 @@ def gradient(
     bands: Int,
     band: Int,
 ):
-    """Set d, for a band of input rows, to the gradient by BatchNorm's output (by x where there is none).
+    """Set d, for a band of input rows, to the gradient of BatchNorm's output (of x if there is none).
 
     With BatchNorm, partial[task][2][channels] becomes the sums of d and of d * (x - mean).
     """

@@ -273,7 +273,7 @@ def first_tap(y, winners, values, count, index):
 
 @apart
 def next_tap(y, winners, best, so_far, values, count, index):
-    """Let a tap win where it is larger than the best so far, or is no number; y and winners are other memory than
+    """Let a tap win where it is larger than the best so far, or is NaN; y and winners are other memory than
     those."""
     won = byte(index)
     for i in lanes(count):

@@ -282,7 +282,7 @@ class _Pass:
         return dx
 
     def _renormalise(self, step: LayerStep, partial: Buffer, pieces: int, dx: Buffer) -> None:
-        """Emit the way back through BatchNorm, in place."""
+        """Emit the backward pass through BatchNorm, in place."""
         low, correction = self.low, self.low.buffer((2, self.channels))
         rows = self.images * self.height * self.width
         low.program.add(
