@@ -716,7 +716,7 @@ LABELS = [
     Mistake("too many classes", classes, fit(X, np.eye(4)[Y]), DataError, f"{ROWS}, got shape (9, 4)"),
     Mistake(
         "not one-hot", classes, fit(X, np.ones((9, 3))), DataError,
-        "labels must be one-hot, or shares that sum to 1, got [1.0, 1.0, 1.0] in row 0",
+        "labels must be one-hot, or probabilities that sum to 1, got [1.0, 1.0, 1.0] in row 0",
     ),
     Mistake("NaN label", classes, fit(X, Y * np.nan), DataError, "labels must be finite, got nan at index (0,)"),
     Mistake(

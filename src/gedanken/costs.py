@@ -119,7 +119,7 @@ class CrossEntropy(Cost):
         if wrong.any():
             row = int(np.argmax(wrong))
             values = target[row].tolist()
-            raise DataError(f"{argument} must be one-hot, or shares that sum to 1, got {values} in row {row}")
+            raise DataError(f"{argument} must be one-hot, or probabilities that sum to 1, got {values} in row {row}")
         return target
 
 

@@ -141,7 +141,7 @@ def check_numbers(outputs: Array) -> Array:
     wrong = np.flatnonzero(np.isnan(outputs).reshape(len(outputs), -1).any(axis=1))
     if wrong.size:
         raise StateError(
-            f"the outputs for {wrong.size} of {len(outputs)} samples, the first of them number {wrong[0]}, are no "
-            "numbers (nan): weights or values on the way are too large; train it anew with a lower learning rate"
+            f"the outputs of {wrong.size} of {len(outputs)} samples are NaN, first of sample {wrong[0]}: weights or "
+            "activations are too large; train it again with a lower learning rate"
         )
     return outputs

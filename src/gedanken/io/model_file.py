@@ -101,7 +101,7 @@ def _check_finite(values: Mapping[str, Array]) -> None:
     for name, array in values.items():
         if not np.isfinite(array).all():
             wrong = array[~np.isfinite(array)][0]
-            raise StateError(f"save needs finite weights, got {wrong} in {name}: the training went astray")
+            raise StateError(f"save needs finite weights, got {wrong} in {name}: the training has diverged")
 
 
 def _layer_data(position: int, layer: Layer, classes: dict[str, type[Any]]) -> Any:

@@ -40,7 +40,7 @@ def _require_one_class(metric: Metric, target: Array) -> None:
     wrong = (target < 0).any(axis=1) | (abs(target.sum(axis=1, dtype=np.float64) - 1) > 1e-3)
     if wrong.any():
         row = int(np.argmax(wrong))
-        rule = f"{metric.name} needs one class a sample, one-hot or shares that sum to 1"
+        rule = f"{metric.name} needs one class for each sample, one-hot or probabilities that sum to 1"
         other = type(metric).__name__ if hasattr(metric, "multi_label") else "Accuracy"
         hint = f"for several labels a sample use {other}(multi_label=True)"
         raise DataError(f"{rule}, got {target[row].tolist()[:20]} in row {row} of target; {hint}")
@@ -166,7 +166,7 @@ class TopKAccuracy(Metric):
         return float(ratio(total[0], total[1], empty=math.nan))
 
     def per_label(self) -> Metric:
-        raise ArgumentError(f"{self.name} needs one class a sample, got answers to several questions; use Accuracy()")
+        raise ArgumentError(f"{self.name} needs one class for each sample, got several labels; use Accuracy()")
 
 
 class ConfusionMatrix(_Classes):
@@ -231,7 +231,7 @@ class _Averaged(_Classes):
 
     def per_label(self) -> Metric:
         if self.average == "binary" and self.multi_label is None:
-            rule = f"{self.name} needs two classes, got answers to several questions"
+            rule = f"{self.name} needs two classes, got several labels"
             raise ArgumentError(f'{rule}; use average="macro", "micro" or "weighted"')
         return super().per_label()
 
