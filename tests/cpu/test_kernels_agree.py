@@ -385,6 +385,17 @@ def test_gelu_is_exact_far_out_too(dtype: str) -> None:
     np.testing.assert_allclose(y, expected, rtol=2e-5 if dtype == "float32" else 1e-13)
 
 
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_slopes_of_elu_keep_their_digits(dtype: str, engine: str) -> None:
+    x = -np.linspace(1, 60, 60).astype(dtype)[:, None]
+    plan = Plan([ELU(0.5)], (1,), select_engine(engine, dtype), 0)
+    plan.steps = plan.engine.steps(plan.layers, dx=True)
+    y, tape = plan.forward(plan.context(train=True), x)
+    dx = plan.steps[0].backward(plan.context(train=True), tape.pop(), np.ones_like(y))
+    np.testing.assert_allclose(dx, 0.5 * np.exp(x.astype(float)), rtol=1e-5 if dtype == "float32" else 1e-13)
+
+
 @pytest.mark.parametrize("layer", [GELU(), SiLU(), ELU(2)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_slopes_of_any_input(layer: Layer, dtype: str) -> None:
