@@ -1,6 +1,6 @@
 """Train on pictures that a web server sends, fetched by workers while the network trains.
 
-Shows: a Generator of your own, worker threads, what it waited for, going on in the middle of an epoch.
+Shows: a Generator of your own, worker threads, going on in the middle of an epoch.
 The server is a part of this script. Pictures are arrays here, so that only NumPy is needed; `HTTPImageGenerator` reads
 real ones.
 """
