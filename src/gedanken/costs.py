@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gedanken.checks import named, real, require
+from gedanken.checks import is_list, named, real, require, short
 from gedanken.described import Described
 from gedanken.engine.ops import Ops
 from gedanken.errors import ArgumentError, DataError, ShapeError
@@ -58,8 +58,9 @@ class CrossEntropy(Cost):
         q = (1 - label_smoothing) * t + label_smoothing / C
 
     The mean divides by the number of samples, not by the sum of the weights, so that parts of a data set add up. A
-    SoftMax before it is folded in when the network is compiled, even with Flatten or Reshape between. Elsewhere a
-    probability below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1 times its weight.
+    SoftMax before it is folded in when the network is compiled, even with layers between that pass their numbers on,
+    such as Flatten. Elsewhere a probability below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1
+    times its weight.
 
     Args:
         label_smoothing: fraction of each target that is spread over all classes, in [0, 1).
@@ -85,7 +86,7 @@ class CrossEntropy(Cost):
     def __post_init__(self) -> None:
         real("CrossEntropy label_smoothing", self.label_smoothing, "[0, 1)")
         if self.class_weights is not None:
-            listed = isinstance(self.class_weights, (list, tuple, np.ndarray))
+            listed = is_list(self.class_weights)
             require(
                 listed, "CrossEntropy class_weights", "be a list of numbers, one for each class", self.class_weights
             )
@@ -168,8 +169,8 @@ class BinaryCrossEntropy(_Elementwise):
         cost = mean of -(w * t * log(y) + (1 - t) * log(1 - y))
 
     The mean divides by the number of values, not by the sum of the weights. A Sigmoid before it is folded in when the
-    network is compiled, even with Flatten or Reshape between. Elsewhere a probability below 1e-30 counts as 1e-30, in
-    any number type: no cost is above 69.1 times its weight.
+    network is compiled, even with layers between that pass their numbers on, such as Flatten. Elsewhere a probability
+    below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1 times its weight.
 
     Args:
         pos_weight: weight w of the targets that are 1 (the others have 1), > 0; a number, or one for each output (each
@@ -191,7 +192,7 @@ class BinaryCrossEntropy(_Elementwise):
 
     def __post_init__(self) -> None:
         name, given = f"{type(self).__name__} pos_weight", self.pos_weight
-        if isinstance(given, (list, tuple, np.ndarray)):
+        if is_list(given):
             require(len(given) > 0, name, "be a number, or one for each output", given)
             object.__setattr__(self, "pos_weight", tuple(real(name, weight, "(0, inf)") for weight in given))
         elif given is not None:
@@ -363,4 +364,4 @@ def as_cost(cost: str | Cost) -> Cost:
     if isinstance(cost, str):
         kind: type[Cost] = named("cost", cost, COSTS)
         return kind()
-    raise ArgumentError(f"cost must be a name or a Cost, got {cost!r}; wrap your own functions in UserCost")
+    raise ArgumentError(f"cost must be a name or a Cost, got {short(cost)}; wrap your own functions in UserCost")

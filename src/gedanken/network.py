@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gedanken.alone import alone
-from gedanken.checks import one_of, real, require, truth, whole
+from gedanken.checks import extent, one_of, real, require, seed_of_draws, truth, whole
 from gedanken.checks import path as checked_path
 from gedanken.copies import RunsOn, held, rebuilt
 from gedanken.costs import Cost, as_cost
@@ -27,6 +27,7 @@ from gedanken.parallel.single import Single
 from gedanken.prediction import Predictor
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
+from gedanken.training.confusion import confusion_lines
 from gedanken.training.display import Display
 from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready, rehearse_with
 from gedanken.training.judging import checked_metrics
@@ -64,8 +65,7 @@ class Network(Predictor):
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = whole("Network seed", seed, at_least=0)
-        require(seed < 2**64, "Network seed", "be below 2**64", seed)
+        self.seed = seed_of_draws("Network seed", seed)
         self._layers: tuple[Layer, ...] = ()
         self.input_shape: Shape | None = None
         self.epoch = 0
@@ -103,7 +103,7 @@ class Network(Predictor):
         """
         self._check_open("input")
         require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
-        checked = tuple(whole("input shape", size) for size in shape)
+        checked = tuple(extent("input shape", size) for size in shape)
         require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
         placed(self.layers, inner_shape(checked))
         self.input_shape = checked
@@ -268,14 +268,18 @@ class Network(Predictor):
             StateError: `regression` was not called.
             DataError: data or labels break their rule.
         """
+        truth("progress", progress)
         work = self._compiled("evaluate")
         source = self._door().evaluation(data, labels, whole("mini_batch_size", mini_batch_size))
         found = evaluate(work, rehearse_with(work, source))
+        found.tables = confusion_lines(work.metrics, found, self._class_names)
         if progress:
             samples = f" of {source.samples:,} samples" if source.samples else ""
             head, *more = figure_texts(found)
             display = Display()
             display.line(f"evaluation{samples}: {head}", *more)
+            for line in found.tables:
+                display.line(line)
             display.end()
         return found
 

@@ -22,6 +22,7 @@ from gedanken import (
     Flatten,
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
+    GroupNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
@@ -196,6 +197,21 @@ def test_any_layer_norm(outer: list[int], channels: int, samples: int, seed: int
     # A row of two numbers is normalised to +-1 whatever they are, so without epsilon its gradient is only rounding.
     shape = (channels, *outer) if len(outer) == 2 else (*outer, channels)
     check_agreement([LayerNorm(epsilon=0.01)], shape, values(samples, shape, seed, dtype))
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(1, 9), max_size=2),
+    st.integers(1, 9),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(0, 99),
+    st.sampled_from(DTYPES),
+)
+def test_any_group_norm(outer: list[int], groups: int, each: int, samples: int, seed: int, dtype: str) -> None:
+    channels = groups * each
+    shape = (channels, *outer) if len(outer) == 2 else (*outer, channels)
+    check_agreement([GroupNorm(groups, epsilon=0.01)], shape, values(samples, shape, seed, dtype))
 
 
 @st.composite

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from gedanken.checks import one_of, path, printable, require, warn, whole
+from gedanken.checks import is_list, one_of, path, printable, require, warn, whole
 from gedanken.data.choice import processes_possible
 from gedanken.data.conversion import NUMBERS
 from gedanken.data.generator import AUTO, Generator
@@ -251,8 +251,7 @@ class HTTPImageGenerator(PictureGenerator):
 
 
 def _checked_urls(urls: Any) -> tuple[str, ...]:
-    listed = isinstance(urls, (list, tuple, np.ndarray))
-    require(listed, "urls", "be a list of addresses", _shown(urls))
+    require(is_list(urls), "urls", "be a list of addresses", _shown(urls))
     for place, url in enumerate(urls):
         known = isinstance(url, str) and url.lower().startswith(("http://", "https://"))
         require(known, f"urls[{place}]", "be an address that begins with http:// or https://", _shown(url))

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from gedanken.checks import one_of, path, printable, require
+from gedanken.checks import is_list, one_of, path, printable, require
 from gedanken.datasets.decoding import MOST_PIXELS, Decoder
 from gedanken.datasets.folders import Reasons, class_files, report
 from gedanken.datasets.labels import Split, held_out, one_hot
@@ -150,7 +150,8 @@ def load_pictures(
         ArgumentError: an argument breaks its rule.
         MissingPackageError: Pillow is not installed.
     """
-    require(not isinstance(files, (str, os.PathLike)), "files", "be a list of paths", files)
+    listed = is_list(files) or (isinstance(files, Iterable) and not isinstance(files, (str, os.PathLike, np.ndarray)))
+    require(listed, "files", "be a list of paths", files)
     paths = [Path(path("files", file)) for file in files]
     return _read_all(paths, Decoder(size, channels, fit, max_pixels), on_error, {})
 

@@ -225,4 +225,5 @@ class SoftMax(Layer):
         return y, y
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        return cache * (dy - ctx.ops.sum(dy * cache, axis=-1, keepdims=True))
+        h = dy - ctx.ops.sum(dy * cache, axis=-1, keepdims=True)
+        return cache * (h - ctx.ops.sum(h * cache, axis=-1, keepdims=True))  # the rounded mean's rest: of large slopes

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import require, whole
+from gedanken.checks import extent, require
 from gedanken.errors import ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
@@ -81,7 +81,7 @@ class Reshape(Layer):
         require(isinstance(self.shape, (tuple, list)), "Reshape shape", "be a tuple such as (16, 7, 7)", self.shape)
         object.__setattr__(self, "shape", tuple(self.shape))
         for size in self.shape:
-            whole("Reshape shape", size)
+            extent("Reshape shape", size)
 
     def output_shape(self, shape: Shape) -> Shape:
         if math.prod(shape) != math.prod(self.shape):

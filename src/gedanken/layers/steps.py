@@ -128,8 +128,10 @@ class LayerStep:
 
     def _written(self, kind: str, handed: Arrays, views: Arrays) -> None:
         """Take in what was put into the dict where it should have been written into the array."""
-        if wrong := sorted(handed.keys() ^ views.keys()):
-            raise ArgumentError(f"{self.name} must keep the names {sorted(views)} in {kind}, {wrong[0]!r} is too much")
+        for wrong, what in ((views.keys() - handed.keys(), "missing"), (handed.keys() - views.keys(), "too much")):
+            if wrong:
+                name = min(wrong, key=str)
+                raise ArgumentError(f"{self.name} must keep the names {sorted(views)} in {kind}, {name!r} is {what}")
         for name, view in views.items():
             value = handed[name]
             if value is view:

@@ -64,7 +64,8 @@ class _Labelled(Metric):
 
     def __post_init__(self) -> None:
         name = f"{type(self).__name__} multi_label"
-        require(self.multi_label in (None, True, False), name, "be True, False or None", self.multi_label)
+        known = self.multi_label is None or isinstance(self.multi_label, (bool, np.bool_))
+        require(known, name, "be True, False or None", self.multi_label)
 
     def per_label(self) -> Metric:
         return replace(self, multi_label=True) if self.multi_label is None else self

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gedanken.checks import require
-from gedanken.data.source import Source
+from gedanken.data.source import Batch, Source
 from gedanken.parallel.base import StepResult, Strategy, Work, judged
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt
@@ -48,6 +48,10 @@ class Training:
         self.history = History()
         self.interrupt = Interrupt()
         self.stop: Stop | None = None
+        self._last: Batch | None = None  # a sample that was just learnt from
+        for given in (source, validation):
+            if given:
+                given.broken_off = lambda: self.interrupt.asked
 
     def __call__(self) -> History:
         """Train, and return what happened."""
@@ -66,7 +70,7 @@ class Training:
                     self._epoch(epoch)
                     if self.stop:
                         break
-                if not self.history.diverged:
+                if self._last and not self.history.diverged:
                     self._fault(self.strategy.settle(self._last), "after the last step")
             reason = self.stop.reason if self.stop else "all epochs done"
         finally:
@@ -85,6 +89,9 @@ class Training:
     def _epoch(self, epoch: int) -> None:
         began, waited, meter = self._seconds(), self.source.waited, Meter(self.work.metrics)
         finished = self._steps(epoch, meter)
+        if not meter.samples:  # Ctrl-C came before the first mini-batch
+            self._listen()
+            return
         self._fault(self.strategy.sync(), f"at the end of epoch {epoch}")
         trained = self._seconds()
         found = self._validate() if finished else Evaluation()
@@ -121,8 +128,9 @@ class Training:
                 if self.stop:
                     break
             else:
-                share = 1.0
-            self._last = batch._replace(x=batch.x[:1].copy(), target=batch.target[:1].copy())
+                share = share if self.interrupt.asked else 1.0
+            if meter.samples:
+                self._last = batch._replace(x=batch.x[:1].copy(), target=batch.target[:1].copy())
         return share == 1.0
 
     def _tell_step(self, epoch: int, step: int, share: float, result: StepResult) -> None:

@@ -183,10 +183,16 @@ SNAPSHOTS_KEPT = 4096
 
 
 class Evaluation(dict[str, Any]):
-    """Cost and metrics by name; prints as one line."""
+    """Cost and metrics by name; prints as one line, and a table for each confusion matrix that `evaluate` found.
+
+    Attributes:
+        tables: the lines of these tables; they name the classes by `Network.class_names`.
+    """
+
+    tables: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return figures_text(self)
+        return "\n".join([figures_text(self), *self.tables])
 
 
 class Meter:

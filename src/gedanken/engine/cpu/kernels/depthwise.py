@@ -62,7 +62,7 @@ def forward(
                     at(weights, tap * channels), last_seen(shape, s) - first, channels,
                 )  # fmt: skip
     finish_band(
-        out, start, rows, width, channels, kind, slope, measured, at(statistics, task * 2 * channels),
+        out, start, rows, width, channels, kind, slope, measured, at(statistics, task * 3 * channels),
     )  # fmt: skip
 
 

@@ -360,7 +360,7 @@ def gradient(
             zero_row(sums, 2 * channels)
             sum_rows(sums, out, rows * shape[WIDTH], channels)
             values, products = at(picture, begin * size), at(sums, channels)
-            sum_products(products, out, values, normal, rows * shape[WIDTH], channels, False, real(1))
+            sum_products(products, out, values, normal, rows * shape[WIDTH], channels)
             carry(total, lost, sums, 2 * channels, real(1))
     if shape[NORMALISED]:
         settle(total, lost, 2 * channels)

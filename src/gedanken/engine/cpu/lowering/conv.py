@@ -195,7 +195,7 @@ def _correlate(
     table = tables(slide, padded_width, across, swapped)
     table.phases[:, 7] = starts
     target = low.buffer((low.samples, *slide.target))
-    statistics = low.buffer((low.samples * bands, 2, out_channels) if measured else (1,))
+    statistics = low.buffer((low.samples * bands, 3, out_channels) if measured else (1,))
     size = ((band - 1) * slide.step[0] + slide.reach) * padded_width * channels
     move = {COLUMNS: slide.step[1] * channels, ROWS: slide.step[0] * padded_width * channels}.get(axis, size)
     scratch = bf16.band_numbers(together * size, move) if low.bf16 else together * size if border else 0

@@ -30,7 +30,7 @@ class Depthwise:
         low, (height, width, channels) = self.low, self.output
         band, bands = self._bands(height)
         y = low.buffer((low.samples, *self.output))
-        statistics = low.buffer((low.samples * bands, 2, channels) if measured else (1,))
+        statistics = low.buffer((low.samples * bands, 3, channels) if measured else (1,))
         low.program.add(
             "depthwise.forward", low.samples * bands, x=x, weights=weights, bias=bias, y=y, statistics=statistics,
             shape=self.shape, bands=bands, band=band, measured=int(measured), kind=curve.kind, slope=curve.slope,

@@ -142,7 +142,7 @@ def remembered(low: Lowering, step: LayerStep) -> Buffer:
     """Emit mean, gain and shift of a BatchNorm at prediction."""
     layer = step.layer
     assert isinstance(layer, BatchNorm)
-    normal = low.buffer((4, step.shape[-1]))
+    normal = low.buffer((5, step.shape[-1]))
     low.program.add(
         "batch_norm.remember", 1, running_mean=step.s["mean"], running_var=step.s["var"], scale=step.p["scale"],
         shift=step.p["shift"], epsilon=layer.epsilon, channels=step.shape[-1], normal=normal,
@@ -218,7 +218,7 @@ class _Pass:
         if not low.train:
             self.normal = remembered(low, step)
             return
-        self.normal = low.buffer((4, self.channels))
+        self.normal = low.buffer((5, self.channels))
         shared: dict[str, Any] = {
             "scale": step.p["scale"],
             "shift": step.p["shift"],
@@ -229,7 +229,7 @@ class _Pass:
             statistics, counts = self._measure()
         kept = float(low.real.type(layer.momentum))
         low.program.add(
-            "batch_norm.normalise", 1, 2 * self.channels, statistics=statistics, counts=counts, pieces=len(counts),
+            "batch_norm.normalise", 1, 6 * self.channels, statistics=statistics, counts=counts, pieces=len(counts),
             total=float(counts.sum(dtype="float64")), channels=self.channels, momentum=kept,
             less=layer.momentum - kept, taken=1 - layer.momentum, running_mean=step.s["mean"],
             running_var=step.s["var"], **shared,
@@ -239,7 +239,7 @@ class _Pass:
         rows = self.images * self.height * self.width
         piece = max(1, min(rows, PIECE // self.channels))
         pieces = cut(rows, piece)
-        statistics = self.low.buffer((pieces, 2, self.channels))
+        statistics = self.low.buffer((pieces, 3, self.channels))
         self.low.program.add(
             "batch_norm.measure", pieces, x=self.x, statistics=statistics, rows=rows, channels=self.channels,
             piece=piece,
