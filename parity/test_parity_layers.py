@@ -186,7 +186,9 @@ def test_prediction(row: Row) -> None:
 def test_gradients_of_a_prediction_pass(row: Row) -> None:
     ours, theirs, rng = both(row)
     for x, dy in batches(row, rng, (4, 1)):
-        assert_agree(ours.run(x, dy, train=False)[1], theirs.run(x, dy, train=False)[1])
+        # Where a SoftMax is nearly sure, PyTorch subtracts equal numbers; what is left of the gradient is its rounding.
+        least = float(np.finfo(float).eps * abs(dy).max())
+        assert_agree(ours.run(x, dy, train=False)[1], theirs.run(x, dy, train=False)[1], least=least)
 
 
 @pytest.mark.parametrize("shape", [ROW, SEQUENCE, IMAGE], ids=str)

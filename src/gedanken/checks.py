@@ -33,11 +33,12 @@ def short(value: object) -> str:
     return text if len(text) <= 300 else f"{text[:200]} ... {text[-50:]}"
 
 
-def whole(argument: str, value: object, at_least: int = 1, bits: int = MACHINE) -> int:
-    """Return `value` as an int; it must be a whole number of at least `at_least`, and below 2**bits."""
+def whole(argument: str, value: object, at_least: int = 1, bits: int = MACHINE, at_most: int | None = None) -> int:
+    """Return `value` as an int; it must be a whole number of at least `at_least`, and `at_most` or below 2**bits."""
     right = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     number = int(value) if right else at_least - 1  # type: ignore[call-overload]
     require(number >= at_least, argument, f"be a whole number of at least {at_least}", value)
+    require(at_most is None or number <= at_most, argument, f"be at most {at_most}", value)
     require(number < 1 << bits, argument, f"be below 2**{bits}", value)
     return number
 

@@ -181,9 +181,12 @@ def test_epoch_that_a_call_closes_is_an_error(workers: int) -> None:
         list(generator)
 
 
-@pytest.mark.parametrize(("mode", "workers"), [("auto", 0), *itertools.product(["threads", "processes"], [1, 2, 3])])
-@pytest.mark.parametrize("fails", [0, 7, 23])
-def test_all_before_a_call_that_raises_is_delivered(mode: str, workers: int, fails: int) -> None:
+@pytest.mark.parametrize(
+    ("mode", "workers"),
+    [("auto", 0), ("auto", 2), ("auto", "auto"), *itertools.product(["threads", "processes"], [1, 2, 3])],
+)
+@pytest.mark.parametrize("fails", [0, 3, 7, 23])
+def test_all_before_a_call_that_raises_is_delivered(mode: str, workers: Any, fails: int) -> None:
     options: dict[str, Any] = {"mini_batch_size": 2, "mode": mode, "workers": workers, "shuffle": False}
     generator, delivered = Made([1] * 40, {fails: "ValueError"}, **options), 0
     with pytest.raises(ValueError):  # noqa: PT011, PT012 - whatever its text is

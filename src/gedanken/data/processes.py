@@ -109,20 +109,10 @@ class ProcessCrew(Crew):
         start = context.get_start_method()
         try:
             with _one_thread_of_blas(), _no_file_of_a_session():
-                with _without_interrupts():
-                    if start == "forkserver":
-                        self._new_server += [1] * _served()
-                    elif start == "fork":
-                        # NumPy imports it late; who is forked while another thread does so waits for ever.
-                        importlib.import_module("numpy.random")
-                        process.start()
-                    else:
-                        process.start()
-                if start == "forkserver":
-                    process.start()  # Ctrl-C is heard, since the server may import for long before it answers
+                self._launch(process, start)
         except (EOFError, ConnectionError) as error:
-            served = bool(self._processes) or not self._new_server
-            raise WorkerError(f"the server of worker processes ended {_why_server_ended(served)}") from error
+            why = _why_server_ended(served=bool(self._processes))
+            raise WorkerError(f"the server of worker processes ended {why}") from error
         except ChildProcessError as error:
             rule = "a forked process cannot use its parent's server of worker processes; choose start_method='spawn'"
             raise WorkerError(rule) from error
@@ -131,6 +121,26 @@ class ProcessCrew(Crew):
         self._processes.append(process)
         # They are ended by us alone; multiprocessing would also end them when a fork of this process ends.
         getattr(multiprocessing.process, "_children", set()).discard(process)
+
+    def _launch(self, process: Any, start: str) -> None:
+        with _without_interrupts():
+            if start == "forkserver":
+                self._new_server += [1] * _served()
+            elif start == "fork":
+                # NumPy imports it late; who is forked while another thread does so waits for ever.
+                importlib.import_module("numpy.random")
+                process.start()
+            else:
+                process.start()
+        if start != "forkserver":
+            return
+        try:
+            process.start()  # Ctrl-C is heard, since the server may import for long before it answers
+        except (EOFError, ConnectionError):
+            if self._processes or self._new_server:
+                raise
+            _kill_server()  # it was about to end, of what it was last asked for
+            self._launch(process, start)
 
     def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
         resize(self._memory.arena, Arena.size(layout, rows, slots))

@@ -88,6 +88,7 @@ class Stream:
         self._owner = os.getpid()  # the process whose workers these are
         self._length = 0  # of the Generator that the workers have
         self._run: object = None
+        self._passing = False  # whether workers are still to be chosen, after the error of a timed call
         self._awaited: float | None = None  # what was waited for until the running epoch, before its first mini-batch
         self._counted = True  # whether the running epoch is one of those that `epoch` counts
         self._ahead: _Ahead | None = None
@@ -174,7 +175,7 @@ class Stream:
         try:
             return feed.next(least, broken_off)
         except BaseException:
-            if not feed.failed:  # dead workers, Ctrl-C: nobody knows what was lost
+            if self._passing or not feed.failed:  # dead workers, Ctrl-C: nobody knows what was lost
                 self._shut()
             feed.failed = False
             raise
@@ -259,9 +260,11 @@ class Stream:
                     choice = Choice("serial", 0, 0, method, obstacle)
         if choice is None:
             probe = timed_calls(generator, position.epoch, position.calls, position.todo, self._limit)
-            if probe.error:
+            if probe.error and not (self._ordered and probe.made):
                 return None, probe
-            choice = choose(options, probe, obstacle)
+            failed = Choice("serial", 0, 0, method, "a call raised when it was timed")  # what came before it is given
+            choice = failed if probe.error else choose(options, probe, obstacle)
+            self._passing = probe.error is not None
         self.choice = choice
         if choice.mode == "serial":
             return SerialCrew(generator), probe

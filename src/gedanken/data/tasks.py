@@ -112,6 +112,14 @@ class Orders:
             return self._made[1]
 
 
+def _before_error(sink: "_Sink | None") -> tuple[int, Any]:
+    """Return the samples that were made before an error, or none where there is no memory for them either."""
+    try:
+        return (sink.count(), sink.extra()) if sink else (0, None)
+    except BaseException:  # whatever it is, there is an error already
+        return 0, None
+
+
 class Bench:
     """Where one worker works.
 
@@ -145,7 +153,7 @@ class Bench:
             samples, extra = sink.count(), sink.extra()
         except BaseException as raised:  # whatever it is belongs to the one who waits for the samples
             even, error = False, noted(raised, self._where())
-            samples, extra = (sink.count(), sink.extra()) if sink else (0, None)  # those before the error
+            samples, extra = _before_error(sink)
         finally:
             running_epoch.reset(token)
         seconds = time.perf_counter() - began
