@@ -211,7 +211,9 @@ def test_any_layer_norm(outer: list[int], channels: int, samples: int, seed: int
 def test_any_group_norm(outer: list[int], groups: int, each: int, samples: int, seed: int, dtype: str) -> None:
     channels = groups * each
     shape = (channels, *outer) if len(outer) == 2 else (*outer, channels)
-    check_agreement([GroupNorm(groups, epsilon=0.01)], shape, values(samples, shape, seed, dtype))
+    x = values(samples, shape, seed, dtype)
+    # The gradient of a group of two numbers is a small difference of large ones.
+    check_agreement([GroupNorm(groups, epsilon=0.01)], shape, x, tolerance=3 * TOLERANCE[dtype])
 
 
 @st.composite
