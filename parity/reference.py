@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gedanken import (
+    ELU,
     GELU,
     AveragePoolLayer,
     BatchNorm,
@@ -186,6 +187,7 @@ def _plain(kind: type[Layer], function: Callable[[Layer, Tensor], Tensor]) -> No
 
 _plain(ReLU, lambda layer, x: F.relu(x))
 _plain(LeakyReLU, lambda layer, x: F.leaky_relu(x, layer.slope))
+_plain(ELU, lambda layer, x: F.elu(x, layer.alpha))
 _plain(Sigmoid, lambda layer, x: torch.sigmoid(x))
 _plain(TanH, lambda layer, x: torch.tanh(x))
 _plain(GELU, lambda layer, x: F.gelu(x, approximate="none"))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    ELU,
     F1,
     R2,
     SGD,
@@ -564,6 +565,7 @@ RANGES = [
         ("LayerNorm epsilon", lambda: LayerNorm(-1.0), "a number in (0, inf)", -1.0),
         ("GroupNorm n_groups", lambda: GroupNorm(0), "a whole number of at least 1", 0),
         ("LeakyReLU slope", lambda: LeakyReLU(1.5), "a number in [0, 1]", 1.5),
+        ("ELU alpha", lambda: ELU(0), "a number in (0, inf)", 0),
         ("Branches merge", lambda: Branches(ReLU(), merge="add"), "one of concatenate, sum", "add"),
         ("Adam learning_rate", lambda: Adam(0), "a number in (0, inf)", 0),
         ("Adam learning_rate", lambda: Adam("fast"), "a number in (0, inf)", "fast"),
@@ -785,7 +787,7 @@ LABELS = [
     Mistake("too many classes", classes, fit(X, np.eye(4)[Y]), DataError, f"{ROWS}, got shape (9, 4)"),
     Mistake(
         "not one-hot", classes, fit(X, np.ones((9, 3))), DataError,
-        "labels must be one-hot, or shares that sum to 1, got [1.0, 1.0, 1.0] in row 0",
+        "labels must be one-hot, or probabilities that sum to 1, got [1.0, 1.0, 1.0] in row 0",
     ),
     Mistake("NaN label", classes, fit(X, Y * np.nan), DataError, "labels must be finite, got nan at index (0,)"),
     Mistake(

@@ -29,6 +29,7 @@ from gedanken.errors import (
 )
 from gedanken.init import Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Initializer, Zeros
 from gedanken.layers import (
+    ELU,
     GELU,
     Activation,
     AveragePoolLayer,
@@ -90,6 +91,7 @@ from gedanken.training.records import EpochRecord, Evaluation, History, Run, Sna
 __version__: str
 
 __all__ = [
+    "ELU",
     "F1",
     "GELU",
     "R2",

@@ -100,7 +100,7 @@ def _named(path: str) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, path) from error
     except ValueError as error:
         if "\0" in path or isinstance(error, UnicodeEncodeError):
-            raise OSError(errno.EINVAL, "no file can be called so", path) from error
+            raise OSError(errno.EINVAL, "this cannot be the name of a file", path) from error
         raise
 
 

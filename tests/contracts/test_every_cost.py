@@ -198,7 +198,11 @@ def test_names_and_objects_become_costs() -> None:
         (CrossEntropy(), [0, 1, 4], "labels must be class numbers from 0 to 3, got 4 in row 2"),
         (CrossEntropy(), [0, -1, 3], "labels must be class numbers from 0 to 3, got -1 in row 1"),
         (CrossEntropy(), [0, 0.5, 3], "labels must be class numbers from 0 to 3, got 0.5 in row 1"),
-        (CrossEntropy(), [[0.5] * 4], "labels must be one-hot, or shares that sum to 1, got [0.5, 0.5, 0.5, 0.5]"),
+        (
+            CrossEntropy(),
+            [[0.5] * 4],
+            "labels must be one-hot, or probabilities that sum to 1, got [0.5, 0.5, 0.5, 0.5]",
+        ),
         (CrossEntropy(), [[1.0, 0, 0]], "labels must be class numbers (N,) or one-hot rows (N, 4), got shape (1, 3)"),
         (BinaryCrossEntropy(), [[0, 1, 2, 0.5]], "labels must lie in [0, 1], got 2.0 at index (0, 2)"),
         (gedanken.MeanSquared(), [[1.0, 2.0]], "labels must have shape (N, 4), got (1, 2)"),

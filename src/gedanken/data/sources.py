@@ -84,7 +84,7 @@ class DatasetGenerator(Generator):
         **options: of `Generator`.
 
     Raises:
-        ArgumentError: `dataset` has no length or no index, or `to_item` is no function.
+        ArgumentError: `dataset` has no length or no index, or `to_item` is not a function.
 
     Example:
         >>> rows = [{"pixels": [0, 255], "label": 1}, {"pixels": [51, 0], "label": 0}]

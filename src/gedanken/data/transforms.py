@@ -38,7 +38,7 @@ class Transform(Described, ABC):
 class PictureTransform(Transform):
     """What all changes of pictures share: finding the picture in the item, and putting the new one back.
 
-    A further one writes `change`, which must not write into the picture that it is given.
+    A new one defines `change`, which must not write into the picture that it is given.
 
     Args:
         of: place of the picture in a tuple, or its key in a dict; an item that is one array is the picture itself.

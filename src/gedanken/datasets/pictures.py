@@ -48,7 +48,7 @@ class LabelledPictures(Pictures):
         """Divide every class at random into a training and a test part.
 
         Args:
-            test: share of each class to test on, in (0, 1). Each part gets at least one picture of a class
+            test: fraction of each class to test on, in (0, 1). Each part gets at least one picture of a class
                 that has two or more; a lone picture is for training.
             seed: >= 0; the same seed divides the same pictures in the same way.
 
@@ -126,7 +126,7 @@ def load_pictures(
     + 0.114 blue.
 
     The format is that of the content, whatever the name says. Files may come from strangers: what is too large, takes
-    more than a minute, is no regular file or in any other format is unreadable. A file that is cut off is so too,
+    more than a minute, is not a regular file or in any other format is unreadable. A file that is cut off is so too,
     unless you set Pillow's `ImageFile.LOAD_TRUNCATED_IMAGES`.
 
     Args:

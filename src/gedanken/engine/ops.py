@@ -232,7 +232,7 @@ class Ops:
         return self.xp.concatenate(parts, axis=-1)
 
     def split(self, x: Array, widths: Sequence[int]) -> list[Array]:
-        """Return the parts of x (..., C) that have so many channels: the way back of `concatenate`."""
+        """Return the parts of x (..., C) that have so many channels: the inverse of `concatenate`."""
         ends = itertools.accumulate(widths)
         return [x[..., end - width : end] for end, width in zip(ends, widths, strict=True)]
 

@@ -56,11 +56,11 @@ class Engine:
         self.reason = reason
 
     def steps(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Step]:
-        """Return the steps that do the work of these layers in a row; `dx`: whether anyone reads the gradient by x."""
+        """Return the steps that do the work of these layers in a row; `dx`: whether the input gradient is read."""
         return layers
 
     def whole(self, layers: Sequence[Placement], cost: Cost) -> "Whole | None":
-        """Return what passes through layers and cost in one go, or None where there is no such thing."""
+        """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
         return None
 
     def fallbacks(self, layers: Sequence[Placement]) -> list[str]:

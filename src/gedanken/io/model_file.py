@@ -101,7 +101,7 @@ def _check_finite(values: Mapping[str, Array]) -> None:
     for name, array in values.items():
         if not np.isfinite(array).all():
             wrong = array[~np.isfinite(array)][0]
-            raise StateError(f"save needs finite weights, got {wrong} in {name}: the training went astray")
+            raise StateError(f"save needs finite weights, got {wrong} in {name}: the training has diverged")
 
 
 def _layer_data(position: int, layer: Layer, classes: dict[str, type[Any]]) -> Any:
@@ -136,7 +136,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str) -> tuple[Ar
         engine: what runs the plan, as for `regression`.
 
     Raises:
-        ArgumentError: `classes` are none.
+        ArgumentError: an entry of `classes` is not a class that can be in a file.
         CheckpointError: the file is missing, no file, damaged, foreign, of a newer version, or names unknown classes.
         EngineError: the engine cannot run here.
     """

@@ -222,7 +222,7 @@ class Container(Layer):
         return ctx.ops.total(ys) if self.merge == "sum" else ctx.ops.concatenate(ys)
 
     def split(self, ctx: Context, dy: Array, widths: Sequence[int]) -> list[Array]:
-        """Return the gradient by the result of each row, which has so many channels."""
+        """Return the gradient with respect to the result of each row, which has so many channels."""
         return [dy] * len(widths) if self.merge == "sum" else ctx.ops.split(dy, widths)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -294,7 +294,7 @@ class Chain(Container):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Residual(Container):
-    """Add what the layers make of the input to the input itself.
+    """Add the output of the layers to their input.
 
         y = layers(x) + shortcut(x)
 
@@ -338,7 +338,7 @@ class Residual(Container):
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Branches(Container):
-    """Give the same input to several branches and merge what they give.
+    """Apply several branches to the same input and merge their outputs.
 
         y = branch1(x) beside branch2(x) beside ...     merge="concatenate", along the channels
         y = branch1(x) + branch2(x) + ...               merge="sum"

@@ -40,7 +40,7 @@ class ConvolutionLayer(Layer):
         kernel: (height_filter, width_filter, C / groups, n_filter).   bias: (n_filter,).
 
     Raises:
-        ShapeError: the input is no image, the filter is larger than it, or groups does not divide the channels (at
+        ShapeError: the input is not an image, the filter is larger than it, or groups does not divide the channels (at
             compile time).
 
     Source:

@@ -38,7 +38,7 @@ class BatchNorm(Layer):
         running = momentum * running + (1 - momentum) * of the mini-batch
 
     Args:
-        momentum: share of the running value kept per step, in [0, 1).
+        momentum: fraction of the running value kept per step, in [0, 1).
         epsilon: added to the variance, > 0, in squared units of x.
 
     Shapes:

@@ -60,10 +60,10 @@ class Flatten(Layer):
 class Reshape(Layer):
     """Give every sample another shape with as many values.
 
-    Values keep their order at the door: an image is read channel by channel.
+    Values keep their order with channels first: an image is read channel by channel.
 
     Args:
-        shape: the new shape as at the door, such as (C, H, W); whole numbers of at least 1.
+        shape: the new shape with channels first, such as (C, H, W); whole numbers of at least 1.
 
     Shapes:
         x: (N, ...).   y: (N, *shape), channels-last if it is an image.

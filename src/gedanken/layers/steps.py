@@ -27,7 +27,7 @@ class Step(Protocol):
         """Return the output and what `backward` needs."""
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
-        """Write the gradients of the parameters and return the gradient by x."""
+        """Write the gradients of the parameters and return the gradient with respect to x."""
 
 
 def through(steps: Sequence[Step], ctx: Context, x: Array) -> tuple[Array, list[Any]]:
@@ -40,7 +40,7 @@ def through(steps: Sequence[Step], ctx: Context, x: Array) -> tuple[Array, list[
 
 
 def back_through(steps: Sequence[Step], ctx: Context, tape: list[Any], dy: Array) -> Array:
-    """Return the gradient by the input; the tape is used up, so memory goes back layer by layer."""
+    """Return the input gradient; the tape is used up, so memory goes back layer by layer."""
     for step in reversed(steps):
         dy = step.backward(ctx, tape.pop(), dy)
     return dy
@@ -165,7 +165,7 @@ class ContainerStep:
         shape, output_shape: one sample that goes in and comes out.
         rows: the steps of each row.
         widths: the channels that each row gives.
-        dx: whether anyone reads the gradient by x.
+        dx: whether the input gradient is read.
     """
 
     layer: Any

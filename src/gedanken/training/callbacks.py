@@ -30,19 +30,19 @@ class Callback(KeywordsChecked):
 
 @dataclass
 class EarlyStop(Callback):
-    """End the training when a figure has not improved for some epochs.
+    """End the training when a value in the records has not improved for some epochs.
 
     Nothing is put back: the network keeps the weights of the last epoch, `patience` + 1 epochs after the best one.
 
     Args:
-        figure: name of a figure of the epoch records, such as "validation_cost" or "validation_accuracy".
+        figure: name of a value in the epoch records, such as "validation_cost" or "validation_accuracy".
         patience: epochs without an improvement that are accepted, >= 0.
         better: "lower" or "higher"; None is "lower" for a cost, and for a metric what its class says (`Metric.better`).
-        threshold: by how much a figure must be better to count, >= 0.
+        threshold: by how much a value must be better to count, >= 0.
 
     Raises:
-        ArgumentError: an argument breaks its rule; when `fit` begins: the training has no such figure, or it is not one
-            number, or nothing says which way is better.
+        ArgumentError: an argument breaks its rule; when `fit` begins: the training has no such value, or it is not one
+            number, or the direction that is better is unknown.
     """
 
     figure: str = "validation_cost"

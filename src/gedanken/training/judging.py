@@ -1,4 +1,4 @@
-"""By what a training is judged beside its cost, and a first try of it."""
+"""Default metrics, and a dry run of cost and metrics on a few samples."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -22,7 +22,7 @@ class Run(NamedTuple):
         steps, samples: mini-batches and samples in an epoch; None where a Generator gives them, which does not know.
         validates: whether there is a validation set.
         metrics: names of the metrics.
-        better: for each of them "higher", "lower", or None where the metric does not say which way is better. ()
+        better: for each of them "higher", "lower", or None if the metric does not say which direction is better. ()
             where nothing was said: then the library's metrics are known by their names.
     """
 

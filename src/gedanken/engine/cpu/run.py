@@ -30,7 +30,7 @@ class Run:
     Args:
         library, pool: kernels, and who runs them.
         layers: the layers.
-        dx: whether the gradient by the input is wanted.
+        dx: whether the input gradient is wanted.
         cost: what judges the outputs in the same program. Then `judge` is for use, else `forward` and `backward`.
     """
 

@@ -245,14 +245,14 @@ def kernel_gradient(
     together: Int,
     offsets: Ints,
 ):
-    """Sum the gradient by the kernel over the images of one slot; a task is a slot and a block of output channels.
+    """Sum the kernel gradient over the images of one slot; a task is a slot and a block of output channels.
 
     partial[slot][place][c, k] = sum over n and pixels p of planes[n][phase(place)][c][shift(place) + p] * dy[n][p][k]
 
     The sum goes over pixels, so each image is turned: a plane for every channel, and for strides a set of planes for
     each phase, which holds every stride-th row and column of the padded image. Then a place of the window is one
     number in `places`: where its first pixel lies. dy has the planes' pitch, with zeros behind each row; what a plane
-    holds there is multiplied by zero, so that a value that is no number reaches every place of its channel's window.
+    holds there is multiplied by zero, so that NaN and infinity reach every place of its channel's window.
     scratch: planes of `together` images, a panel of dy, an image in phases.
     """
     slot, block = task // blocks, task % blocks

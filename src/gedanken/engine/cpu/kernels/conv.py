@@ -1,6 +1,6 @@
-"""Convolution: packing of weights, the sliding of a packed kernel over images, and the gradient by the kernel.
+"""Convolution: packing of weights, the sliding of a packed kernel over images, and the kernel gradient.
 
-`correlate` serves the forward pass and the gradient by the input. The plan of either (see `lowering/conv.py`) lists
+`correlate` serves the forward pass and the input gradient. The plan of either (see `lowering/conv.py`) lists
 phases: a phase is a grid of outputs that all see the same window, and for stride 1 or forwards there is one.
 
 The rows of a micro-kernel's tile are outputs that lie along one `axis`: columns of a row of the map, or where the map
@@ -116,7 +116,7 @@ def pack_turned(
     outputs: Int,
     groups: Int,
 ):
-    """As `pack`, for the way back: outputs are summed over, inputs are the columns; a task is a panel of one group.
+    """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
 
     weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][listed tap][output][tile_columns]
     """

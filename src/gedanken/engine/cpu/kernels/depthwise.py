@@ -92,7 +92,7 @@ def forward(
 def gradient(
     task: Int, scratch: Reals, dy: Reals, weights: Reals, dx: Reals, shape: Ints, bands: Int, band: Int
 ):  # fmt: skip
-    """Compute the gradient by a band of one image's input rows.
+    """Compute the gradient with respect to a band of one image's input rows.
 
     scratch: two input rows, where the windows are long.
     """
@@ -132,7 +132,7 @@ def kernel_gradient(
     task: Int, scratch: Reals, x: Reals, dy: Reals, partial: Reals, bias_partial: Reals, biased: Int, shape: Ints,
     images: Int, slots: Int,
 ):  # fmt: skip
-    """Sum the gradients by weights and bias over the images of one slot: partial[slot][r, s, c].
+    """Sum the gradients with respect to weights and bias over the images of one slot: partial[slot][r, s, c].
 
     scratch: 2 * (taps + 1) * channels numbers.
     """

@@ -84,7 +84,7 @@ def gradient(
     groups: Int,
     piece: Int,
 ):
-    """Set d to the gradient by x, and shifts[sample], scales[sample] to the gradients by shift and scale.
+    """Set d to the input gradient; shifts[sample] and scales[sample] to the gradients of shift and scale.
 
     With h = (x - mean) / deviation and g = dy * scale:   d = (g - mean of g - h * mean of g * h) / deviation
     scratch: six numbers for each channel.

@@ -97,7 +97,7 @@ def gradient(
     width: Int,
     piece: Int,
 ):
-    """Set d to the gradient by x, and shifts[task], scales[task] to this piece's gradients by shift and scale.
+    """Set d to the input gradient; shifts[task] and scales[task] to this piece's gradients of shift and scale.
 
     With h = (x - mean) / deviation and g = dy * scale:   d = (g - mean of g - h * mean of g * h) / deviation
     scratch: 7 * width numbers.

@@ -3,7 +3,7 @@ outputs that see it.
 
 `correlate` gathers: for each output it sums over taps and channels, and of a tile's outputs some see taps outside the
 image. `spread` computes the products of a pixel with all taps, a dense product whatever the window, and adds them where
-they belong. It is the gradient by the input where windows are wide or the input has few channels, and the forward pass
+they belong. It is the input gradient where windows are wide or the input has few channels, and the forward pass
 where there are few filters.
 """
 

@@ -52,7 +52,7 @@ def moved(mean, kept, less, taken, value):
 
 @helper
 def held(value, limit):
-    """Cut a value to [-limit, limit]; what is no number stays so."""
+    """Cut a value to [-limit, limit]; NaN stays NaN."""
     value = limit if value > limit else value
     return -limit if value < -limit else value
 

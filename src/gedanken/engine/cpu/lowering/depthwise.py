@@ -43,7 +43,7 @@ class Depthwise:
         return y, statistics, np.tile(np.array(lengths, low.real), low.samples)
 
     def backward(self, x: Buffer, dy: Buffer, wanted: bool) -> Buffer | None:
-        """Emit the gradients by weights and bias, and by x where it is wanted."""
+        """Emit the gradients of weights and bias, and the input gradient if wanted."""
         low, step = self.low, self.step
         kernel, channels = step.g["kernel"], self.image[2]
         slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))

@@ -12,6 +12,7 @@ from gedanken.engine.cpu.kernels import rows as kinds
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
+    ELU,
     GELU,
     AveragePoolLayer,
     BasePool,
@@ -38,6 +39,7 @@ CURVES = {
     TanH: kinds.TANH,
     SiLU: kinds.SILU,
     GELU: kinds.GELU,
+    ELU: kinds.ELU,
 }
 POOLS = {
     MaxPoolLayer: places.MAX_POOL,
@@ -66,7 +68,11 @@ def curve(layer: Layer | None) -> Curve:
     """Return the kernels' word for an activation, or for none."""
     if layer is None:
         return LINEAR
-    return Curve(CURVES[type(layer)], layer.slope if isinstance(layer, LeakyReLU) else 0.0)
+    if isinstance(layer, LeakyReLU):
+        return Curve(kinds.LEAKY_RELU, layer.slope)
+    if isinstance(layer, ELU):
+        return Curve(kinds.ELU, layer.alpha)
+    return Curve(CURVES[type(layer)])
 
 
 @dataclass
@@ -276,7 +282,7 @@ class _Pass:
         return dx
 
     def _renormalise(self, step: LayerStep, partial: Buffer, pieces: int, dx: Buffer) -> None:
-        """Emit the way back through BatchNorm, in place."""
+        """Emit the backward pass through BatchNorm, in place."""
         low, correction = self.low, self.low.buffer((2, self.channels))
         rows = self.images * self.height * self.width
         low.program.add(

@@ -43,7 +43,7 @@ def _vectors(low: Lowering, count: int) -> int:
 
 
 def by_input(low: Lowering, slide: Slide, geometry: Geometry, dy: Buffer, kernel: Array) -> Buffer:
-    """Emit the gradient by the input; slide is the one in the place of which it is emitted."""
+    """Emit the input gradient; slide is the one in the place of which it is emitted."""
     inputs, outputs, groups = math.prod(kernel.shape[:3]), kernel.shape[3] // geometry.groups, geometry.groups
     if low.bf16:
         weights, _ = bf16.packed_turned(low, kernel, [[0]], outputs, (inputs, outputs, groups))
