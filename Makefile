@@ -4,7 +4,7 @@ VENV ?= .venv
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-SOURCES := src tests parity benchmarks
+SOURCES := src tests parity benchmarks examples docs/reference
 
 # The real data sets, where they lie beside the checkout; tests that need them skip elsewhere.
 ifeq ($(GEDANKEN_DATA),)
@@ -13,7 +13,7 @@ export GEDANKEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test check format parity accuracy bench bench-generator bench-diary bench-waiting soak gpu clean
+.PHONY: demo test check docs format parity accuracy bench bench-generator bench-diary bench-waiting soak gpu clean
 
 demo: $(VENV)/.demo ## train the diary's network on embedded data
 	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
@@ -22,12 +22,15 @@ test: check ## everything that must hold
 	# One thread a process: two test processes share the cores already.
 	OPENBLAS_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist worksteal --ignore tests/docs --cov --cov-report=term
 
-check: $(VENV)/.dev ## format, lint, types, import order, the examples in the docs
+check: $(VENV)/.dev ## format, lint, types, import order, the docs: examples, links, API reference
 	$(BIN)/ruff format --check -q $(SOURCES)
 	$(BIN)/ruff check -q $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	OPENBLAS_NUM_THREADS=1 $(PYTEST) -q tests/docs
+
+docs: $(VENV)/.dev ## the API reference, from the docstrings; open build/api/index.html
+	$(BIN)/python -W error docs/reference/build.py build/api
 
 format: $(VENV)/.dev ## put the sources in order
 	$(BIN)/ruff format $(SOURCES)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gedanken import (
+    ELU,
     GELU,
     AveragePoolLayer,
     BatchNorm,
@@ -52,19 +53,19 @@ Tensors = Mapping[str, Tensor]
 # ------------------------------------------------------------------ comparing
 
 
-def difference(ours: Any, theirs: Any) -> float:
-    """Return the largest difference, divided by the largest value of PyTorch's side."""
+def difference(ours: Any, theirs: Any, least: float = float(np.finfo(float).tiny)) -> float:
+    """Return the largest difference, divided by the largest value of PyTorch's side or at least by `least`."""
     a = np.asarray(ours, dtype=np.float64)
     b = theirs.detach().numpy() if isinstance(theirs, Tensor) else np.asarray(theirs)
     assert a.shape == b.shape
     assert np.isfinite(a).all() and np.isfinite(b).all()
-    return float(abs(a - b).max(initial=0) / max(abs(b).max(initial=0), np.finfo(float).tiny))
+    return float(abs(a - b).max(initial=0) / max(abs(b).max(initial=0), least))
 
 
-def assert_agree(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+def assert_agree(ours: Mapping[str, Any], theirs: Mapping[str, Any], **least: float) -> None:
     """Fail with every name whose difference is too large."""
     assert ours.keys() == theirs.keys()
-    apart = {name: difference(ours[name], theirs[name]) for name in theirs}
+    apart = {name: difference(ours[name], theirs[name], **least) for name in theirs}
     worst = {name: d for name, d in apart.items() if not d < TOLERANCE}
     assert not worst, f"these differ by more than {TOLERANCE}: {worst}"
 
@@ -186,6 +187,7 @@ def _plain(kind: type[Layer], function: Callable[[Layer, Tensor], Tensor]) -> No
 
 _plain(ReLU, lambda layer, x: F.relu(x))
 _plain(LeakyReLU, lambda layer, x: F.leaky_relu(x, layer.slope))
+_plain(ELU, lambda layer, x: F.elu(x, layer.alpha))
 _plain(Sigmoid, lambda layer, x: torch.sigmoid(x))
 _plain(TanH, lambda layer, x: torch.tanh(x))
 _plain(GELU, lambda layer, x: F.gelu(x, approximate="none"))

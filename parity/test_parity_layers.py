@@ -11,6 +11,7 @@ from reference import Ours, Theirs, assert_agree, difference, tensors
 
 import gedanken
 from gedanken import (
+    ELU,
     GELU,
     AveragePoolLayer,
     BatchNorm,
@@ -111,8 +112,8 @@ ROWS = [
     Row(GroupNorm(1), IMAGE),
     Row(GroupNorm(2, epsilon=0.1), IMAGE),
     Row(GroupNorm(4), IMAGE),
-    *(Row(f, shape) for f in (ReLU(), TanH(), Sigmoid(), GELU(), SiLU(), SoftMax()) for shape in (ROW, IMAGE)),
-    *(Row(f, ROW, "wide") for f in (TanH(), Sigmoid(), GELU(), SiLU(), SoftMax())),
+    *(Row(f, shape) for f in (ReLU(), TanH(), Sigmoid(), GELU(), SiLU(), ELU(), SoftMax()) for shape in (ROW, IMAGE)),
+    *(Row(f, ROW, "wide") for f in (TanH(), Sigmoid(), GELU(), SiLU(), ELU(0.5), SoftMax())),
     Row(ReLU(), ROW, "whole"),
     Row(LeakyReLU(), IMAGE),
     Row(LeakyReLU(0.3), ROW, "whole"),
@@ -185,7 +186,9 @@ def test_prediction(row: Row) -> None:
 def test_gradients_of_a_prediction_pass(row: Row) -> None:
     ours, theirs, rng = both(row)
     for x, dy in batches(row, rng, (4, 1)):
-        assert_agree(ours.run(x, dy, train=False)[1], theirs.run(x, dy, train=False)[1])
+        # Where a SoftMax is nearly sure, PyTorch subtracts equal numbers; what is left of the gradient is its rounding.
+        least = float(np.finfo(float).eps * abs(dy).max())
+        assert_agree(ours.run(x, dy, train=False)[1], theirs.run(x, dy, train=False)[1], least=least)
 
 
 @pytest.mark.parametrize("shape", [ROW, SEQUENCE, IMAGE], ids=str)

@@ -7,6 +7,7 @@ import numpy as np
 
 import gedanken
 from gedanken import (
+    ELU,
     GELU,
     SGD,
     AdaGrad,
@@ -108,6 +109,9 @@ LAYERS = [
     LayerCase(LeakyReLU(0.2), (5,), (5,)),
     LayerCase(Sigmoid(), (5,), (5,)),
     LayerCase(TanH(), IMAGE, IMAGE),
+    LayerCase(ELU(), IMAGE, IMAGE),
+    LayerCase(ELU(0.3), (5,), (5,)),
+    LayerCase(ELU(2.0), (), ()),
     LayerCase(GELU(), (5,), (5,)),
     LayerCase(GELU(), (), ()),
     LayerCase(TanH(), (), ()),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    ELU,
     F1,
     R2,
     SGD,
@@ -31,6 +32,7 @@ from gedanken import (
     CosineDecay,
     CrossEntropy,
     DataError,
+    DatasetGenerator,
     Dropout,
     EarlyStop,
     Embedding,
@@ -44,6 +46,7 @@ from gedanken import (
     GroupNorm,
     HeNormal,
     Huber,
+    IterableGenerator,
     LayerNorm,
     LeakyReLU,
     Lion,
@@ -77,6 +80,28 @@ def with_value(value: float) -> np.ndarray:
     changed = X.copy()
     changed[2, 1] = value
     return changed
+
+
+class Sparse:
+    """Looks like a sparse matrix of SciPy: it has a shape and an index, and its len() is an error."""
+
+    shape, dtype, nnz = (1000, 4096), np.dtype("float64"), 3
+
+    def tocsr(self) -> "Sparse":
+        return self
+
+    def __len__(self) -> int:
+        raise TypeError("sparse array length is ambiguous")
+
+    def __iter__(self) -> Any:
+        return iter([self])
+
+    def __getitem__(self, index: object) -> "Sparse":
+        return self
+
+
+class SparseKeys(Sparse, dict[Any, Any]):
+    """As one that is a dictionary of keys."""
 
 
 # ------------------------------------------------------------------ the networks that mistakes are made with
@@ -370,7 +395,17 @@ INPUT_AND_SEED = [
     argument("negative seed", lambda: Network(-1), "Network seed must be a whole number of at least 0, got -1"),
     argument("seed of a fraction", lambda: Network(1.5), "Network seed must be a whole number of at least 0, got 1.5"),
     argument("enormous seed", lambda: Network(2**64), f"Network seed must be below 2**64, got {2**64}"),
+    Mistake(
+        "enormous input", bare, lambda net: net.input((2**31,)), ArgumentError,
+        f"input shape must be below 2**31, got {2**31}",
+    ),
 ]  # fmt: skip
+
+
+def vast() -> Network:
+    """Return a network whose parameters no memory holds, though each size of it is one of the machine."""
+    return Network().input((2**17,)).add(FullyConnectedLayer(2**31 - 1, bias=False))
+
 
 COSTS = "binary_cross_entropy, cross_entropy, huber, mean_absolute, mean_squared"
 COMPILE = [
@@ -383,6 +418,15 @@ COMPILE = [
         regression(cost="binary_cross_entropy"), ArgumentError,
         f"cost binary_cross_entropy needs probabilities, but the last layer is {DENSE}; add Sigmoid()",
     ),
+    *[
+        Mistake(
+            f"parameters beyond memory {name}", vast, make, ShapeError,
+            "the layers must fit into memory, got 281,474,976,579,584 parameters of float32",
+        )
+        for name, make in [
+            ("in regression", regression(cost="mean_squared")), ("in summary", lambda net: net.summary()),
+        ]
+    ],
     Mistake(
         "one class", lambda: Network().input((4,)).add(FullyConnectedLayer(1)).add(SoftMax()), regression(), ShapeError,
         "cross_entropy needs an output (C,) of at least 2 classes, got (1,); end with Flatten(), ...",
@@ -505,6 +549,13 @@ RANGES = [
         ("FullyConnectedLayer bias", lambda: FullyConnectedLayer(8, "relu"), "True or False", "relu"),
         ("ConvolutionLayer bias", lambda: ConvolutionLayer(1, 3, 3, bias=1), "True or False", 1),
         ("FullyConnectedLayer n_units", lambda: FullyConnectedLayer("8"), "a whole number of at least 1", "8"),
+        *[
+            (f"{kind.__name__} {name}", lambda kind=kind, n=n: kind(*n), "below 2**31", 2**70)
+            for kind in (MaxPoolLayer, AveragePoolLayer)
+            for name, n in [("width_filter", (2**70, 1)), ("height_filter", (1, 2**70)), ("stride", (1, 1, 2**70))]
+        ],
+        ("ConvolutionLayer stride", lambda: ConvolutionLayer(1, 3, 3, (1, 2**63)), "below 2**31", 2**63),
+        ("ConvolutionLayer dilation", lambda: ConvolutionLayer(1, 3, 3, dilation=2**31), "below 2**31", 2**31),
         ("Embedding n_tokens", lambda: Embedding(0, 2), "a whole number of at least 1", 0),
         ("Embedding n_features", lambda: Embedding(7, -1), "a whole number of at least 1", -1),
         ("Dropout keep", lambda: Dropout(0), "a number in (0, 1]", 0),
@@ -514,6 +565,7 @@ RANGES = [
         ("LayerNorm epsilon", lambda: LayerNorm(-1.0), "a number in (0, inf)", -1.0),
         ("GroupNorm n_groups", lambda: GroupNorm(0), "a whole number of at least 1", 0),
         ("LeakyReLU slope", lambda: LeakyReLU(1.5), "a number in [0, 1]", 1.5),
+        ("ELU alpha", lambda: ELU(0), "a number in (0, inf)", 0),
         ("Branches merge", lambda: Branches(ReLU(), merge="add"), "one of concatenate, sum", "add"),
         ("Adam learning_rate", lambda: Adam(0), "a number in (0, inf)", 0),
         ("Adam learning_rate", lambda: Adam("fast"), "a number in (0, inf)", "fast"),
@@ -675,6 +727,27 @@ DATA = [
         'data must be an array of real numbers, got object, ...use .astype("float32")',
     ),
     Mistake("nothing", classes, fit(None), DataError, "data must be an array of real numbers, got NoneType"),
+    *[
+        Mistake(
+            f"sparse {name}", classes, make, DataError,
+            f"{argument_} must be an array of numbers, got a sparse matrix (Sparse... (1000, 4096)); use .toarray(), "
+            "which takes 31.2 MiB, or a Generator that does so for some rows",
+        )
+        for name, argument_, make in [
+            ("data", "data", lambda net: net.fit(Sparse(), Y)),
+            ("labels", "labels", lambda net: net.fit(X, Sparse())),
+            ("data to predict", "data", lambda net: net.predict(Sparse())),
+            ("array", "x", lambda net: ArrayGenerator(Sparse(), Y)),
+            ("data set", "dataset", lambda net: DatasetGenerator(Sparse())),
+            ("iterable", "iterable", lambda net: IterableGenerator(Sparse())),
+            ("dict", "x", lambda net: ArrayGenerator(SparseKeys())),
+            ("dict for a data set", "dataset", lambda net: DatasetGenerator(SparseKeys())),
+        ]
+    ],
+    Mistake(
+        "sparse rows", classes, fit([Sparse()] * 9), DataError,
+        "data must be an array of real numbers, got object with Sparse ... at index 0; use .toarray(), or ...",
+    ),
     Mistake(
         "token too large", tokens, fit(TOKENS + 1), DataError,
         "data must be whole numbers from 0 to 6 for the Embedding, got 7",
@@ -714,7 +787,7 @@ LABELS = [
     Mistake("too many classes", classes, fit(X, np.eye(4)[Y]), DataError, f"{ROWS}, got shape (9, 4)"),
     Mistake(
         "not one-hot", classes, fit(X, np.ones((9, 3))), DataError,
-        "labels must be one-hot, or shares that sum to 1, got [1.0, 1.0, 1.0] in row 0",
+        "labels must be one-hot, or probabilities that sum to 1, got [1.0, 1.0, 1.0] in row 0",
     ),
     Mistake("NaN label", classes, fit(X, Y * np.nan), DataError, "labels must be finite, got nan at index (0,)"),
     Mistake(
@@ -737,6 +810,7 @@ LABELS = [
     ),
 ]  # fmt: skip
 
+SQUARES = UserCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
 PAIR = "be a pair (data, labels), a Generator, or a fraction in (0, 1)"
 FIT = [
     Mistake("no epochs", classes, fit(epochs=0), ArgumentError, "epochs must be a whole number of at least 1, got 0"),
@@ -834,6 +908,20 @@ FIT = [
         fit(X, X[:, :1]), ShapeError,
         "UserCost must give costs of shape (1,) and slopes of shape (1, 1), got (1, 1) and (1, 1)",
     ),
+    *[
+        Mistake(
+            f"user cost of labels {one_label.shape} {way}", lambda: values(4).regression(cost=SQUARES), make,
+            ShapeError,
+            "cost and metrics must judge the outputs by the labels, got operands could not be broadcast together..."
+            f"; NumPy broadcasts outputs (N, 4) and labels {said}: give labels of the outputs' shape",
+        )
+        for one_label, said in [(np.array(1.0), "(N,)"), (np.ones(3), "(N, 3)")]
+        for way, make in [
+            ("in fit", fit(X, [one_label] * 9)),
+            ("in evaluate", lambda net, one_label=one_label: net.evaluate(X, [one_label] * 9)),
+            ("of a Generator", fit(ArrayGenerator(X, np.array([one_label] * 9)), None)),
+        ]
+    ],
     Mistake(
         "user cost that gives a number",
         lambda: values().regression(cost=UserCost(lambda y, t: 3.0, lambda y, t: 2 * (y - t))),
@@ -1039,6 +1127,21 @@ def test_scaled_pictures_are_not_warned_of(data: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(pictures().fit(data, Y, progress=False).epochs) == 1
+
+
+@pytest.mark.parametrize("shape", [(1,), (4,), (3, 4)])
+@pytest.mark.parametrize("dtype", ["int64", "uint8"])
+def test_features_of_whole_numbers_are_not_told_of_as_pictures(shape: tuple[int, ...], dtype: str) -> None:
+    net = Network().input(shape).add(FullyConnectedLayer(2)).regression(cost="mean_squared")
+    with pytest.warns(GedankenWarning, match=r"unscaled features: use \(data - data\.mean") as caught:
+        net.predict(np.full((3, *shape), 7, dtype))
+    assert "picture" not in str(caught[0].message)
+
+
+def test_flat_pictures_are_told_of_as_pictures() -> None:
+    net = Network().input((784,)).add(FullyConnectedLayer(2)).regression(cost="mean_squared")
+    with pytest.warns(GedankenWarning, match=r"unscaled pictures: use data / 255"):
+        net.predict(np.full((3, 784), 200, "uint8"))
 
 
 def test_tokens_are_not_warned_of() -> None:

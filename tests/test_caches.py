@@ -139,7 +139,7 @@ SPOILT: dict[str, tuple[str | None, Callable[[Path], None], str]] = {
     "the kernel can be written by all": (None, lambda path: path.chmod(0o666), "can be written by others"),
     "the kernel can be written by a group": (None, lambda path: path.chmod(0o620), "can be written by others"),
     "the kernel is a link": (None, linked, "is a link"),
-    "the kernel is a pipe": (None, special, "is no ordinary file"),
+    "the kernel is a pipe": (None, special, "is not a regular file"),
     "the inner folder is another user's": ("kernels", foreign, f"belongs to user {STRANGER}"),
     "the inner folder can be written by all": ("kernels", lambda path: path.chmod(0o777), "can be written by others"),
     "the inner folder is a link": ("kernels", linked, "is a link"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gedanken.checks import one_of, pair, real, require, whole
+from gedanken.checks import extent, one_of, pair, real, require, seed_of_draws, whole
 from gedanken.errors import ArgumentError, GedankenError
 
 COLOURS = ["blue", "green", "red"]
@@ -20,7 +20,9 @@ ACCEPTED: list[tuple[Callable[[], Any], Any]] = [
     (lambda: whole("n", 0, at_least=0), 0),
     (lambda: whole("n", -3, at_least=-3), -3),
     (lambda: whole("n", np.int32(7)), 7),
-    (lambda: whole("n", 10**30), 10**30),
+    (lambda: whole("n", 2**63 - 1), 2**63 - 1),
+    (lambda: extent("n", 2**31 - 1), 2**31 - 1),
+    (lambda: seed_of_draws("n", 2**64 - 1), 2**64 - 1),
     (lambda: real("x", 0.5, "(0, 1)"), 0.5),
     (lambda: real("x", 0, "[0, 1)"), 0.0),
     (lambda: real("x", 1, "(0, 1]"), 1.0),
@@ -57,6 +59,13 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: whole("n", True), "n must be a whole number of at least 1, got True"),
     (lambda: whole("n", "2"), "n must be a whole number of at least 1, got '2'"),
     (lambda: whole("n", None), "n must be a whole number of at least 1, got None"),
+    (lambda: whole("n", 2**63), f"n must be below 2**63, got {2**63}"),
+    (lambda: whole("n", 10**5000), "n must be below 2**63, got one int"),
+    (lambda: whole("n", np.array(3)), "n must be a whole number of at least 1, got array(3)"),
+    (lambda: extent("n", 2**31), f"n must be below 2**31, got {2**31}"),
+    (lambda: seed_of_draws("n", 2**64), f"n must be below 2**64, got {2**64}"),
+    (lambda: real("x", 10**400, "[0, inf]"), f"x must be a number in [0, inf], got 1{'0' * 199} ... {'0' * 50}"),
+    (lambda: pair("size", (3, 2**31)), f"size must be below 2**31, got {2**31}"),
     (lambda: real("x", 0, "(0, 1]"), "x must be a number in (0, 1], got 0"),
     (lambda: real("x", 1.0, "[0, 1)"), "x must be a number in [0, 1), got 1.0"),
     (lambda: real("x", -0.1, "[0, inf)"), "x must be a number in [0, inf), got -0.1"),

@@ -156,6 +156,35 @@ def test_no_name_at_all_is_refused() -> None:
         check_writable("")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("~nobody-of-this-name/net", "~nobody-of-this-name is no user's folder; .* written ./~nobody-of-this-name"),
+        ("~nobody-of-this-name", "is no user's folder"),
+        ("new/", "is the name of a folder; the name of a file is missing"),
+        ("new/er/", "the name of a file is missing"),
+        ("old/", "Is a directory"),
+    ],
+)
+def test_a_name_that_is_no_files_makes_nothing(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").mkdir()
+    net = Network().input((2,)).add(FullyConnectedLayer(1)).regression(cost="mean_squared", engine="numpy")
+    for write in (net.save, check_writable):
+        with pytest.raises(OSError, match=message) as caught:
+            write(name)
+        assert caught.value.filename == name
+    assert os.listdir(tmp_path) == ["old"]
+
+
+def test_a_tilde_that_is_part_of_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    replace_file("./~nobody-of-this-name", NEW)
+    assert (tmp_path / "~nobody-of-this-name").read_bytes() == NEW
+
+
 def test_names_as_long_as_may_be(tmp_path: Path) -> None:
     for name in ("x" * 255, "ü" * 127):
         check_writable(str(tmp_path / name))

@@ -488,6 +488,13 @@ def test_early_stop_waits_for_its_patience() -> None:
     assert history.reason == f"validation_cost has not improved on {best:.4g} for 3 epochs"
 
 
+def test_early_stop_puts_nothing_back() -> None:
+    away, stopped, other = (X, (Y + 1) % 3), plain(), plain()
+    count = len(stopped.fit(X, Y, epochs=20, validation_set=away, callbacks=[EarlyStop(patience=2)], **QUIET).epochs)
+    other.fit(X, Y, epochs=count, validation_set=away, **QUIET)
+    np.testing.assert_array_equal(stopped.feedforward(X), other.feedforward(X))
+
+
 def test_early_stop_can_ask_for_more_and_by_how_much() -> None:
     stop = EarlyStop("accuracy", patience=0, better="higher", threshold=2.0)
     history = plain().fit(X, Y, epochs=20, callbacks=[stop], **QUIET)

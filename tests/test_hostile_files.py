@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gedanken import CheckpointError, FullyConnectedLayer, Network
+from gedanken import AveragePoolLayer, CheckpointError, Flatten, FullyConnectedLayer, MaxPoolLayer, Network
 from tests.hostile import MEMORY, opened, sealed
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits memory, and makes files that only POSIX has")
@@ -119,6 +120,27 @@ def test_files_that_lie_are_refused(change: Change, good: bytes, tmp_path: Path)
     path = tmp_path / "net"
     path.write_bytes(sealed({"architecture": json.dumps(architecture), **metadata}, table, data))
     refused(path)
+
+
+VAST = {"below 2**31": [2**70, 2**63, 2**31], "must be of at most 2147483648 values": [2**31 - 1]}
+
+
+@pytest.mark.parametrize(("rule", "value"), [(rule, value) for rule, values in VAST.items() for value in values])
+@pytest.mark.parametrize("kind", [MaxPoolLayer, AveragePoolLayer])
+def test_windows_that_no_engine_holds_are_refused(kind: Any, rule: str, value: int, tmp_path: Path) -> None:
+    path = tmp_path / "net"
+    net = Network().input((1, 4, 4)).add(kind(2, 3, zero_padding="same")).add(Flatten())
+    net.regression(cost="mean_squared").save(path)
+    content = path.read_bytes()
+    assert Network.load(path).layers == net.layers
+    for argument in ("width_filter", "height_filter", "stride"):
+        architecture, metadata, table, data = opened(content)
+        architecture["layers"][0][argument] = value
+        path.write_bytes(sealed({**metadata, "architecture": json.dumps(architecture)}, table, data))
+        if argument == "stride" and "values" in rule:
+            assert Network.load(path).feedforward(np.ones((2, 1, 4, 4))).shape == (2, 1)
+        else:
+            assert rule in refused(path)
 
 
 def test_weights_that_are_not_finite_are_refused(good: bytes, tmp_path: Path) -> None:

@@ -557,7 +557,7 @@ def test_its_default_is_the_share_of_right_labels() -> None:
 )
 def test_several_labels_are_not_taken_for_one_class(metric: Metric) -> None:
     with pytest.raises(
-        DataError, match=rf"one class a sample.*row 0 of target; .*{type(metric).__name__}\(multi_label"
+        DataError, match=rf"one class for each sample.*row 0 of target; .*{type(metric).__name__}\(multi_label"
     ):
         metric.measure(SCORES, MANY)
     with pytest.raises(DataError, match="row 2 of target"):
@@ -567,7 +567,7 @@ def test_several_labels_are_not_taken_for_one_class(metric: Metric) -> None:
 def test_what_means_nothing_for_labels_is_refused() -> None:
     net = Network().input((4,)).add(FullyConnectedLayer(6)).add(Sigmoid())
     for metric in (TopKAccuracy(2), F1("binary")):
-        with pytest.raises(ArgumentError, match="answers to several questions; use"):
+        with pytest.raises(ArgumentError, match="got several labels; use"):
             net.regression(cost="binary_cross_entropy", metrics=[metric])
     with pytest.raises(ArgumentError, match="F1 average must be another with multi_label, got 'binary'"):
         F1("binary", multi_label=True)

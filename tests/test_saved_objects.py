@@ -2,6 +2,7 @@
 
 import enum
 import functools
+import inspect
 import math
 import tracemalloc
 from dataclasses import InitVar, dataclass, field
@@ -42,6 +43,7 @@ from gedanken import (
     StateError,
     TopKAccuracy,
 )
+from gedanken.foreign import KeywordsChecked
 
 X = np.random.default_rng(3).standard_normal((12, 4)).astype(np.float32)
 Y = np.arange(12) % 3
@@ -95,6 +97,16 @@ class Renames(Pass):
 class Many(Pass):
     def __init__(self, *sizes: int) -> None:
         self.sizes = sizes
+
+
+@dataclass(frozen=True)
+class Called(Pass):
+    """Its arguments are called as what a method has first is."""
+
+    cls: Any = 1
+    self: Any = 2
+    options: Any = 3
+    args: Any = 4
 
 
 class Options(Pass):
@@ -183,7 +195,7 @@ class Identity(Initializer):
 
 
 CLASSES = [
-    *(Holds, HoldsMore, Factory, Slots, Plain, Renames, Many, KeepsMore, Init, Derived, Typed, Remembers),
+    *(Holds, HoldsMore, Factory, Slots, Plain, Renames, Many, KeepsMore, Init, Derived, Typed, Remembers, Called),
     *(Mode, Word, Point, Identity),
 ]
 
@@ -225,6 +237,28 @@ def test_every_value_comes_back_as_it_was(value: Any, tmp_path: Path) -> None:
     assert same(back(Holds(value), tmp_path), Holds(value))
 
 
+def signature_of_new(of: Any, **options: Any) -> inspect.Signature:
+    """Return what Python 3.11.2 does: of a class that inherits a `__new__` the signature of that, whatever it takes."""
+    inherits = isinstance(of, type) and of.__new__ is KeywordsChecked.__new__
+    return SIGNATURE(functools.partial(of.__new__, of) if inherits else of, **options)
+
+
+SIGNATURE = inspect.signature
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Flatten(), ReLU(), Plain(2.0, other=3), Many(1, 2), Called(cls=[5]), Holds(Chain([Flatten(), Dropout(0.5)]))],
+    ids=repr,
+)
+def test_layers_come_back_where_python_takes_new_for_the_signature(
+    layer: Layer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "signature", signature_of_new)
+    assert list(inspect.signature(type(layer)).parameters) == ["_", "options"]
+    assert attributes(back(layer, tmp_path)) == attributes(layer)
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -240,6 +274,8 @@ def test_every_value_comes_back_as_it_was(value: Any, tmp_path: Path) -> None:
         Factory([1, 2]),
         Factory(),
         Slots(3),
+        Called(cls=5, self=6, options=7, args=8),
+        Called(),
         Init(),
         Derived(4.0),
         Typed(),

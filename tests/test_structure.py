@@ -75,7 +75,8 @@ def test_every_call_of_a_network_is_explained(call: str) -> None:
 
 
 def test_importing_brings_no_optional_package() -> None:
-    heavy = {"numba", "llvmlite", "cupy", "matplotlib", "PIL", "pooch", "urllib3", "IPython", "scipy", "torch"}
+    heavy = {"numba", "llvmlite", "cupy", "cloudpickle", "matplotlib", "PIL", "pooch", "urllib3", "IPython"}
+    heavy |= {"scipy", "torch"}
     code = "import sys, gedanken.datasets; from gedanken import *; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in python(code).split()}
     assert not heavy & loaded
@@ -113,6 +114,7 @@ def test_workers_import_no_part_of_numpy_in_the_middle_of_their_work() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_optional_packages_are_imported_in_one_file_each(path: Path) -> None:
     homes = {
+        "cloudpickle": "pickling.py",
         "cupy": "cuda.py",
         "matplotlib": "plot.py",
         "pooch": "fetch.py",

@@ -1,4 +1,34 @@
-"""Gedanken: small and medium neural networks, trained on the machine you have."""
+"""Gedanken: small and medium neural networks, trained on the machine you have.
+
+| for | names |
+| --- | --- |
+| networks | `Network` |
+| layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
+| pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
+| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
+| activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
+| other layers | `Dropout`, `Flatten`, `Reshape` |
+| layers made of layers | `Chain`, `Residual`, `Branches` |
+| layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
+| first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
+| costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `UserCost` |
+| optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `Adam`, `AdamW`, `Lion` |
+| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `ExponentialDecay`, `CosineDecay` |
+| | `WarmUp`, `OneCycle`, `OnPlateau` |
+| metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
+| | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
+| metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
+| callbacks | `Callback`, `EarlyStop`, `Stop` |
+| records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord` |
+| data made by workers | `Generator`, `ArrayGenerator`, `DatasetGenerator`, `IterableGenerator` |
+| | `Samples`, `MappedArray` |
+| changes of samples | `Transform`, `PictureTransform`, `Flip`, `Shift`, `Crop`, `Rotate` |
+| | `CutOut`, `Normalise`, `MixUp` |
+| errors | `GedankenError`, `ArgumentError`, `ShapeError`, `DataError`, `StateError`, `EngineError` |
+| | `DatasetError`, `CheckpointError`, `WorkerError`, `MissingPackageError`, `GedankenWarning` |
+
+Data sets and pictures: `gedanken.datasets`. What all metrics agree on: `gedanken.metrics`.
+"""
 
 import importlib
 from typing import Any
@@ -21,7 +51,7 @@ _HOMES = {
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (
         "Activation AveragePoolLayer BasePool BatchNorm Branches Chain Context ConvolutionLayer Dropout "
-        "Embedding Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm "
+        "ELU Embedding Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm "
         "LeakyReLU MaxPoolLayer Param ReLU Reshape Residual SiLU Sigmoid SoftMax StateValue TanH"
     ),
     "metrics": (

@@ -29,6 +29,7 @@ from gedanken.errors import (
 )
 from gedanken.init import Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Initializer, Zeros
 from gedanken.layers import (
+    ELU,
     GELU,
     Activation,
     AveragePoolLayer,
@@ -101,6 +102,7 @@ from gedanken.training.records import (
 __version__: str
 
 __all__ = [
+    "ELU",
     "F1",
     "GELU",
     "R2",

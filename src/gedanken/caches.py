@@ -88,7 +88,7 @@ def read_entry(name: str, *inner: str) -> bytes:
         file = opened.enter_context(open(handle, "rb"))
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise CacheError(f"{path} in the cache is no ordinary file")
+            raise CacheError(f"{path} in the cache is not a regular file")
         _require_own(path, found)
         return file.read(LARGEST)
 

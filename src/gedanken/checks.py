@@ -7,34 +7,53 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from gedanken.errors import ArgumentError, GedankenWarning
 from gedanken.foreign import our_name
+
+MACHINE, AXIS, SEED = 63, 31, 64  # bits of whole numbers: that the machine has, along one axis of an array, of a seed
 
 
 def require(holds: bool, argument: str, rule: str, value: object) -> None:
     """Raise ArgumentError `argument must rule, got value` unless `holds`."""
     if not holds:
-        raise ArgumentError(f"{argument} must {rule}, got {_short(value)}")
+        raise ArgumentError(f"{argument} must {rule}, got {short(value)}")
 
 
-def _short(value: object) -> str:
-    # Long enough for any layer, short enough that data given by mistake do not fill the screen.
-    text = repr(value)
+def short(value: object) -> str:
+    """Return the repr of a value for an error.
+
+    Long enough for any layer, short enough that data given by mistake do not fill the screen.
+    """
+    try:
+        text = repr(value)
+    except Exception:  # a whole number of thousands of digits, or an object of a user's
+        return f"one {type(value).__name__}"
     return text if len(text) <= 300 else f"{text[:200]} ... {text[-50:]}"
 
 
-def whole(argument: str, value: object, at_least: int = 1) -> int:
-    """Return `value` as an int; it must be a whole number of at least `at_least`."""
+def whole(argument: str, value: object, at_least: int = 1, bits: int = MACHINE, at_most: int | None = None) -> int:
+    """Return `value` as an int; it must be a whole number of at least `at_least`, and `at_most` or below 2**bits."""
     right = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    require(
-        right and int(value) >= at_least,  # type: ignore[call-overload]
-        argument,
-        f"be a whole number of at least {at_least}",
-        value,
-    )
-    return int(value)  # type: ignore[call-overload]
+    number = int(value) if right else at_least - 1  # type: ignore[call-overload]
+    require(number >= at_least, argument, f"be a whole number of at least {at_least}", value)
+    require(at_most is None or number <= at_most, argument, f"be at most {at_most}", value)
+    require(number < 1 << bits, argument, f"be below 2**{bits}", value)
+    return number
+
+
+def extent(argument: str, value: object, at_least: int = 1) -> int:
+    """Return `value` as an int; it must be a whole number below 2**31, as a layer may have along an axis.
+
+    So what kernels work out of two of them is a number of the machine.
+    """
+    return whole(argument, value, at_least, AXIS)
+
+
+def seed_of_draws(argument: str, value: object) -> int:
+    """Return `value` as an int; it must be a whole number below 2**64."""
+    return whole(argument, value, 0, SEED)
 
 
 def real(argument: str, value: object, interval: str) -> float:
@@ -61,12 +80,17 @@ def truth(argument: str, value: object) -> bool:
     return bool(value)
 
 
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Say whether `value` is a list, a tuple or an array that has a first axis."""
+    return isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and len(getattr(value, "shape", ())) > 0)
+
+
 def pair(argument: str, value: object, at_least: int = 1) -> tuple[int, int]:
     """Return `value` as (height, width); one number stands for both."""
     if isinstance(value, (tuple, list)):
         require(len(value) == 2, argument, "be a number or a pair (height, width)", value)
-        return whole(argument, value[0], at_least), whole(argument, value[1], at_least)
-    number = whole(argument, value, at_least)
+        return extent(argument, value[0], at_least), extent(argument, value[1], at_least)
+    number = extent(argument, value, at_least)
     return number, number
 
 
@@ -77,7 +101,7 @@ def one_of(argument: str, value: object, known: Iterable[str]) -> str:
         return value
     near = _nearest(value, names) if isinstance(value, str) else None
     guess = f"; did you mean {near!r}?" if near else ""
-    raise ArgumentError(f"{argument} must be one of {', '.join(names)}, got {_short(value)}{guess}")
+    raise ArgumentError(f"{argument} must be one of {', '.join(names)}, got {short(value)}{guess}")
 
 
 def named(argument: str, value: str, known: Mapping[str, Any]) -> Any:

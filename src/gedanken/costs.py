@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gedanken.checks import named, real, require
+from gedanken.checks import is_list, named, real, require, short
 from gedanken.described import Described
 from gedanken.engine.ops import Ops
 from gedanken.errors import ArgumentError, DataError, ShapeError
@@ -23,7 +23,7 @@ class Cost(Described, ABC):
 
     @abstractmethod
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        """Return the mean cost of the mini-batch, a scalar, and its gradient by y.
+        """Return the mean cost of the mini-batch, a scalar, and its gradient with respect to y.
 
         Shapes:
             y, second result: (N, ...).   target: as `checked_target` returns it.
@@ -57,16 +57,17 @@ class CrossEntropy(Cost):
         cost = mean over n of   sum over c of -w[c] * q[n, c] * log(y[n, c])
         q = (1 - label_smoothing) * t + label_smoothing / C
 
-    The mean is over samples, whatever their classes weigh, so that parts of a data set add up to the whole. A SoftMax
-    before it is folded in when the network is compiled, also where Flatten or Reshape stand between. Elsewhere a
-    probability below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1 times its weight.
+    The mean divides by the number of samples, not by the sum of the weights, so that parts of a data set add up. A
+    SoftMax before it is folded in when the network is compiled, even with layers between that pass their numbers on,
+    such as Flatten. Elsewhere a probability below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1
+    times its weight.
 
     Args:
-        label_smoothing: share of each target that is spread over all classes, in [0, 1).
+        label_smoothing: fraction of each target that is spread over all classes, in [0, 1).
         class_weights: weight w of each class, each >= 0, or None for 1 each.
 
     Shapes:
-        y: (N, C), probabilities.   t: (N, C), one-hot or shares that sum to 1, or (N,), class numbers.
+        y: (N, C), probabilities.   t: (N, C), one-hot or probabilities that sum to 1, or (N,), class numbers.
 
     Raises:
         ShapeError: the output is not (C,) with at least two classes, or class_weights has another length (at compile
@@ -85,7 +86,7 @@ class CrossEntropy(Cost):
     def __post_init__(self) -> None:
         real("CrossEntropy label_smoothing", self.label_smoothing, "[0, 1)")
         if self.class_weights is not None:
-            listed = isinstance(self.class_weights, (list, tuple, np.ndarray))
+            listed = is_list(self.class_weights)
             require(
                 listed, "CrossEntropy class_weights", "be a list of numbers, one for each class", self.class_weights
             )
@@ -119,7 +120,7 @@ class CrossEntropy(Cost):
         if wrong.any():
             row = int(np.argmax(wrong))
             values = target[row].tolist()
-            raise DataError(f"{argument} must be one-hot, or shares that sum to 1, got {values} in row {row}")
+            raise DataError(f"{argument} must be one-hot, or probabilities that sum to 1, got {values} in row {row}")
         return target
 
 
@@ -167,13 +168,13 @@ class BinaryCrossEntropy(_Elementwise):
 
         cost = mean of -(w * t * log(y) + (1 - t) * log(1 - y))
 
-    The mean is over all values, whatever they weigh. A Sigmoid before it is folded in when the network is compiled,
-    also where Flatten or Reshape stand between. Elsewhere a probability nearer to 0 than 1e-30 counts as 1e-30, in any
-    number type: no cost is above 69.1 times its weight.
+    The mean divides by the number of values, not by the sum of the weights. A Sigmoid before it is folded in when the
+    network is compiled, even with layers between that pass their numbers on, such as Flatten. Elsewhere a probability
+    below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1 times its weight.
 
     Args:
-        pos_weight: weight w of the answer yes beside that of no, > 0; a number, or one for each output (each channel of
-            an image), or None for 1. With (samples that say no) / (samples that say yes) both weigh the same.
+        pos_weight: weight w of the targets that are 1 (the others have 1), > 0; a number, or one for each output (each
+            channel of an image), or None for 1. (Number of zeros) / (number of ones) gives both the same weight.
 
     Shapes:
         y, t: (N, ...), probabilities; t may be (N,) where y is (N, 1).
@@ -191,7 +192,7 @@ class BinaryCrossEntropy(_Elementwise):
 
     def __post_init__(self) -> None:
         name, given = f"{type(self).__name__} pos_weight", self.pos_weight
-        if isinstance(given, (list, tuple, np.ndarray)):
+        if is_list(given):
             require(len(given) > 0, name, "be a number, or one for each output", given)
             object.__setattr__(self, "pos_weight", tuple(real(name, weight, "(0, inf)") for weight in given))
         elif given is not None:
@@ -261,7 +262,7 @@ class MeanSquared(_Elementwise):
 
 
 class MeanAbsolute(_Elementwise):
-    """Mean of absolute differences; the slope at no difference is 0.
+    """Mean of absolute differences; the derivative at 0 is 0.
 
         cost = mean over all values of |y - t|
 
@@ -313,7 +314,7 @@ class UserCost(Cost):
 
     Args:
         function: (y, t) -> the cost of each sample, (N,).
-        derivative: (y, t) -> the derivative of each sample's cost by its outputs, shaped like y.
+        derivative: (y, t) -> the derivative of each sample's cost with respect to its outputs, shaped like y.
 
     Shapes:
         y, t: (N, ...), arrays of the device that the network runs on; t as given to `fit`, but images are
@@ -363,4 +364,4 @@ def as_cost(cost: str | Cost) -> Cost:
     if isinstance(cost, str):
         kind: type[Cost] = named("cost", cost, COSTS)
         return kind()
-    raise ArgumentError(f"cost must be a name or a Cost, got {cost!r}; wrap your own functions in UserCost")
+    raise ArgumentError(f"cost must be a name or a Cost, got {short(cost)}; wrap your own functions in UserCost")

@@ -18,6 +18,19 @@ PARTIAL = re.compile(r"\.gedanken-[0-9a-f]{16}\.partial")
 ATTEMPTS = 1000  # at making a partial file while others sweep or remove folders
 
 
+def at_home(path: str) -> str:
+    """Return a path with the user's folder in place of `~`, and another user's in place of `~name`.
+
+    Raises:
+        OSError: there is no such user; a file whose name begins with `~` is called `./~...`.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        user = expanded.split(os.sep)[0]
+        raise OSError(errno.ENOENT, f"{user} is no user's folder; a name that begins with ~ is written ./{user}", path)
+    return expanded
+
+
 # ---------------------------------------------------------------------------------------------- writing
 
 
@@ -87,7 +100,7 @@ def _named(path: str) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, path) from error
     except ValueError as error:
         if "\0" in path or isinstance(error, UnicodeEncodeError):
-            raise OSError(errno.EINVAL, "no file can be called so", path) from error
+            raise OSError(errno.EINVAL, "this cannot be the name of a file", path) from error
         raise
 
 
@@ -95,10 +108,12 @@ def _target(path: str) -> tuple[str, os.stat_result | None]:
     """Return the file that is to be replaced, links followed, and what it is now, None for nothing yet."""
     if not path:
         raise OSError(errno.ENOENT, "no name was given")
-    given = os.path.expanduser(path)
+    given = at_home(path)
     old = _stat(given)
-    if (old and stat.S_ISDIR(old.st_mode)) or not os.path.basename(given):
+    if old and stat.S_ISDIR(old.st_mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.path.basename(given):
+        raise OSError(errno.EISDIR, "is the name of a folder; the name of a file is missing")
     if old and not stat.S_ISREG(old.st_mode):
         raise OSError(errno.EINVAL, f"is {_kind(old)}, which is not written to; give the name of a file")
     target = os.path.realpath(given)
@@ -252,7 +267,7 @@ def open_regular(path: str) -> BinaryIO:
         OSError: it cannot be read, or is no such file.
     """
     with _named(path):
-        given = os.path.expanduser(path)
+        given = at_home(path)
         _check_regular(os.stat(given))  # to open a device can do something
         file = open(given, "rb", opener=_open_without_waiting)  # noqa: SIM115
         try:

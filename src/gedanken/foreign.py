@@ -154,7 +154,7 @@ def _first_word(said: str) -> str:
 
 
 def accepted_keywords(function: Callable[..., Any]) -> tuple[str, ...] | None:
-    """Return the arguments that a Python function takes by name, without `self`; None where it takes any."""
+    """Return the arguments that a method takes by name, without `self`; None where it takes any."""
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     code = getattr(function, "__code__", None)
@@ -162,8 +162,9 @@ def accepted_keywords(function: Callable[..., Any]) -> tuple[str, ...] | None:
         return ()
     if code.co_flags & 8:  # **options
         return None
-    names: tuple[str, ...] = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
-    return tuple(name for name in names if name not in ("self", "cls"))
+    first = max(1, code.co_posonlyargcount)  # after `self`, whatever it is called: a field may have that name
+    names: tuple[str, ...] = code.co_varnames[first : code.co_argcount + code.co_kwonlyargcount]
+    return names
 
 
 class KeywordsChecked:

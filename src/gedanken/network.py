@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gedanken.alone import alone
-from gedanken.checks import one_of, real, require, truth, whole
+from gedanken.checks import extent, one_of, real, require, seed_of_draws, truth, whole
 from gedanken.checks import path as checked_path
 from gedanken.copies import RunsOn, held, rebuilt
 from gedanken.costs import Cost, as_cost
@@ -27,6 +27,7 @@ from gedanken.parallel.single import Single
 from gedanken.prediction import Predictor
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
+from gedanken.training.confusion import confusion_lines
 from gedanken.training.display import Display
 from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready, rehearse_with
 from gedanken.training.judging import checked_metrics
@@ -38,7 +39,7 @@ from gedanken.types import Shape
 
 
 class Network(Predictor):
-    """Layers in a row that can be trained, judged, used and saved.
+    """Layers in a row that can be trained, evaluated, used and saved.
 
     Call `input`, then `add` for each layer, then `regression`; then the network can be used.
 
@@ -64,8 +65,7 @@ class Network(Predictor):
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = whole("Network seed", seed, at_least=0)
-        require(seed < 2**64, "Network seed", "be below 2**64", seed)
+        self.seed = seed_of_draws("Network seed", seed)
         self._layers: tuple[Layer, ...] = ()
         self.input_shape: Shape | None = None
         self.epoch = 0
@@ -98,12 +98,12 @@ class Network(Predictor):
             the network.
 
         Raises:
-            ArgumentError: the shape is none.
+            ArgumentError: shape is not one to three positive integers.
             ShapeError: a layer that was added before does not fit.
         """
         self._check_open("input")
         require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
-        checked = tuple(whole("input shape", size) for size in shape)
+        checked = tuple(extent("input shape", size) for size in shape)
         require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
         placed(self.layers, inner_shape(checked))
         self.input_shape = checked
@@ -117,7 +117,7 @@ class Network(Predictor):
             the network.
 
         Raises:
-            ArgumentError, ShapeError: it is no layer, or does not fit what comes before it.
+            ArgumentError, ShapeError: layer is not a Layer, or does not fit the output before it.
         """
         self._check_open("add")
         made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
@@ -147,7 +147,7 @@ class Network(Predictor):
         Args:
             optimizer: how parameters change: an Optimizer, or its name for one with its defaults, "adam", "sgd" ...;
                 None is Adam(). Names of optimizers, costs and metrics may be written in any case.
-            cost: what is made small: a Cost, or "cross_entropy", "binary_cross_entropy", "mean_squared",
+            cost: what is minimised: a Cost, or "cross_entropy", "binary_cross_entropy", "mean_squared",
                 "mean_absolute", "huber".
             metrics: what is reported beside the cost, each with a name of its own: Metric objects, or their names in
                 records, "accuracy", "f1", "roc_auc" ...; None is Accuracy() or MeanAbsoluteError(), as the cost
@@ -203,7 +203,7 @@ class Network(Predictor):
     ) -> History:
         """Train the network; a further call goes on where the last one ended.
 
-        Ctrl-C ends the training after the running step and returns the history; pressed twice it raises
+        Ctrl-C ends the training after the running step, and the history is returned; pressed twice it raises
         KeyboardInterrupt.
 
         A step whose cost, gradient or running mean is not finite ends the training, and nothing of it is kept; where
@@ -213,13 +213,13 @@ class Network(Predictor):
         Args:
             data: (N, *input shape), the samples; or a Generator, which gives pairs (data, labels).
             labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them.
-            validation_set: a pair (data, labels), a Generator, whose first epoch is looked at, or the share of the
-                samples, in (0, 1), that is held out. It is looked at after each epoch and never changes the training.
-            epochs: how often all samples are gone through, at least 1. One that is broken off counts as one.
+            validation_set: a pair (data, labels), a Generator, of which the first epoch is used, or the fraction of the
+                samples, in (0, 1), that is held out. It is evaluated after each epoch and never changes the training.
+            epochs: passes over all samples, at least 1. An interrupted one counts.
             mini_batch_size: samples in a step, at least 1; the last step of an epoch may have fewer. None is 128, or
                 the Generator's own.
-            shuffle: whether each epoch has an order of its own. None is True, or the Generator's own.
-            callbacks: who else listens; see Callback.
+            shuffle: whether each epoch has a new order. None is True, or the Generator's own.
+            callbacks: objects that listen to the training; see Callback.
             plot: whether cost and first metric are drawn after each epoch, into `plot.png` of the run's folder. A
                 picture that cannot be drawn or written is a warning.
             snapshot_step: a time: every so many seconds of training a snapshot of cost and metrics is recorded, shown
@@ -269,14 +269,18 @@ class Network(Predictor):
             StateError: `regression` was not called.
             DataError: data or labels break their rule.
         """
+        truth("progress", progress)
         work = self._compiled("evaluate")
         source = self._door().evaluation(data, labels, whole("mini_batch_size", mini_batch_size))
         found = evaluate(work, rehearse_with(work, source))
+        found.tables = confusion_lines(work.metrics, found, self._class_names)
         if progress:
             samples = f" of {source.samples:,} samples" if source.samples else ""
             head, *more = figure_texts(found)
             display = Display()
             display.line(f"evaluation{samples}: {head}", *more)
+            for line in found.tables:
+                display.line(line)
             display.end()
         return found
 
@@ -305,7 +309,7 @@ class Network(Predictor):
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Names of the classes, different texts that `save` keeps; None where there are none."""
+        """Names of the classes, all different, saved with the network; None if not set."""
         return self._class_names
 
     @class_names.setter
@@ -317,7 +321,7 @@ class Network(Predictor):
 
         Raises:
             StateError: the network is not compiled, or a weight is not finite.
-            ArgumentError: a layer of yours would not come back as it is.
+            ArgumentError: a layer of your own would not be the same when loaded.
             OSError: the file cannot be written; an older one stays as it was.
         """
         plan, name = self._compiled_plan("save"), checked_path("path", path)
@@ -334,14 +338,14 @@ class Network(Predictor):
     def load(
         cls, path: str | os.PathLike[str], *, classes: Sequence[type[Any]] = (), engine: str = "auto"
     ) -> "Network":
-        """Return the network that `save` wrote; no code comes from the file, which may be anybody's.
+        """Return the network that `save` wrote. The file may come from anybody: no code is taken from it.
 
         Cost, optimizer and metrics come back too, and its schedule goes on. Where they hold functions of yours, or are
         of a class that is not among `classes`, call `regression` before `fit` or `evaluate`.
 
         Args:
             path: the file.
-            classes: classes of your own that it names, of layers and all that they and the training are made of.
+            classes: classes of your own that the file names: layers, costs, metrics and their parts.
             engine: as for `regression`; threads and precision are as by default.
 
         Raises:

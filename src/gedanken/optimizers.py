@@ -105,7 +105,7 @@ class Momentum(_Decaying):
 
     Args:
         learning_rate: > 0, or a Schedule.
-        momentum: share of the velocity kept, in [0, 1).
+        momentum: fraction of the velocity kept, in [0, 1).
         weight_decay: strength of the L2 penalty, >= 0; see SGD.
         clip_norm, clip_value, accumulate: see Optimizer.
 
@@ -137,7 +137,7 @@ class Nesterov(Momentum):
 
     Args:
         learning_rate: > 0, or a Schedule.
-        momentum: share of the velocity kept, in [0, 1).
+        momentum: fraction of the velocity kept, in [0, 1).
         weight_decay: strength of the L2 penalty, >= 0; see SGD.
         clip_norm, clip_value, accumulate: see Optimizer.
 
@@ -194,7 +194,7 @@ class RMSProp(Optimizer):
 
     Args:
         learning_rate: > 0, or a Schedule.
-        decay: share of the moving mean kept, in [0, 1).
+        decay: fraction of the moving mean kept, in [0, 1).
         epsilon: keeps the quotient finite, > 0, in units of g.
         clip_norm, clip_value, accumulate: see Optimizer.
 
@@ -229,7 +229,7 @@ class Adam(Optimizer):
 
     Args:
         learning_rate: > 0, or a Schedule.
-        beta1, beta2: shares of the moving means kept, in [0, 1).
+        beta1, beta2: fractions of the moving means kept, in [0, 1).
         epsilon: keeps the quotient finite, > 0, in units of g.
         clip_norm, clip_value, accumulate: see Optimizer.
 
@@ -262,9 +262,9 @@ class AdamW(_Decaying):
 
     Args:
         learning_rate: > 0, or a Schedule.
-        beta1, beta2: shares of the moving means kept, in [0, 1).
+        beta1, beta2: fractions of the moving means kept, in [0, 1).
         epsilon: keeps the quotient finite, > 0, in units of g.
-        weight_decay: share of a kernel that an update at rate 1 takes away, >= 0; biases and normalisations lose none.
+        weight_decay: fraction of a kernel that an update at rate 1 removes, >= 0; biases and normalisations lose none.
         clip_norm, clip_value, accumulate: see Optimizer.
 
     Source:
@@ -299,8 +299,8 @@ class Lion(_Decaying):
 
     Args:
         learning_rate: > 0, or a Schedule; the paper advises a third to a tenth of Adam's.
-        beta1, beta2: shares of the moving mean kept, in [0, 1).
-        weight_decay: share of a kernel that an update at rate 1 takes away, >= 0; biases and normalisations lose none.
+        beta1, beta2: fractions of the moving mean kept, in [0, 1).
+        weight_decay: fraction of a kernel that an update at rate 1 removes, >= 0; biases and normalisations lose none.
         clip_norm, clip_value, accumulate: see Optimizer.
 
     Source:

@@ -43,7 +43,7 @@ class Predictor:
 
     @keywords_checked
     def predict(self, data: Any, *, threshold: float | None = None, mini_batch_size: int = 256) -> Array:
-        """Return what the network says of each sample, in the form of its targets.
+        """Return the network's answer for each sample, in the form of its targets.
 
             cross_entropy or SoftMax             (N,), the class with the largest output; for pictures (N, H, W)
             binary_cross_entropy                 (N, ...), for each label 1 where it is above the threshold, else 0
@@ -59,7 +59,7 @@ class Predictor:
             data: (N, *input shape).   result: as above, int64 for classes and labels.
 
         Raises:
-            StateError: the network is not compiled, or an output is nan, which is no answer.
+            StateError: the network is not compiled, or an output is NaN.
             ArgumentError: a threshold was given to a network without yes and no.
             DataError: data break their rule.
         """
@@ -133,7 +133,7 @@ def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float |
 
 
 def check_numbers(outputs: Array) -> Array:
-    """Return the outputs, or raise StateError where one is no number.
+    """Return the outputs, or raise StateError where one is NaN.
 
     Args:
         outputs: (N, ...).
@@ -141,7 +141,7 @@ def check_numbers(outputs: Array) -> Array:
     wrong = np.flatnonzero(np.isnan(outputs).reshape(len(outputs), -1).any(axis=1))
     if wrong.size:
         raise StateError(
-            f"the outputs for {wrong.size} of {len(outputs)} samples, the first of them number {wrong[0]}, are no "
-            "numbers (nan): weights or values on the way are too large; train it anew with a lower learning rate"
+            f"the outputs of {wrong.size} of {len(outputs)} samples are NaN, first of sample {wrong[0]}: weights or "
+            "activations are too large; train it again with a lower learning rate"
         )
     return outputs

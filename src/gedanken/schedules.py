@@ -155,7 +155,7 @@ class OneCycle(Schedule):
     Args:
         peak: highest learning rate, > 0.
         steps: length of the whole cycle, at least 2.
-        rise: share of the steps that rise, in (0, 1).
+        rise: fraction of the steps that rise, in (0, 1).
         start_factor: peak / first rate, >= 1.
         end_factor: first rate / last rate, >= 1.
 
@@ -208,7 +208,7 @@ class OnPlateau(Schedule):
         rate: schedule, or a number for a constant rate.
         factor: what the rate is multiplied by, in (0, 1).
         patience: epochs without progress that are accepted, >= 0.
-        threshold: share by which a cost must be lower to count as progress, in [0, 1).
+        threshold: fraction by which a cost must be lower to count as progress, in [0, 1).
         lowest: the product of cuts is never below this, in [0, 1].
     """
 

@@ -92,7 +92,11 @@ FILES = {
     ),
     "too large": (
         '{"input": [784], "layers": [{"type": "FullyConnectedLayer", "n_units": 100000000000}, {"type": "SoftMax"}]}',
-        "Unable to allocate",
+        "FullyConnectedLayer n_units must be below 2**31, got 100000000000",
+    ),
+    "beyond memory": (
+        '{"input": [784], "layers": [{"type": "FullyConnectedLayer", "n_units": 2147483647}, {"type": "SoftMax"}]}',
+        "the layers must fit into memory, got 1,685,774,662,895 parameters of float32",
     ),
 }
 

@@ -134,6 +134,27 @@ def test_a_model_whose_place_is_lost_is_saved_elsewhere(tmp_path: Path) -> None:
     assert Network.load(found).epoch == 2
 
 
+FULL = LOST.replace('os.mkdir("m")', "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))").replace(
+    "import os, sys", "import os, resource, sys"
+)
+
+
+@pytest.mark.parametrize("output", ["m", "new/er/m"])
+@pytest.mark.parametrize("tmp", ["tmp", "none"])
+def test_a_model_that_has_room_nowhere_is_told_of_by_its_own_name(output: str, tmp: str, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "none").write_text("no folder")
+    program = FULL if tmp == "tmp" else f"import tempfile\ntempfile.tempdir = {str(tmp_path / 'none')!r}\n{FULL}"
+    words = [sys.executable, "-c", program, *TRAIN.split()[:-1], output]
+    environment = {**ENVIRONMENT, "TMPDIR": str(tmp_path / tmp)}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"gedanken: error: {output}: File too large; it could not be saved elsewhere either (")
+    assert str(tmp_path / tmp) in last
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "none", tmp_path / "tmp"]
+
+
 @pytest.mark.parametrize(
     ("number", "status", "word"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")]
 )

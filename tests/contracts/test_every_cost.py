@@ -13,7 +13,8 @@ from gedanken.engine.fold import fold
 from gedanken.engine.ops import Ops
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
-from gedanken.layers import Branches, Chain, FullyConnectedLayer, ReLU, Sigmoid, SoftMax
+from gedanken.layers import Branches, Chain, FullyConnectedLayer, Layer, ReLU, Sigmoid, SoftMax
+from gedanken.layers.containers import placed
 from gedanken.types import Array
 from tests.cases import COSTS, CostCase, name_of, public_kinds
 from tests.contracts.test_every_layer import assert_close, numeric_gradient
@@ -21,6 +22,10 @@ from tests.standin_cupy import StandInCupy
 
 every_cost = pytest.mark.parametrize("case", COSTS, ids=name_of)
 OPS = Ops(dtype="float64")
+
+
+def folded(layers: list[Layer], cost: Cost) -> tuple[Cost, bool]:
+    return fold(placed(layers, (4,)), cost)
 
 
 def drawn(case: CostCase, samples: int, seed: int = 0) -> tuple[Array, Array]:
@@ -94,8 +99,8 @@ FOLDED_IDS = ["plain", "smoothed", "weighted", "binary", "binary, weighted"]
 
 @pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=FOLDED_IDS)
 def test_folded_it_is_the_layer_and_the_cost(layer: SoftMax, cost: Cost, kind: type, case: CostCase) -> None:
-    both, folded = fold([layer], cost)
-    assert folded
+    both, one = folded([layer], cost)
+    assert one
     assert type(both) is kind
     z, target = np.random.default_rng(1).normal(size=(5, 4)), drawn(case, 5)[1]
     z = z[:, : target.shape[1]] if target.ndim == 2 else z
@@ -109,7 +114,7 @@ def test_folded_it_is_the_layer_and_the_cost(layer: SoftMax, cost: Cost, kind: t
 
 @pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=FOLDED_IDS)
 def test_folded_it_bears_any_score(layer: SoftMax, cost: Cost, kind: type, case: CostCase) -> None:
-    both, _ = fold([layer], cost)
+    both, _ = folded([layer], cost)
     target = drawn(case, 2)[1]
     scores = np.array([[1e4, -1e4, 0, 1], [-1e4, -1e4, -1e4, 1e4]])
     scores = scores[:, : target.shape[1]] if target.ndim == 2 else scores
@@ -129,13 +134,13 @@ def test_folded_it_bears_any_score(layer: SoftMax, cost: Cost, kind: type, case:
 )
 def test_scores_are_not_taken_for_probabilities(last: gedanken.Layer, cost: Cost, fix: str) -> None:
     with pytest.raises(ArgumentError, match="needs probabilities") as error:
-        fold([last], cost)
+        folded([last], cost)
     assert str(error.value).endswith(fix)
 
 
 def test_a_layer_that_may_give_probabilities_is_left_alone() -> None:
-    assert fold([Branches(SoftMax())], CrossEntropy()) == (CrossEntropy(), False)
-    assert fold([Sigmoid()], CrossEntropy()) == (CrossEntropy(), False)
+    assert folded([Branches(SoftMax(), SoftMax())], CrossEntropy()) == (CrossEntropy(), False)
+    assert folded([Sigmoid()], CrossEntropy()) == (CrossEntropy(), False)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,11 @@ def test_names_and_objects_become_costs() -> None:
         (CrossEntropy(), [0, 1, 4], "labels must be class numbers from 0 to 3, got 4 in row 2"),
         (CrossEntropy(), [0, -1, 3], "labels must be class numbers from 0 to 3, got -1 in row 1"),
         (CrossEntropy(), [0, 0.5, 3], "labels must be class numbers from 0 to 3, got 0.5 in row 1"),
-        (CrossEntropy(), [[0.5] * 4], "labels must be one-hot, or shares that sum to 1, got [0.5, 0.5, 0.5, 0.5]"),
+        (
+            CrossEntropy(),
+            [[0.5] * 4],
+            "labels must be one-hot, or probabilities that sum to 1, got [0.5, 0.5, 0.5, 0.5]",
+        ),
         (CrossEntropy(), [[1.0, 0, 0]], "labels must be class numbers (N,) or one-hot rows (N, 4), got shape (1, 3)"),
         (BinaryCrossEntropy(), [[0, 1, 2, 0.5]], "labels must lie in [0, 1], got 2.0 at index (0, 2)"),
         (gedanken.MeanSquared(), [[1.0, 2.0]], "labels must have shape (N, 4), got (1, 2)"),
@@ -207,15 +216,15 @@ def test_wrong_targets_are_named(cost: Cost, target: list[float], message: str) 
 
 
 def test_a_softmax_at_the_end_of_a_chain_is_folded_too() -> None:
-    both, folded = fold([FullyConnectedLayer(4), Chain([ReLU(), SoftMax()])], CrossEntropy())
-    assert (type(both), folded) == (SoftMaxCrossEntropy, True)
+    both, one = folded([FullyConnectedLayer(4), Chain([ReLU(), SoftMax()])], CrossEntropy())
+    assert (type(both), one) == (SoftMaxCrossEntropy, True)
 
 
 def test_a_softmax_of_the_users_own_is_not() -> None:
     class Sharp(SoftMax):
         pass
 
-    assert fold([Sharp()], CrossEntropy()) == (CrossEntropy(), False)
+    assert folded([Sharp()], CrossEntropy()) == (CrossEntropy(), False)
 
 
 @every_cost

@@ -21,10 +21,14 @@ from tests.standin_cupy import StandInCupy
 every_layer = pytest.mark.parametrize("case", LAYERS, ids=name_of)
 
 
+class Whole(Chain):
+    """A Chain that is not taken apart."""
+
+
 def compiled(case: LayerCase, dtype: str = "float64", xp: Any = np) -> Plan:
     """Return the plan of a network of this layer alone, with parameters that are not at their first values."""
-    # a plan takes a Chain apart, so it is tested inside of another layer
-    layer = Branches(case.layer, merge="sum") if isinstance(case.layer, Chain) else case.layer
+    # a plan takes a Chain apart, so it is tested as a container of the user's own
+    layer = Whole(case.layer.layers) if isinstance(case.layer, Chain) else case.layer
     plan = Plan([layer], case.shape, Engine("numpy", Ops(xp, dtype), "test"), seed=3)
     plan.initialise()
     noise = np.random.default_rng(1).normal(size=plan.params.size) * 0.2

@@ -6,16 +6,22 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    AveragePoolLayer,
     BinaryCrossEntropy,
+    Branches,
     Chain,
     Context,
     CrossEntropy,
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    GlobalAveragePoolLayer,
     Layer,
+    LeakyReLU,
+    MaxPoolLayer,
     Network,
     Reshape,
+    Residual,
     Sigmoid,
     SoftMax,
 )
@@ -149,6 +155,27 @@ BEHIND: dict[str, list[Layer]] = {
     "both, in chains": [Chain([Reshape((2, 1)), Chain([Flatten()])]), Chain()],
     "an image": [Reshape((2, 1, 1)), Flatten()],
     "dropout that keeps all": [Dropout(1), Flatten()],
+    "no branch": [Branches([]), Branches([], merge="sum"), Branches(Branches([Chain()]))],
+    "one branch": [Branches([Reshape((2, 1)), Branches(Flatten())], merge="sum")],
+    "pooling of single pixels": [Reshape((2, 1, 1)), AveragePoolLayer(1, 1), MaxPoolLayer(1, 1, stride=3), Flatten()],
+    "pooling of one pixel": [Reshape((2, 1, 1)), MaxPoolLayer(3, 2, zero_padding=1), GlobalAveragePoolLayer()],
+    "same pooling of one pixel": [Reshape((2, 1, 1)), MaxPoolLayer(5, 5, zero_padding="same"), Flatten()],
+    "pooling of pixels side by side": [Reshape((1, 1, 2)), AveragePoolLayer(1, 1, stride=1), Flatten()],
+    "leaky in name": [LeakyReLU(1)],
+}
+LAST: dict[str, list[Layer]] = {
+    "a branch": [Branches([Sigmoid()])],
+    "a branch of more": [Branches([LeakyReLU(1), Sigmoid(), Dropout(1)], merge="sum"), Chain()],
+    "a chain of a branch": [Chain([Branches(Chain([Sigmoid()])), Branches([])])],
+}
+COMPUTE: dict[str, list[Layer]] = {
+    "pooling of two pixels": [Reshape((1, 1, 2)), MaxPoolLayer(2, 1)],
+    "every second pixel": [Reshape((1, 1, 2)), MaxPoolLayer(1, 1, stride=2), Flatten()],
+    "mean with zeros around": [Reshape((2, 1, 1)), AveragePoolLayer(3, 3, zero_padding=1), Flatten()],
+    "twice": [Residual([])],
+    "two branches": [Branches([], [])],
+    "dropout": [Dropout(0.5)],
+    "mean of two": [Reshape((1, 1, 2)), GlobalAveragePoolLayer()],
 }
 
 
@@ -179,7 +206,37 @@ def test_layers_that_only_give_a_shape_do_not_part_sigmoid_and_cost(
 
 
 @everywhere
-@pytest.mark.parametrize("name", ["nothing", "flatten", "both, in chains", "dropout that keeps all"])
+@pytest.mark.parametrize("last", LAST.values(), ids=LAST)
+def test_a_sigmoid_within_is_one_with_the_cost(last: list[Layer], engine: str, dtype: str) -> None:
+    value, _, outputs, plain = judged(last, "binary_cross_entropy", 100.0, np.zeros((1, 2)), engine, dtype)
+    assert value == pytest.approx(50.0, rel=1e-6)
+    np.testing.assert_allclose(outputs, plain, atol=1e-7)
+
+
+@pytest.mark.parametrize("behind", COMPUTE.values(), ids=COMPUTE)
+def test_layers_that_compute_stay_between_sigmoid_and_cost(behind: list[Layer]) -> None:
+    net = Network().input((2,))
+    for layer in [Sigmoid(), *behind]:
+        net.add(layer)
+    net.regression(cost="binary_cross_entropy")
+    assert net._plan is not None
+    assert type(net._plan.cost) is BinaryCrossEntropy
+
+
+@pytest.mark.parametrize("behind", [[], [Branches([])], [Reshape((2, 1, 1)), GlobalAveragePoolLayer()]], ids=str)
+def test_evaluation_is_as_stable_as_training(behind: list[Layer]) -> None:
+    net = Network().input((2,))
+    for layer in [Sigmoid(), *behind]:
+        net.add(layer)
+    net.regression(cost="binary_cross_entropy")
+    assert net.evaluate([[100.0, -100.0]], [[0, 0]], progress=False)["cost"] == pytest.approx(50.0, rel=1e-6)
+
+
+@everywhere
+@pytest.mark.parametrize(
+    "name",
+    ["nothing", "flatten", "both, in chains", "dropout that keeps all", "no branch", "one branch", "leaky in name"],
+)
 @pytest.mark.parametrize("softmax", [[SoftMax()], [Reshape((1, 2)), SoftMax()], [Chain([SoftMax()])]], ids=str)
 def test_nor_softmax_and_cost(softmax: list[Layer], name: str, engine: str, dtype: str) -> None:
     behind = [*BEHIND[name], Flatten()] if len(softmax) > 1 else BEHIND[name]

@@ -217,9 +217,13 @@ MISTAKES: dict[str, tuple[Layer, type[Exception], str]] = {
     "a gradient of nothing": (
         writing(lambda g, dw: g.update(v=dw)),
         ArgumentError,
-        "keep the names ['w'] in g, 'v' is",
+        "keep the names ['w'] in g, 'v' is too much",
     ),
-    "a gradient taken out": (writing(lambda g, dw: g.pop("w")), ArgumentError, "keep the names ['w'] in g"),
+    "a gradient taken out": (
+        writing(lambda g, dw: g.pop("w")),
+        ArgumentError,
+        "keep the names ['w'] in g, 'w' is missing",
+    ),
     "a parameter replaced": (
         in_forward(lambda p, s, x: p.update(w=p["w"] * 2)),
         ArgumentError,

@@ -102,6 +102,10 @@ INCEPTION = Branches(
 KERNELS: dict[str, tuple[list[Layer], Shape]] = {
     "inception": ([INCEPTION, BatchNorm(), ReLU(), INCEPTION, GlobalAveragePoolLayer()], (3, 8, 7)),
     "sums of many": ([Branches(*[convolved(4)] * 4, merge="sum"), TanH()], (2, 6, 5)),
+    "group norms": (
+        [Residual([ConvolutionLayer(4, 3, 3, zero_padding=1), GroupNorm(2), ReLU()]), *convolved(3)],
+        (4, 5, 5),
+    ),
     "an input that is passed on": ([Branches([], convolved(2), []), ConvolutionLayer(2, 2, 2)], (3, 5, 5)),
     "doubled": ([Branches([], [], merge="sum"), ReLU()], (3, 5, 5)),
     "beside itself": ([Branches([], []), ConvolutionLayer(2, 1, 1)], (3, 5, 5)),
@@ -133,10 +137,6 @@ MIXED: dict[str, tuple[list[Layer], Shape]] = {
     "own layer on one way": (
         [Branches([Twice(), *convolved(3)], [Twice(), Dropout(0.6)], merge="sum"), ReLU()],
         (3, 5, 5),
-    ),
-    "group norms": (
-        [Residual([ConvolutionLayer(4, 3, 3, zero_padding=1), GroupNorm(2), ReLU()]), *convolved(3)],
-        (4, 5, 5),
     ),
     "a formula": ([Halved([*convolved(3)]), ConvolutionLayer(2, 1, 1)], (3, 5, 5)),
     "a rule to join": ([Largest(convolved(3), [ConvolutionLayer(2, 1, 1)]), ReLU()], (3, 5, 5)),

@@ -20,6 +20,7 @@ from gedanken import (
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    GroupNorm,
     Layer,
     LayerNorm,
     MaxPoolLayer,
@@ -96,6 +97,8 @@ ROWS: list[tuple[list[Layer], Shape]] = [
     ([Branches([ConvolutionLayer(17, 1, 1), BatchNorm()], ConvolutionLayer(17, 1, 1), merge="sum")], (3, 5, 7)),
     ([Flatten(), FullyConnectedLayer(33), ReLU(), Dropout(0.5), FullyConnectedLayer(3)], (5, 3, 7)),
     ([LayerNorm(), FullyConnectedLayer(33), GELU(), LayerNorm()], (3, 37)),
+    ([GroupNorm(3), FullyConnectedLayer(35), GELU(), GroupNorm(5)], (3, 39)),
+    ([GroupNorm(7), ConvolutionLayer(5, 3, 3), GroupNorm(1), GELU()], (7, 9, 7)),
     ([LayerNorm(), ConvolutionLayer(5, 3, 3), BatchNorm(), GELU(), MaxPoolLayer(2, 2)], (7, 9, 7)),
 ]
 

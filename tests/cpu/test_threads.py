@@ -23,6 +23,7 @@ from gedanken import (
     MaxPoolLayer,
     Network,
     ReLU,
+    Reshape,
     Residual,
     SoftMax,
 )
@@ -41,9 +42,9 @@ PICTURES, LABELS = RNG.random((90, 2, 13, 13)).astype("float32"), RNG.integers(0
 def network(threads: int | None = None, seed: int = 3) -> Network:
     net = Network(seed=seed).input((2, 13, 13)).add(ConvolutionLayer(20, 3, 3)).add(BatchNorm()).add(ReLU())
     net.add(Residual([ConvolutionLayer(20, 3, 3, zero_padding=1), BatchNorm()])).add(MaxPoolLayer(2, 2, stride=1))
-    net.add(LayerNorm()).add(Dropout(0.8)).add(Flatten()).add(FullyConnectedLayer(40)).add(ReLU()).add(
-        FullyConnectedLayer(5)
-    )
+    net.add(LayerNorm()).add(GroupNorm(4)).add(Dropout(0.8)).add(Flatten()).add(FullyConnectedLayer(40)).add(
+        ReLU()
+    ).add(FullyConnectedLayer(5))
     optimizer = AdamW(0.01, clip_norm=1.0)
     return net.add(SoftMax()).regression(optimizer, engine="cpu", threads=threads)
 
@@ -228,10 +229,10 @@ def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.
 
 def test_what_has_no_kernel_is_named_with_the_reason() -> None:
     net = Network().input((1, 1, 1 << 25)).add(MaxPoolLayer(1 << 25, 1)).add(Flatten()).add(FullyConnectedLayer(3))
-    net.add(GroupNorm(3))
+    net.add(Reshape((3,)))
     summary = net.regression(cost="mean_squared", engine="cpu").summary()
-    pool, norm = summary.fallbacks
+    pool, reshape = summary.fallbacks
     assert pool.startswith("layer 0 MaxPoolLayer(") and "its window has 33554432 pixels, kernels know 16777216" in pool
-    assert norm == "layer 3 GroupNorm(n_groups=3) (no kernel)"
-    assert f"by specification: {pool}, {norm}" in str(summary)
+    assert reshape == "layer 3 Reshape(shape=(3,)) (no kernel)"
+    assert f"by specification: {pool}, {reshape}" in str(summary)
     assert summary.step_bytes is None

@@ -67,7 +67,7 @@ class Program:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for process in _session(self.pid):
+        for process in session(self.pid):
             os.kill(process, signal.SIGKILL)
         self._process.wait()
 
@@ -93,14 +93,7 @@ class Program:
         """Send a signal to it, or to all of its processes."""
         (os.killpg if group else os.kill)(self.pid, number)
 
-    def end(
-        self,
-        code: int = 0,
-        says: str | None = "",
-        tracebacks: int | range = 0,
-        seconds: float = LIMIT,
-        soon: float = SOON,
-    ) -> str:
+    def end(self, code: int = 0, says: str | None = "", tracebacks: int | range = 0, seconds: float = LIMIT) -> str:
         """Wait for its end, and return its output.
 
         Args:
@@ -108,14 +101,13 @@ class Program:
             says: words on stderr; without them it must be empty. None where anything may be there.
             tracebacks: how many are there, or may be.
             seconds: how long it may take.
-            soon: within how many seconds after its end nothing of it may be left.
         """
         try:
             found = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it runs after {seconds:g} s: {self._all()}") from None
-        limit = time.monotonic() + soon
-        while (left := _session(self.pid)) or _shared_names() - self._names:
+        limit = time.monotonic() + SOON
+        while (left := session(self.pid)) or _shared_names() - self._names:
             assert time.monotonic() < limit, f"left: {_commands(left)}, {_shared_names() - self._names}; {self._all()}"
             time.sleep(0.01)
         err = self.err
@@ -141,7 +133,7 @@ def _shared_names() -> set[str]:
     return set(os.listdir(SHARED)) if SHARED.is_dir() else set()
 
 
-def _session(leader: int) -> list[int]:
+def session(leader: int) -> list[int]:
     """Return the processes of a session that run."""
     found = []
     for folder in Path("/proc").iterdir():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import gedanken
 from gedanken.data.tasks import Orders
 from tests.data.made import Made, cut, numbers_of, right
 
@@ -159,3 +160,37 @@ def test_every_sample_comes_once_as_it_is_ready(plan: Plan, ways: list[dict[str,
     for epoch in stream(plan, ways, "as ready"):
         assert sorted(number for mini_batch in epoch for number in mini_batch) == expected
         assert all(len(mini_batch) == plan.size for mini_batch in epoch[:-1])
+
+
+class _Closes(gedanken.Generator):
+    """One of its calls closes it."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def get_mini_batches(self, index: int) -> list[tuple[float, float]]:
+        if index == 9:
+            self.close()
+        return [(float(index), 0.0)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_epoch_that_a_call_closes_is_an_error(workers: int) -> None:
+    generator = _Closes(mini_batch_size=2, workers=workers, mode="threads" if workers else "auto", shuffle=False)
+    with pytest.raises(gedanken.StateError, match="the Generator was closed"):
+        list(generator)
+
+
+@pytest.mark.parametrize(
+    ("mode", "workers"),
+    [("auto", 0), ("auto", 2), ("auto", "auto"), *itertools.product(["threads", "processes"], [1, 2, 3])],
+)
+@pytest.mark.parametrize("fails", [0, 3, 7, 23])
+def test_all_before_a_call_that_raises_is_delivered(mode: str, workers: Any, fails: int) -> None:
+    options: dict[str, Any] = {"mini_batch_size": 2, "mode": mode, "workers": workers, "shuffle": False}
+    generator, delivered = Made([1] * 40, {fails: "ValueError"}, **options), 0
+    with pytest.raises(ValueError):  # noqa: PT011, PT012 - whatever its text is
+        for _ in generator:
+            delivered += 1
+    generator.close()
+    assert delivered == fails // 2

@@ -1,13 +1,15 @@
 """The program that takes mini-batches breaks off, raises, is interrupted or killed: nothing of its workers is left."""
 
+import os
 import signal
+import time
 from itertools import product
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from tests.data.programs import Program, run
+from tests.data.programs import Program, run, session
 from tests.data.test_survival_workers import PROCESSES, WAYS, options
 
 # ---------------------------------------------------------------------- leaves
@@ -285,14 +287,13 @@ def test_interrupt_while_workers_import(way: str, group: bool, tmp_path: Path) -
     import time
     if __name__ != "__main__":
         print("imports", flush=True)
-        time.sleep(8)
+        time.sleep(600)
     """
     made = f"Made([1] * 9, mini_batch_size=2, **{options(way)})"
     with Program(tmp_path, dedent(source) + WAITS.replace("MADE", made).replace("MOMENT", "None")) as program:
         program.wait_for("imports", count=1 if way == "forkserver" else 2)
         program.send(signal.SIGINT, group)
-        # A server that was just starting again ends when it has imported.
-        program.end(-signal.SIGINT, "KeyboardInterrupt", tracebacks=1, seconds=20, soon=15.0)
+        program.end(-signal.SIGINT, "KeyboardInterrupt", tracebacks=1, seconds=20)
 
 
 @pytest.mark.parametrize("way", PROCESSES)
@@ -340,3 +341,78 @@ def test_program_killed_while_workers_start_leaves_none(way: str, tmp_path: Path
         program.wait_for("starts", count=2)
         program.send(signal.SIGKILL)
         program.end(-signal.SIGKILL)
+
+
+# ---------------------------------------------------------------------- is interrupted while it trains
+
+TRAINS = """
+import os
+from tests.data.made import *
+from gedanken import FullyConnectedLayer, Network, SoftMax
+
+class Slow(Generator):
+    def __len__(self):
+        return 300
+
+    def get_mini_batches(self, index):
+        time.sleep(0.02)
+        return [(np.full(4, index, "float32"), index % 3)]
+
+if __name__ == "__main__":
+    net = Network().input((4,)).add(FullyConnectedLayer(3)).add(SoftMax()).regression(engine="numpy")
+    print(f"pid {os.getpid()}", flush=True)
+    history = net.fit(Slow(mini_batch_size=2, **OPTIONS), epochs=9, progress=False, callbacks=[Says()])
+    print("reason", history.reason)
+"""
+SAYS = """
+from gedanken import Callback
+
+class Says(Callback):
+    def on_start(self, run):
+        print("starts", flush=True)
+
+    def on_step(self, run, record):
+        print("step", flush=True)
+"""
+
+
+def trains(way: str) -> str:
+    return dedent(SAYS) + TRAINS.replace("OPTIONS", repr(options(way)))
+
+
+@pytest.mark.parametrize("moment", [0.02, 0.1, 0.25])
+@pytest.mark.parametrize("way", WAYS)
+def test_interrupt_of_a_training_while_workers_start(way: str, moment: float, tmp_path: Path) -> None:
+    with Program(tmp_path, trains(way)) as program:
+        program.wait_for("starts")
+        time.sleep(moment)
+        program.send(signal.SIGINT, group=True)
+        assert "reason Ctrl-C" in program.end(seconds=5)
+
+
+@pytest.mark.parametrize("who", ["a worker", "all workers", "the server"])
+@pytest.mark.parametrize("way", PROCESSES)
+def test_interrupt_of_a_training_whose_workers_are_stopped(way: str, who: str, tmp_path: Path) -> None:
+    with Program(tmp_path, trains(way)) as program:
+        program.wait_for("step")
+        servers, workers = children(program.pid)
+        stopped = {"a worker": workers[:1], "all workers": workers, "the server": servers}[who]
+        if not stopped:
+            pytest.skip("has no server")
+        for process in stopped:
+            os.kill(process, signal.SIGSTOP)
+        time.sleep(0.3)
+        program.send(signal.SIGINT, group=True)
+        assert "reason Ctrl-C" in program.end(seconds=5)
+
+
+def children(leader: int) -> tuple[list[int], list[int]]:
+    """Return the server of processes and the workers of a program."""
+    found = {process: Path(f"/proc/{process}/cmdline").read_bytes() for process in session(leader)}
+    servers = [p for p, line in found.items() if b"forkserver import main" in line and parent(p) == leader]
+    others = [p for p, line in found.items() if b"resource_tracker import main" in line]
+    return servers, [p for p in found if p not in {leader, *servers, *others}]
+
+
+def parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])

@@ -77,6 +77,54 @@ def test_what_the_program_defines_reaches_workers_or_is_named(given: str, cloudp
         assert "cannot be sent to worker processes" in line and named in line and where in line, line
 
 
+RAISES = """
+from gedanken import *
+
+class Odd(Exception):
+    def __init__(self, code, where):
+        super().__init__(f"{code} at {where}")
+        self.code, self.where = code, where
+
+class Further(Odd):
+    pass
+
+class Raises(Generator):
+    def __len__(self):
+        return 9
+
+    def get_mini_batches(self, index):
+        if index == 5:
+            try:
+                raise Odd(1, "first")
+            except Odd as error:
+                raise Further(7, "here") from error
+        return [(index, index)]
+
+def caught(**options):
+    try:
+        for _ in Raises(mini_batch_size=2, mode="processes", workers=2, **options):
+            pass
+    except Further as error:
+        assert (error.code, error.where, str(error), type(error)) == (7, "here", "7 at here", Further)
+        assert type(error.__cause__) is Odd and error.__cause__.where == "first"
+        return "caught"
+"""
+
+
+@pytest.mark.parametrize("given", ["-c", "stdin", "guarded"])
+def test_a_class_of_exceptions_of_the_program_is_what_it_catches(given: str, tmp_path: Path) -> None:
+    pytest.importorskip("cloudpickle")
+    guarded = 'if __name__ == "__main__":\n'
+    calls = 'for method in ("forkserver", "spawn", "fork"):\n    print(caught(start_method=method))\n'
+    source = RAISES + calls
+    if given == "guarded":
+        source = guarded + textwrap.indent(source, "    ")
+    with Program(
+        tmp_path, source, command=["-c", source] if given == "-c" else None, stdin=given == "stdin"
+    ) as program:
+        assert program.end().splitlines() == ["caught"] * 3
+
+
 def test_a_class_in_a_function_is_named_as_such(tmp_path: Path) -> None:
     program = """
     from tests.data.made import *

@@ -458,6 +458,16 @@ def test_normalise(given_type: str, made: str, mean: Any, std: Any) -> None:
         assert y[c, i, j] == pytest.approx((float(x[c, i, j]) - m) / s, rel=1e-6, abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint32"])
+def test_normalise_of_numbers_far_from_zero(dtype: str) -> None:
+    x = (10_000_000 + np.arange(30).reshape(1, 5, 6)).astype(dtype)
+    x *= 10 if dtype == "int64" else 1  # float32 has none of these
+    mean, std = float(x.mean(dtype="float64")) + 0.1, 0.25
+    y = Normalise(mean, std)(seeded(), x)
+    assert y.dtype == ("float64" if dtype == "float64" else "float32")
+    np.testing.assert_allclose(y, (x.astype("float64") - mean) / std, rtol=1e-6)
+
+
 def test_normalise_a_picture_without_channels() -> None:
     x = picture_of((4, 3))
     np.testing.assert_allclose(Normalise([2.0], 4.0)(seeded(), x), (x - 2) / 4)

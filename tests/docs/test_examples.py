@@ -14,6 +14,8 @@ from tests.cases import PUBLIC
 
 ROOT = Path(__file__).parents[2]
 README, DOCS = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+TEXTS = [*ROOT.glob("*.md"), *DOCS, *ROOT.glob("examples/*.md")]
 
 
 def examples(page: Path) -> str:
@@ -25,10 +27,17 @@ def run(page: Path) -> None:
     exec(compile(examples(page), str(page), "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("page", [page for page in DOCS if examples(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in [*DOCS, CONTRIBUTING] if examples(page)], ids=lambda page: page.name)
 def test_examples_run_as_they_stand(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run(page)
+
+
+def test_quoted_source_is_the_source() -> None:
+    quotes = re.findall(r"^```py\n# (\S+\.py)\n(.*?)^```", CONTRIBUTING.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(quotes) == 5
+    for name, text in quotes:
+        assert text in (ROOT / "src/gedanken" / name).read_text(), text
 
 
 def test_the_diarys_script_prints_its_evaluation_and_saves_a_plot(
@@ -49,10 +58,14 @@ def test_docstring_examples(name: str) -> None:
     assert not failed
 
 
-@pytest.mark.parametrize("page", [README, *DOCS, ROOT / "ARCHITECTURE.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_named_files_exist(page: Path) -> None:
     text = page.read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)", linked.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, anchor
     for name in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", text):
         assert any((folder / name).exists() for folder in (ROOT, ROOT / "src/gedanken")), name

@@ -186,9 +186,7 @@ def test_predictions_that_are_no_numbers_are_refused(last: Layer) -> None:
     net._plan.params[:] = np.nan
     if not np.isnan(net.feedforward(X[:1])).any():
         pytest.skip("this layer makes a number of it")
-    with pytest.raises(
-        StateError, match="the outputs for 64 of 64 samples, the first of them number 0, are no numbers"
-    ):
+    with pytest.raises(StateError, match="the outputs of 64 of 64 samples are NaN, first of sample 0"):
         net.predict(X)
 
 

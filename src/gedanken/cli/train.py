@@ -1,5 +1,6 @@
 """`gedanken train`."""
 
+import contextlib
 import os
 import tempfile
 from argparse import Namespace
@@ -49,9 +50,24 @@ def _save(net: Network, path: str) -> None:
     try:
         net.save(path)
     except OSError as error:
-        place = os.path.join(tempfile.mkdtemp(prefix="gedanken-"), os.path.basename(path)[-200:] or "model")
-        net.save(place)
-        raise OSError(error.errno, f"{error.strerror}; the model was saved as {place} instead", path) from error
+        told = _save_elsewhere(net, os.path.basename(path)[-200:] or "model")
+        raise OSError(error.errno, f"{error.strerror}; {told}", path) from error
+
+
+def _save_elsewhere(net: Network, name: str) -> str:
+    """Save into a new folder for temporary files; return where in words, or why not: then nothing is left."""
+    folder, saved = "", False
+    try:
+        folder = tempfile.mkdtemp(prefix="gedanken-")
+        net.save(os.path.join(folder, name))
+        saved = True
+    except OSError as error:
+        return f"it could not be saved elsewhere either ({error.filename or 'temporary files'}: {error.strerror})"
+    finally:
+        if folder and not saved:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+    return f"the model was saved as {os.path.join(folder, name)} instead"
 
 
 def make_optimizer(name: str, rate: float | None) -> Optimizer:

@@ -43,7 +43,7 @@ class Probe(NamedTuple):
         share: of that time in which its thread computes.
         samples, size: of one call; and their bytes.
         made: the tasks that were done for it, and their samples.
-        error: what one of them raised, or None; nothing was measured then.
+        error: what the last of them raised, or None; nothing was measured then.
     """
 
     seconds: float
@@ -171,9 +171,9 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span], 
             while not (found := crew.wait(LOOK)):
                 watch.look()
             (done,) = found
-            if done.error:
-                return Probe(0.0, 0.0, 0.0, 0.0, (), as_raised(done.error))
             made.append((task, done))
+            if done.error:
+                return Probe(0.0, 0.0, 0.0, 0.0, made, as_raised(done.error))
             seconds.append(done.seconds if generator.transforms else timed.seconds)
             shares.append(timed.share)
             if len(made) > 1 and time.perf_counter() - began > PROBE_SECONDS:

@@ -2,6 +2,7 @@
 
 import datetime
 import itertools
+import math
 import numbers
 from collections.abc import Iterator, Sized
 from typing import Any
@@ -32,6 +33,7 @@ def as_array(name: str, values: Any, kinds: str = REAL) -> Array:
     if type(values) is np.ndarray and values.dtype.kind in kinds:
         return values
     refuse_masked(name, values)
+    refuse_sparse(name, values)
     rule = f"{name} must be an array of {'real ' * (kinds == REAL)}numbers, got"
     try:
         array = np.asarray(values)
@@ -62,12 +64,24 @@ def refuse_masked(name: str, values: Any) -> None:
         )
 
 
+def refuse_sparse(name: str, values: Any) -> None:
+    """Raise DataError for a sparse matrix of SciPy: it looks like an array, and NumPy makes one object of it."""
+    if hasattr(values, "tocsr") or hasattr(values, "nnz"):
+        raise DataError(f"{name} must be an array of numbers, got a sparse matrix ({_sparse_kind(values)}")
+
+
+def _sparse_kind(matrix: Any) -> str:
+    """Return the end of a sentence: kind and shape of a sparse matrix, and what would help."""
+    kind, shape, dtype = type(matrix).__name__, getattr(matrix, "shape", ()), getattr(matrix, "dtype", None)
+    taken = math.prod(shape) * np.dtype(dtype).itemsize / 2**20 if shape and dtype else 0.0
+    size = f", which takes {taken:,.1f} MiB" if taken > 1 else ""
+    return f"{kind}{f' {shape}' if shape else ''}); use .toarray(){size}, or a Generator that does so for some rows"
+
+
 def _described(values: Any, array: Array) -> str:
     """Return what was given in place of numbers, and what would help."""
     if hasattr(values, "columns") and hasattr(values, "dtypes"):
         return _described_frame(values)
-    if hasattr(values, "tocsr") or hasattr(values, "nnz"):
-        return f"a sparse matrix ({type(values).__name__}); use .toarray()"
     if array.ndim == 0 and array.dtype == object:
         return _described_object(values)
     if hasattr(values, "cat"):
@@ -112,6 +126,8 @@ def _remedy(value: Any) -> str:
         return f"; {NUMBERED}"
     if isinstance(value, (datetime.date, datetime.timedelta)):
         return "; use numbers, such as days since a first one"
+    if hasattr(value, "tocsr"):
+        return "; use .toarray(), or scipy.sparse.vstack(rows).toarray()"
     if isinstance(value, np.ndarray):
         return "; use np.stack, with arrays of one shape"
     return ""

@@ -11,7 +11,7 @@ import bisect
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from gedanken.data.arena import Arena, Slots
@@ -32,13 +32,19 @@ KEPT = 16  # tasks whose samples per call are remembered
 class Piece:
     """A task that was given out, and what came of it."""
 
-    __slots__ = ("done", "even", "expected", "extra", "samples", "taken", "task")
+    __slots__ = ("done", "error", "even", "expected", "extra", "samples", "taken", "task")
 
     def __init__(self, task: Task, expected: int) -> None:
         self.task, self.expected = task, expected
         self.done = self.even = False
         self.samples = self.taken = 0
         self.extra: list[Array] = []
+        self.error: BaseException | None = None  # what ended it after its samples
+
+    @property
+    def over(self) -> bool:
+        """Whether all that its calls give is taken; one that failed has calls that are still to be delivered."""
+        return self.taken == self.samples and self.error is None
 
     def record(self) -> "Record":
         """Return what will be left of it when the samples taken so far are delivered."""
@@ -47,7 +53,7 @@ class Piece:
         if self.even and self.samples:
             calls, skip = divmod(skip, (self.samples + task.skip) // task.length)
             first += calls
-        if self.taken == self.samples:
+        if self.over:
             first = task.first + task.length
         return Record(task.first, Span(first, task.first + task.length, skip))
 
@@ -178,11 +184,12 @@ class Feed:
 
     # ------------------------------------------------------------------ the next mini-batch
 
-    def next(self, least: int) -> list[Array] | None:
-        """Return the arrays of the next mini-batch, or None at the end of the epoch.
+    def next(self, least: int, broken_off: Callable[[], bool]) -> list[Array] | None:
+        """Return the arrays of the next mini-batch, or None at the end of the epoch or where it is broken off.
 
         Args:
             least: samples that the last mini-batch must have to be delivered.
+            broken_off: whether waiting has become useless.
 
         Raises:
             WorkerError: a worker died, or a call took longer than the time limit.
@@ -196,6 +203,7 @@ class Feed:
             if made := self._assemble(least):
                 self._issue()
                 return made
+            self._raise_in_turn()
             if not self._pieces and not self._todo:
                 return None
             if not self._given:  # nobody will bring anything: the mini-batch in the making must leave its slot
@@ -206,6 +214,8 @@ class Feed:
             done = self.crew.wait(LOOK)
             self.waited += time.perf_counter() - began
             self._take_in(done)
+            if broken_off():
+                return None
             if done:
                 self._watch.heard()
             else:
@@ -227,7 +237,7 @@ class Feed:
                 self._count(done, piece.task.length)
             if done.generation != self._generation:
                 self._release(piece)
-            elif done.error is None:
+            elif done.error is None or self.ordered:
                 self._finish(piece, done)
             else:
                 failed = failed or done.error
@@ -249,9 +259,10 @@ class Feed:
         self._call_seconds = seconds if self._call_seconds is None else 0.8 * self._call_seconds + 0.2 * seconds
 
     def _finish(self, piece: Piece, done: Done) -> None:
-        piece.done, piece.samples, piece.even = True, done.samples, done.even
+        piece.done, piece.samples, piece.even, piece.error = True, done.samples, done.even, done.error
         self._ahead += done.samples - piece.expected
-        self._learn((done.samples + piece.task.skip) / piece.task.length)
+        if done.error is None:
+            self._learn((done.samples + piece.task.skip) / piece.task.length)
         if done.extra:
             layout, piece.extra = done.extra
             self.settle(layout)
@@ -288,7 +299,7 @@ class Feed:
                 assert self._slots is not None
                 self._assembly = self._assembly or Assembly(self._slots)
                 self._take(piece, self._assembly)
-            if piece.taken == piece.samples:
+            if piece.over:
                 self._drop_head(piece)
             if self._assembly and self._assembly.samples == self.rows:
                 return self._deliver(self._assembly)
@@ -300,7 +311,19 @@ class Feed:
         if not self.ordered:
             return self._ready[0] if self._ready else None
         first = next(iter(self._pieces.values()), None)
-        return first if first and first.done else None
+        ended = first and first.error is not None and first.taken == first.samples
+        return first if first and first.done and not ended else None
+
+    def _raise_in_turn(self) -> None:
+        """Raise what a call raised, where all samples before it are delivered: as many for any number of workers."""
+        first = next(iter(self._pieces.values()), None)
+        if first and first.error is not None and first.taken == first.samples:
+            self.failed = True
+            failed, first.error = first.error, None
+            try:
+                raise as_raised(failed)
+            finally:
+                del failed, first  # an exception that is kept must not keep what lies here
 
     def _drop_head(self, piece: Piece) -> None:
         if piece not in self._touched[-1:]:
@@ -330,7 +353,7 @@ class Feed:
         records = [piece.record() for piece in self._touched]
         self.mark = Mark(None, records[-1:]) if self.ordered else Mark(self.mark, records)
         for piece in self._touched:
-            if piece.taken == piece.samples:
+            if piece.over:
                 self.delivered_calls += piece.task.length
         self._touched.clear()
         self._assembly = None

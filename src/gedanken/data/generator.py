@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gedanken.checks import one_of, real, require, truth, whole
+from gedanken.checks import one_of, real, require, seed_of_draws, truth, whole
 from gedanken.data.choice import METHODS, MODES, Options
 from gedanken.data.stream import Position, Stream
 from gedanken.data.tasks import Span, running_epoch
@@ -86,8 +86,7 @@ class Generator(ABC):
     ) -> None:
         self.mini_batch_size = whole("mini_batch_size", mini_batch_size)
         self.shuffle, self.drop_last = truth("shuffle", shuffle), truth("drop_last", drop_last)
-        self.seed = whole("seed", seed, at_least=0)
-        require(self.seed < 2**64, "seed", "be below 2**64", seed)
+        self.seed = seed_of_draws("seed", seed)
         callables = isinstance(transforms, (list, tuple)) and all(callable(t) for t in transforms)
         require(callables, "transforms", "be a list of functions (rng, item) -> item", transforms)
         self.transforms = tuple(transforms)
@@ -96,7 +95,9 @@ class Generator(ABC):
             one_of("mode", mode, MODES),
             _number_or_auto("workers", workers, at_least=0),
             _number_or_auto("threads", threads),
-            None if start_method == AUTO else one_of("start_method", start_method, METHODS),
+            None
+            if isinstance(start_method, str) and start_method == AUTO
+            else one_of("start_method", start_method, METHODS),
         )
         ordered = one_of("order", order, ORDERS) == "exact"
         self._own_stream = Stream(options, _number_or_auto("buffer", buffer), ordered, limit)
@@ -236,7 +237,7 @@ def _checked_spans(todo: Any, calls: int, samples: int) -> list[Span]:
 
 
 def _number_or_auto(argument: str, value: int | str, at_least: int = 1) -> int | None:
-    if value == AUTO:
+    if isinstance(value, str) and value == AUTO:
         return None
     require(not isinstance(value, str), argument, "be a number or 'auto'", value)
     number = whole(argument, value, at_least)

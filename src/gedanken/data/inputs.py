@@ -10,6 +10,7 @@ from gedanken.data.conversion import as_array
 from gedanken.errors import DataError
 from gedanken.types import Array, Shape
 
+LEAST_PICTURE = 64  # pixels: fewer bytes in a row are taken for features
 BLOCK = 1 << 20  # numbers looked at in one go: no second copy of the data is made
 
 
@@ -32,12 +33,18 @@ def checked_inputs(argument: str, x: Any, shape: Shape, dtype: Any, tokens: int 
     elif array.dtype.kind == "f":
         check_finite(argument, array, dtype)
     elif array.max() > 1:
-        white = np.iinfo(array.dtype).max if array.dtype in (np.uint8, np.uint16) else array.max()
-        warn(
-            f"{argument} has whole numbers ({array.dtype}) up to {array.max()}; networks train badly on unscaled "
-            f"pictures: use {argument} / {white} as float32"
-        )
+        warn(f"{argument} has whole numbers ({array.dtype}) up to {array.max()}; {_scaling(argument, array)}")
     return array
+
+
+def _scaling(argument: str, array: Array) -> str:
+    """Return how to scale whole numbers: pictures, which may be flat, by white, other features each by itself."""
+    bytes_of_pixels = array.dtype in (np.uint8, np.uint16)
+    if array.ndim == 4 or (bytes_of_pixels and array[0].size >= LEAST_PICTURE):
+        white = np.iinfo(array.dtype).max if bytes_of_pixels else array.max()
+        return f"networks train badly on unscaled pictures: use {argument} / {white} as float32"
+    scaled = f"({argument} - {argument}.mean(axis=0)) / {argument}.std(axis=0)"
+    return f"networks train badly on unscaled features: use {scaled}, or give them as float32 if they are right as is"
 
 
 def checked_array(argument: str, values: Any) -> Array:

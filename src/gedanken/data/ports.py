@@ -70,10 +70,10 @@ def resize(memory: Descriptor, size: int) -> None:
 
 
 def secure(memory: Descriptor, start: int, size: int) -> None:
-    """Make sure that this part is really there; without it the first touch could be the process's end.
+    """Reserve this part now, so that a full memory is an error here and not SIGBUS at the first write.
 
     Raises:
-        MemoryError: it is not.
+        MemoryError: there is not enough.
     """
     if hasattr(os, "posix_fallocate"):
         try:

@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -75,8 +76,9 @@ class ProcessCrew(Crew):
         self._tasks = Descriptor(writing)
         self._inboxes: list[Inbox] = []
         self._processes: list[Any] = []
+        self._new_server: list[int] = []  # not empty where a server was started for these processes
         # Ends the workers also when the program ends, before multiprocessing waits for them.
-        ends = (self._tasks, self._processes, self._inboxes, self._memory, self.width)
+        ends = (self._tasks, self._processes, self._inboxes, self._memory, self.width, self._new_server)
         self._end = util.Finalize(self, _end, ends, exitpriority=100)
         context = multiprocessing.get_context(method)
         if method == "forkserver":
@@ -104,16 +106,13 @@ class ProcessCrew(Crew):
         numbers = (first, self.threads, self.width, os.getpid())
         ports = Ports(tasks, answers, *shared, inherited, foreign, *numbers)
         process = context.Process(target=main, args=(ports,), name=f"gedanken process {number}", daemon=True)
-        server, start = _server(), context.get_start_method()
-        if start == "fork":
-            # NumPy imports this when it is first named; who is forked while another thread does so waits for ever.
-            importlib.import_module("numpy.random")
+        start = context.get_start_method()
         try:
-            with _one_thread_of_blas(), _no_file_of_a_session(), _without_interrupts(start == "spawn"):
-                process.start()
+            with _one_thread_of_blas(), _no_file_of_a_session():
+                self._launch(process, start)
         except (EOFError, ConnectionError) as error:
-            served = bool(self._processes) or (server is not None and server == _server())
-            raise WorkerError(f"the server of worker processes ended {_why_server_ended(served)}") from error
+            why = _why_server_ended(served=bool(self._processes))
+            raise WorkerError(f"the server of worker processes ended {why}") from error
         except ChildProcessError as error:
             rule = "a forked process cannot use its parent's server of worker processes; choose start_method='spawn'"
             raise WorkerError(rule) from error
@@ -122,6 +121,26 @@ class ProcessCrew(Crew):
         self._processes.append(process)
         # They are ended by us alone; multiprocessing would also end them when a fork of this process ends.
         getattr(multiprocessing.process, "_children", set()).discard(process)
+
+    def _launch(self, process: Any, start: str) -> None:
+        with _without_interrupts():
+            if start == "forkserver":
+                self._new_server += [1] * _served()
+            elif start == "fork":
+                # NumPy imports it late; who is forked while another thread does so waits for ever.
+                importlib.import_module("numpy.random")
+                process.start()
+            else:
+                process.start()
+        if start != "forkserver":
+            return
+        try:
+            process.start()  # Ctrl-C is heard, since the server may import for long before it answers
+        except (EOFError, ConnectionError):
+            if self._processes or self._new_server:
+                raise
+            _kill_server()  # it was about to end, of what it was last asked for
+            self._launch(process, start)
 
     def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
         resize(self._memory.arena, Arena.size(layout, rows, slots))
@@ -248,8 +267,15 @@ def _placed(pickled: Packed | None) -> tuple[tuple[tuple[int, int], ...], int]:
     return tuple(places), at
 
 
-def _end(tasks: Descriptor, processes: Sequence[Any], inboxes: Sequence[Inbox], memory: _Memory, workers: int) -> None:
-    """End all workers: those that are busy are waited for a moment, then killed."""
+def _end(
+    tasks: Descriptor,
+    processes: Sequence[Any],
+    inboxes: Sequence[Inbox],
+    memory: _Memory,
+    workers: int,
+    new_server: Sequence[int],
+) -> None:
+    """End all workers: those that are busy are waited for a moment, then killed, as is a server that still imports."""
     if memory.owner != os.getpid():
         return  # a fork of the owner
     Board(memory.board, workers).generation = 0xFFFFFFFF
@@ -258,6 +284,16 @@ def _end(tasks: Descriptor, processes: Sequence[Any], inboxes: Sequence[Inbox], 
         for _ in range(workers):
             os.write(tasks.fd, stop)
     tasks.close()
+    _end_processes(processes)
+    for inbox in inboxes:
+        os.close(inbox.fd)
+    for descriptor in (memory.board, memory.arena, memory.stacks, memory.pickle):
+        descriptor.close()
+    if new_server and not processes:  # it has started nobody: one that still imports would go on, whoever is gone
+        _kill_server()
+
+
+def _end_processes(processes: Sequence[Any]) -> None:
     limit = time.monotonic() + GRACE
     for process in processes:
         process.join(max(0.0, limit - time.monotonic()))
@@ -265,12 +301,11 @@ def _end(tasks: Descriptor, processes: Sequence[Any], inboxes: Sequence[Inbox], 
         if process.is_alive():
             process.kill()
             process.join(GRACE)
+        if process.is_alive() and process._start_method == "forkserver":
+            _kill_server()  # it was stopped, and would tell of no end
+            process.join(GRACE)
         if not process.is_alive():
             process.close()
-    for inbox in inboxes:
-        os.close(inbox.fd)
-    for descriptor in (memory.board, memory.arena, memory.stacks, memory.pickle):
-        descriptor.close()
 
 
 def _few_descriptors() -> str:
@@ -282,6 +317,21 @@ def _server() -> int | None:
     """Return the process id of the server of processes that was started last, if any was."""
     found: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)
     return found
+
+
+def _served() -> bool:
+    """Make sure that there is a server of processes; return whether it was started for that."""
+    before = _server()
+    forkserver.ensure_running()
+    return before != _server()
+
+
+def _kill_server() -> None:
+    """End the server of processes, also one that imports or was stopped; the next start makes another."""
+    if (server := _server()) is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server, signal.SIGKILL)
+        getattr(forkserver._forkserver, "_stop", lambda: None)()
 
 
 def _why_server_ended(served: bool) -> str:
@@ -323,16 +373,28 @@ def _no_file_of_a_session() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_interrupts(wanted: bool) -> Iterator[None]:
-    """Let a process that is started meanwhile not hear Ctrl-C before it can say that it does not want to."""
-    if wanted:
-        resource_tracker.ensure_running()  # its start would unblock it
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _without_interrupts() -> Iterator[None]:
+    """Hear of Ctrl-C later, and let a process that is started meanwhile not hear it before it can say so itself.
+
+    A signal that is blocked in this thread still reaches Python by another one, such as one of NumPy's.
+    """
+    resource_tracker.ensure_running()  # its start would unblock it
+    heard: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    holds = callable(before) and threading.current_thread() is threading.main_thread()
+    if holds:
+        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
-        yield
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     finally:
-        if wanted:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if holds:
+            signal.signal(signal.SIGINT, before)
+            if heard and callable(before):
+                before(heard[0], None)
 
 
 def _widen(fd: int) -> None:

@@ -173,10 +173,11 @@ class _Pickler(pickle.Pickler):
         if own and (pickled := _dumped(value)):
             return _loaded, (pickled,), links, None, None, _fill
         kind = (type(value).__module__, type(value).__qualname__)
-        if _class(*kind) is not type(value):
+        by_value = b""
+        if _class(*kind) is not type(value) and not (by_value := _class_by_value(type(value))):
             return WorkerError, (f"{kind[1]}({words(value, str)}), which cannot be sent from its process",)
         args, state = _reduced(value)
-        return _made, (*kind, args), {**state, **links}, None, None, _fill
+        return _made, (*kind, args, by_value), {**state, **links}, None, None, _fill
 
 
 def _names(kind: type) -> set[str]:
@@ -241,8 +242,18 @@ def _class(module: str, name: str) -> Any:
     return None
 
 
-def _made(module: str, name: str, args: tuple[Any, ...]) -> BaseException:
-    kind = _class(module, name)
+def _class_by_value(kind: type) -> bytes:
+    """Return a class that came by value, with the Generator; cloudpickle knows it again where it came from."""
+    cloudpickle: Any = sys.modules.get("cloudpickle")
+    try:
+        found: bytes = cloudpickle.dumps(kind) if cloudpickle else b""
+    except Exception:  # what the class holds decides what is raised
+        return b""
+    return found
+
+
+def _made(module: str, name: str, args: tuple[Any, ...], by_value: bytes) -> BaseException:
+    kind = _loaded(by_value) if by_value else _class(module, name)
     base = _base(kind)
     error: BaseException = base.__new__(kind, *args)
     base.__init__(error, *args)  # type: ignore[misc]

@@ -39,6 +39,7 @@ class Source(ABC):
     samples: int | None = None  # of an epoch; None: not known before
     steps: int | None = None  # mini-batches of an epoch
     mini_batch_size: int  # samples of a mini-batch; the last one may have fewer
+    broken_off: Callable[[], bool] = staticmethod(lambda: False)  # whether nobody waits for mini-batches any more
 
     @property
     def waited(self) -> float:
@@ -140,7 +141,8 @@ class GeneratorSource(Source):
     def batches(self, epoch: int) -> Batches:
         for _ in range(2):  # a position that was loaded may be the end of an epoch
             resumed, given = self.generator._stream.resumes, False
-            for delivery in self.generator._stream.run(self.generator, fixed=0 if self.fixed else None):
+            fixed = 0 if self.fixed else None
+            for delivery in self.generator._stream.run(self.generator, fixed, self.broken_off):
                 given = True
                 batch = Batch(*self._pair(delivery.value), delivery.position, delivery.share)
                 if self.on_first:
@@ -151,7 +153,7 @@ class GeneratorSource(Source):
                 del batch
             if given or self.fixed or not resumed:
                 break
-        if not given:
+        if not given and not self.broken_off():
             name = type(self.generator).__name__
             raise DataError(
                 f"{name} must give at least one mini-batch in an epoch, got none from {len(self.generator)} calls"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import require, whole
-from gedanken.data.conversion import NUMBERS, as_array, refuse_masked
+from gedanken.checks import require, truth, whole
+from gedanken.data.conversion import NUMBERS, as_array, refuse_masked, refuse_sparse
 from gedanken.data.generator import Generator
 from gedanken.data.items import Samples
 from gedanken.data.mapped import mapped_if_possible
@@ -44,6 +44,7 @@ class ArrayGenerator(Generator):
     """
 
     def __init__(self, x: Any, y: Any = None, **options: Any) -> None:
+        refuse_sparse("x", x)  # some of them are dicts
         several = isinstance(x, (tuple, dict))
         require(y is None or not several, "y", "be left out where x is a tuple or dict of arrays", type(y).__name__)
         require(not several or len(x) > 0, "x", "have at least one array", x)
@@ -52,7 +53,8 @@ class ArrayGenerator(Generator):
             parts = x if isinstance(x, dict) else dict(enumerate(x))
             self._arrays = {key: _checked(f"x[{key!r}]", value) for key, value in parts.items()}
         else:
-            self._arrays = {name: _checked(name, value) for name, value in (("x", x), ("y", y)) if value is not None}
+            given = {"x": x} if y is None else {"x": x, "y": y}
+            self._arrays = {name: _checked(name, value) for name, value in given.items()}
         self._length, *others = [int(array.shape[0]) for array in self._arrays.values()]
         same = all(length == self._length for length in others)
         require(same, "y" if y is not None else "x", f"have {self._length} samples as the first array has", others)
@@ -82,7 +84,7 @@ class DatasetGenerator(Generator):
         **options: of `Generator`.
 
     Raises:
-        ArgumentError: `dataset` has no length or no index, or `to_item` is no function.
+        ArgumentError: `dataset` has no length or no index, or `to_item` is not a function.
 
     Example:
         >>> rows = [{"pixels": [0, 255], "label": 1}, {"pixels": [51, 0], "label": 0}]
@@ -94,11 +96,13 @@ class DatasetGenerator(Generator):
     """
 
     def __init__(self, dataset: Any, *, to_item: Callable[[Any], Any] | None = None, **options: Any) -> None:
+        refuse_sparse("dataset", dataset)
         kind = type(dataset).__name__
         require(
             not isinstance(dataset, Mapping), "dataset", "have whole numbers for an index (see ArrayGenerator)", kind
         )
         indexable = all(hasattr(dataset, name) for name in ("__len__", "__getitem__"))
+        indexable &= getattr(dataset, "shape", None) != ()  # NumPy's single number has both only by name
         require(indexable, "dataset", "have a length and an index (for others: IterableGenerator)", kind)
         _check_function(to_item)
         self.dataset, self.to_item = dataset, to_item
@@ -156,7 +160,7 @@ class IterableGenerator(Generator):
         self._length = whole("length", length, 0)
         _check_function(to_item)
         rule = "be False: an iterable has one order; a function of the epoch can give it another one in each"
-        require(not options.get("shuffle"), "shuffle", rule, options.get("shuffle"))
+        require(not truth("shuffle", options.get("shuffle", False)), "shuffle", rule, True)
         self.iterable, self.to_item = iterable, to_item
         self._cursor = _Cursor()
         super().__init__(**{"workers": 1, "threads": 1, **options})
@@ -220,6 +224,7 @@ class _Cursor(threading.local):
 def _checked(name: str, value: Any) -> Any:
     """Return an array of numbers with a first axis, left in its file where it is in one."""
     refuse_masked(name, value)
+    refuse_sparse(name, value)
     if not (hasattr(value, "shape") and hasattr(value, "__getitem__")) or hasattr(value, "iloc"):
         value = as_array(name, value, NUMBERS)
     require(len(value.shape) > 0, name, "have a first axis of samples", value)
@@ -233,9 +238,12 @@ def _check_function(to_item: Any) -> None:
 
 
 def _check_iterable(iterable: Any) -> None:
+    refuse_sparse("iterable", iterable)
     kind = type(iterable).__name__
     rule = "be iterable again and again; give the function that makes it, as a function of the epoch"
     require(not isinstance(iterable, Iterator), "iterable", rule, kind)
+    if isinstance(iterable, np.ndarray):
+        require(iterable.ndim > 0, "iterable", "have a first axis of samples", iterable)
     if isinstance(iterable, Iterable):
         return
     require(callable(iterable), "iterable", "be an iterable or a function of the epoch that returns one", kind)

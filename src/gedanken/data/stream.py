@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gedanken.checks import whole
@@ -88,6 +88,7 @@ class Stream:
         self._owner = os.getpid()  # the process whose workers these are
         self._length = 0  # of the Generator that the workers have
         self._run: object = None
+        self._passing = False  # whether workers are still to be chosen, after the error of a timed call
         self._awaited: float | None = None  # what was waited for until the running epoch, before its first mini-batch
         self._counted = True  # whether the running epoch is one of those that `epoch` counts
         self._ahead: _Ahead | None = None
@@ -113,8 +114,13 @@ class Stream:
                 self.epoch = first_epoch - 1
             self._ahead = _Ahead(self, generator, self._next_position(generator))
 
-    def run(self, generator: Any, fixed: int | None = None) -> Iterator[Delivery]:
-        """Yield the mini-batches of the next epoch, or of epoch number `fixed`, which then does not count."""
+    def run(
+        self, generator: Any, fixed: int | None = None, broken_off: Callable[[], bool] = lambda: False
+    ) -> Iterator[Delivery]:
+        """Yield the mini-batches of the next epoch, or of epoch number `fixed`, which then does not count.
+
+        It ends before its time where `broken_off` says, while it waits, that nobody wants more.
+        """
         self._forget_others()
         ahead, self._ahead = self._ahead, None
         run = self._run = object()  # an older iteration finds that it is not the last any more
@@ -130,16 +136,18 @@ class Stream:
             self._before += time.perf_counter() - self._began
             if failed is not None:
                 raise failed
-            yield from self._deliveries(generator, position, run)
-            finished = True
+            yield from self._deliveries(generator, position, run, broken_off)
+            finished = not broken_off()
         finally:
             failed = None  # an exception that is kept must not keep what lies here
             if self._run is run:
                 self._leave(finished)
 
-    def _deliveries(self, generator: Any, position: Position, run: object) -> Iterator[Delivery]:
+    def _deliveries(
+        self, generator: Any, position: Position, run: object, broken_off: Callable[[], bool]
+    ) -> Iterator[Delivery]:
         least = generator.mini_batch_size if generator.drop_last else 1
-        while self.feed and (arrays := self._next(self.feed, least)):
+        while self.feed and (arrays := self._next(self.feed, least, broken_off)):
             layout, samples = self.feed.layout, len(arrays[0])
             assert layout is not None
             if self._awaited is not None:
@@ -154,16 +162,20 @@ class Stream:
                 self._position = position
             yield delivery
             del delivery
-            if self._run is not run:
-                raise StateError("this iteration is over: the Generator was closed or iterated again")
+            self._still(run)
+        self._still(run)  # closed by another thread or a call, meanwhile
 
-    def _next(self, feed: Feed, least: int) -> Any:
+    def _still(self, run: object) -> None:
+        if self._run is not run:
+            raise StateError("this iteration is over: the Generator was closed or iterated again")
+
+    def _next(self, feed: Feed, least: int, broken_off: Callable[[], bool]) -> Any:
         if self._owner != os.getpid():
             raise StateError("this iteration belongs to the process that began it; a fork of it begins its own")
         try:
-            return feed.next(least)
+            return feed.next(least, broken_off)
         except BaseException:
-            if not feed.failed:  # dead workers, Ctrl-C: nobody knows what was lost
+            if self._passing or not feed.failed:  # dead workers, Ctrl-C: nobody knows what was lost
                 self._shut()
             feed.failed = False
             raise
@@ -248,9 +260,11 @@ class Stream:
                     choice = Choice("serial", 0, 0, method, obstacle)
         if choice is None:
             probe = timed_calls(generator, position.epoch, position.calls, position.todo, self._limit)
-            if probe.error:
+            if probe.error and not (self._ordered and probe.made):
                 return None, probe
-            choice = choose(options, probe, obstacle)
+            failed = Choice("serial", 0, 0, method, "a call raised when it was timed")  # what came before it is given
+            choice = failed if probe.error else choose(options, probe, obstacle)
+            self._passing = probe.error is not None
         self.choice = choice
         if choice.mode == "serial":
             return SerialCrew(generator), probe

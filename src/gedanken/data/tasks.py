@@ -112,6 +112,14 @@ class Orders:
             return self._made[1]
 
 
+def _before_error(sink: "_Sink | None") -> tuple[int, Any]:
+    """Return the samples that were made before an error, or none where there is no memory for them either."""
+    try:
+        return (sink.count(), sink.extra()) if sink else (0, None)
+    except BaseException:  # whatever it is, there is an error already
+        return 0, None
+
+
 class Bench:
     """Where one worker works.
 
@@ -137,12 +145,15 @@ class Bench:
         """
         if task.generation != generation:
             return Done(task.number, task.generation, self.number, 0, 0.0)
-        began, error = time.perf_counter(), None
+        began, error, sink = time.perf_counter(), None, None
         token = running_epoch.set(task.epoch)
         try:
-            samples, extra, even = self._made(generator, task)
+            sink = _Sink(task, self.arena)
+            even = self._made(generator, task, sink)
+            samples, extra = sink.count(), sink.extra()
         except BaseException as raised:  # whatever it is belongs to the one who waits for the samples
-            samples, extra, even, error = 0, None, False, noted(raised, self._where())
+            even, error = False, noted(raised, self._where())
+            samples, extra = _before_error(sink)
         finally:
             running_epoch.reset(token)
         seconds = time.perf_counter() - began
@@ -151,9 +162,8 @@ class Bench:
         finally:
             del error  # it refers to this frame
 
-    def _made(self, generator: Calls, task: Task) -> tuple[int, Any, bool]:
-        """Make the calls; return how many samples they gave, those without room, and whether all gave as many."""
-        sink = _Sink(task, self.arena)
+    def _made(self, generator: Calls, task: Task, sink: "_Sink") -> bool:
+        """Make the calls; return whether all gave as many samples."""
         transforms = [t for t in generator.transforms if not getattr(t, "on_mini_batches", False)]
         sizes = set()
         at, get, put = self.at, generator.get_mini_batches, None if transforms else sink.put_plain()
@@ -170,7 +180,7 @@ class Bench:
             sizes.add(-1)
             _take(generator, transforms, task.epoch, index, items, done, sink)
             put = None if transforms else sink.put_plain()
-        return sink.count(), sink.extra(), task.length == 1 or (len(sizes) == 1 and -1 not in sizes)
+        return task.length == 1 or (len(sizes) == 1 and -1 not in sizes)
 
     def _where(self) -> str:
         call = self.at[0]

@@ -38,7 +38,7 @@ class Transform(Described, ABC):
 class PictureTransform(Transform):
     """What all changes of pictures share: finding the picture in the item, and putting the new one back.
 
-    A further one writes `change`, which must not write into the picture that it is given.
+    A new one defines `change`, which must not write into the picture that it is given.
 
     Args:
         of: place of the picture in a tuple, or its key in a dict; an item that is one array is the picture itself.
@@ -375,8 +375,7 @@ class Normalise(PictureTransform):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, interval in (("mean", "(-inf, inf)"), ("std", "(0, inf)")):
-            value = getattr(self, name)
-            value = value.tolist() if isinstance(value, np.ndarray) else value
+            value = value.tolist() if isinstance(value := getattr(self, name), np.ndarray) else value
             several = isinstance(value, (tuple, list))
             require(not several or len(value) > 0, f"Normalise {name}", "be a number or one for each channel", value)
             numbers = tuple(real(f"Normalise {name}", each, interval) for each in (value if several else (value,)))
@@ -385,12 +384,13 @@ class Normalise(PictureTransform):
     def change(self, rng: "np.random.Generator", picture: Array) -> Array:
         channels = picture.reshape(-1, *picture.shape[-2:])
         dtype = np.float64 if picture.dtype.kind == "f" and picture.dtype.itemsize > 4 else np.float32
-        y = np.subtract(channels, self._for_each("mean", channels, dtype), dtype=dtype, casting="unsafe")
-        y /= self._for_each("std", channels, dtype)
-        return y.reshape(picture.shape)
+        mean, std = self._for_each("mean", channels), self._for_each("std", channels)
+        work = np.float64 if (abs(mean) > 16 * std).any() else np.result_type(dtype, picture)  # for the digits
+        y = np.subtract(channels, mean, dtype=work, casting="unsafe") / std.astype(work)
+        return y.astype(dtype, copy=False).reshape(picture.shape)
 
-    def _for_each(self, name: str, channels: Array, dtype: Any) -> Array:
-        values = np.array(getattr(self, name), dtype).reshape(-1, 1, 1)
+    def _for_each(self, name: str, channels: Array) -> Array:
+        values = np.array(getattr(self, name), np.float64).reshape(-1, 1, 1)
         if isinstance(getattr(self, name), tuple) and len(values) != len(channels):
             rule = f"Normalise needs a picture of {len(values)} channels, one for each {name}"
             raise DataError(f"{rule}, got {len(channels)} channels of {channels.shape[1:]}")

@@ -62,9 +62,10 @@ class Decoder:
 
     def __init__(self, size: int | tuple[int, int], channels: int, fit: str, max_pixels: int = MOST_PIXELS) -> None:
         height, width = pair("size", size)
-        require(channels in tuple(MODES), "channels", "be 1 or 3", channels)
+        known = isinstance(channels, (int, np.integer)) and not isinstance(channels, bool) and channels in MODES
+        require(known, "channels", "be 1 or 3", channels)
         one_of("fit", fit, ("crop", "stretch"))
-        self.shape = channels, height, width
+        self.shape = int(channels), height, width
         self.fit, self.max_pixels = fit, whole("max_pixels", max_pixels)
         pillow()
         self._cut = False  # whether the program that this comes from let Pillow read cut pictures

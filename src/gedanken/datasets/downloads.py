@@ -65,7 +65,7 @@ class Downloads:
         self.backoff = real("backoff", backoff, "[0, inf)")
         self.timeout = real("timeout", timeout, "(0, inf)")
         self.most_bytes = whole("most_bytes", most_bytes)
-        self.headers = _checked_headers(headers or {})
+        self.headers = _checked_headers({} if headers is None else headers)
         self.redirects = one_of("redirects", redirects, ("anywhere", "none", "same host"))
         _urllib3()
         self._lines: dict[int, _Line] = {}  # by process: a fork must not use its parent's connections

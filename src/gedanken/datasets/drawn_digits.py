@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gedanken.checks import whole
+from gedanken.checks import seed_of_draws, whole
 from gedanken.datasets.labels import Split, one_hot
 from gedanken.datasets.threads import map_threads
 from gedanken.random import DRAW_RANGE, Purpose, sample_draws
@@ -83,7 +83,7 @@ def load_drawn_digits(train: int = 60000, test: int = 10000, seed: int = 0) -> S
         ArgumentError: a number is negative or not whole.
     """
     sizes = whole("train", train, 0), whole("test", test, 0)
-    seed = whole("seed", seed, 0)
+    seed = seed_of_draws("seed", seed)
     templates = _templates()
     (a, b), (c, d) = (
         _draw_all(templates, seed, part, size) for part, size in zip(("train", "test"), sizes, strict=True)

@@ -145,7 +145,7 @@ def _retrieve(url: str, file: Published) -> bytes:
     folder = private_folder(file.folder)
     kept = folder / file.name
     if os.path.lexists(kept) and not os.path.isfile(kept):  # pooch would wait for what a pipe gives
-        raise DatasetError(f"{kept} is in the way, which is no file")
+        raise DatasetError(f"{kept} is in the way and is not a file")
     path = pooch.retrieve(url, f"md5:{file.md5}", file.name, folder, downloader=downloader)
     return Path(path).read_bytes()
 

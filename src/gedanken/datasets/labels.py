@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gedanken.checks import real, whole
+from gedanken.checks import real, seed_of_draws
 from gedanken.random import Purpose, permutation
 from gedanken.types import Array
 
@@ -32,7 +32,7 @@ def held_out(numbers: Array, classes: Sequence[str], test: float, seed: int) -> 
     Raises:
         ArgumentError: `test` is not in (0, 1), or `seed` not a whole number >= 0.
     """
-    share, seed = real("test", test, "(0, 1)"), whole("seed", seed, 0)
+    share, seed = real("test", test, "(0, 1)"), seed_of_draws("seed", seed)
     held = np.zeros(len(numbers), bool)
     for number, name in enumerate(classes):
         members = np.flatnonzero(numbers == number)

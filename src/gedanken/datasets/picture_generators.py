@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from gedanken.checks import one_of, path, printable, require, warn, whole
+from gedanken.checks import is_list, one_of, path, printable, require, warn, whole
 from gedanken.data.choice import processes_possible
 from gedanken.data.conversion import NUMBERS
 from gedanken.data.generator import AUTO, Generator
@@ -117,7 +117,7 @@ class ImageFolderGenerator(PictureGenerator):
         Both parts know all classes and number them in the same way. This Generator stays as it is.
 
         Args:
-            test: share of each class to test on, in (0, 1). Each part gets at least one file of a class that has
+            test: fraction of each class to test on, in (0, 1). Each part gets at least one file of a class that has
                 two or more; a lone file is for training.
             seed: >= 0; the same seed divides the same files in the same way.
             **options: of `Generator`, where those of the test part differ from the ones that this was made with;
@@ -170,7 +170,7 @@ class HTTPImageGenerator(PictureGenerator):
     in up to as many processes as there are cores. Connections stay open for the next picture.
 
     A try that fails in connecting, that is not over in time, or that is answered by 429, 500, 502, 503 or 504 is made
-    again. What fails in the end, any other answer than 200, and content that is no picture is reported with its
+    again. What fails in the end, any other answer than 200, and content that is not a picture is reported with its
     address and the reason. An address takes (retries + 1) * timeout seconds at most, and up to 60 before each retry,
     besides the time in which the system looks for the name of its host. Proxies of the environment are not used.
 
@@ -251,8 +251,7 @@ class HTTPImageGenerator(PictureGenerator):
 
 
 def _checked_urls(urls: Any) -> tuple[str, ...]:
-    listed = isinstance(urls, (list, tuple, np.ndarray))
-    require(listed, "urls", "be a list of addresses", _shown(urls))
+    require(is_list(urls), "urls", "be a list of addresses", _shown(urls))
     for place, url in enumerate(urls):
         known = isinstance(url, str) and url.lower().startswith(("http://", "https://"))
         require(known, f"urls[{place}]", "be an address that begins with http:// or https://", _shown(url))

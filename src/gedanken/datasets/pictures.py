@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from gedanken.checks import one_of, path, printable, require
+from gedanken.checks import is_list, one_of, path, printable, require
 from gedanken.datasets.decoding import MOST_PIXELS, Decoder
 from gedanken.datasets.folders import Reasons, class_files, report
 from gedanken.datasets.labels import Split, held_out, one_hot
@@ -48,7 +48,7 @@ class LabelledPictures(Pictures):
         """Divide every class at random into a training and a test part.
 
         Args:
-            test: share of each class to test on, in (0, 1). Each part gets at least one picture of a class
+            test: fraction of each class to test on, in (0, 1). Each part gets at least one picture of a class
                 that has two or more; a lone picture is for training.
             seed: >= 0; the same seed divides the same pictures in the same way.
 
@@ -126,7 +126,7 @@ def load_pictures(
     + 0.114 blue.
 
     The format is that of the content, whatever the name says. Files may come from strangers: what is too large, takes
-    more than a minute, is no regular file or in any other format is unreadable. A file that is cut off is so too,
+    more than a minute, is not a regular file or in any other format is unreadable. A file that is cut off is so too,
     unless you set Pillow's `ImageFile.LOAD_TRUNCATED_IMAGES`.
 
     Args:
@@ -150,7 +150,8 @@ def load_pictures(
         ArgumentError: an argument breaks its rule.
         MissingPackageError: Pillow is not installed.
     """
-    require(not isinstance(files, (str, os.PathLike)), "files", "be a list of paths", files)
+    listed = is_list(files) or (isinstance(files, Iterable) and not isinstance(files, (str, os.PathLike, np.ndarray)))
+    require(listed, "files", "be a list of paths", files)
     paths = [Path(path("files", file)) for file in files]
     return _read_all(paths, Decoder(size, channels, fit, max_pixels), on_error, {})
 

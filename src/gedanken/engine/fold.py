@@ -13,37 +13,40 @@ from gedanken.costs import (
 from gedanken.errors import ArgumentError
 from gedanken.layers import (
     Activation,
+    AveragePoolLayer,
+    Branches,
     Chain,
     ConvolutionLayer,
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    GlobalAveragePoolLayer,
     Layer,
+    LeakyReLU,
+    MaxPoolLayer,
     Reshape,
     Sigmoid,
     SoftMax,
 )
-from gedanken.layers.containers import unchained
+from gedanken.layers.containers import Placed
 from gedanken.random import DRAW_RANGE
 from gedanken.types import Shape
 
 
-def fold(layers: Sequence[Layer], cost: Cost, shapes: Sequence[Shape] = ()) -> tuple[Cost, bool]:
+def fold(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
     """Return the cost to train with, and whether it contains the activation at the end, see `activation_place`.
 
     Args:
-        layers: the layers.
+        row: the layers with their shapes, as `placed` gives them.
         cost: what they are judged by.
-        shapes: of a sample before each layer, Chains taken apart; without them a SoftMax has to be the last layer.
 
     Raises:
         ArgumentError: the cost takes probabilities and the layers certainly do not give any.
     """
-    rows = [layer for _, layer in unchained(layers)]
-    place = activation_place(layers)
-    last = rows[place]
+    place = activation_place(row)
+    last = row[place].layer
     if type(cost) is CrossEntropy:
-        if type(last) is SoftMax and (place == len(rows) - 1 or _one_distribution(shapes[place:])):
+        if type(last) is SoftMax and (place == len(row) - 1 or _one_distribution(row[place].shape)):
             return SoftMaxCrossEntropy(cost.label_smoothing, cost.class_weights), True
         _need_probabilities(last, "cross_entropy", "SoftMax()")
     if type(cost) is BinaryCrossEntropy:
@@ -53,25 +56,43 @@ def fold(layers: Sequence[Layer], cost: Cost, shapes: Sequence[Shape] = ()) -> t
     return cost, False
 
 
-def activation_place(layers: Sequence[Layer]) -> int:
-    """Return the place, with Chains taken apart, of the last layer that does more than to give its input a shape.
+def activation_place(row: Sequence[Placed]) -> int:
+    """Return the place of the last layer that does more than to pass its numbers on, perhaps in another shape.
 
     An activation there may as well come last: every number is computed by itself.
     """
-    rows = [layer for _, layer in unchained(layers)]
-    computing = [place for place, layer in enumerate(rows) if not _only_shapes(layer)]
-    return computing[-1] if computing else len(rows) - 1
+    computing = [place for place, one in enumerate(row) if not _passes_on(one)]
+    return computing[-1] if computing else len(row) - 1
 
 
-def _only_shapes(layer: Layer) -> bool:
-    if type(layer) is Dropout:
-        return layer.threshold == DRAW_RANGE  # it keeps all
-    return type(layer) in (Flatten, Reshape) or (type(layer) is Chain and not layer.layers)
+def _passes_on(one: Placed) -> bool:
+    """Return whether a layer gives the numbers that it is given, all of them and in the order of the door."""
+    layer, kind = one.layer, type(one.layer)
+    if kind is Dropout:
+        return layer.threshold == DRAW_RANGE  # type: ignore[attr-defined]  # it keeps all
+    if kind is LeakyReLU:
+        return layer.slope == 1  # type: ignore[attr-defined]
+    if kind in (Chain, Branches):
+        return not any(layer.rows.values()) and len(layer.rows) == 1  # type: ignore[attr-defined]
+    if kind in (MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer):
+        return _pools_single_pixels(one)
+    return kind in (Flatten, Reshape)
 
 
-def _one_distribution(shapes: Sequence[Shape]) -> bool:
-    """Return whether the first of these is known, and a SoftMax's shares there are one distribution in any shape."""
-    return bool(shapes) and math.prod(shapes[0]) == shapes[0][-1]
+def _pools_single_pixels(one: Placed) -> bool:
+    """Return whether each window of a pooling sees one pixel, and each pixel is seen by one window.
+
+    A MaxPoolLayer does not see the padding, so that of an image of one pixel its windows may have any size.
+    """
+    geometry = one.layer.geometry(one.shape)  # type: ignore[attr-defined]
+    single = geometry.size == (1, 1) and not any(map(any, geometry.padding))
+    unseen = type(one.layer) is MaxPoolLayer and one.shape[:2] == (1, 1)
+    return (single or unseen) and math.prod(one.output_shape) == math.prod(one.shape)
+
+
+def _one_distribution(shape: Shape) -> bool:
+    """Return whether a SoftMax's shares in this shape are one distribution in any shape."""
+    return math.prod(shape) == shape[-1]
 
 
 def _need_probabilities(last: Layer, cost: str, fix: str) -> None:

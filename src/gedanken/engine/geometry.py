@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gedanken.checks import pair, whole
+from gedanken.checks import extent, pair
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.types import Shape
 
+LARGEST_IMAGE = 1 << 31  # values of one sample, with its padding
 Padding = int | tuple[int, int] | str
 
 
@@ -55,11 +56,16 @@ class Window:
         """Return the geometry on an image of shape (H, W, C), or raise ShapeError."""
         require_image(image)
         geometry = Geometry(self.size, self.stride, self._amounts(image), self.dilation, self.groups)
+        padded = (image[0] + sum(geometry.padding[0]), image[1] + sum(geometry.padding[1]))
+        if padded[0] * padded[1] * image[2] > LARGEST_IMAGE:
+            raise ShapeError(
+                f"has a padded image of {padded[0]} x {padded[1]}, which with its {image[2]} channels must be of at "
+                f"most {LARGEST_IMAGE} values"
+            )
         if min(geometry.positions(image)) < 1:
             reach = tuple(d * (s - 1) + 1 for s, d in zip(self.size, self.dilation, strict=True))
             raise ShapeError(
-                f"has a window of {reach[0]} x {reach[1]}, larger than the padded image "
-                f"of {image[0] + sum(geometry.padding[0])} x {image[1] + sum(geometry.padding[1])}",
+                f"has a window of {reach[0]} x {reach[1]}, larger than the padded image of {padded[0]} x {padded[1]}",
                 _too_small_hint(image),
             )
         return geometry
@@ -109,11 +115,10 @@ def window(
             )
     else:
         pair(f"{layer} zero_padding", zero_padding, at_least=0)
-    size = (whole(f"{layer} height_filter", height_filter), whole(f"{layer} width_filter", width_filter))
     return Window(
-        size,
+        (extent(f"{layer} height_filter", height_filter), extent(f"{layer} width_filter", width_filter)),
         pair(f"{layer} stride", stride),
         zero_padding,
         pair(f"{layer} dilation", dilation),
-        whole(f"{layer} groups", groups),
+        extent(f"{layer} groups", groups),
     )

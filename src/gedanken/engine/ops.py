@@ -16,7 +16,11 @@ import numpy as np
 from gedanken.engine.geometry import Geometry
 from gedanken.types import Array, Shape
 
-ROWS = 128  # whose products are summed in one number type
+# Products of very long rows are summed in parts by the array module, the parts in float64.
+LONG = 4096  # numbers up to which a row is one part
+DEEP = 384  # numbers of a part of a longer one
+ROWS = 128  # rows of a part where the sum is over rows
+ROOM = 1 << 18  # numbers of the parts that are worked out at once
 
 
 class Ops:
@@ -67,6 +71,17 @@ class Ops:
         """Return means of squares in x's number type; computed in float64, where squares of large numbers fit too."""
         return self.mean(self.xp.square(x, dtype="float64"), axis, keepdims).astype(x.dtype)
 
+    def centred(self, x: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+        """Return x less its mean along axes, and the mean, whose axes are kept.
+
+        The rounded mean of large numbers may be off by more than they differ, so what is left of it is subtracted too.
+        """
+        mean = self.mean(x, axis, keepdims=True)
+        h = x - mean
+        rest = self.mean(h, axis, keepdims=True)
+        h -= rest
+        return h, mean + rest
+
     def move(self, mean: Array, kept: float, news: Array) -> Array:
         """Set mean = kept * mean + news, in place, and return it; what rounding takes from `kept` is not lost."""
         rounded = float(mean.dtype.type(kept))
@@ -79,15 +94,28 @@ class Ops:
     def product_sum(self, x: Array, y: Array) -> Array:
         """Return the products of two matrices' rows, summed over the rows: x (..., N, F), y (..., N, G) -> (..., F, G).
 
-        Blocks of rows are summed by the array module, the blocks in float64.
+        More rows than ROWS are summed in parts, the parts in float64.
         """
-        blocks = [slice(start, start + ROWS) for start in range(0, max(x.shape[-2], 1), ROWS)]
-        parts = (self.xp.matmul(x[..., block, :].swapaxes(-1, -2), y[..., block, :]) for block in blocks)
-        if len(blocks) == 1:
-            return next(parts)
-        total = next(parts).astype("float64")
-        for part in parts:
-            total += part
+        turned = x.swapaxes(-1, -2)
+        return self.xp.matmul(turned, y) if x.shape[-2] <= ROWS else self._product_of_parts(turned, y, ROWS)
+
+    def product(self, x: Array, y: Array) -> Array:
+        """Return the matrix products x (..., N, F) times y (..., F, G); sums over more than LONG keep their digits."""
+        return self.xp.matmul(x, y) if x.shape[-1] <= LONG else self._product_of_parts(x, y, DEEP)
+
+    def _product_of_parts(self, x: Array, y: Array, size: int) -> Array:
+        """As `product`: sums of `size` terms by the array module, those sums in float64."""
+        xp, depth = self.xp, x.shape[-1]
+        total = xp.zeros((*x.shape[:-1], y.shape[-1]), "float64")
+        whole, step = depth - depth % size, max(1, ROOM // max(total.size, 1)) * size
+        for start in range(0, whole, step):
+            part = slice(start, min(start + step, whole))
+            left = xp.moveaxis(x[..., part].reshape(*x.shape[:-1], -1, size), -2, 0)
+            right = y[..., part, :].reshape(*y.shape[:-2], -1, size, y.shape[-1])
+            parts = xp.matmul(left, xp.moveaxis(right, -3, 0))
+            total += parts[0] if len(parts) == 1 else parts.sum(axis=0, dtype="float64")
+        if whole < depth:
+            total += xp.matmul(x[..., whole:], y[..., whole:, :])
         return total.astype(x.dtype)
 
     def pad(self, x: Array, geometry: Geometry, value: float = 0.0) -> Array:
@@ -124,7 +152,7 @@ class Ops:
         padded, weights = self.pad(x, geometry), self._by_group(kernel, geometry)
         y = self.xp.empty((len(x), *geometry.positions(x.shape[1:3]), kernel.shape[3]), self.dtype)
         for block in self._blocks(y, kernel):
-            products = self.xp.matmul(self._columns(padded[block], geometry), weights)
+            products = self.product(self._columns(padded[block], geometry), weights)
             y[block] = products.transpose(1, 0, 2).reshape(y[block].shape)
         return y
 
@@ -147,17 +175,18 @@ class Ops:
         Shapes:
             dy: (N, H', W', K).   kernel: (R, S, C / groups, K).   result: (N, H, W, C).
         """
-        dx, dpadded = self.padded_zeros(len(dy), geometry, image)
+        exact = "float64" if math.prod(geometry.size) > ROWS else self.dtype  # a pixel's sum is over the windows' taps
+        dx, dpadded = self.padded_zeros(len(dy), geometry, image, exact)
         weights = self._by_group(kernel, geometry).transpose(0, 2, 1)
         for block in self._blocks(dy, kernel):
-            columns = self.xp.matmul(self._outputs(dy[block], geometry), weights)
+            columns = self.product(self._outputs(dy[block], geometry), weights)
             parts = columns.transpose(1, 0, 2).reshape(*dy[block].shape[:3], geometry.groups, *geometry.size, -1)
             parts = self.xp.moveaxis(parts, 3, 5).reshape(*dy[block].shape[:3], *geometry.size, image[2])
             taps = self.windows(dpadded[block], geometry)
             for r, s in np.ndindex(geometry.size):
                 tap = taps[:, :, :, r, s]
                 tap += parts[:, :, :, r, s]
-        return dx
+        return dx.astype(self.dtype, copy=False)
 
     def padded_zeros(self, n: int, geometry: Geometry, image: Shape, dtype: Any = None) -> tuple[Array, Array]:
         """Return zeros for n images and the padded zeros that they are a view of."""
@@ -193,7 +222,7 @@ class Ops:
         return self.xp.concatenate(parts, axis=-1)
 
     def split(self, x: Array, widths: Sequence[int]) -> list[Array]:
-        """Return the parts of x (..., C) that have so many channels: the way back of `concatenate`."""
+        """Return the parts of x (..., C) that have so many channels: the inverse of `concatenate`."""
         ends = itertools.accumulate(widths)
         return [x[..., end - width : end] for end, width in zip(ends, widths, strict=True)]
 

@@ -57,11 +57,11 @@ class Engine:
         self.reason = reason
 
     def steps(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Step]:
-        """Return the steps that do the work of these layers in a row; `dx`: whether anyone reads the gradient by x."""
+        """Return the steps that do the work of these layers in a row; `dx`: whether the input gradient is read."""
         return layers
 
     def whole(self, layers: Sequence[Placement], cost: Cost) -> "Whole | None":
-        """Return what passes through layers and cost in one go, or None where there is no such thing."""
+        """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
         return None
 
     def updater(self, rule: Optimizer, size: int, decayed: int) -> Updater | None:
@@ -109,7 +109,7 @@ class Plan:
 
     Raises:
         ArgumentError: the cost does not suit the last layer, or the number type would take an epsilon as 0.
-        ShapeError: a layer does not fit.
+        ShapeError: a layer does not fit, or what they all need does not fit into memory.
     """
 
     def __init__(
@@ -122,14 +122,14 @@ class Plan:
         row = placed(layers, inner_shape(input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
-            self.cost, folded = fold(layers, cost, self.shapes)
+            self.cost, folded = fold(row, cost)
         self.takes_tokens = layers[0].tokens is not None
         self.layers = steps_of(row, self._allocate(row))
         norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
         self._by_sample = [
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
         ]  # nothing else to normalise over
-        body, head = self._without_activation(activation_place(layers)) if folded else (self.layers, [])
+        body, head = self._without_activation(activation_place(row)) if folded else (self.layers, [])
         self.steps = engine.steps(body, dx=False)
         self.head = engine.steps(head)
         self.prediction = engine.steps(self.layers, dx=False) if folded else self.steps
@@ -303,7 +303,11 @@ class Plan:
     def _vector(self, shapes: Mapping[str, Shape]) -> tuple[Array, dict[str, Array]]:
         """Return a vector of zeros and its views, one after the other."""
         ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()], dtype=int).tolist()
-        vector = self.ops.xp.zeros(ends[-1] if ends else 0, self.ops.dtype)
+        size = ends[-1] if ends else 0
+        try:
+            vector = self.ops.xp.zeros(size, self.ops.dtype)
+        except (MemoryError, ValueError):  # ValueError: NumPy's, for more bytes than it counts
+            raise ShapeError(f"the layers must fit into memory, got {size:,} parameters of {self.ops.dtype}") from None
         starts = [0, *ends[:-1]]
         cuts = zip(shapes.items(), starts, ends, strict=False)
         return vector, {name: vector[start:end].reshape(shape) for (name, shape), start, end in cuts}

@@ -31,7 +31,7 @@ def select_engine(name: str, dtype: str, threads: int | None = None, precision: 
     one_of("engine", name, ENGINES)
     one_of("dtype", dtype, ("float32", "float64"))
     if threads is not None:
-        require(whole("threads", threads) <= MOST_THREADS, "threads", f"be at most {MOST_THREADS}", threads)
+        whole("threads", threads, at_most=MOST_THREADS)
         require(name in ("auto", "cpu"), "threads", f'be None with engine "{name}", which has none of its own', threads)
     one_of("precision", precision, PRECISIONS)
     if precision == "bf16":

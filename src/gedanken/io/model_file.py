@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from gedanken.checks import one_of, real, require, whole
+from gedanken.checks import extent, one_of, real, require, seed_of_draws
 from gedanken.costs import Cost
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
@@ -101,7 +101,7 @@ def _check_finite(values: Mapping[str, Array]) -> None:
     for name, array in values.items():
         if not np.isfinite(array).all():
             wrong = array[~np.isfinite(array)][0]
-            raise StateError(f"save needs finite weights, got {wrong} in {name}: the training went astray")
+            raise StateError(f"save needs finite weights, got {wrong} in {name}: the training has diverged")
 
 
 def _layer_data(position: int, layer: Layer, classes: dict[str, type[Any]]) -> Any:
@@ -136,7 +136,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str) -> tuple[Ar
         engine: what runs the plan, as for `regression`.
 
     Raises:
-        ArgumentError: `classes` are none.
+        ArgumentError: an entry of `classes` is not a class that can be in a file.
         CheckpointError: the file is missing, no file, damaged, foreign, of a newer version, or names unknown classes.
         EngineError: the engine cannot run here.
     """
@@ -186,12 +186,11 @@ def _architecture(contents: Contents, known: Known) -> Architecture:
     data = parsed(metadata["architecture"])
     check_size(data)
     data["layers"] = layers_from_data(data["layers"], known)
-    data["input_shape"] = tuple(whole("input_shape", size) for size in data["input_shape"])
+    data["input_shape"] = tuple(extent("input_shape", size) for size in data["input_shape"])
     data["learner"] = _learner(data["learner"], known)
     found = Architecture(**data)
     require(len(found.input_shape) <= 3, "input_shape", "have at most three axes", found.input_shape)
-    whole("seed", found.seed, at_least=0)
-    require(found.seed < 2**64, "seed", "be below 2**64", found.seed)
+    seed_of_draws("seed", found.seed)
     one_of("dtype", found.dtype, ("float32", "float64"))
     _check_count("epoch", found.epoch)
     return found._replace(class_names=checked_names(found.class_names))

@@ -6,13 +6,13 @@
 | FullyConnectedLayer, Embedding | dense |
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | BatchNorm, LayerNorm, GroupNorm | norm |
-| ReLU, LeakyReLU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
+| ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
 | Dropout | dropout |
 | Flatten, Reshape | shape |
 | Chain, Residual, Branches | containers |
 """
 
-from gedanken.layers.activations import GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
+from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.containers import Branches, Chain, Residual
 from gedanken.layers.conv import ConvolutionLayer
@@ -23,6 +23,7 @@ from gedanken.layers.pool import AveragePoolLayer, BasePool, GlobalAveragePoolLa
 from gedanken.layers.shape import Flatten, Reshape
 
 __all__ = [
+    "ELU",
     "GELU",
     "Activation",
     "AveragePoolLayer",

@@ -15,7 +15,7 @@ from gedanken.types import Array, Arrays, Shape
 class Activation(Layer):
     """A function of every number by itself.
 
-    A further activation writes `function` and `derivative`, a few lines in all.
+    A new activation defines `function` and `derivative`, a few lines in all.
     """
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -58,12 +58,12 @@ class ReLU(Activation):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LeakyReLU(Activation):
-    """Keep what is positive and a small share of what is not.
+    """Keep what is positive and a small fraction of what is not.
 
         y = x where x > 0, else slope * x
 
     Args:
-        slope: share kept of negative values, in [0, 1].
+        slope: fraction kept of negative values, in [0, 1].
 
     Shapes:
         x, y: (N, ...).
@@ -82,6 +82,36 @@ class LeakyReLU(Activation):
 
     def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
         return ops.xp.where(x > 0, x.dtype.type(1), x.dtype.type(self.slope))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ELU(Activation):
+    """Keep what is positive and let the rest approach -alpha: the exponential linear unit.
+
+        y = x where x > 0, else alpha * (exp(x) - 1)
+        dy/dx = 1 where x > 0, else alpha * exp(x)
+
+    Args:
+        alpha: minus the limit for large negative values, > 0. With 1 the derivative has no jump at 0.
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        Clevert, Unterthiner & Hochreiter 2015, arXiv:1511.07289, section 3. Differs: the derivative is computed
+        from x and not as y + alpha, which has few digits left where y is close to -alpha.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        real("ELU alpha", self.alpha, "(0, inf)")
+
+    def function(self, ops: Ops, x: Array) -> Array:
+        return ops.xp.where(x > 0, x, self.alpha * ops.xp.expm1(ops.xp.minimum(x, 0)))
+
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        return ops.xp.where(x > 0, x.dtype.type(1), self.alpha * ops.xp.exp(ops.xp.minimum(x, 0)))
 
 
 class Sigmoid(Activation):
@@ -123,7 +153,7 @@ class TanH(Activation):
 
 
 class GELU(Activation):
-    """Weigh every number by the share of a normal distribution below it.
+    """Multiply every number by the cumulative probability of a normal distribution.
 
         y = x * P(x),   P(x) = (1 + erf(x / sqrt(2))) / 2
         dy/dx = P(x) + x * exp(-x * x / 2) / sqrt(2 * pi)
@@ -147,7 +177,7 @@ class GELU(Activation):
 
 
 class SiLU(Activation):
-    """Weigh every number by its sigmoid (also called swish).
+    """Multiply every number by its sigmoid (also called swish).
 
         y = x * q,   q = 1 / (1 + exp(-x)),   dy/dx = q + y * (1 - q)
 
@@ -167,7 +197,7 @@ class SiLU(Activation):
 
 
 class SoftMax(Layer):
-    """Turn scores into shares that sum to 1 over the channels.
+    """Turn scores into probabilities that sum to 1 over the channels.
 
         y[c] = exp(x[c]) / sum over d of exp(x[d])
         dx[c] = y[c] * (dy[c] - sum over d of dy[d] * y[d])
@@ -195,4 +225,5 @@ class SoftMax(Layer):
         return y, y
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        return cache * (dy - ctx.ops.sum(dy * cache, axis=-1, keepdims=True))
+        h = dy - ctx.ops.sum(dy * cache, axis=-1, keepdims=True)
+        return cache * (h - ctx.ops.sum(h * cache, axis=-1, keepdims=True))  # the rounded mean's rest: of large slopes

@@ -96,14 +96,14 @@ class Layer(Described, ABC):
 
     @abstractmethod
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the shape that comes out for `shape`, or raise ShapeError."""
+        """Return the output shape for inputs of `shape`, or raise ShapeError."""
 
     def params(self, shape: Shape) -> Mapping[str, Param]:
         """Return the trained arrays by name."""
         return {}
 
     def state(self, shape: Shape) -> Mapping[str, StateValue]:
-        """Return the kept but not trained arrays by name."""
+        """Return the arrays that are kept but not trained, by name."""
         return {}
 
     @abstractmethod
@@ -112,7 +112,7 @@ class Layer(Described, ABC):
 
     @abstractmethod
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        """Write the gradient of every parameter into `g` and return the gradient by x."""
+        """Write the gradient of every parameter into `g` and return the gradient with respect to x."""
 
     def multiply_adds(self, shape: Shape) -> int:
         """Return the multiply-adds that one sample of `shape` costs in products; 0 where there are none."""

@@ -68,7 +68,7 @@ class _Before(NamedTuple):
 def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Before | None = None) -> list[Placed]:
     """Return layers in a row with their shapes, and what is in them: one walk through everything.
 
-    A Chain is taken apart, so that its layers stand in the row.
+    A Chain, and Branches of one branch, are taken apart, so that their layers stand in the row.
 
     Raises:
         ShapeError: a layer does not fit what comes before it; the message names the layer by its place, both shapes,
@@ -79,13 +79,22 @@ def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Bef
     found: list[Placed] = []
     for position, layer in enumerate(layers):
         path = f"{prefix}{position}"
-        if type(layer) is Chain and layer.layers:
-            found += placed(layer.layers, shape, f"{path}.", before)
+        if alone := _only_row(layer):
+            name, row = alone
+            found += placed(row, shape, f"{path}.{name}." if name else f"{path}.", before)
         else:
             found.append(_placed(path, layer, shape, before))
         made = found[-1].output_shape
         shape, before = made, _Before(path, layer, shape, made, before)
     return found
+
+
+def _only_row(layer: Layer) -> tuple[str, Sequence[Layer]] | None:
+    """Return name and layers of a container's row that has nothing beside it, and so nothing to be joined with."""
+    if type(layer) not in (Chain, Branches):
+        return None
+    (name, row), *others = layer.rows.items()  # type: ignore[attr-defined]
+    return None if others or not row else (name, row)
 
 
 def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Placed:
@@ -167,23 +176,13 @@ def steps_of(row: Sequence[Placed], views: Views) -> list[LayerStep | ContainerS
     return made
 
 
-def unchained(layers: Sequence[Layer], path: str = "") -> list[tuple[str, Layer]]:
-    """Return the layers with their paths, those of a Chain in its place."""
-    found: list[tuple[str, Layer]] = []
-    for position, layer in enumerate(layers):
-        place = f"{path}{position}"
-        found += unchained(layer.layers, f"{place}.") if type(layer) is Chain and layer.layers else [(place, layer)]
-    return found
-
-
 def checked_layers(owner: str, layers: object) -> tuple[Layer, ...]:
     """Return a layer or a sequence of layers as a tuple, or raise ArgumentError."""
     row = (layers,) if isinstance(layers, Layer) else layers
-    if isinstance(row, Iterable):
-        found = tuple(row)
-        if all(isinstance(layer, Layer) for layer in found):
-            return found
-    raise ArgumentError(f"{owner} must be a layer or a sequence of layers, got {layers!r}")
+    several = isinstance(row, Iterable) and getattr(row, "shape", None) != ()  # an array of no axes is none by its type
+    found: tuple[Any, ...] = tuple(row) if several else (None,)  # type: ignore[arg-type]
+    require(all(isinstance(layer, Layer) for layer in found), owner, "be a layer or a sequence of layers", layers)
+    return found
 
 
 class Container(Layer):
@@ -223,7 +222,7 @@ class Container(Layer):
         return ctx.ops.total(ys) if self.merge == "sum" else ctx.ops.concatenate(ys)
 
     def split(self, ctx: Context, dy: Array, widths: Sequence[int]) -> list[Array]:
-        """Return the gradient by the result of each row, which has so many channels."""
+        """Return the gradient with respect to the result of each row, which has so many channels."""
         return [dy] * len(widths) if self.merge == "sum" else ctx.ops.split(dy, widths)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -295,7 +294,7 @@ class Chain(Container):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Residual(Container):
-    """Add what the layers make of the input to the input itself.
+    """Add the output of the layers to their input.
 
         y = layers(x) + shortcut(x)
 
@@ -339,7 +338,7 @@ class Residual(Container):
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Branches(Container):
-    """Give the same input to several branches and merge what they give.
+    """Apply several branches to the same input and merge their outputs.
 
         y = branch1(x) beside branch2(x) beside ...     merge="concatenate", along the channels
         y = branch1(x) + branch2(x) + ...               merge="sum"

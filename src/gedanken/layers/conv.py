@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import truth, whole
+from gedanken.checks import extent, truth
 from gedanken.engine.geometry import Geometry, Padding, Window, untie, window
 from gedanken.errors import ShapeError
 from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
@@ -40,7 +40,7 @@ class ConvolutionLayer(Layer):
         kernel: (height_filter, width_filter, C / groups, n_filter).   bias: (n_filter,).
 
     Raises:
-        ShapeError: the input is no image, the filter is larger than it, or groups does not divide the channels (at
+        ShapeError: the input is not an image, the filter is larger than it, or groups does not divide the channels (at
             compile time).
 
     Source:
@@ -59,7 +59,7 @@ class ConvolutionLayer(Layer):
     bias_init: Initializer = Zeros()
 
     def __post_init__(self) -> None:
-        whole("ConvolutionLayer n_filter", self.n_filter)
+        extent("ConvolutionLayer n_filter", self.n_filter)
         truth("ConvolutionLayer bias", self.bias)
         check_initializers("ConvolutionLayer", init=self.init, bias_init=self.bias_init)
         untie(self, "stride", "zero_padding", "dilation")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import truth, whole
+from gedanken.checks import extent, truth
 from gedanken.errors import ShapeError
 from gedanken.init import DEFAULT, HeNormal, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
@@ -39,7 +39,7 @@ class FullyConnectedLayer(Layer):
     bias_init: Initializer = Zeros()
 
     def __post_init__(self) -> None:
-        whole("FullyConnectedLayer n_units", self.n_units)
+        extent("FullyConnectedLayer n_units", self.n_units)
         truth("FullyConnectedLayer bias", self.bias)
         check_initializers("FullyConnectedLayer", init=self.init, bias_init=self.bias_init)
 
@@ -55,7 +55,7 @@ class FullyConnectedLayer(Layer):
         return {"kernel": kernel, **bias}
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        y = ctx.ops.xp.matmul(x, p["kernel"])
+        y = ctx.ops.product(x.reshape(-1, x.shape[-1]), p["kernel"]).reshape(*x.shape[:-1], self.n_units)
         if self.bias:
             y += p["bias"]
         return y, x
@@ -65,7 +65,7 @@ class FullyConnectedLayer(Layer):
         g["kernel"][...] = ctx.ops.product_sum(rows, drows)
         if self.bias:
             g["bias"][...] = ctx.ops.sum(drows, axis=0)
-        return ctx.ops.xp.matmul(dy, p["kernel"].T)
+        return ctx.ops.product(drows, p["kernel"].T).reshape(cache.shape)
 
     def multiply_adds(self, shape: Shape) -> int:
         rows = shape[0] if len(shape) == 2 else 1
@@ -101,8 +101,8 @@ class Embedding(Layer):
     init: Initializer = HeNormal()
 
     def __post_init__(self) -> None:
-        whole("Embedding n_tokens", self.n_tokens)
-        whole("Embedding n_features", self.n_features)
+        extent("Embedding n_tokens", self.n_tokens)
+        extent("Embedding n_features", self.n_features)
         check_initializers("Embedding", init=self.init)
 
     @property

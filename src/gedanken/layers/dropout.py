@@ -15,7 +15,7 @@ class Dropout(Layer):
 
         y = x / keep where kept, else 0;   outside training y = x
 
-    Mind the argument: `Dropout(0.75)` keeps three values of four. Most libraries ask for the share that is dropped.
+    Mind the argument: `Dropout(0.75)` keeps three values of four. Most libraries ask for the fraction that is dropped.
     Kept values are divided by `keep` in training, so nothing is scaled at prediction. A value is kept where its
     16-bit draw is below keep * 65536, so `keep` is rounded to a multiple of 1 / 65536, upwards where it is less.
 

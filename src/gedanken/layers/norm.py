@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import real, whole
+from gedanken.checks import extent, real
 from gedanken.engine.ops import Ops
 from gedanken.errors import ShapeError
 from gedanken.init import Constant, Zeros
@@ -38,7 +38,7 @@ class BatchNorm(Layer):
         running = momentum * running + (1 - momentum) * of the mini-batch
 
     Args:
-        momentum: share of the running value kept per step, in [0, 1).
+        momentum: fraction of the running value kept per step, in [0, 1).
         epsilon: added to the variance, > 0, in squared units of x.
 
     Shapes:
@@ -74,10 +74,9 @@ class BatchNorm(Layer):
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         rows = x.reshape(len(x), -1, x.shape[-1])  # (N, H * W, C)
         if ctx.train:
-            mean = ctx.ops.mean(rows, axis=(0, 1))
-            h = rows - mean
+            h, mean = ctx.ops.centred(rows, axis=(0, 1))
             var = ctx.ops.mean_square(h, axis=(0, 1))
-            self._remember(ctx.ops, s, mean, var, rows.shape[0] * rows.shape[1])
+            self._remember(ctx.ops, s, mean[0, 0], var, rows.shape[0] * rows.shape[1])
         else:
             var = s["var"]
             h = rows - s["mean"]
@@ -145,7 +144,7 @@ class LayerNorm(Layer):
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         axes = (1, 2, 3) if x.ndim == 4 else (-1,)
-        h = x - ctx.ops.mean(x, axis=axes, keepdims=True)
+        h, _ = ctx.ops.centred(x, axes)
         deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=axes, keepdims=True) + self.epsilon)
         h /= deviation
         return h * p["scale"] + p["shift"], (h, deviation, axes)
@@ -182,7 +181,7 @@ class GroupNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        whole("GroupNorm n_groups", self.n_groups)
+        extent("GroupNorm n_groups", self.n_groups)
         real("GroupNorm epsilon", self.epsilon, "(0, inf)")
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -196,7 +195,7 @@ class GroupNorm(Layer):
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         grouped = x.reshape(self._grouped(x.shape))
-        h = grouped - ctx.ops.mean(grouped, axis=(1, 3), keepdims=True)
+        h, _ = ctx.ops.centred(grouped, (1, 3))
         deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=(1, 3), keepdims=True) + self.epsilon)
         h /= deviation
         return h.reshape(x.shape) * p["scale"] + p["shift"], (h, deviation)

@@ -15,7 +15,7 @@ from gedanken.types import Array, Arrays, Shape
 class BasePool(Layer):
     """What all poolings share: where the windows stand, and giving gradients back to overlapping windows.
 
-    A further pooling says where its windows stand and writes `pool` and `tap_gradient`, a few lines each.
+    A new pooling says where its windows stand and writes `pool` and `tap_gradient`, a few lines each.
     """
 
     outside = 0.0  # the value of a padded pixel
@@ -34,7 +34,7 @@ class BasePool(Layer):
 
     @abstractmethod
     def tap_gradient(self, xp: Any, cache: Any, dy: Array, r: int, s: int) -> Array:
-        """Return the gradient by the value at (r, s) of each window.
+        """Return the gradient with respect to the value at (r, s) of each window.
 
         Shapes:
             dy, result: (N, H', W', C).
@@ -105,7 +105,7 @@ class MaxPoolLayer(_SlidingPool):
         x: (N, H, W, C).   y: (N, H', W', C), H' as for ConvolutionLayer.
 
     Raises:
-        ShapeError: the input is no image, or smaller than a window (at compile time).
+        ShapeError: the input is not an image, or smaller than a window (at compile time).
 
     Source:
         Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex".
@@ -146,7 +146,7 @@ class AveragePoolLayer(_SlidingPool):
         x: (N, H, W, C).   y: (N, H', W', C), H' as for ConvolutionLayer.
 
     Raises:
-        ShapeError: the input is no image, or smaller than a window (at compile time).
+        ShapeError: the input is not an image, or smaller than a window (at compile time).
 
     Source:
         LeCun et al. 1998, "Gradient-based learning applied to document recognition". Differs: no trained factor.
@@ -169,7 +169,7 @@ class GlobalAveragePoolLayer(BasePool):
         x: (N, H, W, C).   y: (N, C).
 
     Raises:
-        ShapeError: the input is no image (at compile time).
+        ShapeError: the input is not an image (at compile time).
 
     Source:
         Lin, Chen & Yan 2013, arXiv:1312.4400, section 3.2.

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import require, whole
+from gedanken.checks import extent, require
 from gedanken.errors import ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
@@ -60,10 +60,10 @@ class Flatten(Layer):
 class Reshape(Layer):
     """Give every sample another shape with as many values.
 
-    Values keep their order at the door: an image is read channel by channel.
+    Values keep their order with channels first: an image is read channel by channel.
 
     Args:
-        shape: the new shape as at the door, such as (C, H, W); whole numbers of at least 1.
+        shape: the new shape with channels first, such as (C, H, W); whole numbers of at least 1.
 
     Shapes:
         x: (N, ...).   y: (N, *shape), channels-last if it is an image.
@@ -81,7 +81,7 @@ class Reshape(Layer):
         require(isinstance(self.shape, (tuple, list)), "Reshape shape", "be a tuple such as (16, 7, 7)", self.shape)
         object.__setattr__(self, "shape", tuple(self.shape))
         for size in self.shape:
-            whole("Reshape shape", size)
+            extent("Reshape shape", size)
 
     def output_shape(self, shape: Shape) -> Shape:
         if math.prod(shape) != math.prod(self.shape):

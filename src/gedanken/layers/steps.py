@@ -27,7 +27,7 @@ class Step(Protocol):
         """Return the output and what `backward` needs."""
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
-        """Write the gradients of the parameters and return the gradient by x."""
+        """Write the gradients of the parameters and return the gradient with respect to x."""
 
 
 def through(steps: Sequence[Step], ctx: Context, x: Array) -> tuple[Array, list[Any]]:
@@ -40,7 +40,7 @@ def through(steps: Sequence[Step], ctx: Context, x: Array) -> tuple[Array, list[
 
 
 def back_through(steps: Sequence[Step], ctx: Context, tape: list[Any], dy: Array) -> Array:
-    """Return the gradient by the input; the tape is used up, so memory goes back layer by layer."""
+    """Return the input gradient; the tape is used up, so memory goes back layer by layer."""
     for step in reversed(steps):
         dy = step.backward(ctx, tape.pop(), dy)
     return dy
@@ -128,8 +128,10 @@ class LayerStep:
 
     def _written(self, kind: str, handed: Arrays, views: Arrays) -> None:
         """Take in what was put into the dict where it should have been written into the array."""
-        if wrong := sorted(handed.keys() ^ views.keys()):
-            raise ArgumentError(f"{self.name} must keep the names {sorted(views)} in {kind}, {wrong[0]!r} is too much")
+        for wrong, what in ((views.keys() - handed.keys(), "missing"), (handed.keys() - views.keys(), "too much")):
+            if wrong:
+                name = min(wrong, key=str)
+                raise ArgumentError(f"{self.name} must keep the names {sorted(views)} in {kind}, {name!r} is {what}")
         for name, view in views.items():
             value = handed[name]
             if value is view:
@@ -163,7 +165,7 @@ class ContainerStep:
         shape, output_shape: one sample that goes in and comes out.
         rows: the steps of each row.
         widths: the channels that each row gives.
-        dx: whether anyone reads the gradient by x.
+        dx: whether the input gradient is read.
     """
 
     layer: Any

@@ -6,8 +6,8 @@ A metric holds options and no data. What it has seen so far is one float64 array
     total = metric.merge(total, metric.measure(y, target))     each further one
     figure = metric.value(total)
 
-Any split of the data gives the figure of the whole. A figure is nan where it is undefined: for no samples,
-and as soon as an output of the network was nan. Further conventions stand at each metric.
+Any split of the data gives the figure of the whole. A figure is NaN where it is undefined: for no samples,
+and as soon as an output of the network was NaN. Further conventions stand at each metric.
 
 What the metrics of classes accept, with N samples and C >= 2 classes:
 

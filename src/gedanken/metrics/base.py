@@ -15,10 +15,10 @@ from gedanken.types import Array
 
 @dataclass(frozen=True)
 class Metric(KeywordsChecked, ABC):
-    """A figure that is computed from sums over mini-batches.
+    """A value that is computed from sums over mini-batches.
 
     Class attributes:
-        better: "higher" or "lower", for those who stop by this figure; None where neither is, or nobody said so.
+        better: "higher" or "lower", for early stopping; None if neither, or if unknown.
     """
 
     better: ClassVar[Literal["higher", "lower"] | None] = None
@@ -42,13 +42,13 @@ class Metric(KeywordsChecked, ABC):
 
     @abstractmethod
     def value(self, total: Array) -> float | Array:
-        """Return the figure that the statistics amount to."""
+        """Return the metric's value for the statistics."""
 
     def per_label(self) -> "Metric":
-        """Return the metric for outputs that are answers to several questions; itself where that is all the same.
+        """Return the metric for several labels; itself if that makes no difference.
 
         Raises:
-            ArgumentError: it means nothing there.
+            ArgumentError: the metric is not defined for several labels.
         """
         return self
 

@@ -40,7 +40,7 @@ def _require_one_class(metric: Metric, target: Array) -> None:
     wrong = (target < 0).any(axis=1) | (abs(target.sum(axis=1, dtype=np.float64) - 1) > 1e-3)
     if wrong.any():
         row = int(np.argmax(wrong))
-        rule = f"{metric.name} needs one class a sample, one-hot or shares that sum to 1"
+        rule = f"{metric.name} needs one class for each sample, one-hot or probabilities that sum to 1"
         other = type(metric).__name__ if hasattr(metric, "multi_label") else "Accuracy"
         hint = f"for several labels a sample use {other}(multi_label=True)"
         raise DataError(f"{rule}, got {target[row].tolist()[:20]} in row {row} of target; {hint}")
@@ -51,7 +51,7 @@ def _predicted(scores: Array, threshold: float) -> Array:
 
 
 def _nan_if_unknown(scores: Array, statistics: Array) -> Array:
-    """Return the statistics, or nan in their place if a score is nan and so predicts no class."""
+    """Return the statistics, or nan in their place if a score is NaN and so predicts no class."""
     return np.full_like(statistics, np.nan) if np.isnan(scores).any() else statistics
 
 
@@ -64,7 +64,8 @@ class _Labelled(Metric):
 
     def __post_init__(self) -> None:
         name = f"{type(self).__name__} multi_label"
-        require(self.multi_label in (None, True, False), name, "be True, False or None", self.multi_label)
+        known = self.multi_label is None or isinstance(self.multi_label, (bool, np.bool_))
+        require(known, name, "be True, False or None", self.multi_label)
 
     def per_label(self) -> Metric:
         return replace(self, multi_label=True) if self.multi_label is None else self
@@ -102,7 +103,7 @@ class _Classes(_Labelled):
 
 
 class Accuracy(_Classes):
-    """Share of the samples whose predicted class is the true one; of several labels, share of the right ones.
+    """Fraction of the samples whose predicted class is the true one; of several labels, fraction of right labels.
 
         accuracy = right / samples,   or with multi_label   right labels / (samples * labels)
 
@@ -130,7 +131,7 @@ class Accuracy(_Classes):
 
 @dataclass(frozen=True)
 class TopKAccuracy(Metric):
-    """Share of the samples whose true class is among the k with the highest scores.
+    """Fraction of the samples whose true class is among the k with the highest scores.
 
         accuracy = (samples whose true class has fewer than k classes before it) / samples
 
@@ -166,21 +167,21 @@ class TopKAccuracy(Metric):
         return float(ratio(total[0], total[1], empty=math.nan))
 
     def per_label(self) -> Metric:
-        raise ArgumentError(f"{self.name} needs one class a sample, got answers to several questions; use Accuracy()")
+        raise ArgumentError(f"{self.name} needs one class for each sample, got several labels; use Accuracy()")
 
 
 class ConfusionMatrix(_Classes):
     """Count for every true class (row) how often each class (column) was predicted; for labels, each by itself.
 
-    The figure is the matrix itself, in whole numbers, all zero for no samples. Only where an output was nan it is a
-    matrix of nan.
+    The figure is the matrix itself, in whole numbers, all zero for no samples. Only where an output was NaN it is a
+    matrix of NaN.
 
     Args:
         threshold, multi_label: as `Accuracy`.
 
     Shapes:
         y, target: as the module says.   value: (C, C), with C = 2 for a single output; (labels, 2, 2) with multi_label.
-        statistics: (K + 1, 2), the number of classes, and whether there was a nan, then the number C * row + column of
+        statistics: (K + 1, 2), the number of classes, and whether there was a NaN, then the number C * row + column of
             each cell that is not 0 and its count; (4, labels) with multi_label.
     """
 
@@ -231,7 +232,7 @@ class _Averaged(_Classes):
 
     def per_label(self) -> Metric:
         if self.average == "binary" and self.multi_label is None:
-            rule = f"{self.name} needs two classes, got answers to several questions"
+            rule = f"{self.name} needs two classes, got several labels"
             raise ArgumentError(f'{rule}; use average="macro", "micro" or "weighted"')
         return super().per_label()
 
@@ -260,7 +261,7 @@ class _Averaged(_Classes):
 
 
 class Precision(_Averaged):
-    """Share of the predictions of a class that are right.
+    """Fraction of the predictions of a class that are right.
 
         precision = hits / predicted     for each class; 0 for a class that is never predicted
 
@@ -285,12 +286,11 @@ class Precision(_Averaged):
 
 
 class Recall(_Averaged):
-    """Share of the samples of a class that are found.
+    """Fraction of the samples of a class that are found.
 
         recall = hits / true     for each class; 0 for a class that never is the true one
 
-    Args, Shapes, Raises:
-        as `Precision`.
+    Arguments, shapes and errors are those of `Precision`.
     """
 
     def _fraction(self, hits: Array, true: Array, predicted: Array) -> tuple[Array, Array]:
@@ -302,8 +302,7 @@ class F1(_Averaged):
 
         F1 = 2 * hits / (true + predicted)     for each class; 0 where precision and recall both are
 
-    Args, Shapes, Raises:
-        as `Precision`.
+    Arguments, shapes and errors are those of `Precision`.
 
     Source:
         Opitz & Burst 2019, arXiv:1911.03347. The macro average is their averaged F1, not the F1 of averages.
@@ -353,8 +352,8 @@ class ROCAUC(_Labelled):
         area = P(score of a positive > score of a negative) + P(both are equal) / 2
 
     One output, or class 1 of two, is one curve. For more classes it is the plain mean over the true classes
-    that occur, each against all others. It is nan if fewer than two classes occur. Of several labels it is the plain
-    mean over those that are true for some samples and not for others, nan without any. All scores are kept,
+    that occur, each against all others. It is NaN if fewer than two classes occur. Of several labels it is the plain
+    mean over those that are true for some samples and not for others, NaN without any. All scores are kept,
     8 (C + 1) bytes a sample, of labels 16 for each.
 
     Args:

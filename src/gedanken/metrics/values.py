@@ -48,11 +48,11 @@ class RootMeanSquareError(Metric):
 
 
 class R2(Metric):
-    """Share of the targets' variance that the outputs explain: 1 is perfect, 0 as good as the mean target.
+    """Fraction of the targets' variance that the outputs explain: 1 is perfect, 0 as good as the mean target.
 
         R2 = 1 - sum (y - target)^2 / sum (target - mean)^2     for each output, then their plain mean
 
-    It is nan if an output's targets are all the same.
+    It is NaN if an output's targets are all the same.
 
     Shapes:
         y, target: (N, F), or (N,) for F = 1.

@@ -61,7 +61,7 @@ def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
 
 
 def judged(work: Work, batch: Batch, ctx: Context) -> StepResult:
-    """Return what is told of a mini-batch after a pass of this kind."""
+    """Run one mini-batch and return its cost and the statistics of its metrics."""
     outputs, cost = work.plan.judge(ctx, batch.x, batch.target)
     statistics = tuple(metric.measure(outputs, batch.target) for metric in work.metrics)
     return StepResult(len(batch.x), batch.share, cost, statistics)

@@ -47,8 +47,7 @@ class Refuge:
 
     def settle(self) -> str:
         """Go back where what was learnt is of no use, and say so."""
-        assert self.last
-        if self.useful(self.last):
+        if not self.last or self.useful(self.last):
             return ""
         self.seek(self.last)
         return "the weights became useless"

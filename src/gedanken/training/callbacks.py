@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from gedanken.checks import one_of, real, require, whole
+from gedanken.checks import one_of, real, require, short, whole
 from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
 from gedanken.named import METRICS
@@ -33,17 +33,19 @@ class Callback(KeywordsChecked):
 
 @dataclass
 class EarlyStop(Callback):
-    """End the training when a figure has not improved for some epochs.
+    """End the training when a value in the records has not improved for some epochs.
+
+    Nothing is put back: the network keeps the weights of the last epoch, `patience` + 1 epochs after the best one.
 
     Args:
-        figure: name of a figure of the epoch records, such as "validation_cost" or "validation_accuracy".
+        figure: name of a value in the epoch records, such as "validation_cost" or "validation_accuracy".
         patience: epochs without an improvement that are accepted, >= 0.
         better: "lower" or "higher"; None is "lower" for a cost, and for a metric what its class says (`Metric.better`).
-        threshold: by how much a figure must be better to count, >= 0.
+        threshold: by how much a value must be better to count, >= 0.
 
     Raises:
-        ArgumentError: an argument breaks its rule; when `fit` begins: the training has no such figure, or it is not one
-            number, or nothing says which way is better.
+        ArgumentError: an argument breaks its rule; when `fit` begins: the training has no such value, or it is not one
+            number, or the direction that is better is unknown.
     """
 
     figure: str = "validation_cost"
@@ -52,6 +54,7 @@ class EarlyStop(Callback):
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
+        require(isinstance(self.figure, str), "EarlyStop figure", "be the name of a figure", self.figure)
         whole("EarlyStop patience", self.patience, at_least=0)
         if self.better is not None:
             one_of("EarlyStop better", self.better, ("lower", "higher"))
@@ -98,4 +101,4 @@ def checked_callbacks(callbacks: object) -> list[Callback]:
     """Return the callbacks as a list, or raise ArgumentError."""
     if isinstance(callbacks, (list, tuple)) and all(isinstance(c, Callback) for c in callbacks):
         return list(callbacks)
-    raise ArgumentError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
+    raise ArgumentError(f"callbacks must be a list of Callback objects, got {short(callbacks)}")

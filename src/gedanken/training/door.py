@@ -122,7 +122,7 @@ def rehearse_with(work: Work, source: Source) -> Source:
 
 
 def _is_fraction(given: Any) -> bool:
-    return isinstance(given, numbers.Real) and not isinstance(given, bool) and 0 < float(given) < 1
+    return isinstance(given, numbers.Real) and not isinstance(given, bool) and bool(0 < given < 1)  # type: ignore[operator]
 
 
 def _check_own(argument: str, value: Any) -> None:

@@ -1,6 +1,7 @@
-"""By what a training is judged beside its cost, and a first try of it."""
+"""Default metrics, and a dry run of cost and metrics on a few samples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from gedanken.checks import require
 from gedanken.costs import BinaryCrossEntropy, Cost, UserCost
 from gedanken.data.source import ArraySource
-from gedanken.errors import ShapeError
+from gedanken.errors import GedankenError, ShapeError
 from gedanken.layers.shape import door_shape
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.named import as_metric
@@ -54,10 +55,28 @@ def rehearse(work: Work, x: Array, target: Array) -> None:
     Raises:
         ShapeError: it does not.
     """
-    evaluate(work, ArraySource(x[:1], target[:1], mini_batch_size=1))
     shapes = (door_shape(work.plan.shapes[-1]), target.shape[1:])
-    if not _own(work) or shapes[0] == shapes[1]:
-        return
+    output, label = ("(" + ", ".join(map(str, ("N", *shape))) + ("" if shape else ",") + ")" for shape in shapes)
+    hint = f"NumPy broadcasts outputs {output} and labels {label}: give labels of the outputs' shape"
+    with _told_of_shapes(hint if _own(work) and shapes[0] != shapes[1] else ""):
+        evaluate(work, ArraySource(x[:1], target[:1], mini_batch_size=1))
+        if _own(work) and shapes[0] != shapes[1]:
+            _compare(work, x, target, hint)
+
+
+@contextmanager
+def _told_of_shapes(hint: str) -> Iterator[None]:
+    """Turn NumPy's error of shapes that do not go together into a ShapeError with this hint, if there is one."""
+    try:
+        yield
+    except ValueError as error:
+        if not hint or isinstance(error, GedankenError) or "broadcast" not in str(error):
+            raise
+        raise ShapeError(f"cost and metrics must judge the outputs by the labels, got {error}", hint) from error
+
+
+def _compare(work: Work, x: Array, target: Array, hint: str) -> None:
+    """Raise ShapeError where what is the user's own does not give the same for samples together and one by one."""
     few = _different(target)
     for part in _own(work):
         if isinstance(part, Metric):
@@ -67,10 +86,6 @@ def rehearse(work: Work, x: Array, target: Array) -> None:
             together, apart = (_cost(*judges, size) for size in (len(few), 1))
         if not _alike(together, apart):
             what = f"{type(part).__name__} must judge each sample by itself, but gives {together} for some"
-            output, label = (
-                "(" + ", ".join(map(str, ("N", *shape))) + ("" if shape else ",") + ")" for shape in shapes
-            )
-            hint = f"NumPy broadcasts outputs {output} and labels {label}: give labels of the outputs' shape"
             raise ShapeError(f"{what} samples together and {apart} one by one", hint)
 
 

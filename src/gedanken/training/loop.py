@@ -89,6 +89,9 @@ class Training:
         self.history = History(run=run)
         self.interrupt = Interrupt()
         self.stop: Stop | None = None
+        for given in (source, validation):
+            if given:
+                given.broken_off = lambda: self.interrupt.asked
 
     def __call__(self) -> History:
         """Train, and return what happened."""
@@ -126,6 +129,9 @@ class Training:
     def _epoch(self, epoch: int) -> None:
         began, waited, meter = self._seconds(), self.source.waited, Meter(self.work.metrics)
         finished = self._steps(epoch, meter)
+        if not meter.samples:  # Ctrl-C came before the first mini-batch
+            self._listen()
+            return
         self._fault(self.strategy.sync(), f"at the end of epoch {epoch}")
         trained = self._seconds()
         found = self._validate() if finished else Evaluation()
@@ -162,7 +168,7 @@ class Training:
                 if self.stop:
                     break
             else:
-                share = 1.0
+                share = share if self.interrupt.asked else 1.0
         return share == 1.0
 
     def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:

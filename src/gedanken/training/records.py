@@ -23,7 +23,7 @@ class Run(NamedTuple):
         steps, samples: mini-batches and samples in an epoch; None where a Generator gives them, which does not know.
         validates: whether there is a validation set.
         metrics: names of the metrics.
-        better: for each of them "higher", "lower", or None where the metric does not say which way is better. ()
+        better: for each of them "higher", "lower", or None if the metric does not say which direction is better. ()
             where nothing was said: then the library's metrics are known by their names.
         id: name of this call of `fit`, unlike that of any other.
         folder: where files of the run are kept; it is made only when something is saved in it.
@@ -268,10 +268,16 @@ SNAPSHOTS_KEPT = 4096
 
 
 class Evaluation(dict[str, Any]):
-    """Cost and metrics by name; prints as one line."""
+    """Cost and metrics by name; prints as one line, and a table for each confusion matrix that `evaluate` found.
+
+    Attributes:
+        tables: the lines of these tables; they name the classes by `Network.class_names`.
+    """
+
+    tables: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return figures_text(self)
+        return "\n".join([figures_text(self), *self.tables])
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""

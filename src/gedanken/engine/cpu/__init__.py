@@ -1,3 +1,2 @@
-"""The engine for CPUs, from the top: `engine` runs what `lowering` made of layers, a `program` of `kernels` that
-`compiler` has
-turned into machine code and `threads` work through."""
+"""The engine for CPUs. `lowering` makes a `program` of layers: calls of `kernels`, which `compiler` turns into machine
+code. `threads` work through it, and `engine` is what a plan sees of all this."""

@@ -144,12 +144,15 @@ class Program:
         Args:
             others: programs that are never at work at the same time; memory of theirs that is large enough is used.
         """
-        own = [buffer for buffer in self._buffers if buffer.first >= 0 or buffer.last >= 0]
-        size = _lay_out(own)
+        size = self._laid_out()
         fitting = [other.memory for other in others if other.memory.size >= size]
         self.memory = min(fitting, key=lambda block: block.size) if fitting else aligned(size)
         self._parts = [self._part(start, end) for start, end in zip(self._cuts, self._cuts[1:], strict=False)]
         self._addresses = [part.ctypes.data if part[0] else 0 for part in self._parts]
+
+    def _laid_out(self) -> int:
+        """Give every buffer its place; return the bytes in all."""
+        return _lay_out([buffer for buffer in self._buffers if buffer.first >= 0 or buffer.last >= 0])
 
     def array(self, buffer: Buffer) -> Array:
         """Return the memory of a complete program's buffer as an array."""
@@ -209,10 +212,9 @@ class Program:
             value = self.array(value.root)
         return interpreter.argument(kind, value.value if isinstance(value, Variable) else value)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the buffers and of all threads' scratch memory."""
-        return self.memory.nbytes + self.pool.threads * (self._scratch * 8 + LINE)
+    def needed_bytes(self) -> int:
+        """Return the bytes of the buffers and of all threads' scratch memory, before the program is complete."""
+        return self._laid_out() + self.pool.threads * (self._scratch * 8 + LINE)
 
 
 def call(library: Library, name: str, **arguments: float | Array) -> None:

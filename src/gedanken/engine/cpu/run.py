@@ -20,6 +20,7 @@ from gedanken.types import Array
 Result = TypeVar("Result")
 _Key = tuple[int, bool, int]  # samples, training or not, seed
 
+LAID_OUT = 1 << 12  # samples of the largest program that is laid out for its size alone; it grows evenly from there
 KEPT = 4  # programs of a run, for as many batch sizes; the one unused for longest goes
 
 
@@ -29,7 +30,7 @@ class Run:
     Args:
         library, pool: kernels, and who runs them.
         layers: the layers.
-        dx: whether the gradient by the input is wanted.
+        dx: whether the input gradient is wanted.
         cost: what judges the outputs in the same program. Then `judge` is for use, else `forward` and `backward`.
     """
 
@@ -65,8 +66,11 @@ class Run:
         return self._alone(ctx, len(x), lambda ready: ready.judge(ctx, given, target))
 
     def step_bytes(self, samples: int) -> int:
-        """Return the memory of a training pass of so many samples."""
-        return _Ready(self, samples, train=True, seed=0).program.nbytes
+        """Return the memory of a training pass of so many samples; of more than LAID_OUT what follows from fewer."""
+        if samples > LAID_OUT:
+            half, all_of = (self.step_bytes(count) for count in (LAID_OUT // 2, LAID_OUT))
+            return all_of + (all_of - half) * (samples - LAID_OUT) // (LAID_OUT // 2)
+        return _Draft(self, samples, train=True, seed=0).program.needed_bytes()
 
     def _alone(self, ctx: Context, samples: int, work: Callable[["_Ready"], Result]) -> Result:
         """Work with a program while no other thread does, and nothing else in this one.
@@ -99,10 +103,10 @@ class Run:
         return _Ready(self, samples, train, seed, alike)
 
 
-class _Ready:
-    """A run's program for one batch size: there and back in two parts, or with the cost between them in one."""
+class _Draft:
+    """A run's program for one batch size, without memory yet: there and back in two parts, or one with the cost."""
 
-    def __init__(self, run: Run, samples: int, train: bool, seed: int, alike: Sequence[Program] = ()) -> None:
+    def __init__(self, run: Run, samples: int, train: bool, seed: int) -> None:
         self.program = Program(run.library, run.pool)
         self.low = Lowering(self.program, samples, train, seed)
         first, last = run.layers[0], run.layers[-1]
@@ -121,8 +125,16 @@ class _Ready:
         self.program.cut()
         for buffer in kept:
             self.program.keep(buffer)
+        self.kept = kept
+
+
+class _Ready(_Draft):
+    """A program that can be run."""
+
+    def __init__(self, run: Run, samples: int, train: bool, seed: int, alike: Sequence[Program]) -> None:
+        super().__init__(run, samples, train, seed)
         self.program.complete(alike)
-        self._kept = {id(buffer): self.program.array(buffer) for buffer in kept if not buffer.root.address}
+        self._kept = {id(buffer): self.program.array(buffer) for buffer in self.kept if not buffer.root.address}
 
     def forward(self, ctx: Context, x: Array) -> Array:
         self._start(ctx, x)

@@ -3,7 +3,7 @@
     C[m, n] = I[m, n] + sum over t, k of A[offsets[t] + m * sm + k * sk] * B[t * sb + k * ldb + n]
 
 It keeps a tile of C, m rows of some vectors, in registers. All strides are in numbers. With other strides and offsets
-the same micro-kernel is the convolution, its gradients by input and kernel, and every dense product: `offsets` jumps
+the same micro-kernel is the convolution, its two gradients, and every dense product: `offsets` jumps
 over the rows of a window, a run of k is contiguous in memory.
 
 The rows of B are packed, with room for whole vectors. One function is made for each number of rows and vectors up to

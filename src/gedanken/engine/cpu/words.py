@@ -1,4 +1,4 @@
-"""The words of the kernels' language that are no functions of its own: what each becomes in LLVM IR."""
+"""Intrinsics of the kernels' language, and the LLVM IR that each one emits."""
 
 from gedanken.engine.cpu.ir_text import POINTERS, Value
 from gedanken.engine.cpu.tile_unit import TileWords

@@ -73,7 +73,7 @@ def tile_product(m, n, a, offsets, b, i, c, pitch, taps, depth, deep, i_pitch, c
     """C[m, n] = I[m, n] + sum over t, k of A[offsets[t] + m * pitch + k] * B[t * deep + k][n] for m, n up to TILE.
 
     16 or 32 rows of A are read, so there must be memory behind it. A part of a row that is no whole tile is copied
-    beside zeros: a neighbour that is no number must not be multiplied, not even by zero.
+    beside zeros: a neighbour that is NaN or infinite must not be multiplied, not even by zero.
     """
     tall, wide, cut = m > SIDE, n > SIDE, m % SIDE + n % SIDE
     sums, ends = local_reals(BLOCK), local_bf16s(BLOCK)
@@ -140,7 +140,7 @@ def pack_turned(
     task: Int, scratch: Reals, weights: Reals, packed: Bf16s, start: Int, taps: Ints, n_taps: Int, depth: Int,
     inputs: Int, outputs: Int, groups: Int,
 ):  # fmt: skip
-    """As `pack`, for the way back: outputs are summed over, inputs are the columns; a task is a panel of one group.
+    """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
 
     weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][run][depth in pairs]; the listed
     taps with their outputs, in a row, are cut into runs of `depth`.

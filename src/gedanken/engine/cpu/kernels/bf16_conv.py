@@ -16,11 +16,14 @@ from gedanken.engine.cpu.kernels.spread import (
     CHANNELS,
     GROUPS,
     HEIGHT,
+    LOST,
     OUT_CHANNELS,
     OUT_HEIGHT,
     OUT_WIDTH,
     WIDTH,
     add_strip,
+    begin_sums,
+    end_sums,
     first_source,
     first_tap,
     last_source,
@@ -88,7 +91,7 @@ def correlate(
             out_width, out_channels, out_row_step, out_column_step, groups, depth, unit, swapped,
         )  # fmt: skip
     for n in range(count):
-        place = ((first + n) * bands + task % bands) * 2 * out_channels
+        place = ((first + n) * bands + task % bands) * 3 * out_channels
         finish_band(
             at(out, n * image_size), start, min(band, out_height - start), out_width, out_channels, kind, slope,
             measured, at(statistics, place if measured else 0),
@@ -177,8 +180,8 @@ def spread(
     rounded = bf16s(scratch)
     products = at(scratch, tiles_in((strip * shape[WIDTH] + SIDE) * shape[CHANNELS], 2))
     out = at(target, image * shape[OUT_HEIGHT] * shape[OUT_WIDTH] * shape[OUT_CHANNELS])
-    for pixel in range(start * shape[OUT_WIDTH], end * shape[OUT_WIDTH]):
-        copy_row(at(out, pixel * shape[OUT_CHANNELS]), bias, shape[OUT_CHANNELS])
+    lost = at(scratch, shape[LOST])
+    begin_sums(out, lost, bias, shape, start, end)
     columns = shape[ROW_TAPS] * shape[COLUMN_TAPS] * outs
     panels = tiles_in(columns, TILE)
     for row in range(first_source(shape, start), last_source(shape, end), strip):
@@ -200,12 +203,13 @@ def spread(
                             pitch,
                         )  # fmt: skip
                 add_strip(
-                    at(out, group * outs), products, shape, row, rows, start, end, r0, r1, panel * TILE,
-                    panel * TILE + pitch, pitch, outs,
+                    at(out, group * outs), at(lost, group * outs), products, shape, row, rows, start, end, r0, r1,
+                    panel * TILE, panel * TILE + pitch, pitch, outs,
                 )  # fmt: skip
+    end_sums(out, lost, shape, start, end)
     finish_band(
         out, start, end - start, shape[OUT_WIDTH], shape[OUT_CHANNELS], kind, slope, measured,
-        at(statistics, task * 2 * shape[OUT_CHANNELS] if measured else 0),
+        at(statistics, task * 3 * shape[OUT_CHANNELS] if measured else 0),
     )  # fmt: skip
 
 
@@ -241,14 +245,14 @@ def kernel_gradient(
     together: Int,
     offsets: Ints,
 ):
-    """Sum the gradient by the kernel over the images of one slot; a task is a slot and a block of output channels.
+    """Sum the kernel gradient over the images of one slot; a task is a slot and a block of output channels.
 
     partial[slot][place][c, k] = sum over n and pixels p of planes[n][phase(place)][c][shift(place) + p] * dy[n][p][k]
 
     The sum goes over pixels, so each image is turned: a plane for every channel, and for strides a set of planes for
     each phase, which holds every stride-th row and column of the padded image. Then a place of the window is one
     number in `places`: where its first pixel lies. dy has the planes' pitch, with zeros behind each row; what a plane
-    holds there is multiplied by zero, so that a value that is no number reaches every place of its channel's window.
+    holds there is multiplied by zero, so that NaN and infinity reach every place of its channel's window.
     scratch: planes of `together` images, a panel of dy, an image in phases.
     """
     slot, block = task // blocks, task % blocks

@@ -144,21 +144,21 @@ def long_sum(x, count, factor):
 
 
 @apart
-def sum_of_squares(x, count, mean, factor):
-    """Return the sum of (x - mean)**2 * factor over a row of numbers."""
+def sum_of_squares(x, count):
+    """Return the sum of x**2 over a row of numbers."""
     sums, total, rest = local_reals(SIDE), local_reals(SIDE), local_reals(SIDE)
     whole_part = count - count % SIDE
     zero_row(sums, SIDE)
-    add_squares(sums, at(x, whole_part), count - whole_part, mean, factor)
+    add_squares(sums, at(x, whole_part), count - whole_part)
     if count <= SIDE * BLOCK:
         for start in range(0, whole_part, SIDE):
-            add_squares(sums, at(x, start), SIDE, mean, factor)
+            add_squares(sums, at(x, start), SIDE)
         return sum_of_side(sums)
     zero_row(total, SIDE)
     zero_row(rest, SIDE)
     for begin in range(0, whole_part, SIDE * BLOCK):
         for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
-            add_squares(sums, at(x, start), SIDE, mean, factor)
+            add_squares(sums, at(x, start), SIDE)
         carry(total, rest, sums, SIDE, real(1))
         zero_row(sums, SIDE)
     return carried_sum(total, rest)
@@ -171,10 +171,9 @@ def add_scaled(total, x, count, factor):
 
 
 @helper
-def add_squares(total, x, count, mean, factor):
+def add_squares(total, x, count):
     for i in lanes(count):
-        distance = x[i] - mean
-        total[i] += distance * factor * distance
+        total[i] += x[i] * x[i]
 
 
 # Sums over rows. Of few channels some rows are summed side by side; of many, LINE channels at a time.
@@ -239,8 +238,8 @@ def add_rows(total, x, rows, channels, factor):
 
 
 @apart
-def sum_products(total, a, x, mean, rows, channels, squared, factor):
-    """total[c] += sum of a[row, c] * (x[row, c] - mean[c]), or of the square of the latter, times factor"""
+def sum_products(total, a, x, mean, rows, channels):
+    """total[c] += sum of a[row, c] * (x[row, c] - mean[c])"""
     together = rows_in_line(rows, channels)
     line, sums, rest, means = local_reals(LINE), local_reals(LINE), local_reals(LINE), local_reals(LINE)
     block, step = 4 * BLOCK * together, together * channels
@@ -258,10 +257,10 @@ def sum_products(total, a, x, mean, rows, channels, squared, factor):
             fours = end - (end - begin) % (4 * together)
             for row in range(begin, fours, 4 * together):
                 place = row * channels + first
-                add_four_products(line, at(a, place), at(x, place), means, width, step, squared, factor)
+                add_four_products(line, at(a, place), at(x, place), means, width, step)
             for row in range(fours, end, together):
                 place, some = row * channels + first, min(together, end - row) * count
-                add_products(line, at(a, place), at(x, place), means, some, squared, factor)
+                add_products(line, at(a, place), at(x, place), means, some)
             if rows > block:
                 carry(sums, rest, line, width, real(1))
         if rows > block:
@@ -272,30 +271,20 @@ def sum_products(total, a, x, mean, rows, channels, squared, factor):
 
 
 @helper
-def add_products(total, a, x, mean, count, squared, factor):
-    if squared:
-        for i in lanes(count):
-            distance = x[i] - mean[i]
-            total[i] += distance * factor * distance
-    else:
-        for i in lanes(count):
-            total[i] += a[i] * factor * (x[i] - mean[i])
+def add_products(total, a, x, mean, count):
+    for i in lanes(count):
+        total[i] += a[i] * (x[i] - mean[i])
 
 
 @helper
-def add_four_products(total, a, x, mean, count, step, squared, factor):
+def add_four_products(total, a, x, mean, count, step):
     """As `add_products` of four lines that are `step` apart."""
     a1, a2, a3 = at(a, step), at(a, 2 * step), at(a, 3 * step)
     x1, x2, x3 = at(x, step), at(x, 2 * step), at(x, 3 * step)
-    if squared:
-        for i in lanes(count):
-            d0, d1, d2, d3 = x[i] - mean[i], x1[i] - mean[i], x2[i] - mean[i], x3[i] - mean[i]
-            total[i] += (d0 * factor * d0 + d1 * factor * d1) + (d2 * factor * d2 + d3 * factor * d3)
-    else:
-        for i in lanes(count):
-            p0, p1 = a[i] * factor * (x[i] - mean[i]), a1[i] * factor * (x1[i] - mean[i])
-            p2, p3 = a2[i] * factor * (x2[i] - mean[i]), a3[i] * factor * (x3[i] - mean[i])
-            total[i] += (p0 + p1) + (p2 + p3)
+    for i in lanes(count):
+        p0, p1 = a[i] * (x[i] - mean[i]), a1[i] * (x1[i] - mean[i])
+        p2, p3 = a2[i] * (x2[i] - mean[i]), a3[i] * (x3[i] - mean[i])
+        total[i] += (p0 + p1) + (p2 + p3)
 
 
 def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: Int, slots: Int, piece: Int):

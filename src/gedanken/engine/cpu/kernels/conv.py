@@ -1,6 +1,6 @@
-"""Convolution: packing of weights, the sliding of a packed kernel over images, and the gradient by the kernel.
+"""Convolution: packing of weights, the sliding of a packed kernel over images, and the kernel gradient.
 
-`correlate` serves the forward pass and the gradient by the input. The plan of either (see `lowering/conv.py`) lists
+`correlate` serves the forward pass and the input gradient. The plan of either (see `lowering/conv.py`) lists
 phases: a phase is a grid of outputs that all see the same window, and for stride 1 or forwards there is one.
 
 The rows of a micro-kernel's tile are outputs that lie along one `axis`: columns of a row of the map, or where the map
@@ -9,15 +9,14 @@ inside the image. Only where its outputs see different ones, zeros are multiplie
 """
 
 from gedanken.engine.cpu.kernels.blocks import (
-    add_rows,
     copy_row,
     pack_rows,
     rows_of_tile,
-    sum_products,
     tiles_in,
     turned,
     zero_row,
 )
+from gedanken.engine.cpu.kernels.moments import channel_moments
 from gedanken.engine.cpu.kernels.rows import activate
 from gedanken.engine.cpu.language import (
     Int,
@@ -28,7 +27,6 @@ from gedanken.engine.cpu.language import (
     helper,
     lanes,
     product,
-    real,
     tile_columns,
 )
 
@@ -118,7 +116,7 @@ def pack_turned(
     outputs: Int,
     groups: Int,
 ):
-    """As `pack`, for the way back: outputs are summed over, inputs are the columns; a task is a panel of one group.
+    """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
 
     weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][listed tap][output][tile_columns]
     """
@@ -133,16 +131,6 @@ def pack_turned(
             zero_row(place, outputs * tile_columns)
         source = at(weights, (taps[number] * inputs + first) * pitch + group * outputs)
         turned(source, place, count, outputs, pitch, tile_columns)
-
-
-@helper
-def channel_statistics(y, rows, channels, mean, squares):
-    """Set the mean of each channel over rows of y, and the mean of squared differences from it."""
-    share = real(1) / real(rows)
-    zero_row(mean, channels)
-    add_rows(mean, y, rows, channels, share)
-    zero_row(squares, channels)
-    sum_products(squares, y, y, mean, rows, channels, True, share)
 
 
 def correlate(
@@ -194,8 +182,8 @@ def correlate(
     for the outputs h = first_row + i * out_row_step, w likewise, of every phase; the phase's offsets say where its
     taps lie, row by row, or column by column where they are `swapped`. A tap may be a whole row of the window, of
     `unit` numbers for each column. No tile sums over more than `seen` numbers. source: (height, width, channels); where
-    `border` is set, a band of it is copied into scratch with zeros around it. statistics: [image][band][2]
-    [out_channels], mean and variance of each channel, where `measured` is set.
+    `border` is set, a band of it is copied into scratch with zeros around it. statistics: [image][band][3]
+    [out_channels], the moments of each channel, where `measured` is set.
     """
     first, start = task // bands * together, task % bands * band
     count = min(together, images - first)
@@ -218,7 +206,7 @@ def correlate(
             out_column_step, groups, depth, unit, seen, swapped,
         )  # fmt: skip
     for n in range(count):
-        place = ((first + n) * bands + task % bands) * 2 * out_channels
+        place = ((first + n) * bands + task % bands) * 3 * out_channels
         finish_band(
             at(out, n * image_size), start, min(band, out_height - start), out_width, out_channels, kind, slope,
             measured, at(statistics, place if measured else 0),
@@ -241,7 +229,7 @@ def finish_band(out, start, rows, out_width, out_channels, kind, slope, measured
     if kind:
         activate(first, first, pixels * out_channels, kind, slope)
     if measured:
-        channel_statistics(first, pixels, out_channels, statistics, at(statistics, out_channels))
+        channel_moments(first, pixels, out_channels, statistics)
 
 
 @helper

@@ -45,7 +45,7 @@ def by_kernel(
     seen_rows: Ints,
     seen_columns: Ints,
 ):
-    """Sum the gradient by the kernel over the images of one slot; a task is a slot and a block of output channels.
+    """Sum the kernel gradient over the images of one slot; a task is a slot and a block of output channels.
 
     partial[slot][r, s, c, k] = sum over n, i, j of x[n, i * down + r * row_dilation, j * right + s, c] * dy[n, i, j, k]
 

@@ -43,7 +43,7 @@ def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: I
 
 
 def softmax_slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, rows: Int, columns: Int, piece: Int):
-    """dx = y * (dy - sum of dy * y), row by row."""
+    """dx = y * (dy - mean), mean = sum of dy * y, row by row; what rounding took from the mean is subtracted too."""
     for row in range(task * piece, min((task + 1) * piece, rows)):
         shares, slopes, out = at(y, row * columns), at(dy, row * columns), at(dx, row * columns)
         for c in lanes(columns):
@@ -51,6 +51,9 @@ def softmax_slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, ro
         mean = sum_of(out, columns, real(1))
         for c in lanes(columns):
             out[c] = shares[c] * (slopes[c] - mean)
+        rest = sum_of(out, columns, real(1))
+        for c in lanes(columns):
+            out[c] = shares[c] * ((slopes[c] - mean) - rest)
 
 
 @helper

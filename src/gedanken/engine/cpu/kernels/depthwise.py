@@ -3,7 +3,7 @@
 y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]   with h and w of `window.py`
 """
 
-from gedanken.engine.cpu.kernels.blocks import carry, copy_row, settle, sum_rows, zero_row
+from gedanken.engine.cpu.kernels.blocks import BLOCK, carry, copy_row, settle, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.conv import finish_band
 from gedanken.engine.cpu.kernels.window import (
     BY_COLUMN,
@@ -24,7 +24,14 @@ from gedanken.engine.cpu.kernels.window import (
 )
 from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes, real
 
+LONG = 128  # taps; the sums over fewer need no carrying
 STRETCH = 256  # pixels, four at a time, whose products are added before the sum is carried
+
+
+@helper
+def is_long(shape):
+    """Return whether a window is a long sum."""
+    return shape[ROWS] * shape[COLUMNS] > LONG
 
 
 @helper
@@ -40,15 +47,24 @@ def forward(
     task: Int, scratch: Reals, x: Reals, weights: Reals, bias: Reals, y: Reals, statistics: Reals, shape: Ints,
     bands: Int, band: Int, measured: Int, kind: Int, slope: Real,
 ):  # fmt: skip
-    """Compute a band of one image's rows, their activation and the statistics of their channels."""
+    """Compute a band of one image's rows, their activation and the statistics of their channels.
+
+    scratch: two output rows, where the windows are long.
+    """
     image, start = task // bands, task % bands * band
     channels, width = shape[CHANNELS], shape[OUT_WIDTH]
-    out = at(y, image * shape[OUT_HEIGHT] * width * channels)
+    count, long, seen = width * channels, is_long(shape), 0
+    out = at(y, image * shape[OUT_HEIGHT] * count)
+    part, lost = scratch, at(scratch, count)
     rows = min(band, shape[OUT_HEIGHT] - start)
     for i in range(start, start + rows):
-        row = at(out, i * width * channels)
+        row = at(out, i * count)
         for pixel in range(width):
             copy_row(at(row, pixel * channels), bias, channels)
+        target = row
+        if long:
+            zero_row(scratch, 2 * count)
+            target = part
         for r in range(shape[ROWS]):
             h = i * shape[DOWN] + r * shape[BY_ROW] - shape[TOP]
             if h < 0 or h >= shape[HEIGHT]:
@@ -58,23 +74,39 @@ def forward(
                 first, tap = first_seen(shape, s), r * shape[COLUMNS] + s
                 w = first * shape[RIGHT] + s * shape[BY_COLUMN] - shape[LEFT]
                 weigh(
-                    at(row, first * channels), channels, at(line, w * channels), shape[RIGHT] * channels,
+                    at(target, first * channels), channels, at(line, w * channels), shape[RIGHT] * channels,
                     at(weights, tap * channels), last_seen(shape, s) - first, channels,
                 )  # fmt: skip
+                seen += 1
+                if long and seen % BLOCK == 0:
+                    carry(row, lost, part, count, real(1))
+                    zero_row(part, count)
+        if long:
+            carry(row, lost, part, count, real(1))
+            settle(row, lost, count)
     finish_band(
-        out, start, rows, width, channels, kind, slope, measured, at(statistics, task * 2 * channels),
+        out, start, rows, width, channels, kind, slope, measured, at(statistics, task * 3 * channels),
     )  # fmt: skip
 
 
 def gradient(
     task: Int, scratch: Reals, dy: Reals, weights: Reals, dx: Reals, shape: Ints, bands: Int, band: Int
 ):  # fmt: skip
-    """Compute the gradient by a band of one image's input rows."""
+    """Compute the gradient with respect to a band of one image's input rows.
+
+    scratch: two input rows, where the windows are long.
+    """
     image, start = task // bands, task % bands * band
     channels = shape[CHANNELS]
+    count, long, seen = shape[WIDTH] * channels, is_long(shape), 0
+    part, lost = scratch, at(scratch, count)
     for h in range(start, min(start + band, shape[HEIGHT])):
-        row = at(dx, (image * shape[HEIGHT] + h) * shape[WIDTH] * channels)
-        zero_row(row, shape[WIDTH] * channels)
+        row = at(dx, (image * shape[HEIGHT] + h) * count)
+        zero_row(row, count)
+        target = row
+        if long:
+            zero_row(scratch, 2 * count)
+            target = part
         for r in range(shape[ROWS]):
             i = h + shape[TOP] - r * shape[BY_ROW]
             if i < 0 or i % shape[DOWN] or i // shape[DOWN] >= shape[OUT_HEIGHT]:
@@ -84,16 +116,23 @@ def gradient(
                 first, tap = first_seen(shape, s), r * shape[COLUMNS] + s
                 w = first * shape[RIGHT] + s * shape[BY_COLUMN] - shape[LEFT]
                 weigh(
-                    at(row, w * channels), shape[RIGHT] * channels, at(line, first * channels), channels,
+                    at(target, w * channels), shape[RIGHT] * channels, at(line, first * channels), channels,
                     at(weights, tap * channels), last_seen(shape, s) - first, channels,
                 )  # fmt: skip
+                seen += 1
+                if long and seen % BLOCK == 0:
+                    carry(row, lost, part, count, real(1))
+                    zero_row(part, count)
+        if long:
+            carry(row, lost, part, count, real(1))
+            settle(row, lost, count)
 
 
 def kernel_gradient(
     task: Int, scratch: Reals, x: Reals, dy: Reals, partial: Reals, bias_partial: Reals, biased: Int, shape: Ints,
     images: Int, slots: Int,
 ):  # fmt: skip
-    """Sum the gradients by weights and bias over the images of one slot: partial[slot][r, s, c].
+    """Sum the gradients with respect to weights and bias over the images of one slot: partial[slot][r, s, c].
 
     scratch: 2 * (taps + 1) * channels numbers.
     """

@@ -11,15 +11,13 @@ from gedanken.engine.cpu.kernels.blocks import (
     carry,
     copy_row,
     settle,
-    sum_of,
     sum_of_side,
-    sum_of_squares,
     zero_row,
 )
+from gedanken.engine.cpu.kernels.moments import PAIR, row_moments
 from gedanken.engine.cpu.language import Int, Real, Reals, at, helper, lanes, local_reals, real, sqrt
 
 TOGETHER = 8  # lines of at most LINE numbers whose sums beside each other make a block
-PAIR = 64  # two times SIDE
 
 
 @helper
@@ -50,27 +48,30 @@ def forward(
 ):
     """y = (x - mean) / deviation * scale + shift; a task is a piece of the rows.
 
-    scratch: 2 * width numbers.   moments: [row] -> mean and 1 / deviation.
+    scratch: 2 * width numbers.   moments: [row] -> mean, 1 / deviation, and offset: what rounding took from
+    the mean, / deviation.
     """
     gains, shifts = repeated(scratch, scale, channels, width), repeated(at(scratch, width), shift, channels, width)
     for row in range(task * piece, min((task + 1) * piece, rows)):
         source, target = at(x, row * size), at(y, row * size)
-        mean = sum_of(source, size, real(1) / real(size))
-        factor = real(1) / sqrt(sum_of_squares(source, size, mean, real(1) / real(size)) + epsilon)
-        moments[2 * row] = mean
-        moments[2 * row + 1] = factor
+        found = at(moments, 3 * row)
+        row_moments(source, size, found)
+        mean, factor = found[0], real(1) / sqrt(found[2] + epsilon)
+        offset = found[1] * factor
+        found[1] = factor
+        found[2] = offset
         for start in range(0, size, width):
             values, out = at(source, start), at(target, start)
             for i in lanes(min(width, size - start)):
-                out[i] = (values[i] - mean) * factor * gains[i] + shifts[i]
+                out[i] = ((values[i] - mean) * factor - offset) * gains[i] + shifts[i]
 
 
 @helper
-def scaled_slopes(d, dy, x, gains, sums, products, count, mean, factor, side, side_products):
+def scaled_slopes(d, dy, x, gains, sums, products, count, mean, factor, offset, side, side_products):
     """d = dy * gain; add to the sums of dy and of dy * h, and to those of d and of d * h beside each other."""
     for start in range(0, count, SIDE):
         for i in lanes(min(SIDE, count - start)):
-            h = (x[start + i] - mean) * factor
+            h = (x[start + i] - mean) * factor - offset
             slope = dy[start + i]
             sums[start + i] += slope
             products[start + i] += slope * h
@@ -96,7 +97,7 @@ def gradient(
     width: Int,
     piece: Int,
 ):
-    """Set d to the gradient by x, and shifts[task], scales[task] to this piece's gradients by shift and scale.
+    """Set d to the input gradient; shifts[task] and scales[task] to this piece's gradients of shift and scale.
 
     With h = (x - mean) / deviation and g = dy * scale:   d = (g - mean of g - h * mean of g * h) / deviation
     scratch: 7 * width numbers.
@@ -108,7 +109,7 @@ def gradient(
     long = size > SIDE * BLOCK
     for row in range(task * piece, min((task + 1) * piece, rows)):
         source, slopes, out = at(x, row * size), at(dy, row * size), at(d, row * size)
-        mean, factor = moments[2 * row], moments[2 * row + 1]
+        mean, factor, offset = moments[3 * row], moments[3 * row + 1], moments[3 * row + 2]
         zero_row(side, PAIR)
         if long:
             zero_row(total, PAIR)
@@ -118,7 +119,7 @@ def gradient(
                 place, count = first - start, min(SIDE * BLOCK, min(start + width, size) - first)
                 scaled_slopes(
                     at(out, first), at(slopes, first), at(source, first), at(gains, place), at(both, place),
-                    at(both, width + place), count, mean, factor, side, at(side, SIDE),
+                    at(both, width + place), count, mean, factor, offset, side, at(side, SIDE),
                 )  # fmt: skip
                 if long and (count == SIDE * BLOCK or (start // width) % TOGETHER == TOGETHER - 1):
                     carry(total, rest, side, PAIR, real(1))
@@ -134,7 +135,7 @@ def gradient(
             copy_row(side, total, PAIR)
         middle, tilt = sum_of_side(side) / real(size), sum_of_side(at(side, SIDE)) / real(size)
         for i in lanes(size):
-            out[i] = (out[i] - middle - (source[i] - mean) * factor * tilt) * factor
+            out[i] = (out[i] - middle - ((source[i] - mean) * factor - offset) * tilt) * factor
     carry(totals, lost, both, 2 * width, real(1))
     settle(totals, lost, 2 * width)
     zero_row(at(shifts, task * channels), channels)

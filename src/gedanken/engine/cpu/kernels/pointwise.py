@@ -30,7 +30,7 @@ from gedanken.engine.cpu.kernels.rows import (
     next_tap,
     normalise_row,
     slope_row,
-    weight_slopes,
+    slope_row_from_input,
 )
 from gedanken.engine.cpu.language import (
     Bytes,
@@ -231,7 +231,7 @@ def copy_slopes(out, dy, image, row, shape):
 
 @helper
 def gradient_row(d, scratch, picture, dy, winners, image, row, shape, normal, draw, slope, factor):
-    """Set d to the gradient by row `row` of the BatchNorm's output (the input where there is none)."""
+    """Set d to the gradient with respect to row `row` of the BatchNorm's output (the input where there is none)."""
     size = shape[WIDTH] * shape[CHANNELS]
     lit = scratch
     rest = at(scratch, size)
@@ -241,7 +241,7 @@ def gradient_row(d, scratch, picture, dy, winners, image, row, shape, normal, dr
         sums = at(scratch, shape[SUMS] + 4 * shape[CHANNELS])
         unpool_row(d, rest, sums, dy, winners, image, row, shape, draw, factor)
     if shape[KIND] >= SILU:
-        weight_slopes(d, normal_row(picture, lit, row, shape, normal), size, shape[KIND])
+        slope_row_from_input(d, normal_row(picture, lit, row, shape, normal), size, shape[KIND], slope)
     elif shape[KIND]:
         lit_row(picture, lit, row, shape, normal, slope)
         slope_row(d, lit, size, shape[KIND], slope)
@@ -334,7 +334,7 @@ def gradient(
     bands: Int,
     band: Int,
 ):
-    """Set d, for a band of input rows, to the gradient by BatchNorm's output (by x where there is none).
+    """Set d, for a band of input rows, to the gradient of BatchNorm's output (of x if there is none).
 
     With BatchNorm, partial[task][2][channels] becomes the sums of d and of d * (x - mean).
     """
@@ -360,7 +360,7 @@ def gradient(
             zero_row(sums, 2 * channels)
             sum_rows(sums, out, rows * shape[WIDTH], channels)
             values, products = at(picture, begin * size), at(sums, channels)
-            sum_products(products, out, values, normal, rows * shape[WIDTH], channels, False, real(1))
+            sum_products(products, out, values, normal, rows * shape[WIDTH], channels)
             carry(total, lost, sums, 2 * channels, real(1))
     if shape[NORMALISED]:
         settle(total, lost, 2 * channels)

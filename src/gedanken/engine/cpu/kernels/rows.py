@@ -19,7 +19,7 @@ from gedanken.engine.cpu.language import (
 )
 
 # Kinds of activation. The derivative is a function of the result; from SILU on, of the input.
-NONE, RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU = 0, 1, 2, 3, 4, 5, 6
+NONE, RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, ELU = 0, 1, 2, 3, 4, 5, 6, 7
 
 
 @helper
@@ -157,17 +157,20 @@ def activate(x, y, count, kind, slope):
         for i in lanes(count):
             y[i] = hyperbolic_tangent(x[i])
     elif kind >= SILU:
-        weigh_row(x, y, count, kind)
+        activate_from_input(x, y, count, kind, slope)
     else:
         copy_row(y, x, count)
 
 
 @apart
-def weigh_row(x, y, count, kind):
-    """y = x * share of x, by a logistic or a normal distribution."""
+def activate_from_input(x, y, count, kind, slope):
+    """y = f(x), for the kinds from SILU on. slope: alpha of ELU."""
     if kind == SILU:
         for i in lanes(count):
             y[i] = x[i] * sigmoid(x[i])
+    elif kind == ELU:
+        for i in lanes(count):
+            y[i] = x[i] if x[i] > real(0) else slope * exponential_less_1(min(x[i], real(0)))
     else:
         for i in lanes(count):
             y[i] = x[i] * share_below(x[i], bell(x[i]))
@@ -191,12 +194,15 @@ def slope_row(d, y, count, kind, slope):
 
 
 @apart
-def weight_slopes(d, x, count, kind):
-    """d *= f'(x), for SILU and GELU."""
+def slope_row_from_input(d, x, count, kind, slope):
+    """d *= f'(x), for the kinds from SILU on. slope: alpha of ELU."""
     if kind == SILU:
         for i in lanes(count):
             q = sigmoid(x[i])
             d[i] *= q + x[i] * q * (real(1) - q)
+    elif kind == ELU:
+        for i in lanes(count):
+            d[i] *= real(1) if x[i] > real(0) else slope * exponential(min(x[i], real(0)))
     else:
         for i in lanes(count):
             height = bell(x[i])
@@ -267,7 +273,7 @@ def first_tap(y, winners, values, count, index):
 
 @apart
 def next_tap(y, winners, best, so_far, values, count, index):
-    """Let a tap win where it is larger than the best so far, or is no number; y and winners are other memory than
+    """Let a tap win where it is larger than the best so far, or is NaN; y and winners are other memory than
     those."""
     won = byte(index)
     for i in lanes(count):

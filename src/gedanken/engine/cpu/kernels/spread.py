@@ -3,17 +3,30 @@ outputs that see it.
 
 `correlate` gathers: for each output it sums over taps and channels, and of a tile's outputs some see taps outside the
 image. `spread` computes the products of a pixel with all taps, a dense product whatever the window, and adds them where
-they belong. It is the gradient by the input where windows are wide or the input has few channels, and the forward pass
+they belong. It is the input gradient where windows are wide or the input has few channels, and the forward pass
 where there are few filters.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, vectors_of
+from gedanken.engine.cpu.kernels.blocks import carry, copy_row, settle, tiles_in, vectors_of, zero_row
 from gedanken.engine.cpu.kernels.conv import finish_band
-from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes, product, tile_columns, tile_rows
+from gedanken.engine.cpu.language import (
+    Int,
+    Ints,
+    Real,
+    Reals,
+    at,
+    helper,
+    lanes,
+    product,
+    real,
+    tile_columns,
+    tile_rows,
+)
 
 # Places in the shape table.
 HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, OUT_CHANNELS, ROWS, COLUMNS = 0, 1, 2, 3, 4, 5, 6, 7
 DOWN, RIGHT, TOP, LEFT, BY_ROW, BY_COLUMN, GROUPS = 8, 9, 10, 11, 12, 13, 14
+LOST = 15  # where a window has many taps: the place in scratch of what rounding takes from a band's sums; else 0
 
 
 def pack_mirrored(
@@ -48,8 +61,8 @@ def spread(
     end = min(start + band, shape[OUT_HEIGHT])
     ins, outs = shape[CHANNELS] // shape[GROUPS], shape[OUT_CHANNELS] // shape[GROUPS]
     out = at(target, image * shape[OUT_HEIGHT] * shape[OUT_WIDTH] * shape[OUT_CHANNELS])
-    for pixel in range(start * shape[OUT_WIDTH], end * shape[OUT_WIDTH]):
-        copy_row(at(out, pixel * shape[OUT_CHANNELS]), bias, shape[OUT_CHANNELS])
+    lost = at(scratch, shape[LOST])
+    begin_sums(out, lost, bias, shape, start, end)
     panels = tiles_in(shape[ROWS] * shape[COLUMNS] * outs, tile_columns)
     for group in range(shape[GROUPS]):
         for panel in range(0, panels, held):
@@ -69,13 +82,31 @@ def spread(
                         ins, shape[CHANNELS], pitch, nought,
                     )  # fmt: skip
                 add_strip(
-                    at(out, group * outs), scratch, shape, row, rows, start, end, r0, r1, panel * tile_columns,
-                    panel * tile_columns + pitch, pitch, outs,
+                    at(out, group * outs), at(lost, group * outs), scratch, shape, row, rows, start, end, r0, r1,
+                    panel * tile_columns, panel * tile_columns + pitch, pitch, outs,
                 )  # fmt: skip
+    end_sums(out, lost, shape, start, end)
     finish_band(
         out, start, end - start, shape[OUT_WIDTH], shape[OUT_CHANNELS], kind, slope, measured,
-        at(statistics, task * 2 * shape[OUT_CHANNELS] if measured else 0),
+        at(statistics, task * 3 * shape[OUT_CHANNELS] if measured else 0),
     )  # fmt: skip
+
+
+@helper
+def begin_sums(out, lost, bias, shape, start, end):
+    """Set a band of outputs to the bias."""
+    for pixel in range(start * shape[OUT_WIDTH], end * shape[OUT_WIDTH]):
+        copy_row(at(out, pixel * shape[OUT_CHANNELS]), bias, shape[OUT_CHANNELS])
+    if shape[LOST]:
+        zero_row(lost, (end - start) * shape[OUT_WIDTH] * shape[OUT_CHANNELS])
+
+
+@helper
+def end_sums(out, lost, shape, start, end):
+    """Give back to a band of outputs what rounding took from them."""
+    line = shape[OUT_WIDTH] * shape[OUT_CHANNELS]
+    if shape[LOST]:
+        settle(at(out, start * line), lost, (end - start) * line)
 
 
 @helper
@@ -122,31 +153,35 @@ def multiply_pixels(target, pixels, packed, nothing, count, n, depth, channels, 
 
 
 @helper
-def add_strip(out, products, shape, row, rows, start, end, r0, r1, first, last, pitch, outs):
+def add_strip(out, lost, products, shape, row, rows, start, end, r0, r1, first, last, pitch, outs):
     """Add products of some source rows to the outputs that see them; of all columns, products has first to last."""
-    across, run = shape[COLUMNS], shape[COLUMNS] * outs
+    across, run, line_size = shape[COLUMNS], shape[COLUMNS] * outs, shape[OUT_WIDTH] * shape[OUT_CHANNELS]
     for i in range(rows):
         for r in range(r0, r1):
             h = (row + i) * shape[DOWN] + r * shape[BY_ROW] - shape[TOP]
             if h < start or h >= end or (r + 1) * run <= first or r * run >= last:
                 continue
-            line = at(out, h * shape[OUT_WIDTH] * shape[OUT_CHANNELS])
+            line, rest = at(out, h * line_size), at(lost, (h - start) * line_size)
             strip = at(products, i * shape[WIDTH] * pitch - first)
             if shape[BY_COLUMN] == 1 and shape[GROUPS] == 1:
-                add_runs(line, strip, shape, -shape[LEFT], r * run, across, first, last, pitch, outs)
+                add_runs(line, rest, strip, shape, -shape[LEFT], r * run, across, first, last, pitch, outs)
             else:
                 for s in range(across):
                     shift = s * shape[BY_COLUMN] - shape[LEFT]
-                    add_runs(line, strip, shape, shift, r * run + s * outs, 1, first, last, pitch, outs)
+                    add_runs(line, rest, strip, shape, shift, r * run + s * outs, 1, first, last, pitch, outs)
 
 
 @helper
-def add_runs(line, products, shape, shift, place, taps, first, last, pitch, outs):
+def add_runs(line, lost, products, shape, shift, place, taps, first, last, pitch, outs):
     """Add the products of one source row with some taps beside each other, whose columns begin at `place`."""
     for j in range(shape[WIDTH]):
         w = j * shape[RIGHT] + shift
         begin = max(max(0, -w) * outs, first - place)
         end = min(min(taps, shape[OUT_WIDTH] - w) * outs, last - place)
         there, here = at(line, w * shape[OUT_CHANNELS]), at(products, j * pitch + place)
-        for c in lanes(end - begin):
-            there[begin + c] += here[begin + c]
+        if shape[LOST]:
+            rest = at(lost, w * shape[OUT_CHANNELS])
+            carry(at(there, begin), at(rest, begin), at(here, begin), end - begin, real(1))
+        else:
+            for c in lanes(end - begin):
+                there[begin + c] += here[begin + c]

@@ -27,7 +27,7 @@ def square_sums(task: Int, scratch: Reals, g: Reals, size: Int, limit: Real, par
     if largest > real(0):
         for i in lanes(count):
             scratch[i] = held(values[i], limit) / largest
-        partial[2 * task + 1] = sum_of_squares(scratch, count, real(0), real(1))
+        partial[2 * task + 1] = sum_of_squares(scratch, count)
 
 
 def shorten(task: Int, scratch: Reals, partial: Reals, pieces: Int, longest: Real, factor: Reals):
@@ -52,7 +52,7 @@ def moved(mean, kept, less, taken, value):
 
 @helper
 def held(value, limit):
-    """Cut a value to [-limit, limit]; what is no number stays so."""
+    """Cut a value to [-limit, limit]; NaN stays NaN."""
     value = limit if value > limit else value
     return -limit if value < -limit else value
 

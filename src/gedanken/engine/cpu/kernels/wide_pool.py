@@ -105,7 +105,7 @@ def pool_row(best, won, values, columns, count, number):
 
 
 def gradient(task: Int, scratch: Reals, dy: Reals, winners: Reals, d: Reals, shape: Ints):
-    """Set d, the gradient by one image, to what the windows give back to their winners.
+    """Set d, the gradient with respect to one image, to what the windows give back to their winners.
 
     A pixel may win many windows: what rounding takes from its sum is kept in scratch, one number for each pixel and
     channel.

@@ -75,7 +75,7 @@ def strip_numbers(pixels: int, channels: int, products: int) -> int:
 def kernel_gradient(
     low: Lowering, step: LayerStep, geometry: Geometry, image: Shape, output: Shape, x: Buffer, dy: Buffer
 ) -> None:
-    """Emit the gradient by a convolution's kernel; image and output are (height, width, channels)."""
+    """Emit the kernel gradient of a convolution; image and output are (height, width, channels)."""
     kernel, groups, (down, right) = step.g["kernel"], geometry.groups, geometry.stride
     (height, width, channels), (out_height, out_width, out_channels) = image, output
     slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))

@@ -1,4 +1,4 @@
-"""Convolution: which instructions it becomes, forwards and on the way back."""
+"""Convolution: which instructions it becomes, forward and backward."""
 
 import math
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Convolved(NamedTuple):
 
     Args:
         y: its outputs.
-        backward: emits the way back.
+        backward: emits the backward pass.
         statistics, counts: where asked for and known, mean and squared distance of each channel by pieces, and the
             pieces' sizes.
     """
@@ -132,7 +132,7 @@ def _forward(
 
 
 def _by_input(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, dy: Buffer) -> Buffer:
-    """Emit the gradient by the input."""
+    """Emit the input gradient."""
     if spread.is_worth(low, slide, geometry):
         return spread.by_input(low, slide, geometry, dy, step.p["kernel"])
     weights = _packed_turned(low, step, slide, geometry)
@@ -153,7 +153,7 @@ def _packed(low: Lowering, kernel: Array | Buffer, groups: int, depth: int) -> B
 
 
 def _packed_turned(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry) -> tuple[Buffer, Array]:
-    """Pack the kernel for the way back, phase after phase; return also where each begins."""
+    """Pack the kernel for the backward pass, phase after phase; return also where each begins."""
     kernel, groups = step.p["kernel"], geometry.groups
     inputs, outputs = kernel.shape[2], kernel.shape[3] // groups
     phases = tables(slide, slide.padded_width, geometry.size[1], _swapped(low, slide)).taps
@@ -195,7 +195,7 @@ def _correlate(
     table = tables(slide, padded_width, across, swapped)
     table.phases[:, 7] = starts
     target = low.buffer((low.samples, *slide.target))
-    statistics = low.buffer((low.samples * bands, 2, out_channels) if measured else (1,))
+    statistics = low.buffer((low.samples * bands, 3, out_channels) if measured else (1,))
     size = ((band - 1) * slide.step[0] + slide.reach) * padded_width * channels
     move = {COLUMNS: slide.step[1] * channels, ROWS: slide.step[0] * padded_width * channels}.get(axis, size)
     scratch = bf16.band_numbers(together * size, move) if low.bf16 else together * size if border else 0

@@ -23,7 +23,7 @@ WORTH = 0.8  # of the work with filters as columns: less is worth having them as
 
 
 def by_kernel(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
-    """Emit the gradients by kernel and bias; slide is the one of the forward pass."""
+    """Emit the gradients with respect to kernel and bias; slide is the one of the forward pass."""
     if low.bf16 and suits_tile_unit(slide, geometry):
         bf16.kernel_gradient(low, step, geometry, slide.source, slide.target, x, dy)
         return

@@ -1,4 +1,4 @@
-"""The cost as a part of a program, between the way there and the way back."""
+"""The cost as a part of a program, between the forward and the backward pass."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ class Judged(NamedTuple):
         classes, shares: the targets, given before every run in one of these two forms.
         hard: 1 for classes, 0 for shares; given likewise.
         outputs: of the network.
-        dz: the gradient by the scores.
+        dz: the gradient with respect to the scores.
         terms: what the cost is made of, see `mean_cost`.
     """
 

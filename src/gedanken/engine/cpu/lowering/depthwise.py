@@ -1,7 +1,10 @@
 """Depthwise convolution: one kernel for each channel."""
 
+import math
+
 import numpy as np
 
+from gedanken.engine.cpu.kernels.depthwise import LONG
 from gedanken.engine.cpu.lowering.base import SUMS, TASKS, Lowering, cut, window_table
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.program import Buffer
@@ -21,7 +24,7 @@ class Depthwise:
     def __init__(self, low: Lowering, step: LayerStep, geometry: Geometry) -> None:
         self.low, self.step = low, step
         self.image, self.output = step.shape, step.output_shape
-        self.shape = window_table(step, geometry)
+        self.shape, self.taps = window_table(step, geometry), math.prod(geometry.size)
 
     def forward(
         self, x: Buffer, weights: Array | Buffer, bias: Array | Buffer, measured: bool = False, curve: Curve = LINEAR
@@ -30,16 +33,17 @@ class Depthwise:
         low, (height, width, channels) = self.low, self.output
         band, bands = self._bands(height)
         y = low.buffer((low.samples, *self.output))
-        statistics = low.buffer((low.samples * bands, 2, channels) if measured else (1,))
+        statistics = low.buffer((low.samples * bands, 3, channels) if measured else (1,))
         low.program.add(
-            "depthwise.forward", low.samples * bands, x=x, weights=weights, bias=bias, y=y, statistics=statistics,
-            shape=self.shape, bands=bands, band=band, measured=int(measured), kind=curve.kind, slope=curve.slope,
+            "depthwise.forward", low.samples * bands, self._room(self.output[1]), x=x, weights=weights, bias=bias, y=y,
+            statistics=statistics, shape=self.shape, bands=bands, band=band, measured=int(measured), kind=curve.kind,
+            slope=curve.slope,
         )  # fmt: skip
         lengths = [min(band, height - start) * width for start in range(0, height, band)]
         return y, statistics, np.tile(np.array(lengths, low.real), low.samples)
 
     def backward(self, x: Buffer, dy: Buffer, wanted: bool) -> Buffer | None:
-        """Emit the gradients by weights and bias, and by x where it is wanted."""
+        """Emit the gradients of weights and bias, and the input gradient if wanted."""
         low, step = self.low, self.step
         kernel, channels = step.g["kernel"], self.image[2]
         slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
@@ -56,10 +60,14 @@ class Depthwise:
         band, bands = self._bands(self.image[0])
         dx = low.buffer((low.samples, *self.image))
         low.program.add(
-            "depthwise.gradient", low.samples * bands, dy=dy, weights=step.p["kernel"], dx=dx, shape=self.shape,
-            bands=bands, band=band,
+            "depthwise.gradient", low.samples * bands, self._room(self.image[1]), dy=dy, weights=step.p["kernel"],
+            dx=dx, shape=self.shape, bands=bands, band=band,
         )  # fmt: skip
         return dx
+
+    def _room(self, width: int) -> int:
+        """Return the scratch memory for rows of so many pixels."""
+        return 2 * width * self.image[2] if self.taps > LONG else 0
 
     def _bands(self, rows: int) -> tuple[int, int]:
         """Return (rows of a band, bands of an image)."""

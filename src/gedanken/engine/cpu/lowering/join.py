@@ -24,7 +24,7 @@ def join(low: Lowering, merge: str, parts: Sequence[Buffer], shape: Shape) -> Bu
 
 
 def split(low: Lowering, merge: str, dy: Buffer, shapes: Sequence[Shape]) -> list[Buffer]:
-    """Emit the way back of `join`: the gradient by each part."""
+    """Emit the backward pass of `join`: the gradient with respect to each part."""
     if merge == "sum" or len(shapes) == 1:
         return [dy] * len(shapes)
     parts = [low.buffer(shape) for shape in shapes]
@@ -47,7 +47,7 @@ def put_together(low: Lowering, parts: Sequence[Place], whole: Place) -> None:
 
 
 def take_apart(low: Lowering, whole: Place, parts: Sequence[Place]) -> None:
-    """Emit the way back of `put_together`."""
+    """Emit the backward pass of `put_together`."""
     for part, start in zip(parts, _starts(parts), strict=True):
         _move(low, whole, part, part.shape[-1], (start, 0))
 

@@ -8,7 +8,7 @@ from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import convolution, predicted
 from gedanken.engine.cpu.lowering.dense import dense, softmax
 from gedanken.engine.cpu.lowering.join import join, split
-from gedanken.engine.cpu.lowering.norm import layer_norm
+from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm
 from gedanken.engine.cpu.lowering.pointwise import (
     CURVES,
     LINEAR,
@@ -30,6 +30,7 @@ from gedanken.layers import (
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    GroupNorm,
     LayerNorm,
     MaxPoolLayer,
     SoftMax,
@@ -37,7 +38,8 @@ from gedanken.layers import (
 from gedanken.layers.containers import Container
 from gedanken.layers.steps import ContainerStep, LayerStep
 
-KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, BatchNorm, LayerNorm, Dropout, *CURVES, *POOLS}
+NORMS = {BatchNorm, LayerNorm, GroupNorm}
+KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, Dropout, *NORMS, *CURVES, *POOLS}
 
 
 def obstacle(step: Placement) -> str:
@@ -156,4 +158,5 @@ ALONE: dict[type, Callable[[Lowering, LayerStep, Buffer], Lowered]] = {
     Flatten: flatten,
     SoftMax: softmax,
     LayerNorm: layer_norm,
+    GroupNorm: group_norm,
 }

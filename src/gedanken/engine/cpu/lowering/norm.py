@@ -1,4 +1,4 @@
-"""LayerNorm: one pass each way."""
+"""LayerNorm and GroupNorm: one pass each way."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from gedanken.engine.cpu.kernels.blocks import LINE
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
-from gedanken.layers import LayerNorm
+from gedanken.layers import GroupNorm, LayerNorm
 from gedanken.layers.steps import LayerStep
 
 
@@ -19,7 +19,7 @@ def layer_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
     rows = low.samples * math.prod(shape) // size
     piece = cut(PIECE, size)
     slots, width = cut(rows, piece), channels * max(1, min(LINE // channels, size // channels))
-    y, moments = low.buffer((low.samples, *shape)), low.buffer((rows, 2))
+    y, moments = low.buffer((low.samples, *shape)), low.buffer((rows, 3))
     shared: dict[str, Any] = {
         "x": x, "scale": step.p["scale"], "moments": moments, "rows": rows, "size": size, "channels": channels,
         "width": width, "piece": piece,
@@ -33,6 +33,35 @@ def layer_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
         low.program.add("norm.gradient", slots, 7 * width, dy=dy, d=dx, shifts=shifts, scales=scales, **shared)
         low.add_up(shifts, step.g["shift"], slots)
         low.add_up(scales, step.g["scale"], slots)
+        return dx if wanted else None
+
+    return y, backward
+
+
+def group_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+    """Lower GroupNorm; a group of channels has a mean of its own in each sample."""
+    layer, shape = step.layer, step.shape
+    assert isinstance(layer, GroupNorm)
+    channels, samples = shape[-1], low.samples
+    piece = cut(PIECE, math.prod(shape))
+    y, moments = low.buffer((samples, *shape)), low.buffer((samples, layer.n_groups, 3))
+    shared: dict[str, Any] = {
+        "x": x, "scale": step.p["scale"], "moments": moments, "samples": samples, "pixels": math.prod(shape[:-1]),
+        "channels": channels, "groups": layer.n_groups, "piece": piece,
+    }  # fmt: skip
+    low.program.add(
+        "group_norm.forward", cut(samples, piece), 7 * channels, y=y, shift=step.p["shift"], epsilon=layer.epsilon,
+        **shared,
+    )  # fmt: skip
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        dx, shifts, scales = low.buffer(x.shape), low.buffer((samples, channels)), low.buffer((samples, channels))
+        low.program.add(
+            "group_norm.gradient", cut(samples, piece), 6 * channels, dy=dy, d=dx, shifts=shifts, scales=scales,
+            **shared,
+        )  # fmt: skip
+        low.add_up(shifts, step.g["shift"], samples)
+        low.add_up(scales, step.g["scale"], samples)
         return dx if wanted else None
 
     return y, backward

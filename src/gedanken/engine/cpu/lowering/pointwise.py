@@ -12,6 +12,7 @@ from gedanken.engine.cpu.kernels import rows as kinds
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
+    ELU,
     GELU,
     AveragePoolLayer,
     BasePool,
@@ -38,6 +39,7 @@ CURVES = {
     TanH: kinds.TANH,
     SiLU: kinds.SILU,
     GELU: kinds.GELU,
+    ELU: kinds.ELU,
 }
 POOLS = {
     MaxPoolLayer: places.MAX_POOL,
@@ -66,7 +68,11 @@ def curve(layer: Layer | None) -> Curve:
     """Return the kernels' word for an activation, or for none."""
     if layer is None:
         return LINEAR
-    return Curve(CURVES[type(layer)], layer.slope if isinstance(layer, LeakyReLU) else 0.0)
+    if isinstance(layer, LeakyReLU):
+        return Curve(kinds.LEAKY_RELU, layer.slope)
+    if isinstance(layer, ELU):
+        return Curve(kinds.ELU, layer.alpha)
+    return Curve(CURVES[type(layer)])
 
 
 @dataclass
@@ -136,7 +142,7 @@ def remembered(low: Lowering, step: LayerStep) -> Buffer:
     """Emit mean, gain and shift of a BatchNorm at prediction."""
     layer = step.layer
     assert isinstance(layer, BatchNorm)
-    normal = low.buffer((4, step.shape[-1]))
+    normal = low.buffer((5, step.shape[-1]))
     low.program.add(
         "batch_norm.remember", 1, running_mean=step.s["mean"], running_var=step.s["var"], scale=step.p["scale"],
         shift=step.p["shift"], epsilon=layer.epsilon, channels=step.shape[-1], normal=normal,
@@ -212,7 +218,7 @@ class _Pass:
         if not low.train:
             self.normal = remembered(low, step)
             return
-        self.normal = low.buffer((4, self.channels))
+        self.normal = low.buffer((5, self.channels))
         shared: dict[str, Any] = {
             "scale": step.p["scale"],
             "shift": step.p["shift"],
@@ -223,7 +229,7 @@ class _Pass:
             statistics, counts = self._measure()
         kept = float(low.real.type(layer.momentum))
         low.program.add(
-            "batch_norm.normalise", 1, 2 * self.channels, statistics=statistics, counts=counts, pieces=len(counts),
+            "batch_norm.normalise", 1, 6 * self.channels, statistics=statistics, counts=counts, pieces=len(counts),
             total=float(counts.sum(dtype="float64")), channels=self.channels, momentum=kept,
             less=layer.momentum - kept, taken=1 - layer.momentum, running_mean=step.s["mean"],
             running_var=step.s["var"], **shared,
@@ -233,7 +239,7 @@ class _Pass:
         rows = self.images * self.height * self.width
         piece = max(1, min(rows, PIECE // self.channels))
         pieces = cut(rows, piece)
-        statistics = self.low.buffer((pieces, 2, self.channels))
+        statistics = self.low.buffer((pieces, 3, self.channels))
         self.low.program.add(
             "batch_norm.measure", pieces, x=self.x, statistics=statistics, rows=rows, channels=self.channels,
             piece=piece,
@@ -276,7 +282,7 @@ class _Pass:
         return dx
 
     def _renormalise(self, step: LayerStep, partial: Buffer, pieces: int, dx: Buffer) -> None:
-        """Emit the way back through BatchNorm, in place."""
+        """Emit the backward pass through BatchNorm, in place."""
         low, correction = self.low, self.low.buffer((2, self.channels))
         rows = self.images * self.height * self.width
         low.program.add(

@@ -17,6 +17,7 @@ PIXELS = 48  # of a strip: enough to fill tiles
 # vector of a run.
 RUN, VECTOR = 20, 14
 WORTH = 0.8  # of the work of gathering: less is worth it
+MANY = 128  # taps whose products are not simply added up: each is a rounding
 TILE_UNIT = 8  # vectors that a tile unit multiplies in the time of one
 
 
@@ -42,7 +43,7 @@ def _vectors(low: Lowering, count: int) -> int:
 
 
 def by_input(low: Lowering, slide: Slide, geometry: Geometry, dy: Buffer, kernel: Array) -> Buffer:
-    """Emit the gradient by the input; slide is the one in the place of which it is emitted."""
+    """Emit the input gradient; slide is the one in the place of which it is emitted."""
     inputs, outputs, groups = math.prod(kernel.shape[:3]), kernel.shape[3] // geometry.groups, geometry.groups
     if low.bf16:
         weights, _ = bf16.packed_turned(low, kernel, [[0]], outputs, (inputs, outputs, groups))
@@ -101,13 +102,22 @@ def _spread(
     pitch = strip * width * low.tile_columns
     held = max(1, min(panels, CACHED // (pitch * low.real.itemsize)))
     target = low.buffer((low.samples, *slide.target))
-    statistics = low.buffer((low.samples * bands, 2, out_channels) if measured else (1,))
-    numbers = (*slide.source, *slide.target, *geometry.size, *geometry.stride, *before, *geometry.dilation)
-    scratch = bf16.strip_numbers(strip * width, channels, held * pitch) if low.bf16 else held * pitch
+    statistics = low.buffer((low.samples * bands, 3, out_channels) if measured else (1,))
+    place = bf16.strip_numbers(strip * width, channels, held * pitch) if low.bf16 else held * pitch
+    lost = band * columns * out_channels if math.prod(geometry.size) > MANY else 0
+    shape = (
+        *slide.source,
+        *slide.target,
+        *geometry.size,
+        *geometry.stride,
+        *before,
+        *geometry.dilation,
+        geometry.groups,
+    )
     low.program.add(
-        "bf16_conv.spread" if low.bf16 else "spread.spread", low.samples * bands, scratch,
+        "bf16_conv.spread" if low.bf16 else "spread.spread", low.samples * bands, place + lost,
         source=source, weights=weights, bias=bias, nothing=low.zeros(low.tile_columns), target=target,
-        statistics=statistics, measured=int(measured), shape=np.array([*numbers, geometry.groups], np.int64),
+        statistics=statistics, measured=int(measured), shape=np.array([*shape, place if lost else 0], np.int64),
         bands=bands, band=band, strip=strip, held=held, nought=low.nought, kind=curve.kind, slope=curve.slope,
     )  # fmt: skip
     lengths = [min(band, rows - start) * columns for start in range(0, rows, band)]

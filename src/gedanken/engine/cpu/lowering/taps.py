@@ -1,4 +1,4 @@
-"""Where the taps of a convolution lie in memory, forwards and on the way back, and along which axis tiles shall lie."""
+"""Where the taps of a convolution lie in memory, forward and backward, and along which axis tiles shall lie."""
 
 from collections.abc import Iterator
 from itertools import product

@@ -1,0 +1,119 @@
+"""GroupNorm: groups of a sample's channels, over all pixels, by their own mean and deviation."""
+
+from gedanken.engine.cpu.kernels.blocks import sum_of, sum_products, sum_rows, zero_row
+from gedanken.engine.cpu.kernels.moments import channel_moments, row_moments
+from gedanken.engine.cpu.kernels.rows import normalise_row
+from gedanken.engine.cpu.language import Int, Real, Reals, at, helper, lanes, real, sqrt
+
+
+@helper
+def group_moments(channels_found, channels, count, distances, found):
+    """Set found to mean, rest and variance of a group of `count` channels, given its place in theirs.
+
+    distances: room for a number for each channel of the group.
+    """
+    means, rests, variances = channels_found, at(channels_found, channels), at(channels_found, 2 * channels)
+    row_moments(means, count, found)
+    mean = found[0]
+    for c in lanes(count):
+        distances[c] = (means[c] - mean) + rests[c]
+    row_moments(distances, count, found)
+    found[2] = found[2] + sum_of(variances, count, real(1) / real(count))
+    found[1] = found[0] + found[1]
+    found[0] = mean
+
+
+def forward(
+    task: Int,
+    scratch: Reals,
+    x: Reals,
+    y: Reals,
+    scale: Reals,
+    shift: Reals,
+    moments: Reals,
+    samples: Int,
+    pixels: Int,
+    channels: Int,
+    groups: Int,
+    piece: Int,
+    epsilon: Real,
+):
+    """y = (x - mean) / deviation * scale + shift; a task is a piece of the samples.
+
+    moments: [sample][group] -> mean, 1 / deviation, and what rounding took from the mean, / deviation.
+    scratch: seven numbers for each channel.
+    """
+    count = channels // groups
+    normal, distances = at(scratch, 3 * channels), at(scratch, 6 * channels)
+    for sample in range(task * piece, min((task + 1) * piece, samples)):
+        place = sample * pixels * channels
+        channel_moments(at(x, place), pixels, channels, scratch)
+        for group in range(groups):
+            found, first = at(moments, (sample * groups + group) * 3), group * count
+            group_moments(at(scratch, first), channels, count, distances, found)
+            mean, rest, factor = found[0], found[1], real(1) / sqrt(found[2] + epsilon)
+            found[1] = factor
+            found[2] = rest * factor
+            for c in lanes(count):
+                gain = factor * scale[first + c]
+                normal[first + c] = mean
+                normal[channels + first + c] = gain
+                normal[2 * channels + first + c] = shift[first + c] - rest * gain
+        normalise_row(at(x, place), at(y, place), pixels, channels, normal)
+
+
+@helper
+def fill(line, value, count):
+    for c in lanes(count):
+        line[c] = value
+
+
+def gradient(
+    task: Int,
+    scratch: Reals,
+    x: Reals,
+    dy: Reals,
+    d: Reals,
+    scale: Reals,
+    moments: Reals,
+    shifts: Reals,
+    scales: Reals,
+    samples: Int,
+    pixels: Int,
+    channels: Int,
+    groups: Int,
+    piece: Int,
+):
+    """Set d to the input gradient; shifts[sample] and scales[sample] to the gradients of shift and scale.
+
+    With h = (x - mean) / deviation and g = dy * scale:   d = (g - mean of g - h * mean of g * h) / deviation
+    scratch: six numbers for each channel.
+    """
+    count = channels // groups
+    means, factors, middles = scratch, at(scratch, channels), at(scratch, 2 * channels)
+    turns, weighted, tilted = at(scratch, 3 * channels), at(scratch, 4 * channels), at(scratch, 5 * channels)
+    share = real(1) / real(count * pixels)
+    for sample in range(task * piece, min((task + 1) * piece, samples)):
+        place, found = sample * pixels * channels, at(moments, sample * groups * 3)
+        sums, products = at(shifts, sample * channels), at(scales, sample * channels)
+        for group in range(groups):
+            fill(at(means, group * count), found[3 * group], count)
+        zero_row(sums, channels)
+        zero_row(products, channels)
+        sum_rows(sums, at(dy, place), pixels, channels)
+        sum_products(products, at(dy, place), at(x, place), means, pixels, channels)
+        for group in range(groups):
+            first, factor, offset = group * count, found[3 * group + 1], found[3 * group + 2]
+            for c in lanes(count):
+                products[first + c] = products[first + c] * factor - sums[first + c] * offset
+                weighted[c] = sums[first + c] * scale[first + c]
+                tilted[c] = products[first + c] * scale[first + c]
+            middle, tilt = sum_of(weighted, count, share), sum_of(tilted, count, share)
+            fill(at(factors, first), factor, count)
+            fill(at(middles, first), middle - offset * tilt, count)
+            fill(at(turns, first), factor * tilt, count)
+        for pixel in range(pixels):
+            start = place + pixel * channels
+            values, slopes, out = at(x, start), at(dy, start), at(d, start)
+            for c in lanes(channels):
+                out[c] = (slopes[c] * scale[c] - middles[c] - (values[c] - means[c]) * turns[c]) * factors[c]

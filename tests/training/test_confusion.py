@@ -1,0 +1,76 @@
+"""The confusion matrix as a table, which names the classes as the network does."""
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gedanken import Accuracy, ConfusionMatrix, Flatten, FullyConnectedLayer, Network, Sigmoid, SoftMax
+from gedanken.cli.main import main
+
+X = np.eye(3, dtype="float32")[[0, 0, 1, 2, 2, 2]]
+HEAD = "confusion_matrix (rows: true classes; columns: predicted)"
+
+
+def network(outputs: int, names: Any, multi: bool = False) -> Network:
+    """Return a network that predicts class i, or says yes to label i, for feature i."""
+    last, cost = (Sigmoid(), "binary_cross_entropy") if multi or outputs == 1 else (SoftMax(), "cross_entropy")
+    net = Network().input((3,)).add(FullyConnectedLayer(outputs, bias=False)).add(last)
+    net.regression(cost=cost, metrics=[ConfusionMatrix(), Accuracy()])
+    assert net._plan is not None
+    net._plan.params[...] = (20 * np.eye(3, outputs) - 10).ravel()
+    net.class_names = names
+    return net
+
+
+TABLES = {
+    "names": (
+        network(3, ["cat", "a mouse of the field", "日本"]), [0, 1, 1, 2, 2, 0],
+        [HEAD, "                  cat  a mouse of th...  日本", "cat                 1                 0     1",
+         "a mouse of th...    1                 1     0", "日本                0                 0     2"],
+    ),
+    "no names": (network(3, None), [0, 0, 1, 2, 2, 2], [HEAD, "   0  1  2", "0  2  0  0", "1  0  1  0", "2  0  0  3"]),
+    "other names": (network(3, ["a", "b"]), [0] * 6, [HEAD, "   0  1  2", "0  2  1  3", "1  0  0  0", "2  0  0  0"]),
+    "control characters": (
+        network(3, ["\x1b[2J", "b", "c"]), [0] * 6,
+        [HEAD, r"         \x1b[2J  b  c", r"\x1b[2J        2  1  3", "b              0  0  0",
+         "c              0  0  0"],
+    ),
+    "one answer": (
+        network(1, ["no", "yes"]), [1, 1, 0, 1, 0, 0], [HEAD, "     no  yes", "no    3    0", "yes   1    2"],
+    ),
+    "labels": (
+        network(2, ["red", "round"], multi=True), [[1, 0], [1, 1], [0, 1], [0, 0], [1, 0], [0, 0]],
+        ["confusion_matrix (rows: labels, the true answer as the predicted one)",
+         "       no as no  no as yes  yes as no  yes as yes", "red           3          0          1           2",
+         "round         4          0          1           1"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("net", "labels", "table"), TABLES.values(), ids=TABLES)
+def test_evaluate_shows_it(net: Network, labels: Any, table: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    found = net.evaluate(X, labels)
+    lines = str(found).splitlines()
+    assert lines[1:] == table
+    assert lines[0].startswith("cost ")
+    assert capsys.readouterr().err == f"evaluation of 6 samples: {found}\n"
+    assert str(copy.deepcopy(found)) == str(pickle.loads(pickle.dumps(found))) == str(found)
+
+
+def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = Network().input((1, 28, 28)).add(Flatten()).add(FullyConnectedLayer(10)).add(SoftMax())
+    net.regression(metrics=[ConfusionMatrix()]).class_names = [str(digit) for digit in range(10)]
+    net.save(tmp_path / "net")
+    assert main(["evaluate", str(tmp_path / "net"), "drawn-digits", "--limit", "20"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == HEAD
+    assert [line.split()[0] for line in lines[2:]] == ["0", *map(str, range(10))]
+
+
+def test_a_matrix_of_many_classes_is_no_table() -> None:
+    net = Network().input((3,)).add(FullyConnectedLayer(21)).add(SoftMax()).regression(metrics=["confusion_matrix"])
+    assert str(net.evaluate(X, [0] * 6, progress=False)).splitlines()[1:] == ["confusion_matrix of 21 x 21"]
