@@ -18,8 +18,8 @@
 | metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
 | | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
 | metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
-| callbacks | `Callback`, `EarlyStop`, `Stop` |
-| records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord` |
+| callbacks | `Callback`, `EarlyStop`; their answers `Stop`, `SetRate`, `Checkpoint` |
+| records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord`, `Answered` |
 | data made by workers | `Generator`, `ArrayGenerator`, `DatasetGenerator`, `IterableGenerator` |
 | | `Samples`, `MappedArray` |
 | changes of samples | `Transform`, `PictureTransform`, `Flip`, `Shift`, `Crop`, `Rotate` |

@@ -26,12 +26,12 @@ from gedanken import (
     RMSProp,
     StepDecay,
 )
+from gedanken.descent import Descent
 from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine
 from gedanken.engine.select import select_engine
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
-from gedanken.optimizers import Descent
 from gedanken.types import Array
 from tests.cases import OPTIMIZERS, PUBLIC, RATE, OptimizerCase, name_of, public_kinds
 from tests.standin_cupy import StandInCupy

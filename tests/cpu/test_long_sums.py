@@ -21,9 +21,9 @@ from gedanken import (
     MeanSquared,
     SoftMax,
 )
+from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
-from gedanken.optimizers import Descent
 from gedanken.types import Array
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gedanken.checks import warn
 from gedanken.costs import Cost
+from gedanken.descent import Descent, Updater
 from gedanken.described import require_normal
 from gedanken.engine.fold import activation_place, fold
 from gedanken.engine.ops import Ops
@@ -19,7 +20,7 @@ from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import from_door, inner_shape, to_door
 from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, through
-from gedanken.optimizers import Descent, Optimizer, Updater
+from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
 from gedanken.types import Array, Arrays, Shape
 

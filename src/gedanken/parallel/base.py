@@ -6,10 +6,10 @@ from collections.abc import Generator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from gedanken.data.source import Batch, Source
+from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
 from gedanken.metrics import Metric
-from gedanken.optimizers import Descent
 from gedanken.types import Array
 
 

@@ -5,7 +5,7 @@ Every record has `to_json`, one line without line breaks. A number that is not f
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 

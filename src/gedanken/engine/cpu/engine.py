@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gedanken.checks import require
 from gedanken.costs import Cost, SoftMaxCrossEntropy
+from gedanken.descent import Updater
 from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import Library, library
 from gedanken.engine.cpu.interpreted import InterpretedLibrary
@@ -17,7 +18,7 @@ from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.plan import Engine, Placement
 from gedanken.layers.steps import ContainerStep, LayerStep, Step
-from gedanken.optimizers import Optimizer, Updater
+from gedanken.optimizers import Optimizer
 from gedanken.processors import usable_processors
 
 HOW = "GEDANKEN_KERNELS"  # the environment's word for how kernels are run

@@ -1,0 +1,122 @@
+"""An optimizer at work: its memory, its place in the schedule, clipping, and what it gathers over mini-batches."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from gedanken.described import require_normal
+from gedanken.engine.ops import Ops
+from gedanken.optimizers import Optimizer
+from gedanken.schedules import OnPlateau, Plateau, as_schedule
+from gedanken.types import Array, Arrays
+
+# Does what an Optimizer and its clipping do: (rate, step, p, g, slots).
+Updater = Callable[[float, int, Array, Array, Arrays], None]
+
+
+class Descent:
+    """An optimizer at work on one flat vector: its slots, how many updates it made, what it has gathered.
+
+    Args:
+        ops: the device's primitives.
+        optimizer: the rule.
+        size: length of the vector.
+        decayed: weight decay applies to this many numbers at the front of it.
+        updater: what the engine has to update with in one go, or None.
+    """
+
+    def __init__(self, ops: Ops, optimizer: Optimizer, size: int, decayed: int, updater: Updater | None = None) -> None:
+        require_normal(optimizer, ops.dtype)
+        self.ops = ops
+        self.optimizer = optimizer
+        self.step = 0  # updates made with these slots
+        self.before = 0  # and with the slots of the network's former lives: only the schedule knows of them
+        self.plateau = Plateau()
+        self.slots = {name: ops.xp.zeros(size, ops.dtype) for name in optimizer.slots()}
+        self._schedule = as_schedule(optimizer.learning_rate)
+        self._groups = _groups(optimizer, size, decayed)
+        self._fused = updater
+        self._gathered = ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None
+        self._batches = self._samples = 0
+        self._clipped = min(clip or math.inf for clip in (optimizer.clip_value, optimizer.clip_norm))
+        self._limit = float(np.finfo(ops.dtype).max) ** (0.5 if {"square", "squares"} & self.slots.keys() else 1)
+        self._easy = min(self._limit, 1e150) ** 2
+        self._looks = not self._fused or size <= 1 << 14  # else it takes time; the next cost tells, see Refuge
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next update."""
+        return self._schedule(self.updates) * self.plateau.factor
+
+    @property
+    def updates(self) -> int:
+        """Updates made by this rule, over all saves and loads: the position in its schedule."""
+        return self.before + self.step
+
+    def learn(self, p: Array, g: Array, samples: int) -> str:
+        """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time.
+
+        Return "", or why nothing was changed: a gradient that is not finite or too large.
+        """
+        if self._gathered is None:
+            return self._update(p, g)
+        if not math.isfinite(bound := self.ops.bound(g)):
+            return f"the gradient's length became {bound}"
+        self._gathered += samples * g
+        self._batches += 1
+        self._samples += samples
+        return self.flush(p) if self._batches == self.optimizer.accumulate else ""
+
+    def flush(self, p: Array) -> str:
+        """Update `p` with what is gathered, if anything is; the answer is that of `learn`."""
+        if self._gathered is None or not self._batches:
+            return ""
+        mean = self._gathered / self._samples
+        self.drop()
+        return self._update(p, mean)
+
+    def drop(self) -> None:
+        """Forget what is gathered: a training that failed left it behind."""
+        if self._gathered is not None:
+            self._gathered[...] = 0
+        self._batches = self._samples = 0
+
+    def watch(self, cost: float) -> None:
+        """Let a rate that falls on a plateau see the cost of an epoch."""
+        if isinstance(self.optimizer.learning_rate, OnPlateau):
+            self.plateau = self.optimizer.learning_rate.watch(self.plateau, cost)
+
+    def _update(self, p: Array, g: Array) -> str:
+        rate = self.rate
+        if self._looks and not (float(self.ops.xp.vdot(g, g)) < self._easy and rate <= 1.0):
+            bound = self.ops.bound(g)
+            if not (math.isfinite(bound) and max(rate, 1.0) * min(bound, self._clipped) < self._limit):
+                return f"the gradient's length became {bound:.3g} (at a learning rate of {rate:.3g})"
+        if self._fused:
+            self._fused(rate, self.step, p, g, self.slots)
+        else:
+            self._by_rule(rate, p, g)
+        self.step += 1
+        return ""
+
+    def _by_rule(self, rate: float, p: Array, g: Array) -> None:
+        self._clip(g)
+        for rule, part in self._groups:
+            slots = {name: slot[part] for name, slot in self.slots.items()}
+            rule.update(self.ops, rate, self.step, p[part], g[part], slots)
+
+    def _clip(self, g: Array) -> None:
+        if (limit := self.optimizer.clip_value) is not None:
+            self.ops.xp.clip(g, -limit, limit, out=g)
+        if (longest := self.optimizer.clip_norm) is not None:
+            largest = float(abs(g).max(initial=0)) or 1.0  # without it large gradients overflow when squared
+            norm = largest * math.sqrt(float(self.ops.sum((g / largest) ** 2)))
+            if norm > longest:
+                g *= longest / norm
+
+
+def _groups(optimizer: Optimizer, size: int, decayed: int) -> list[tuple[Optimizer, slice]]:
+    rest = optimizer.without_decay()
+    parts = [(optimizer, slice(0, decayed)), (rest, slice(decayed, size))]
+    return [(optimizer, slice(0, size))] if rest == optimizer else parts
