@@ -386,7 +386,7 @@ class Network(Predictor):
     def _config(self, work: Work, mini_batch_size: int) -> dict[str, Any]:
         plan = work.plan
         return {
-            "layers": [repr(layer) for layer in self.layers],
+            "layers": [type(layer).__name__ for layer in self.layers],
             "parameters": int(plan.params.size),
             "optimizer": repr(work.descent.optimizer),
             "cost": repr(self._cost),

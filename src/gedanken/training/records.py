@@ -28,7 +28,7 @@ class Run(NamedTuple):
         id: name of this call of `fit`, unlike that of any other.
         folder: where files of the run are kept; it is made only when something is saved in it.
         started: seconds since 1970, UTC.
-        config: what is trained and how: "layers", "parameters", "optimizer", "cost", "engine", "dtype", "seed",
+        config: what is trained and how: classes of the "layers", number of "parameters", "optimizer", "cost", "engine", "dtype", "seed",
             "mini_batch_size", as texts and numbers.
     """
 
