@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gedanken.alone import alone
-from gedanken.checks import extent, one_of, real, require, seed_of_draws, truth, whole
+from gedanken.checks import extent, one_of, real, require, seed_of_draws, short, truth, whole
 from gedanken.checks import path as checked_path
 from gedanken.copies import RunsOn, held, rebuilt
 from gedanken.costs import Cost, as_cost
@@ -388,8 +388,8 @@ class Network(Predictor):
         return {
             "layers": [type(layer).__name__ for layer in self.layers],
             "parameters": int(plan.params.size),
-            "optimizer": repr(work.descent.optimizer),
-            "cost": repr(self._cost),
+            "optimizer": short(work.descent.optimizer),
+            "cost": short(self._cost),
             "engine": plan.engine.name,
             "dtype": str(plan.ops.dtype),
             "seed": self.seed,

@@ -28,8 +28,8 @@ class Run(NamedTuple):
         id: name of this call of `fit`, unlike that of any other.
         folder: where files of the run are kept; it is made only when something is saved in it.
         started: seconds since 1970, UTC.
-        config: what is trained and how: classes of the "layers", number of "parameters", "optimizer", "cost", "engine", "dtype", "seed",
-            "mini_batch_size", as texts and numbers.
+        config: what is trained and how, as texts and numbers: classes of the "layers", number of "parameters",
+            "optimizer", "cost", "engine", "dtype", "seed", "mini_batch_size".
     """
 
     first_epoch: int
