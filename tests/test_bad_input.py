@@ -1158,3 +1158,36 @@ def test_history_names_the_nearest_figure() -> None:
     history = classes().fit(X, Y, progress=False)
     with pytest.raises(GedankenError, match=r"got 'acuracy'; did you mean 'accuracy'\?"):
         history["acuracy"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: MaxPoolLayer(2), "MaxPoolLayer needs height_filter; it is MaxPoolLayer(width_filter, height_filter, "),
+        (lambda: ConvolutionLayer(3, 3), "ConvolutionLayer needs height_filter; it is ConvolutionLayer(n_filter, "),
+        (lambda: ReLU(True), "ReLU takes no arguments by place, got 1; it is ReLU()"),
+        (lambda: Chain(ReLU(), ReLU()), "Chain takes 1 arguments by place, got 2; it is Chain(layers=...)"),
+        (lambda: Accuracy("x"), "Accuracy takes no arguments by place, got 1; it is Accuracy(multi_label=..., "),
+        (lambda: Network(layers=[]), "Network has no argument 'layers'; it takes seed"),
+        (lambda: Network(1, 2), "Network takes 1 arguments by place, got 2; it is Network(seed=...)"),
+        (lambda: Network().input(4, 4), "input takes 1 arguments by place, got 2; it is input(shape)"),
+        (lambda: Network().add(), "add needs layer; it is add(layer)"),
+        (lambda: Network().save(file="x"), "save has no argument 'file'; it takes path"),
+    ],
+)
+def test_a_wrong_number_of_arguments(make: Any, words: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        make()
+    assert isinstance(caught.value, TypeError)
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("name", ["epoch", "seed"])
+@pytest.mark.parametrize("value", [-3, 1.5, "x", None, True, 2**70], ids=repr)
+def test_epoch_and_seed_are_whole_numbers(name: str, value: Any, tmp_path: Path) -> None:
+    net = Network(seed=3).input((2,)).add(FullyConnectedLayer(1)).regression(cost="mean_squared")
+    with pytest.raises(ArgumentError, match=f"{name} must be"):
+        setattr(net, name, value)
+    setattr(net, name, np.int64(5))
+    net.save(tmp_path / "net")
+    assert getattr(Network.load(tmp_path / "net"), name) == 5

@@ -255,7 +255,7 @@ def test_layers_come_back_where_python_takes_new_for_the_signature(
     layer: Layer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspect, "signature", signature_of_new)
-    assert list(inspect.signature(type(layer)).parameters) == ["_", "options"]
+    assert list(inspect.signature(type(layer)).parameters) == ["given", "options"]
     assert attributes(back(layer, tmp_path)) == attributes(layer)
 
 

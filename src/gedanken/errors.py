@@ -10,7 +10,7 @@ class ArgumentError(GedankenError, ValueError):
 
 
 class UnknownArgumentError(ArgumentError, TypeError):
-    """A function or class was given an argument that it does not have."""
+    """A function or class was given an argument that it does not have, or not one that it needs."""
 
 
 class ShapeError(ArgumentError):

@@ -167,12 +167,40 @@ def accepted_keywords(function: Callable[..., Any]) -> tuple[str, ...] | None:
     return names
 
 
-class KeywordsChecked:
-    """Lets the making of an object with an unknown argument say what ours is called."""
+def check_count(owner: str, function: Callable[..., Any], given: int, options: Collection[str]) -> None:
+    """Raise UnknownArgumentError where a method is given more arguments than it takes, or not those that it needs.
 
-    def __new__(cls, /, *_: Any, **options: Any) -> Self:
+    Args:
+        owner: what the error calls it.
+        function: the method.
+        given: arguments by place, without `self`.
+        options: names of the others.
+    """
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_flags & 4:  # *arguments
+        return
+    names = code.co_varnames[1 : code.co_argcount]
+    others = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    needed = names[: len(names) - len(function.__defaults__ or ())]
+    needed += tuple(name for name in others if name not in (function.__kwdefaults__ or {}))
+    missing = [name for name in needed if name not in {*names[:given], *options}]
+    whole = f"{owner}({', '.join(name if name in needed else f'{name}=...' for name in (*names, *others))})"
+    if given > len(names):
+        raise UnknownArgumentError(f"{owner} takes {len(names) or 'no'} arguments by place, got {given}; it is {whole}")
+    if missing:
+        raise UnknownArgumentError(f"{owner} needs {', '.join(missing)}; it is {whole}")
+
+
+class KeywordsChecked:
+    """Lets the making of an object with an unknown argument, too many or too few, say what ours are."""
+
+    def __new__(cls, /, *given: Any, **options: Any) -> Self:
         if options and (accepted := accepted_keywords(cls.__init__)) is not None:
             check_keywords(cls.__name__, options, accepted)
+        if given or options:  # else it is a copy in the making, or Python says what is missing
+            check_count(cls.__name__, cls.__init__, len(given), options)
         return super().__new__(cls)
 
 
@@ -187,6 +215,7 @@ def keywords_checked(function: Callable[P, R]) -> Callable[P, R]:
             # A method is known by the class that a user calls it of.
             known = f"{type(args[0]).__name__}.{function.__name__}" if name.startswith("Predictor.") else name
             check_keywords(known, kwargs, accepted)
+            check_count(known, function, len(args) - 1, kwargs)
         return function(*args, **kwargs)
 
     return call

@@ -64,6 +64,7 @@ class Network(Predictor):
         [0, 1, 1, 0]
     """
 
+    @keywords_checked
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed_of_draws("Network seed", seed)
         self._layers: tuple[Layer, ...] = ()
@@ -78,6 +79,24 @@ class Network(Predictor):
         self._changing: dict[object, tuple[str, int]] = {}
 
     @property
+    def epoch(self) -> int:
+        """Epochs trained so far, a whole number from 0 on. An epoch counts as soon as something was learnt in it."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, number: int) -> None:
+        self._epoch = whole("epoch", number, at_least=0, at_most=2**32 - 1)
+
+    @property
+    def seed(self) -> int:
+        """Initial weights, shuffling and dropout are functions of it; a whole number in [0, 2**64)."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, number: int) -> None:
+        self._seed = seed_of_draws("Network seed", number)
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers, first to last."""
         return self._layers
@@ -88,6 +107,7 @@ class Network(Predictor):
     # ------------------------------------------------------------------ building
 
     @alone
+    @keywords_checked
     def input(self, shape: Sequence[int]) -> "Network":
         """Say what one sample looks like.
 
@@ -110,6 +130,7 @@ class Network(Predictor):
         return self
 
     @alone
+    @keywords_checked
     def add(self, layer: Layer) -> "Network":
         """Add a layer at the end.
 
@@ -316,6 +337,7 @@ class Network(Predictor):
     def class_names(self, names: Sequence[str] | None) -> None:
         self._class_names = checked_names(names)
 
+    @keywords_checked
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture and weights to one safetensors file, whole or not at all; see docs/guide.md.
 

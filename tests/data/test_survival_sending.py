@@ -80,10 +80,15 @@ def test_what_the_program_defines_reaches_workers_or_is_named(given: str, cloudp
 RAISES = """
 from gedanken import *
 
+import enum
+
+class Colour(enum.Enum):
+    RED = 1
+
 class Odd(Exception):
     def __init__(self, code, where):
         super().__init__(f"{code} at {where}")
-        self.code, self.where = code, where
+        self.code, self.where, self.colour = code, where, Colour.RED
 
 class Further(Odd):
     pass
@@ -106,6 +111,7 @@ def caught(**options):
             pass
     except Further as error:
         assert (error.code, error.where, str(error), type(error)) == (7, "here", "7 at here", Further)
+        assert error.colour is Colour.RED
         assert type(error.__cause__) is Odd and error.__cause__.where == "first"
         return "caught"
 """

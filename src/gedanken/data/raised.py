@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import reduce
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from gedanken.errors import WorkerError
@@ -160,9 +161,9 @@ class _Pickler(pickle.Pickler):
         self._linked, self._own, self._depth = linked, own, 0
 
     def reducer_override(self, value: Any) -> Any:
-        """Return how an exception is made again."""
+        """Return how an exception is made again, and a class or function of the program's that came by value."""
         if not isinstance(value, BaseException):
-            return NotImplemented
+            return _by_value(value)
         self._depth += 1
         if self._depth > DEEPEST:
             return WorkerError, (words(value),)
@@ -219,7 +220,7 @@ class _Trial(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         """Leave exceptions out."""
-        return (int, ()) if isinstance(value, BaseException) else NotImplemented
+        return (int, ()) if isinstance(value, BaseException) else _by_value(value)
 
 
 def _dumped(value: Any) -> bytes:
@@ -242,7 +243,15 @@ def _class(module: str, name: str) -> Any:
     return None
 
 
-def _class_by_value(kind: type) -> bytes:
+def _by_value(value: Any) -> Any:
+    """Return how a class or function that cannot be found by its name is made again, or NotImplemented."""
+    if isinstance(value, (type, FunctionType)) and _class(value.__module__, value.__qualname__) is not value:
+        pickled = _class_by_value(value)
+        return (_loaded, (pickled,)) if pickled else NotImplemented
+    return NotImplemented
+
+
+def _class_by_value(kind: Any) -> bytes:
     """Return a class that came by value, with the Generator; cloudpickle knows it again where it came from."""
     cloudpickle: Any = sys.modules.get("cloudpickle")
     try:
