@@ -66,6 +66,7 @@ def test_mistakes_in_words(cli, tmp_path, words, fragment):
 
 FILES = {
     "no JSON": ("{", "must be JSON"),
+    "a name twice": ('{"input": [4], "input": [5], "layers": []}', "a name stands twice in an object"),
     "deep": ("[" * 100_000, "must be JSON"),
     "not text": (b"\xff\x00\x81", "must be JSON"),
     "a list": ("[]", 'must be {"input"'),
@@ -153,6 +154,14 @@ def test_one_damaged_picture_is_a_warning(cli, tmp_path, digits, scans):
     assert result.err.startswith("gedanken: warning: ")
     assert result.err.count("\n") == 1
     assert len(result.out.splitlines()) == 1
+
+
+def test_folder_with_one_class_folder(cli, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "one" / "cats").mkdir(parents=True)
+    image.new("L", (8, 8)).save(tmp_path / "one" / "cats" / "a.png")
+    before = set(tmp_path.iterdir())
+    check(cli("train", "one"), "must hold at least two folders of classes, got ('cats',)", tmp_path, before)
 
 
 def test_folder_without_class_folders(cli, tmp_path):

@@ -62,6 +62,7 @@ def load_training(name: str, shape: Image, share: float | None, limit: int | Non
     """
     if name not in SETS and Path(name).is_dir():
         read = load_images(name, shape[1:], channels=shape[0])
+        require(len(read.classes) > 1, f"the folder {name!r}", "hold at least two folders of classes", read.classes)
         a, b, c, d = read.split(TEST_SHARE if share is None else share, seed)
         return Samples(_spread(a, b, limit), _spread(c, d, limit) if len(c) else None, read.classes)
     require(not own, "--size and --grey", "go with a folder of pictures", name)

@@ -1,6 +1,5 @@
 """Networks by name and from architecture files."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ from gedanken.checks import one_of, require
 from gedanken.errors import ArgumentError
 from gedanken.files import open_regular
 from gedanken.io.architecture import known_classes, layers_from_data
+from gedanken.io.safetensors import parsed
 from gedanken.layers import (
     BatchNorm,
     ConvolutionLayer,
@@ -80,7 +80,7 @@ def find_design(network: str) -> Design:
         require(
             len(content) <= ARCHITECTURE_BYTES, network, f"be of at most {ARCHITECTURE_BYTES:,} bytes", len(content)
         )
-        data = json.loads(content)
+        data = parsed(content)
     except ArgumentError:
         raise
     except (ValueError, RecursionError) as error:
