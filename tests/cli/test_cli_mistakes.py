@@ -160,7 +160,7 @@ def test_folder_with_one_class_folder(cli, tmp_path):
     image = pytest.importorskip("PIL.Image")
     (tmp_path / "one" / "cats").mkdir(parents=True)
     image.new("L", (8, 8)).save(tmp_path / "one" / "cats" / "a.png")
-    before = set(tmp_path.iterdir())
+    before = set(tmp_path.rglob("*"))
     check(cli("train", "one"), "must hold at least two folders of classes, got ('cats',)", tmp_path, before)
 
 
