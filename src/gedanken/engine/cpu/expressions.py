@@ -32,7 +32,7 @@ class Expressions(Words):
         super().__init__(module, name)
         self.function = function
         self.variables: dict[str, Value] = {}
-        self.locals: set[str] = set()
+        self.locals = set(function.__code__.co_varnames)
         # The variables that have a value here, whatever came before; None where nothing comes by.
         self.set_here: set[str] | None = set()
         self.group = -1
@@ -126,7 +126,7 @@ class Expressions(Words):
                 self.refuse(f"{name} is only set behind a return, break or continue")
             kind, slot = self.variables[name]
             return Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {slot}"))
-        known = {**self.function.__globals__, **self.module.constants}
+        known = self.module.constants if name in self.module.constants else self.function.__globals__
         if name not in known:
             self.refuse(f"{name} is neither a variable nor a number of this file")
         return self.constant(known[name], name)
@@ -272,19 +272,19 @@ class Expressions(Words):
             self.refuse("calls are `name(a, b)`: no keywords, no methods")
         assert isinstance(node.func, ast.Name)
         name, values = node.func.id, [self.value(argument) for argument in node.args]
-        word: Callable[..., Value] | None = getattr(self, f"word_{name}", None)
+        word: Callable[..., Value] | None = getattr(type(self), f"word_{name}", None)
         if word:
-            self.fits(name, inspect.signature(word), len(values))
-            return word(*values)
+            self.fits(name, word, 1 + len(values), 1)
+            return word(self, *values)
         function = self.function.__globals__.get(name)
         if not isinstance(function, FunctionType) or name in self.locals:
             self.refuse(f"{name} is neither a word of the kernels' language nor a function of this file")
         assert isinstance(function, FunctionType)
-        self.fits(name, inspect.signature(function), len(values))
+        self.fits(name, function, len(values))
         return self.called(function, values)
 
-    def fits(self, name: str, signature: inspect.Signature, given: int) -> None:
-        parameters = list(signature.parameters.values())
-        many = any(one.kind == one.VAR_POSITIONAL for one in parameters)
-        if not many and len(parameters) != given:
-            self.refuse(f"{name} takes {len(parameters)} arguments, {given} are given")
+    def fits(self, name: str, function: Any, given: int, own: int = 0) -> None:
+        """Refuse a wrong number of arguments; `own` of them are no arguments of the call."""
+        code = function.__code__
+        if not code.co_flags & inspect.CO_VARARGS and code.co_argcount != given:
+            self.refuse(f"{name} takes {code.co_argcount - own} arguments, {given - own} are given")

@@ -51,8 +51,6 @@ class _Function(Expressions):
         if not isinstance(self.tree, ast.FunctionDef):
             self.refuse("a kernel is written with `def`")
         names = self.parameters()
-        self.locals = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and _is_set(node)}
-        self.locals |= set(names)
         given = [Value(kind, f"%a_{name}") for name, kind in zip(names, self.kinds, strict=True)]
         for name, value in zip(names, given, strict=True):
             self.assign(name, value)
@@ -278,10 +276,6 @@ class _Function(Expressions):
 
     def text(self, node: Any) -> str:
         return self.source[node.lineno - 1].strip()
-
-
-def _is_set(node: ast.Name) -> bool:
-    return isinstance(node.ctx, ast.Store)
 
 
 def kernel_ir(module: Module, kernel: FunctionType, entry: str) -> list[tuple[str, str]]:
