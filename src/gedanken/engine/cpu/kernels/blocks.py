@@ -71,15 +71,28 @@ BLOCK = 32  # terms
 SIDE = 32  # sums that run beside each other, since each waits for the one before; a power of two
 
 
+@helper
+def lost_of(old, value, new):
+    """Return what rounding took from new = old + value (Knuth 1969, "The art of computer programming", 4.2.2)."""
+    came = new - old
+    return (old - (new - came)) + (value - came)
+
+
 @apart
 def carry(total, rest, values, count, factor):
-    """total += values * factor; what is lost goes to rest (Knuth 1969, "The art of computer programming", 4.2.2)."""
+    """total += values * factor; what is lost goes to rest."""
     for i in lanes(count):
         old, value = total[i], values[i] * factor
         new = old + value
-        came = new - old
-        rest[i] += (old - (new - came)) + (value - came)
+        rest[i] += lost_of(old, value, new)
         total[i] = new
+
+
+@helper
+def carry_over(total, rest, values, count):
+    """Carry values into a total, and begin a new block of them."""
+    carry(total, rest, values, count, real(1))
+    zero_row(values, count)
 
 
 @apart
@@ -138,8 +151,7 @@ def long_sum(x, count, factor):
     for begin in range(0, whole_part, SIDE * BLOCK):
         for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
             add_scaled(sums, at(x, start), SIDE, factor)
-        carry(total, rest, sums, SIDE, real(1))
-        zero_row(sums, SIDE)
+        carry_over(total, rest, sums, SIDE)
     return carried_sum(total, rest)
 
 
@@ -159,8 +171,7 @@ def sum_of_squares(x, count):
     for begin in range(0, whole_part, SIDE * BLOCK):
         for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
             add_squares(sums, at(x, start), SIDE)
-        carry(total, rest, sums, SIDE, real(1))
-        zero_row(sums, SIDE)
+        carry_over(total, rest, sums, SIDE)
     return carried_sum(total, rest)
 
 

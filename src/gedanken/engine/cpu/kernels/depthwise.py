@@ -3,7 +3,7 @@
 y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]   with h and w of `window.py`
 """
 
-from gedanken.engine.cpu.kernels.blocks import BLOCK, carry, copy_row, settle, sum_rows, zero_row
+from gedanken.engine.cpu.kernels.blocks import BLOCK, carry, carry_over, copy_row, settle, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.conv import finish_band
 from gedanken.engine.cpu.kernels.window import (
     BY_COLUMN,
@@ -79,8 +79,7 @@ def forward(
                 )  # fmt: skip
                 seen += 1
                 if long and seen % BLOCK == 0:
-                    carry(row, lost, part, count, real(1))
-                    zero_row(part, count)
+                    carry_over(row, lost, part, count)
         if long:
             carry(row, lost, part, count, real(1))
             settle(row, lost, count)
@@ -121,8 +120,7 @@ def gradient(
                 )  # fmt: skip
                 seen += 1
                 if long and seen % BLOCK == 0:
-                    carry(row, lost, part, count, real(1))
-                    zero_row(part, count)
+                    carry_over(row, lost, part, count)
         if long:
             carry(row, lost, part, count, real(1))
             settle(row, lost, count)
@@ -148,15 +146,13 @@ def kernel_gradient(
         picture, slopes = at(x, image * shape[HEIGHT] * shape[WIDTH] * channels), at(dy, image * pixels * channels)
         if biased:
             sum_rows(bias_part, slopes, pixels, channels)
-            carry(bias, bias_lost, bias_part, channels, real(1))
-            zero_row(bias_part, channels)
+            carry_over(bias, bias_lost, bias_part, channels)
         for column in range(0, width, STRETCH):
             for i in range(shape[OUT_HEIGHT]):
                 add_row_products(part, picture, at(slopes, i * width * channels), i, column, shape)
                 seen += min(STRETCH, width - column)
                 if seen >= STRETCH:
-                    carry(total, lost, part, size, real(1))
-                    zero_row(part, size)
+                    carry_over(total, lost, part, size)
                     seen = 0
     carry(total, lost, part, size, real(1))
     settle(total, lost, size)

@@ -17,6 +17,7 @@ from gedanken.engine.cpu.kernels.blocks import (
     SIDE,
     add_line,
     carry,
+    carry_over,
     copy_row,
     rows_in_line,
     settle,
@@ -76,8 +77,7 @@ def row_sums(x, count, base, share, squared, found):
         for begin in range(0, whole_part, SIDE * BLOCK):
             for start in range(begin, min(begin + SIDE * BLOCK, whole_part), SIDE):
                 add_row_distances(sums, at(x, start), SIDE, base, share, squared)
-            carry(total, rest, sums, PAIR, real(1))
-            zero_row(sums, PAIR)
+            carry_over(total, rest, sums, PAIR)
         settle(total, rest, PAIR)
         copy_row(sums, total, PAIR)
     found[0] = sum_of_side(sums)

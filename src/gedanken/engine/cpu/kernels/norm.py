@@ -9,6 +9,7 @@ from gedanken.engine.cpu.kernels.blocks import (
     SIDE,
     add_line,
     carry,
+    carry_over,
     copy_row,
     settle,
     sum_of_side,
@@ -122,12 +123,10 @@ def gradient(
                     at(both, width + place), count, mean, factor, offset, side, at(side, SIDE),
                 )  # fmt: skip
                 if long and (count == SIDE * BLOCK or (start // width) % TOGETHER == TOGETHER - 1):
-                    carry(total, rest, side, PAIR, real(1))
-                    zero_row(side, PAIR)
+                    carry_over(total, rest, side, PAIR)
             lines += 1
             if lines == BLOCK:
-                carry(totals, lost, both, 2 * width, real(1))
-                zero_row(both, 2 * width)
+                carry_over(totals, lost, both, 2 * width)
                 lines = 0
         if long:
             carry(total, rest, side, PAIR, real(1))

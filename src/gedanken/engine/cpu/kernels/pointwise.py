@@ -9,6 +9,7 @@ from gedanken.engine.cpu.kernels.blocks import (
     BLOCK,
     add_rows,
     carry,
+    carry_over,
     copy_row,
     gather,
     rows_in_line,
@@ -208,11 +209,9 @@ def long_average(ring, y, spare, top, rows, corner, columns, run, shape):
             add_row(part, values, run, share)
             terms += 1
             if terms % BLOCK == 0:
-                carry(y, rest, part, run, real(1))
-                zero_row(part, run)
+                carry_over(y, rest, part, run)
         if run == channels and r % BLOCK == BLOCK - 1:
-            carry(y, rest, part, run, real(1))
-            zero_row(part, run)
+            carry_over(y, rest, part, run)
     carry(y, rest, part, run, real(1))
     settle(y, rest, run)
 
@@ -285,8 +284,7 @@ def unpool_row(d, space, sums, dy, winners, image, row, shape, draw, factor):
         for s in range(0, shape[POOL_COLUMNS], BLOCK):
             unpool_line(target, at(space, count), line, at(winners, place), r, s, shape, share)
             if long:
-                carry(d, lost, sums, size, real(1))
-                zero_row(sums, size)
+                carry_over(d, lost, sums, size)
     if long:
         settle(d, lost, size)
 

@@ -4,7 +4,7 @@ So windows of R x S pixels that overlap cost R + S comparisons each, not R * S. 
 tap, r * S + s, kept as a real: float32 holds whole numbers up to 2 ** 24.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, settle, zero_row
+from gedanken.engine.cpu.kernels.blocks import copy_row, lost_of, settle, zero_row
 from gedanken.engine.cpu.kernels.window import (
     CHANNELS,
     COLUMNS,
@@ -123,15 +123,7 @@ def gradient(task: Int, scratch: Reals, dy: Reals, winners: Reals, d: Reals, sha
                 tap = whole(winners[place + j * channels + c])
                 r = tap // shape[COLUMNS]
                 pixel = (corner + r * shape[WIDTH] + tap - r * shape[COLUMNS]) * channels + c
-                add_exactly(total, scratch, pixel, dy[place + j * channels + c])
+                old, value = total[pixel], dy[place + j * channels + c]
+                total[pixel] = old + value
+                scratch[pixel] += lost_of(old, value, total[pixel])
     settle(total, scratch, size)
-
-
-@helper
-def add_exactly(total, rest, place, value):
-    """total[place] += value; what is lost goes to rest, as in `blocks.carry`."""
-    old = total[place]
-    new = old + value
-    came = new - old
-    rest[place] += (old - (new - came)) + (value - came)
-    total[place] = new
