@@ -207,7 +207,8 @@ class Answered(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line({**self._asdict(), "answer": json.loads(self.answer.to_json())})
+        told = {name: _line(value) for name, value in self._asdict().items() if name != "answer"}
+        return _object(**told, answer=self.answer.to_json())
 
 
 @dataclass(repr=False)
@@ -253,9 +254,9 @@ class History:
     def to_json(self) -> str:
         """Return run, epochs, snapshots, answers and reason as one line of JSON."""
         parts: dict[str, Any] = {"epochs": self.epochs, "snapshots": self.snapshots, "answers": self.answers}
-        listed = {name: [json.loads(record.to_json()) for record in records] for name, records in parts.items()}
-        run = json.loads(self.run.to_json()) if self.run else None
-        return _line({"run": run, **listed, "reason": self.reason, "diverged": self.diverged})
+        listed = {name: f"[{', '.join(record.to_json() for record in records)}]" for name, records in parts.items()}
+        run = self.run.to_json() if self.run else "null"
+        return _object(run=run, **listed, reason=_line(self.reason), diverged=_line(self.diverged))
 
     def keep(self, snapshot: Snapshot) -> None:
         """Add a snapshot; a training of any length stays small."""
@@ -290,6 +291,11 @@ def _plain(value: Any) -> Any:
 
 def _line(value: Any) -> str:
     return json.dumps(_as_json(value), allow_nan=False)
+
+
+def _object(**lines: str) -> str:
+    """Return an object of JSON whose entries are JSON already."""
+    return f"{{{', '.join(f'{json.dumps(name)}: {line}' for name, line in lines.items())}}}"
 
 
 def _as_json(value: Any) -> Any:
