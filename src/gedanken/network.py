@@ -66,7 +66,7 @@ class Network(Predictor):
 
     @keywords_checked
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed_of_draws("Network seed", seed)
+        self.seed = seed
         self._layers: tuple[Layer, ...] = ()
         self.input_shape: Shape | None = None
         self.epoch = 0

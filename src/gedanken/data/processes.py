@@ -76,9 +76,9 @@ class ProcessCrew(Crew):
         self._tasks = Descriptor(writing)
         self._inboxes: list[Inbox] = []
         self._processes: list[Any] = []
-        self._new_server: list[int] = []  # not empty where a server was started for these processes
+        self._servers: list[int] = []  # process ids of servers that were started for these processes
         # Ends the workers also when the program ends, before multiprocessing waits for them.
-        ends = (self._tasks, self._processes, self._inboxes, self._memory, self.width, self._new_server)
+        ends = (self._tasks, self._processes, self._inboxes, self._memory, self.width, self._servers)
         self._end = util.Finalize(self, _end, ends, exitpriority=100)
         context = multiprocessing.get_context(method)
         if method == "forkserver":
@@ -125,7 +125,7 @@ class ProcessCrew(Crew):
     def _launch(self, process: Any, start: str) -> None:
         with _without_interrupts():
             if start == "forkserver":
-                self._new_server += [1] * _served()
+                self._servers += _made_sure_of_server()
             elif start == "fork":
                 # NumPy imports it late; who is forked while another thread does so waits for ever.
                 importlib.import_module("numpy.random")
@@ -137,7 +137,7 @@ class ProcessCrew(Crew):
         try:
             process.start()  # Ctrl-C is heard, since the server may import for long before it answers
         except (EOFError, ConnectionError):
-            if self._processes or self._new_server:
+            if self._processes or self._servers:
                 raise
             _kill_server()  # it was about to end, of what it was last asked for
             self._launch(process, start)
@@ -273,7 +273,7 @@ def _end(
     inboxes: Sequence[Inbox],
     memory: _Memory,
     workers: int,
-    new_server: Sequence[int],
+    servers: Sequence[int],
 ) -> None:
     """End all workers: those that are busy are waited for a moment, then killed, as is a server that still imports."""
     if memory.owner != os.getpid():
@@ -289,7 +289,7 @@ def _end(
         os.close(inbox.fd)
     for descriptor in (memory.board, memory.arena, memory.stacks, memory.pickle):
         descriptor.close()
-    if new_server and not processes:  # it has started nobody: one that still imports would go on, whoever is gone
+    if servers and not processes:  # it has started nobody: one that still imports would go on, whoever is gone
         _kill_server()
 
 
@@ -319,11 +319,12 @@ def _server() -> int | None:
     return found
 
 
-def _served() -> bool:
-    """Make sure that there is a server of processes; return whether it was started for that."""
+def _made_sure_of_server() -> list[int]:
+    """Make sure that there is a server of processes; return its process id where it was started for that."""
     before = _server()
     forkserver.ensure_running()
-    return before != _server()
+    now = _server()
+    return [now] if now and now != before else []
 
 
 def _kill_server() -> None:
