@@ -395,11 +395,12 @@ def test_small_results_keep_their_digits(layer: Layer, dtype: str) -> None:
     np.testing.assert_allclose(y, expected, rtol=1e-5 if dtype == "float32" else 1e-13)
 
 
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gelu_is_exact_far_out_too(dtype: str) -> None:
+def test_gelu_is_exact_far_out_too(dtype: str, engine: str) -> None:
     x = np.linspace(-12, 12, 2401).astype(dtype)
     expected = np.array([value * math.erfc(-value / math.sqrt(2)) / 2 for value in x.tolist()])
-    y = Plan([GELU()], (1,), select_engine("cpu", dtype), 0).predict(x[:, None])[:, 0]
+    y = Plan([GELU()], (1,), select_engine(engine, dtype), 0).predict(x[:, None])[:, 0]
     np.testing.assert_allclose(y, expected, rtol=2e-5 if dtype == "float32" else 1e-13)
 
 

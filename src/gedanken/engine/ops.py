@@ -22,6 +22,8 @@ DEEP = 384  # numbers of a part of a longer one
 ROWS = 128  # rows of a part where the sum is over rows
 ROOM = 1 << 18  # numbers of the parts that are worked out at once
 
+FARTHEST = 26.0  # z from which on exp(-z * z) is hardly a number of float64
+
 
 class Ops:
     """Array module, number type and primitives of one device.
@@ -235,21 +237,22 @@ class Ops:
         power = self.xp.exp(-abs(x))
         return self.xp.where(x < 0, power, 1) / (1 + power)
 
-    def erf(self, x: Array) -> Array:
-        """Return the error function of x, exact to a few units in the last place of float64.
+    def normal_share(self, x: Array) -> Array:
+        """Return the share of a normal distribution below x; small shares keep their digits.
 
         Source:
-            Chebyshev interpolation of math.erf on [0, 6] (beyond, erf is 1 in float64), summed by
-            Clenshaw's recurrence.
+            Shepherd & Laframboise 1981, "Chebyshev approximation of (1 + 2x) exp(x**2) erfc(x) in 0 <= x < inf".
+            Differs: the coefficients are made here. They are summed by Clenshaw's recurrence.
         """
-        xp = self.xp
-        t = xp.minimum(xp.abs(x), 6.0) / 3 - 1
+        xp, (first, *others) = self.xp, _tail_coefficients()
+        z = abs(x) / math.sqrt(2)
+        inside = xp.minimum(z, FARTHEST)
+        t = 2 * inside / (inside + 3) * ((FARTHEST + 3) / FARTHEST) - 1
         older, old = xp.zeros_like(t), xp.zeros_like(t)
-        for coefficient in _erf_coefficients()[:0:-1]:
+        for coefficient in reversed(others):
             older, old = old, coefficient + 2 * t * old - older
-        sign = xp.sign(x)
-        # Exactly 1 far out: what is left of 1 - erf is multiplied with large numbers.
-        return xp.where(xp.abs(x) < 6.0, sign * (_erf_coefficients()[0] + t * old - older), sign)
+        tail = xp.exp(-x * x / 2) * (first + t * old - older) / (z + 3)
+        return xp.where(x < 0, tail, 1 - tail)
 
     def softmax(self, x: Array) -> Array:
         """Return exp(x) as shares of its sum over the last axis."""
@@ -295,9 +298,12 @@ class Ops:
 
 
 @functools.cache
-def _erf_coefficients() -> tuple[float, ...]:
-    def function(points: Array) -> Array:
-        return np.array([math.erf(point) for point in points])
+def _tail_coefficients() -> tuple[float, ...]:
+    """Return the Chebyshev series of (z + 3) exp(z**2) erfc(z) / 2 over (z - 3) / (z + 3), 0 <= z <= FARTHEST."""
 
-    fit = np.polynomial.Chebyshev.interpolate(function, 60, domain=[0, 6])
+    def function(places: Array) -> Array:
+        z = 3 * (1 + places) / (1 - places)
+        return np.array([(at + 3) * math.exp(at * at) * math.erfc(at) / 2 for at in z])
+
+    fit = np.polynomial.Chebyshev.interpolate(function, 24, domain=[-1, (FARTHEST - 3) / (FARTHEST + 3)])
     return tuple(float(c) for c in fit.coef)

@@ -166,14 +166,11 @@ class GELU(Activation):
     """
 
     def function(self, ops: Ops, x: Array) -> Array:
-        return x * self._below(ops, x)
+        return x * ops.normal_share(x)
 
     def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
         density = ops.xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-        return self._below(ops, x) + x * density
-
-    def _below(self, ops: Ops, x: Array) -> Array:
-        return 0.5 * (1 + ops.erf(x / math.sqrt(2)))
+        return ops.normal_share(x) + x * density
 
 
 class SiLU(Activation):
