@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from tests.standin_cupy import StandInCupy
 # A busy machine is no failure: nothing here asserts times.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+# A shell's background command is deaf to Ctrl-C, and so is all that it starts: tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -56,7 +56,15 @@ def test_a_training_goes_on_when_its_reader_has_gone(tmp_path: Path) -> None:
     assert Network.load(tmp_path / "m").epoch == 30
 
 
-RESULTS = ["info", "summary mlp", "evaluate {model} drawn-digits --limit 20", "predict {model} {scan}"]
+RESULTS = [
+    "--version",
+    "--help",
+    "train --help",
+    "info",
+    "summary mlp",
+    "evaluate {model} drawn-digits --limit 20",
+    "predict {model} {scan}",
+]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no full device")

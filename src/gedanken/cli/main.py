@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(argv)
     except output.NobodyReadsError:
         return BROKEN_PIPE
+    except OSError as error:  # of help or version
+        output.tell("error", _words(error))
+        return FAILED
     finally:
         output.finish()
 

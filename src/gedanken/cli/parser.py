@@ -4,7 +4,7 @@ import argparse
 from typing import Any, NoReturn
 
 from gedanken import __version__
-from gedanken.cli.output import tell
+from gedanken.cli.output import show, tell
 from gedanken.costs import COSTS
 from gedanken.engine.select import ENGINES
 from gedanken.named import OPTIMIZERS
@@ -79,7 +79,7 @@ runs here, and what does not and why."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and whose help and version arrive or are an error."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
@@ -87,6 +87,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         tell("error", f"{message}; see {self.prog} --help")
         raise SystemExit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help or version. Its private name is the one place where argparse lets others write."""
+        show(message.removesuffix("\n"))
 
 
 def make_parser() -> argparse.ArgumentParser:
