@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import inspect
 import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, ParamSpec, Self, TypeVar
@@ -193,8 +194,22 @@ def check_count(owner: str, function: Callable[..., Any], given: int, options: C
         raise UnknownArgumentError(f"{owner} needs {', '.join(missing)}; it is {whole}")
 
 
+class _SignatureOfInit:
+    """Tells `inspect` and `help` what a class takes: Python 3.11.2 would ask its `__new__`, which takes anything."""
+
+    def __get__(self, _: object, owner: Any) -> inspect.Signature:
+        if owner.__new__ is not KeywordsChecked.__new__:
+            raise AttributeError("__signature__")
+        if owner.__init__ is object.__init__:
+            return inspect.Signature()
+        signature = inspect.signature(owner.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 class KeywordsChecked:
     """Lets the making of an object with an unknown argument, too many or too few, say what ours are."""
+
+    __signature__ = _SignatureOfInit()
 
     def __new__(cls, /, *given: Any, **options: Any) -> Self:
         if options and (accepted := accepted_keywords(cls.__init__)) is not None:

@@ -1,5 +1,6 @@
 """Threads: the same bits for any number, trainings side by side, forked and spawned processes, ends."""
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -138,6 +139,7 @@ print(same, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def test_helpers_end_with_their_network() -> None:
+    gc.collect()  # networks of other tests
     before = threading.active_count()
     nets = [network(4) for _ in range(3)]
     for net in nets:

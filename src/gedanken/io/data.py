@@ -26,7 +26,6 @@ import numpy as np
 
 from gedanken.checks import one_of
 from gedanken.errors import ArgumentError, GedankenError
-from gedanken.foreign import KeywordsChecked
 
 Known = Mapping[str, type[Any]]
 
@@ -146,13 +145,8 @@ def _kept(value: Any, argument: str) -> Any:
 
 
 def _parameters(kind: type[Any]) -> dict[str, inspect.Parameter]:
-    if kind.__new__ is not KeywordsChecked.__new__:
-        found = list(inspect.signature(kind).parameters.items())
-    elif kind.__init__ is object.__init__:
-        found = []
-    else:  # not of the class itself: there Python 3.11.2 takes what `__new__` accepts, which is anything
-        _, *found = inspect.signature(kind.__init__).parameters.items()
-    return {name: parameter for name, parameter in found if parameter.kind is not inspect.Parameter.VAR_KEYWORD}
+    found = inspect.signature(kind).parameters
+    return {name: parameter for name, parameter in found.items() if parameter.kind is not parameter.VAR_KEYWORD}
 
 
 # ---------------------------------------------------------------------------------------------- out of data
