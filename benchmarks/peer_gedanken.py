@@ -21,7 +21,7 @@ from gedanken import (
     Residual,
     SoftMax,
 )
-from gedanken.data.source import Batch
+from gedanken.data.batches import Batch
 from gedanken.parallel.single import Single
 
 PLAIN = {

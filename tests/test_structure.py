@@ -44,7 +44,7 @@ def test_an_unknown_name_is_no_part_of_the_package() -> None:
 
 
 def test_worker_processes_import_only_what_prepares_data() -> None:
-    loaded = python("import sys, gedanken.data.source; print(*sys.modules)").split()
+    loaded = python("import sys, gedanken.data.batches; print(*sys.modules)").split()
     parts = {name.split(".")[1] for name in loaded if name.startswith("gedanken.")}
     assert not parts & {"engine", "layers", "network", "training", "io", "parallel"}
 

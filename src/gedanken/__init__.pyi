@@ -1,6 +1,5 @@
 from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, Huber, MeanAbsolute, MeanSquared, UserCost
 from gedanken.data.generator import Generator
-from gedanken.data.items import Samples
 from gedanken.data.mapped import MappedArray
 from gedanken.data.sources import ArrayGenerator, DatasetGenerator, IterableGenerator
 from gedanken.data.transforms import (
@@ -14,6 +13,7 @@ from gedanken.data.transforms import (
     Shift,
     Transform,
 )
+from gedanken.data.workers.items import Samples
 from gedanken.errors import (
     ArgumentError,
     CheckpointError,

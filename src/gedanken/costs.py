@@ -9,8 +9,8 @@ import numpy as np
 
 from gedanken.checks import is_list, named, real, require, short
 from gedanken.described import Described
-from gedanken.engine.ops import Ops
 from gedanken.errors import ArgumentError, DataError, ShapeError
+from gedanken.ops import Ops
 from gedanken.types import Array, Shape
 
 LEAST = 1e-30  # probability: what is nearer to 0 counts as this, so that logarithms and their slopes are numbers

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gedanken.described import require_normal
-from gedanken.engine.ops import Ops
+from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.schedules import OnPlateau, Plateau, as_schedule
 from gedanken.types import Array, Arrays

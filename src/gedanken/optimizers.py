@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 
 from gedanken.checks import real, whole
 from gedanken.described import Described
-from gedanken.engine.ops import Ops
+from gedanken.ops import Ops
 from gedanken.schedules import Schedule
 from gedanken.types import Array, Arrays
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from gedanken.checks import pair
 from gedanken.data.inputs import checked_array, checked_inputs
-from gedanken.engine.geometry import Geometry, Window
 from gedanken.engine.plan import Placement, Plan
 from gedanken.errors import ArgumentError, DataError
+from gedanken.geometry import Geometry, Window
 from gedanken.layers import (
     Activation,
     AveragePoolLayer,

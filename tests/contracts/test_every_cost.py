@@ -10,11 +10,11 @@ from gedanken import ArgumentError, BinaryCrossEntropy, Cost, CrossEntropy, Data
 from gedanken.costs import COSTS as NAMED
 from gedanken.costs import SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy, as_cost
 from gedanken.engine.fold import fold
-from gedanken.engine.ops import Ops
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.layers import Branches, Chain, FullyConnectedLayer, Layer, ReLU, Sigmoid, SoftMax
 from gedanken.layers.containers import placed
+from gedanken.ops import Ops
 from gedanken.types import Array
 from tests.cases import COSTS, CostCase, name_of, public_kinds
 from tests.contracts.test_every_layer import assert_close, numeric_gradient

@@ -9,11 +9,11 @@ import pytest
 
 import gedanken
 from gedanken import Branches, Chain, DataError, Embedding, Layer, Network
-from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine, Plan
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.layers.shape import to_door
+from gedanken.ops import Ops
 from gedanken.types import Array
 from tests.cases import LAYERS, PUBLIC, LayerCase, name_of, public_kinds
 from tests.standin_cupy import StandInCupy

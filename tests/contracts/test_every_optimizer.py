@@ -27,11 +27,11 @@ from gedanken import (
     StepDecay,
 )
 from gedanken.descent import Descent
-from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine
 from gedanken.engine.select import select_engine
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
+from gedanken.ops import Ops
 from gedanken.types import Array
 from tests.cases import OPTIMIZERS, PUBLIC, RATE, OptimizerCase, name_of, public_kinds
 from tests.standin_cupy import StandInCupy

@@ -142,7 +142,7 @@ def test_buffers_that_live_together_do_not_meet() -> None:
 STEPS = """
 import numpy as np
 from gedanken import *
-from gedanken.data.source import Batch
+from gedanken.data.batches import Batch
 from gedanken.parallel.base import gradients
 
 def network(size):

@@ -10,7 +10,7 @@ from gedanken.engine.cpu.lowering import conv_gradient, spread
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.taps import Slide, backward, forward, tiles_of
 from gedanken.engine.cpu.program import Program
-from gedanken.engine.geometry import Geometry
+from gedanken.geometry import Geometry
 
 MOST = 1.5  # products for each one that is needed
 SAMPLES = 24

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from gedanken.data.generator import Generator
-from gedanken.data.items import Samples
-from gedanken.data.tasks import running_epoch
+from gedanken.data.workers.items import Samples
+from gedanken.data.workers.tasks import running_epoch
 from gedanken.types import Array
 
 EACH = 1000  # sample s of call i is the number EACH * i + s

@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from gedanken.data.tasks import Orders
+from gedanken.data.workers.tasks import Orders
 from tests.data.made import Made, cut, gone, numbers_of, pids, right
 from tests.data.programs import Program
 from tests.data.test_raised import NASTY

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gedanken import SGD, ArrayGenerator, DatasetGenerator, FullyConnectedLayer, MappedArray, Network
+from gedanken.data.batches import taken
 from gedanken.data.conversion import as_array
-from gedanken.data.source import taken
 from gedanken.errors import DataError
 from gedanken.types import Array
 

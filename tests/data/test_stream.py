@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gedanken
-from gedanken.data.tasks import Orders
+from gedanken.data.workers.tasks import Orders
 from tests.data.made import Made, cut, numbers_of, right
 
 

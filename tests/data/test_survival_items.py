@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gedanken.data.generator import Generator
-from gedanken.data.items import Samples
+from gedanken.data.workers.items import Samples
 from gedanken.errors import DataError, GedankenError
 from tests.data.made import Made, cut, epoch, numbers_of
 from tests.data.programs import run

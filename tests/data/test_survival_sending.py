@@ -336,7 +336,7 @@ def test_a_thread_that_ends_without_an_answer_is_found(tmp_path: Path) -> None:
     program = """
     from tests.data.made import *
     from gedanken import WorkerError
-    from gedanken.data import tasks
+    from gedanken.data.workers import tasks
 
     class Ends(Made):
         def get_mini_batches(self, index):

@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 
 from gedanken.checks import one_of, real, require, seed_of_draws, truth, whole
-from gedanken.data.choice import METHODS, MODES, Options
-from gedanken.data.stream import Position, Stream
-from gedanken.data.tasks import Span, running_epoch
+from gedanken.data.workers.choice import METHODS, MODES, Options
+from gedanken.data.workers.stream import Position, Stream
+from gedanken.data.workers.tasks import Span, running_epoch
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
 from gedanken.random import Purpose, call_generator

@@ -12,9 +12,9 @@ import numpy as np
 from gedanken.checks import require, truth, whole
 from gedanken.data.conversion import NUMBERS, as_array, refuse_masked, refuse_sparse
 from gedanken.data.generator import Generator
-from gedanken.data.items import Samples
 from gedanken.data.mapped import mapped_if_possible
-from gedanken.data.tasks import running_epoch
+from gedanken.data.workers.items import Samples
+from gedanken.data.workers.tasks import running_epoch
 from gedanken.errors import DataError
 
 END = object()  # what follows the last element

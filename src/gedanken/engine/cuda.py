@@ -3,9 +3,9 @@
 import importlib
 from typing import Any
 
-from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine
 from gedanken.errors import EngineError
+from gedanken.ops import Ops
 
 
 def cuda_engine(dtype: str) -> Engine:

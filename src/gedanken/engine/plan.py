@@ -12,7 +12,6 @@ from gedanken.costs import Cost
 from gedanken.descent import Descent, Updater
 from gedanken.described import require_normal
 from gedanken.engine.fold import activation_place, fold
-from gedanken.engine.ops import Ops
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.containers import Placed, Views, leaves, placed, prefixed, steps_of
@@ -20,6 +19,7 @@ from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import from_door, inner_shape, to_door
 from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, through
+from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
 from gedanken.types import Array, Arrays, Shape

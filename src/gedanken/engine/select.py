@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from gedanken.checks import one_of, require, whole
 from gedanken.engine.cuda import cuda_engine
-from gedanken.engine.ops import Ops
 from gedanken.engine.plan import Engine
 from gedanken.errors import EngineError
+from gedanken.ops import Ops
 from gedanken.process import UNCUT
 
 ENGINES = ("auto", "cpu", "numpy", "cuda")

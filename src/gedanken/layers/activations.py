@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import real
-from gedanken.engine.ops import Ops
 from gedanken.errors import ShapeError
 from gedanken.layers.base import Context, Layer
+from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
 
 

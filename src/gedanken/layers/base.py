@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from gedanken.described import Described
-from gedanken.engine.ops import Ops
 from gedanken.init import Initializer
+from gedanken.ops import Ops
 from gedanken.random import Purpose, sample_draws
 from gedanken.types import Array, Arrays, Shape
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from gedanken.checks import one_of, require
-from gedanken.engine.geometry import NEEDS_IMAGES
 from gedanken.errors import ArgumentError, ShapeError
+from gedanken.geometry import NEEDS_IMAGES
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
 from gedanken.layers.shape import door_shape

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import extent, truth
-from gedanken.engine.geometry import Geometry, Padding, Window, untie, window
 from gedanken.errors import ShapeError
+from gedanken.geometry import Geometry, Padding, Window, untie, window
 from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
 from gedanken.types import Array, Arrays, Shape

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import extent, real
-from gedanken.engine.ops import Ops
 from gedanken.errors import ShapeError
 from gedanken.init import Constant, Zeros
 from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import pair, require
-from gedanken.engine.geometry import Geometry, Padding, Window, require_image, untie, window
+from gedanken.geometry import Geometry, Padding, Window, require_image, untie, window
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from gedanken.data.source import Batch, Source
+from gedanken.data.batches import Batch, Source
 from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context

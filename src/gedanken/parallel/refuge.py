@@ -3,7 +3,7 @@
 import math
 from typing import Self
 
-from gedanken.data.source import Batch
+from gedanken.data.batches import Batch
 from gedanken.parallel.base import Work
 from gedanken.types import Array
 

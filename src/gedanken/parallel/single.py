@@ -2,7 +2,7 @@
 
 import contextlib
 
-from gedanken.data.source import Batch, Source
+from gedanken.data.batches import Batch, Source
 from gedanken.parallel.base import Results, StepResult, Strategy, Work, gradients
 from gedanken.parallel.refuge import Refuge
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from gedanken.checks import require, whole
 from gedanken.costs import Cost
+from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
 from gedanken.data.generator import Generator
 from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
-from gedanken.data.source import ArraySource, GeneratorSource, Source, hold_out
 from gedanken.parallel.base import Work
 from gedanken.training.judging import rehearse, rehearse_own
 from gedanken.types import Array, Shape

@@ -9,7 +9,7 @@ import numpy as np
 
 from gedanken.checks import require
 from gedanken.costs import BinaryCrossEntropy, Cost, UserCost
-from gedanken.data.source import ArraySource
+from gedanken.data.batches import ArraySource
 from gedanken.errors import GedankenError, ShapeError
 from gedanken.layers.shape import door_shape
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gedanken.checks import real, require, warn
-from gedanken.data.source import Source
+from gedanken.data.batches import Source
 from gedanken.parallel.base import StepResult, Strategy, Work, judged
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt

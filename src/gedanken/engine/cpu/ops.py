@@ -10,7 +10,7 @@ from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
 from gedanken.engine.cpu.lowering.join import add_up, put_together, take_apart
 from gedanken.engine.cpu.program import Program, call
 from gedanken.engine.cpu.threads import Pool
-from gedanken.engine.ops import Ops
+from gedanken.ops import Ops
 from gedanken.types import Array
 
 SHARED = 1 << 16  # numbers that are worth waking helpers for

@@ -6,7 +6,7 @@ import numpy as np
 
 from gedanken.engine.cpu.kernels.bf16 import TILE
 from gedanken.engine.cpu.program import Buffer, Program
-from gedanken.engine.geometry import Geometry
+from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape
 

@@ -5,7 +5,7 @@ import numpy as np
 from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE
 from gedanken.engine.cpu.lowering.base import CACHED, PIECE, SUMS, TASKS, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.geometry import Geometry
+from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape
 

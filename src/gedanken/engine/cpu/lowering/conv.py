@@ -14,7 +14,7 @@ from gedanken.engine.cpu.lowering.depthwise import Depthwise, is_depthwise
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.lowering.taps import Slide, backward, forward, most_seen, tables, tiles_of
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.geometry import Geometry
+from gedanken.geometry import Geometry
 from gedanken.layers import ConvolutionLayer
 from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape

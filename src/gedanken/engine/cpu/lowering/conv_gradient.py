@@ -11,7 +11,7 @@ from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, SUMS, TASKS, Lowering, cut
 from gedanken.engine.cpu.lowering.taps import Slide, contiguous
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.geometry import Geometry
+from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
 from gedanken.types import Array
 

@@ -8,7 +8,7 @@ from gedanken.engine.cpu.kernels.depthwise import LONG
 from gedanken.engine.cpu.lowering.base import SUMS, TASKS, Lowering, cut, window_table
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.geometry import Geometry
+from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape
 

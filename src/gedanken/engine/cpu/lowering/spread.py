@@ -9,7 +9,7 @@ from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.lowering.taps import Slide, contiguous, tiles_of
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.geometry import Geometry
+from gedanken.geometry import Geometry
 from gedanken.types import Array
 
 PIXELS = 48  # of a strip: enough to fill tiles

@@ -8,7 +8,7 @@ import numpy as np
 
 from gedanken.engine.cpu.kernels.conv import COLUMNS, IMAGES, ROWS
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
-from gedanken.engine.geometry import Geometry
+from gedanken.geometry import Geometry
 from gedanken.types import Array, Shape
 
 WORTH = 0.85  # of the work that tiles along columns are: less is worth another axis

@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from gedanken.data.arena import Arena, Slots
-from gedanken.data.assembly import Assembly
-from gedanken.data.crew import LOOK, Crew, Watch
-from gedanken.data.items import Layout
-from gedanken.data.raised import as_raised
-from gedanken.data.tasks import MOST_SLOTS, Done, Span, Task
+from gedanken.data.workers.arena import Arena, Slots
+from gedanken.data.workers.assembly import Assembly
+from gedanken.data.workers.crew import LOOK, Crew, Watch
+from gedanken.data.workers.items import Layout
+from gedanken.data.workers.raised import as_raised
+from gedanken.data.workers.tasks import MOST_SLOTS, Done, Span, Task
 from gedanken.types import Array
 
 GROUP_SECONDS = 0.004  # a task takes about so long: enough of them to share, few enough that telling costs nothing

@@ -16,9 +16,9 @@ import traceback
 import warnings
 from typing import Any
 
-from gedanken.data.arena import Arena
-from gedanken.data.ports import NO_TASK, TASK, Answers, Board, Ports, mapped, unpack_task
-from gedanken.data.tasks import Bench, Calls, Done, Orders
+from gedanken.data.workers.arena import Arena
+from gedanken.data.workers.ports import NO_TASK, TASK, Answers, Board, Ports, mapped, unpack_task
+from gedanken.data.workers.tasks import Bench, Calls, Done, Orders
 from gedanken.random import reseed
 
 

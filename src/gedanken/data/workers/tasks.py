@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gedanken.data.arena import Arena, Rows
-from gedanken.data.items import Layout, Samples, sample_value
-from gedanken.data.raised import noted
+from gedanken.data.workers.arena import Arena, Rows
+from gedanken.data.workers.items import Layout, Samples, sample_value
+from gedanken.data.workers.raised import noted
 from gedanken.errors import DataError
 from gedanken.random import Purpose, call_generator, permutation
 from gedanken.types import Array

@@ -12,9 +12,9 @@ from array import array
 from collections import deque
 from collections.abc import Sequence
 
-from gedanken.data.arena import Arena
-from gedanken.data.items import Layout
-from gedanken.data.tasks import IDLE, Bench, Calls, Done, Orders, Task
+from gedanken.data.workers.arena import Arena
+from gedanken.data.workers.items import Layout
+from gedanken.data.workers.tasks import IDLE, Bench, Calls, Done, Orders, Task
 from gedanken.errors import WorkerError
 
 GRACE = 0.3  # seconds that workers have to end by themselves

@@ -22,11 +22,11 @@ from multiprocessing import forkserver, resource_tracker, util
 from typing import Any
 
 from gedanken.checks import warn
-from gedanken.data.arena import LINE, Arena, rounded_up
-from gedanken.data.crew import GRACE, Crew
-from gedanken.data.items import Layout
-from gedanken.data.pickling import Packed, is_session, packed
-from gedanken.data.ports import (
+from gedanken.data.workers.arena import LINE, Arena, rounded_up
+from gedanken.data.workers.crew import GRACE, Crew
+from gedanken.data.workers.items import Layout
+from gedanken.data.workers.pickling import Packed, is_session, packed
+from gedanken.data.workers.ports import (
     NO_TASK,
     TASK,
     Board,
@@ -39,8 +39,8 @@ from gedanken.data.ports import (
     secure,
     unnamed_memory,
 )
-from gedanken.data.tasks import IDLE, Done, Task
-from gedanken.data.worker import main
+from gedanken.data.workers.tasks import IDLE, Done, Task
+from gedanken.data.workers.worker import main
 from gedanken.errors import ArgumentError, WorkerError
 
 PIPE_BYTES = 1 << 20  # asked for; a pipe that is smaller is filled again whenever a mini-batch is asked for
@@ -346,7 +346,9 @@ def _why_server_ended(served: bool) -> str:
 
 def _preload(context: Any, module: str) -> None:
     """Let the server of processes import once what every worker needs; it does nothing where one runs already."""
-    context.set_forkserver_preload(["__main__", "gedanken.data.worker", *([] if module == "__main__" else [module])])
+    context.set_forkserver_preload(
+        ["__main__", "gedanken.data.workers.worker", *([] if module == "__main__" else [module])]
+    )
 
 
 @contextlib.contextmanager

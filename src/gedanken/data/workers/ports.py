@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gedanken.data.arena import Arena
-from gedanken.data.items import Layout, Stream
-from gedanken.data.raised import pack_error, unpack_error
-from gedanken.data.tasks import MOST_SLOTS, Done, Task
+from gedanken.data.workers.arena import Arena
+from gedanken.data.workers.items import Layout, Stream
+from gedanken.data.workers.raised import pack_error, unpack_error
+from gedanken.data.workers.tasks import MOST_SLOTS, Done, Task
 
 TASK = struct.Struct(f"<IIIQQIIII{MOST_SLOTS}H")
 ANSWER = struct.Struct("<IIIQd?Q")  # a pickle of so many bytes may follow

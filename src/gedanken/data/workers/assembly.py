@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gedanken.data.arena import Slots
+from gedanken.data.workers.arena import Slots
 from gedanken.types import Array
 
 

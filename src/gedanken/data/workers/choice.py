@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gedanken.data.crew import LOOK, ThreadCrew, Watch
-from gedanken.data.raised import as_raised
-from gedanken.data.tasks import Calls, Done, Span, Task
+from gedanken.data.workers.crew import LOOK, ThreadCrew, Watch
+from gedanken.data.workers.raised import as_raised
+from gedanken.data.workers.tasks import Calls, Done, Span, Task
 from gedanken.errors import ArgumentError, WorkerError
 from gedanken.processors import usable_processors
 

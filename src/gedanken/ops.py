@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.engine.geometry import Geometry
+from gedanken.geometry import Geometry
 from gedanken.types import Array, Shape
 
 # Products of very long rows are summed in parts by the array module, the parts in float64.

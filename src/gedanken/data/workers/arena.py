@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.data.items import Layout
+from gedanken.data.workers.items import Layout
 from gedanken.types import Array
 
 LINE = 64  # bytes: each stream of a slot begins at such a border

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gedanken.checks import whole
-from gedanken.data.choice import (
+from gedanken.data.workers.choice import (
     Choice,
     Options,
     Probe,
@@ -17,10 +17,10 @@ from gedanken.data.choice import (
     processes_possible,
     timed_calls,
 )
-from gedanken.data.crew import Crew, SerialCrew, ThreadCrew
-from gedanken.data.feed import Feed, Mark
-from gedanken.data.pickling import importing_main, thread_bound
-from gedanken.data.tasks import IDLE, Span
+from gedanken.data.workers.crew import Crew, SerialCrew, ThreadCrew
+from gedanken.data.workers.feed import Feed, Mark
+from gedanken.data.workers.pickling import importing_main, thread_bound
+from gedanken.data.workers.tasks import IDLE, Span
 from gedanken.errors import ArgumentError, StateError
 from gedanken.processors import usable_processors
 from gedanken.random import Purpose, call_generator
@@ -248,7 +248,7 @@ class Stream:
         method = options.method or default_method()
         choice = fixed_choice(options)
         if not obstacle and (choice.mode if choice else options.mode) in ("auto", "processes"):
-            from gedanken.data.processes import sendable  # noqa: PLC0415 - only here are processes
+            from gedanken.data.workers.processes import sendable  # noqa: PLC0415 - only here are processes
 
             try:  # before a call may open what cannot be sent
                 pickled = sendable(generator, method)
@@ -270,7 +270,7 @@ class Stream:
             return SerialCrew(generator), probe
         if choice.mode == "threads":
             return ThreadCrew(generator, choice.workers), probe
-        from gedanken.data.processes import ProcessCrew  # noqa: PLC0415
+        from gedanken.data.workers.processes import ProcessCrew  # noqa: PLC0415
 
         return ProcessCrew(generator, pickled, choice.workers, choice.threads, choice.method), probe
 
