@@ -11,9 +11,9 @@ import numpy as np
 from sklearn import datasets
 
 from gedanken import Adam, FullyConnectedLayer, GlorotUniform, HeUniform, Initializer, Network, ReLU, SoftMax
-from gedanken.cli.networks import diary
 from gedanken.datasets import load_conv
 from gedanken.init import DEFAULT
+from gedanken.networks import diary
 
 RULES: dict[str, Initializer] = {"default": DEFAULT, "Glorot": GlorotUniform(), "He": HeUniform()}
 

@@ -4,55 +4,30 @@ import os
 from typing import Any
 
 import numpy as np
-from networks import EPOCH, RATES, Description, Layer, Task, checked_batches, described, loss_of, samples, weights
+from networks import CLASSES, EPOCH, RATES, Task, checked_batches, described, loss_of, samples, weights
 
 import gedanken
-from gedanken import (
-    Adam,
-    BatchNorm,
-    ConvolutionLayer,
-    Dropout,
-    Flatten,
-    FullyConnectedLayer,
-    GlobalAveragePoolLayer,
-    MaxPoolLayer,
-    Network,
-    ReLU,
-    Residual,
-    SoftMax,
-)
+from gedanken import Adam, Dropout, Network, networks
 from gedanken.data.batches import Batch
 from gedanken.parallel.single import Single
 
-PLAIN = {
-    "norm": BatchNorm,
-    "relu": ReLU,
-    "dropout": Dropout,
-    "flatten": Flatten,
-    "dense": FullyConnectedLayer,
-    "average": GlobalAveragePoolLayer,
+NETWORKS = {
+    "diary": networks.diary,
+    "mlp": networks.mlp,
+    "lenet": networks.lenet5,
+    "vgg": networks.vgg,
+    "resnet": networks.resnet20,
 }
 
 
-def ours(layer: Layer) -> Any:
-    """Return Gedanken's layer."""
-    match layer:
-        case ("conv", filters, size, padding, stride):
-            return ConvolutionLayer(filters, size, size, stride=stride, zero_padding=padding)
-        case ("maxpool", size, stride):
-            return MaxPoolLayer(size, size, stride=stride)
-        case ("residual", body, shortcut):
-            return Residual([ours(one) for one in body], [ours(one) for one in shortcut])
-    return PLAIN[layer[0]](*layer[1:])
-
-
-def built(description: Description, engine: str, rate: float) -> Network:
-    """Return the compiled network with the common weights."""
+def built(name: str, engine: str, rate: float, thin: bool = True) -> Network:
+    """Return the compiled network with the common weights; with `thin` false its dropouts keep everything."""
+    description = described(name)
     net = Network().input(description.shape)
-    for layer in description.layers:
-        net.add(ours(layer))
+    for layer in NETWORKS[name](CLASSES):
+        net.add(layer if thin or not isinstance(layer, Dropout) else Dropout(1.0))
     threads = {"threads": int(os.environ["BENCH_THREADS"])} if engine == "cpu" else {}
-    net.add(SoftMax()).regression(Adam(rate), "cross_entropy", engine=engine, **threads)
+    net.regression(Adam(rate), "cross_entropy", engine=engine, **threads)
     net._plan.assign(weights(description))
     return net
 
@@ -63,7 +38,7 @@ class Peer:
     def __init__(self, engine: str, task: Task) -> None:
         self.engine, self.task = engine, task
         self.description = described(task.network)
-        self.net = built(self.description, engine, RATES[task.kind])
+        self.net = built(task.network, engine, RATES[task.kind])
         self.x, self.labels = samples(self.description, EPOCH if task.kind == "epoch" else task.batch)
         self.run = {"step": self._step(), "epoch": self._epoch, "predict": self._predict}[task.kind]
 
@@ -80,9 +55,8 @@ class Peer:
         return self.net.feedforward(self.x, mini_batch_size=self.task.batch)
 
     def check(self) -> list[float]:
-        description = described(self.task.network, thin=False)
-        net = built(description, self.engine, RATES["check"])
-        batches = checked_batches(description, self.task)
+        net = built(self.task.network, self.engine, RATES["check"], thin=False)
+        batches = checked_batches(self.description, self.task)
         if self.task.kind == "predict":
             return [loss_of(net.feedforward(x, mini_batch_size=len(x)), labels) for x, labels in batches]
         strategy = Single()

@@ -21,8 +21,9 @@ import pdoc.render  # noqa: E402
 
 import gedanken.datasets  # noqa: E402
 import gedanken.metrics  # noqa: E402
+import gedanken.networks  # noqa: E402
 
-PAGES = (gedanken, gedanken.metrics, gedanken.datasets)
+PAGES = (gedanken, gedanken.metrics, gedanken.networks, gedanken.datasets)
 PAGE_OF = {getattr(page, name): page.__name__ for page in reversed(PAGES) for name in page.__all__ if name != "Average"}
 
 

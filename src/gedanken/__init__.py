@@ -27,7 +27,8 @@
 | errors | `GedankenError`, `ArgumentError`, `ShapeError`, `DataError`, `StateError`, `EngineError` |
 | | `DatasetError`, `CheckpointError`, `WorkerError`, `MissingPackageError`, `GedankenWarning` |
 
-Data sets and pictures: `gedanken.datasets`. What all metrics agree on: `gedanken.metrics`.
+Data sets and pictures: `gedanken.datasets`. Ready-made networks: `gedanken.networks`.
+What all metrics agree on: `gedanken.metrics`.
 """
 
 import importlib
@@ -40,7 +41,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "costs": "BinaryCrossEntropy Cost CrossEntropy Huber MeanAbsolute MeanSquared UserCost",
     "data.generator": "Generator",
-    "data.items": "Samples",
+    "data.workers.items": "Samples",
     "data.mapped": "MappedArray",
     "data.sources": "ArrayGenerator DatasetGenerator IterableGenerator",
     "data.transforms": "Crop CutOut Flip MixUp Normalise PictureTransform Rotate Shift Transform",

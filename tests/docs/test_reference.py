@@ -12,9 +12,10 @@ import pytest
 import gedanken
 import gedanken.datasets
 import gedanken.metrics
+import gedanken.networks
 
 ROOT = Path(__file__).parents[2]
-PAGES = {page.__name__: page for page in (gedanken, gedanken.metrics, gedanken.datasets)}
+PAGES = {page.__name__: page for page in (gedanken, gedanken.metrics, gedanken.networks, gedanken.datasets)}
 NAMES = [(page, name) for page, module in PAGES.items() for name in module.__all__]
 SECTIONS = ("Args", "Shapes", "Raises", "Returns", "Source", "Example", "Attributes")
 

@@ -3,22 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from gedanken import networks
 from gedanken.checks import one_of, require
 from gedanken.errors import ArgumentError
 from gedanken.files import open_regular
 from gedanken.io.architecture import known_classes, layers_from_data
 from gedanken.io.safetensors import parsed
-from gedanken.layers import (
-    BatchNorm,
-    ConvolutionLayer,
-    Dropout,
-    Flatten,
-    FullyConnectedLayer,
-    Layer,
-    MaxPoolLayer,
-    ReLU,
-    SoftMax,
-)
+from gedanken.layers import Layer
 from gedanken.network import Network
 from gedanken.types import Shape
 
@@ -37,32 +28,13 @@ class Design(NamedTuple):
     input_shape: Shape | None = None
 
 
-def diary(classes: int) -> list[Layer]:
-    """Return the layers of the diary's convolutional network."""
-    return [
-        ConvolutionLayer(n_filter=32, width_filter=3, height_filter=3),
-        BatchNorm(),
-        ReLU(),
-        ConvolutionLayer(n_filter=64, width_filter=3, height_filter=3),
-        BatchNorm(),
-        ReLU(),
-        MaxPoolLayer(width_filter=2, height_filter=2, stride=1),
-        Dropout(0.75),
-        Flatten(),
-        FullyConnectedLayer(128),
-        ReLU(),
-        Dropout(0.5),
-        FullyConnectedLayer(classes),
-        SoftMax(),
-    ]
-
-
-def mlp(classes: int) -> list[Layer]:
-    """Return the layers of a network with one hidden layer."""
-    return [Flatten(), FullyConnectedLayer(128), ReLU(), FullyConnectedLayer(classes), SoftMax()]
-
-
-NETWORKS = {"diary": Design(diary), "mlp": Design(mlp)}
+NETWORKS = {
+    "diary": Design(networks.diary),
+    "mlp": Design(networks.mlp),
+    "lenet5": Design(networks.lenet5),
+    "vgg": Design(networks.vgg),
+    "resnet20": Design(networks.resnet20),
+}
 
 
 def find_design(network: str) -> Design:

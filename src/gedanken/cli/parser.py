@@ -11,7 +11,9 @@ from gedanken.named import OPTIMIZERS
 
 LARGEST_SIDE = 65_535
 DEFAULT = "(default: %(default)s)"
-NETWORK = f"diary (convolutions), mlp (one hidden layer) or an architecture file (.json) {DEFAULT}"
+NETWORK = (
+    f"diary, lenet5, vgg, resnet20 (convolutions), mlp (one hidden layer) or an architecture file (.json) {DEFAULT}"
+)
 DATA = "data set (mnist, fashion-mnist, cifar10, drawn-digits) or folder that has one folder of pictures per class"
 
 DESCRIPTION = """\
