@@ -13,7 +13,7 @@ export GEDANKEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test check docs format parity accuracy bench bench-generator bench-diary bench-waiting soak gpu clean
+.PHONY: demo test check docs format parity accuracy bench bench-generator bench-diary bench-waiting soak oldest second gpu clean
 
 demo: $(VENV)/.demo ## train the diary's network on embedded data
 	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
@@ -60,11 +60,17 @@ soak: $(VENV)/.dev ## random Generators, kills, breaks, resumes and hoards, then
 	$(BIN)/python tests/data/soak.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
 	$(BIN)/python tests/cpu/chaos.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
 
+oldest: $(VENV)-oldest/.ready ## the suite on the oldest versions of what the library needs
+	PYTHONPATH=src OPENBLAS_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q -n 2 --dist worksteal --ignore tests/docs
+
+second: $(VENV)-second/.ready ## the suite on another Python: SECOND=/path/to/python3, or the newest that is found
+	OPENBLAS_NUM_THREADS=1 $(VENV)-second/bin/python -m pytest -q -n 2 --dist worksteal --ignore tests/docs
+
 gpu: $(VENV)/.dev ## the contract tests on a real GPU; needs CuPy in the environment
 	GEDANKEN_GPU=1 $(PYTEST) -q -m gpu tests
 
 clean:
-	rm -rf $(VENV) $(VENV)-parity $(VENV)-bench $(VENV)-bench-generator build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-second $(VENV)-parity $(VENV)-bench $(VENV)-bench-generator build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -77,6 +83,19 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+# The lower bounds of pyproject.toml, as exact versions.
+$(VENV)-oldest/.ready: tests/oldest.txt
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install -q -r tests/oldest.txt
+	@touch $@
+
+SECOND ?= $(firstword $(foreach p,python3.14 python3.13 python3.12,$(shell $(p) -c 'import sys' 2>/dev/null && echo $(p))))
+$(VENV)-second/.ready: pyproject.toml
+	@test -n "$(SECOND)" || { echo "no other Python was found: make second SECOND=/path/to/python3" >&2; exit 1; }
+	$(SECOND) -m venv $(VENV)-second
+	$(VENV)-second/bin/python -m pip install -q -e '.[dev]'
 	@touch $@
 
 # Where pip would bring PyTorch's gigabytes for GPUs, set TORCH_INDEX to its option for the index of CPU builds.

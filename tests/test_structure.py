@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import gedanken
 from gedanken import Cost, Initializer, Layer, Metric, Network, Optimizer, Schedule
 from tests.cases import PUBLIC
 
+ROOT = Path(__file__).parents[1]
 SOURCES = sorted(Path(gedanken.__file__).parent.rglob("*.py"))
 FORMULAS = {
     name: kind
@@ -107,7 +109,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
 def test_workers_import_no_part_of_numpy_in_the_middle_of_their_work() -> None:
     # NumPy imports these when they are first named: a fork of another thread in the middle of that waits for ever.
     late = re.compile(r"\bnp\.(ma|linalg|fft|polynomial|testing|rec|char|strings|ctypeslib)\b")
-    sources = [path for path in SOURCES if path.parent.name in ("data", "gedanken")]
+    sources = [path for path in SOURCES if path.parent.name in ("data", "workers", "gedanken")]
     assert [path.name for path in sources if late.search(path.read_text())] == []
 
 
@@ -135,3 +137,12 @@ def test_every_kind_of_part_is_public(base: type) -> None:
         name for name, kind in vars(sys.modules[folder]).items() if isinstance(kind, type) and issubclass(kind, base)
     }
     assert {name for name in kinds - internal if not name.startswith("_")} <= set(gedanken.__all__)
+
+
+def test_the_oldest_versions_that_are_tried_are_those_that_are_allowed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = project["optional-dependencies"]
+    needs = [*project["dependencies"], *groups["plot"], *groups["data"], *groups["images"], *groups["http"]]
+    needs += [need for need in groups["dev"] if need.startswith("cloudpickle")]
+    tried = re.findall(r"^(\S+)==(\S+)$", (ROOT / "tests/oldest.txt").read_text(), re.MULTILINE)
+    assert sorted(f"{name}>={version}" for name, version in tried) == sorted(needs)

@@ -299,11 +299,10 @@ class Ops:
 
 @functools.cache
 def _tail_coefficients() -> tuple[float, ...]:
-    """Return the Chebyshev series of (z + 3) exp(z**2) erfc(z) / 2 over (z - 3) / (z + 3), 0 <= z <= FARTHEST."""
-
-    def function(places: Array) -> Array:
-        z = 3 * (1 + places) / (1 - places)
-        return np.array([(at + 3) * math.exp(at * at) * math.erfc(at) / 2 for at in z])
-
-    fit = np.polynomial.Chebyshev.interpolate(function, 24, domain=[-1, (FARTHEST - 3) / (FARTHEST + 3)])
-    return tuple(float(c) for c in fit.coef)
+    """Return the Chebyshev series of (z + 3) exp(z**2) erfc(z) / 2 over z / (z + 3), 0 <= z <= FARTHEST."""
+    count = 25
+    angles = (np.arange(count) + 0.5) * (math.pi / count)
+    shares = (np.cos(angles) + 1) / 2 * (FARTHEST / (FARTHEST + 3))
+    values = [(z + 3) * math.exp(z * z) * math.erfc(z) / 2 for z in 3 * shares / (1 - shares)]
+    first, *others = np.cos(np.outer(np.arange(count), angles)) @ values * (2 / count)
+    return (float(first) / 2, *map(float, others))
