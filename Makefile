@@ -61,7 +61,7 @@ soak: $(VENV)/.dev ## random Generators, kills, breaks, resumes and hoards, then
 	$(BIN)/python tests/cpu/chaos.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
 
 oldest: $(VENV)-oldest/.ready ## the suite on the oldest versions of what the library needs
-	PYTHONPATH=src OPENBLAS_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q -n 2 --dist worksteal --ignore tests/docs
+	OPENBLAS_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q -n 2 --dist worksteal --ignore tests/docs
 
 second: $(VENV)-second/.ready ## the suite on another Python: SECOND=/path/to/python3, or the newest that is found
 	OPENBLAS_NUM_THREADS=1 $(VENV)-second/bin/python -m pytest -q -n 2 --dist worksteal --ignore tests/docs
@@ -88,7 +88,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 # The lower bounds of pyproject.toml, as exact versions.
 $(VENV)-oldest/.ready: tests/oldest.txt
 	$(PYTHON) -m venv $(VENV)-oldest
-	$(VENV)-oldest/bin/python -m pip install -q -r tests/oldest.txt
+	$(VENV)-oldest/bin/python -m pip install -q -r tests/oldest.txt -e .
 	@touch $@
 
 SECOND ?= $(firstword $(foreach p,python3.14 python3.13 python3.12,$(shell $(p) -c 'import sys' 2>/dev/null && echo $(p))))

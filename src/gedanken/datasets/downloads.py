@@ -324,7 +324,13 @@ def _pools(connections: int) -> "PoolManager":
 
 
 def _connection(kind: Any) -> type:
-    return type(kind.__name__, (kind,), {"response_class": _Answer, "_new_conn": _new_connection})
+    own = {"response_class": _Answer, "_new_conn": _new_connection, "__repr__": _called}
+    return type(kind.__name__, (kind,), own)
+
+
+def _called(self: Any) -> str:
+    """Return the connection's text in errors: before urllib3 2.6 its place in memory."""
+    return f"{type(self).__name__}(host={self.host!r}, port={self.port})"
 
 
 def _new_connection(self: Any) -> socket.socket:
