@@ -13,7 +13,11 @@ WAYS = [*PROCESSES, "threads", "serial"]
 
 
 def options(way: str) -> dict[str, Any]:
-    """Return the options of a Generator with two workers of this kind."""
+    """Return the options of a Generator with two workers of this kind, or as many as its first calls ask for."""
+    if way == "auto":
+        return {}
+    if way == "auto threads":
+        return {"mode": "threads"}
     if way == "serial":
         return {"mode": "serial"}
     if way == "threads":

@@ -136,6 +136,7 @@ class Bench:
     ) -> None:
         self.number, self.name, self.at = number, name, at
         self.arena: Arena | None = None
+        self._layout: Layout | None = None  # of the first samples: what all others have to be like
         self.reseed, self._orders = reseed, orders
 
     def perform(self, generator: Calls, task: Task, generation: int) -> Done:
@@ -148,9 +149,10 @@ class Bench:
         began, error, sink = time.perf_counter(), None, None
         token = running_epoch.set(task.epoch)
         try:
-            sink = _Sink(task, self.arena)
+            sink = _Sink(task, self.arena, self._layout)
             even = self._made(generator, task, sink)
             samples, extra = sink.count(), sink.extra()
+            self._layout = sink.layout
         except BaseException as raised:  # whatever it is belongs to the one who waits for the samples
             even, error = False, noted(raised, self._where())
             samples, extra = _before_error(sink)
@@ -226,8 +228,8 @@ def _transformed(transforms: Sequence[Any], rng: "np.random.Generator", sample: 
 class _Sink:
     """Takes a task's samples: into rows of the arena while there is room, else into lists."""
 
-    def __init__(self, task: Task, arena: Arena | None) -> None:
-        self.layout = arena.layout if arena else None
+    def __init__(self, task: Task, arena: Arena | None, layout: Layout | None) -> None:
+        self.layout = arena.layout if arena else layout
         self._skip = task.skip
         self._rows = Rows(arena, task.slots, task.row, task.room) if arena and task.room else None
         self._extra: list[Sequence[Array]] = []
