@@ -235,8 +235,9 @@ class _Sink:
         self._extra: list[Sequence[Array]] = []
 
     def put_plain(self) -> Callable[[list[Any]], int] | None:
-        """Return the fast way to take in items, where there is one."""
-        return self._rows.put_plain if self._rows and not self._skip else None
+        """Return the fast way to take in items, where there is one: into rows, for items that are tuples."""
+        plain = self._rows and not self._skip and self.layout and self.layout.kind == "tuple"
+        return self._rows.put_plain if self._rows and plain else None
 
     def add(self, item: Any, where: str) -> None:
         """Take in an item after a look at all that it may be."""
