@@ -1,5 +1,6 @@
 """The unit of work: some calls of `get_mini_batches` one after the other, and where their samples go."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -138,6 +139,7 @@ class Bench:
         self.arena: Arena | None = None
         self._layout: Layout | None = None  # of the first samples: what all others have to be like
         self.reseed, self._orders = reseed, orders
+        self._process = os.getpid() if reseed else 0
 
     def perform(self, generator: Calls, task: Task, generation: int) -> Done:
         """Make the calls of a task, write their samples and tell what happened; drop one of another generation.
@@ -174,6 +176,8 @@ class Bench:
             if self.reseed:
                 self.reseed(generator.seed, task.epoch, index)
             items, done = get(index), 0
+            if self._process and os.getpid() != self._process:  # a fork by the user's code, which returned
+                os._exit(0)
             if put and type(items) is list:
                 done = put(items)
                 if done == len(items):
