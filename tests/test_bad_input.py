@@ -51,6 +51,7 @@ from gedanken import (
     LeakyReLU,
     Lion,
     MaxPoolLayer,
+    Metric,
     Momentum,
     Network,
     OneCycle,
@@ -74,6 +75,10 @@ X = RNG.standard_normal((9, 4)).astype(np.float32)
 Y = np.arange(9) % 3
 PICTURES = RNG.random((9, 1, 6, 6)).astype(np.float32)
 TOKENS = np.arange(45).reshape(9, 5) % 7
+
+
+ENDLESS: list[Any] = []
+ENDLESS += [ENDLESS, ENDLESS]
 
 
 def with_value(value: float) -> np.ndarray:
@@ -387,6 +392,10 @@ INPUT_AND_SEED = [
     Mistake(
         "input of zero", bare, lambda net: net.input((0,)), ArgumentError,
         "input shape must be a whole number of at least 1, got 0",
+    ),
+    Mistake(
+        "input of nothing", bare, lambda net: net.input(()), ArgumentError,
+        "input shape must have at least one axis, such as (4,), got ()",
     ),
     Mistake(
         "input with the axis of samples", bare, lambda net: net.input((60000, 1, 28, 28)), ArgumentError,
@@ -715,6 +724,14 @@ DATA = [
         "data must be an array, got rows of different shapes...",
     ),
     Mistake(
+        "a list that holds itself", classes, fit(ENDLESS, [0, 1]), DataError,
+        "data must be an array, got lists within more than 64 lists",
+    ),
+    Mistake(
+        "labels that hold themselves", classes, fit(X, ENDLESS), DataError,
+        "labels must be an array, got lists within more than 64 lists",
+    ),
+    Mistake(
         "text", classes, fit([list("abcd")] * 9), DataError,
         "data must be an array of real numbers, got <U1: strings; number...",
     ),
@@ -809,6 +826,18 @@ LABELS = [
         "labels must be finite, got inf at index (8,)",
     ),
 ]  # fmt: skip
+
+
+class Changing(Metric):
+    """Writes into the labels that it is lent."""
+
+    def measure(self, y: Any, target: Any) -> Any:
+        np.subtract(target, y, out=target)
+        return np.ones(1)
+
+    def value(self, total: Any) -> Any:
+        return 1.0
+
 
 SQUARES = UserCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
 PAIR = "be a pair (data, labels), a Generator, or a fraction in (0, 1)"
@@ -926,6 +955,35 @@ FIT = [
         "user cost that gives a number",
         lambda: values().regression(cost=UserCost(lambda y, t: 3.0, lambda y, t: 2 * (y - t))),
         fit(X, X[:, :1]), ShapeError, "UserCost must give costs of shape (1,)...",
+    ),
+    *[
+        Mistake(
+            f"user cost that {does}",
+            lambda f=f, d=d: values().regression(cost=UserCost(f, d)), fit(X, X[:, :1]), kind, told,
+        )
+        for does, f, d, kind, told in [
+            (
+                "is complex", lambda y, t: ((y - t) ** 2).sum(axis=1) + 0j, SQUARES.derivative, ArgumentError,
+                "UserCost function must give real numbers, got 'numbers of complex64'",
+            ),
+            (
+                "has a complex derivative", SQUARES.function, lambda y, t: 1j * (y - t), ArgumentError,
+                "UserCost derivative must give real numbers, got 'numbers of complex64'",
+            ),
+            (
+                "changes labels", SQUARES.function, lambda y, t: np.subtract(y, t, out=t), ArgumentError,
+                "...must not change what it was lent, got: output array is read-only",
+            ),
+            (
+                "changes outputs", lambda y, t: np.square(y - t, out=y).sum(axis=1), SQUARES.derivative, ArgumentError,
+                "...must not change what it was lent, got: output array is read-only",
+            ),
+        ]
+    ],
+    Mistake(
+        "metric that changes labels", lambda: values().regression(cost="mean_squared", metrics=[Changing()]),
+        fit(X, X[:, :1]), ArgumentError,
+        "changing must not change what it was lent, got: output array is read-only",
     ),
     Mistake(
         "threshold of values", values, lambda net: net.predict(X, threshold=0.5), ArgumentError,

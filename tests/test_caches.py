@@ -169,6 +169,22 @@ def test_kernels_that_others_could_have_written_are_not_run(case: str, cache: Pa
     assert reason in message
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes with names")
+def test_many_entries_that_are_none_are_one_warning(cache: Path) -> None:
+    names = [NAME, "cost.softmax"]
+    first = Library(machine(), "float32")
+    for name in names:
+        assert first.kernel(name).parameters
+        (path,) = (cache / "kernels").glob(f"{name}-*")
+        special(path)
+    library = Library(machine(), "float32")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for name in names:
+            assert library.kernel(name).parameters
+    assert len(told) == 1
+
+
 def plant(path: Path) -> None:
     """Put a kernel with a right checksum in place of the true one."""
     name, digest = NAME, compiler._digest(machine(), "float32")

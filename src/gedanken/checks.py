@@ -82,7 +82,8 @@ def truth(argument: str, value: object) -> bool:
 
 def is_list(value: object) -> TypeGuard[Sequence[Any]]:
     """Say whether `value` is a list, a tuple or an array that has a first axis."""
-    return isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and len(getattr(value, "shape", ())) > 0)
+    array = hasattr(value, "__array__") and hasattr(value, "__len__") and hasattr(value, "__iter__")
+    return isinstance(value, (list, tuple)) or (array and len(getattr(value, "shape", ())) > 0)
 
 
 def pair(argument: str, value: object, at_least: int = 1) -> tuple[int, int]:

@@ -342,6 +342,8 @@ class UserCost(Cost):
             rule = f"UserCost must give costs of shape {(len(y),)} and slopes of shape {y.shape}"
             apart = f"NumPy broadcasts outputs {y.shape} and labels {target.shape}; give labels of the outputs' shape"
             raise ShapeError(f"{rule}, got {got[0]} and {got[1]}", "" if target.shape == y.shape else apart)
+        for name, values in (("function", costs), ("derivative", slopes)):
+            require(values.dtype.kind in "fiub", f"UserCost {name}", "give real numbers", f"numbers of {values.dtype}")
         return ops.mean(costs), slopes / len(y)
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:

@@ -8,6 +8,8 @@ import numpy as np
 from gedanken.checks import require
 from gedanken.foreign import KeywordsChecked
 
+DEEPEST = 100  # objects and lists within each other: one that holds itself has no end
+
 
 def changed_fields(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass object that are not at their default, by name."""
@@ -15,14 +17,15 @@ def changed_fields(value: Any) -> dict[str, Any]:
     return {name: field for name, default, field in fields if _differs(field, default)}
 
 
-def require_normal(value: Any, dtype: Any) -> None:
+def require_normal(value: Any, dtype: Any, depth: int = DEEPEST) -> None:
     """Raise ArgumentError where this number type would take a small hyperparameter as 0, or a large one as infinite.
 
     Looked at are `epsilon` and `delta` of the library's objects, of those in their fields too.
     """
+    require(depth > 0, "arguments", f"not be nested deeper than {DEEPEST}", value)
     if isinstance(value, (tuple, list)):
         for one in value:
-            require_normal(one, dtype)
+            require_normal(one, dtype, depth - 1)
     elif isinstance(value, Described):
         limits = np.finfo(dtype)
         low, high = float(limits.tiny), float(limits.max)
@@ -30,7 +33,7 @@ def require_normal(value: Any, dtype: Any) -> None:
             if name in ("epsilon", "delta") and type(value).__module__.startswith("gedanken."):
                 rule = f"lie in [{low:.3g}, {high:.3g}] to be more than 0 and a number in {limits.dtype}"
                 require(low <= field <= high, f"{type(value).__name__} {name}", rule, field)
-            require_normal(field, dtype)
+            require_normal(field, dtype, depth - 1)
 
 
 def _differs(field: Any, default: Any) -> bool:

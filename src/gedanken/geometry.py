@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gedanken.checks import extent, pair
+from gedanken.checks import extent, pair, short
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.types import Shape
 
@@ -111,7 +111,7 @@ def window(
     if isinstance(zero_padding, str):
         if zero_padding != "same":
             raise ArgumentError(
-                f'{layer} zero_padding must be a number, a pair (height, width) or "same", got {zero_padding!r}'
+                f'{layer} zero_padding must be a number, a pair (height, width) or "same", got {short(zero_padding)}'
             )
     else:
         pair(f"{layer} zero_padding", zero_padding, at_least=0)

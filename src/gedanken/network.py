@@ -124,6 +124,7 @@ class Network(Predictor):
         self._check_open("input")
         require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
         checked = tuple(extent("input shape", size) for size in shape)
+        require(len(checked) > 0, "input shape", "have at least one axis, such as (4,)", shape)
         require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
         placed(self.layers, inner_shape(checked))
         self.input_shape = checked

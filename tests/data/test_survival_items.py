@@ -121,25 +121,29 @@ WRONG = {
 }
 
 
-def failure(right: Any, wrong: Any, way: str) -> BaseException:
-    """Return what is raised where the second item of call 5 is wrong."""
+def failure(right: Any, wrong: Any, way: str, before: int = 1) -> BaseException:
+    """Return what is raised where an item of call 5 is wrong, with so many right ones before it."""
     items = [[right, right] for _ in range(9)]
-    items[5] = [right, wrong]
+    items[5] = [*[right] * before, wrong]
     with Items(items, **options(way)) as generator, pytest.raises(Exception, match=r"[a-z]") as caught:
         list(generator)
     return caught.value
 
 
-@pytest.mark.parametrize("way", ["serial", "threads"])
+WAYS = ["serial", "threads", "auto", "auto threads"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "case",
     [pytest.param(case, id=name) for name, case in WRONG.items()],
 )
-def test_wrong_item_is_named(case: Wrong, way: str) -> None:
-    error = failure(*case[:2], way)
+@pytest.mark.parametrize("before", [0, 1])
+def test_wrong_item_is_named(case: Wrong, way: str, before: int) -> None:
+    error = failure(*case[:2], way, before)
     assert type(error) is DataError
     assert case.words in str(error)
-    assert str(error).startswith("item 1 of get_mini_batches(5)")
+    assert str(error).startswith(f"item {before} of get_mini_batches(5)")
     assert error.__notes__[0].startswith("in get_mini_batches(5), ")
 
 
@@ -194,6 +198,8 @@ FORMS: dict[str, Callable[[int], Any]] = {
     "tuple": lambda k: (np.full((2, 2), k, np.float32), np.int64(k)),
     "numbers": lambda k: (float(k), k, bool(k % 2)),
     "dict": lambda k: {"x": np.full(3, k), "y": np.uint8(k)},
+    "dict in any order": lambda k: dict(sorted({"x": float(k), "y": -float(k)}.items(), reverse=k % 2 == 1)),
+    "dict of two shapes": lambda k: dict(sorted({"x": np.full(3, k), "y": k}.items(), reverse=k % 2 == 1)),
     "array": lambda k: np.full((1, 2), k, np.int16),
     "empty axis": lambda k: (np.zeros((0, 3)), k),
     "complex": lambda k: (np.complex64(k + 1j),),
@@ -202,7 +208,7 @@ FORMS: dict[str, Callable[[int], Any]] = {
 }
 
 
-@pytest.mark.parametrize("way", ["serial", "threads"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_mini_batches_have_the_form_of_items(form: Callable[[int], Any], way: str) -> None:
     with Items([[form(k)] for k in range(5)], **options(way)) as generator:

@@ -13,7 +13,11 @@ WAYS = [*PROCESSES, "threads", "serial"]
 
 
 def options(way: str) -> dict[str, Any]:
-    """Return the options of a Generator with two workers of this kind."""
+    """Return the options of a Generator with two workers of this kind, or as many as its first calls ask for."""
+    if way == "auto":
+        return {}
+    if way == "auto threads":
+        return {"mode": "threads"}
     if way == "serial":
         return {"mode": "serial"}
     if way == "threads":
@@ -315,3 +319,53 @@ def test_time_limit_does_not_count_what_the_network_takes(tmp_path: Path) -> Non
             time.sleep(0.9)
     """
     run(tmp_path, program)
+
+
+# ---------------------------------------------------------------------- harmless things
+
+
+@pytest.mark.parametrize("way", ["fork", "forkserver"])
+def test_a_warning_of_a_class_that_cannot_be_sent_is_a_warning(way: str, tmp_path: Path) -> None:
+    source = f"""
+    import warnings
+    from tests.data.made import *
+
+    class Odd(Made):
+        def get_mini_batches(self, index):
+            class Local(UserWarning):
+                def __init__(self, **named):
+                    super().__init__("something is odd")
+            if index == 7:
+                warnings.warn(Local())
+            return super().get_mini_batches(index)
+
+    if __name__ == "__main__":
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            with Odd([1] * 12, mini_batch_size=4, **{options(way)}) as generator:
+                assert len(list(generator)) == 3
+        (warning,) = told
+        assert "Local" in f"{{type(warning.message)}} {{warning.message}}", warning
+        assert "something is odd" in str(warning.message)
+    """
+    run(tmp_path, source)
+
+
+@pytest.mark.parametrize("way", ["fork", "forkserver"])
+def test_a_fork_of_a_call_ends_where_the_call_returns(way: str, tmp_path: Path) -> None:
+    source = f"""
+    import os
+    from tests.data.made import *
+
+    class Forks(Made):
+        def get_mini_batches(self, index):
+            if index % 5 == 2:
+                os.fork()
+            return super().get_mini_batches(index)
+
+    if __name__ == "__main__":
+        with Forks([1] * 24, mini_batch_size=4, **{options(way)}) as generator:
+            for _ in range(3):
+                assert whole(generator)
+    """
+    run(tmp_path, source)

@@ -96,6 +96,19 @@ def test_a_callback_can_ask_for_a_checkpoint(tmp_path: Path) -> None:
     assert {name: one.epoch for name, one in saved.items()} == {"first": 1, "checkpoint": 2}
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../up", "/tmp/far", "a\0b", None, 3])
+def test_a_checkpoint_stays_in_the_folder_of_its_run(name: Any, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="Answers: Checkpoint name must be a file's name without folders"):
+        network().fit(X, Y, epochs=2, callbacks=[Answers({1: Checkpoint(name)})], folder=str(tmp_path / "run"), **QUIET)
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize("reason", [None, 5, b"enough"])
+def test_a_reason_to_stop_is_a_text(reason: Any) -> None:
+    with pytest.raises(ArgumentError, match="Answers: Stop reason must be a text"):
+        network().fit(X, Y, epochs=2, callbacks=[Answers({1: Stop(reason)})], **QUIET)
+
+
 def test_a_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     net = network()

@@ -263,6 +263,14 @@ def test_a_value_of_any_type_of_number_can_stop_early(kind: Any) -> None:
     assert history["value"] == [1.0] * 3
 
 
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_a_value_that_is_never_a_number_stops_early_and_is_called_so(better: str) -> None:
+    stop = EarlyStop("value", patience=1, better=better)
+    metrics = [Value(lambda _: float("nan"))]
+    history = network(metrics=metrics).fit(X, Y, epochs=9, callbacks=[stop], progress=False)
+    assert history.reason == "value has not become a finite number for 2 epochs"
+
+
 @pytest.mark.parametrize("kind", [str, lambda _: None, lambda _: "0.5"])
 def test_a_value_that_is_no_number_is_refused_before_the_training(kind: Any) -> None:
     with pytest.raises(ArgumentError, match="the value of the metric value must be a number or an array"):

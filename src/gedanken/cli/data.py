@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gedanken.checks import one_of, require, whole
+from gedanken.checks import one_of, real, require, whole
 from gedanken.datasets import load_cifar10, load_conv, load_drawn_digits, load_fashion_conv, load_images
 from gedanken.datasets.cifar import CLASSES as CIFAR
 from gedanken.datasets.labels import Split
@@ -61,9 +61,10 @@ def load_training(name: str, shape: Image, share: float | None, limit: int | Non
         own: whether the user chose the shape, which a data set does not let him.
     """
     if name not in SETS and Path(name).is_dir():
+        part = TEST_SHARE if share is None else real("--validation", share, "(0, 1)")
         read = load_images(name, shape[1:], channels=shape[0])
         require(len(read.classes) > 1, f"the folder {name!r}", "hold at least two folders of classes", read.classes)
-        a, b, c, d = read.split(TEST_SHARE if share is None else share, seed)
+        a, b, c, d = read.split(part, seed)
         return Samples(_spread(a, b, limit), _spread(c, d, limit) if len(c) else None, read.classes)
     require(not own, "--size and --grey", "go with a folder of pictures", name)
     (a, b, c, d), classes = _load_set(name, limit)

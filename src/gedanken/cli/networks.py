@@ -72,7 +72,7 @@ def build(design: Design, input_shape: Shape, classes: int, seed: int) -> Networ
     Raises:
         ShapeError: a layer does not fit.
     """
-    net = Network(seed).input(design.input_shape or input_shape)
+    net = Network(seed).input(input_shape if design.input_shape is None else design.input_shape)
     for layer in design.layers(classes):
         net.add(layer)
     return net

@@ -108,20 +108,22 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_train(command("train", "train a network and save it", TRAIN, TRAIN_EXAMPLES))
     evaluate = command("evaluate", "show cost and metrics of a model", EVALUATE)
-    evaluate.add_argument("model", metavar="MODEL", help="model file")
-    evaluate.add_argument("data", metavar="DATA", help=DATA)
+    evaluate.add_argument("model", type=_name, metavar="MODEL", help="model file")
+    evaluate.add_argument("data", type=_name, metavar="DATA", help=DATA)
     evaluate.add_argument("--limit", type=int, metavar="N", help="only N of the samples (default: all)")
     _add_engine(evaluate)
     predict = command("predict", "tell the class of pictures", PREDICT)
-    predict.add_argument("model", metavar="MODEL", help="model file")
-    predict.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture file")
+    predict.add_argument("model", type=_name, metavar="MODEL", help="model file")
+    predict.add_argument("pictures", type=_name, metavar="PICTURE", nargs="+", help="picture file")
     predict.add_argument(
         "--invert", action="store_true", help="swap black and white: for ink on paper and MNIST's kind"
     )
     predict.add_argument("--json", action="store_true", help="print a JSON list for other programs")
     _add_engine(predict)
     summary = command("summary", "show the layers of a network", SUMMARY)
-    summary.add_argument("network", metavar="NETWORK", help="model file, architecture file (.json), diary or mlp")
+    summary.add_argument(
+        "network", type=_name, metavar="NETWORK", help="model file, architecture file (.json), diary or mlp"
+    )
     about = "of diary and mlp (default: "
     summary.add_argument("--input", type=_sizes, metavar="CxHxW", help=f"input {about}1x28x28)")
     summary.add_argument("--classes", type=int, metavar="N", default=10, help=f"classes {about}%(default)s)")
@@ -131,7 +133,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("data", metavar="DATA", help=DATA)
+    train.add_argument("data", type=_name, metavar="DATA", help=DATA)
     train.add_argument("--network", metavar="NAME", default="diary", help=NETWORK)
     train.add_argument("--output", metavar="FILE", help="where the model is saved (default: nowhere)")
     train.add_argument("--quiet", action="store_true", help="show no progress")
@@ -172,6 +174,12 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 def _add_engine(group: Any) -> None:
     group.add_argument("--engine", metavar="NAME", default="auto", help=f"{', '.join(ENGINES)} {DEFAULT}")
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must be a name, got ''")
+    return text
 
 
 def _sizes(text: str) -> tuple[int, ...]:

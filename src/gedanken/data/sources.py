@@ -225,7 +225,8 @@ def _checked(name: str, value: Any) -> Any:
     """Return an array of numbers with a first axis, left in its file where it is in one."""
     refuse_masked(name, value)
     refuse_sparse(name, value)
-    if not (hasattr(value, "shape") and hasattr(value, "__getitem__")) or hasattr(value, "iloc"):
+    table = hasattr(value, "iloc") or isinstance(value, memoryview)  # their index is not an array's
+    if table or not (hasattr(value, "shape") and hasattr(value, "__getitem__")):
         value = as_array(name, value, NUMBERS)
     require(len(value.shape) > 0, name, "have a first axis of samples", value)
     if isinstance(value, np.ndarray):

@@ -24,7 +24,9 @@ from gedanken.types import Array
 
 UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no part of an address
 # A name and password before the host; or, with a slash in it, what only its writer takes for one
-SECRET: Final = re.compile(r"^(\s*\w+:/*)(?:[^/?#\\]*@|[^/?#\\@\[]*:(?!\d*(?:[/?#\\]|$))[^@]*@(?:.*@)?)", re.DOTALL)
+SECRET: Final = re.compile(
+    r"^(\s*(?:\w+:[/\\]*|[/\\]+))(?:[^/?#\\]*@|[^/?#\\@\[]*:(?!\d*(?:[/?#\\]|$))[^@]*@(?:.*@)?)", re.DOTALL
+)
 PER_PROCESS: Final = 8  # threads: more of them wait for Python's lock when pictures are large
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from gedanken.checks import warn
+from gedanken.checks import require, warn
 from gedanken.costs import Cost
 from gedanken.descent import Descent, Updater
 from gedanken.described import require_normal
@@ -18,7 +18,7 @@ from gedanken.layers.containers import Placed, Views, leaves, placed, prefixed, 
 from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import from_door, inner_shape, to_door
-from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, through
+from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, guarded, sealed, through
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
@@ -170,11 +170,12 @@ class Plan:
             outputs, cost = self.whole.judge(ctx, self.enter(x), wanted)
             return self._leave(outputs), float(cost)
         y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.steps, x), [])
-        cost, dy = self.cost(self.ops, y, wanted)
+        cost, dy = guarded(str(self.cost), "outputs and labels", self.cost, self.ops, sealed(y), sealed(wanted))
         if ctx.train:
             if getattr(dy, "shape", None) != y.shape:
                 got = getattr(dy, "shape", f"a {type(dy).__name__}")
                 raise ShapeError(f"{self.cost} must give a gradient of the outputs' shape {y.shape}, got {got}")
+            require(dy.dtype.kind in "fiu", f"the gradient of {self.cost}", "be of real numbers", dy.dtype)
             self.backward(ctx, tape, dy)
         for step in self.head:
             y, _ = step.forward(self.context(train=False), y)

@@ -4,7 +4,7 @@ Kernels trust shapes: they read as far as a layer declared. So what a layer of a
 anyone reads it, for every engine and inside of containers too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -71,7 +71,7 @@ class LayerStep:
             return self.layer.forward(ctx, self.p, self.s, x)
         p, s = {name: sealed(view) for name, view in self.p.items()}, dict(self.s)
         kept = dict(p)
-        given = self._guarded(self.layer.forward, ctx, p, s, sealed(x))
+        given = guarded(self.name, "x, dy and p", self.layer.forward, ctx, p, s, sealed(x))
         if not (isinstance(given, tuple) and len(given) == 2):
             raise ArgumentError(f"{self.name} must return (y, cache) from forward, got {_described(given)}")
         self._unchanged("p", p, kept)
@@ -87,7 +87,7 @@ class LayerStep:
         probes = {name: _probe(view, whole=not self._proven) for name, view in self.g.items()}
         for probe in probes.values():
             probe[...] = UNWRITTEN[probe.dtype.itemsize]
-        dx = self._guarded(self.layer.backward, ctx, p, g, cache, sealed(dy))
+        dx = guarded(self.name, "x, dy and p", self.layer.backward, ctx, p, g, cache, sealed(dy))
         self._unchanged("p", p, kept)
         self._written("g", g, self.g)
         for name, probe in probes.items():
@@ -112,14 +112,6 @@ class LayerStep:
     def _proven(self) -> list[bool]:
         """Whether `backward` was seen to write all gradients, once: filled where it was."""
         return []
-
-    def _guarded(self, call: Any, *arguments: Any) -> Any:
-        try:
-            return call(*arguments)
-        except ValueError as error:
-            if "read-only" in str(error):
-                error.add_note(f"{self.name}: x, dy and p belong to others too; change a copy")
-            raise
 
     def _unchanged(self, kind: str, handed: Arrays, views: Arrays) -> None:
         changed = sorted(name for name in {*handed, *views} if handed.get(name) is not views.get(name))
@@ -220,6 +212,18 @@ def sealed(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def guarded(name: str, lent: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a call of the user's gives, or raise ArgumentError where it writes into what was lent to it."""
+    try:
+        return call(*arguments)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        refused = ArgumentError(f"{name} must not change what it was lent, got: {error}")
+        refused.add_note(f"{name}: {lent} belong to others too; change a copy")
+        raise refused from error
 
 
 def _probe(view: Array, whole: bool) -> Array:

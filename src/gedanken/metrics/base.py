@@ -37,7 +37,14 @@ class Metric(KeywordsChecked, ABC):
         """
 
     def merge(self, total: Array, part: Array) -> Array:
-        """Return the statistics of `total` followed by those of `part`, both left as they are."""
+        """Return the statistics of `total` followed by those of `part`, both left as they are.
+
+        Raises:
+            DataError: they have no common shape, and a metric of your own has no `merge` of its own.
+        """
+        if total is None or np.shape(total) != np.shape(part):
+            got = [f"shape {np.shape(one)}" if one is not None else "None" for one in (total, part)]
+            raise DataError(f"{self.name} must measure numbers of one shape, or define merge, got {' and '.join(got)}")
         return total + part
 
     @abstractmethod

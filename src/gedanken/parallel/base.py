@@ -9,6 +9,7 @@ from gedanken.data.batches import Batch, Source
 from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
+from gedanken.layers.steps import guarded, sealed
 from gedanken.metrics import Metric
 from gedanken.types import Array
 
@@ -63,7 +64,8 @@ def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
 def judged(work: Work, batch: Batch, ctx: Context) -> StepResult:
     """Run one mini-batch and return its cost and the statistics of its metrics."""
     outputs, cost = work.plan.judge(ctx, batch.x, batch.target)
-    statistics = tuple(metric.measure(outputs, batch.target) for metric in work.metrics)
+    lent = sealed(outputs), sealed(batch.target)
+    statistics = tuple(guarded(metric.name, "outputs and labels", metric.measure, *lent) for metric in work.metrics)
     return StepResult(len(batch.x), batch.share, cost, statistics)
 
 

@@ -94,7 +94,8 @@ class EarlyStop(Callback):
         self._waited += 1
         if self._waited <= self.patience:
             return None
-        return Stop(f"{self.figure} has not improved on {self._sign * self._best:.4g} for {self._waited} epochs")
+        missed = f"improved on {self._sign * self._best:.4g}" if math.isfinite(self._best) else "become a finite number"
+        return Stop(f"{self.figure} has not {missed} for {self._waited} epochs")
 
 
 def checked_callbacks(callbacks: object) -> list[Callback]:

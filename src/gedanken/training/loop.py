@@ -214,11 +214,17 @@ class Training:
 
     def _follow(self, answer: Answer, callback: str) -> None:
         if isinstance(answer, Stop):
+            require(isinstance(answer.reason, str), f"{callback}: Stop reason", "be a text", answer.reason)
             self.stop = self.stop or answer
         elif isinstance(answer, SetRate):
             plateau, factor = self.work.descent.plateau, real(f"{callback}: SetRate factor", answer.factor, "(0, inf)")
             self.work.descent.plateau = plateau._replace(factor=plateau.factor * factor)
         else:
+            name = answer.name
+            plain = isinstance(name, str) and name not in ("", ".", "..") and name == os.path.basename(name)
+            require(
+                plain and "\0" not in name, f"{callback}: Checkpoint name", "be a file's name without folders", name
+            )
             path = os.path.join(self.run.folder, f"{answer.name}.safetensors")
             try:
                 os.makedirs(self.run.folder, exist_ok=True)

@@ -1,5 +1,6 @@
 """Running means of cost and metrics."""
 
+import contextlib
 import numbers
 from collections.abc import Sequence
 from functools import reduce
@@ -71,6 +72,7 @@ class _Gathered:
 def _figure(metric: Metric, value: Any) -> Any:
     """Return a metric's value as a float where it is one number, whatever type of number it is."""
     if isinstance(value, (numbers.Real, np.bool_)) or (isinstance(value, np.ndarray) and value.shape == ()):
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
     require(isinstance(value, np.ndarray), f"the value of the metric {metric.name}", "be a number or an array", value)
     return value

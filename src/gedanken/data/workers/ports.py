@@ -19,7 +19,8 @@ from gedanken.data.workers.tasks import MOST_SLOTS, Done, Task
 
 TASK = struct.Struct(f"<IIIQQIIII{MOST_SLOTS}H")
 ANSWER = struct.Struct("<IIIQd?Q")  # a pickle of so many bytes may follow
-NO_TASK = 0  # number of the answer that says a worker is ready, could not start, or warns; tasks count from 1
+NO_TASK = 0  # number of the answer that says a worker is ready or could not start; tasks count from 1
+WARNED = 2**32 - 1  # number of the answer that carries a warning
 TEXT = 1 << 16  # bytes for the description of the arena
 WORD = 8  # bytes
 

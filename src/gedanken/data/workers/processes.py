@@ -29,6 +29,7 @@ from gedanken.data.workers.pickling import Packed, is_session, packed
 from gedanken.data.workers.ports import (
     NO_TASK,
     TASK,
+    WARNED,
     Board,
     Descriptor,
     Inbox,
@@ -183,12 +184,12 @@ class ProcessCrew(Crew):
         found = []
         for inbox in self._inboxes:
             for done in inbox.read() if inbox.fd in ready else ():
-                if done.number != NO_TASK:
+                if done.number == WARNED:
+                    warn(done.error if isinstance(done.error, Warning) else str(done.error))
+                elif done.number != NO_TASK:
                     found.append(done)
                 elif done.error is None:
                     self._started += 1
-                elif isinstance(done.error, Warning):
-                    warn(done.error)
                 else:
                     raise WorkerError(f"a worker process could not start: {done.error!r}") from done.error
         for number, (process, inbox) in enumerate(zip(self._processes, self._inboxes, strict=True)):

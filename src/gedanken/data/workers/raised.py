@@ -103,9 +103,13 @@ class Sent(NamedTuple):
 def pack_error(error: BaseException) -> Sent:
     """Return an exception in forms that another process can try one after the other, the last as words."""
     trace = words(error, lambda e: "".join(traceback.format_exception(e)))
-    forms = tuple(_form(error, linked, own) for linked, own in ((True, True), (False, True), (False, False)))
     notes = [words(note, str) for note in notes_of(error)]
-    return Sent(forms, type(error).__qualname__, words(error, str), words(error.args), trace, notes)
+    sent = Sent((), type(error).__qualname__, words(error, str), words(error.args), trace, notes)
+    for linked, own in ((True, True), (False, True), (False, False)):
+        sent = sent._replace(forms=(*sent.forms, _form(error, linked, own)))
+        if _tried(sent.forms[-1], sent):  # the owner will most likely not need another, and each may be large
+            break
+    return sent
 
 
 def unpack_error(sent: Sent) -> BaseException:

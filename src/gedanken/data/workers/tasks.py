@@ -1,5 +1,6 @@
 """The unit of work: some calls of `get_mini_batches` one after the other, and where their samples go."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -136,7 +137,9 @@ class Bench:
     ) -> None:
         self.number, self.name, self.at = number, name, at
         self.arena: Arena | None = None
+        self._layout: Layout | None = None  # of the first samples: what all others have to be like
         self.reseed, self._orders = reseed, orders
+        self._process = os.getpid() if reseed else 0
 
     def perform(self, generator: Calls, task: Task, generation: int) -> Done:
         """Make the calls of a task, write their samples and tell what happened; drop one of another generation.
@@ -148,9 +151,10 @@ class Bench:
         began, error, sink = time.perf_counter(), None, None
         token = running_epoch.set(task.epoch)
         try:
-            sink = _Sink(task, self.arena)
+            sink = _Sink(task, self.arena, self._layout)
             even = self._made(generator, task, sink)
             samples, extra = sink.count(), sink.extra()
+            self._layout = sink.layout
         except BaseException as raised:  # whatever it is belongs to the one who waits for the samples
             even, error = False, noted(raised, self._where())
             samples, extra = _before_error(sink)
@@ -172,6 +176,8 @@ class Bench:
             if self.reseed:
                 self.reseed(generator.seed, task.epoch, index)
             items, done = get(index), 0
+            if self._process and os.getpid() != self._process:  # a fork by the user's code, which returned
+                os._exit(0)
             if put and type(items) is list:
                 done = put(items)
                 if done == len(items):
@@ -226,15 +232,16 @@ def _transformed(transforms: Sequence[Any], rng: "np.random.Generator", sample: 
 class _Sink:
     """Takes a task's samples: into rows of the arena while there is room, else into lists."""
 
-    def __init__(self, task: Task, arena: Arena | None) -> None:
-        self.layout = arena.layout if arena else None
+    def __init__(self, task: Task, arena: Arena | None, layout: Layout | None) -> None:
+        self.layout = arena.layout if arena else layout
         self._skip = task.skip
         self._rows = Rows(arena, task.slots, task.row, task.room) if arena and task.room else None
         self._extra: list[Sequence[Array]] = []
 
     def put_plain(self) -> Callable[[list[Any]], int] | None:
-        """Return the fast way to take in items, where there is one."""
-        return self._rows.put_plain if self._rows and not self._skip else None
+        """Return the fast way to take in items, where there is one: into rows, for items that are tuples."""
+        plain = self._rows and not self._skip and self.layout and self.layout.kind == "tuple"
+        return self._rows.put_plain if self._rows and plain else None
 
     def add(self, item: Any, where: str) -> None:
         """Take in an item after a look at all that it may be."""

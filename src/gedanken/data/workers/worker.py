@@ -17,7 +17,8 @@ import warnings
 from typing import Any
 
 from gedanken.data.workers.arena import Arena
-from gedanken.data.workers.ports import NO_TASK, TASK, Answers, Board, Ports, mapped, unpack_task
+from gedanken.data.workers.ports import NO_TASK, TASK, WARNED, Answers, Board, Ports, mapped, unpack_task
+from gedanken.data.workers.raised import pack_error, unpack_error, words
 from gedanken.data.workers.tasks import Bench, Calls, Done, Orders
 from gedanken.random import reseed
 
@@ -102,7 +103,9 @@ class _Warner:
     def show(self, message: Warning | str, *where: Any, **more: Any) -> None:
         """Stand in for `warnings.showwarning`."""
         warning = message if isinstance(message, Warning) else UserWarning(message)
-        self._answers.send(Done(NO_TASK, 0, self._first, 0, 0.0, None, warning))
+        if not isinstance(unpack_error(pack_error(warning)), Warning):  # of a class that cannot be sent
+            warning = UserWarning(f"{type(warning).__name__}: {words(warning, str)}")
+        self._answers.send(Done(WARNED, 0, self._first, 0, 0.0, None, warning))
 
 
 def _generator(ports: Ports) -> Any:

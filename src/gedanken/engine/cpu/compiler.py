@@ -39,6 +39,7 @@ Emitted = TypeVar("Emitted", bytes, str)
 
 ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 FOLDER = "kernels"  # in the cache folder
+NOT_TAKEN = "are not taken from the cache"
 MICRO_KERNEL = "product"  # that the others call by name
 CHECKSUM = 32  # bytes of SHA-256
 
@@ -78,7 +79,7 @@ class Library:
     def __init__(self, machine: Machine, dtype: str, precision: str = "full") -> None:
         self.machine, self.dtype, self.precision = machine, dtype, precision
         self._kernels: dict[str, Kernel] = {}
-        self._troubles: list[str] = []
+        self._troubles: list[tuple[str, str]] = []  # what cannot be done, and why not
         self._told: set[str] = set()
         self._digest = _digest(machine, dtype)
         self._real = {"float32": "float", "float64": "double"}[dtype]
@@ -137,7 +138,7 @@ class Library:
         try:
             return _unpacked(read_entry(self._file(name), FOLDER), name, self._digest)
         except CacheError as error:
-            self._troubles.append(f"compiled kernels are not taken from the cache: {error}")
+            self._troubles.append((NOT_TAKEN, str(error)))
         except OSError:
             pass  # there is none; if that is for another reason, it cannot be kept either
         return None
@@ -146,9 +147,9 @@ class Library:
         try:
             write_entry(self._file(name), _packed(name, self._digest, compiled), FOLDER)
         except CacheError as error:
-            self._troubles.append(f"compiled kernels are not taken from the cache: {error}")
+            self._troubles.append((NOT_TAKEN, str(error)))
         except OSError as error:
-            self._troubles.append(f"compiled kernels cannot be kept in {cache_folder() / FOLDER}: {error.strerror}")
+            self._troubles.append((f"cannot be kept in {cache_folder() / FOLDER}", str(error.strerror)))
         return compiled
 
     def _file(self, name: str) -> str:
@@ -157,10 +158,12 @@ class Library:
     def _tell(self) -> None:
         """Warn of what went wrong with files, each thing once, in a thread of the user's."""
         while self._troubles:
-            text = self._troubles.pop()
-            if text not in self._told:
-                self._told.add(text)
-                warn(f"{text}; each start compiles them anew, which takes some seconds: {REMEDY}")
+            what, why = self._troubles.pop()
+            if what not in self._told:
+                self._told.add(what)
+                warn(
+                    f"compiled kernels {what}: {why}; each start compiles them anew, which takes some seconds: {REMEDY}"
+                )
 
 
 def kernel_function(name: str) -> FunctionType:
