@@ -8,6 +8,7 @@ shows.
 
 import builtins
 import ctypes
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -19,6 +20,7 @@ from gedanken.engine.cpu import language
 from gedanken.engine.cpu.compiler import Kernel, Library, kernel_function
 from gedanken.engine.cpu.ir_text import Module
 from gedanken.engine.cpu.machine import Machine
+from gedanken.engine.cpu.record import gathered
 from gedanken.engine.cpu.translate import parameters_of
 from gedanken.errors import KernelError
 from gedanken.types import Array
@@ -208,6 +210,16 @@ class Interpreter:
         self._builtins = {**vars(builtins), "range": upward, "round": np.rint}
         self._spaces: dict[str, dict[str, Any]] = {}
 
+    def kernel(self, kernel: FunctionType) -> Callable[..., None]:
+        """Return a kernel that takes records as machine code does, as its parameters `parameters_of`."""
+        kinds, function = [p.annotation for p in inspect.signature(kernel).parameters.values()], self.function(kernel)
+
+        def entered(*given: Any) -> None:
+            values = iter(given)
+            function(*(gathered(kind, values) for kind in kinds))
+
+        return entered
+
     def function(self, kernel: FunctionType) -> Callable[..., None]:
         """Return a kernel or helper whose names from the language have a meaning."""
         return FunctionType(kernel.__code__, self._space(kernel.__module__), kernel.__name__, kernel.__defaults__)
@@ -253,7 +265,7 @@ class InterpretedLibrary(Library):
 
     def kernel(self, name: str) -> Kernel:
         function = kernel_function(name)
-        return Kernel(0, None, parameters_of(function)[2:], python=self.interpreter.function(function))
+        return Kernel(0, None, parameters_of(function)[2:], python=self.interpreter.kernel(function))
 
 
 def upward(*bounds: int) -> range:

@@ -2,7 +2,17 @@
 
 A kernel is a function whose parameters are annotated with the types below; the first two are the number of the task
 and the thread's scratch memory. A `helper` is called by kernels and takes whatever types it is given. They know whole
-numbers of 64 bits, reals of the number type that they are compiled for, truth values, and pointers.
+numbers of 64 bits, reals of the number type that they are compiled for, truth values, pointers, and records of those:
+
+    class Curve(Record):        what a kernel takes as `curve: Curve`, and the lowering hands it by the same names
+        kind: Int
+        slope: Real
+
+    curve.kind                  a field; it can be read, not set
+    Curve(kind=1, slope=x[0])   a record, to be handed to helpers; a variable is set to one in one place only
+    Curve.read(table, i)        a record of whole numbers from row i of a table, see `record.py`
+
+No function takes more than eight parameters: what belongs together has a name.
 
 Statements are assignments (also `a, b = b, a` and `x[i] += y`), `if`, `while`, `for`, `break`, `continue`, `return`,
 `pass` and calls. Expressions are numbers, names, `+ - * / // % & | ^`, comparisons of two, `and`, `or`, `not`,
@@ -31,6 +41,8 @@ Machine code has no overflow check, no bounds check and no exception; GEDANKEN_K
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from gedanken.engine.cpu.record import Record  # noqa: F401
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.engine.cpu.compiler import Kernel, Library
+from gedanken.engine.cpu.record import Record, flattened
 from gedanken.engine.cpu.threads import Pool, aligned
 from gedanken.types import Array, Shape
 
@@ -108,16 +109,16 @@ class Program:
         """Return the same memory in another shape."""
         return Buffer(shape, buffer.dtype, base=buffer)
 
-    def add(self, kernel: str, tasks: int, scratch: int = 0, **arguments: Argument) -> None:
+    def add(self, kernel: str, tasks: int, scratch: int = 0, **given: Argument | Record) -> None:
         """Append an instruction.
 
         Args:
             kernel: "file.function".
             tasks: how often the kernel is called, with task = 0, 1, ...
             scratch: numbers of scratch memory, of eight bytes each, that a call needs.
-            arguments: by the names of the kernel's parameters.
+            given: its arguments, by the names of the kernel's parameters.
         """
-        found = self.library.kernel(kernel)
+        found, arguments = self.library.kernel(kernel), flattened(given)
         names = [name for name, _ in found.parameters]
         assert set(names) == set(arguments), f"{kernel}: {sorted(set(names) ^ set(arguments))}"
         now = len(self._rows)
@@ -126,8 +127,8 @@ class Program:
                 root = value.root
                 root.first = now if root.first < 0 else root.first
                 root.last = max(root.last, now)
-        given = [(kind, arguments[name]) for name, kind in found.parameters]
-        self._rows.append(_Instruction(found, tasks, scratch, given))
+        in_order = [(kind, arguments[name]) for name, kind in found.parameters]
+        self._rows.append(_Instruction(found, tasks, scratch, in_order))
         self._scratch = max(self._scratch, scratch)
 
     def keep(self, buffer: Buffer) -> None:
@@ -217,12 +218,12 @@ class Program:
         return self._laid_out() + self.pool.threads * (self._scratch * 8 + LINE)
 
 
-def call(library: Library, name: str, **arguments: float | Array) -> None:
+def call(library: Library, name: str, **given: float | Array | Record) -> None:
     """Call a kernel once and here, for work that is too small to share."""
-    kernel = library.kernel(name)
+    kernel, arguments = library.kernel(name), flattened(given)
     if library.interpreter:
-        given = [library.interpreter.argument(kind, arguments[word]) for word, kind in kernel.parameters]
-        library.interpreter.run(kernel.python, 1, 0, given)
+        meant = [library.interpreter.argument(kind, arguments[word]) for word, kind in kernel.parameters]
+        library.interpreter.run(kernel.python, 1, 0, meant)
         return
     slots = np.zeros(len(kernel.parameters), np.int64)
     for place, (word, kind) in enumerate(kernel.parameters):
