@@ -40,16 +40,25 @@ Machine code has no overflow check, no bounds check and no exception; GEDANKEN_K
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gedanken.engine.cpu.record import Record  # noqa: F401
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit words and 64-bit whole numbers; numbers.
-Reals, Bytes, Words, Ints, Int, Real = "Reals", "Bytes", "Words", "Ints", "Int", "Real"
-# A pointer to reals that are kept as bf16: they are rounded when they are stored.
-Bf16s = "Bf16s"
+if TYPE_CHECKING:
+    from typing import Any as Bf16s
+    from typing import Any as Bytes
+    from typing import Any as Int
+    from typing import Any as Ints
+    from typing import Any as Real
+    from typing import Any as Reals
+    from typing import Any as Words
+else:
+    # Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit words and 64-bit whole numbers; numbers.
+    Reals, Bytes, Words, Ints, Int, Real = "Reals", "Bytes", "Words", "Ints", "Int", "Real"
+    # A pointer to reals that are kept as bf16: they are rounded when they are stored.
+    Bf16s = "Bf16s"
 
 # The largest tile of a product, the numbers in a vector, and the rows of a tile of one vector, on this machine.
 tile_rows, tile_columns, vector_lanes, narrow_rows = 1, 1, 1, 1

@@ -109,7 +109,7 @@ class Program:
         """Return the same memory in another shape."""
         return Buffer(shape, buffer.dtype, base=buffer)
 
-    def add(self, kernel: str, tasks: int, scratch: int = 0, **given: Argument | Record) -> None:
+    def add(self, kernel: str, tasks: int, scratch: int = 0, /, **given: Argument | Record) -> None:
         """Append an instruction.
 
         Args:
