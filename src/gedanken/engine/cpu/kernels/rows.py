@@ -2,6 +2,8 @@
 
 from gedanken.engine.cpu.kernels.blocks import copy_row
 from gedanken.engine.cpu.language import (
+    Int,
+    Record,
     apart,
     at,
     byte,
@@ -228,21 +230,31 @@ def philox(target, block, epoch, key_0, key_1):
     target[0], target[1], target[2], target[3] = a, b, c, d
 
 
+class Draw(Record):
+    """Which random numbers a dropout draws: those below `threshold` are kept."""
+
+    key_0: Int
+    key_1: Int
+    epoch: Int
+    position: Int  # samples of the epoch before these
+    blocks: Int  # of draws, for each sample
+    threshold: Int
+
+
 @apart
-def keep_row(mask, space, sample, start, count, blocks, draw):
+def keep_row(mask, space, sample, start, count, draw):
     """Set mask[i] to 1 where the value number start + i of a sample is kept, else to 0.
 
-    space: room for the draws, count / 4 + 16 numbers of eight bytes.   blocks: of draws, for each sample.
-    draw: key, epoch and threshold, see `lowering/pointwise.py`.
+    space: room for the draws, count / 4 + 16 numbers of eight bytes.
     """
     first = start // DRAWS_PER_BLOCK
     last = (start + count - 1) // DRAWS_PER_BLOCK
     raw = ints(space)
-    before = (draw[3] + sample) * blocks
+    before = (draw.position + sample) * draw.blocks
     for block in range(first, last + 1):
-        philox(at(raw, 4 * (block - first)), before + block, draw[2], draw[0], draw[1])
+        philox(at(raw, 4 * (block - first)), before + block, draw.epoch, draw.key_0, draw.key_1)
     drawn = at(words(space), start - first * DRAWS_PER_BLOCK)
-    threshold = word(draw[4])
+    threshold = word(draw.threshold)
     for i in lanes(count):
         mask[i] = real(1) if drawn[i] < threshold else real(0)
 

@@ -7,7 +7,7 @@ import numpy as np
 from gedanken.engine.cpu.kernels.bf16 import TILE
 from gedanken.engine.cpu.kernels.conv import Slots
 from gedanken.engine.cpu.kernels.window import Window
-from gedanken.engine.cpu.program import Buffer, Program
+from gedanken.engine.cpu.program import Buffer, Program, Variable
 from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape
@@ -41,7 +41,7 @@ class Lowering:
         self.tile_rows = TILE if self.bf16 else machine.rows
         self.lanes = machine.lanes(self.real.itemsize)
         self.tile_columns = TILE if self.bf16 else machine.vectors * self.lanes
-        self.draws: list[Array] = []  # tables of the dropouts; places 2 and 3 are epoch and position
+        self.epoch, self.position = Variable(), Variable()  # of the mini-batch, for what draws random numbers
         self.nought = np.zeros(1, np.int64)
 
     def buffer(self, shape: Shape, dtype: str = "") -> Buffer:

@@ -9,6 +9,8 @@ import numpy as np
 
 from gedanken.engine.cpu.kernels import pointwise as places
 from gedanken.engine.cpu.kernels import rows as kinds
+from gedanken.engine.cpu.kernels.pointwise import Pass
+from gedanken.engine.cpu.kernels.rows import Draw
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
@@ -173,7 +175,6 @@ class _Pass:
         self.drops = self.threshold < DRAW_RANGE
         self.factor = DRAW_RANGE / self.threshold
         self.sample_rows = self.out_height if self.image else math.prod(shape[:-1])
-        self.draw = self._draw()
         self.normal: Buffer | Array = low.zeros(1)
         self.row = self.width * self.channels
         self.longest = max(self.row, self.out_width * self.channels)
@@ -186,22 +187,25 @@ class _Pass:
         (top, _), (left, _) = geometry.padding
         self.window = (POOLS[type(layer)], *geometry.size, *geometry.stride, top, left)
 
-    def _draw(self) -> Array:
-        draw = np.zeros(5, np.int64)
+    def _draw(self) -> Draw:
+        key = [0, 0]
         if self.group.dropout:
-            key = stream_key(self.low.seed, Purpose.DROPOUT, self.group.dropout.path)
-            draw[:2] = key.view(np.int64)
-        draw[4] = self.threshold
-        self.low.draws.append(draw)
-        return draw
+            key = stream_key(self.low.seed, Purpose.DROPOUT, self.group.dropout.path).view(np.int64).tolist()
+        return Draw(
+            key_0=key[0], key_1=key[1], epoch=self.low.epoch, position=self.low.position,
+            blocks=cut(self.sample_rows * self.out_width * self.channels, DRAWS_PER_BLOCK), threshold=self.threshold,
+        )  # fmt: skip
 
-    def _shape(self, band: int, bands: int) -> Array:
-        blocks = cut(self.sample_rows * self.out_width * self.channels, DRAWS_PER_BLOCK)
-        sizes = (self.height, self.width, self.channels, self.out_height, self.out_width)
-        marks = (int(self.group.norm is not None), self.curve.kind, int(self.drops))
-        line = self._rows() - self.longest if self.group.flatten else 0
-        places = (line, self._rows())
-        return np.array([*sizes, bands, band, self.sample_rows, blocks, *self.window, *marks, *places], np.int64)
+    def _pass(self, band: int, bands: int) -> Pass:
+        pool, rows, columns, down, right, top, left = self.window
+        return Pass(
+            height=self.height, width=self.width, channels=self.channels, out_height=self.out_height,
+            out_width=self.out_width, bands=bands, band=band, normalised=int(self.group.norm is not None),
+            normal=self.normal, kind=self.curve.kind, slope=self.curve.slope, pool=pool, pool_rows=rows,
+            pool_columns=columns, down=down, right=right, top=top, left=left, drops=int(self.drops),
+            factor=self.factor, sample_rows=self.sample_rows, draw=self._draw(),
+            flat=self._rows() - self.longest if self.group.flatten else 0, sums=self._rows(),
+        )  # fmt: skip
 
     def _bands(self, rows: int) -> tuple[int, int]:
         """Return (rows of a band, bands of an image)."""
@@ -253,18 +257,10 @@ class _Pass:
         y = self.low.buffer((self.low.samples, *self.out_shape))
         winners = y.shape if self.window[0] == places.MAX_POOL else (1,)
         self.winners = self.low.buffer(winners, "uint8")
-        self.shared: dict[str, Any] = {
-            "x": self.x, "winners": self.winners, "normal": self.normal, "draw": self.draw,
-            "slope": self.curve.slope, "factor": self.factor,
-        }  # fmt: skip
         self.low.program.add(
-            "pointwise.forward",
-            self.images * bands,
-            self._scratch(),
-            y=y,
-            shape=self._shape(band, bands),
-            **self.shared,
-        )
+            "pointwise.forward", self.images * bands, self._scratch(), x=self.x, y=y, winners=self.winners,
+            p=self._pass(band, bands),
+        )  # fmt: skip
         return y
 
     def backward(self, dy: Buffer, wanted: bool) -> Buffer | None:
@@ -274,8 +270,8 @@ class _Pass:
         tasks, dx = self.images * bands, low.buffer(self.x.shape)
         partial = low.buffer((tasks, 2, self.channels) if self.group.norm else (1,))
         low.program.add(
-            "pointwise.gradient", tasks, self._scratch(), dy=dy, d=dx, partial=partial,
-            shape=self._shape(band, bands), bands=bands, band=band, **self.shared,
+            "pointwise.gradient", tasks, self._scratch(), x=self.x, dy=dy, winners=self.winners, d=dx,
+            partial=partial, p=self._pass(band, bands),
         )  # fmt: skip
         if self.group.norm:
             self._renormalise(self.group.norm, partial, tasks, dx)
