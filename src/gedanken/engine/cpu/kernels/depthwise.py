@@ -6,7 +6,7 @@ y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]   with h a
 from gedanken.engine.cpu.kernels.blocks import BLOCK, carry, carry_over, copy_row, settle, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.conv import Finish, Slots, finish_band
 from gedanken.engine.cpu.kernels.window import Window, first_seen, last_seen
-from gedanken.engine.cpu.language import Int, Reals, at, helper, lanes, real
+from gedanken.engine.cpu.language import Int, Reals, apart, at, helper, lanes, real
 
 LONG = 128  # taps; the sums over fewer need no carrying
 STRETCH = 256  # pixels, four at a time, whose products are added before the sum is carried
@@ -18,7 +18,7 @@ def is_long(window):
     return window.rows * window.columns > LONG
 
 
-@helper
+@apart
 def weigh(target, target_pitch, source, source_pitch, weights, pixels, channels):
     """target += source * weights, channel by channel, for some pixels."""
     for pixel in range(pixels):
@@ -154,7 +154,7 @@ def add_row_products(total, picture, slopes, i, column, window):
             )  # fmt: skip
 
 
-@helper
+@apart
 def add_pixel_products(total, a, a_pitch, b, b_pitch, pixels, channels):
     """total[c] += sum over pixels of a * b, four pixels at a time: each sum waits for the one before."""
     fours = pixels - pixels % 4
