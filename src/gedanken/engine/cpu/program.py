@@ -5,7 +5,7 @@ the same time may lie in the same place. An instruction's arguments stand in slo
 slot that is filled anew before every run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -118,17 +118,14 @@ class Program:
             scratch: numbers of scratch memory, of eight bytes each, that a call needs.
             given: its arguments, by the names of the kernel's parameters.
         """
-        found, arguments = self.library.kernel(kernel), flattened(given)
-        names = [name for name, _ in found.parameters]
-        assert set(names) == set(arguments), f"{kernel}: {sorted(set(names) ^ set(arguments))}"
-        now = len(self._rows)
-        for value in arguments.values():
+        found, now = self.library.kernel(kernel), len(self._rows)
+        arguments = _in_order(kernel, found, given)
+        for _, value in arguments:
             if isinstance(value, Buffer):
                 root = value.root
                 root.first = now if root.first < 0 else root.first
                 root.last = max(root.last, now)
-        in_order = [(kind, arguments[name]) for name, kind in found.parameters]
-        self._rows.append(_Instruction(found, tasks, scratch, in_order))
+        self._rows.append(_Instruction(found, tasks, scratch, arguments))
         self._scratch = max(self._scratch, scratch)
 
     def keep(self, buffer: Buffer) -> None:
@@ -220,20 +217,28 @@ class Program:
 
 def call(library: Library, name: str, **given: float | Array | Record) -> None:
     """Call a kernel once and here, for work that is too small to share."""
-    kernel, arguments = library.kernel(name), flattened(given)
+    kernel = library.kernel(name)
+    arguments = _in_order(name, kernel, given)
     if library.interpreter:
-        meant = [library.interpreter.argument(kind, arguments[word]) for word, kind in kernel.parameters]
+        meant = [library.interpreter.argument(kind, value) for kind, value in arguments]
         library.interpreter.run(kernel.python, 1, 0, meant)
         return
-    slots = np.zeros(len(kernel.parameters), np.int64)
-    for place, (word, kind) in enumerate(kernel.parameters):
-        value = arguments[word]
+    slots = np.zeros(len(arguments), np.int64)
+    for place, (kind, value) in enumerate(arguments):
         if isinstance(value, np.ndarray):
             slots[place] = value.ctypes.data
         else:
             (slots.view(np.float64) if kind == "Real" else slots)[place] = value
     assert kernel.entry
     kernel.entry(slots.ctypes.data, 0, 0)
+
+
+def _in_order(name: str, kernel: Kernel, given: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the arguments (type, value) of a kernel, records field by field, in the order of its parameters."""
+    arguments = flattened(given)
+    strange = sorted({word for word, _ in kernel.parameters} ^ set(arguments))
+    assert not strange, f"{name}: {strange}"
+    return [(kind, arguments[word]) for word, kind in kernel.parameters]
 
 
 def _lay_out(buffers: Sequence[Buffer]) -> int:

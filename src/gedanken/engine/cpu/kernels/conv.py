@@ -17,11 +17,10 @@ from gedanken.engine.cpu.kernels.blocks import (
     zero_row,
 )
 from gedanken.engine.cpu.kernels.moments import channel_moments
-from gedanken.engine.cpu.kernels.rows import activate
+from gedanken.engine.cpu.kernels.rows import Curve, activate
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
-    Real,
     Reals,
     Record,
     at,
@@ -83,8 +82,7 @@ class Finish(Record):
     statistics: [image][band][3][channels]
     """
 
-    kind: Int
-    slope: Real
+    curve: Curve
     measured: Int
     statistics: Reals
 
@@ -322,8 +320,8 @@ def finish_bands(out, s, band, finish, number):
 def finish_band(out, start, rows, width, channels, finish, number):
     """Do what follows the products while their rows are in the cache: the activation, the statistics of channels."""
     first, pixels = at(out, start * width * channels), rows * width
-    if finish.kind:
-        activate(first, first, pixels * channels, finish.kind, finish.slope)
+    if finish.curve.kind:
+        activate(first, first, pixels * channels, finish.curve)
     if finish.measured:
         channel_moments(first, pixels, channels, at(finish.statistics, number * 3 * channels))
 

@@ -22,6 +22,7 @@ from gedanken.engine.cpu.kernels.blocks import (
 )
 from gedanken.engine.cpu.kernels.rows import (
     SILU,
+    Curve,
     Draw,
     activate,
     add_row,
@@ -65,8 +66,7 @@ class Pass(Record):
     band: Int  # rows of each
     normalised: Int
     normal: Reals  # mean, gain and shift of each channel
-    kind: Int
-    slope: Real
+    curve: Curve
     pool: Int
     pool_rows: Int
     pool_columns: Int
@@ -96,8 +96,8 @@ def normal_row(x, space, row, p):
 def lit_row(x, y, row, p):
     """Set y to row number `row` of the image x after BatchNorm and activation."""
     source = normal_row(x, y, row, p)
-    if p.kind or not p.normalised:
-        activate(source, y, p.width * p.channels, p.kind, p.slope)
+    if p.curve.kind or not p.normalised:
+        activate(source, y, p.width * p.channels, p.curve)
 
 
 def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pass):
@@ -262,11 +262,11 @@ def gradient_row(d, scratch, picture, dy, winners, image, row, p):
     else:
         sums = at(scratch, p.sums + 4 * p.channels)
         unpool_row(d, rest, dy, winners, image, row, p, sums)
-    if p.kind >= SILU:
-        slope_row_from_input(d, normal_row(picture, lit, row, p), size, p.kind, p.slope)
-    elif p.kind:
+    if p.curve.kind >= SILU:
+        slope_row_from_input(d, normal_row(picture, lit, row, p), size, p.curve)
+    elif p.curve.kind:
         lit_row(picture, lit, row, p)
-        slope_row(d, lit, size, p.kind, p.slope)
+        slope_row(d, lit, size, p.curve)
 
 
 @helper

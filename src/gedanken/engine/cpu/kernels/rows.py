@@ -3,6 +3,7 @@
 from gedanken.engine.cpu.kernels.blocks import copy_row
 from gedanken.engine.cpu.language import (
     Int,
+    Real,
     Record,
     apart,
     at,
@@ -143,68 +144,75 @@ def tail_long(t):
     return total * t + real(0.75528513041575063)
 
 
+class Curve(Record):
+    """An activation: its kind, and the slope of LeakyReLU or the alpha of ELU."""
+
+    kind: Int
+    slope: Real
+
+
 @apart
-def activate(x, y, count, kind, slope):
+def activate(x, y, count, curve):
     """y = f(x); x and y may be the same."""
-    if kind == RELU:
+    if curve.kind == RELU:
         for i in lanes(count):
             y[i] = real(0) if x[i] < real(0) else x[i]
-    elif kind == LEAKY_RELU:
+    elif curve.kind == LEAKY_RELU:
         for i in lanes(count):
-            y[i] = x[i] if x[i] > real(0) else x[i] * slope
-    elif kind == SIGMOID:
+            y[i] = x[i] if x[i] > real(0) else x[i] * curve.slope
+    elif curve.kind == SIGMOID:
         for i in lanes(count):
             y[i] = sigmoid(x[i])
-    elif kind == TANH:
+    elif curve.kind == TANH:
         for i in lanes(count):
             y[i] = hyperbolic_tangent(x[i])
-    elif kind >= SILU:
-        activate_from_input(x, y, count, kind, slope)
+    elif curve.kind >= SILU:
+        activate_from_input(x, y, count, curve)
     else:
         copy_row(y, x, count)
 
 
 @apart
-def activate_from_input(x, y, count, kind, slope):
-    """y = f(x), for the kinds from SILU on. slope: alpha of ELU."""
-    if kind == SILU:
+def activate_from_input(x, y, count, curve):
+    """y = f(x), for the kinds from SILU on. curve.slope: alpha of ELU."""
+    if curve.kind == SILU:
         for i in lanes(count):
             y[i] = x[i] * sigmoid(x[i])
-    elif kind == ELU:
+    elif curve.kind == ELU:
         for i in lanes(count):
-            y[i] = x[i] if x[i] > real(0) else slope * exponential_less_1(min(x[i], real(0)))
+            y[i] = x[i] if x[i] > real(0) else curve.slope * exponential_less_1(min(x[i], real(0)))
     else:
         for i in lanes(count):
             y[i] = x[i] * share_below(x[i], bell(x[i]))
 
 
 @apart
-def slope_row(d, y, count, kind, slope):
+def slope_row(d, y, count, curve):
     """d *= f'(x), given y = f(x), for the kinds before SILU."""
-    if kind == RELU:
+    if curve.kind == RELU:
         for i in lanes(count):
             d[i] *= real(1) if y[i] > real(0) else real(0)
-    elif kind == LEAKY_RELU:
+    elif curve.kind == LEAKY_RELU:
         for i in lanes(count):
-            d[i] *= real(1) if y[i] > real(0) else slope
-    elif kind == SIGMOID:
+            d[i] *= real(1) if y[i] > real(0) else curve.slope
+    elif curve.kind == SIGMOID:
         for i in lanes(count):
             d[i] *= y[i] * (real(1) - y[i])
-    elif kind == TANH:
+    elif curve.kind == TANH:
         for i in lanes(count):
             d[i] *= real(1) - y[i] * y[i]
 
 
 @apart
-def slope_row_from_input(d, x, count, kind, slope):
-    """d *= f'(x), for the kinds from SILU on. slope: alpha of ELU."""
-    if kind == SILU:
+def slope_row_from_input(d, x, count, curve):
+    """d *= f'(x), for the kinds from SILU on. curve.slope: alpha of ELU."""
+    if curve.kind == SILU:
         for i in lanes(count):
             q = sigmoid(x[i])
             d[i] *= q + x[i] * q * (real(1) - q)
-    elif kind == ELU:
+    elif curve.kind == ELU:
         for i in lanes(count):
-            d[i] *= real(1) if x[i] > real(0) else slope * exponential(min(x[i], real(0)))
+            d[i] *= real(1) if x[i] > real(0) else curve.slope * exponential(min(x[i], real(0)))
     else:
         for i in lanes(count):
             height = bell(x[i])

@@ -1,6 +1,7 @@
 """What the instructions of one program share."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -61,6 +62,18 @@ class Lowering:
             "blocks.add_slots", cut(size, PIECE), 2 * PIECE, partial=partial, target=target, size=size, slots=slots,
             piece=PIECE,
         )  # fmt: skip
+
+
+class Matrix(NamedTuple):
+    """Numbers in rows and columns, `down` apart from row to row and `right` from column to column."""
+
+    numbers: Buffer | Array
+    down: int
+    right: int
+
+    def turned(self) -> "Matrix":
+        """Return the transposed matrix."""
+        return Matrix(self.numbers, self.right, self.down)
 
 
 def slots_of(low: Lowering, step: LayerStep) -> Slots:

@@ -7,7 +7,7 @@ import numpy as np
 from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, Blocks
 from gedanken.engine.cpu.kernels.bf16_conv import Planes
 from gedanken.engine.cpu.kernels.conv import Turned
-from gedanken.engine.cpu.lowering.base import CACHED, PIECE, TASKS, Lowering, cut, slots_of
+from gedanken.engine.cpu.lowering.base import CACHED, PIECE, TASKS, Lowering, Matrix, cut, slots_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
@@ -134,13 +134,11 @@ def _planes(geometry: Geometry, channels: int, rows: int, width: int, out_height
 
 def multiply(
     low: Lowering,
-    a: Buffer | Array,
-    b: Buffer | Array,
+    a: Matrix,
+    b: Matrix,
     bias: Array | Buffer,
     c: Buffer | Array,
     sizes: tuple[int, int, int],
-    a_steps: tuple[int, int],
-    b_steps: tuple[int, int],
     pieces: int,
 ) -> None:
     """Emit C = A B + bias; the arguments are those of `lowering/dense._multiply`."""
@@ -148,13 +146,13 @@ def multiply(
     left = low.buffer((full_tiles(rows), full_tiles(inner)), "uint16")
     piece = full_tiles(cut(PIECE, inner))
     low.program.add(
-        "bf16.left_factor", cut(rows, piece), a=a, rounded=left, rows=rows, inner=inner, turn=int(a_steps[0] == 1),
+        "bf16.left_factor", cut(rows, piece), a=a.numbers, rounded=left, rows=rows, inner=inner, turn=int(a.down == 1),
         piece=piece,
     )  # fmt: skip
-    if b_steps[1] == 1:
-        right = packed(low, b, (1, inner, columns))
+    if b.right == 1:
+        right = packed(low, b.numbers, (1, inner, columns))
     else:
-        right, _ = packed_turned(low, b, [[0]], inner, (columns, inner, 1))
+        right, _ = packed_turned(low, b.numbers, [[0]], inner, (columns, inner, 1))
     wanted = cut(BLOCKS, pieces)
     column_blocks = min(low.panels(columns), wanted)
     row_blocks = min(cut(rows, TILE), cut(wanted, column_blocks))

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Finish, Padded, Slide, Turned, Weights
+from gedanken.engine.cpu.kernels.rows import Curve
 from gedanken.engine.cpu.lowering import bf16, spread
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Backward, Lowering, cut
 from gedanken.engine.cpu.lowering.conv_gradient import by_kernel
 from gedanken.engine.cpu.lowering.dense import Factor, dense_product
 from gedanken.engine.cpu.lowering.depthwise import Depthwise, is_depthwise
-from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
+from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.lowering.taps import Plan, backward, forward, most_seen, tables, tiles_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.cpu.record import table_of
@@ -218,7 +219,7 @@ def _correlate(
     low.program.add(
         "bf16_conv.correlate" if low.bf16 else "conv.correlate", cut(low.samples, together) * bands, scratch,
         source=source, weights=weights, bias=bias, target=target, s=slide,
-        finish=Finish(kind=curve.kind, slope=curve.slope, measured=int(measured), statistics=statistics),
+        finish=Finish(curve=curve, measured=int(measured), statistics=statistics),
     )  # fmt: skip
     lengths = [min(band, out_height - start) * out_width for start in range(0, bands * band, band)]
     return target, statistics, np.tile(np.array(lengths, low.real), low.samples)

@@ -6,8 +6,9 @@ import numpy as np
 
 from gedanken.engine.cpu.kernels.conv import Finish
 from gedanken.engine.cpu.kernels.depthwise import LONG
+from gedanken.engine.cpu.kernels.rows import Curve
 from gedanken.engine.cpu.lowering.base import TASKS, Lowering, cut, slots_of, window_of
-from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
+from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
@@ -38,7 +39,7 @@ class Depthwise:
         low.program.add(
             "depthwise.forward", low.samples * bands, self._room(self.output[1]), x=x, weights=weights, bias=bias, y=y,
             window=window_of(self.step, self.geometry, band, bands),
-            finish=Finish(kind=curve.kind, slope=curve.slope, measured=int(measured), statistics=statistics),
+            finish=Finish(curve=curve, measured=int(measured), statistics=statistics),
         )  # fmt: skip
         lengths = [min(band, height - start) * width for start in range(0, height, band)]
         return y, statistics, np.tile(np.array(lengths, low.real), low.samples)

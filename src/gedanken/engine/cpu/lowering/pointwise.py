@@ -3,14 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from gedanken.engine.cpu.kernels import pointwise as places
 from gedanken.engine.cpu.kernels import rows as kinds
+from gedanken.engine.cpu.kernels.batch_norm import Normalised, Pieces, Share
+from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.pointwise import Pass
-from gedanken.engine.cpu.kernels.rows import Draw
+from gedanken.engine.cpu.kernels.rows import Curve, Draw
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
@@ -51,19 +52,7 @@ POOLS = {
 MOST_TAPS = 63  # at most DROPPED, since a winner's number is a byte; larger windows are faster along rows and columns
 
 
-class Curve(NamedTuple):
-    """An activation as kernels know it."""
-
-    kind: int = kinds.NONE
-    slope: float = 0.0
-
-    @property
-    def needs_input(self) -> bool:
-        """Whether the derivative cannot be had from the result."""
-        return self.kind >= kinds.SILU
-
-
-LINEAR = Curve()
+LINEAR = Curve(kind=kinds.NONE, slope=0.0)
 
 
 def curve(layer: Layer | None) -> Curve:
@@ -71,10 +60,15 @@ def curve(layer: Layer | None) -> Curve:
     if layer is None:
         return LINEAR
     if isinstance(layer, LeakyReLU):
-        return Curve(kinds.LEAKY_RELU, layer.slope)
+        return Curve(kind=kinds.LEAKY_RELU, slope=layer.slope)
     if isinstance(layer, ELU):
-        return Curve(kinds.ELU, layer.alpha)
-    return Curve(CURVES[type(layer)])
+        return Curve(kind=kinds.ELU, slope=layer.alpha)
+    return Curve(kind=CURVES[type(layer)], slope=0.0)
+
+
+def needs_input(curve: Curve) -> bool:
+    """Return whether the derivative of an activation cannot be had from its result."""
+    return bool(curve.kind >= kinds.SILU)
 
 
 @dataclass
@@ -142,14 +136,18 @@ def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
 
 def remembered(low: Lowering, step: LayerStep) -> Buffer:
     """Emit mean, gain and shift of a BatchNorm at prediction."""
+    normal = low.buffer((5, step.shape[-1]))
+    low.program.add("batch_norm.remember", 1, norm=_normalised(step), channels=step.shape[-1], normal=normal)
+    return normal
+
+
+def _normalised(step: LayerStep) -> Normalised:
     layer = step.layer
     assert isinstance(layer, BatchNorm)
-    normal = low.buffer((5, step.shape[-1]))
-    low.program.add(
-        "batch_norm.remember", 1, running_mean=step.s["mean"], running_var=step.s["var"], scale=step.p["scale"],
-        shift=step.p["shift"], epsilon=layer.epsilon, channels=step.shape[-1], normal=normal,
+    return Normalised(
+        scale=step.p["scale"], shift=step.p["shift"], running_mean=step.s["mean"], running_var=step.s["var"],
+        epsilon=layer.epsilon,
     )  # fmt: skip
-    return normal
 
 
 class _Pass:
@@ -201,7 +199,7 @@ class _Pass:
         return Pass(
             height=self.height, width=self.width, channels=self.channels, out_height=self.out_height,
             out_width=self.out_width, bands=bands, band=band, normalised=int(self.group.norm is not None),
-            normal=self.normal, kind=self.curve.kind, slope=self.curve.slope, pool=pool, pool_rows=rows,
+            normal=self.normal, curve=self.curve, pool=pool, pool_rows=rows,
             pool_columns=columns, down=down, right=right, top=top, left=left, drops=int(self.drops),
             factor=self.factor, sample_rows=self.sample_rows, draw=self._draw(),
             flat=self._rows() - self.longest if self.group.flatten else 0, sums=self._rows(),
@@ -223,20 +221,15 @@ class _Pass:
             self.normal = remembered(low, step)
             return
         self.normal = low.buffer((5, self.channels))
-        shared: dict[str, Any] = {
-            "scale": step.p["scale"],
-            "shift": step.p["shift"],
-            "epsilon": layer.epsilon,
-            "normal": self.normal,
-        }
         if statistics is None or counts is None:
             statistics, counts = self._measure()
+        given = Pieces(
+            values=statistics, pieces=len(counts), channels=self.channels, total=float(counts.sum(dtype="float64"))
+        )
         kept = float(low.real.type(layer.momentum))
         low.program.add(
-            "batch_norm.normalise", 1, 6 * self.channels, statistics=statistics, counts=counts, pieces=len(counts),
-            total=float(counts.sum(dtype="float64")), channels=self.channels, momentum=kept,
-            less=layer.momentum - kept, taken=1 - layer.momentum, running_mean=step.s["mean"],
-            running_var=step.s["var"], **shared,
+            "batch_norm.normalise", 1, 6 * self.channels, given=given, counts=counts, norm=_normalised(step),
+            share=Share(kept=kept, less=layer.momentum - kept, taken=1 - layer.momentum), normal=self.normal,
         )  # fmt: skip
 
     def _measure(self) -> tuple[Buffer, Array]:
@@ -245,8 +238,8 @@ class _Pass:
         pieces = cut(rows, piece)
         statistics = self.low.buffer((pieces, 3, self.channels))
         self.low.program.add(
-            "batch_norm.measure", pieces, x=self.x, statistics=statistics, rows=rows, channels=self.channels,
-            piece=piece,
+            "batch_norm.measure", pieces, x=self.x, statistics=statistics,
+            m=Rows(rows=rows, columns=self.channels, piece=piece),
         )  # fmt: skip
         return statistics, np.array([min(piece, rows - start) for start in range(0, rows, piece)], self.low.real)
 
@@ -282,14 +275,14 @@ class _Pass:
         low, correction = self.low, self.low.buffer((2, self.channels))
         rows = self.images * self.height * self.width
         low.program.add(
-            "batch_norm.correct", 1, 6 * self.channels, partial=partial, pieces=pieces, channels=self.channels,
-            count=float(rows), normal=self.normal, dscale=step.g["scale"], dshift=step.g["shift"],
-            correction=correction,
+            "batch_norm.correct", 1, 6 * self.channels,
+            given=Pieces(values=partial, pieces=pieces, channels=self.channels, total=float(rows)),
+            normal=self.normal, dscale=step.g["scale"], dshift=step.g["shift"], correction=correction,
         )  # fmt: skip
         piece = cut(PIECE, self.channels)
         low.program.add(
             "batch_norm.renormalise", cut(rows, piece), x=self.x, d=dx, normal=self.normal, correction=correction,
-            rows=rows, channels=self.channels, piece=piece,
+            m=Rows(rows=rows, columns=self.channels, piece=piece),
         )  # fmt: skip
 
     def _scratch(self) -> int:

@@ -5,10 +5,11 @@ import math
 import numpy as np
 
 from gedanken.engine.cpu.kernels.conv import Finish, Turned, Weights
+from gedanken.engine.cpu.kernels.rows import Curve
 from gedanken.engine.cpu.kernels.spread import Spread
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
-from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
+from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.lowering.taps import Plan, contiguous, tiles_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
@@ -118,7 +119,7 @@ def _spread(
         "bf16_conv.spread" if low.bf16 else "spread.spread", low.samples * bands, place + lost,
         source=source, weights=given.weights, bias=given.bias, target=target,
         s=spread,
-        finish=Finish(kind=curve.kind, slope=curve.slope, measured=int(measured), statistics=statistics),
+        finish=Finish(curve=curve, measured=int(measured), statistics=statistics),
     )  # fmt: skip
     lengths = [min(band, rows - start) * columns for start in range(0, rows, band)]
     return target, statistics, np.tile(np.array(lengths, low.real), low.samples)
