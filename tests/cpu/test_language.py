@@ -1,5 +1,6 @@
 """The kernels' language means what Python means: programs run both ways, and what is refused says where and why."""
 
+import ast
 import importlib.util
 import itertools
 import sys
@@ -15,6 +16,7 @@ from gedanken.engine.cpu import show
 from gedanken.engine.cpu.compiler import Compiled, Library, optimised, target_machine
 from gedanken.engine.cpu.interpreted import Interpreter
 from gedanken.engine.cpu.ir_text import Module
+from gedanken.engine.cpu.kernels.rows import RELU, Curve
 from gedanken.engine.cpu.machine import this_machine
 from gedanken.engine.cpu.program import call
 from gedanken.engine.cpu.translate import kernel_ir
@@ -201,6 +203,8 @@ REFUSED = {
     "table of reals": ("k = Corner.read(x, 1)", "Corner.read takes a table of Ints"),
     "reals from a table": ("k = Spot.read(whole_out, 1)", "the fields of the record are Int"),
     "row without a number": ("k = Corner.read(whole_out)", "a row of a table is read by Corner.read"),
+    "product of another record": ("product(n, m, box)", "product takes a Tile, not a Box"),
+    "product of many numbers": ("product(n, m, x, n)", "product takes 3 arguments, 4 are given"),
     "too large": ("whole_out[0] = 18446744073709551616", "does not fit into 64 bits"),
     "value of a loop's break": ("while n > 0:\n    k = 1\n    break\nwhole_out[0] = k", "k may have no value here"),
 }
@@ -294,6 +298,28 @@ def test_helpers_that_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(KernelError, match=rule) as caught:
         kernel_ir(Module(this_machine(), "float32"), kernel, "entry")
     assert str(caught.value).startswith(f"{tmp_path / 'kernels_here.py'}:")
+
+
+def test_the_lowering_gives_a_record_its_fields_by_name() -> None:
+    curve = Curve(kind=RELU, slope=0.0)
+    assert (curve.kind, curve.slope) == (RELU, 0.0)
+    with pytest.raises(KernelError, match="Curve has no field slop; it has kind, slope"):
+        Curve(kind=RELU, slop=0.0)  # type: ignore[call-arg]
+    with pytest.raises(KernelError, match="Curve is given no slope"):
+        Curve(kind=RELU)  # type: ignore[call-arg]
+    with pytest.raises(KernelError, match="kind cannot be set"):
+        curve.kind = 2  # type: ignore[misc]
+
+
+def test_no_function_takes_more_than_eight_parameters() -> None:
+    counts = {}
+    for path in Path(show.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                counts[f"{path.name}: {node.name}"] = len(given)
+    assert len(counts) > 500
+    assert {name: count for name, count in counts.items() if count > 8} == {}
 
 
 def test_a_kernels_code_can_be_looked_at(capsys: pytest.CaptureFixture[str]) -> None:

@@ -302,7 +302,7 @@ class Expressions(Words):
         if word:
             self.fits(name, word, 1 + len(values), 1)
             for value in values:
-                if value.fields is not None:
+                if value.fields is not None and name != "product":
                     self.refuse(f"{name} takes numbers and pointers, not a {value.kind}")
             return word(self, *values)
         function = self.function.__globals__.get(name)

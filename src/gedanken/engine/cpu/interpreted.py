@@ -165,18 +165,15 @@ class Meanings:
 
     # Products, see `tile.py` and `tile_unit.py`.
 
-    def mean_product(
-        self, m: int, n: int, a: Pointer, offsets: Pointer, b: Pointer, i: Pointer, c: Pointer, sm: int, sk: int,
-        taps: int, depth: int, ldb: int, sb: int, ldi: int, ldc: int, free: int,
-    ) -> None:  # fmt: skip
-        rows, columns, inner, tap = np.arange(m), np.arange(n), np.arange(depth), np.arange(taps)
-        start = offsets.gathered(tap)
-        left = a.gathered(start[:, None, None] + rows[None, :, None] * sm + inner[None, None, :] * sk)
-        right = b.gathered(tap[:, None, None] * sb + inner[None, :, None] * ldb + columns[None, None, :])
+    def mean_product(self, m: int, n: int, x: language.Tile) -> None:
+        rows, columns, inner, tap = np.arange(m), np.arange(n), np.arange(x.depth), np.arange(x.taps)
+        start = x.offsets.gathered(tap)
+        left = x.a.gathered(start[:, None, None] + rows[None, :, None] * x.sm + inner[None, None, :] * x.sk)
+        right = x.b.gathered(tap[:, None, None] * x.sb + inner[None, :, None] * x.ldb + columns[None, None, :])
         total = np.einsum("tmk,tkn->mn", left, right, dtype="float64", casting="same_kind")
-        total += i.gathered(rows[:, None] * ldi + columns[None, :])
+        total += x.i.gathered(rows[:, None] * x.ldi + columns[None, :])
         for row in rows.tolist():
-            c.elements(row * ldc, row * ldc + n)[:] = total[row]
+            x.c.elements(row * x.ldc, row * x.ldc + n)[:] = total[row]
 
     def mean_tile_load(self, tile: int, source: Pointer, pitch: int) -> None:
         wide = TILE[1] // source.dtype.itemsize

@@ -30,7 +30,7 @@ that may have no value where it is read.
     round(x), two_to(n)      the nearest whole number, ties to even, and a power of two, both as reals
     multiply_high(i, k) ...  the upper and (multiply_low) the lower half of a product of unsigned whole numbers
     local_reals(n)           a pointer to n numbers of this function, n a constant; local_bf16s(n) likewise
-    product(m, n, ...)       the micro-kernel, see `tile.py`
+    product(m, n, Tile(...)) the micro-kernel, see `tile.py`
     turn(x, p, y, q)         the transposed square of vector_lanes x vector_lanes numbers, rows p and q apart
     tile_load(i, x, p) ...   the tile unit, see `tile_unit.py`
     atomic_add(x, i, k) ...  what only `kernels/executor.py` needs: threads, and calls of kernels by address
@@ -42,7 +42,7 @@ Machine code has no overflow check, no bounds check and no exception; GEDANKEN_K
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gedanken.engine.cpu.record import Record  # noqa: F401
+from gedanken.engine.cpu.record import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -59,6 +59,26 @@ else:
     Reals, Bytes, Words, Ints, Int, Real = "Reals", "Bytes", "Words", "Ints", "Int", "Real"
     # A pointer to reals that are kept as bf16: they are rounded when they are stored.
     Bf16s = "Bf16s"
+
+
+class Tile(Record):
+    """What the micro-kernel multiplies; `tile.py` has the formula."""
+
+    a: Reals
+    offsets: Ints
+    b: Reals
+    i: Reals
+    c: Reals
+    sm: Int
+    sk: Int
+    taps: Int
+    depth: Int
+    ldb: Int
+    sb: Int
+    ldi: Int
+    ldc: Int
+    free: Int
+
 
 # The largest tile of a product, the numbers in a vector, and the rows of a tile of one vector, on this machine.
 tile_rows, tile_columns, vector_lanes, narrow_rows = 1, 1, 1, 1

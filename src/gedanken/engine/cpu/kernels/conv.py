@@ -23,6 +23,7 @@ from gedanken.engine.cpu.language import (
     Ints,
     Reals,
     Record,
+    Tile,
     at,
     helper,
     lanes,
@@ -431,10 +432,11 @@ def slide_tile(m, a, c, s, phase, line, part, seen):
     taps, n, some = at(s.offsets, phase.first_tap), part.n, part.taps
     if seen.r >= seen.r_end or seen.s >= seen.s_end:  # it sees nothing but zeros
         if some.r == 0 and some.s == 0 and some.k == 0:
-            product(
-                m, n, a, taps, part.packed, part.bias, c, line.step, 1, 0, 0, tile_columns, 0, 0, line.out_step,
-                part.free,
+            nothing = Tile(
+                a=a, offsets=taps, b=part.packed, i=part.bias, c=c, sm=line.step, sk=1, taps=0, depth=0,
+                ldb=tile_columns, sb=0, ldi=0, ldc=line.out_step, free=part.free,
             )  # fmt: skip
+            product(m, n, nothing)
     elif overlap(some, seen):
         new = some.r <= seen.r and some.s <= seen.s and some.k <= seen.k
         first, last = max(some.r, seen.r), min(some.r_end, seen.r_end)
@@ -444,11 +446,13 @@ def slide_tile(m, a, c, s, phase, line, part, seen):
         for row in range(first, last, together):
             fresh = new and row == first
             place = row * phase.inner + column
-            product(
-                m, n, at(a, begin), at(taps, place), at(part.packed, (place * s.depth + begin) * tile_columns),
-                part.bias if fresh else c, c, line.step, 1, together * across, end - begin, tile_columns,
-                s.depth * tile_columns, 0 if fresh else line.out_step, line.out_step, part.free,
+            tile = Tile(
+                a=at(a, begin), offsets=at(taps, place), b=at(part.packed, (place * s.depth + begin) * tile_columns),
+                i=part.bias if fresh else c, c=c, sm=line.step, sk=1, taps=together * across, depth=end - begin,
+                ldb=tile_columns, sb=s.depth * tile_columns, ldi=0 if fresh else line.out_step, ldc=line.out_step,
+                free=part.free,
             )  # fmt: skip
+            product(m, n, tile)
 
 
 @helper

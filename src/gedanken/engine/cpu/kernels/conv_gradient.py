@@ -7,6 +7,7 @@ from gedanken.engine.cpu.language import (
     Ints,
     Reals,
     Record,
+    Tile,
     at,
     helper,
     lanes,
@@ -197,11 +198,12 @@ def span_gradient(packed, c, g, strip, seen, n):
         j1 = min(seen.columns[2 * m0 + 1] - strip.column, wide)
         place = at(c, m0 * g.out_channels)
         if j0 < j1:
-            product(
-                m, n, at(seen.a, m0 + j0 * step), taps, at(b, j0 * tile_columns), place, place, 1, step,
-                (seen.i1 - seen.i0) * images, j1 - j0, tile_columns, wide * tile_columns, g.out_channels,
-                g.out_channels, 0,
+            tile = Tile(
+                a=at(seen.a, m0 + j0 * step), offsets=taps, b=at(b, j0 * tile_columns), i=place, c=place, sm=1,
+                sk=step, taps=(seen.i1 - seen.i0) * images, depth=j1 - j0, ldb=tile_columns, sb=wide * tile_columns,
+                ldi=g.out_channels, ldc=g.out_channels, free=0,
             )  # fmt: skip
+            product(m, n, tile)
         m0 += m
 
 
@@ -257,11 +259,13 @@ def filters_gradient(picture, slopes, target, g, strip):
                 j1 = min(g.seen_columns[2 * (s * ins + first) + 1], strip.column + strip.columns)
                 for k in range(0, outs if j0 < j1 else 0, tile_rows):
                     place = at(target, k * row_size + (r * spans + s) * span + first)
-                    product(
-                        min(tile_rows, outs - k), n, at(slopes, (i0 * g.out_width + j0) * g.out_channels + k),
-                        g.offsets, at(b, first + j0 * g.right * channels), place, place, 1, g.out_channels, i1 - i0,
-                        j1 - j0, g.right * channels, g.down * pitch, row_size, row_size, 0,
+                    tile = Tile(
+                        a=at(slopes, (i0 * g.out_width + j0) * g.out_channels + k), offsets=g.offsets,
+                        b=at(b, first + j0 * g.right * channels), i=place, c=place, sm=1, sk=g.out_channels,
+                        taps=i1 - i0, depth=j1 - j0, ldb=g.right * channels, sb=g.down * pitch, ldi=row_size,
+                        ldc=row_size, free=0,
                     )  # fmt: skip
+                    product(min(tile_rows, outs - k), n, tile)
 
 
 @helper

@@ -19,6 +19,7 @@ from gedanken.engine.cpu.language import (
     Ints,
     Reals,
     Record,
+    Tile,
     apart,
     at,
     helper,
@@ -178,10 +179,11 @@ def multiply_panel(left, b, bias, c, count, p, block):
                 zero_row(at(place, i * p.columns), count)
         start = bias if block.new and block.biased else place
         start_pitch = 0 if block.new and block.biased else p.columns
-        product(
-            m, count, at(left.a, row * p.a_row), p.nought, b, start, place, p.a_row, left.step, 1, block.depth,
-            tile_columns, 0, start_pitch, p.columns, 0,
+        tile = Tile(
+            a=at(left.a, row * p.a_row), offsets=p.nought, b=b, i=start, c=place, sm=p.a_row, sk=left.step, taps=1,
+            depth=block.depth, ldb=tile_columns, sb=0, ldi=start_pitch, ldc=p.columns, free=0,
         )  # fmt: skip
+        product(m, count, tile)
         row += m
 
 

@@ -14,6 +14,7 @@ from gedanken.engine.cpu.language import (
     Ints,
     Reals,
     Record,
+    Tile,
     at,
     helper,
     lanes,
@@ -177,10 +178,12 @@ def multiply_pixels(products, pixels, packed, s, strip, number):
     pixel = 0
     for part in range(parts):
         m = small + 1 if part < larger else small
-        product(
-            m, n, at(pixels, pixel * s.channels), s.nought, packed, s.nothing, at(target, pixel * pitch), s.channels,
-            1, 1, s.channels // s.groups, tile_columns, 0, 0, pitch, 0,
+        tile = Tile(
+            a=at(pixels, pixel * s.channels), offsets=s.nought, b=packed, i=s.nothing, c=at(target, pixel * pitch),
+            sm=s.channels, sk=1, taps=1, depth=s.channels // s.groups, ldb=tile_columns, sb=0, ldi=0, ldc=pitch,
+            free=0,
         )  # fmt: skip
+        product(m, n, tile)
         pixel += m
 
 
