@@ -1,5 +1,6 @@
 """The kernels' language means what Python means: programs run both ways, and what is refused says where and why."""
 
+import ast
 import importlib.util
 import itertools
 import sys
@@ -15,6 +16,7 @@ from gedanken.engine.cpu import show
 from gedanken.engine.cpu.compiler import Compiled, Library, optimised, target_machine
 from gedanken.engine.cpu.interpreted import Interpreter
 from gedanken.engine.cpu.ir_text import Module
+from gedanken.engine.cpu.kernels.rows import RELU, Curve
 from gedanken.engine.cpu.machine import this_machine
 from gedanken.engine.cpu.program import call
 from gedanken.engine.cpu.translate import kernel_ir
@@ -27,7 +29,22 @@ FACTOR = 2.5
 THREE = 3
 TEXT = "text"
 
-def kernel(task: Int, scratch: Reals, x: Reals, b: Bytes, n: Int, m: Int, t: Real, out: Reals, whole_out: Ints):
+class Spot(Record):
+    place: Int
+    factor: Real
+
+class Box(Record):
+    numbers: Reals
+    spot: Spot
+    count: Int
+
+class Corner(Record):
+    row: Int
+    column: Int
+
+def kernel(
+    task: Int, scratch: Reals, x: Reals, b: Bytes, n: Int, m: Int, t: Real, out: Reals, whole_out: Ints, box: Box,
+):
 """
 HELPERS = '''
 
@@ -41,6 +58,10 @@ def larger(a, c):
 @helper
 def twice(y, i):
     y[i] = y[i] * real(2)
+
+@helper
+def scaled(box, corner):
+    return box.numbers[box.spot.place + corner.column] * box.spot.factor + real(corner.row)
 
 @apart
 def total(y, count):
@@ -101,6 +122,15 @@ PROGRAMS = {
     "elements changed in place": "out[1] = t\nout[1] *= real(3)\nout[1] -= x[1]\nwhole_out[1] = 9\nwhole_out[1] //= 2",
     "a text that is skipped": "'What it does.'\npass\nout[0] = t",
     "half a number": "out[0] = 0.5 * t + 1",
+    "fields": "out[0] = box.numbers[box.count]\nwhole_out[0] = box.spot.place if box.count > 2 and n > 0 else m",
+    "fields in lanes": "for i in lanes(box.count):\n    out[i] = box.numbers[i] * box.spot.factor",
+    "record for a helper": "out[0] = scaled(box, Corner(row=n, column=1))",
+    "record of a record": "made = Box(numbers=x, spot=Spot(factor=t, place=1), count=m)\nspot = made.spot\n"
+    "out[0] = scaled(made, Corner(column=b[0], row=m > 0)) + spot.factor",
+    "records anew in each round": "for i in range(3):\n    corner = Corner(row=i, column=i + n)\n"
+    "    whole_out[i] = corner.row * corner.column",
+    "record from a table": "for i in range(8):\n    whole_out[i] = i * n\n"
+    "corner = Corner.read(whole_out, 2)\nwhole_out[0] = corner.row + Corner.read(at(whole_out, 1), 2).column",
 }
 REFUSED = {
     "0 < n < 3": ("out[0] = real(1) if 0 < n < 3 else real(0)", "a chain of comparisons"),
@@ -149,6 +179,32 @@ REFUSED = {
     "inner function": ("def inner():\n    pass", "FunctionDef is no statement"),
     "annotated": ("k: int = 1", "AnnAssign is no statement"),
     "walrus": ("whole_out[0] = (k := n)", "NamedExpr is no expression"),
+    "unknown field": ("out[0] = box.size", "Box has no field size; it has numbers, spot, count"),
+    "field of a number": ("out[0] = n.real", "n is a int and has no fields"),
+    "field set": ("box.count = 3", "box.count cannot be set"),
+    "field added to": ("box.count += 3", "box.count cannot be set"),
+    "record as a number": ("out[0] = box + t", "a Box cannot become a real"),
+    "records compared": ("if box == box:\n    pass", "a Box cannot become a int"),
+    "truth of a record": ("if box:\n    pass", "a Box is neither true nor false"),
+    "element of a record": ("out[0] = box[0]", "box is a Box and has no elements"),
+    "word of a record": ("out[0] = sqrt(box)", "sqrt takes numbers and pointers, not a Box"),
+    "choice of records": ("k = Spot(place=1, factor=t) if n > 0 else box.spot", "a choice between records"),
+    "choice of record names": ("k = box if n > 0 else box", "a Box cannot become a int"),
+    "record set twice": (
+        "k = box.spot\nif n > 0:\n    k = Spot(place=1, factor=t)",
+        "k is a Spot: a variable is set to a record in one place only",
+    ),
+    "fields by order": ("k = Spot(1, t)", r"fields are given by name: Spot\(place=..., factor=...\)"),
+    "field too many": ("k = Spot(place=1, factor=t, size=2)", "Spot has no field size"),
+    "field missing": ("k = Spot(place=1)", "Spot is given no factor"),
+    "real in a field of whole numbers": ("k = Spot(place=t, factor=t)", "Spot.place is a int, a real is given"),
+    "whole number in a field of reals": ("k = Spot(place=1, factor=1)", "Spot.factor is a real, a int is given"),
+    "number for a record": ("k = Box(numbers=x, spot=1, count=1)", "Box.spot is a Spot, a int is given"),
+    "table of reals": ("k = Corner.read(x, 1)", "Corner.read takes a table of Ints"),
+    "reals from a table": ("k = Spot.read(whole_out, 1)", "the fields of the record are Int"),
+    "row without a number": ("k = Corner.read(whole_out)", "a row of a table is read by Corner.read"),
+    "product of another record": ("product(n, m, box)", "product takes a Tile, not a Box"),
+    "product of many numbers": ("product(n, m, x, n)", "product takes 3 arguments, 4 are given"),
     "too large": ("whole_out[0] = 18446744073709551616", "does not fit into 64 bits"),
     "value of a loop's break": ("while n > 0:\n    k = 1\n    break\nwhole_out[0] = k", "k may have no value here"),
 }
@@ -160,6 +216,7 @@ REFUSED_HELPERS = {
     ),
     "nothing or a value": ("def h(a):\n    if a > 0:\n        return\n    return a", "returns a none on one path"),
     "recursion": ("def h(a):\n    return h(a)", "h calls itself"),
+    "record returned": ("def h(a):\n    return Corner(row=a, column=a)", "h returns a Corner"),
     "defaults": ("def h(a, c=1):\n    return a", "h takes 2 arguments, 1 are given"),
     "stars": ("def h(*a):\n    return 1", "no stars, no defaults"),
 }
@@ -186,8 +243,15 @@ class Given:
 
     def __init__(self, n: int, m: int, t: float, dtype: str) -> None:
         x = np.array([0.5, 1.5, -2, 3, 7, 2, 4, np.nan], dtype)
-        self.numbers: dict[str, Any] = {"n": n, "m": m, "t": t}
-        self.arrays: dict[str, Any] = {"x": x, "b": np.array([3, 200, 9], np.uint8)}
+        self.numbers: dict[str, Any] = {
+            "n": n,
+            "m": m,
+            "t": t,
+            "box.spot.place": 2,
+            "box.spot.factor": t,
+            "box.count": 3,
+        }
+        self.arrays: dict[str, Any] = {"x": x, "b": np.array([3, 200, 9], np.uint8), "box.numbers": x[::-1].copy()}
         self.found = {"out": np.zeros(8, dtype), "whole_out": np.zeros(8, np.int64)}
 
     @property
@@ -204,7 +268,7 @@ def test_a_program_means_what_python_means(name: str, dtype: str, tmp_path: Path
     code = optimised(module.text(), target, target.emit_object)
     library._load("test.kernel", Compiled(code, "entry", parameters))
     interpreter = Interpreter(machine, dtype)
-    as_python = interpreter.function(kernel)
+    as_python = interpreter.kernel(kernel)
     for n, m, t in itertools.product((-7, 0, 2, 8), (-3, 0, 5), (-1.25, 2.5, 0.0)):
         compiled, interpreted = Given(n, m, t, dtype), Given(n, m, t, dtype)
         call(library, "test.kernel", **compiled.all)
@@ -234,6 +298,28 @@ def test_helpers_that_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(KernelError, match=rule) as caught:
         kernel_ir(Module(this_machine(), "float32"), kernel, "entry")
     assert str(caught.value).startswith(f"{tmp_path / 'kernels_here.py'}:")
+
+
+def test_the_lowering_gives_a_record_its_fields_by_name() -> None:
+    curve = Curve(kind=RELU, slope=0.0)
+    assert (curve.kind, curve.slope) == (RELU, 0.0)
+    with pytest.raises(KernelError, match="Curve has no field slop; it has kind, slope"):
+        Curve(kind=RELU, slop=0.0)  # type: ignore[call-arg]
+    with pytest.raises(KernelError, match="Curve is given no slope"):
+        Curve(kind=RELU)  # type: ignore[call-arg]
+    with pytest.raises(KernelError, match="kind cannot be set"):
+        curve.kind = 2  # type: ignore[misc]
+
+
+def test_no_function_takes_more_than_eight_parameters() -> None:
+    counts = {}
+    for path in Path(show.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                counts[f"{path.name}: {node.name}"] = len(given)
+    assert len(counts) > 500
+    assert {name: count for name, count in counts.items() if count > 8} == {}
 
 
 def test_a_kernels_code_can_be_looked_at(capsys: pytest.CaptureFixture[str]) -> None:

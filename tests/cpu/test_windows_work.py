@@ -8,7 +8,7 @@ from gedanken import ConvolutionLayer
 from gedanken.engine.cpu.engine import CpuEngine
 from gedanken.engine.cpu.lowering import conv_gradient, spread
 from gedanken.engine.cpu.lowering.base import Lowering
-from gedanken.engine.cpu.lowering.taps import Slide, backward, forward, tiles_of
+from gedanken.engine.cpu.lowering.taps import Plan, backward, forward, tiles_of
 from gedanken.engine.cpu.program import Program
 from gedanken.geometry import Geometry
 
@@ -16,19 +16,19 @@ MOST = 1.5  # products for each one that is needed
 SAMPLES = 24
 
 
-def needed(slide: Slide) -> int:
+def needed(plan: Plan) -> int:
     """Return how many pairs of an output and a tap inside the image there are."""
-    along = [sum(int((last - first).clip(0).sum()) for _, first, last in slide.limits(axis)) for axis in (0, 1)]
+    along = [sum(int((last - first).clip(0).sum()) for _, first, last in plan.limits(axis)) for axis in (0, 1)]
     return SAMPLES * math.prod(along)
 
 
-def done(slide: Slide, geometry: Geometry) -> float:
+def done(plan: Plan, geometry: Geometry) -> float:
     """Return how many are multiplied, in units of an output's and a tap's numbers."""
     engine = CpuEngine("test", "float32", 1)
     low = Lowering(Program(engine.library, engine.pool), SAMPLES, True, 0)
-    if spread.is_worth(low, slide, geometry):
-        return SAMPLES * math.prod(slide.source[:2]) * math.prod(geometry.size)
-    return tiles_of(low, slide).work
+    if spread.is_worth(low, plan, geometry):
+        return SAMPLES * math.prod(plan.source[:2]) * math.prod(geometry.size)
+    return tiles_of(low, plan).work
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_few_zeros_are_multiplied(layer: ConvolutionLayer, shape: tuple[int, int
     channels, height, width = shape
     image = (height, width, channels)
     geometry = layer.geometry(image)
-    for slide in (
+    for plan in (
         forward(geometry, image, layer.n_filter),
         backward(geometry, image, (*geometry.positions(image), layer.n_filter)),
     ):
-        assert done(slide, geometry) <= MOST * needed(slide)
+        assert done(plan, geometry) <= MOST * needed(plan)
 
 
 @pytest.mark.parametrize(

@@ -204,8 +204,8 @@ def _unpacked(content: bytes, name: str, digest: str) -> Compiled | None:
 
 def _digest(machine: Machine, dtype: str) -> str:
     folder = Path(__file__).parent
-    names = ("compiler.py", "expressions.py", "ir_text.py", "tile.py", "tile_unit.py", "translate.py", "words.py")
-    sources = [folder / name for name in names]
+    names = ("compiler", "expressions", "ir_text", "record", "tile", "tile_unit", "translate", "words")
+    sources = [folder / f"{name}.py" for name in names]
     texts = [path.read_bytes() for path in [*sources, *sorted(folder.glob("kernels/*.py"))]]
     versions = [llvmlite_version, llvm.llvm_version_info, sys.platform]
     whole = repr((machine, dtype, versions)).encode() + b"".join(texts)

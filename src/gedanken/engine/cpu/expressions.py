@@ -8,8 +8,11 @@ from types import FunctionType
 from typing import Any
 
 from gedanken.engine.cpu.ir_text import POINTERS, Module, Value
+from gedanken.engine.cpu.record import Record, check_names, fields_of, is_record
 from gedanken.engine.cpu.words import ORDERED, SIGNED, UNSIGNED, Words
+from gedanken.errors import KernelError
 
+NUMBERS = {"Int": "int", "Real": "real"}
 COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 INT_OPS = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitXor: "xor", ast.BitAnd: "and", ast.BitOr: "or",
@@ -20,9 +23,16 @@ BELOW_ZERO = {ast.FloorDiv: ("sdiv", "udiv"), ast.Mod: ("srem", "urem")}
 # What can be worked out although Python would not: it reads no memory, stops nothing and changes nothing.
 HARMLESS = (
     ast.Name, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.IfExp, ast.expr_context, ast.operator,
-    ast.cmpop, ast.boolop, ast.unaryop,
+    ast.cmpop, ast.boolop, ast.unaryop, ast.Attribute,
 )  # fmt: skip
 HARMLESS_WORDS = {"at", "real", "whole", "byte", "word", "min", "max", "abs", "sqrt", "round", "two_to"}
+
+
+def typed(kind: Any) -> Value:
+    """Return a value of a declared type."""
+    if is_record(kind):
+        return Value(kind.__name__, "", {name: typed(inner) for name, inner in fields_of(kind).items()})
+    return Value(NUMBERS.get(kind, kind), "")
 
 
 class Expressions(Words):
@@ -124,12 +134,23 @@ class Expressions(Words):
                 self.refuse(f"{name} may have no value here")
             if name not in self.variables:
                 self.refuse(f"{name} is only set behind a return, break or continue")
-            kind, slot = self.variables[name]
+            kind, slot, fields = self.variables[name]
+            if fields is not None:
+                return self.variables[name]
             return Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {slot}"))
         known = self.module.constants if name in self.module.constants else self.function.__globals__
         if name not in known:
             self.refuse(f"{name} is neither a variable nor a number of this file")
         return self.constant(known[name], name)
+
+    def get_Attribute(self, node: ast.Attribute) -> Value:
+        value = self.value(node.value)
+        if value.fields is None:
+            self.refuse(f"{ast.unparse(node.value)} is a {value.kind} and has no fields")
+        assert value.fields is not None
+        if node.attr not in value.fields:
+            self.refuse(f"{value.kind} has no field {node.attr}; it has {', '.join(value.fields)}")
+        return value.fields[node.attr]
 
     def get_Subscript(self, node: ast.Subscript) -> Value:
         return self.loaded(*self.element(node))
@@ -146,11 +167,13 @@ class Expressions(Words):
         for label, arm in ((first, node.body), (second, node.orelse)):
             self.lines.append(f"{label}:")
             value = self.value(arm)
+            if value.fields is not None:
+                self.refuse(f"a choice between records: {ast.unparse(arm)} is a {value.kind}")
             slots.append(Value(value.kind, self.slot(value.kind)))
             self.emit(f"store {self.module.llvm(value.kind)} {value.text}, ptr {slots[-1].text}")
             self.emit(f"br label %{after}")
         self.lines.append(f"{after}:")
-        yes, no = (Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {slot}")) for kind, slot in slots)
+        yes, no = (Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {slot}")) for kind, slot, _ in slots)
         return self.chosen(test, yes, no)
 
     def chosen(self, test: str, yes: Value, no: Value) -> Value:
@@ -268,6 +291,9 @@ class Expressions(Words):
     # ------------------------------------------------------------------ calls
 
     def get_Call(self, node: ast.Call) -> Value:
+        made = self.record_of(node.func)
+        if made:
+            return self.record(made, node)
         if node.keywords or not isinstance(node.func, ast.Name):
             self.refuse("calls are `name(a, b)`: no keywords, no methods")
         assert isinstance(node.func, ast.Name)
@@ -275,6 +301,9 @@ class Expressions(Words):
         word: Callable[..., Value] | None = getattr(type(self), f"word_{name}", None)
         if word:
             self.fits(name, word, 1 + len(values), 1)
+            for value in values:
+                if value.fields is not None and name != "product":
+                    self.refuse(f"{name} takes numbers and pointers, not a {value.kind}")
             return word(self, *values)
         function = self.function.__globals__.get(name)
         if not isinstance(function, FunctionType) or name in self.locals:
@@ -282,6 +311,48 @@ class Expressions(Words):
         assert isinstance(function, FunctionType)
         self.fits(name, function, len(values))
         return self.called(function, values)
+
+    # ------------------------------------------------------------------ records
+
+    def record_of(self, node: ast.expr) -> type[Record] | None:
+        """Return the record that a call makes: `Record(...)`, or `Record.read(...)`."""
+        if isinstance(node, ast.Attribute) and node.attr == "read":
+            node = node.value
+        found = self.function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
+        return found if is_record(found) and node.id not in self.locals else None  # type: ignore[attr-defined]
+
+    def record(self, made: type[Record], node: ast.Call) -> Value:
+        if isinstance(node.func, ast.Attribute):
+            return self.record_read(made, node)
+        if node.args or any(keyword.arg is None for keyword in node.keywords):
+            self.refuse(f"fields are given by name: {made.__name__}({', '.join(f'{n}=...' for n in fields_of(made))})")
+        given = {str(keyword.arg): keyword.value for keyword in node.keywords}
+        try:
+            check_names(made, given)
+        except KernelError as error:
+            self.refuse(str(error))
+        values = {name: self.field(made, name, self.value(part)) for name, part in given.items()}
+        return Value(made.__name__, "", {name: values[name] for name in fields_of(made)})
+
+    def field(self, made: type[Record], name: str, value: Value) -> Value:
+        wanted = typed(fields_of(made)[name])
+        if wanted.kind == "int" and value.kind in ("byte", "word", "bool"):
+            return self.cast(value, "int")
+        if wanted.type() != value.type():
+            self.refuse(f"{made.__name__}.{name} is a {wanted.kind}, a {value.kind} is given")
+        return value
+
+    def record_read(self, made: type[Record], node: ast.Call) -> Value:
+        if node.keywords or len(node.args) != 2:
+            self.refuse(f"a row of a table is read by {made.__name__}.read(table, number)")
+        table, number = (self.value(argument) for argument in node.args)
+        if table.kind != "Ints" or any(kind != "Int" for kind in fields_of(made).values()):
+            self.refuse(f"{made.__name__}.read takes a table of Ints, and the fields of the record are Int")
+        names = fields_of(made)
+        start = self.fresh(f"mul i64 {self.cast(number, 'int').text}, {len(names)}")
+        first = self.fresh(f"getelementptr i64, ptr {table.text}, i64 {start}")
+        places = {name: self.fresh(f"getelementptr i64, ptr {first}, i64 {place}") for place, name in enumerate(names)}
+        return Value(made.__name__, "", {name: self.loaded("int", place) for name, place in places.items()})
 
     def fits(self, name: str, function: Any, given: int, own: int = 0) -> None:
         """Refuse a wrong number of arguments; `own` of them are no arguments of the call."""

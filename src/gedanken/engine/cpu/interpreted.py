@@ -8,6 +8,7 @@ shows.
 
 import builtins
 import ctypes
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -19,6 +20,7 @@ from gedanken.engine.cpu import language
 from gedanken.engine.cpu.compiler import Kernel, Library, kernel_function
 from gedanken.engine.cpu.ir_text import Module
 from gedanken.engine.cpu.machine import Machine
+from gedanken.engine.cpu.record import gathered
 from gedanken.engine.cpu.translate import parameters_of
 from gedanken.errors import KernelError
 from gedanken.types import Array
@@ -163,18 +165,15 @@ class Meanings:
 
     # Products, see `tile.py` and `tile_unit.py`.
 
-    def mean_product(
-        self, m: int, n: int, a: Pointer, offsets: Pointer, b: Pointer, i: Pointer, c: Pointer, sm: int, sk: int,
-        taps: int, depth: int, ldb: int, sb: int, ldi: int, ldc: int, free: int,
-    ) -> None:  # fmt: skip
-        rows, columns, inner, tap = np.arange(m), np.arange(n), np.arange(depth), np.arange(taps)
-        start = offsets.gathered(tap)
-        left = a.gathered(start[:, None, None] + rows[None, :, None] * sm + inner[None, None, :] * sk)
-        right = b.gathered(tap[:, None, None] * sb + inner[None, :, None] * ldb + columns[None, None, :])
+    def mean_product(self, m: int, n: int, x: language.Tile) -> None:
+        rows, columns, inner, tap = np.arange(m), np.arange(n), np.arange(x.depth), np.arange(x.taps)
+        start = x.offsets.gathered(tap)
+        left = x.a.gathered(start[:, None, None] + rows[None, :, None] * x.sm + inner[None, None, :] * x.sk)
+        right = x.b.gathered(tap[:, None, None] * x.sb + inner[None, :, None] * x.ldb + columns[None, None, :])
         total = np.einsum("tmk,tkn->mn", left, right, dtype="float64", casting="same_kind")
-        total += i.gathered(rows[:, None] * ldi + columns[None, :])
+        total += x.i.gathered(rows[:, None] * x.ldi + columns[None, :])
         for row in rows.tolist():
-            c.elements(row * ldc, row * ldc + n)[:] = total[row]
+            x.c.elements(row * x.ldc, row * x.ldc + n)[:] = total[row]
 
     def mean_tile_load(self, tile: int, source: Pointer, pitch: int) -> None:
         wide = TILE[1] // source.dtype.itemsize
@@ -207,6 +206,16 @@ class Interpreter:
         self._names = Meanings(machine, dtype).names
         self._builtins = {**vars(builtins), "range": upward, "round": np.rint}
         self._spaces: dict[str, dict[str, Any]] = {}
+
+    def kernel(self, kernel: FunctionType) -> Callable[..., None]:
+        """Return a kernel that takes records as machine code does, as its parameters `parameters_of`."""
+        kinds, function = [p.annotation for p in inspect.signature(kernel).parameters.values()], self.function(kernel)
+
+        def entered(*given: Any) -> None:
+            values = iter(given)
+            function(*(gathered(kind, values) for kind in kinds))
+
+        return entered
 
     def function(self, kernel: FunctionType) -> Callable[..., None]:
         """Return a kernel or helper whose names from the language have a meaning."""
@@ -253,7 +262,7 @@ class InterpretedLibrary(Library):
 
     def kernel(self, name: str) -> Kernel:
         function = kernel_function(name)
-        return Kernel(0, None, parameters_of(function)[2:], python=self.interpreter.function(function))
+        return Kernel(0, None, parameters_of(function)[2:], python=self.interpreter.kernel(function))
 
 
 def upward(*bounds: int) -> range:

@@ -1,5 +1,6 @@
 """The text of LLVM IR: types, modules, and lines of a function."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
 from gedanken.engine.cpu.machine import Machine
@@ -12,10 +13,29 @@ CONVERTED = {"int", "real", "bf16", "bool", "byte", "word"}  # kinds of numbers
 
 
 class Value(NamedTuple):
-    """A typed operand: "int", "real", "bf16", "bool", "byte", "word", "none", or the name of a pointer type."""
+    """A typed operand: "int", "real", "bf16", "bool", "byte", "word", "none", the name of a pointer type or a record's.
+
+    A record's value has no text, it is its fields.
+    """
 
     kind: str
     text: str
+    fields: Mapping[str, "Value"] | None = None
+
+    def parts(self) -> list["Value"]:
+        """Return the numbers and pointers that this is: one, or those of a record's fields."""
+        return [self] if self.fields is None else [part for field in self.fields.values() for part in field.parts()]
+
+    def named(self, name: str) -> "Value":
+        """Return a value of this type under another name."""
+        if self.fields is None:
+            return Value(self.kind, name)
+        return Value(self.kind, "", {field: value.named(f"{name}.{field}") for field, value in self.fields.items()})
+
+    def type(self) -> str:
+        """Return what values of the same type have in common."""
+        inner = "" if self.fields is None else [f"{name}: {value.type()}" for name, value in self.fields.items()]
+        return f"{self.kind}{inner}"
 
 
 class Module:
@@ -94,11 +114,12 @@ class Writer:
 
     def listed(self, values: list[Value]) -> str:
         """Return values as arguments of a call."""
-        return ", ".join(f"{self.module.llvm(value.kind)} {value.text}" for value in values)
+        parts = [part for value in values for part in value.parts()]
+        return ", ".join(f"{self.module.llvm(part.kind)} {part.text}" for part in parts)
 
     def alike(self, left: Value, right: Value) -> tuple[Value, Value]:
         """Make both of one kind: bf16 and, beside them, whole numbers become reals; bytes and words become whole."""
-        if left.kind == right.kind:
+        if left.kind == right.kind and left.fields is None:
             return left, right
         kinds = {left.kind, right.kind}
         common = "real" if kinds & {"real", "bf16"} else "int"

@@ -2,7 +2,17 @@
 
 A kernel is a function whose parameters are annotated with the types below; the first two are the number of the task
 and the thread's scratch memory. A `helper` is called by kernels and takes whatever types it is given. They know whole
-numbers of 64 bits, reals of the number type that they are compiled for, truth values, and pointers.
+numbers of 64 bits, reals of the number type that they are compiled for, truth values, pointers, and records of those:
+
+    class Curve(Record):        what a kernel takes as `curve: Curve`, and the lowering hands it by the same names
+        kind: Int
+        slope: Real
+
+    curve.kind                  a field; it can be read, not set
+    Curve(kind=1, slope=x[0])   a record, to be handed to helpers; a variable is set to one in one place only
+    Curve.read(table, i)        a record of whole numbers from row i of a table, see `record.py`
+
+No function takes more than eight parameters: what belongs together has a name.
 
 Statements are assignments (also `a, b = b, a` and `x[i] += y`), `if`, `while`, `for`, `break`, `continue`, `return`,
 `pass` and calls. Expressions are numbers, names, `+ - * / // % & | ^`, comparisons of two, `and`, `or`, `not`,
@@ -20,7 +30,7 @@ that may have no value where it is read.
     round(x), two_to(n)      the nearest whole number, ties to even, and a power of two, both as reals
     multiply_high(i, k) ...  the upper and (multiply_low) the lower half of a product of unsigned whole numbers
     local_reals(n)           a pointer to n numbers of this function, n a constant; local_bf16s(n) likewise
-    product(m, n, ...)       the micro-kernel, see `tile.py`
+    product(m, n, Tile(...)) the micro-kernel, see `tile.py`
     turn(x, p, y, q)         the transposed square of vector_lanes x vector_lanes numbers, rows p and q apart
     tile_load(i, x, p) ...   the tile unit, see `tile_unit.py`
     atomic_add(x, i, k) ...  what only `kernels/executor.py` needs: threads, and calls of kernels by address
@@ -30,14 +40,45 @@ Machine code has no overflow check, no bounds check and no exception; GEDANKEN_K
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gedanken.engine.cpu.record import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit words and 64-bit whole numbers; numbers.
-Reals, Bytes, Words, Ints, Int, Real = "Reals", "Bytes", "Words", "Ints", "Int", "Real"
-# A pointer to reals that are kept as bf16: they are rounded when they are stored.
-Bf16s = "Bf16s"
+if TYPE_CHECKING:
+    from typing import Any as Bf16s
+    from typing import Any as Bytes
+    from typing import Any as Int
+    from typing import Any as Ints
+    from typing import Any as Real
+    from typing import Any as Reals
+    from typing import Any as Words
+else:
+    # Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit words and 64-bit whole numbers; numbers.
+    Reals, Bytes, Words, Ints, Int, Real = "Reals", "Bytes", "Words", "Ints", "Int", "Real"
+    # A pointer to reals that are kept as bf16: they are rounded when they are stored.
+    Bf16s = "Bf16s"
+
+
+class Tile(Record):
+    """What the micro-kernel multiplies; `tile.py` has the formula."""
+
+    a: Reals
+    offsets: Ints
+    b: Reals
+    i: Reals
+    c: Reals
+    sm: Int
+    sk: Int
+    taps: Int
+    depth: Int
+    ldb: Int
+    sb: Int
+    ldi: Int
+    ldc: Int
+    free: Int
+
 
 # The largest tile of a product, the numbers in a vector, and the rows of a tile of one vector, on this machine.
 tile_rows, tile_columns, vector_lanes, narrow_rows = 1, 1, 1, 1

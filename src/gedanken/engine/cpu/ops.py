@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gedanken.engine.cpu.compiler import Library
+from gedanken.engine.cpu.kernels.blocks import Rows
+from gedanken.engine.cpu.kernels.cost import Targets
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
 from gedanken.engine.cpu.lowering.join import add_up, put_together, take_apart
@@ -60,7 +62,7 @@ class CpuOps(Ops):
     def softmax(self, x: Array) -> Array:
         given, columns = np.ascontiguousarray(x, self.dtype), x.shape[-1]
         y, rows = np.empty_like(given), given.size // columns
-        call(self.library, "cost.softmax", x=given, y=y, rows=rows, columns=columns, piece=rows)
+        call(self.library, "cost.softmax", x=given, y=y, m=Rows(rows=rows, columns=columns, piece=rows))
         return y
 
     def softmax_cross_entropy(
@@ -70,10 +72,13 @@ class CpuOps(Ops):
         hard = target.ndim == 1
         classes = np.ascontiguousarray(target, np.int64) if hard else np.zeros(1, np.int64)
         shares = np.zeros(1, self.dtype) if hard else np.ascontiguousarray(target, self.dtype)
+        targets = Targets(
+            classes=classes, shares=shares, hard=int(hard), weights=class_weights(weights, columns, self.dtype),
+            kept=1 - smoothing, smoothing=smoothing,
+        )  # fmt: skip
         terms, dz, y = (np.empty((rows, size), self.dtype) for size in (3, columns, columns))
         call(
-            self.library, "cost.softmax_cross_entropy", z=np.ascontiguousarray(z), classes=classes,
-            shares=shares, hard=int(hard), weights=class_weights(weights, columns, self.dtype), kept=1 - smoothing,
-            smoothing=smoothing, y=y, dz=dz, terms=terms, rows=rows, columns=columns, piece=rows,
+            self.library, "cost.softmax_cross_entropy", z=np.ascontiguousarray(z), targets=targets, y=y, dz=dz,
+            terms=terms, m=Rows(rows=rows, columns=columns, piece=rows),
         )  # fmt: skip
         return mean_cost(terms), dz

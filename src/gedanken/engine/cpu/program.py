@@ -5,13 +5,14 @@ the same time may lie in the same place. An instruction's arguments stand in slo
 slot that is filled anew before every run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gedanken.engine.cpu.compiler import Kernel, Library
+from gedanken.engine.cpu.record import Record, flattened
 from gedanken.engine.cpu.threads import Pool, aligned
 from gedanken.types import Array, Shape
 
@@ -108,26 +109,23 @@ class Program:
         """Return the same memory in another shape."""
         return Buffer(shape, buffer.dtype, base=buffer)
 
-    def add(self, kernel: str, tasks: int, scratch: int = 0, **arguments: Argument) -> None:
+    def add(self, kernel: str, tasks: int, scratch: int = 0, /, **given: Argument | Record) -> None:
         """Append an instruction.
 
         Args:
             kernel: "file.function".
             tasks: how often the kernel is called, with task = 0, 1, ...
             scratch: numbers of scratch memory, of eight bytes each, that a call needs.
-            arguments: by the names of the kernel's parameters.
+            given: its arguments, by the names of the kernel's parameters.
         """
-        found = self.library.kernel(kernel)
-        names = [name for name, _ in found.parameters]
-        assert set(names) == set(arguments), f"{kernel}: {sorted(set(names) ^ set(arguments))}"
-        now = len(self._rows)
-        for value in arguments.values():
+        found, now = self.library.kernel(kernel), len(self._rows)
+        arguments = _in_order(kernel, found, given)
+        for _, value in arguments:
             if isinstance(value, Buffer):
                 root = value.root
                 root.first = now if root.first < 0 else root.first
                 root.last = max(root.last, now)
-        given = [(kind, arguments[name]) for name, kind in found.parameters]
-        self._rows.append(_Instruction(found, tasks, scratch, given))
+        self._rows.append(_Instruction(found, tasks, scratch, arguments))
         self._scratch = max(self._scratch, scratch)
 
     def keep(self, buffer: Buffer) -> None:
@@ -217,22 +215,30 @@ class Program:
         return self._laid_out() + self.pool.threads * (self._scratch * 8 + LINE)
 
 
-def call(library: Library, name: str, **arguments: float | Array) -> None:
+def call(library: Library, name: str, **given: float | Array | Record) -> None:
     """Call a kernel once and here, for work that is too small to share."""
     kernel = library.kernel(name)
+    arguments = _in_order(name, kernel, given)
     if library.interpreter:
-        given = [library.interpreter.argument(kind, arguments[word]) for word, kind in kernel.parameters]
-        library.interpreter.run(kernel.python, 1, 0, given)
+        meant = [library.interpreter.argument(kind, value) for kind, value in arguments]
+        library.interpreter.run(kernel.python, 1, 0, meant)
         return
-    slots = np.zeros(len(kernel.parameters), np.int64)
-    for place, (word, kind) in enumerate(kernel.parameters):
-        value = arguments[word]
+    slots = np.zeros(len(arguments), np.int64)
+    for place, (kind, value) in enumerate(arguments):
         if isinstance(value, np.ndarray):
             slots[place] = value.ctypes.data
         else:
             (slots.view(np.float64) if kind == "Real" else slots)[place] = value
     assert kernel.entry
     kernel.entry(slots.ctypes.data, 0, 0)
+
+
+def _in_order(name: str, kernel: Kernel, given: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the arguments (type, value) of a kernel, records field by field, in the order of its parameters."""
+    arguments = flattened(given)
+    strange = sorted({word for word, _ in kernel.parameters} ^ set(arguments))
+    assert not strange, f"{name}: {strange}"
+    return [(kind, arguments[word]) for word, kind in kernel.parameters]
 
 
 def _lay_out(buffers: Sequence[Buffer]) -> int:

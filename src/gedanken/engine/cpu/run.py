@@ -160,8 +160,8 @@ class _Ready(_Draft):
 
     def _start(self, ctx: Context, x: Array) -> None:
         self.x.point_to(x)
-        for draw in self.low.draws:
-            draw[2], draw[3] = ctx.epoch, ctx.position
+        self.low.epoch.set(ctx.epoch)
+        self.low.position.set(ctx.position)
         self.program.run(0)
 
     def _array(self, buffer: Buffer, given: Array) -> Array:

@@ -3,15 +3,16 @@
 import ast
 import inspect
 import textwrap
+from collections.abc import Sequence
 from types import FunctionType
 from typing import Any, NoReturn
 
-from gedanken.engine.cpu.expressions import Expressions
+from gedanken.engine.cpu.expressions import NUMBERS, Expressions, typed
 from gedanken.engine.cpu.ir_text import POINTERS, Module, Value
+from gedanken.engine.cpu.record import parts_of
 from gedanken.engine.cpu.tile_unit import HELD, configured
 from gedanken.errors import KernelError
 
-NUMBERS = {"Int": "int", "Real": "real"}
 LOOPS = {"range": (1, 2, 3), "lanes": (1,)}  # how many numbers each takes
 
 
@@ -22,13 +23,13 @@ class Functions:
         self.module = module
         self._known: dict[tuple[str, tuple[str, ...]], tuple[str, str] | None] = {}
 
-    def translated(self, function: FunctionType, kinds: tuple[str, ...]) -> tuple[str, str] | None:
-        """Return name and result type of a function for these types of arguments; None while it is translated."""
-        key = (f"{function.__module__}.{function.__qualname__}", kinds)
+    def translated(self, function: FunctionType, given: Sequence[Value]) -> tuple[str, str] | None:
+        """Return name and result type of a function for arguments of these types; None while it is translated."""
+        key = (f"{function.__module__}.{function.__qualname__}", tuple(value.type() for value in given))
         if key not in self._known:
             name = f"f{len(self._known)}_{function.__name__}"
             self._known[key] = None
-            body = _Function(self, function, kinds, name)
+            body = _Function(self, function, given, name)
             self.module.bodies.append(body.translate())
             self._known[key] = (name, body.result or "none")
         return self._known[key]
@@ -37,9 +38,9 @@ class Functions:
 class _Function(Expressions):
     """One function: its text, line by line; variables live on the stack until LLVM puts them into registers."""
 
-    def __init__(self, functions: Functions, function: FunctionType, kinds: tuple[str, ...], name: str) -> None:
+    def __init__(self, functions: Functions, function: FunctionType, given: Sequence[Value], name: str) -> None:
         super().__init__(functions.module, name, function)
-        self.functions, self.kinds = functions, kinds
+        self.functions, self.given = functions, given
         lines, self.first = inspect.getsourcelines(function)
         self.file, self.source = inspect.getsourcefile(function), lines
         self.tree: Any = ast.parse(textwrap.dedent("".join(lines))).body[0]
@@ -51,7 +52,7 @@ class _Function(Expressions):
         if not isinstance(self.tree, ast.FunctionDef):
             self.refuse("a kernel is written with `def`")
         names = self.parameters()
-        given = [Value(kind, f"%a_{name}") for name, kind in zip(names, self.kinds, strict=True)]
+        given = [value.named(f"%a_{name}") for name, value in zip(names, self.given, strict=True)]
         for name, value in zip(names, given, strict=True):
             self.assign(name, value)
         self.block(self.tree.body)
@@ -66,8 +67,8 @@ class _Function(Expressions):
         names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
         if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults:
             self.refuse("parameters are plain names: no stars, no defaults")
-        if len(names) != len(self.kinds):
-            self.refuse(f"{self.function.__name__} takes {len(names)} arguments, {len(self.kinds)} are given")
+        if len(names) != len(self.given):
+            self.refuse(f"{self.function.__name__} takes {len(names)} arguments, {len(self.given)} are given")
         return names
 
     def end(self) -> None:
@@ -120,6 +121,8 @@ class _Function(Expressions):
             self.refuse("`return` in a loop over lanes, whose rounds are done in any order")
         value = self.value(node.value) if node.value else Value("none", "")
         kind = value.kind
+        if value.fields is not None:
+            self.refuse(f"{self.function.__name__} returns a {kind}: records are handed to helpers, not back")
         if self.result not in ("", kind):
             self.refuse(f"{self.function.__name__} returns a {self.result} on one path and a {kind} here")
         self.result = kind
@@ -237,12 +240,16 @@ class _Function(Expressions):
     def assign(self, name: str, value: Value) -> None:
         if value.kind == "none":
             self.refuse(f"{name} is set to what has no value")
-        if name not in self.variables:
-            self.variables[name] = Value(value.kind, self.slot(value.kind))
-        kind, slot = self.variables[name]
-        if kind != value.kind:
-            self.refuse(f"{name} is a {kind} and cannot become a {value.kind}")
-        self.emit(f"store {self.module.llvm(kind)} {value.text}, ptr {slot}")
+        if value.fields is not None and name not in self.variables:
+            self.variables[name] = value  # not on the stack: fields are never set again
+        else:
+            self.variables.setdefault(name, Value(value.kind, self.slot(value.kind)))
+            kind, slot, fields = self.variables[name]
+            if kind != value.kind:
+                self.refuse(f"{name} is a {kind} and cannot become a {value.kind}")
+            if fields is not None:
+                self.refuse(f"{name} is a {kind}: a variable is set to a record in one place only")
+            self.emit(f"store {self.module.llvm(kind)} {value.text}, ptr {slot}")
         if self.set_here is not None:
             self.set_here = self.set_here | {name}
 
@@ -252,13 +259,13 @@ class _Function(Expressions):
         elif isinstance(target, ast.Subscript):
             self.store(*self.element(target), value)
         else:
-            self.refuse(f"{ast.unparse(target)} cannot be set: variables and elements can")
+            self.refuse(f"{ast.unparse(target)} cannot be set: variables and elements can, fields of records cannot")
 
     def store(self, kind: str, place: str, value: Value) -> None:
         self.emit(f"store {self.module.llvm(kind)} {self.cast(value, kind).text}, ptr {place}{self.grouped()}")
 
     def called(self, function: FunctionType, values: list[Value]) -> Value:
-        found = self.functions.translated(function, tuple(value.kind for value in values))
+        found = self.functions.translated(function, values)
         if found is None:
             self.refuse(f"{function.__name__} calls itself")
         name, result = found
@@ -285,12 +292,12 @@ def kernel_ir(module: Module, kernel: FunctionType, entry: str) -> list[tuple[st
     eight bytes; a Real is a double there.
     """
     listed = parameters_of(kernel)
-    kinds = tuple(NUMBERS.get(kind, kind) for _, kind in listed)
-    found = Functions(module).translated(kernel, kinds)
+    given = [typed(parameter.annotation) for parameter in inspect.signature(kernel).parameters.values()]
+    found = Functions(module).translated(kernel, given)
     assert found
     name, _ = found
     lines, values = [HELD] if module.hidden else [], ["i64 %task", "ptr %scratch"]
-    for number, kind in enumerate(kinds[2:]):
+    for number, (kind, *_) in enumerate(part for value in given[2:] for part in value.parts()):
         held = "double" if kind == "real" else module.llvm(kind)
         lines += [
             f"  %p{number} = getelementptr i64, ptr %slots, i64 {number}",
@@ -298,8 +305,8 @@ def kernel_ir(module: Module, kernel: FunctionType, entry: str) -> list[tuple[st
         ]
         if kind == "real" and module.bits == 32:
             lines.append(f"  %r{number} = fptrunc double %h{number} to float")
-        given = f"%r{number}" if kind == "real" and module.bits == 32 else f"%h{number}"
-        values.append(f"{module.llvm(kind)} {given}")
+        text = f"%r{number}" if kind == "real" and module.bits == 32 else f"%h{number}"
+        values.append(f"{module.llvm(kind)} {text}")
     values += [f"ptr {value.text}" for value in module.hidden]
     body, (before, after) = "\n".join(lines), configured(module)
     module.bodies.append(f"""define void @{entry}(i64 %arguments, i64 %task, i64 %memory) {{
@@ -315,8 +322,12 @@ def kernel_ir(module: Module, kernel: FunctionType, entry: str) -> list[tuple[st
 
 
 def parameters_of(kernel: FunctionType) -> list[tuple[str, str]]:
-    """Return a kernel's parameters (name, type), the first two being the task and its scratch memory."""
-    listed = [(name, p.annotation) for name, p in inspect.signature(kernel).parameters.items()]
+    """Return a kernel's parameters (name, type), the first two being the task and its scratch memory.
+
+    A record is as many parameters as it has fields, "record.field".
+    """
+    given = inspect.signature(kernel).parameters.items()
+    listed = [part for name, p in given for part in parts_of(name, p.annotation)]
     where = f"{inspect.getsourcefile(kernel)}:{kernel.__code__.co_firstlineno}"
     for name, kind in listed:
         if kind not in NUMBERS and kind not in POINTERS:

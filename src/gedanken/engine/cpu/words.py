@@ -132,13 +132,13 @@ class Words(TileWords):
         offset = self.fresh(f"mul i64 {pitch.text}, {row}")
         return self.fresh(f"getelementptr {self.module.llvm(POINTERS[base.kind])}, ptr {base.text}, i64 {offset}")
 
-    def word_product(self, *values: Value) -> Value:
-        return self.tile(f"{PRODUCT}_{self.module.real}", values)
-
-    def tile(self, name: str, values: tuple[Value, ...]) -> Value:
-        kinds = ", ".join(self.module.llvm(value.kind) for value in values)
+    def word_product(self, m: Value, n: Value, tile: Value) -> Value:
+        name = f"{PRODUCT}_{self.module.real}"
+        if tile.kind != "Tile":
+            self.refuse(f"product takes a Tile, not a {tile.kind}")
+        kinds = ", ".join(self.module.llvm(part.kind) for part in (m, n, *tile.parts()))
         self.module.declare(name, f"void @{name}({kinds})")
-        self.emit(f"call void @{name}({self.listed(list(values))})")
+        self.emit(f"call void @{name}({self.listed([m, n, tile])})")
         return Value("none", "")
 
     def word_atomic_add(self, pointer: Value, index: Value, amount: Value) -> Value:

@@ -5,11 +5,13 @@ The left factor is bf16 whose rows are contiguous. The right one is packed in pa
 """
 
 from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, turned, zero_row
+from gedanken.engine.cpu.kernels.conv import Turned
 from gedanken.engine.cpu.language import (
     Bf16s,
     Int,
     Ints,
     Reals,
+    Record,
     at,
     helper,
     lanes,
@@ -68,8 +70,20 @@ def store_sums(c, pitch, tall, wide):
             tile_store(3, at(c, SIDE * pitch + SIDE), pitch)
 
 
+class Operands(Record):
+    """The factors of a tile: rows of A `pitch` apart, of taps that begin at `offsets`; B as `tile_product` reads it."""
+
+    a: Bf16s
+    pitch: Int
+    offsets: Ints
+    b: Bf16s
+    taps: Int
+    depth: Int
+    deep: Int  # rows of B from one tap to the next
+
+
 @helper
-def tile_product(m, n, a, offsets, b, i, c, pitch, taps, depth, deep, i_pitch, c_pitch):
+def tile_product(m, n, x, i, i_pitch, c, c_pitch):
     """C[m, n] = I[m, n] + sum over t, k of A[offsets[t] + m * pitch + k] * B[t * deep + k][n] for m, n up to TILE.
 
     16 or 32 rows of A are read, so there must be memory behind it. A part of a row that is no whole tile is copied
@@ -82,11 +96,11 @@ def tile_product(m, n, a, offsets, b, i, c, pitch, taps, depth, deep, i_pitch, c
         copy_block(sums, TILE, i, i_pitch, m, n)
         i, i_pitch, to, to_pitch = sums, TILE, sums, TILE
     load_sums(i, i_pitch, tall, wide)
-    for t in range(taps):
-        for k in range(0, depth, TILE):
-            left, left_pitch, right = at(a, offsets[t] + k), pitch, at(b, (t * deep + k) * TILE)
-            if k + TILE > depth:
-                whole_block(ends, left, pitch, m, depth - k)
+    for t in range(x.taps):
+        for k in range(0, x.depth, TILE):
+            left, left_pitch, right = at(x.a, x.offsets[t] + k), x.pitch, at(x.b, (t * x.deep + k) * TILE)
+            if k + TILE > x.depth:
+                whole_block(ends, left, left_pitch, m, x.depth - k)
                 left, left_pitch = ends, TILE
             tile_load(4, left, left_pitch)
             tile_load(6, right, 2 * TILE)
@@ -119,14 +133,13 @@ def pack_pairs(packed, b, rows, columns, pitch):
 
 
 def pack(
-    task: Int, scratch: Reals, weights: Reals, packed: Bf16s, taps: Int, depth: Int, columns: Int, pitch: Int,
-    groups: Int,
+    task: Int, scratch: Reals, weights: Reals, packed: Bf16s, taps: Int, depth: Int, columns: Int, groups: Int
 ):  # fmt: skip
     """Pack the columns of each group; a task is a panel.
 
-    weights: (taps * depth) x (groups * columns), rows `pitch` apart.   packed: [group][panel][tap][depth in pairs]
+    weights: (taps * depth) x (groups * columns).   packed: [group][panel][tap][depth in pairs]
     """
-    panels = tiles_in(columns, TILE)
+    panels, pitch = tiles_in(columns, TILE), groups * columns
     group, first = task // panels, task % panels * TILE
     size = full_tiles(depth) * TILE
     place = at(packed, task * taps * size)
@@ -136,25 +149,23 @@ def pack(
         pack_pairs(at(place, tap * size), source, depth, min(TILE, columns - first), pitch)
 
 
-def pack_turned(
-    task: Int, scratch: Reals, weights: Reals, packed: Bf16s, start: Int, taps: Ints, n_taps: Int, depth: Int,
-    inputs: Int, outputs: Int, groups: Int,
-):  # fmt: skip
+def pack_turned(task: Int, scratch: Reals, weights: Reals, packed: Bf16s, depth: Int, kernel: Turned):
     """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
 
     weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][run][depth in pairs]; the listed
     taps with their outputs, in a row, are cut into runs of `depth`.
     """
+    inputs, outputs, taps = kernel.inputs, kernel.outputs, kernel.taps
     panels = tiles_in(inputs, TILE)
     group, first = task // panels, task % panels * TILE
     deep = full_tiles(depth)
-    size = n_taps * outputs // depth * deep * TILE
-    place = at(packed, start + task * size)
+    size = kernel.n_taps * outputs // depth * deep * TILE
+    place = at(packed, kernel.start + task * size)
     zero_row(place, size)
-    for number in range(n_taps):
+    for number in range(kernel.n_taps):
         run, k0 = number * outputs // depth, number * outputs % depth
         for j in range(min(TILE, inputs - first)):
-            source = at(weights, (taps[number] * inputs + first + j) * groups * outputs + group * outputs)
+            source = at(weights, (taps[number] * inputs + first + j) * kernel.groups * outputs + group * outputs)
             for i in range(outputs):
                 k = run * deep + k0 + i
                 place[k // 2 * 2 * TILE + 2 * j + k % 2] = source[i]
@@ -175,32 +186,42 @@ def left_factor(task: Int, scratch: Reals, a: Reals, rounded: Bf16s, rows: Int, 
         turned(at(a, begin), at(rounded, begin * deep), inner, end - begin, rows, deep)
 
 
-def multiply(
-    task: Int, scratch: Reals, left: Bf16s, right: Bf16s, bias: Reals, nothing: Reals, c: Reals, rows: Int,
-    columns: Int, inner: Int, pieces: Int, row_blocks: Int, column_blocks: Int, nought: Ints,
-):  # fmt: skip
+class Blocks(Record):
+    """The shape of C = A B, the pieces of its inner axis, and the blocks of C; a task is a block of a piece."""
+
+    rows: Int
+    columns: Int
+    inner: Int
+    pieces: Int
+    row_blocks: Int
+    column_blocks: Int
+    nothing: Reals  # zeros, as many as columns
+    nought: Ints
+
+
+def multiply(task: Int, scratch: Reals, left: Bf16s, right: Bf16s, bias: Reals, c: Reals, s: Blocks):
     """Compute one block of C = A B + bias, summed over one piece of the inner axis.
 
     left, right: as left_factor and pack leave them.   C: [piece][rows][columns]; the bias is added in the first piece.
     """
-    piece, block = task // (row_blocks * column_blocks), task % (row_blocks * column_blocks)
-    row_block, column_block = block // column_blocks, block % column_blocks
-    row_tiles, panels, deep = tiles_in(rows, TILE), tiles_in(columns, TILE), full_tiles(inner)
-    begin, end = piece * deep // TILE // pieces * TILE, (piece + 1) * deep // TILE // pieces * TILE
-    first = column_block * panels // column_blocks * TILE
-    last = min(columns, (column_block + 1) * panels // column_blocks * TILE)
+    piece, block = task // (s.row_blocks * s.column_blocks), task % (s.row_blocks * s.column_blocks)
+    row_block, column_block = block // s.column_blocks, block % s.column_blocks
+    row_tiles, panels, deep = tiles_in(s.rows, TILE), tiles_in(s.columns, TILE), full_tiles(s.inner)
+    begin, end = piece * deep // TILE // s.pieces * TILE, (piece + 1) * deep // TILE // s.pieces * TILE
+    first_row = row_block * row_tiles // s.row_blocks * TILE
+    last_row = min(s.rows, (row_block + 1) * row_tiles // s.row_blocks * TILE)
+    first = column_block * panels // s.column_blocks * TILE
+    last = min(s.columns, (column_block + 1) * panels // s.column_blocks * TILE)
     for k in range(begin, end, DEPTH):
         for column in range(first, last, TILE):
-            packed = at(right, column * deep + k * TILE)
-            for row in range(
-                row_block * row_tiles // row_blocks * TILE,
-                min(rows, (row_block + 1) * row_tiles // row_blocks * TILE),
-                TILE,
-            ):
-                place = at(c, (piece * rows + row) * columns + column)
-                start = at(bias if piece == 0 else nothing, column)
+            for row in range(first_row, last_row, TILE):
+                place = at(c, (piece * s.rows + row) * s.columns + column)
+                start = at(bias if piece == 0 else s.nothing, column)
+                factors = Operands(
+                    a=at(left, row * deep + k), pitch=deep, offsets=s.nought, b=at(right, column * deep + k * TILE),
+                    taps=1, depth=min(DEPTH, end - k), deep=0,
+                )  # fmt: skip
                 tile_product(
-                    min(TILE, rows - row), min(TILE, columns - column), at(left, row * deep + k), nought, packed,
-                    start if k == begin else place, place, deep, 1, min(DEPTH, end - k), 0,
-                    0 if k == begin else columns, columns,
+                    min(TILE, s.rows - row), min(TILE, s.columns - column), factors, start if k == begin else place,
+                    0 if k == begin else s.columns, place, s.columns,
                 )  # fmt: skip

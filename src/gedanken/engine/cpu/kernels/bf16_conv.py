@@ -1,26 +1,28 @@
 """Convolution in bf16 on the tile unit; see `conv.py` for the same in the machine's own number type."""
 
-from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, full_tiles, pack_pairs, tile_product
+from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, Operands, full_tiles, pack_pairs, tile_product
 from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, turned, zero_row
 from gedanken.engine.cpu.kernels.conv import (
     COLUMNS,
     IMAGES,
-    PHASE,
     ROWS,
+    Band,
+    Finish,
+    Line,
+    Phase,
+    Slide,
+    Slots,
+    Taps,
     bordered_bands,
     finish_band,
+    finish_bands,
     lines_across,
+    place_of,
 )
-from gedanken.engine.cpu.kernels.conv_gradient import bias_gradient
+from gedanken.engine.cpu.kernels.conv_gradient import add_bias
 from gedanken.engine.cpu.kernels.spread import (
-    CHANNELS,
-    GROUPS,
-    HEIGHT,
-    LOST,
-    OUT_CHANNELS,
-    OUT_HEIGHT,
-    OUT_WIDTH,
-    WIDTH,
+    Spread,
+    Strip,
     add_strip,
     begin_sums,
     end_sums,
@@ -29,9 +31,15 @@ from gedanken.engine.cpu.kernels.spread import (
     last_source,
     last_tap,
 )
-from gedanken.engine.cpu.kernels.spread import COLUMNS as COLUMN_TAPS
-from gedanken.engine.cpu.kernels.spread import ROWS as ROW_TAPS
-from gedanken.engine.cpu.language import Bf16s, Int, Ints, Real, Reals, at, bf16s, helper
+from gedanken.engine.cpu.language import Bf16s, Int, Ints, Reals, Record, at, bf16s, helper
+
+
+class Panel(Record):
+    """The packed weights of some filters, n of them."""
+
+    packed: Bf16s
+    bias: Reals
+    n: Int
 
 
 def correlate(
@@ -41,213 +49,188 @@ def correlate(
     weights: Bf16s,
     bias: Reals,
     target: Reals,
-    statistics: Reals,
-    measured: Int,
-    offsets: Ints,
-    limits: Ints,
-    phases: Ints,
-    n_phases: Int,
-    images: Int,
-    together: Int,
-    bands: Int,
-    band: Int,
-    axis: Int,
-    border: Int,
-    height: Int,
-    width: Int,
-    channels: Int,
-    top: Int,
-    left: Int,
-    padded_width: Int,
-    reach: Int,
-    row_step: Int,
-    column_step: Int,
-    out_height: Int,
-    out_width: Int,
-    out_channels: Int,
-    out_row_step: Int,
-    out_column_step: Int,
-    groups: Int,
-    depth: Int,
-    unit: Int,
-    seen: Int,
-    swapped: Int,
-    kind: Int,
-    slope: Real,
+    s: Slide,
+    finish: Finish,
 ):
     """Slide packed weights over a band of some images, as `conv.correlate` does; the band is always copied, rounded."""
-    first, start = task // bands * together, task % bands * band
-    count, rows = min(together, images - first), (band - 1) * row_step + reach
-    base, picture = bf16s(scratch), at(source, first * height * width * channels)
-    bordered_bands(
-        base, picture, count, start * row_step, rows, axis == ROWS, height, width, channels, top, left, padded_width
-    )  # fmt: skip
-    image_size = out_height * out_width * out_channels
-    out = at(target, first * image_size)
-    for p in range(n_phases):
-        slide(
-            base, rows * padded_width * channels, weights, bias, out, image_size, offsets, limits,
-            at(phases, p * PHASE), count, start, band, axis, channels, padded_width * channels, row_step, column_step,
-            out_width, out_channels, out_row_step, out_column_step, groups, depth, unit, swapped,
-        )  # fmt: skip
-    for n in range(count):
-        place = ((first + n) * bands + task % bands) * 3 * out_channels
-        finish_band(
-            at(out, n * image_size), start, min(band, out_height - start), out_width, out_channels, kind, slope,
-            measured, at(statistics, place if measured else 0),
-        )  # fmt: skip
+    image, first, start = s.image, task // s.bands * s.together, task % s.bands * s.band
+    count, rows = min(s.together, s.images - first), (s.band - 1) * s.row_step + s.reach
+    base, pictures = bf16s(scratch), at(source, first * image.height * image.width * image.channels)
+    bordered_bands(base, pictures, image, count, start * s.row_step, rows, s.axis == ROWS)
+    size, out_size = rows * image.padded_width * image.channels, s.out_height * s.out_width * s.out_channels
+    out, band = at(target, first * out_size), Band(count=count, start=start, size=size, out_size=out_size)
+    for p in range(s.n_phases):
+        slide(base, out, weights, bias, s, Phase.read(s.phases, p), band)
+    finish_bands(out, s, band, finish, first * s.bands + task % s.bands)
 
 
 @helper
-def slide(
-    base, step, weights, bias, out, image_size, offsets, limits, phase, count, start, band, axis, channels, pitch,
-    row_step, column_step, out_width, out_channels, out_row_step, out_column_step, groups, depth, unit,
-    swapped,
-):  # fmt: skip
+def slide(base, out, weights, bias, s, phase, band):
     """Slide over the band's rows of one phase, panel by panel."""
-    rows, columns, listed = min(band, phase[0] - start), phase[1], phase[6]
-    ins, outs, tap_size = channels // groups, out_channels // groups, full_tiles(depth) * TILE
+    ins, outs, tap_size = s.image.channels // s.groups, s.out_channels // s.groups, full_tiles(s.depth) * TILE
     panels = tiles_in(outs, TILE)
-    for number in range(groups * panels):
-        group, panel = number // panels, number % panels
-        packed = at(weights, phase[7] + number * phase[5] * listed * tap_size)
-        first, n = group * outs + panel * TILE, min(TILE, outs - panel * TILE)
-        image, i, j = 0, 0, 0
-        for _ in range(lines_across(axis, count, rows, columns)):
-            pixel = (phase[2] + (start + i) * out_row_step) * out_width + phase[3] + j * out_column_step
-            slide_line(
-                at(base, image * step + i * row_step * pitch + j * column_step * channels + group * ins),
-                at(out, image * image_size + pixel * out_channels + first), at(offsets, phase[4]), packed,
-                at(bias, first), n, at(limits, phase[8]), phase[0], phase[1], start + i, j, axis,
-                count if axis == IMAGES else rows if axis == ROWS else columns,
-                step if axis == IMAGES else row_step * pitch if axis == ROWS else column_step * channels,
-                image_size if axis == IMAGES else out_channels * (
-                    out_row_step * out_width if axis == ROWS else out_column_step
-                ),
-                swapped, listed, depth, unit,
-            )  # fmt: skip
-            # On to the next line.
-            i += 1 if axis == COLUMNS else 0
-            j += 0 if axis == COLUMNS else 1
-            if (i == rows) if axis == COLUMNS else (j == columns):
-                image += 0 if axis == IMAGES else 1
-                i = i + 1 if axis == IMAGES else 0
-                j = 0
+    for number in range(s.groups * panels):
+        group, first = number // panels, number // panels * outs + number % panels * TILE
+        packed = at(weights, phase.packed + number * phase.outer * phase.inner * tap_size)
+        panel = Panel(packed=packed, bias=at(bias, first), n=min(TILE, outs - number % panels * TILE))
+        slide_panel(at(base, group * ins), at(out, first), s, phase, band, panel)
 
 
 @helper
-def slide_line(
-    a, c, taps, packed, bias, n, limits, rows, columns, i, j, axis, length, move, out_move, swapped, listed, depth,
-    unit,
-):  # fmt: skip
+def slide_panel(base, out, s, phase, band, panel):
+    """Slide one panel over the band's rows."""
+    axis, channels, pitch = s.axis, s.image.channels, s.image.padded_width * s.image.channels
+    rows, columns = min(s.band, phase.rows - band.start), phase.columns
+    length, step, out_step = columns, s.column_step * channels, s.out_column_step * s.out_channels
+    if axis == ROWS:
+        length, step, out_step = rows, s.row_step * pitch, s.out_row_step * s.out_width * s.out_channels
+    if axis == IMAGES:
+        length, step, out_step = band.count, band.size, band.out_size
+    image, i, j = 0, 0, 0
+    for _ in range(lines_across(axis, band.count, rows, columns)):
+        line = Line(i=band.start + i, j=j, length=length, step=step, out_step=out_step)
+        slide_line(
+            at(base, image * band.size + i * s.row_step * pitch + j * s.column_step * channels),
+            at(out, image * band.out_size + place_of(s, phase, line)), s, phase, line, panel,
+        )  # fmt: skip
+        # On to the next line.
+        i += 1 if axis == COLUMNS else 0
+        j += 0 if axis == COLUMNS else 1
+        if (i == rows) if axis == COLUMNS else (j == columns):
+            image += 0 if axis == IMAGES else 1
+            i = i + 1 if axis == IMAGES else 0
+            j = 0
+
+
+@helper
+def slide_line(a, c, s, phase, line, panel):
     """Compute a line of outputs, tile by tile."""
-    last_row, first_column, last_column = at(limits, rows), at(limits, 2 * rows), at(limits, 2 * rows + columns)
-    for begin in range(0, length, TILE):
-        m = min(TILE, length - begin)
-        down, right = (begin if axis == ROWS else 0), (begin if axis == COLUMNS else 0)
-        tall, wide = (m - 1 if axis == ROWS else 0), (m - 1 if axis == COLUMNS else 0)
-        r0, r1 = limits[i + down + tall], last_row[i + down]
-        s0, s1 = first_column[j + right + wide], last_column[j + right]
-        k0, k1 = 0, depth
-        if depth > unit:  # the columns of a row of taps lie in its depth; whole tiles of it are multiplied
-            k0, k1 = s0 * unit // TILE * TILE, s1 * unit
+    first_row, last_row = at(s.limits, phase.limits), at(s.limits, phase.limits + phase.rows)
+    first_column, last_column = at(last_row, phase.rows), at(last_row, phase.rows + phase.columns)
+    for begin in range(0, line.length, TILE):
+        m = min(TILE, line.length - begin)
+        down, right = (begin if s.axis == ROWS else 0), (begin if s.axis == COLUMNS else 0)
+        tall, wide = (m - 1 if s.axis == ROWS else 0), (m - 1 if s.axis == COLUMNS else 0)
+        r0, r1 = first_row[line.i + down + tall], last_row[line.i + down]
+        s0, s1 = first_column[line.j + right + wide], last_column[line.j + right]
+        k0, k1 = 0, s.depth
+        if s.depth > s.unit:  # the columns of a row of taps lie in its depth; whole tiles of it are multiplied
+            k0, k1 = s0 * s.unit // TILE * TILE, s1 * s.unit
             s1 = 1 if s0 < s1 else 0
             s0 = 0
-        if swapped:
+        if s.swapped:
             r0, r1, s0, s1 = s0, s1, r0, r1
         r1 = r1 if s0 < s1 else r0
-        together = r1 - r0 if s1 - s0 == listed else 1  # rows of taps that are listed without a gap
-        for row in range(r0, max(r1, r0 + 1), max(together, 1)):
-            fresh = row == r0
-            place, to = row * listed + s0, at(c, begin * out_move)
-            tile_product(
-                m, n, at(a, begin * move + k0), at(taps, place), at(packed, (place * full_tiles(depth) + k0) * TILE),
-                bias if fresh else to, to, move, together * (s1 - s0) if r0 < r1 else 0, k1 - k0,
-                full_tiles(depth), 0 if fresh else out_move, out_move,
-            )  # fmt: skip
+        seen = Taps(r=r0, r_end=r1, s=s0, s_end=s1, k=k0, k_end=k1)
+        slide_tile(m, at(a, begin * line.step + k0), at(c, begin * line.out_step), s, phase, line, panel, seen)
+
+
+@helper
+def slide_tile(m, a, c, s, phase, line, panel, seen):
+    """Compute a tile of m outputs from the taps that it sees, or from none."""
+    inner, deep, across = phase.inner, full_tiles(s.depth), seen.s_end - seen.s
+    together = seen.r_end - seen.r if across == inner else 1  # rows of taps that are listed without a gap
+    for row in range(seen.r, max(seen.r_end, seen.r + 1), max(together, 1)):
+        fresh = row == seen.r
+        place = row * inner + seen.s
+        factors = Operands(
+            a=a, pitch=line.step, offsets=at(s.offsets, phase.first_tap + place),
+            b=at(panel.packed, (place * deep + seen.k) * TILE), taps=together * across if seen.r < seen.r_end else 0,
+            depth=seen.k_end - seen.k, deep=deep,
+        )  # fmt: skip
+        tile_product(m, panel.n, factors, panel.bias if fresh else c, 0 if fresh else line.out_step, c, line.out_step)
 
 
 def spread(
-    task: Int, scratch: Reals, source: Reals, weights: Bf16s, bias: Reals, nothing: Reals, target: Reals,
-    statistics: Reals, measured: Int, shape: Ints, bands: Int, band: Int, strip: Int, held: Int, nought: Ints,
-    kind: Int, slope: Real,
-):  # fmt: skip
-    """Compute a band of one image's outputs, as `spread.spread` does; source rows are copied, rounded."""
-    image, start = task // bands, task % bands * band
-    end = min(start + band, shape[OUT_HEIGHT])
-    ins, outs = shape[CHANNELS] // shape[GROUPS], shape[OUT_CHANNELS] // shape[GROUPS]
-    line = shape[WIDTH] * shape[CHANNELS]
-    rounded = bf16s(scratch)
-    products = at(scratch, tiles_in((strip * shape[WIDTH] + SIDE) * shape[CHANNELS], 2))
-    out = at(target, image * shape[OUT_HEIGHT] * shape[OUT_WIDTH] * shape[OUT_CHANNELS])
-    lost = at(scratch, shape[LOST])
-    begin_sums(out, lost, bias, shape, start, end)
-    columns = shape[ROW_TAPS] * shape[COLUMN_TAPS] * outs
-    panels = tiles_in(columns, TILE)
-    for row in range(first_source(shape, start), last_source(shape, end), strip):
-        rows = min(strip, last_source(shape, end) - row)
-        r0, r1 = first_tap(shape, start, row + rows - 1), last_tap(shape, end, row)
-        copy_row(rounded, at(source, (image * shape[HEIGHT] + row) * line), rows * line)
-        for group in range(shape[GROUPS]):
-            for panel in range(0, panels, held):
-                last_panel = min(panel + held, panels)
-                pitch = (last_panel - panel) * TILE
-                begin = max(panel, r0 * shape[COLUMN_TAPS] * outs // TILE)
-                for number in range(begin, min(last_panel, tiles_in(r1 * shape[COLUMN_TAPS] * outs, TILE))):
-                    packed = at(weights, (group * panels + number) * full_tiles(ins) * TILE)
-                    for pixel in range(0, rows * shape[WIDTH], TILE):
-                        tile_product(
-                            min(TILE, rows * shape[WIDTH] - pixel), TILE,
-                            at(rounded, pixel * shape[CHANNELS] + group * ins), nought, packed, nothing,
-                            at(products, pixel * pitch + (number - panel) * TILE), shape[CHANNELS], 1, ins, 0, 0,
-                            pitch,
-                        )  # fmt: skip
-                add_strip(
-                    at(out, group * outs), at(lost, group * outs), products, shape, row, rows, start, end, r0, r1,
-                    panel * TILE, panel * TILE + pitch, pitch, outs,
-                )  # fmt: skip
-    end_sums(out, lost, shape, start, end)
-    finish_band(
-        out, start, end - start, shape[OUT_WIDTH], shape[OUT_CHANNELS], kind, slope, measured,
-        at(statistics, task * 3 * shape[OUT_CHANNELS] if measured else 0),
-    )  # fmt: skip
-
-
-def kernel_gradient(
     task: Int,
     scratch: Reals,
-    x: Reals,
-    dy: Reals,
-    partial: Reals,
-    bias_partial: Reals,
-    biased: Int,
-    images: Int,
-    slots: Int,
-    blocks: Int,
-    spread: Int,
-    height: Int,
-    width: Int,
-    channels: Int,
-    top: Int,
-    left: Int,
-    down: Int,
-    right: Int,
-    plane_rows: Int,
-    plane_width: Int,
-    plane: Int,
-    places: Ints,
-    n_places: Int,
-    out_height: Int,
-    out_width: Int,
-    out_channels: Int,
-    groups: Int,
-    strip: Int,
-    together: Int,
-    offsets: Ints,
+    source: Reals,
+    weights: Bf16s,
+    bias: Reals,
+    target: Reals,
+    s: Spread,
+    finish: Finish,
 ):
+    """Compute a band of one image's outputs, as `spread.spread` does; source rows are copied, rounded."""
+    image, start = task // s.bands, task % s.bands * s.band
+    end, line = min(start + s.band, s.out_height), s.width * s.channels
+    ins, outs = s.channels // s.groups, s.out_channels // s.groups
+    rounded, products = bf16s(scratch), at(scratch, tiles_in((s.strip * s.width + SIDE) * s.channels, 2))
+    out = at(target, image * s.out_height * s.out_width * s.out_channels)
+    lost = at(scratch, s.lost)
+    begin_sums(out, lost, bias, s, start, end)
+    run, panels = s.columns * outs, tiles_in(s.rows * s.columns * outs, TILE)
+    for row in range(first_source(s, start), last_source(s, end), s.strip):
+        rows = min(s.strip, last_source(s, end) - row)
+        r0, r1 = first_tap(s, start, row + rows - 1), last_tap(s, end, row)
+        copy_row(rounded, at(source, (image * s.height + row) * line), rows * line)
+        for group in range(s.groups):
+            for panel in range(0, panels, s.held):
+                last_panel = min(panel + s.held, panels)
+                strip = Strip(
+                    row=row, rows=rows, start=start, end=end, r0=r0, r1=r1, first=panel * TILE, last=last_panel * TILE
+                )
+                for number in range(max(panel, r0 * run // TILE), min(last_panel, tiles_in(r1 * run, TILE))):
+                    packed = at(weights, (group * panels + number) * full_tiles(ins) * TILE)
+                    multiply_pixels(products, at(rounded, group * ins), packed, s, strip, number)
+                add_strip(at(out, group * outs), at(lost, group * outs), products, s, strip)
+    end_sums(out, lost, s, start, end)
+    finish_band(out, start, end - start, s.out_width, s.out_channels, finish, task)
+
+
+@helper
+def multiply_pixels(products, pixels, packed, s, strip, number):
+    """Multiply the pixels of a strip with panel `number`."""
+    count, pitch = strip.rows * s.width, strip.last - strip.first
+    for pixel in range(0, count, TILE):
+        factors = Operands(
+            a=at(pixels, pixel * s.channels), pitch=s.channels, offsets=s.nought, b=packed, taps=1,
+            depth=s.channels // s.groups, deep=0,
+        )  # fmt: skip
+        place = at(products, pixel * pitch + number * TILE - strip.first)
+        tile_product(min(TILE, count - pixel), TILE, factors, s.nothing, 0, place, pitch)
+
+
+class Planes(Record):
+    """How a kernel gradient is summed with a plane for each channel; see `kernel_gradient`."""
+
+    blocks: Int  # of output channels
+    together: Int  # images at once
+    strip: Int  # output rows at once
+    spread: Int  # whether an image has a border or strides
+    height: Int
+    width: Int
+    channels: Int
+    top: Int
+    left: Int
+    down: Int
+    right: Int
+    plane_rows: Int
+    plane_width: Int
+    plane: Int  # numbers of each
+    places: Ints
+    n_places: Int
+    out_height: Int
+    out_width: Int
+    out_channels: Int
+    groups: Int
+    offsets: Ints  # of images in planes
+
+
+class Rows(Record):
+    """Some output rows of so many images; `new`: they are the first of their sum."""
+
+    row: Int
+    rows: Int
+    images: Int
+    new: Int
+
+
+def kernel_gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots, p: Planes):
     """Sum the kernel gradient over the images of one slot; a task is a slot and a block of output channels.
 
-    partial[slot][place][c, k] = sum over n and pixels p of planes[n][phase(place)][c][shift(place) + p] * dy[n][p][k]
+    sums.weights[slot][place][c, k] =
+        sum over n and pixels p of planes[n][phase(place)][c][shift(place) + p] * dy[n][p][k]
 
     The sum goes over pixels, so each image is turned: a plane for every channel, and for strides a set of planes for
     each phase, which holds every stride-th row and column of the padded image. Then a place of the window is one
@@ -255,84 +238,84 @@ def kernel_gradient(
     holds there is multiplied by zero, so that NaN and infinity reach every place of its channel's window.
     scratch: planes of `together` images, a panel of dy, an image in phases.
     """
-    slot, block = task // blocks, task % blocks
-    ins, outs, image_size = channels // groups, out_channels // groups, down * right * channels * plane
-    begin, end = slot * images // slots, (slot + 1) * images // slots
-    planes, panel_place = bf16s(scratch), together * image_size + SIDE * plane
+    slot, block, ins = task // p.blocks, task % p.blocks, p.channels // p.groups
+    image_size, pixels = p.down * p.right * p.channels * p.plane, p.out_height * p.out_width
+    begin, end = slot * sums.images // sums.slots, (slot + 1) * sums.images // sums.slots
+    planes, panel_place = bf16s(scratch), p.together * image_size + SIDE * p.plane
     panel = at(planes, panel_place)
-    phased = at(scratch, (panel_place + together * full_tiles(strip * plane_width) * TILE) // 2)
-    zero_row(planes, together * image_size)
-    if spread:
-        zero_row(phased, down * right * plane_rows * plane_width * channels)
-    for image in range(begin, end, together):
-        count = min(together, end - image)
+    phased = at(scratch, (panel_place + p.together * full_tiles(p.strip * p.plane_width) * TILE) // 2)
+    target = at(sums.weights, slot * p.n_places * ins * p.out_channels)
+    zero_row(planes, p.together * image_size)
+    if p.spread:
+        zero_row(phased, p.down * p.right * p.plane_rows * p.plane_width * p.channels)
+    for image in range(begin, end, p.together):
+        count = min(p.together, end - image)
         for number in range(count):
-            picture = at(x, (image + number) * height * width * channels)
-            turned_planes(
-                at(planes, number * image_size), phased, picture, spread, height, width, channels, top, left, down,
-                right, plane_rows, plane_width, plane,
+            picture = at(x, (image + number) * p.height * p.width * p.channels)
+            turned_planes(at(planes, number * image_size), phased, picture, p)
+        slopes = at(dy, image * pixels * p.out_channels)
+        for row in range(0, p.out_height, p.strip):
+            some = Rows(
+                row=row, rows=min(p.strip, p.out_height - row), images=count, new=image == begin and row == 0
             )  # fmt: skip
-        slopes = at(dy, image * out_height * out_width * out_channels)
-        for row in range(0, out_height, strip):
-            strip_gradient(
-                at(planes, row * plane_width), panel, slopes, at(partial, slot * n_places * ins * out_channels), row,
-                min(strip, out_height - row), count, image == begin and row == 0, block, blocks, plane_width, plane,
-                places, n_places, out_height, out_width, out_channels, groups, ins, outs, offsets,
-            )  # fmt: skip
-        if biased and block == 0:
-            sums = at(bias_partial, slot * out_channels)
-            bias_gradient(sums, slopes, count * out_height * out_width, out_channels, image == begin)
+            strip_gradient(at(planes, row * p.plane_width), panel, slopes, target, p, some, block)
+        if sums.biased and block == 0:
+            add_bias(at(sums.bias, slot * p.out_channels), slopes, count * pixels, p.out_channels, image == begin)
 
 
 @helper
-def turned_planes(
-    planes, phased, picture, spread, height, width, channels, top, left, down, right, plane_rows, plane_width, plane
-):
+def turned_planes(planes, phased, picture, p):
     """Turn one image into planes; where it has a border or strides, by way of a copy that has them."""
-    if spread:
-        for h in range(height):
-            row, source = h + top, at(picture, h * width * channels)
-            start = (row % down * right * plane_rows + row // down) * plane_width
-            if right == 1:
-                copy_row(at(phased, (start + left) * channels), source, width * channels)
+    channels, width = p.channels, p.plane_width
+    if p.spread:
+        for h in range(p.height):
+            row, source = h + p.top, at(picture, h * p.width * channels)
+            start = (row % p.down * p.right * p.plane_rows + row // p.down) * width
+            if p.right == 1:
+                copy_row(at(phased, (start + p.left) * channels), source, p.width * channels)
             else:
-                for w in range(width):
-                    column = w + left
-                    pixel = start + column % right * plane_rows * plane_width + column // right
+                for w in range(p.width):
+                    column = w + p.left
+                    pixel = start + column % p.right * p.plane_rows * width + column // p.right
                     copy_row(at(phased, pixel * channels), at(source, w * channels), channels)
         picture = phased
-    pixels = plane_rows * plane_width
-    for phase in range(down * right):
+    pixels = p.plane_rows * width
+    for phase in range(p.down * p.right):
         here = at(picture, phase * pixels * channels)
-        turned(here, at(planes, phase * channels * plane), pixels, channels, channels, plane)
+        turned(here, at(planes, phase * channels * p.plane), pixels, channels, channels, p.plane)
 
 
 @helper
-def strip_gradient(
-    planes, panel, slopes, partial, row, rows, images, new, block, blocks, plane_width, plane, places, n_places,
-    out_height, out_width, out_channels, groups, ins, outs, offsets,
-):  # fmt: skip
-    """Add what some rows of dy say of the kernel's gradient."""
-    panels, depth = tiles_in(outs, TILE), full_tiles(rows * plane_width)
-    for number in range(groups * panels):
+def strip_gradient(planes, panel, slopes, partial, p, some, block):
+    """Add what some rows of dy say of the kernel's gradient to the panels of a block."""
+    ins, outs, depth = p.channels // p.groups, p.out_channels // p.groups, full_tiles(some.rows * p.plane_width)
+    panels = tiles_in(outs, TILE)
+    for number in range(p.groups * panels):
         group, first = number // panels, number % panels * TILE
-        if number % panels % blocks != block:
+        if number % panels % p.blocks != block:
             continue
-        column, count = group * outs + first, min(TILE, outs - first)
-        zero_row(panel, images * depth * TILE)
-        for image in range(images):
-            for i in range(rows):
-                source = at(slopes, (image * out_height + row + i) * out_width * out_channels + column)
-                pairs = at(panel, (image * depth + i * plane_width) * TILE)
-                pack_pairs(pairs, source, out_width, count, out_channels)
-        for place in range(n_places):
+        column, n = group * outs + first, min(TILE, outs - first)
+        pack_slopes(panel, at(slopes, column), p, some, n)
+        for place in range(p.n_places):
             for c in range(0, ins, TILE):
-                target = at(partial, (place * ins + c) * out_channels + column)
-                if new:
-                    for i in range(min(TILE, ins - c)):
-                        zero_row(at(target, i * out_channels), count)
-                tile_product(
-                    min(TILE, ins - c), count, at(planes, places[place] + (group * ins + c) * plane), offsets, panel,
-                    target, target, plane, images, depth, depth, out_channels,
-                    out_channels,
+                m, target = min(TILE, ins - c), at(partial, (place * ins + c) * p.out_channels + column)
+                if some.new:
+                    for i in range(m):
+                        zero_row(at(target, i * p.out_channels), n)
+                factors = Operands(
+                    a=at(planes, p.places[place] + (group * ins + c) * p.plane), pitch=p.plane, offsets=p.offsets,
+                    b=panel, taps=some.images, depth=depth, deep=depth,
                 )  # fmt: skip
+                tile_product(m, n, factors, target, p.out_channels, target, p.out_channels)
+
+
+@helper
+def pack_slopes(panel, slopes, p, some, n):
+    """Pack some rows of dy of some images, with the planes' pitch and zeros behind each row."""
+    depth = full_tiles(some.rows * p.plane_width)
+    zero_row(panel, some.images * depth * TILE)
+    for image in range(some.images):
+        for i in range(some.rows):
+            source = at(slopes, (image * p.out_height + some.row + i) * p.out_width * p.out_channels)
+            pairs = at(panel, (image * depth + i * p.plane_width) * TILE)
+            pack_pairs(pairs, source, p.out_width, n, p.out_channels)

@@ -3,6 +3,7 @@
 from gedanken.engine.cpu.language import (
     Int,
     Reals,
+    Record,
     apart,
     at,
     helper,
@@ -17,6 +18,14 @@ from gedanken.engine.cpu.language import (
 )
 
 LINE = 128  # numbers of a line that is summed at once
+
+
+class Rows(Record):
+    """A matrix; a task is a piece of its rows."""
+
+    rows: Int
+    columns: Int
+    piece: Int
 
 
 @helper

@@ -17,12 +17,13 @@ from gedanken.engine.cpu.kernels.blocks import (
     zero_row,
 )
 from gedanken.engine.cpu.kernels.moments import channel_moments
-from gedanken.engine.cpu.kernels.rows import activate
+from gedanken.engine.cpu.kernels.rows import Curve, activate
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
-    Real,
     Reals,
+    Record,
+    Tile,
     at,
     helper,
     lanes,
@@ -31,18 +32,156 @@ from gedanken.engine.cpu.language import (
 )
 
 DEEP = 416  # numbers that a part of a panel may be deep: with a tile's width they fill most of a first-level cache
-# Ints for each phase: rows, columns, first output row and column, first tap, rows of taps, taps of a row (or columns,
-# and taps of a column), numbers of packed weights before, first limit. Limits say which taps are inside the image: from
-# which row of taps on for each row of outputs, and up to which; then the same for columns.
-PHASE = 9
 COLUMNS, ROWS, IMAGES = 0, 1, 2  # the axis along which the rows of a tile lie
 
 
+class Weights(Record):
+    """A convolution's parameters."""
+
+    weights: Reals
+    bias: Reals
+
+
+class Slots(Record):
+    """Where the gradients by weights and, if `biased`, by the bias are summed: each slot takes some of the images.
+
+    weights: [slot][numbers of the kernel].   bias: [slot][out_channels]
+    """
+
+    weights: Reals
+    bias: Reals
+    biased: Int
+    images: Int
+    slots: Int
+
+
+class Turned(Record):
+    """What is packed of a kernel for the input gradient: listed taps, of so many inputs and outputs of each group."""
+
+    start: Int  # the first number of it in packed weights
+    taps: Ints
+    n_taps: Int
+    inputs: Int
+    outputs: Int
+    groups: Int
+
+
+class Padded(Record):
+    """Images, and the rows and columns of zeros before each; rows with their zeros are padded_width columns wide."""
+
+    height: Int
+    width: Int
+    channels: Int
+    top: Int
+    left: Int
+    padded_width: Int
+
+
+class Finish(Record):
+    """What follows the products: an activation and, where `measured` is set, the moments of each channel.
+
+    statistics: [image][band][3][channels]
+    """
+
+    curve: Curve
+    measured: Int
+    statistics: Reals
+
+
+class Phase(Record):
+    """Outputs that all see the same window, and where its taps begin in the slide's tables.
+
+    Limits say which taps are inside the image: from which row of taps on for each row of outputs, and up to which;
+    then the same for columns.
+    """
+
+    rows: Int
+    columns: Int
+    first_row: Int
+    first_column: Int
+    first_tap: Int
+    outer: Int  # rows of taps, or columns where they are swapped
+    inner: Int  # taps of each
+    packed: Int  # numbers of packed weights before
+    limits: Int
+
+
+class Slide(Record):
+    """How packed weights slide over images; see `correlate`."""
+
+    image: Padded
+    border: Int
+    reach: Int  # rows of the image that an output row sees
+    row_step: Int
+    column_step: Int
+    out_height: Int
+    out_width: Int
+    out_channels: Int
+    out_row_step: Int
+    out_column_step: Int
+    groups: Int
+    offsets: Ints
+    limits: Ints
+    phases: Ints  # a table of Phase
+    n_phases: Int
+    depth: Int  # numbers of a tap
+    unit: Int
+    seen: Int
+    swapped: Int
+    axis: Int
+    images: Int
+    together: Int  # images of a task
+    bands: Int  # of an image
+    band: Int  # output rows of each
+
+
+class Band(Record):
+    """A task's part of a slide: so many images, from output row `start` on; size, out_size: numbers of each image."""
+
+    count: Int
+    start: Int
+    size: Int
+    out_size: Int
+
+
+class Taps(Record):
+    """Rows [r, r_end) of taps, of each those from s to s_end, and of their depth [k, k_end)."""
+
+    r: Int
+    r_end: Int
+    s: Int
+    s_end: Int
+    k: Int
+    k_end: Int
+
+
+class Part(Record):
+    """A part of a panel of n filters: some of its taps."""
+
+    packed: Reals
+    bias: Reals
+    n: Int
+    free: Int  # whether what lies behind each pixel is written later
+    taps: Taps
+
+
+class Line(Record):
+    """Outputs along an axis, from row i and column j of the phase on; `step` and out_step: from one to the next."""
+
+    i: Int
+    j: Int
+    length: Int
+    step: Int
+    out_step: Int
+
+
 @helper
-def bordered_rows(target, image, first, rows, above, height, width, channels, top, left, padded_width):
+def bordered_rows(target, image, shape, first, rows, above):
     """Copy padded rows of an image into target, with zeros beside it, and where `above` is set also above and below."""
+    height, width, channels = shape.height, shape.width, shape.channels
+    left, padded_width = shape.left, shape.padded_width
     for number in range(rows):
-        row = first + number - top
+        row = first + number - shape.top
         place = at(target, number * padded_width * channels)
         if (row < 0 or row >= height) and above:
             zero_row(place, padded_width * channels)
@@ -60,15 +199,14 @@ def pack(
     packed: Reals,
     rows: Int,
     columns: Int,
-    pitch: Int,
     groups: Int,
     block: Int,
 ):
     """Lay the columns of each group out in panels, as wide as the micro-kernel's tile; a task is a block of rows.
 
-    weights: rows x (groups * columns), rows `pitch` apart.   packed: [group][panel][row][tile_columns]
+    weights: rows x (groups * columns).   packed: [group][panel][row][tile_columns]
     """
-    panels, row = tiles_in(columns, tile_columns), task * block
+    panels, row, pitch = tiles_in(columns, tile_columns), task * block, groups * columns
     if columns % tile_columns == 0:  # read in the order of memory
         for i in range(row, min(row + block, rows)):
             for number in range(groups * panels):
@@ -85,48 +223,37 @@ def pack(
 def fold(
     task: Int,
     scratch: Reals,
-    weights: Reals,
-    bias: Reals,
+    given: Weights,
     normal: Reals,
+    folded: Weights,
     rows: Int,
     columns: Int,
-    folded: Reals,
-    folded_bias: Reals,
 ):
     """Let a convolution do what the BatchNorm behind it does at prediction; normal = [mean, gain, shift] of the
     channels."""
     gain, shift = at(normal, columns), at(normal, 2 * columns)
     for row in range(rows):
-        source, target = at(weights, row * columns), at(folded, row * columns)
+        source, target = at(given.weights, row * columns), at(folded.weights, row * columns)
         for c in lanes(columns):
             target[c] = source[c] * gain[c]
+    bias, folded_bias = given.bias, folded.bias
     for c in lanes(columns):
         folded_bias[c] = (bias[c] - normal[c]) * gain[c] + shift[c]
 
 
-def pack_turned(
-    task: Int,
-    scratch: Reals,
-    weights: Reals,
-    packed: Reals,
-    start: Int,
-    taps: Ints,
-    n_taps: Int,
-    inputs: Int,
-    outputs: Int,
-    groups: Int,
-):
+def pack_turned(task: Int, scratch: Reals, weights: Reals, packed: Reals, kernel: Turned):
     """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
 
     weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][listed tap][output][tile_columns]
     """
+    inputs, outputs, taps = kernel.inputs, kernel.outputs, kernel.taps
     panels = tiles_in(inputs, tile_columns)
     group, panel = task // panels, task % panels
     first = panel * tile_columns
     count = min(tile_columns, inputs - first)
-    pitch = groups * outputs
-    for number in range(n_taps):
-        place = at(packed, start + (task * n_taps + number) * outputs * tile_columns)
+    pitch = kernel.groups * outputs
+    for number in range(kernel.n_taps):
+        place = at(packed, kernel.start + (task * kernel.n_taps + number) * outputs * tile_columns)
         if count < tile_columns:
             zero_row(place, outputs * tile_columns)
         source = at(weights, (taps[number] * inputs + first) * pitch + group * outputs)
@@ -140,39 +267,8 @@ def correlate(
     weights: Reals,
     bias: Reals,
     target: Reals,
-    statistics: Reals,
-    measured: Int,
-    offsets: Ints,
-    limits: Ints,
-    phases: Ints,
-    n_phases: Int,
-    images: Int,
-    together: Int,
-    bands: Int,
-    band: Int,
-    axis: Int,
-    border: Int,
-    height: Int,
-    width: Int,
-    channels: Int,
-    top: Int,
-    left: Int,
-    padded_width: Int,
-    reach: Int,
-    row_step: Int,
-    column_step: Int,
-    out_height: Int,
-    out_width: Int,
-    out_channels: Int,
-    out_row_step: Int,
-    out_column_step: Int,
-    groups: Int,
-    depth: Int,
-    unit: Int,
-    seen: Int,
-    swapped: Int,
-    kind: Int,
-    slope: Real,
+    s: Slide,
+    finish: Finish,
 ):
     """Slide packed weights over one band of some images.
 
@@ -182,112 +278,103 @@ def correlate(
     for the outputs h = first_row + i * out_row_step, w likewise, of every phase; the phase's offsets say where its
     taps lie, row by row, or column by column where they are `swapped`. A tap may be a whole row of the window, of
     `unit` numbers for each column. No tile sums over more than `seen` numbers. source: (height, width, channels); where
-    `border` is set, a band of it is copied into scratch with zeros around it. statistics: [image][band][3]
-    [out_channels], the moments of each channel, where `measured` is set.
+    `border` is set, a band of it is copied into scratch with zeros around it.
     """
-    first, start = task // bands * together, task % bands * band
-    count = min(together, images - first)
-    base = at(source, ((first * height + start * row_step - top) * width - left) * channels)
-    step = height * width * channels
-    if border:
-        rows = (band - 1) * row_step + reach
-        step = rows * padded_width * channels
-        bordered_bands(
-            scratch, at(source, first * height * width * channels), count, start * row_step, rows, axis == ROWS,
-            height, width, channels, top, left, padded_width,
-        )  # fmt: skip
+    image, first, start = s.image, task // s.bands * s.together, task % s.bands * s.band
+    count = min(s.together, s.images - first)
+    base = at(
+        source, ((first * image.height + start * s.row_step - image.top) * image.width - image.left) * image.channels
+    )
+    size = image.height * image.width * image.channels
+    if s.border:
+        rows = (s.band - 1) * s.row_step + s.reach
+        size = rows * image.padded_width * image.channels
+        pictures = at(source, first * image.height * image.width * image.channels)
+        bordered_bands(scratch, pictures, image, count, start * s.row_step, rows, s.axis == ROWS)
         base = scratch
-    image_size = out_height * out_width * out_channels
-    out = at(target, first * image_size)
-    for p in range(n_phases):
-        slide(
-            base, step, weights, bias, out, image_size, offsets, limits, at(phases, p * PHASE), count, start, band,
-            axis, channels, padded_width * channels, row_step, column_step, out_width, out_channels, out_row_step,
-            out_column_step, groups, depth, unit, seen, swapped,
-        )  # fmt: skip
-    for n in range(count):
-        place = ((first + n) * bands + task % bands) * 3 * out_channels
-        finish_band(
-            at(out, n * image_size), start, min(band, out_height - start), out_width, out_channels, kind, slope,
-            measured, at(statistics, place if measured else 0),
-        )  # fmt: skip
+    out_size = s.out_height * s.out_width * s.out_channels
+    out, band = at(target, first * out_size), Band(count=count, start=start, size=size, out_size=out_size)
+    for p in range(s.n_phases):
+        slide(base, out, weights, bias, s, Phase.read(s.phases, p), band)
+    finish_bands(out, s, band, finish, first * s.bands + task % s.bands)
 
 
 @helper
-def bordered_bands(target, images, count, first, rows, above, height, width, channels, top, left, padded_width):
+def bordered_bands(target, images, shape, count, first, rows, above):
     """Copy some padded rows of each of some images."""
     for n in range(count):
-        place = at(target, n * rows * padded_width * channels)
-        picture = at(images, n * height * width * channels)
-        bordered_rows(place, picture, first, rows, above, height, width, channels, top, left, padded_width)
+        place = at(target, n * rows * shape.padded_width * shape.channels)
+        picture = at(images, n * shape.height * shape.width * shape.channels)
+        bordered_rows(place, picture, shape, first, rows, above)
 
 
 @helper
-def finish_band(out, start, rows, out_width, out_channels, kind, slope, measured, statistics):
+def finish_bands(out, s, band, finish, number):
+    """Finish a band of each of some images; `number` is the first one's place in statistics."""
+    for n in range(band.count):
+        rows = min(s.band, s.out_height - band.start)
+        picture = at(out, n * band.out_size)
+        finish_band(picture, band.start, rows, s.out_width, s.out_channels, finish, number + n * s.bands)
+
+
+@helper
+def finish_band(out, start, rows, width, channels, finish, number):
     """Do what follows the products while their rows are in the cache: the activation, the statistics of channels."""
-    first, pixels = at(out, start * out_width * out_channels), rows * out_width
-    if kind:
-        activate(first, first, pixels * out_channels, kind, slope)
-    if measured:
-        channel_moments(first, pixels, out_channels, statistics)
+    first, pixels = at(out, start * width * channels), rows * width
+    if finish.curve.kind:
+        activate(first, first, pixels * channels, finish.curve)
+    if finish.measured:
+        channel_moments(first, pixels, channels, at(finish.statistics, number * 3 * channels))
 
 
 @helper
-def slide(
-    base, step, weights, bias, out, image_size, offsets, limits, phase, count, start, band, axis, channels, pitch,
-    row_step, column_step, out_width, out_channels, out_row_step, out_column_step, groups, depth, unit,
-    seen, swapped,
-):  # fmt: skip
+def slide(base, out, weights, bias, s, phase, band):
     """Slide over the band's rows of one phase, panel by panel.
 
     Where a tile sees more of a panel than a first-level cache holds, the panel is gone through in parts, each over all
     outputs of the task.
     """
-    rows, columns = min(band, phase[0] - start), phase[1]
-    outer, inner, shallow = phase[5], phase[6], seen <= DEEP
-    some_outer = outer if shallow else DEEP // max(inner * depth, 1)
-    some_inner = inner if shallow else min(inner, DEEP // depth)
-    some_depth = depth if shallow else min(depth, DEEP)
-    ins, outs = channels // groups, out_channels // groups
+    outer, inner, shallow = phase.outer, phase.inner, s.seen <= DEEP
+    some_outer = outer if shallow else DEEP // max(inner * s.depth, 1)
+    some_inner = inner if shallow else min(inner, DEEP // s.depth)
+    some_depth = s.depth if shallow else min(s.depth, DEEP)
+    ins, outs = s.image.channels // s.groups, s.out_channels // s.groups
     panels = tiles_in(outs, tile_columns)
     # The last panel comes first: what it writes behind a pixel, panel 0 overwrites.
-    free = 1 if groups == 1 and out_column_step == 1 and axis == COLUMNS else 0
-    for number in range(groups * panels):
+    free = 1 if s.groups == 1 and s.out_column_step == 1 and s.axis == COLUMNS else 0
+    for number in range(s.groups * panels):
         group, panel = number // panels, panels - 1 - number % panels
-        packed = at(weights, phase[7] + (group * panels + panel) * outer * inner * depth * tile_columns)
+        packed = at(weights, phase.packed + (group * panels + panel) * outer * inner * s.depth * tile_columns)
         first = group * outs + panel * tile_columns
         for r in range(0, max(outer, 1), max(some_outer, 1)):
-            for s in range(0, max(inner, 1), max(some_inner, 1)):
-                for k in range(0, depth, some_depth):
-                    slide_part(
-                        at(base, group * ins), step, packed, at(bias, first), at(out, first), image_size,
-                        at(offsets, phase[4]), at(limits, phase[8]), phase, count, rows, columns, start, axis, channels,
-                        pitch, row_step, column_step, out_width, out_channels, out_row_step, out_column_step,
-                        min(tile_columns, outs - panel * tile_columns), free, depth, unit, swapped, r,
-                        r + max(some_outer, 1), s, s + max(some_inner, 1), k, k + some_depth,
+            for c in range(0, max(inner, 1), max(some_inner, 1)):
+                for k in range(0, s.depth, some_depth):
+                    taps = Taps(
+                        r=r, r_end=r + max(some_outer, 1), s=c, s_end=c + max(some_inner, 1), k=k, k_end=k + some_depth
+                    )
+                    part = Part(
+                        packed=packed, bias=at(bias, first), n=min(tile_columns, outs - panel * tile_columns),
+                        free=free, taps=taps,
                     )  # fmt: skip
+                    slide_part(at(base, group * ins), at(out, first), s, phase, band, part)
 
 
 @helper
-def slide_part(
-    base, step, packed, bias, out, image_size, taps, limits, phase, count, rows, columns, start, axis, channels, pitch,
-    row_step, column_step, out_width, out_channels, out_row_step, out_column_step, n, free, depth, unit, swapped,
-    r, r_end, s, s_end, k, k_end,
-):  # fmt: skip
-    """Slide a part of one panel over the band's rows: taps [r, r_end) x [s, s_end), [k, k_end) of their depth."""
-    length, move, out_move = columns, column_step * channels, out_column_step * out_channels
+def slide_part(base, out, s, phase, band, part):
+    """Slide a part of one panel over the band's rows."""
+    axis, channels, pitch = s.axis, s.image.channels, s.image.padded_width * s.image.channels
+    rows, columns = min(s.band, phase.rows - band.start), phase.columns
+    length, step, out_step = columns, s.column_step * channels, s.out_column_step * s.out_channels
     if axis == ROWS:
-        length, move, out_move = rows, row_step * pitch, out_row_step * out_width * out_channels
+        length, step, out_step = rows, s.row_step * pitch, s.out_row_step * s.out_width * s.out_channels
     if axis == IMAGES:
-        length, move, out_move = count, step, image_size
+        length, step, out_step = band.count, band.size, band.out_size
     image, i, j = 0, 0, 0
-    for _ in range(lines_across(axis, count, rows, columns)):
-        pixel = (phase[2] + (start + i) * out_row_step) * out_width + phase[3] + j * out_column_step
+    for _ in range(lines_across(axis, band.count, rows, columns)):
+        line = Line(i=band.start + i, j=j, length=length, step=step, out_step=out_step)
         slide_line(
-            at(base, image * step + i * row_step * pitch + j * column_step * channels),
-            at(out, image * image_size + pixel * out_channels), taps, packed, bias, n, limits, phase[0], phase[1],
-            start + i, j, axis, length, move, out_move, free, swapped, phase[6], depth, unit, r, r_end, s, s_end, k,
-            k_end,
+            at(base, image * band.size + i * s.row_step * pitch + j * s.column_step * channels),
+            at(out, image * band.out_size + place_of(s, phase, line)), s, phase, line, part,
         )  # fmt: skip
         # On to the next line.
         i += 1 if axis == COLUMNS else 0
@@ -299,6 +386,13 @@ def slide_part(
 
 
 @helper
+def place_of(s, phase, line):
+    """Return where in an image of outputs a line begins."""
+    row, column = phase.first_row + line.i * s.out_row_step, phase.first_column + line.j * s.out_column_step
+    return (row * s.out_width + column) * s.out_channels
+
+
+@helper
 def lines_across(axis, images, rows, columns):
     """Return how many lines of outputs along an axis there are."""
     lines = rows * columns if axis == IMAGES else images * (columns if axis == ROWS else rows)
@@ -306,55 +400,63 @@ def lines_across(axis, images, rows, columns):
 
 
 @helper
-def slide_line(
-    a, c, taps, packed, bias, n, limits, rows, columns, i, j, axis, length, move, out_move, free, swapped, listed,
-    depth, unit, r, r_end, s, s_end, k, k_end,
-):  # fmt: skip
+def slide_line(a, c, s, phase, line, part):
     """Compute a line of outputs, tile by tile."""
-    parts = tiles_in(length, rows_of_tile(n))
-    small = length // parts
-    larger = length - small * parts
-    last_row, first_column, last_column = at(limits, rows), at(limits, 2 * rows), at(limits, 2 * rows + columns)
+    parts = tiles_in(line.length, rows_of_tile(part.n))
+    small = line.length // parts
+    larger = line.length - small * parts
+    first_row, last_row = at(s.limits, phase.limits), at(s.limits, phase.limits + phase.rows)
+    first_column, last_column = at(last_row, phase.rows), at(last_row, phase.rows + phase.columns)
     begin = 0
     for number in range(parts):
         m = small + 1 if number < larger else small
-        down, right = (begin if axis == ROWS else 0), (begin if axis == COLUMNS else 0)
-        tall, wide = (m - 1 if axis == ROWS else 0), (m - 1 if axis == COLUMNS else 0)
-        r0, r1 = limits[i + down + tall], last_row[i + down]
-        s0, s1 = first_column[j + right + wide], last_column[j + right]
-        k0, k1 = 0, depth
-        if depth > unit:  # the columns of a row of taps lie in its depth
-            k0, k1 = s0 * unit, s1 * unit
+        down, right = (begin if s.axis == ROWS else 0), (begin if s.axis == COLUMNS else 0)
+        tall, wide = (m - 1 if s.axis == ROWS else 0), (m - 1 if s.axis == COLUMNS else 0)
+        r0, r1 = first_row[line.i + down + tall], last_row[line.i + down]
+        s0, s1 = first_column[line.j + right + wide], last_column[line.j + right]
+        k0, k1 = 0, s.depth
+        if s.depth > s.unit:  # the columns of a row of taps lie in its depth
+            k0, k1 = s0 * s.unit, s1 * s.unit
             s1 = 1 if s0 < s1 else 0
             s0 = 0
-        if swapped:
+        if s.swapped:
             r0, r1, s0, s1 = s0, s1, r0, r1
-        slide_tile(
-            m, n, at(a, begin * move), taps, packed, bias, at(c, begin * out_move), move, out_move, free, listed,
-            depth, r0, r1, s0, s1, k0, k1, r, r_end, s, s_end, k, k_end,
-        )  # fmt: skip
+        seen = Taps(r=r0, r_end=r1, s=s0, s_end=s1, k=k0, k_end=k1)
+        slide_tile(m, at(a, begin * line.step), at(c, begin * line.out_step), s, phase, line, part, seen)
         begin += m
 
 
 @helper
-def slide_tile(
-    m, n, a, taps, packed, bias, c, move, out_move, free, listed, depth, r0, r1, s0, s1, k0, k1, r, r_end, s, s_end,
-    k, k_end,
-):  # fmt: skip
-    """Compute a tile, which sees taps [r0, r1) x [s0, s1) and [k0, k1) of their depth, as far as a part has them."""
-    if r0 >= r1 or s0 >= s1:  # it sees nothing but zeros
-        if r == 0 and s == 0 and k == 0:
-            product(m, n, a, taps, packed, bias, c, move, 1, 0, 0, tile_columns, 0, 0, out_move, free)
-    elif r < r1 and r0 < r_end and s < s1 and s0 < s_end and k < k1 and k0 < k_end:
-        new = r <= r0 and s <= s0 and k <= k0
-        first, last = max(r, r0), min(r_end, r1)
-        across, begin = min(s_end, s1) - max(s, s0), max(k, k0)
-        together = last - first if across == listed else 1  # rows of taps that are listed without a gap
+def slide_tile(m, a, c, s, phase, line, part, seen):
+    """Compute a tile of m outputs, as far as a part has the taps that it sees."""
+    taps, n, some = at(s.offsets, phase.first_tap), part.n, part.taps
+    if seen.r >= seen.r_end or seen.s >= seen.s_end:  # it sees nothing but zeros
+        if some.r == 0 and some.s == 0 and some.k == 0:
+            nothing = Tile(
+                a=a, offsets=taps, b=part.packed, i=part.bias, c=c, sm=line.step, sk=1, taps=0, depth=0,
+                ldb=tile_columns, sb=0, ldi=0, ldc=line.out_step, free=part.free,
+            )  # fmt: skip
+            product(m, n, nothing)
+    elif overlap(some, seen):
+        new = some.r <= seen.r and some.s <= seen.s and some.k <= seen.k
+        first, last = max(some.r, seen.r), min(some.r_end, seen.r_end)
+        column, begin = max(some.s, seen.s), max(some.k, seen.k)
+        across, end = min(some.s_end, seen.s_end) - column, min(some.k_end, seen.k_end)
+        together = last - first if across == phase.inner else 1  # rows of taps that are listed without a gap
         for row in range(first, last, together):
             fresh = new and row == first
-            place = row * listed + max(s, s0)
-            product(
-                m, n, at(a, begin), at(taps, place), at(packed, (place * depth + begin) * tile_columns),
-                bias if fresh else c, c, move, 1, together * across, min(k_end, k1) - begin, tile_columns,
-                depth * tile_columns, 0 if fresh else out_move, out_move, free,
+            place = row * phase.inner + column
+            tile = Tile(
+                a=at(a, begin), offsets=at(taps, place), b=at(part.packed, (place * s.depth + begin) * tile_columns),
+                i=part.bias if fresh else c, c=c, sm=line.step, sk=1, taps=together * across, depth=end - begin,
+                ldb=tile_columns, sb=s.depth * tile_columns, ldi=0 if fresh else line.out_step, ldc=line.out_step,
+                free=part.free,
             )  # fmt: skip
+            product(m, n, tile)
+
+
+@helper
+def overlap(some, seen):
+    """Return whether two ranges of taps have any in common."""
+    rows = some.r < seen.r_end and seen.r < some.r_end
+    return rows and some.s < seen.s_end and seen.s < some.s_end and some.k < seen.k_end and seen.k < some.k_end

@@ -1,251 +1,279 @@
 """The gradient of a convolution by its kernel: products of pixels of dy with what the window saw of the image."""
 
 from gedanken.engine.cpu.kernels.blocks import pack_rows, rows_of_tile, sum_rows, tiles_in, zero_row
-from gedanken.engine.cpu.kernels.conv import bordered_bands
-from gedanken.engine.cpu.language import Int, Ints, Reals, at, helper, lanes, product, tile_columns, tile_rows
+from gedanken.engine.cpu.kernels.conv import Padded, Slots, bordered_bands
+from gedanken.engine.cpu.language import (
+    Int,
+    Ints,
+    Reals,
+    Record,
+    Tile,
+    at,
+    helper,
+    lanes,
+    product,
+    tile_columns,
+    tile_rows,
+)
 
 FLUSH = 64  # strips that are added to one sum before it is added to a sum of sums: long sums lose digits
 
 
-def by_kernel(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    dy: Reals,
-    partial: Reals,
-    kept: Reals,
-    bias_partial: Reals,
-    biased: Int,
-    images: Int,
-    slots: Int,
-    blocks: Int,
-    border: Int,
-    height: Int,
-    width: Int,
-    channels: Int,
-    top: Int,
-    left: Int,
-    padded_width: Int,
-    reach: Int,
-    down: Int,
-    right: Int,
-    window_rows: Int,
-    row_dilation: Int,
-    window_columns: Int,
-    column_dilation: Int,
-    joined: Int,
-    out_height: Int,
-    out_width: Int,
-    out_channels: Int,
-    groups: Int,
-    strip: Int,
-    most: Int,
-    together: Int,
-    offsets: Ints,
-    seen_rows: Ints,
-    seen_columns: Ints,
-):
+class Gradient(Record):
+    """What is summed, and how it is cut into parts that stay in the cache; see `by_kernel`."""
+
+    image: Padded
+    border: Int
+    reach: Int  # rows of an image that are seen
+    down: Int
+    right: Int
+    window_rows: Int
+    row_dilation: Int
+    window_columns: Int
+    column_dilation: Int
+    joined: Int
+    out_height: Int
+    out_width: Int
+    out_channels: Int
+    groups: Int
+    blocks: Int
+    strip: Int
+    most: Int
+    together: Int
+    offsets: Ints
+    seen_rows: Ints
+    seen_columns: Ints
+
+
+class Strip(Record):
+    """Some output rows from `row` on, and so many columns of them, of some images; `new`: the first of their sum."""
+
+    row: Int
+    rows: Int
+    column: Int
+    columns: Int
+    images: Int
+    new: Int
+
+
+class Shares(Record):
+    """The channels that a task works on: of each group of `outs` every panel whose number is `block` modulo blocks."""
+
+    outs: Int
+    blocks: Int
+    block: Int
+
+
+def by_kernel(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, sums: Slots, g: Gradient):
     """Sum the kernel gradient over the images of one slot; a task is a slot and a block of output channels.
 
-    partial[slot][r, s, c, k] = sum over n, i, j of x[n, i * down + r * row_dilation, j * right + s, c] * dy[n, i, j, k]
+    sums.weights[slot][r, s, c, k] =
+        sum over n, i, j of x[n, i * down + r * row_dilation, j * right + s, c] * dy[n, i, j, k]
 
     A window's row is one run of numbers where it is contiguous in memory (`joined`), else one for each column.
     strip: output rows that are worked through at once, and `most` columns of them, so that they stay in the cache;
     where it holds whole images, `together` of them. offsets[n]: where rows of n images lie in x, row by row. seen_rows:
     from which output row on, and up to which, a row of the window is inside the image; seen_columns likewise, for each
-    number of its rows. kept: sums of sums, where a slot has more than FLUSH strips. bias_partial[slot][k] = sum of dy.
+    number of its rows. kept: sums of sums, where a slot has more than FLUSH strips. sums.bias[slot][k] = sum of dy.
     """
-    slot, block = task // blocks, task % blocks
-    ins, outs, pitch = channels // groups, out_channels // groups, padded_width * channels
-    size = window_rows * window_columns * ins * out_channels
-    target = at(partial, slot * size)
-    begin, end = slot * images // slots, (slot + 1) * images // slots
-    panels = tiles_in(outs, tile_columns)
-    packed = at(scratch, together * reach * pitch if border else 0)
+    image, slot, block = g.image, task // g.blocks, task % g.blocks
+    height, width, channels = image.height, image.width, image.channels
+    ins, outs, pitch = channels // g.groups, g.out_channels // g.groups, image.padded_width * channels
+    rows, out_pixels = g.window_rows * g.window_columns * ins, g.out_height * g.out_width
+    target, total = at(sums.weights, slot * rows * g.out_channels), at(kept, slot * rows * g.out_channels)
+    packed = at(scratch, g.together * g.reach * pitch if g.border else 0)
+    shares = Shares(outs=outs, blocks=g.blocks, block=block)
     strips = 0
-    for image in range(begin, end, together):
-        count = min(together, end - image)
-        base = at(x, ((image * height - top) * width - left) * channels)
-        slopes = at(dy, image * out_height * out_width * out_channels)
-        if border:
-            bordered_bands(
-                scratch, at(x, image * height * width * channels), count, 0, reach, False, height, width, channels, top,
-                left, padded_width,
-            )  # fmt: skip
+    first, end = slot * sums.images // sums.slots, (slot + 1) * sums.images // sums.slots
+    for number in range(first, end, g.together):
+        count = min(g.together, end - number)
+        base = at(x, ((number * height - image.top) * width - image.left) * channels)
+        slopes = at(dy, number * out_pixels * g.out_channels)
+        if g.border:
+            bordered_bands(scratch, at(x, number * height * width * channels), image, count, 0, g.reach, False)
             base = scratch
-        for part in range(tiles_in(out_height, strip) * tiles_in(out_width, most)):
-            row, column = part // tiles_in(out_width, most) * strip, part % tiles_in(out_width, most) * most
-            rows, wide = min(strip, out_height - row), min(most, out_width - column)
+        for part in range(tiles_in(g.out_height, g.strip) * tiles_in(g.out_width, g.most)):
             new = strips % FLUSH == 0
             if new and strips > 0:
-                flush(
-                    at(kept, slot * size), target, size // out_channels, out_channels, blocks, block, outs,
-                    strips == FLUSH,
-                )  # fmt: skip
+                flush(total, target, rows, g.out_channels, shares, strips == FLUSH)
             strips += 1
-            panels_gradient(
-                at(base, row * down * pitch + column * right * channels),
-                at(slopes, (row * out_width + column) * out_channels), packed, target, offsets, seen_rows, seen_columns,
-                row, rows, column, wide, count, together * strip, groups, panels, blocks, block, ins, outs,
-                out_height * out_width * out_channels, right * channels, row_dilation * pitch,
-                column_dilation * channels, window_rows, window_columns, joined, out_channels, new,
+            strip = Strip(
+                row=part // tiles_in(g.out_width, g.most) * g.strip, rows=rows_of(g, part),
+                column=part % tiles_in(g.out_width, g.most) * g.most, columns=columns_of(g, part), images=count,
+                new=new,
             )  # fmt: skip
-        if biased and block == 0:
-            pixels = count * out_height * out_width
-            bias_gradient(at(bias_partial, slot * out_channels), slopes, pixels, out_channels, image == begin)
+            panels_gradient(
+                at(base, strip.row * g.down * pitch + strip.column * g.right * channels),
+                at(slopes, (strip.row * g.out_width + strip.column) * g.out_channels), packed, target, g, strip, shares,
+            )  # fmt: skip
+        if sums.biased and block == 0:
+            add_bias(at(sums.bias, slot * g.out_channels), slopes, count * out_pixels, g.out_channels, number == first)
     if strips > FLUSH:
-        flush(target, at(kept, slot * size), size // out_channels, out_channels, blocks, block, outs, False)
+        flush(target, total, rows, g.out_channels, shares, False)
 
 
 @helper
-def panels_gradient(
-    base, slopes, packed, target, offsets, seen_rows, seen_columns, row, rows, column, wide, images, listed, groups,
-    panels, blocks, block, ins, outs, image_size, step, row_step, column_step, window_rows, window_columns, joined,
-    out_channels, new,
-):  # fmt: skip
+def rows_of(g, part):
+    """Return how many output rows a part of an image has."""
+    return min(g.strip, g.out_height - part // tiles_in(g.out_width, g.most) * g.strip)
+
+
+@helper
+def columns_of(g, part):
+    """Return how many output columns a part of an image has."""
+    return min(g.most, g.out_width - part % tiles_in(g.out_width, g.most) * g.most)
+
+
+@helper
+def panels_gradient(base, slopes, packed, target, g, strip, shares):
     """Add what a strip of outputs says of the gradient to the panels that are of this block."""
-    for number in range(groups * panels):
+    ins, outs, size = g.image.channels // g.groups, shares.outs, g.out_height * g.out_width * g.out_channels
+    panels = tiles_in(outs, tile_columns)
+    for number in range(g.groups * panels):
         group, panel = number // panels, number % panels
-        if panel % blocks == block:
+        if panel % shares.blocks == shares.block:
             first = group * outs + panel * tile_columns
             n = min(tile_columns, outs - panel * tile_columns)
-            pack_strip(packed, at(slopes, first), rows, images, image_size, wide, n, out_channels)
-            strip_gradient(
-                at(base, group * ins), packed, at(target, first), offsets, seen_rows, seen_columns, n, row, rows,
-                images, listed, step, row_step, column_step, window_rows, window_columns, joined, ins, column, wide,
-                out_channels, new,
-            )  # fmt: skip
+            pack_strip(packed, at(slopes, first), strip, size, n, g.out_channels)
+            strip_gradient(at(base, group * ins), packed, at(target, first), g, strip, n)
 
 
 @helper
-def pack_strip(packed, slopes, rows, images, image_size, columns, n, channels):
+def pack_strip(packed, slopes, strip, image_size, n, channels):
     """Pack some rows of dy of some images, row by row: the first one of all images, then the second one."""
-    if images == 1:
-        pack_rows(packed, slopes, rows * columns, n, channels)
+    if strip.images == 1:
+        pack_rows(packed, slopes, strip.rows * strip.columns, n, channels)
     else:
-        for i in range(rows):
-            for image in range(images):
-                place = at(packed, (i * images + image) * columns * tile_columns)
-                pack_rows(place, at(slopes, image * image_size + i * columns * channels), columns, n, channels)
+        for i in range(strip.rows):
+            for image in range(strip.images):
+                place = at(packed, (i * strip.images + image) * strip.columns * tile_columns)
+                source = at(slopes, image * image_size + i * strip.columns * channels)
+                pack_rows(place, source, strip.columns, n, channels)
 
 
 @helper
-def strip_gradient(
-    base, packed, target, offsets, seen_rows, seen_columns, n, row, rows, images, listed, step, row_step, column_step,
-    window_rows, window_columns, joined, ins, begin, wide, out_channels, new,
-):  # fmt: skip
+def strip_gradient(base, packed, target, g, strip, n):
     """Add to one panel of the kernel's gradient what a strip of outputs says of it."""
-    taps, spans = at(offsets, images * listed), 1 if joined else window_columns
-    span = window_columns * ins if joined else ins
-    for r in range(window_rows):
-        i0, i1 = max(seen_rows[2 * r] - row, 0), min(seen_rows[2 * r + 1] - row, rows)
+    channels = g.image.channels
+    ins, row_step = channels // g.groups, g.row_dilation * g.image.padded_width * channels
+    spans, span = 1 if g.joined else g.window_columns, g.window_columns * ins if g.joined else ins
+    for r in range(g.window_rows):
+        i0, i1 = max(g.seen_rows[2 * r] - strip.row, 0), min(g.seen_rows[2 * r + 1] - strip.row, strip.rows)
         for s in range(spans):
-            place = at(target, (r * spans + s) * span * out_channels)
-            if new:
+            place = at(target, (r * spans + s) * span * g.out_channels)
+            if strip.new:
                 for i in range(span):
-                    zero_row(at(place, i * out_channels), n)
+                    zero_row(at(place, i * g.out_channels), n)
             if i0 < i1:
-                gradient_rows(
-                    at(base, r * row_step + s * column_step), at(packed, i0 * images * wide * tile_columns),
-                    at(taps, i0 * images), place, at(seen_columns, 2 * s * ins), span, n, step, (i1 - i0) * images,
-                    begin, wide, out_channels,
+                seen = Span(
+                    a=at(base, r * row_step + s * g.column_dilation * channels), length=span, i0=i0, i1=i1,
+                    columns=at(g.seen_columns, 2 * s * ins),
                 )  # fmt: skip
+                span_gradient(packed, place, g, strip, seen, n)
+
+
+class Span(Record):
+    """A run of the window's numbers at `a`, the output rows that see them, and the columns, for each of them."""
+
+    a: Reals
+    length: Int
+    i0: Int
+    i1: Int
+    columns: Ints
 
 
 @helper
-def gradient_rows(a, b, taps, c, seen_columns, span, n, step, n_taps, begin, wide, out_channels):
-    """Add to `span` rows of the kernel's gradient, tile by tile, over the outputs that any of a tile's rows sees."""
-    parts = tiles_in(span, rows_of_tile(n))
-    small = span // parts
-    larger = span - small * parts
+def span_gradient(packed, c, g, strip, seen, n):
+    """Add to some rows of the kernel's gradient, tile by tile, over the outputs that any of a tile's rows sees."""
+    images, wide, step = strip.images, strip.columns, g.right * g.image.channels
+    b = at(packed, seen.i0 * images * wide * tile_columns)
+    taps = at(g.offsets, images * g.together * g.strip + seen.i0 * images)
+    parts = tiles_in(seen.length, rows_of_tile(n))
+    small = seen.length // parts
+    larger = seen.length - small * parts
     m0 = 0
     for part in range(parts):
         m = small + 1 if part < larger else small
-        j0, j1 = max(seen_columns[2 * (m0 + m - 1)] - begin, 0), min(seen_columns[2 * m0 + 1] - begin, wide)
-        place = at(c, m0 * out_channels)
+        j0 = max(seen.columns[2 * (m0 + m - 1)] - strip.column, 0)
+        j1 = min(seen.columns[2 * m0 + 1] - strip.column, wide)
+        place = at(c, m0 * g.out_channels)
         if j0 < j1:
-            product(
-                m, n, at(a, m0 + j0 * step), taps, at(b, j0 * tile_columns), place, place, 1, step, n_taps, j1 - j0,
-                tile_columns, wide * tile_columns, out_channels, out_channels, 0,
+            tile = Tile(
+                a=at(seen.a, m0 + j0 * step), offsets=taps, b=at(b, j0 * tile_columns), i=place, c=place, sm=1,
+                sk=step, taps=(seen.i1 - seen.i0) * images, depth=j1 - j0, ldb=tile_columns, sb=wide * tile_columns,
+                ldi=g.out_channels, ldc=g.out_channels, free=0,
             )  # fmt: skip
+            product(m, n, tile)
         m0 += m
 
 
-def by_few_filters(
-    task: Int, scratch: Reals, x: Reals, dy: Reals, partial: Reals, kept: Reals, bias_partial: Reals, biased: Int,
-    images: Int, slots: Int, height: Int, width: Int, channels: Int, top: Int, left: Int, padded_width: Int, reach: Int,
-    down: Int, right: Int, window_rows: Int, row_dilation: Int, window_columns: Int, column_dilation: Int, joined: Int,
-    out_height: Int, out_width: Int, out_channels: Int, groups: Int, strip: Int, most: Int, offsets: Ints,
-    seen_rows: Ints, seen_columns: Ints,
-):  # fmt: skip
+def by_few_filters(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, sums: Slots, g: Gradient):
     """Sum the gradient as `by_kernel` does, with the filters as rows and the window's numbers as columns of a tile.
 
-    partial[slot][k, r, s, c].   The right factor is the image itself, copied to where whole vectors can be read.
+    sums.weights[slot][k, r, s, c].   The right factor is the image itself, copied to where whole vectors can be read.
     """
-    ins, pitch = channels // groups, padded_width * channels
-    row_size = window_rows * window_columns * ins
-    target, total = at(partial, task * out_channels * row_size), at(kept, task * out_channels * row_size)
-    begin, end = task * images // slots, (task + 1) * images // slots
+    image, outs = g.image, g.out_channels // g.groups
+    size, ins = image.height * image.width * image.channels, image.channels // g.groups
+    row_size, out_pixels = g.window_rows * g.window_columns * ins, g.out_height * g.out_width
+    target, total = at(sums.weights, task * g.out_channels * row_size), at(kept, task * g.out_channels * row_size)
+    shares = Shares(outs=row_size, blocks=1, block=0)
     strips = 0
-    for image in range(begin, end):
-        slopes = at(dy, image * out_height * out_width * out_channels)
-        bordered_bands(
-            scratch, at(x, image * height * width * channels), 1, 0, reach, False, height, width, channels, top, left,
-            padded_width,
-        )  # fmt: skip
-        for part in range(tiles_in(out_height, strip) * tiles_in(out_width, most)):
-            row, column = part // tiles_in(out_width, most) * strip, part % tiles_in(out_width, most) * most
+    first = task * sums.images // sums.slots
+    for number in range(first, (task + 1) * sums.images // sums.slots):
+        slopes = at(dy, number * out_pixels * g.out_channels)
+        bordered_bands(scratch, at(x, number * size), image, 1, 0, g.reach, False)
+        for part in range(tiles_in(g.out_height, g.strip) * tiles_in(g.out_width, g.most)):
             if strips % FLUSH == 0:
                 if strips > 0:
-                    flush(total, target, out_channels, row_size, 1, 0, row_size, strips == FLUSH)
-                zero_row(target, out_channels * row_size)
+                    flush(total, target, g.out_channels, row_size, shares, strips == FLUSH)
+                zero_row(target, g.out_channels * row_size)
             strips += 1
-            for group in range(groups):
+            strip = Strip(
+                row=part // tiles_in(g.out_width, g.most) * g.strip, rows=rows_of(g, part),
+                column=part % tiles_in(g.out_width, g.most) * g.most, columns=columns_of(g, part), images=1, new=False,
+            )  # fmt: skip
+            for group in range(g.groups):
                 filters_gradient(
-                    at(scratch, group * ins), at(slopes, group * (out_channels // groups)),
-                    at(target, group * (out_channels // groups) * row_size), offsets, seen_rows, seen_columns, row,
-                    min(strip, out_height - row), column, min(column + most, out_width), down * pitch,
-                    right * channels, row_dilation * pitch, column_dilation * channels, window_rows, window_columns,
-                    joined, ins, out_width, out_channels, out_channels // groups, row_size,
-                )  # fmt: skip
-        if biased:
-            sums = at(bias_partial, task * out_channels)
-            bias_gradient(sums, slopes, out_height * out_width, out_channels, image == begin)
+                    at(scratch, group * ins), at(slopes, group * outs), at(target, group * outs * row_size), g, strip
+                )
+        if sums.biased:
+            add_bias(at(sums.bias, task * g.out_channels), slopes, out_pixels, g.out_channels, number == first)
     if strips > FLUSH:
-        flush(target, total, out_channels, row_size, 1, 0, row_size, False)
+        flush(target, total, g.out_channels, row_size, shares, False)
 
 
 @helper
-def filters_gradient(
-    picture, slopes, target, offsets, seen_rows, seen_columns, row, rows, begin, end, down, right, row_step,
-    column_step, window_rows, window_columns, joined, ins, out_width, out_channels, outs, row_size,
-):  # fmt: skip
-    """Add what some output rows say of the filters of one group."""
-    spans = 1 if joined else window_columns
-    span = window_columns * ins if joined else ins
-    for r in range(window_rows):
-        i0, i1 = max(seen_rows[2 * r], row), min(seen_rows[2 * r + 1], row + rows)
+def filters_gradient(picture, slopes, target, g, strip):
+    """Add what a strip of outputs says of the filters of one group."""
+    channels, pitch = g.image.channels, g.image.padded_width * g.image.channels
+    ins, outs = channels // g.groups, g.out_channels // g.groups
+    row_size = g.window_rows * g.window_columns * ins
+    spans, span = 1 if g.joined else g.window_columns, g.window_columns * ins if g.joined else ins
+    for r in range(g.window_rows):
+        i0, i1 = max(g.seen_rows[2 * r], strip.row), min(g.seen_rows[2 * r + 1], strip.row + strip.rows)
         for s in range(spans):
-            b = at(picture, i0 * down + r * row_step + s * column_step)
+            b = at(picture, (i0 * g.down + r * g.row_dilation) * pitch + s * g.column_dilation * channels)
             for first in range(0, span if i0 < i1 else 0, tile_columns):
                 n = min(tile_columns, span - first)
-                j0 = max(seen_columns[2 * (s * ins + first + n - 1)], begin)
-                j1 = min(seen_columns[2 * (s * ins + first) + 1], end)
+                j0 = max(g.seen_columns[2 * (s * ins + first + n - 1)], strip.column)
+                j1 = min(g.seen_columns[2 * (s * ins + first) + 1], strip.column + strip.columns)
                 for k in range(0, outs if j0 < j1 else 0, tile_rows):
                     place = at(target, k * row_size + (r * spans + s) * span + first)
-                    product(
-                        min(tile_rows, outs - k), n, at(slopes, i0 * out_width * out_channels + j0 * out_channels + k),
-                        offsets, at(b, first + j0 * right), place, place, 1, out_channels, i1 - i0, j1 - j0, right,
-                        down, row_size, row_size, 0,
+                    tile = Tile(
+                        a=at(slopes, (i0 * g.out_width + j0) * g.out_channels + k), offsets=g.offsets,
+                        b=at(b, first + j0 * g.right * channels), i=place, c=place, sm=1, sk=g.out_channels,
+                        taps=i1 - i0, depth=j1 - j0, ldb=g.right * channels, sb=g.down * pitch, ldi=row_size,
+                        ldc=row_size, free=0,
                     )  # fmt: skip
+                    product(min(tile_rows, outs - k), n, tile)
 
 
 @helper
-def flush(total, sums, rows, channels, blocks, block, outs, fresh):
+def flush(total, sums, rows, channels, shares, fresh):
     """Add the columns of one block to another sum, or begin it with them."""
-    panels = tiles_in(outs, tile_columns)
+    outs, panels = shares.outs, tiles_in(shares.outs, tile_columns)
     for group in range(channels // outs):
-        for panel in range(block, panels, blocks):
+        for panel in range(shares.block, panels, shares.blocks):
             first, n = group * outs + panel * tile_columns, min(tile_columns, outs - panel * tile_columns)
             for row in range(rows):
                 there, here = at(total, row * channels + first), at(sums, row * channels + first)
@@ -256,7 +284,8 @@ def flush(total, sums, rows, channels, blocks, block, outs, fresh):
 
 
 @helper
-def bias_gradient(target, slopes, rows, channels, new):
+def add_bias(target, slopes, rows, channels, new):
+    """Add the sums of some rows of dy, or begin with them."""
     if new:
         zero_row(target, channels)
     sum_rows(target, slopes, rows, channels)

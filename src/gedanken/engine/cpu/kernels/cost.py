@@ -4,9 +4,9 @@ What a probability near 1 lacks of it is summed up from the others, and a score 
 nothing: so costs and slopes keep their digits, and are numbers wherever the true ones are.
 """
 
-from gedanken.engine.cpu.kernels.blocks import SIDE, sum_of
+from gedanken.engine.cpu.kernels.blocks import SIDE, Rows, sum_of
 from gedanken.engine.cpu.kernels.rows import exponential
-from gedanken.engine.cpu.language import Int, Ints, Real, Reals, at, helper, lanes, real
+from gedanken.engine.cpu.language import Int, Ints, Real, Reals, Record, at, helper, lanes, real
 
 
 @helper
@@ -32,9 +32,10 @@ def powers(x, y, count, best):
     return others
 
 
-def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int, piece: Int):
+def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, m: Rows):
     """Turn each row of scores into shares; a task is a piece of the rows."""
-    for row in range(task * piece, min((task + 1) * piece, rows)):
+    columns = m.columns
+    for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
         shares = at(y, row * columns)
         scores = at(x, row * columns)
         total = real(1) + powers(scores, shares, columns, largest_at(scores, columns))
@@ -42,9 +43,10 @@ def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: I
             shares[c] = shares[c] / total
 
 
-def softmax_slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, rows: Int, columns: Int, piece: Int):
+def softmax_slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, m: Rows):
     """dx = y * (dy - mean), mean = sum of dy * y, row by row; what rounding took from the mean is subtracted too."""
-    for row in range(task * piece, min((task + 1) * piece, rows)):
+    columns = m.columns
+    for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
         shares, slopes, out = at(y, row * columns), at(dy, row * columns), at(dx, row * columns)
         for c in lanes(columns):
             out[c] = slopes[c] * shares[c]
@@ -56,10 +58,33 @@ def softmax_slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, ro
             out[c] = shares[c] * ((slopes[c] - mean) - rest)
 
 
+class Targets(Record):
+    """What is wanted: class numbers where `hard`, else shares of the classes; see `softmax_cross_entropy`."""
+
+    classes: Ints
+    shares: Reals
+    hard: Int
+    weights: Reals
+    kept: Real
+    smoothing: Real
+
+
+class Wanted(Record):
+    """What is wanted of one row: a class number, or shares."""
+
+    label: Int
+    shares: Reals
+    hard: Int
+    weights: Reals
+    kept: Real
+    spread: Real
+
+
 @helper
-def targets(q, label, shares, hard, weights, kept, spread, columns):
+def fill_targets(q, wanted, columns):
     """q = weight * (kept * target + spread)"""
-    if hard:
+    label, shares, weights, kept, spread = wanted.label, wanted.shares, wanted.weights, wanted.kept, wanted.spread
+    if wanted.hard:
         for c in lanes(columns):
             q[c] = weights[c] * ((kept if c == label else real(0)) + spread)
     else:
@@ -68,27 +93,27 @@ def targets(q, label, shares, hard, weights, kept, spread, columns):
 
 
 @helper
-def long_terms(slopes, scores, best, label, shares, hard, weights, kept, spread, columns, term):
+def long_terms(slopes, scores, best, wanted, columns, term):
     """Set term[1] and term[2] of `softmax_cross_entropy`, and slopes to q, for many classes."""
     largest = scores[best]
-    targets(slopes, label, shares, hard, weights, kept, spread, columns)
+    fill_targets(slopes, wanted, columns)
     term[2] = sum_of(slopes, columns, real(1))
     for c in lanes(columns):
         slopes[c] = slopes[c] * (scores[c] - largest) if slopes[c] != real(0) and c != best else real(0)
     term[1] = sum_of(slopes, columns, real(1))
-    targets(slopes, label, shares, hard, weights, kept, spread, columns)
+    fill_targets(slopes, wanted, columns)
 
 
 @helper
-def short_terms(slopes, scores, best, label, shares, hard, weights, kept, spread, columns, term):
+def short_terms(slopes, scores, best, wanted, columns, term):
     """The same for few classes, in one pass."""
     dot, share, largest = real(0), real(0), scores[best]
     for c in range(columns):
-        if hard:
-            target = kept if c == label else real(0)
+        if wanted.hard:
+            target = wanted.kept if c == wanted.label else real(0)
         else:
-            target = kept * shares[c]
-        q = weights[c] * (target + spread)
+            target = wanted.kept * wanted.shares[c]
+        q = wanted.weights[c] * (target + wanted.spread)
         share += q
         slopes[c] = q
         dot += q * (scores[c] - largest) if q != real(0) and c != best else real(0)
@@ -99,18 +124,11 @@ def softmax_cross_entropy(
     task: Int,
     scratch: Reals,
     z: Reals,
-    classes: Ints,
-    shares: Reals,
-    hard: Int,
-    weights: Reals,
-    kept: Real,
-    smoothing: Real,
+    targets: Targets,
     y: Reals,
     dz: Reals,
     terms: Reals,
-    rows: Int,
-    columns: Int,
-    piece: Int,
+    m: Rows,
 ):
     """Set y = softmax(z), dz, and for each row terms = [others, dot, share]; a task is a piece of the rows.
 
@@ -119,19 +137,23 @@ def softmax_cross_entropy(
     q = weight * (kept * target + smoothing / columns),   kept = 1 - smoothing
     Targets are class numbers where `hard`, else shares of the classes.
     """
-    spread = smoothing / real(columns)
-    for row in range(task * piece, min((task + 1) * piece, rows)):
+    rows, columns, hard = m.rows, m.columns, targets.hard
+    for row in range(task * m.piece, min((task + 1) * m.piece, rows)):
         scores, slopes, term = at(z, row * columns), at(dz, row * columns), at(terms, row * 3)
-        given, found, label = at(shares, 0 if hard else row * columns), at(y, row * columns), 0
+        found, label = at(y, row * columns), 0
         if hard:
-            label = classes[row]
+            label = targets.classes[row]
+        wanted = Wanted(
+            label=label, shares=at(targets.shares, 0 if hard else row * columns), hard=hard, weights=targets.weights,
+            kept=targets.kept, spread=targets.smoothing / real(columns),
+        )  # fmt: skip
         best = largest_at(scores, columns)
         others = powers(scores, found, columns, best)
         term[0] = others
         if columns <= SIDE:
-            short_terms(slopes, scores, best, label, given, hard, weights, kept, spread, columns, term)
+            short_terms(slopes, scores, best, wanted, columns, term)
         else:
-            long_terms(slopes, scores, best, label, given, hard, weights, kept, spread, columns, term)
+            long_terms(slopes, scores, best, wanted, columns, term)
         share, total = term[2], real(1) + others
         q = slopes[best]
         for c in lanes(columns):

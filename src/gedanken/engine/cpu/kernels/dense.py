@@ -2,6 +2,7 @@
 
 from gedanken.engine.cpu.kernels.blocks import (
     BLOCK,
+    Rows,
     carry,
     copy_row,
     pack_rows,
@@ -12,12 +13,13 @@ from gedanken.engine.cpu.kernels.blocks import (
     turned,
     zero_row,
 )
-from gedanken.engine.cpu.kernels.rows import activate, slope_row
+from gedanken.engine.cpu.kernels.rows import Curve, activate, slope_row
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
-    Real,
     Reals,
+    Record,
+    Tile,
     apart,
     at,
     helper,
@@ -33,27 +35,25 @@ CHUNK, SIDES = 4096, 64  # numbers of a part of a long sum, and the sums that ru
 DEPTH = 272  # rows of the right factor that are packed at once: a panel of them stays in the first-level cache
 
 
-def multiply(
-    task: Int,
-    scratch: Reals,
-    a: Reals,
-    b: Reals,
-    bias: Reals,
-    c: Reals,
-    rows: Int,
-    columns: Int,
-    inner: Int,
-    a_row: Int,
-    a_inner: Int,
-    b_inner: Int,
-    b_column: Int,
-    pieces: Int,
-    row_blocks: Int,
-    column_blocks: Int,
-    direct: Int,
-    held: Int,
-    nought: Ints,
-):
+class Product(Record):
+    """The shape of C = A B, the steps between elements of A and B, and how it is cut; see `multiply`."""
+
+    rows: Int
+    columns: Int
+    inner: Int
+    a_row: Int
+    a_inner: Int
+    b_inner: Int
+    b_column: Int
+    pieces: Int
+    row_blocks: Int
+    column_blocks: Int
+    direct: Int
+    held: Int
+    nought: Ints
+
+
+def multiply(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Reals, p: Product):
     """Compute one block of C = A B + bias, summed over one piece of the inner axis.
 
     A: (rows, inner), elements a_row and a_inner apart.   B: (inner, columns), b_inner and b_column apart.
@@ -61,61 +61,91 @@ def multiply(
     A task packs its block of B in scratch, `held` panels at a time, unless `direct` says that B is read once only.
     Where the rows of A lie beside each other (a_row = 1, a turned matrix), it copies its block of A there too.
     """
-    piece, block = task // (row_blocks * column_blocks), task % (row_blocks * column_blocks)
-    panels = tiles_in(columns, tile_columns)
-    row = block // column_blocks * rows // row_blocks
-    last_row = (block // column_blocks + 1) * rows // row_blocks
-    panel = block % column_blocks * panels // column_blocks
-    last_panel = (block % column_blocks + 1) * panels // column_blocks
-    begin, end = piece * inner // pieces, (piece + 1) * inner // pieces
-    target = at(c, piece * rows * columns)
-    if begin == end and direct == 0:
-        begin_rows(target, bias, piece, row, last_row, columns, panel, last_panel)
-    if direct:
-        first, last = panel * tile_columns, min(columns, last_panel * tile_columns)
-        begin_rows(target, bias, piece, row, last_row, columns, panel, last_panel)
+    piece, block = task // (p.row_blocks * p.column_blocks), task % (p.row_blocks * p.column_blocks)
+    panels = tiles_in(p.columns, tile_columns)
+    row = block // p.column_blocks * p.rows // p.row_blocks
+    last_row = (block // p.column_blocks + 1) * p.rows // p.row_blocks
+    panel = block % p.column_blocks * panels // p.column_blocks
+    last_panel = (block % p.column_blocks + 1) * panels // p.column_blocks
+    begin, end = piece * p.inner // p.pieces, (piece + 1) * p.inner // p.pieces
+    target = at(c, piece * p.rows * p.columns)
+    if begin == end or p.direct:
+        begin_rows(target, bias, piece, row, last_row, p.columns, panel, last_panel)
+    if p.direct:
+        first, last = panel * tile_columns, min(p.columns, last_panel * tile_columns)
         for i in range(row, last_row):
-            out, width = at(target, i * columns + first), last - first
-            part, rest = scratch, at(scratch, width)
-            zero_row(rest, width)
-            for k in range(begin, end, 4 * BLOCK):
-                zero_row(part, width)
-                left, right = at(a, i * a_row + k), at(b, k * b_inner + first)
-                add_products(part, left, right, min(4 * BLOCK, end - k), width, b_inner)
-                carry(out, rest, part, width, real(1))
-            settle(out, rest, width)
+            multiply_row(
+                at(target, i * p.columns + first),
+                at(a, i * p.a_row),
+                at(b, first),
+                scratch,
+                last - first,
+                p.b_inner,
+                begin,
+                end,
+            )
         begin = end
     most = tiles_in(end - begin, max(tiles_in(end - begin, DEPTH), 1))  # as even as they come
     for k in range(begin, end, max(most, 1)):
         depth = min(most, end - k)
-        for number in range(panel, last_panel, held):
+        for number in range(panel, last_panel, p.held):
             first = number * tile_columns
-            width = min(columns, min(number + held, last_panel) * tile_columns) - first
-            pack_panels(scratch, at(b, k * b_inner + first * b_column), depth, width, b_inner, b_column)
+            width = min(p.columns, min(number + p.held, last_panel) * tile_columns) - first
+            pack_panels(scratch, at(b, k * p.b_inner + first * p.b_column), depth, width, p.b_inner, p.b_column)
+            some = Block(rows=last_row - row, width=width, depth=depth, new=k == begin, biased=piece == 0)
             multiply_block(
-                at(a, k * a_inner + row * a_row), scratch, at(scratch, held * DEPTH * tile_columns), at(bias, first),
-                at(target, row * columns + first), last_row - row, width, columns, depth, a_row, a_inner,
-                k == begin, piece == 0, nought,
+                at(a, k * p.a_inner + row * p.a_row), scratch, at(scratch, p.held * DEPTH * tile_columns),
+                at(bias, first), at(target, row * p.columns + first), p, some,
             )  # fmt: skip
 
 
 @helper
-def multiply_block(a, packed, copied, bias, c, rows, width, columns, depth, a_row, a_inner, new, biased, nought):
+def multiply_row(out, x, b, scratch, width, pitch, begin, end):
+    """Add to a row of C what the numbers of A from begin to end give, reading B as it lies; scratch: two rows."""
+    part, rest = scratch, at(scratch, width)
+    zero_row(rest, width)
+    for k in range(begin, end, 4 * BLOCK):
+        zero_row(part, width)
+        add_products(part, at(x, k), at(b, k * pitch), min(4 * BLOCK, end - k), width, pitch)
+        carry(out, rest, part, width, real(1))
+    settle(out, rest, width)
+
+
+class Block(Record):
+    """Rows of A and columns of B that are multiplied over some depth; `new`: the first of their sum."""
+
+    rows: Int
+    width: Int
+    depth: Int
+    new: Int
+    biased: Int
+
+
+class Left(Record):
+    """Some rows of A, and the step from one number of a row to the next."""
+
+    a: Reals
+    rows: Int
+    step: Int
+
+
+@helper
+def multiply_block(a, packed, copied, bias, c, p, block):
     """Multiply some rows with some packed panels; a turned A some rows at a time, copied beside each other."""
-    turned_rows = a_row == 1 and a_inner > 1
-    step = TOGETHER if turned_rows else max(rows, 1)
-    for row in range(0, rows, step):
-        some = min(step, rows - row)
-        left, left_inner = at(a, row * a_row), a_inner
+    turned_rows, depth = p.a_row == 1 and p.a_inner > 1, block.depth
+    step = TOGETHER if turned_rows else max(block.rows, 1)
+    for row in range(0, block.rows, step):
+        some = min(step, block.rows - row)
+        left, left_step = at(a, row * p.a_row), p.a_inner
         if turned_rows:
             for k in range(depth):
-                copy_row(at(copied, k * some), at(left, k * a_inner), some)
-            left, left_inner = copied, some
-        for first in range(0, width, tile_columns):
-            multiply_panel(
-                left, at(packed, first * depth), at(bias, first), at(c, row * columns + first), some,
-                min(tile_columns, width - first), columns, depth, a_row, left_inner, new, biased, nought,
-            )  # fmt: skip
+                copy_row(at(copied, k * some), at(left, k * p.a_inner), some)
+            left, left_step = copied, some
+        factor = Left(a=left, rows=some, step=left_step)
+        for first in range(0, block.width, tile_columns):
+            count = min(tile_columns, block.width - first)
+            place = at(c, row * p.columns + first)
+            multiply_panel(factor, at(packed, first * depth), at(bias, first), place, count, p, block)
 
 
 @helper
@@ -135,24 +165,25 @@ def add_products(y, x, b, depth, count, pitch):
 
 
 @helper
-def multiply_panel(a, b, bias, c, rows, count, columns, depth, a_row, a_inner, new, biased, nought):
+def multiply_panel(left, b, bias, c, count, p, block):
     """Multiply some rows with one panel, tile by tile: into C, or added to what is there."""
-    parts = tiles_in(rows, rows_of_tile(count))
-    small = rows // parts
-    larger = rows - small * parts
+    parts = tiles_in(left.rows, rows_of_tile(count))
+    small = left.rows // parts
+    larger = left.rows - small * parts
     row = 0
     for part in range(parts):
         m = small + 1 if part < larger else small
-        place = at(c, row * columns)
-        if new and not biased:
+        place = at(c, row * p.columns)
+        if block.new and not block.biased:
             for i in range(m):
-                zero_row(at(place, i * columns), count)
-        start = bias if new and biased else place
-        start_pitch = 0 if new and biased else columns
-        product(
-            m, count, at(a, row * a_row), nought, b, start, place, a_row, a_inner, 1, depth,
-            tile_columns, 0, start_pitch, columns, 0,
+                zero_row(at(place, i * p.columns), count)
+        start = bias if block.new and block.biased else place
+        start_pitch = 0 if block.new and block.biased else p.columns
+        tile = Tile(
+            a=at(left.a, row * p.a_row), offsets=p.nought, b=b, i=start, c=place, sm=p.a_row, sk=left.step, taps=1,
+            depth=block.depth, ldb=tile_columns, sb=0, ldi=start_pitch, ldc=p.columns, free=0,
         )  # fmt: skip
+        product(m, count, tile)
         row += m
 
 
@@ -191,26 +222,15 @@ def pack_panel(packed, b, depth, count, b_inner, b_column):
         turned(b, packed, count, depth, b_column, tile_columns)
 
 
-def dots(
-    task: Int,
-    scratch: Reals,
-    a: Reals,
-    b: Reals,
-    bias: Reals,
-    c: Reals,
-    rows: Int,
-    inner: Int,
-    pieces: Int,
-    blocks: Int,
-):
+def dots(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Reals, p: Product):
     """Compute a block of C = A b + bias for one column b, over one piece of the inner axis, as `multiply` does."""
-    piece, block = task // blocks, task % blocks
-    begin, end = piece * inner // pieces, (piece + 1) * inner // pieces
-    for row in range(block * rows // blocks, (block + 1) * rows // blocks):
+    piece, block = task // p.row_blocks, task % p.row_blocks
+    begin, end = piece * p.inner // p.pieces, (piece + 1) * p.inner // p.pieces
+    for row in range(block * p.rows // p.row_blocks, (block + 1) * p.rows // p.row_blocks):
         total = bias[0] if piece == 0 else real(0)
         for k in range(begin, end, CHUNK):
-            total += dot(at(a, row * inner + k), at(b, k), min(CHUNK, end - k))
-        c[piece * rows + row] = total
+            total += dot(at(a, row * p.inner + k), at(b, k), min(CHUNK, end - k))
+        c[piece * p.rows + row] = total
 
 
 @apart
@@ -234,9 +254,7 @@ def dot(a, b, count):
     return sums[0]
 
 
-def finish(
-    task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, pieces: Int, piece: Int, kind: Int, slope: Real
-):
+def finish(task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, pieces: Int, piece: Int, curve: Curve):
     """Add up the pieces of a product and apply the activation; a task is a part of all numbers. scratch: a piece."""
     begin = task * piece
     count = min(piece, size - begin)
@@ -254,31 +272,19 @@ def finish(
         if pieces > BLOCK:
             for i in lanes(count):
                 out[i] += block[i]
-    activate(out, out, count, kind, slope)
+    activate(out, out, count, curve)
 
 
-def slopes(
-    task: Int,
-    scratch: Reals,
-    y: Reals,
-    dy: Reals,
-    d: Reals,
-    rows: Int,
-    columns: Int,
-    kind: Int,
-    slope: Real,
-    partial: Reals,
-    piece: Int,
-):
+def slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, d: Reals, partial: Reals, m: Rows, curve: Curve):
     """Set d = dy * f'(y) for some rows, and partial[task] to the sum of these rows."""
-    begin = task * piece
-    total = at(partial, task * columns)
-    zero_row(total, columns)
-    count = min(piece, rows - begin)
-    out = at(d, begin * columns)
-    copy_row(out, at(dy, begin * columns), count * columns)
-    slope_row(out, at(y, begin * columns), count * columns, kind, slope)
-    sum_rows(total, out, count, columns)
+    begin = task * m.piece
+    total = at(partial, task * m.columns)
+    zero_row(total, m.columns)
+    count = min(m.piece, m.rows - begin)
+    out = at(d, begin * m.columns)
+    copy_row(out, at(dy, begin * m.columns), count * m.columns)
+    slope_row(out, at(y, begin * m.columns), count * m.columns, curve)
+    sum_rows(total, out, count, m.columns)
 
 
 def reorder(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int):

@@ -3,7 +3,23 @@
 from gedanken.engine.cpu.kernels.blocks import sum_of, sum_products, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.moments import channel_moments, row_moments
 from gedanken.engine.cpu.kernels.rows import normalise_row
-from gedanken.engine.cpu.language import Int, Real, Reals, at, helper, lanes, real, sqrt
+from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, helper, lanes, real, sqrt
+
+
+class GroupedNorm(Record):
+    """Samples whose channels stand in groups; a task is a piece of the samples.
+
+    moments: [sample][group] -> mean, 1 / deviation, and what rounding took from the mean, / deviation.
+    """
+
+    samples: Int
+    pixels: Int
+    channels: Int
+    groups: Int
+    piece: Int
+    epsilon: Real
+    scale: Reals
+    moments: Reals
 
 
 @helper
@@ -23,35 +39,18 @@ def group_moments(channels_found, channels, count, distances, found):
     found[0] = mean
 
 
-def forward(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    y: Reals,
-    scale: Reals,
-    shift: Reals,
-    moments: Reals,
-    samples: Int,
-    pixels: Int,
-    channels: Int,
-    groups: Int,
-    piece: Int,
-    epsilon: Real,
-):
-    """y = (x - mean) / deviation * scale + shift; a task is a piece of the samples.
-
-    moments: [sample][group] -> mean, 1 / deviation, and what rounding took from the mean, / deviation.
-    scratch: seven numbers for each channel.
-    """
+def forward(task: Int, scratch: Reals, x: Reals, y: Reals, shift: Reals, n: GroupedNorm):
+    """y = (x - mean) / deviation * scale + shift.   scratch: seven numbers for each channel."""
+    pixels, channels, groups, scale = n.pixels, n.channels, n.groups, n.scale
     count = channels // groups
     normal, distances = at(scratch, 3 * channels), at(scratch, 6 * channels)
-    for sample in range(task * piece, min((task + 1) * piece, samples)):
+    for sample in range(task * n.piece, min((task + 1) * n.piece, n.samples)):
         place = sample * pixels * channels
         channel_moments(at(x, place), pixels, channels, scratch)
         for group in range(groups):
-            found, first = at(moments, (sample * groups + group) * 3), group * count
+            found, first = at(n.moments, (sample * groups + group) * 3), group * count
             group_moments(at(scratch, first), channels, count, distances, found)
-            mean, rest, factor = found[0], found[1], real(1) / sqrt(found[2] + epsilon)
+            mean, rest, factor = found[0], found[1], real(1) / sqrt(found[2] + n.epsilon)
             found[1] = factor
             found[2] = rest * factor
             for c in lanes(count):
@@ -69,32 +68,20 @@ def fill(line, value, count):
 
 
 def gradient(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    dy: Reals,
-    d: Reals,
-    scale: Reals,
-    moments: Reals,
-    shifts: Reals,
-    scales: Reals,
-    samples: Int,
-    pixels: Int,
-    channels: Int,
-    groups: Int,
-    piece: Int,
-):
+    task: Int, scratch: Reals, x: Reals, dy: Reals, d: Reals, shifts: Reals, scales: Reals, n: GroupedNorm
+):  # fmt: skip
     """Set d to the input gradient; shifts[sample] and scales[sample] to the gradients of shift and scale.
 
     With h = (x - mean) / deviation and g = dy * scale:   d = (g - mean of g - h * mean of g * h) / deviation
     scratch: six numbers for each channel.
     """
+    pixels, channels, groups, scale = n.pixels, n.channels, n.groups, n.scale
     count = channels // groups
     means, factors, middles = scratch, at(scratch, channels), at(scratch, 2 * channels)
     turns, weighted, tilted = at(scratch, 3 * channels), at(scratch, 4 * channels), at(scratch, 5 * channels)
     share = real(1) / real(count * pixels)
-    for sample in range(task * piece, min((task + 1) * piece, samples)):
-        place, found = sample * pixels * channels, at(moments, sample * groups * 3)
+    for sample in range(task * n.piece, min((task + 1) * n.piece, n.samples)):
+        place, found = sample * pixels * channels, at(n.moments, sample * groups * 3)
         sums, products = at(shifts, sample * channels), at(scales, sample * channels)
         for group in range(groups):
             fill(at(means, group * count), found[3 * group], count)

@@ -16,9 +16,41 @@ from gedanken.engine.cpu.kernels.blocks import (
     zero_row,
 )
 from gedanken.engine.cpu.kernels.moments import PAIR, row_moments
-from gedanken.engine.cpu.language import Int, Real, Reals, at, helper, lanes, local_reals, real, sqrt
+from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, helper, lanes, local_reals, real, sqrt
 
 TOGETHER = 8  # lines of at most LINE numbers whose sums beside each other make a block
+
+
+class Norm(Record):
+    """Rows of `size` numbers, and lines of `width` of them; a task is a piece of the rows.
+
+    moments: [row] -> mean, 1 / deviation, and offset: what rounding took from the mean, / deviation.
+    """
+
+    rows: Int
+    size: Int
+    channels: Int
+    width: Int
+    piece: Int
+    epsilon: Real
+    scale: Reals
+    moments: Reals
+
+
+class Moments(Record):
+    """Those of one row; see `Norm`."""
+
+    mean: Real
+    factor: Real
+    offset: Real
+
+
+class Sums(Record):
+    """Sums of dy and of dy * h for each number of a line, and those of d and of d * h, SIDE beside each other."""
+
+    slopes: Reals
+    products: Reals
+    side: Reals
 
 
 @helper
@@ -32,32 +64,16 @@ def repeated(space, values, channels, width):
     return line
 
 
-def forward(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    y: Reals,
-    scale: Reals,
-    shift: Reals,
-    moments: Reals,
-    rows: Int,
-    size: Int,
-    channels: Int,
-    width: Int,
-    piece: Int,
-    epsilon: Real,
-):
-    """y = (x - mean) / deviation * scale + shift; a task is a piece of the rows.
-
-    scratch: 2 * width numbers.   moments: [row] -> mean, 1 / deviation, and offset: what rounding took from
-    the mean, / deviation.
-    """
-    gains, shifts = repeated(scratch, scale, channels, width), repeated(at(scratch, width), shift, channels, width)
-    for row in range(task * piece, min((task + 1) * piece, rows)):
+def forward(task: Int, scratch: Reals, x: Reals, y: Reals, shift: Reals, n: Norm):
+    """y = (x - mean) / deviation * scale + shift.   scratch: 2 * width numbers."""
+    size, width = n.size, n.width
+    gains = repeated(scratch, n.scale, n.channels, width)
+    shifts = repeated(at(scratch, width), shift, n.channels, width)
+    for row in range(task * n.piece, min((task + 1) * n.piece, n.rows)):
         source, target = at(x, row * size), at(y, row * size)
-        found = at(moments, 3 * row)
+        found = at(n.moments, 3 * row)
         row_moments(source, size, found)
-        mean, factor = found[0], real(1) / sqrt(found[2] + epsilon)
+        mean, factor = found[0], real(1) / sqrt(found[2] + n.epsilon)
         offset = found[1] * factor
         found[1] = factor
         found[2] = offset
@@ -68,13 +84,14 @@ def forward(
 
 
 @helper
-def scaled_slopes(d, dy, x, gains, sums, products, count, mean, factor, offset, side, side_products):
-    """d = dy * gain; add to the sums of dy and of dy * h, and to those of d and of d * h beside each other."""
+def scaled_slopes(d, dy, x, gains, count, moments, sums):
+    """d = dy * gain; add to the sums."""
+    slopes, products, side, side_products = sums.slopes, sums.products, sums.side, at(sums.side, SIDE)
     for start in range(0, count, SIDE):
         for i in lanes(min(SIDE, count - start)):
-            h = (x[start + i] - mean) * factor - offset
+            h = (x[start + i] - moments.mean) * moments.factor - moments.offset
             slope = dy[start + i]
-            sums[start + i] += slope
+            slopes[start + i] += slope
             products[start + i] += slope * h
             scaled = slope * gains[start + i]
             d[start + i] = scaled
@@ -83,34 +100,24 @@ def scaled_slopes(d, dy, x, gains, sums, products, count, mean, factor, offset, 
 
 
 def gradient(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    dy: Reals,
-    d: Reals,
-    scale: Reals,
-    moments: Reals,
-    shifts: Reals,
-    scales: Reals,
-    rows: Int,
-    size: Int,
-    channels: Int,
-    width: Int,
-    piece: Int,
-):
+    task: Int, scratch: Reals, x: Reals, dy: Reals, d: Reals, shifts: Reals, scales: Reals, n: Norm
+):  # fmt: skip
     """Set d to the input gradient; shifts[task] and scales[task] to this piece's gradients of shift and scale.
 
     With h = (x - mean) / deviation and g = dy * scale:   d = (g - mean of g - h * mean of g * h) / deviation
     scratch: 7 * width numbers.
     """
-    gains, both = repeated(scratch, scale, channels, width), at(scratch, width)
+    size, channels, width = n.size, n.channels, n.width
+    gains, both = repeated(scratch, n.scale, channels, width), at(scratch, width)
     totals, lost, lines = at(scratch, 3 * width), at(scratch, 5 * width), 0
     side, total, rest = local_reals(PAIR), local_reals(PAIR), local_reals(PAIR)
     zero_row(both, 6 * width)
     long = size > SIDE * BLOCK
-    for row in range(task * piece, min((task + 1) * piece, rows)):
+    for row in range(task * n.piece, min((task + 1) * n.piece, n.rows)):
         source, slopes, out = at(x, row * size), at(dy, row * size), at(d, row * size)
-        mean, factor, offset = moments[3 * row], moments[3 * row + 1], moments[3 * row + 2]
+        found = at(n.moments, 3 * row)
+        mean, factor, offset = found[0], found[1], found[2]
+        moments = Moments(mean=mean, factor=factor, offset=offset)
         zero_row(side, PAIR)
         if long:
             zero_row(total, PAIR)
@@ -118,10 +125,10 @@ def gradient(
         for start in range(0, size, width):
             for first in range(start, min(start + width, size), SIDE * BLOCK):
                 place, count = first - start, min(SIDE * BLOCK, min(start + width, size) - first)
+                sums = Sums(slopes=at(both, place), products=at(both, width + place), side=side)
                 scaled_slopes(
-                    at(out, first), at(slopes, first), at(source, first), at(gains, place), at(both, place),
-                    at(both, width + place), count, mean, factor, offset, side, at(side, SIDE),
-                )  # fmt: skip
+                    at(out, first), at(slopes, first), at(source, first), at(gains, place), count, moments, sums
+                )
                 if long and (count == SIDE * BLOCK or (start // width) % TOGETHER == TOGETHER - 1):
                     carry_over(total, rest, side, PAIR)
             lines += 1

@@ -22,6 +22,8 @@ from gedanken.engine.cpu.kernels.blocks import (
 )
 from gedanken.engine.cpu.kernels.rows import (
     SILU,
+    Curve,
+    Draw,
     activate,
     add_row,
     add_winners,
@@ -36,9 +38,9 @@ from gedanken.engine.cpu.kernels.rows import (
 from gedanken.engine.cpu.language import (
     Bytes,
     Int,
-    Ints,
     Real,
     Reals,
+    Record,
     at,
     byte,
     bytes_of,
@@ -51,110 +53,122 @@ from gedanken.engine.cpu.language import (
 DROPPED = 255
 NO_POOL, MAX_POOL, AVERAGE_POOL = 0, 1, 2
 
-# Places in the shape table.
-HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, BANDS, BAND, SAMPLE_ROWS, BLOCKS = 0, 1, 2, 3, 4, 5, 6, 7, 8
-POOL, POOL_ROWS, POOL_COLUMNS, DOWN, RIGHT, TOP, LEFT = 9, 10, 11, 12, 13, 14, 15
-NORMALISED, KIND, DROPS = 16, 17, 18
-FLAT = 19  # where y is flattened, channels first: the place of a row in scratch; else 0
-SUMS = 20  # the place in scratch of four numbers for each channel, and of two rows
+
+class Pass(Record):
+    """What a pass does, and to what: images, cut into bands of rows of what the pass makes."""
+
+    height: Int
+    width: Int
+    channels: Int
+    out_height: Int
+    out_width: Int
+    bands: Int  # of an image
+    band: Int  # rows of each
+    normalised: Int
+    normal: Reals  # mean, gain and shift of each channel
+    curve: Curve
+    pool: Int
+    pool_rows: Int
+    pool_columns: Int
+    down: Int
+    right: Int
+    top: Int
+    left: Int
+    drops: Int
+    factor: Real  # of what is not dropped
+    sample_rows: Int
+    draw: Draw
+    flat: Int  # where y is flattened, channels first: the place of a row in scratch; else 0
+    sums: Int  # the place in scratch of four numbers for each channel, and of two rows
 
 
 @helper
-def normal_row(x, space, row, shape, normal):
+def normal_row(x, space, row, p):
     """Return row number `row` of the image x after BatchNorm: in `space`, or where it is if there is none."""
-    source = at(x, row * shape[WIDTH] * shape[CHANNELS])
-    if shape[NORMALISED]:
-        normalise_row(source, space, shape[WIDTH], shape[CHANNELS], normal)
+    source = at(x, row * p.width * p.channels)
+    if p.normalised:
+        normalise_row(source, space, p.width, p.channels, p.normal)
         source = space
     return source
 
 
 @helper
-def lit_row(x, y, row, shape, normal, slope):
+def lit_row(x, y, row, p):
     """Set y to row number `row` of the image x after BatchNorm and activation."""
-    source = normal_row(x, y, row, shape, normal)
-    if shape[KIND] or not shape[NORMALISED]:
-        activate(source, y, shape[WIDTH] * shape[CHANNELS], shape[KIND], slope)
+    source = normal_row(x, y, row, p)
+    if p.curve.kind or not p.normalised:
+        activate(source, y, p.width * p.channels, p.curve)
 
 
-def forward(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    y: Reals,
-    winners: Bytes,
-    normal: Reals,
-    shape: Ints,
-    draw: Ints,
-    slope: Real,
-    factor: Real,
-):
+def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pass):
     """y = dropout(pool(f((x - mean) * gain + shift))).   winners: as y, for a max pooling."""
-    image, band = task // shape[BANDS], task % shape[BANDS]
-    count = shape[OUT_WIDTH] * shape[CHANNELS]
-    picture = at(x, image * shape[HEIGHT] * shape[WIDTH] * shape[CHANNELS])
+    image, band = task // p.bands, task % p.bands
+    count = p.out_width * p.channels
+    picture = at(x, image * p.height * p.width * p.channels)
     filled = 0
-    for row in range(band * shape[BAND], min((band + 1) * shape[BAND], shape[OUT_HEIGHT])):
-        place = (image * shape[OUT_HEIGHT] + row) * count
-        target = at(scratch, shape[FLAT]) if shape[FLAT] else at(y, place)
+    for row in range(band * p.band, min((band + 1) * p.band, p.out_height)):
+        place = (image * p.out_height + row) * count
+        target = at(scratch, p.flat) if p.flat else at(y, place)
         winner = at(winners, place)
-        if shape[POOL] == NO_POOL:
-            lit_row(picture, target, row, shape, normal, slope)
+        if p.pool == NO_POOL:
+            lit_row(picture, target, row, p)
         else:
-            filled = fill_ring(scratch, picture, row, filled, shape, normal, slope)
-            if shape[POOL] == AVERAGE_POOL:
+            filled = fill_ring(scratch, picture, row, filled, p)
+            if p.pool == AVERAGE_POOL:
                 zero_row(target, count)
-            spare = at(scratch, shape[POOL_ROWS] * shape[WIDTH] * shape[CHANNELS])
-            pool_row(scratch, target, winner, spare, row, shape)
-        if shape[DROPS]:
-            mask = at(scratch, shape[POOL_ROWS] * shape[WIDTH] * shape[CHANNELS])
-            sample = image if shape[SAMPLE_ROWS] == shape[OUT_HEIGHT] else row // shape[SAMPLE_ROWS]
-            start = (row % shape[SAMPLE_ROWS]) * count
-            keep_row(mask, at(mask, count), sample, start, count, shape[BLOCKS], draw)
-            drop_row(target, mask, count, factor)
-            if shape[POOL] == MAX_POOL:
+            spare = at(scratch, p.pool_rows * p.width * p.channels)
+            pool_row(scratch, target, winner, spare, row, p)
+        if p.drops:
+            mask = at(scratch, p.pool_rows * p.width * p.channels)
+            sample = image if p.sample_rows == p.out_height else row // p.sample_rows
+            start = (row % p.sample_rows) * count
+            keep_row(mask, at(mask, count), sample, start, count, p.draw)
+            drop_row(target, mask, count, p.factor)
+            if p.pool == MAX_POOL:
                 for i in lanes(count):
                     winner[i] = winner[i] | (byte(0) if mask[i] > real(0) else byte(DROPPED))
-        if shape[FLAT]:
-            flat = at(y, image * shape[OUT_HEIGHT] * count + row * shape[OUT_WIDTH])
-            pixels = shape[OUT_HEIGHT] * shape[OUT_WIDTH]
-            turned(target, flat, shape[OUT_WIDTH], shape[CHANNELS], shape[CHANNELS], pixels)
+        if p.flat:
+            flat = at(y, image * p.out_height * count + row * p.out_width)
+            pixels = p.out_height * p.out_width
+            turned(target, flat, p.out_width, p.channels, p.channels, pixels)
 
 
 @helper
-def fill_ring(ring, picture, row, filled, shape, normal, slope):
+def fill_ring(ring, picture, row, filled, p):
     """Bring the input rows that an output row needs into the ring; return the number of the row after the last."""
-    size = shape[WIDTH] * shape[CHANNELS]
-    top = row * shape[DOWN] - shape[TOP]
-    bottom, top = min(top + shape[POOL_ROWS], shape[HEIGHT]), max(top, filled)
+    size = p.width * p.channels
+    top = row * p.down - p.top
+    bottom, top = min(top + p.pool_rows, p.height), max(top, filled)
     for h in range(top, bottom):
-        lit_row(picture, at(ring, (h % shape[POOL_ROWS]) * size), h, shape, normal, slope)
+        lit_row(picture, at(ring, (h % p.pool_rows) * size), h, p)
     return max(bottom, filled)
 
 
 @helper
-def in_one_run(shape):
+def in_one_run(p):
     """Return whether a tap's values for a whole output row are worked on at once: beside each other, or few."""
-    inside = (shape[OUT_WIDTH] - 1) * shape[RIGHT] + shape[POOL_COLUMNS] <= shape[WIDTH]
-    return shape[LEFT] == 0 and inside and (shape[RIGHT] == 1 or shape[CHANNELS] < 2 * vector_lanes)
+    inside = (p.out_width - 1) * p.right + p.pool_columns <= p.width
+    return p.left == 0 and inside and (p.right == 1 or p.channels < 2 * vector_lanes)
 
 
 @helper
-def pool_row(ring, target, winner, spare, row, shape):
+def pool_row(ring, target, winner, spare, row, p):
     """Pool the rows of the ring into one output row. spare: room for a row and its winners."""
-    channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
-    top = row * shape[DOWN] - shape[TOP]
-    first_row, last_row = max(0, -top), min(shape[POOL_ROWS], shape[HEIGHT] - top)
-    whole_row = in_one_run(shape)
-    runs = 1 if whole_row else shape[OUT_WIDTH]
+    channels, count = p.channels, p.out_width * p.channels
+    top = row * p.down - p.top
+    first_row, last_row = max(0, -top), min(p.pool_rows, p.height - top)
+    whole_row = in_one_run(p)
+    runs = 1 if whole_row else p.out_width
     run = count if whole_row else channels
     for j in range(runs):
-        start = j * shape[RIGHT] - shape[LEFT]
-        first_column, last_column = max(0, -start), min(shape[POOL_COLUMNS], shape[WIDTH] - start)
-        if is_long(shape):
-            rows, columns = last_row - first_row, last_column - first_column
-            corner = (start + first_column) * channels
-            long_average(ring, at(target, j * channels), spare, top + first_row, rows, corner, columns, run, shape)
+        start = j * p.right - p.left
+        first_column, last_column = max(0, -start), min(p.pool_columns, p.width - start)
+        if is_long(p):
+            taps = Taps(
+                top=top + first_row, rows=last_row - first_row, left=start + first_column,
+                columns=last_column - first_column,
+            )  # fmt: skip
+            long_average(ring, at(target, j * channels), spare, taps, run, p)
             continue
         # Every tap after the first writes where the one before it did not; the last one writes the result.
         odd = (last_row - first_row) * (last_column - first_column) % 2 == 1
@@ -165,15 +179,15 @@ def pool_row(ring, target, winner, spare, row, shape):
         winner_there = bytes_of(at(spare, run)) if odd else won
         new = True
         for r in range(first_row, last_row):
-            line = at(ring, ((top + r) % shape[POOL_ROWS]) * shape[WIDTH] * channels)
+            line = at(ring, ((top + r) % p.pool_rows) * p.width * channels)
             for s in range(first_column, last_column):
-                values, index = at(line, (start + s) * channels), r * shape[POOL_COLUMNS] + s
-                if whole_row and shape[RIGHT] > 1:
+                values, index = at(line, (start + s) * channels), r * p.pool_columns + s
+                if whole_row and p.right > 1:
                     gathered = at(spare, 2 * count)
-                    gather(gathered, values, shape[OUT_WIDTH], channels, shape[RIGHT] * channels)
+                    gather(gathered, values, p.out_width, channels, p.right * channels)
                     values = gathered
-                if shape[POOL] == AVERAGE_POOL:
-                    add_row(y, values, run, real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS]))
+                if p.pool == AVERAGE_POOL:
+                    add_row(y, values, run, real(1) / real(p.pool_rows * p.pool_columns))
                 elif new:
                     first_tap(here, winner_here, values, run, index)
                 else:
@@ -184,27 +198,36 @@ def pool_row(ring, target, winner, spare, row, shape):
 
 
 @helper
-def is_long(shape):
+def is_long(p):
     """Return whether a window's mean is a long sum."""
-    return shape[POOL] == AVERAGE_POOL and shape[POOL_ROWS] * shape[POOL_COLUMNS] > BLOCK
+    return p.pool == AVERAGE_POOL and p.pool_rows * p.pool_columns > BLOCK
+
+
+class Taps(Record):
+    """What a window sees of an image."""
+
+    top: Int
+    rows: Int
+    left: Int
+    columns: Int
 
 
 @helper
-def long_average(ring, y, spare, top, rows, corner, columns, run, shape):
+def long_average(ring, y, spare, taps, run, p):
     """Set y, zero at first, to a share of the sum of many taps, for as many windows as stand in a run."""
-    channels, width = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
-    share = real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS])
-    part, rest, gathered = spare, at(spare, run), at(spare, 2 * shape[OUT_WIDTH] * channels)
+    channels, width = p.channels, p.width * p.channels
+    share = real(1) / real(p.pool_rows * p.pool_columns)
+    part, rest, gathered = spare, at(spare, run), at(spare, 2 * p.out_width * channels)
     zero_row(part, 2 * run)
     terms = 0
-    for r in range(rows):
-        line = at(ring, ((top + r) % shape[POOL_ROWS]) * width + corner)
+    for r in range(taps.rows):
+        line = at(ring, ((taps.top + r) % p.pool_rows) * width + taps.left * channels)
         if run == channels:
-            add_rows(part, line, columns, channels, share)
-        for s in range(0 if run == channels else columns):
+            add_rows(part, line, taps.columns, channels, share)
+        for s in range(0 if run == channels else taps.columns):
             values = at(line, s * channels)
-            if shape[RIGHT] > 1:
-                gather(gathered, values, shape[OUT_WIDTH], channels, shape[RIGHT] * channels)
+            if p.right > 1:
+                gather(gathered, values, p.out_width, channels, p.right * channels)
                 values = gathered
             add_row(part, values, run, share)
             terms += 1
@@ -217,72 +240,72 @@ def long_average(ring, y, spare, top, rows, corner, columns, run, shape):
 
 
 @helper
-def copy_slopes(out, dy, image, row, shape):
+def copy_slopes(out, dy, image, row, p):
     """Set out to one row of dy, channels last."""
-    count = shape[OUT_WIDTH] * shape[CHANNELS]
-    if shape[FLAT]:
-        flat = at(dy, image * shape[OUT_HEIGHT] * count + row * shape[OUT_WIDTH])
-        pixels = shape[OUT_HEIGHT] * shape[OUT_WIDTH]
-        turned(flat, out, shape[CHANNELS], shape[OUT_WIDTH], pixels, shape[CHANNELS])
+    count = p.out_width * p.channels
+    if p.flat:
+        flat = at(dy, image * p.out_height * count + row * p.out_width)
+        pixels = p.out_height * p.out_width
+        turned(flat, out, p.channels, p.out_width, pixels, p.channels)
     else:
-        copy_row(out, at(dy, (image * shape[OUT_HEIGHT] + row) * count), count)
+        copy_row(out, at(dy, (image * p.out_height + row) * count), count)
 
 
 @helper
-def gradient_row(d, scratch, picture, dy, winners, image, row, shape, normal, draw, slope, factor):
+def gradient_row(d, scratch, picture, dy, winners, image, row, p):
     """Set d to the gradient with respect to row `row` of the BatchNorm's output (the input where there is none)."""
-    size = shape[WIDTH] * shape[CHANNELS]
+    size = p.width * p.channels
     lit = scratch
     rest = at(scratch, size)
-    if shape[POOL] == NO_POOL:
-        slopes_of(d, rest, dy, image, row, shape, draw, factor)
+    if p.pool == NO_POOL:
+        slopes_of(d, rest, dy, image, row, p)
     else:
-        sums = at(scratch, shape[SUMS] + 4 * shape[CHANNELS])
-        unpool_row(d, rest, sums, dy, winners, image, row, shape, draw, factor)
-    if shape[KIND] >= SILU:
-        slope_row_from_input(d, normal_row(picture, lit, row, shape, normal), size, shape[KIND], slope)
-    elif shape[KIND]:
-        lit_row(picture, lit, row, shape, normal, slope)
-        slope_row(d, lit, size, shape[KIND], slope)
+        sums = at(scratch, p.sums + 4 * p.channels)
+        unpool_row(d, rest, dy, winners, image, row, p, sums)
+    if p.curve.kind >= SILU:
+        slope_row_from_input(d, normal_row(picture, lit, row, p), size, p.curve)
+    elif p.curve.kind:
+        lit_row(picture, lit, row, p)
+        slope_row(d, lit, size, p.curve)
 
 
 @helper
-def slopes_of(out, space, dy, image, row, shape, draw, factor):
+def slopes_of(out, space, dy, image, row, p):
     """Set out to one row of dy, thinned as dropout thinned y."""
-    count = shape[OUT_WIDTH] * shape[CHANNELS]
-    copy_slopes(out, dy, image, row, shape)
-    if shape[DROPS]:
-        sample = image if shape[SAMPLE_ROWS] == shape[OUT_HEIGHT] else row // shape[SAMPLE_ROWS]
-        start = (row % shape[SAMPLE_ROWS]) * count
-        keep_row(space, at(space, count), sample, start, count, shape[BLOCKS], draw)
-        drop_row(out, space, count, factor)
+    count = p.out_width * p.channels
+    copy_slopes(out, dy, image, row, p)
+    if p.drops:
+        sample = image if p.sample_rows == p.out_height else row // p.sample_rows
+        start = (row % p.sample_rows) * count
+        keep_row(space, at(space, count), sample, start, count, p.draw)
+        drop_row(out, space, count, p.factor)
 
 
 @helper
-def unpool_row(d, space, sums, dy, winners, image, row, shape, draw, factor):
+def unpool_row(d, space, dy, winners, image, row, p, sums):
     """Set d to what the output rows that saw input row `row` give back to it. sums: room for two input rows."""
-    channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
-    size = shape[WIDTH] * channels
-    lost, long = at(sums, size), is_long(shape)
+    channels, count = p.channels, p.out_width * p.channels
+    size = p.width * channels
+    lost, long = at(sums, size), is_long(p)
     target = sums if long else d
     zero_row(d, size)
     if long:
         zero_row(sums, 2 * size)
-    share = factor if shape[POOL] == MAX_POOL else real(1) / real(shape[POOL_ROWS] * shape[POOL_COLUMNS])
-    for r in range(shape[POOL_ROWS]):
-        reached = row + shape[TOP] - r
-        if reached < 0 or reached % shape[DOWN] or reached // shape[DOWN] >= shape[OUT_HEIGHT]:
+    share = p.factor if p.pool == MAX_POOL else real(1) / real(p.pool_rows * p.pool_columns)
+    for r in range(p.pool_rows):
+        reached = row + p.top - r
+        if reached < 0 or reached % p.down or reached // p.down >= p.out_height:
             continue
-        place = (image * shape[OUT_HEIGHT] + reached // shape[DOWN]) * count
+        place = (image * p.out_height + reached // p.down) * count
         line = at(dy, place)
-        if shape[POOL] == MAX_POOL and shape[FLAT]:
+        if p.pool == MAX_POOL and p.flat:
             line = space
-            copy_slopes(space, dy, image, reached // shape[DOWN], shape)
-        if shape[POOL] == AVERAGE_POOL and (shape[DROPS] or shape[FLAT]):
+            copy_slopes(space, dy, image, reached // p.down, p)
+        if p.pool == AVERAGE_POOL and (p.drops or p.flat):
             line = space
-            slopes_of(space, at(space, count), dy, image, reached // shape[DOWN], shape, draw, factor)
-        for s in range(0, shape[POOL_COLUMNS], BLOCK):
-            unpool_line(target, at(space, count), line, at(winners, place), r, s, shape, share)
+            slopes_of(space, at(space, count), dy, image, reached // p.down, p)
+        for s in range(0, p.pool_columns, BLOCK):
+            unpool_line(target, at(space, count), line, at(winners, place), r, s, p, share)
             if long:
                 carry_over(d, lost, sums, size)
     if long:
@@ -290,75 +313,59 @@ def unpool_row(d, space, sums, dy, winners, image, row, shape, draw, factor):
 
 
 @helper
-def unpool_line(d, apart, line, winners, r, first, shape, share):
+def unpool_line(d, apart, line, winners, r, first, p, share):
     """Add to d what one output row gives back to the window's row r, from its column `first` on.
 
     apart: room for an output row.
     """
-    channels, count = shape[CHANNELS], shape[OUT_WIDTH] * shape[CHANNELS]
-    whole = in_one_run(shape)
-    spread = whole and shape[RIGHT] > 1
-    runs = 1 if whole else shape[OUT_WIDTH]
+    channels, count = p.channels, p.out_width * p.channels
+    whole = in_one_run(p)
+    spread = whole and p.right > 1
+    runs = 1 if whole else p.out_width
     run = count if whole else channels
     for j in range(runs):
-        for s in range(first, min(first + BLOCK, shape[POOL_COLUMNS])):
-            w = j * shape[RIGHT] - shape[LEFT] + s
-            if w < 0 or w >= shape[WIDTH]:
+        for s in range(first, min(first + BLOCK, p.pool_columns)):
+            w = j * p.right - p.left + s
+            if w < 0 or w >= p.width:
                 continue
             target, given = apart if spread else at(d, w * channels), at(line, j * channels)
             if spread:
                 zero_row(apart, count)
-            if shape[POOL] == MAX_POOL:
-                add_winners(target, given, at(winners, j * channels), run, r * shape[POOL_COLUMNS] + s, share)
+            if p.pool == MAX_POOL:
+                add_winners(target, given, at(winners, j * channels), run, r * p.pool_columns + s, share)
             else:
                 add_row(target, given, run, share)
             if spread:
-                scatter(at(d, w * channels), apart, shape[OUT_WIDTH], channels, shape[RIGHT] * channels)
+                scatter(at(d, w * channels), apart, p.out_width, channels, p.right * channels)
 
 
 def gradient(
-    task: Int,
-    scratch: Reals,
-    x: Reals,
-    dy: Reals,
-    winners: Bytes,
-    normal: Reals,
-    shape: Ints,
-    draw: Ints,
-    slope: Real,
-    factor: Real,
-    d: Reals,
-    partial: Reals,
-    bands: Int,
-    band: Int,
-):
+    task: Int, scratch: Reals, x: Reals, dy: Reals, winners: Bytes, d: Reals, partial: Reals, p: Pass
+):  # fmt: skip
     """Set d, for a band of input rows, to the gradient of BatchNorm's output (of x if there is none).
 
     With BatchNorm, partial[task][2][channels] becomes the sums of d and of d * (x - mean).
     """
-    image, number = task // bands, task % bands
-    channels, size = shape[CHANNELS], shape[WIDTH] * shape[CHANNELS]
-    picture = at(x, image * shape[HEIGHT] * size)
+    image, number = task // p.bands, task % p.bands
+    channels, size = p.channels, p.width * p.channels
+    picture = at(x, image * p.height * size)
     total = at(partial, task * 2 * channels)
-    lost, sums = at(scratch, shape[SUMS]), at(scratch, shape[SUMS] + 2 * channels)
-    if shape[NORMALISED]:
+    lost, sums = at(scratch, p.sums), at(scratch, p.sums + 2 * channels)
+    if p.normalised:
         zero_row(total, 2 * channels)
         zero_row(lost, 2 * channels)
-    end = min((number + 1) * band, shape[HEIGHT])
-    block = max(1, BLOCK * rows_in_line(BLOCK, channels) // shape[WIDTH])  # rows, summed while they are in the cache
-    for begin in range(number * band, end, block):
+    end = min((number + 1) * p.band, p.height)
+    block = max(1, BLOCK * rows_in_line(BLOCK, channels) // p.width)  # rows, summed while they are in the cache
+    for begin in range(number * p.band, end, block):
         rows = min(block, end - begin)
-        out = at(d, (image * shape[HEIGHT] + begin) * size)
+        out = at(d, (image * p.height + begin) * size)
         for row in range(rows):
-            gradient_row(
-                at(out, row * size), scratch, picture, dy, winners, image, begin + row, shape, normal, draw, slope,
-                factor,
-            )  # fmt: skip
-        if shape[NORMALISED]:
+            gradient_row(at(out, row * size), scratch, picture, dy, winners, image, begin + row, p)
+        if p.normalised:
             zero_row(sums, 2 * channels)
-            sum_rows(sums, out, rows * shape[WIDTH], channels)
+            sum_rows(sums, out, rows * p.width, channels)
             values, products = at(picture, begin * size), at(sums, channels)
-            sum_products(products, out, values, normal, rows * shape[WIDTH], channels)
+            sum_products(products, out, values, p.normal, rows * p.width, channels)
             carry(total, lost, sums, 2 * channels, real(1))
-    if shape[NORMALISED]:
+    if p.normalised:
         settle(total, lost, 2 * channels)

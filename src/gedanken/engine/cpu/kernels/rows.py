@@ -2,6 +2,9 @@
 
 from gedanken.engine.cpu.kernels.blocks import copy_row
 from gedanken.engine.cpu.language import (
+    Int,
+    Real,
+    Record,
     apart,
     at,
     byte,
@@ -141,68 +144,75 @@ def tail_long(t):
     return total * t + real(0.75528513041575063)
 
 
+class Curve(Record):
+    """An activation: its kind, and the slope of LeakyReLU or the alpha of ELU."""
+
+    kind: Int
+    slope: Real
+
+
 @apart
-def activate(x, y, count, kind, slope):
+def activate(x, y, count, curve):
     """y = f(x); x and y may be the same."""
-    if kind == RELU:
+    if curve.kind == RELU:
         for i in lanes(count):
             y[i] = real(0) if x[i] < real(0) else x[i]
-    elif kind == LEAKY_RELU:
+    elif curve.kind == LEAKY_RELU:
         for i in lanes(count):
-            y[i] = x[i] if x[i] > real(0) else x[i] * slope
-    elif kind == SIGMOID:
+            y[i] = x[i] if x[i] > real(0) else x[i] * curve.slope
+    elif curve.kind == SIGMOID:
         for i in lanes(count):
             y[i] = sigmoid(x[i])
-    elif kind == TANH:
+    elif curve.kind == TANH:
         for i in lanes(count):
             y[i] = hyperbolic_tangent(x[i])
-    elif kind >= SILU:
-        activate_from_input(x, y, count, kind, slope)
+    elif curve.kind >= SILU:
+        activate_from_input(x, y, count, curve)
     else:
         copy_row(y, x, count)
 
 
 @apart
-def activate_from_input(x, y, count, kind, slope):
-    """y = f(x), for the kinds from SILU on. slope: alpha of ELU."""
-    if kind == SILU:
+def activate_from_input(x, y, count, curve):
+    """y = f(x), for the kinds from SILU on. curve.slope: alpha of ELU."""
+    if curve.kind == SILU:
         for i in lanes(count):
             y[i] = x[i] * sigmoid(x[i])
-    elif kind == ELU:
+    elif curve.kind == ELU:
         for i in lanes(count):
-            y[i] = x[i] if x[i] > real(0) else slope * exponential_less_1(min(x[i], real(0)))
+            y[i] = x[i] if x[i] > real(0) else curve.slope * exponential_less_1(min(x[i], real(0)))
     else:
         for i in lanes(count):
             y[i] = x[i] * share_below(x[i], bell(x[i]))
 
 
 @apart
-def slope_row(d, y, count, kind, slope):
+def slope_row(d, y, count, curve):
     """d *= f'(x), given y = f(x), for the kinds before SILU."""
-    if kind == RELU:
+    if curve.kind == RELU:
         for i in lanes(count):
             d[i] *= real(1) if y[i] > real(0) else real(0)
-    elif kind == LEAKY_RELU:
+    elif curve.kind == LEAKY_RELU:
         for i in lanes(count):
-            d[i] *= real(1) if y[i] > real(0) else slope
-    elif kind == SIGMOID:
+            d[i] *= real(1) if y[i] > real(0) else curve.slope
+    elif curve.kind == SIGMOID:
         for i in lanes(count):
             d[i] *= y[i] * (real(1) - y[i])
-    elif kind == TANH:
+    elif curve.kind == TANH:
         for i in lanes(count):
             d[i] *= real(1) - y[i] * y[i]
 
 
 @apart
-def slope_row_from_input(d, x, count, kind, slope):
-    """d *= f'(x), for the kinds from SILU on. slope: alpha of ELU."""
-    if kind == SILU:
+def slope_row_from_input(d, x, count, curve):
+    """d *= f'(x), for the kinds from SILU on. curve.slope: alpha of ELU."""
+    if curve.kind == SILU:
         for i in lanes(count):
             q = sigmoid(x[i])
             d[i] *= q + x[i] * q * (real(1) - q)
-    elif kind == ELU:
+    elif curve.kind == ELU:
         for i in lanes(count):
-            d[i] *= real(1) if x[i] > real(0) else slope * exponential(min(x[i], real(0)))
+            d[i] *= real(1) if x[i] > real(0) else curve.slope * exponential(min(x[i], real(0)))
     else:
         for i in lanes(count):
             height = bell(x[i])
@@ -228,21 +238,31 @@ def philox(target, block, epoch, key_0, key_1):
     target[0], target[1], target[2], target[3] = a, b, c, d
 
 
+class Draw(Record):
+    """Which random numbers a dropout draws: those below `threshold` are kept."""
+
+    key_0: Int
+    key_1: Int
+    epoch: Int
+    position: Int  # samples of the epoch before these
+    blocks: Int  # of draws, for each sample
+    threshold: Int
+
+
 @apart
-def keep_row(mask, space, sample, start, count, blocks, draw):
+def keep_row(mask, space, sample, start, count, draw):
     """Set mask[i] to 1 where the value number start + i of a sample is kept, else to 0.
 
-    space: room for the draws, count / 4 + 16 numbers of eight bytes.   blocks: of draws, for each sample.
-    draw: key, epoch and threshold, see `lowering/pointwise.py`.
+    space: room for the draws, count / 4 + 16 numbers of eight bytes.
     """
     first = start // DRAWS_PER_BLOCK
     last = (start + count - 1) // DRAWS_PER_BLOCK
     raw = ints(space)
-    before = (draw[3] + sample) * blocks
+    before = (draw.position + sample) * draw.blocks
     for block in range(first, last + 1):
-        philox(at(raw, 4 * (block - first)), before + block, draw[2], draw[0], draw[1])
+        philox(at(raw, 4 * (block - first)), before + block, draw.epoch, draw.key_0, draw.key_1)
     drawn = at(words(space), start - first * DRAWS_PER_BLOCK)
-    threshold = word(draw[4])
+    threshold = word(draw.threshold)
     for i in lanes(count):
         mask[i] = real(1) if drawn[i] < threshold else real(0)
 

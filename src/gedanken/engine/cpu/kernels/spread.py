@@ -8,12 +8,13 @@ where there are few filters.
 """
 
 from gedanken.engine.cpu.kernels.blocks import carry, copy_row, settle, tiles_in, vectors_of, zero_row
-from gedanken.engine.cpu.kernels.conv import finish_band
+from gedanken.engine.cpu.kernels.conv import Finish, finish_band
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
-    Real,
     Reals,
+    Record,
+    Tile,
     at,
     helper,
     lanes,
@@ -23,10 +24,45 @@ from gedanken.engine.cpu.language import (
     tile_rows,
 )
 
-# Places in the shape table.
-HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, OUT_CHANNELS, ROWS, COLUMNS = 0, 1, 2, 3, 4, 5, 6, 7
-DOWN, RIGHT, TOP, LEFT, BY_ROW, BY_COLUMN, GROUPS = 8, 9, 10, 11, 12, 13, 14
-LOST = 15  # where a window has many taps: the place in scratch of what rounding takes from a band's sums; else 0
+
+class Spread(Record):
+    """How the pixels of a source are spread over windows; see `spread`."""
+
+    height: Int
+    width: Int
+    channels: Int
+    out_height: Int
+    out_width: Int
+    out_channels: Int
+    rows: Int  # of the window
+    columns: Int
+    down: Int
+    right: Int
+    top: Int
+    left: Int
+    by_row: Int
+    by_column: Int
+    groups: Int
+    lost: Int  # where a window has many taps: the place in scratch of what rounding takes from a band's sums; else 0
+    bands: Int  # of an image
+    band: Int  # output rows of each
+    strip: Int  # source rows that are multiplied at once
+    held: Int  # panels of the weights that they are multiplied with; the products stay in scratch
+    nothing: Reals  # zeros, as many as tile_columns
+    nought: Ints
+
+
+class Strip(Record):
+    """Source rows, the rows of taps [r0, r1) that put them on output rows [start, end), and columns of products."""
+
+    row: Int
+    rows: Int
+    start: Int
+    end: Int
+    r0: Int
+    r1: Int
+    first: Int
+    last: Int
 
 
 def pack_mirrored(
@@ -46,141 +82,141 @@ def pack_mirrored(
 
 
 def spread(
-    task: Int, scratch: Reals, source: Reals, weights: Reals, bias: Reals, nothing: Reals, target: Reals,
-    statistics: Reals, measured: Int, shape: Ints, bands: Int, band: Int, strip: Int, held: Int, nought: Ints,
-    kind: Int, slope: Real,
-):  # fmt: skip
+    task: Int,
+    scratch: Reals,
+    source: Reals,
+    weights: Reals,
+    bias: Reals,
+    target: Reals,
+    s: Spread,
+    finish: Finish,
+):
     """Compute a band of one image's outputs.
 
     target[h, w, o] = bias[o] + sum over source pixels (i, j) and taps (r, s) with h = i * down + r * by_row - top,
                       w = j * right + s * by_column - left, and over k, of source[i, j, k] * weights[k, r, s, o]
-
-    strip: source rows that are multiplied at once, with `held` panels of the weights; the products stay in scratch.
     """
-    image, start = task // bands, task % bands * band
-    end = min(start + band, shape[OUT_HEIGHT])
-    ins, outs = shape[CHANNELS] // shape[GROUPS], shape[OUT_CHANNELS] // shape[GROUPS]
-    out = at(target, image * shape[OUT_HEIGHT] * shape[OUT_WIDTH] * shape[OUT_CHANNELS])
-    lost = at(scratch, shape[LOST])
-    begin_sums(out, lost, bias, shape, start, end)
-    panels = tiles_in(shape[ROWS] * shape[COLUMNS] * outs, tile_columns)
-    for group in range(shape[GROUPS]):
-        for panel in range(0, panels, held):
-            last_panel = min(panel + held, panels)
-            for row in range(first_source(shape, start), last_source(shape, end), strip):
-                rows = min(strip, last_source(shape, end) - row)
-                r0, r1 = first_tap(shape, start, row + rows - 1), last_tap(shape, end, row)
-                begin = max(panel, r0 * shape[COLUMNS] * outs // tile_columns)
-                behind = min(last_panel, tiles_in(r1 * shape[COLUMNS] * outs, tile_columns))
-                pixels = at(source, (image * shape[HEIGHT] + row) * shape[WIDTH] * shape[CHANNELS] + group * ins)
-                pitch = (last_panel - panel) * tile_columns
-                for number in range(begin, behind):
-                    multiply_pixels(
-                        at(scratch, (number - panel) * tile_columns), pixels,
-                        at(weights, (group * panels + number) * ins * tile_columns), nothing, rows * shape[WIDTH],
-                        vectors_of(min(tile_columns, shape[ROWS] * shape[COLUMNS] * outs - number * tile_columns)),
-                        ins, shape[CHANNELS], pitch, nought,
-                    )  # fmt: skip
-                add_strip(
-                    at(out, group * outs), at(lost, group * outs), scratch, shape, row, rows, start, end, r0, r1,
-                    panel * tile_columns, panel * tile_columns + pitch, pitch, outs,
+    image, start = task // s.bands, task % s.bands * s.band
+    end = min(start + s.band, s.out_height)
+    ins, outs = s.channels // s.groups, s.out_channels // s.groups
+    out = at(target, image * s.out_height * s.out_width * s.out_channels)
+    lost = at(scratch, s.lost)
+    begin_sums(out, lost, bias, s, start, end)
+    run, panels = s.columns * outs, tiles_in(s.rows * s.columns * outs, tile_columns)
+    for group in range(s.groups):
+        for panel in range(0, panels, s.held):
+            last_panel = min(panel + s.held, panels)
+            for row in range(first_source(s, start), last_source(s, end), s.strip):
+                rows = min(s.strip, last_source(s, end) - row)
+                strip = Strip(
+                    row=row, rows=rows, start=start, end=end, r0=first_tap(s, start, row + rows - 1),
+                    r1=last_tap(s, end, row), first=panel * tile_columns, last=last_panel * tile_columns,
                 )  # fmt: skip
-    end_sums(out, lost, shape, start, end)
-    finish_band(
-        out, start, end - start, shape[OUT_WIDTH], shape[OUT_CHANNELS], kind, slope, measured,
-        at(statistics, task * 3 * shape[OUT_CHANNELS] if measured else 0),
-    )  # fmt: skip
+                pixels = at(source, (image * s.height + row) * s.width * s.channels + group * ins)
+                packed = at(weights, group * panels * ins * tile_columns)
+                begin = max(panel, strip.r0 * run // tile_columns)
+                for number in range(begin, min(last_panel, tiles_in(strip.r1 * run, tile_columns))):
+                    multiply_pixels(scratch, pixels, at(packed, number * ins * tile_columns), s, strip, number)
+                add_strip(at(out, group * outs), at(lost, group * outs), scratch, s, strip)
+    end_sums(out, lost, s, start, end)
+    finish_band(out, start, end - start, s.out_width, s.out_channels, finish, task)
 
 
 @helper
-def begin_sums(out, lost, bias, shape, start, end):
+def begin_sums(out, lost, bias, s, start, end):
     """Set a band of outputs to the bias."""
-    for pixel in range(start * shape[OUT_WIDTH], end * shape[OUT_WIDTH]):
-        copy_row(at(out, pixel * shape[OUT_CHANNELS]), bias, shape[OUT_CHANNELS])
-    if shape[LOST]:
-        zero_row(lost, (end - start) * shape[OUT_WIDTH] * shape[OUT_CHANNELS])
+    for pixel in range(start * s.out_width, end * s.out_width):
+        copy_row(at(out, pixel * s.out_channels), bias, s.out_channels)
+    if s.lost:
+        zero_row(lost, (end - start) * s.out_width * s.out_channels)
 
 
 @helper
-def end_sums(out, lost, shape, start, end):
+def end_sums(out, lost, s, start, end):
     """Give back to a band of outputs what rounding took from them."""
-    line = shape[OUT_WIDTH] * shape[OUT_CHANNELS]
-    if shape[LOST]:
+    line = s.out_width * s.out_channels
+    if s.lost:
         settle(at(out, start * line), lost, (end - start) * line)
 
 
 @helper
-def first_source(shape, start):
+def first_source(s, start):
     """Return the first source row with a tap on output row `start` or below."""
-    before = start + shape[TOP] - (shape[ROWS] - 1) * shape[BY_ROW]
-    return (before + shape[DOWN] - 1) // shape[DOWN] if before > 0 else 0
+    before = start + s.top - (s.rows - 1) * s.by_row
+    return (before + s.down - 1) // s.down if before > 0 else 0
 
 
 @helper
-def last_source(shape, end):
+def last_source(s, end):
     """Return the source row after the last one with a tap above output row `end`."""
-    return min(shape[HEIGHT], (end - 1 + shape[TOP]) // shape[DOWN] + 1)
+    return min(s.height, (end - 1 + s.top) // s.down + 1)
 
 
 @helper
-def first_tap(shape, start, row):
+def first_tap(s, start, row):
     """Return the first row of taps that puts a source row on output row `start` or below."""
-    before = start + shape[TOP] - row * shape[DOWN]
-    return (before + shape[BY_ROW] - 1) // shape[BY_ROW] if before > 0 else 0
+    before = start + s.top - row * s.down
+    return (before + s.by_row - 1) // s.by_row if before > 0 else 0
 
 
 @helper
-def last_tap(shape, end, row):
+def last_tap(s, end, row):
     """Return the row of taps after the last one that puts a source row above output row `end`."""
-    room = end - 1 + shape[TOP] - row * shape[DOWN]
-    return min(shape[ROWS], room // shape[BY_ROW] + 1) if room >= 0 else 0
+    room = end - 1 + s.top - row * s.down
+    return min(s.rows, room // s.by_row + 1) if room >= 0 else 0
 
 
 @helper
-def multiply_pixels(target, pixels, packed, nothing, count, n, depth, channels, pitch, nought):
-    """Multiply some pixels with one panel."""
+def multiply_pixels(products, pixels, packed, s, strip, number):
+    """Multiply the pixels of a strip with panel `number`."""
+    count, pitch, first = strip.rows * s.width, strip.last - strip.first, number * tile_columns
+    n = vectors_of(min(tile_columns, s.rows * s.columns * (s.out_channels // s.groups) - first))
+    target = at(products, first - strip.first)
     parts = tiles_in(count, tile_rows)
     small = count // parts
     larger = count - small * parts
     pixel = 0
     for part in range(parts):
         m = small + 1 if part < larger else small
-        product(
-            m, n, at(pixels, pixel * channels), nought, packed, nothing, at(target, pixel * pitch), channels, 1, 1,
-            depth, tile_columns, 0, 0, pitch, 0,
+        tile = Tile(
+            a=at(pixels, pixel * s.channels), offsets=s.nought, b=packed, i=s.nothing, c=at(target, pixel * pitch),
+            sm=s.channels, sk=1, taps=1, depth=s.channels // s.groups, ldb=tile_columns, sb=0, ldi=0, ldc=pitch,
+            free=0,
         )  # fmt: skip
+        product(m, n, tile)
         pixel += m
 
 
 @helper
-def add_strip(out, lost, products, shape, row, rows, start, end, r0, r1, first, last, pitch, outs):
-    """Add products of some source rows to the outputs that see them; of all columns, products has first to last."""
-    across, run, line_size = shape[COLUMNS], shape[COLUMNS] * outs, shape[OUT_WIDTH] * shape[OUT_CHANNELS]
-    for i in range(rows):
-        for r in range(r0, r1):
-            h = (row + i) * shape[DOWN] + r * shape[BY_ROW] - shape[TOP]
-            if h < start or h >= end or (r + 1) * run <= first or r * run >= last:
+def add_strip(out, lost, products, s, strip):
+    """Add a strip's products to the outputs that see its rows."""
+    outs, pitch, line_size = s.out_channels // s.groups, strip.last - strip.first, s.out_width * s.out_channels
+    run = s.columns * outs
+    for i in range(strip.rows):
+        for r in range(strip.r0, strip.r1):
+            h = (strip.row + i) * s.down + r * s.by_row - s.top
+            if h < strip.start or h >= strip.end or (r + 1) * run <= strip.first or r * run >= strip.last:
                 continue
-            line, rest = at(out, h * line_size), at(lost, (h - start) * line_size)
-            strip = at(products, i * shape[WIDTH] * pitch - first)
-            if shape[BY_COLUMN] == 1 and shape[GROUPS] == 1:
-                add_runs(line, rest, strip, shape, -shape[LEFT], r * run, across, first, last, pitch, outs)
+            line, rest = at(out, h * line_size), at(lost, (h - strip.start) * line_size)
+            here = at(products, i * s.width * pitch - strip.first)
+            if s.by_column == 1 and s.groups == 1:
+                add_runs(line, rest, here, s, strip, -s.left, r * run, s.columns)
             else:
-                for s in range(across):
-                    shift = s * shape[BY_COLUMN] - shape[LEFT]
-                    add_runs(line, rest, strip, shape, shift, r * run + s * outs, 1, first, last, pitch, outs)
+                for c in range(s.columns):
+                    add_runs(line, rest, here, s, strip, c * s.by_column - s.left, r * run + c * outs, 1)
 
 
 @helper
-def add_runs(line, lost, products, shape, shift, place, taps, first, last, pitch, outs):
+def add_runs(line, lost, products, s, strip, shift, place, taps):
     """Add the products of one source row with some taps beside each other, whose columns begin at `place`."""
-    for j in range(shape[WIDTH]):
-        w = j * shape[RIGHT] + shift
-        begin = max(max(0, -w) * outs, first - place)
-        end = min(min(taps, shape[OUT_WIDTH] - w) * outs, last - place)
-        there, here = at(line, w * shape[OUT_CHANNELS]), at(products, j * pitch + place)
-        if shape[LOST]:
-            rest = at(lost, w * shape[OUT_CHANNELS])
+    outs, pitch = s.out_channels // s.groups, strip.last - strip.first
+    for j in range(s.width):
+        w = j * s.right + shift
+        begin = max(max(0, -w) * outs, strip.first - place)
+        end = min(min(taps, s.out_width - w) * outs, strip.last - place)
+        there, here = at(line, w * s.out_channels), at(products, j * pitch + place)
+        if s.lost:
+            rest = at(lost, w * s.out_channels)
             carry(at(there, begin), at(rest, begin), at(here, begin), end - begin, real(1))
         else:
             for c in lanes(end - begin):

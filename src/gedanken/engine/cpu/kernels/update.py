@@ -6,7 +6,7 @@ it lacks to 1, all from float64: see `moved`.
 """
 
 from gedanken.engine.cpu.kernels.blocks import sum_of, sum_of_squares
-from gedanken.engine.cpu.language import Int, Real, Reals, at, helper, lanes, real, sqrt
+from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, helper, lanes, real, sqrt
 
 NORM_PIECE = 4096  # numbers whose squares are added up by one task
 
@@ -44,10 +44,40 @@ def shorten(task: Int, scratch: Reals, partial: Reals, pieces: Int, longest: Rea
     factor[0] = longest / norm if norm > longest else real(1)
 
 
+class Update(Record):
+    """What every rule takes: the vectors p and g, the task's share of them, clipping, and the step that is made."""
+
+    p: Reals
+    g: Reals
+    size: Int
+    piece: Int
+    decayed: Int
+    decay: Real
+    limit: Real
+    factor: Reals
+    rate: Real
+
+
+class Kept(Record):
+    """A share near 1: rounded, what rounding took from it, and what it lacks to 1."""
+
+    share: Real
+    less: Real
+    rest: Real
+
+
+class Moment(Record):
+    """A moving mean: its values, what is kept of it, and the share of it that was seen, 1 - kept**t."""
+
+    values: Reals
+    kept: Kept
+    seen: Real
+
+
 @helper
-def moved(mean, kept, less, taken, value):
-    """Return (kept + less) * mean + taken * value: a moving mean whose two shares keep their digits."""
-    return kept * mean + (taken * value + less * mean)
+def moved(mean, kept, taken, value):
+    """Return kept * mean + taken * value: a moving mean whose two shares keep their digits."""
+    return kept.share * mean + (taken * value + kept.less * mean)
 
 
 @helper
@@ -57,92 +87,73 @@ def held(value, limit):
     return -limit if value < -limit else value
 
 
-def sgd(
-    task: Int, scratch: Reals, p: Reals, g: Reals, size: Int, piece: Int, decayed: Int, limit: Real, factor: Reals,
-    rate: Real, decay: Real,
-):  # fmt: skip
-    begin, times = task * piece, factor[0]
-    count, under = min(piece, size - begin), decayed - begin
-    x, d = at(p, begin), at(g, begin)
+def sgd(task: Int, scratch: Reals, u: Update):
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d = at(u.p, begin), at(u.g, begin)
     for i in lanes(count):
-        share = decay if i < under else real(0)
-        x[i] -= rate * (held(d[i], limit) * times + share * x[i])
+        share = u.decay if i < under else real(0)
+        x[i] -= u.rate * (held(d[i], u.limit) * times + share * x[i])
 
 
-def momentum(
-    task: Int, scratch: Reals, p: Reals, g: Reals, velocity: Reals, size: Int, piece: Int, decayed: Int, limit: Real,
-    factor: Reals, rate: Real, decay: Real, kept: Real, kept_less: Real, ahead: Int,
-):  # fmt: skip
-    begin, times = task * piece, factor[0]
-    count, under = min(piece, size - begin), decayed - begin
-    x, d, v = at(p, begin), at(g, begin), at(velocity, begin)
+def momentum(task: Int, scratch: Reals, u: Update, velocity: Reals, kept: Kept, ahead: Int):
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, v = at(u.p, begin), at(u.g, begin), at(velocity, begin)
     for i in lanes(count):
-        share = decay if i < under else real(0)
-        change = rate * (held(d[i], limit) * times + share * x[i])
-        speed = moved(v[i], kept, kept_less, real(-1), change)
+        share = u.decay if i < under else real(0)
+        change = u.rate * (held(d[i], u.limit) * times + share * x[i])
+        speed = moved(v[i], kept, real(-1), change)
         v[i] = speed
-        x[i] += kept * speed - change if ahead else speed
+        x[i] += kept.share * speed - change if ahead else speed
 
 
-def adagrad(
-    task: Int, scratch: Reals, p: Reals, g: Reals, squares: Reals, size: Int, piece: Int, limit: Real, factor: Reals,
-    rate: Real, epsilon: Real,
-):  # fmt: skip
-    begin, times = task * piece, factor[0]
-    x, d, h = at(p, begin), at(g, begin), at(squares, begin)
-    for i in lanes(min(piece, size - begin)):
-        slope = held(d[i], limit) * times
+def adagrad(task: Int, scratch: Reals, u: Update, squares: Reals, epsilon: Real):
+    begin, times = task * u.piece, u.factor[0]
+    x, d, h = at(u.p, begin), at(u.g, begin), at(squares, begin)
+    for i in lanes(min(u.piece, u.size - begin)):
+        slope = held(d[i], u.limit) * times
         total = h[i] + slope * slope
         h[i] = total
-        x[i] -= rate * slope / (sqrt(total) + epsilon)
+        x[i] -= u.rate * slope / (sqrt(total) + epsilon)
 
 
-def rmsprop(
-    task: Int, scratch: Reals, p: Reals, g: Reals, squares: Reals, size: Int, piece: Int, limit: Real, factor: Reals,
-    rate: Real, kept: Real, kept_less: Real, kept_rest: Real, epsilon: Real,
-):  # fmt: skip
-    begin, times = task * piece, factor[0]
-    x, d, h = at(p, begin), at(g, begin), at(squares, begin)
-    for i in lanes(min(piece, size - begin)):
-        slope = held(d[i], limit) * times
-        total = moved(h[i], kept, kept_less, kept_rest * slope, slope)
+def rmsprop(task: Int, scratch: Reals, u: Update, squares: Reals, kept: Kept, epsilon: Real):
+    begin, times = task * u.piece, u.factor[0]
+    x, d, h = at(u.p, begin), at(u.g, begin), at(squares, begin)
+    for i in lanes(min(u.piece, u.size - begin)):
+        slope = held(d[i], u.limit) * times
+        total = moved(h[i], kept, kept.rest * slope, slope)
         h[i] = total
-        x[i] -= rate * slope / (sqrt(total) + epsilon)
+        x[i] -= u.rate * slope / (sqrt(total) + epsilon)
 
 
-def adam(
-    task: Int, scratch: Reals, p: Reals, g: Reals, mean: Reals, square: Reals, size: Int, piece: Int, decayed: Int,
-    limit: Real, factor: Reals, rate: Real, decay: Real, beta1: Real, beta1_less: Real, beta1_rest: Real, beta2: Real,
-    beta2_less: Real, beta2_rest: Real, mean_share: Real, square_share: Real, epsilon: Real,
-):  # fmt: skip
-    """Adam and AdamW; mean_share = 1 - beta1**t, square_share = 1 - beta2**t."""
-    begin, times = task * piece, factor[0]
-    count, under = min(piece, size - begin), decayed - begin
-    x, d, m, v = at(p, begin), at(g, begin), at(mean, begin), at(square, begin)
-    per_mean, per_square = real(1) / mean_share, real(1) / square_share
+def adam(task: Int, scratch: Reals, u: Update, mean: Moment, square: Moment, epsilon: Real):
+    """Adam and AdamW."""
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, m, v = at(u.p, begin), at(u.g, begin), at(mean.values, begin), at(square.values, begin)
+    per_mean, per_square = real(1) / mean.seen, real(1) / square.seen
     for i in lanes(count):
-        slope = held(d[i], limit) * times
-        first = moved(m[i], beta1, beta1_less, beta1_rest, slope)
-        second = moved(v[i], beta2, beta2_less, beta2_rest * slope, slope)
+        slope = held(d[i], u.limit) * times
+        first = moved(m[i], mean.kept, mean.kept.rest, slope)
+        second = moved(v[i], square.kept, square.kept.rest * slope, slope)
         m[i] = first
         v[i] = second
-        share = decay if i < under else real(0)
-        x[i] -= rate * (first * per_mean / (sqrt(second * per_square) + epsilon) + share * x[i])
+        share = u.decay if i < under else real(0)
+        x[i] -= u.rate * (first * per_mean / (sqrt(second * per_square) + epsilon) + share * x[i])
 
 
-def lion(
-    task: Int, scratch: Reals, p: Reals, g: Reals, mean: Reals, size: Int, piece: Int, decayed: Int, limit: Real,
-    factor: Reals, rate: Real, decay: Real, beta1: Real, beta1_less: Real, beta1_rest: Real, beta2: Real,
-    beta2_less: Real, beta2_rest: Real,
-):  # fmt: skip
-    begin, times = task * piece, factor[0]
-    count, under = min(piece, size - begin), decayed - begin
-    x, d, m = at(p, begin), at(g, begin), at(mean, begin)
+def lion(task: Int, scratch: Reals, u: Update, mean: Reals, turning: Kept, kept: Kept):
+    """turning: of the mean in the step's direction; kept: of the mean itself."""
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, m = at(u.p, begin), at(u.g, begin), at(mean, begin)
     for i in lanes(count):
-        slope = held(d[i], limit) * times
-        turn = moved(m[i], beta1, beta1_less, beta1_rest, slope)
+        slope = held(d[i], u.limit) * times
+        turn = moved(m[i], turning, turning.rest, slope)
         sign = real(1) if turn > real(0) else turn
         sign = real(-1) if turn < real(0) else sign
-        share = decay if i < under else real(0)
-        x[i] -= rate * (sign + share * x[i])
-        m[i] = moved(m[i], beta2, beta2_less, beta2_rest, slope)
+        share = u.decay if i < under else real(0)
+        x[i] -= u.rate * (sign + share * x[i])
+        m[i] = moved(m[i], kept, kept.rest, slope)

@@ -4,23 +4,39 @@ Output pixel (i, j) sees, at the window's row r and column s, the input pixel
 h = i * down + r * by_row - top,   w = j * right + s * by_column - left
 """
 
-from gedanken.engine.cpu.language import helper
+from gedanken.engine.cpu.language import Int, Record, helper
 
-# Places in the shape table.
-HEIGHT, WIDTH, CHANNELS, OUT_HEIGHT, OUT_WIDTH, ROWS, COLUMNS = 0, 1, 2, 3, 4, 5, 6
-DOWN, RIGHT, TOP, LEFT, BY_ROW, BY_COLUMN = 7, 8, 9, 10, 11, 12
+
+class Window(Record):
+    """The windows, and the bands of rows that an image is cut into."""
+
+    height: Int
+    width: Int
+    channels: Int
+    out_height: Int
+    out_width: Int
+    rows: Int  # of the window
+    columns: Int
+    down: Int
+    right: Int
+    top: Int
+    left: Int
+    by_row: Int
+    by_column: Int
+    band: Int  # rows of each band
+    bands: Int  # of an image
 
 
 @helper
-def first_seen(shape, s):
+def first_seen(window, s):
     """Return the first output column that sees an input column at the window's column s."""
-    before = shape[LEFT] - s * shape[BY_COLUMN]
-    return (before + shape[RIGHT] - 1) // shape[RIGHT] if before > 0 else 0
+    before = window.left - s * window.by_column
+    return (before + window.right - 1) // window.right if before > 0 else 0
 
 
 @helper
-def last_seen(shape, s):
+def last_seen(window, s):
     """Return the column after the last one that sees an input column there."""
-    after = shape[WIDTH] - 1 + shape[LEFT] - s * shape[BY_COLUMN]
-    last = after // shape[RIGHT] + 1 if after >= 0 else 0
-    return max(first_seen(shape, s), min(last, shape[OUT_WIDTH]))
+    after = window.width - 1 + window.left - s * window.by_column
+    last = after // window.right + 1 if after >= 0 else 0
+    return max(first_seen(window, s), min(last, window.out_width))

@@ -1,11 +1,14 @@
 """What the instructions of one program share."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from gedanken.engine.cpu.kernels.bf16 import TILE
-from gedanken.engine.cpu.program import Buffer, Program
+from gedanken.engine.cpu.kernels.conv import Slots
+from gedanken.engine.cpu.kernels.window import Window
+from gedanken.engine.cpu.program import Buffer, Program, Variable
 from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
 from gedanken.types import Array, Shape
@@ -39,7 +42,7 @@ class Lowering:
         self.tile_rows = TILE if self.bf16 else machine.rows
         self.lanes = machine.lanes(self.real.itemsize)
         self.tile_columns = TILE if self.bf16 else machine.vectors * self.lanes
-        self.draws: list[Array] = []  # tables of the dropouts; places 2 and 3 are epoch and position
+        self.epoch, self.position = Variable(), Variable()  # of the mini-batch, for what draws random numbers
         self.nought = np.zeros(1, np.int64)
 
     def buffer(self, shape: Shape, dtype: str = "") -> Buffer:
@@ -61,11 +64,36 @@ class Lowering:
         )  # fmt: skip
 
 
-def window_table(step: LayerStep, geometry: Geometry) -> Array:
-    """Return the shape table of `kernels/window.py`."""
-    (top, _), (left, _) = geometry.padding
-    numbers = (*step.shape, *step.output_shape[:2], *geometry.size, *geometry.stride, top, left, *geometry.dilation)
-    return np.array(numbers, np.int64)
+class Matrix(NamedTuple):
+    """Numbers in rows and columns, `down` apart from row to row and `right` from column to column."""
+
+    numbers: Buffer | Array
+    down: int
+    right: int
+
+    def turned(self) -> "Matrix":
+        """Return the transposed matrix."""
+        return Matrix(self.numbers, self.right, self.down)
+
+
+def slots_of(low: Lowering, step: LayerStep) -> Slots:
+    """Return the memory where a convolution's gradients are summed."""
+    kernel = step.g["kernel"]
+    slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
+    return Slots(
+        weights=low.buffer((slots, kernel.size)), bias=low.buffer((slots, kernel.shape[3])),
+        biased=int("bias" in step.g), images=low.samples, slots=slots,
+    )  # fmt: skip
+
+
+def window_of(step: LayerStep, geometry: Geometry, band: int, bands: int) -> Window:
+    """Return where a layer's windows stand, and the bands of what a kernel makes with them."""
+    return Window(
+        height=step.shape[0], width=step.shape[1], channels=step.shape[2], out_height=step.output_shape[0],
+        out_width=step.output_shape[1], rows=geometry.size[0], columns=geometry.size[1], down=geometry.stride[0],
+        right=geometry.stride[1], top=geometry.padding[0][0], left=geometry.padding[1][0], by_row=geometry.dilation[0],
+        by_column=geometry.dilation[1], band=band, bands=bands,
+    )  # fmt: skip
 
 
 def cut(count: int, size: int) -> int:

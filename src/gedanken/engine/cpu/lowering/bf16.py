@@ -1,9 +1,13 @@
 """Products in bf16 on the tile unit: operands are rounded and packed once, then multiplied."""
 
+import itertools
+
 import numpy as np
 
-from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE
-from gedanken.engine.cpu.lowering.base import CACHED, PIECE, SUMS, TASKS, Lowering, cut
+from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, Blocks
+from gedanken.engine.cpu.kernels.bf16_conv import Planes
+from gedanken.engine.cpu.kernels.conv import Turned
+from gedanken.engine.cpu.lowering.base import CACHED, PIECE, TASKS, Lowering, Matrix, cut, slots_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
@@ -26,13 +30,13 @@ def scratch(bf16s: int, reals: int = 0) -> int:
 # ---------------------------------------------------------------------------------------------- convolution
 
 
-def packed(low: Lowering, kernel: Array | Buffer, sizes: tuple[int, int, int], pitch: int, groups: int = 1) -> Buffer:
+def packed(low: Lowering, kernel: Array | Buffer, sizes: tuple[int, int, int], groups: int = 1) -> Buffer:
     """Emit the packing of a right factor; sizes are taps, depth of each, and columns of a group."""
     taps, depth, columns = sizes
     panels = groups * low.panels(columns)
     made = low.buffer((panels, taps, full_tiles(depth), TILE), "uint16")
     low.program.add(
-        "bf16.pack", panels, weights=kernel, packed=made, taps=taps, depth=depth, columns=columns, pitch=pitch,
+        "bf16.pack", panels, weights=kernel, packed=made, taps=taps, depth=depth, columns=columns,
         groups=groups,
     )  # fmt: skip
     return made
@@ -40,7 +44,7 @@ def packed(low: Lowering, kernel: Array | Buffer, sizes: tuple[int, int, int], p
 
 def packed_turned(
     low: Lowering, kernel: Array | Buffer, taps: list[list[int]], depth: int, sizes: tuple[int, int, int]
-) -> tuple[Buffer, Array]:
+) -> tuple[Buffer, list[int]]:
     """Emit the packing of a turned right factor, phase after phase; return also where each phase begins.
 
     Args:
@@ -51,14 +55,15 @@ def packed_turned(
     inputs, outputs, groups = sizes
     panels = groups * low.panels(inputs)
     runs = [len(listed) * outputs // depth for listed in taps]
-    starts = np.cumsum([0, *(count * panels * full_tiles(depth) * TILE for count in runs)])
-    made = low.buffer((max(int(starts[-1]), 1),), "uint16")
-    for listed, start in zip(taps, starts.tolist(), strict=False):
+    starts = list(itertools.accumulate((count * panels * full_tiles(depth) * TILE for count in runs), initial=0))
+    made = low.buffer((max(starts[-1], 1),), "uint16")
+    for listed, start in zip(taps, starts, strict=False):
         if listed:
-            low.program.add(
-                "bf16.pack_turned", panels, weights=kernel, packed=made, start=start, taps=np.array(listed, np.int64),
-                n_taps=len(listed), depth=depth, inputs=inputs, outputs=outputs, groups=groups,
+            turned = Turned(
+                start=start, taps=np.array(listed, np.int64), n_taps=len(listed), inputs=inputs, outputs=outputs,
+                groups=groups,
             )  # fmt: skip
+            low.program.add("bf16.pack_turned", panels, weights=kernel, packed=made, depth=depth, kernel=turned)
     return made, starts[:-1]
 
 
@@ -78,7 +83,8 @@ def kernel_gradient(
     """Emit the kernel gradient of a convolution; image and output are (height, width, channels)."""
     kernel, groups, (down, right) = step.g["kernel"], geometry.groups, geometry.stride
     (height, width, channels), (out_height, out_width, out_channels) = image, output
-    slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
+    sums = slots_of(low, step)
+    slots = sums.slots
     blocks = min(low.panels(out_channels // groups), cut(TASKS, slots))
     (top, bottom), (left, _) = geometry.padding
     plane_rows, pitch = cut(height + top + bottom, down), plane_width(geometry, image)
@@ -90,18 +96,20 @@ def kernel_gradient(
     strip = max(1, min(out_height, PIXELS // pitch)) if together == 1 else out_height
     memory = together * (planes + full_tiles(strip * pitch) * TILE) + SIDE * plane
     phased = down * right * plane_rows * pitch * channels if spread else 0
-    partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, out_channels))
-    low.program.add(
-        "bf16_conv.kernel_gradient", slots * blocks, scratch(memory, phased),
-        x=x, dy=dy, partial=partial, bias_partial=bias_partial, biased=int("bias" in step.g), images=low.samples,
-        slots=slots, blocks=blocks, spread=int(spread), height=height, width=width, channels=channels, top=top,
-        left=left, down=down, right=right, plane_rows=plane_rows, plane_width=pitch, plane=plane, places=places,
-        n_places=places.size, out_height=out_height, out_width=out_width, out_channels=out_channels, groups=groups,
-        strip=strip, together=together, offsets=np.arange(together, dtype=np.int64) * planes,
+    given = Planes(
+        blocks=blocks, together=together, strip=strip,
+        spread=int(spread), height=height, width=width, channels=channels, top=top, left=left, down=down, right=right,
+        plane_rows=plane_rows, plane_width=pitch, plane=plane, places=places, n_places=places.size,
+        out_height=out_height, out_width=out_width, out_channels=out_channels, groups=groups,
+        offsets=np.arange(together, dtype=np.int64) * planes,
     )  # fmt: skip
-    low.add_up(partial, kernel, slots)
+    low.program.add(
+        "bf16_conv.kernel_gradient", slots * blocks, scratch(memory, phased), x=x, dy=dy, sums=sums,
+        p=given,
+    )  # fmt: skip
+    low.add_up(sums.weights, kernel, slots)
     if "bias" in step.g:
-        low.add_up(bias_partial, step.g["bias"], slots)
+        low.add_up(sums.bias, step.g["bias"], slots)
 
 
 def plane_width(geometry: Geometry, image: Shape) -> int:
@@ -126,13 +134,11 @@ def _planes(geometry: Geometry, channels: int, rows: int, width: int, out_height
 
 def multiply(
     low: Lowering,
-    a: Buffer | Array,
-    b: Buffer | Array,
+    a: Matrix,
+    b: Matrix,
     bias: Array | Buffer,
     c: Buffer | Array,
     sizes: tuple[int, int, int],
-    a_steps: tuple[int, int],
-    b_steps: tuple[int, int],
     pieces: int,
 ) -> None:
     """Emit C = A B + bias; the arguments are those of `lowering/dense._multiply`."""
@@ -140,18 +146,20 @@ def multiply(
     left = low.buffer((full_tiles(rows), full_tiles(inner)), "uint16")
     piece = full_tiles(cut(PIECE, inner))
     low.program.add(
-        "bf16.left_factor", cut(rows, piece), a=a, rounded=left, rows=rows, inner=inner, turn=int(a_steps[0] == 1),
+        "bf16.left_factor", cut(rows, piece), a=a.numbers, rounded=left, rows=rows, inner=inner, turn=int(a.down == 1),
         piece=piece,
     )  # fmt: skip
-    if b_steps[1] == 1:
-        right = packed(low, b, (1, inner, columns), b_steps[0])
+    if b.right == 1:
+        right = packed(low, b.numbers, (1, inner, columns))
     else:
-        right, _ = packed_turned(low, b, [[0]], inner, (columns, inner, 1))
+        right, _ = packed_turned(low, b.numbers, [[0]], inner, (columns, inner, 1))
     wanted = cut(BLOCKS, pieces)
     column_blocks = min(low.panels(columns), wanted)
     row_blocks = min(cut(rows, TILE), cut(wanted, column_blocks))
-    low.program.add(
-        "bf16.multiply", pieces * row_blocks * column_blocks, left=left, right=right, bias=bias,
-        nothing=low.zeros(columns), c=c, rows=rows, columns=columns, inner=inner, pieces=pieces,
-        row_blocks=row_blocks, column_blocks=column_blocks, nought=low.nought,
+    blocks = Blocks(
+        rows=rows, columns=columns, inner=inner, pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks,
+        nothing=low.zeros(columns), nought=low.nought,
     )  # fmt: skip
+    low.program.add(
+        "bf16.multiply", pieces * row_blocks * column_blocks, left=left, right=right, bias=bias, c=c, s=blocks
+    )

@@ -1,19 +1,22 @@
 """Convolution: which instructions it becomes, forward and backward."""
 
+import itertools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS
+from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Finish, Padded, Slide, Turned, Weights
+from gedanken.engine.cpu.kernels.rows import Curve
 from gedanken.engine.cpu.lowering import bf16, spread
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Backward, Lowering, cut
 from gedanken.engine.cpu.lowering.conv_gradient import by_kernel
 from gedanken.engine.cpu.lowering.dense import Factor, dense_product
 from gedanken.engine.cpu.lowering.depthwise import Depthwise, is_depthwise
-from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
-from gedanken.engine.cpu.lowering.taps import Slide, backward, forward, most_seen, tables, tiles_of
+from gedanken.engine.cpu.lowering.pointwise import LINEAR
+from gedanken.engine.cpu.lowering.taps import Plan, backward, forward, most_seen, tables, tiles_of
 from gedanken.engine.cpu.program import Buffer
+from gedanken.engine.cpu.record import table_of
 from gedanken.geometry import Geometry
 from gedanken.layers import ConvolutionLayer
 from gedanken.layers.steps import LayerStep
@@ -52,15 +55,15 @@ def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> Co
     if _is_dense(geometry, image):
         y, way_back = _dense(low, step, x, step.p["kernel"], bias, LINEAR)
         return Convolved(y, way_back, None, None)
-    slide = forward(geometry, image, layer.n_filter)
-    y, found, counts = _forward(low, slide, geometry, x, step.p["kernel"], bias, measured)
+    plan = forward(geometry, image, layer.n_filter)
+    y, found, counts = _forward(low, plan, geometry, x, step.p["kernel"], bias, measured)
     y = low.program.view(y, (low.samples, *step.output_shape))
 
     def back(dy: Buffer, wanted: bool) -> Buffer | None:
-        by_kernel(low, step, slide, geometry, x, dy)
+        by_kernel(low, step, plan, geometry, x, dy)
         if not wanted:
             return None
-        dx = _by_input(low, step, backward(geometry, image, slide.target), geometry, dy)
+        dx = _by_input(low, step, backward(geometry, image, plan.target), geometry, dy)
         return low.program.view(dx, (low.samples, *step.shape))
 
     return Convolved(y, back, found, counts)
@@ -76,8 +79,9 @@ def predicted(low: Lowering, step: LayerStep, x: Buffer, normal: Buffer | None, 
     if normal:
         weights, folded_bias = low.buffer(kernel.shape), low.buffer((layer.n_filter,))
         low.program.add(
-            "conv.fold", 1, weights=kernel, bias=bias, normal=normal, rows=kernel.size // layer.n_filter,
-            columns=layer.n_filter, folded=weights, folded_bias=folded_bias,
+            "conv.fold", 1, given=Weights(weights=kernel, bias=bias), normal=normal,
+            folded=Weights(weights=weights, bias=folded_bias), rows=kernel.size // layer.n_filter,
+            columns=layer.n_filter,
         )  # fmt: skip
         bias = folded_bias
     if is_depthwise(geometry, image, layer.n_filter):
@@ -85,8 +89,8 @@ def predicted(low: Lowering, step: LayerStep, x: Buffer, normal: Buffer | None, 
         return y
     if _is_dense(geometry, image):
         return _dense(low, step, x, weights, bias, curve)[0]
-    slide = forward(geometry, image, layer.n_filter)
-    y, _, _ = _forward(low, slide, geometry, x, weights, bias, curve=curve)
+    plan = forward(geometry, image, layer.n_filter)
+    y, _, _ = _forward(low, plan, geometry, x, weights, bias, curve=curve)
     return low.program.view(y, (low.samples, *step.output_shape))
 
 
@@ -116,7 +120,7 @@ def _dense(
 
 def _forward(
     low: Lowering,
-    slide: Slide,
+    plan: Plan,
     geometry: Geometry,
     x: Buffer,
     kernel: Array | Buffer,
@@ -125,100 +129,107 @@ def _forward(
     curve: Curve = LINEAR,
 ) -> tuple[Buffer, Buffer, Array]:
     """Emit y = x * kernel + bias; return also the statistics of channels and the sizes of what each is of."""
-    if geometry.stride == (1, 1) and not low.bf16 and spread.is_worth(low, slide, geometry):
-        return spread.forward(low, slide, geometry, x, kernel, bias, measured, curve)
-    weights = _packed(low, kernel, geometry.groups, slide.depth)
-    return _correlate(low, slide, geometry.size[1], x, weights, bias, measured, curve)[:3]
+    if geometry.stride == (1, 1) and not low.bf16 and spread.is_worth(low, plan, geometry):
+        return spread.forward(low, plan, geometry, x, kernel, bias, measured, curve)
+    weights = _packed(low, kernel, geometry.groups, plan.depth)
+    return _correlate(low, plan, x, weights, bias, measured, curve)[:3]
 
 
-def _by_input(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, dy: Buffer) -> Buffer:
+def _by_input(low: Lowering, step: LayerStep, plan: Plan, geometry: Geometry, dy: Buffer) -> Buffer:
     """Emit the input gradient."""
-    if spread.is_worth(low, slide, geometry):
-        return spread.by_input(low, slide, geometry, dy, step.p["kernel"])
-    weights = _packed_turned(low, step, slide, geometry)
-    return _correlate(low, slide, geometry.size[1], dy, weights[0], low.zeros(slide.target[2]), starts=weights[1])[0]
+    if spread.is_worth(low, plan, geometry):
+        return spread.by_input(low, plan, geometry, dy, step.p["kernel"])
+    weights = _packed_turned(low, step, plan, geometry)
+    return _correlate(low, plan, dy, weights[0], low.zeros(plan.target[2]), starts=weights[1])[0]
 
 
 def _packed(low: Lowering, kernel: Array | Buffer, groups: int, depth: int) -> Buffer:
     rows, columns = math.prod(kernel.shape[:3]), kernel.shape[3] // groups
     if low.bf16:
-        return bf16.packed(low, kernel, (rows // depth, depth, columns), kernel.shape[3], groups)
+        return bf16.packed(low, kernel, (rows // depth, depth, columns), groups)
     panels = groups * low.panels(columns)
     packed = low.buffer((panels, rows, low.tile_columns))
     low.program.add(
-        "conv.pack", cut(rows, PACKED), weights=kernel, packed=packed, rows=rows, columns=columns,
-        pitch=kernel.shape[3], groups=groups, block=PACKED,
+        "conv.pack", cut(rows, PACKED), weights=kernel, packed=packed, rows=rows, columns=columns, groups=groups,
+        block=PACKED,
     )  # fmt: skip
     return packed
 
 
-def _packed_turned(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry) -> tuple[Buffer, Array]:
+def _packed_turned(low: Lowering, step: LayerStep, plan: Plan, geometry: Geometry) -> tuple[Buffer, list[int]]:
     """Pack the kernel for the backward pass, phase after phase; return also where each begins."""
     kernel, groups = step.p["kernel"], geometry.groups
     inputs, outputs = kernel.shape[2], kernel.shape[3] // groups
-    phases = tables(slide, slide.padded_width, geometry.size[1], _swapped(low, slide)).taps
+    phases = tables(plan, plan.padded_width, _swapped(low, plan)).taps
     if low.bf16:
-        return bf16.packed_turned(low, kernel, phases, slide.depth, (inputs, outputs, groups))
+        return bf16.packed_turned(low, kernel, phases, plan.depth, (inputs, outputs, groups))
     each = groups * low.panels(inputs) * outputs * low.tile_columns
-    starts = np.cumsum([0, *(len(taps) * each for taps in phases)])
-    packed = low.buffer((max(int(starts[-1]), 1),))
-    for taps, start in zip(phases, starts.tolist(), strict=False):
+    starts = list(itertools.accumulate((len(taps) * each for taps in phases), initial=0))
+    packed = low.buffer((max(starts[-1], 1),))
+    for taps, start in zip(phases, starts, strict=False):
         if taps:
-            low.program.add(
-                "conv.pack_turned", groups * low.panels(inputs), weights=kernel, packed=packed, start=start,
-                taps=np.array(taps, np.int64), n_taps=len(taps), inputs=inputs, outputs=outputs, groups=groups,
+            turned = Turned(
+                start=start, taps=np.array(taps, np.int64), n_taps=len(taps), inputs=inputs, outputs=outputs,
+                groups=groups,
             )  # fmt: skip
+            low.program.add(
+                "conv.pack_turned", groups * low.panels(inputs), weights=kernel, packed=packed, kernel=turned
+            )
     return packed, starts[:-1]
 
 
-def _swapped(low: Lowering, slide: Slide) -> bool:
+def _swapped(low: Lowering, plan: Plan) -> bool:
     """Return whether a tile sees all rows of few columns, so that taps are better listed column by column."""
-    return not slide.joined and tiles_of(low, slide).axis != COLUMNS
+    return not plan.joined and tiles_of(low, plan).axis != COLUMNS
 
 
 def _correlate(
     low: Lowering,
-    slide: Slide,
-    across: int,
+    plan: Plan,
     source: Buffer,
     weights: Buffer,
     bias: Array | Buffer,
     measured: bool = False,
     curve: Curve = LINEAR,
-    starts: Array | int = 0,
+    starts: list[int] | None = None,
 ) -> tuple[Buffer, Buffer, Array]:
-    (height, width, channels), (out_height, out_width, out_channels) = slide.source, slide.target
-    axis, together, bands, band = _shares(low, slide, weights)
-    border = slide.cut_off(1) if axis == COLUMNS else slide.cut_off(0) if axis == ROWS else False
-    padded_width = slide.padded_width if border or low.bf16 else width
-    swapped = isinstance(starts, np.ndarray) and _swapped(low, slide)
-    table = tables(slide, padded_width, across, swapped)
-    table.phases[:, 7] = starts
-    target = low.buffer((low.samples, *slide.target))
+    (height, width, channels), (out_height, out_width, out_channels) = plan.source, plan.target
+    axis, together, bands, band = _shares(low, plan, weights)
+    border = plan.cut_off(1) if axis == COLUMNS else plan.cut_off(0) if axis == ROWS else False
+    padded_width = plan.padded_width if border or low.bf16 else width
+    swapped = starts is not None and _swapped(low, plan)
+    table = tables(plan, padded_width, swapped, starts)
+    target = low.buffer((low.samples, *plan.target))
     statistics = low.buffer((low.samples * bands, 3, out_channels) if measured else (1,))
-    size = ((band - 1) * slide.step[0] + slide.reach) * padded_width * channels
-    move = {COLUMNS: slide.step[1] * channels, ROWS: slide.step[0] * padded_width * channels}.get(axis, size)
+    size = ((band - 1) * plan.step[0] + plan.reach) * padded_width * channels
+    move = {COLUMNS: plan.step[1] * channels, ROWS: plan.step[0] * padded_width * channels}.get(axis, size)
     scratch = bf16.band_numbers(together * size, move) if low.bf16 else together * size if border else 0
+    image = Padded(
+        height=height, width=width, channels=channels, top=plan.before[0], left=plan.before[1],
+        padded_width=padded_width,
+    )  # fmt: skip
+    slide = Slide(
+        image=image, border=int(border), reach=plan.reach, row_step=plan.step[0], column_step=plan.step[1],
+        out_height=out_height, out_width=out_width, out_channels=out_channels, out_row_step=plan.out_step[0],
+        out_column_step=plan.out_step[1], groups=plan.groups, offsets=table.offsets, limits=table.limits,
+        phases=table_of(table.phases), n_phases=len(table.phases), depth=plan.depth, unit=plan.unit,
+        seen=most_seen(low, plan, axis), swapped=int(swapped), axis=axis, images=low.samples, together=together,
+        bands=bands, band=band,
+    )  # fmt: skip
     low.program.add(
         "bf16_conv.correlate" if low.bf16 else "conv.correlate", cut(low.samples, together) * bands, scratch,
-        source=source, weights=weights, bias=bias, target=target, statistics=statistics, measured=int(measured),
-        offsets=table.offsets, limits=table.limits, phases=table.phases, n_phases=len(table.phases),
-        images=low.samples, together=together, bands=bands, band=band, axis=axis, border=int(border), height=height,
-        width=width, channels=channels, top=slide.before[0], left=slide.before[1], padded_width=padded_width,
-        reach=slide.reach, row_step=slide.step[0], column_step=slide.step[1], out_height=out_height,
-        out_width=out_width, out_channels=out_channels, out_row_step=slide.out_step[0],
-        out_column_step=slide.out_step[1], groups=slide.groups, depth=slide.depth, unit=slide.unit,
-        seen=most_seen(low, slide, axis), swapped=int(swapped), kind=curve.kind, slope=curve.slope,
+        source=source, weights=weights, bias=bias, target=target, s=slide,
+        finish=Finish(curve=curve, measured=int(measured), statistics=statistics),
     )  # fmt: skip
     lengths = [min(band, out_height - start) * out_width for start in range(0, bands * band, band)]
     return target, statistics, np.tile(np.array(lengths, low.real), low.samples)
 
 
-def _shares(low: Lowering, slide: Slide, weights: Buffer) -> tuple[int, int, int, int]:
+def _shares(low: Lowering, plan: Plan, weights: Buffer) -> tuple[int, int, int, int]:
     """Return the axis of tiles, images of a task, bands of an image, and output rows of a band."""
-    axis, together, _ = tiles_of(low, slide)
-    rows = max(line.amount for line in slide.rows)
-    numbers = slide.step[0] * slide.padded_width * slide.source[2] + slide.out_step[0] * math.prod(slide.target[1:])
+    axis, together, _ = tiles_of(low, plan)
+    rows = max(line.amount for line in plan.rows)
+    numbers = plan.step[0] * plan.padded_width * plan.source[2] + plan.out_step[0] * math.prod(plan.target[1:])
     fitting = max(1, CACHED // (numbers * low.real.itemsize))  # output rows
     if axis == COLUMNS and weights.nbytes > STREAMED:
         together = max(1, min(fitting // rows, low.samples // TASKS))

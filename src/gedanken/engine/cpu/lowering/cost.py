@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.costs import SoftMaxCrossEntropy
+from gedanken.engine.cpu.kernels.blocks import Rows
+from gedanken.engine.cpu.kernels.cost import Targets
 from gedanken.engine.cpu.lowering.base import TASKS, Lowering, cut
 from gedanken.engine.cpu.program import Buffer, Variable
 from gedanken.types import Array
@@ -36,10 +38,13 @@ def softmax_cross_entropy(low: Lowering, cost: SoftMaxCrossEntropy, z: Buffer) -
     piece = cut(rows, TASKS)
     classes, shares, hard = low.program.input((rows,), "int64"), low.program.input(z.shape), Variable()
     outputs, dz, terms = low.buffer(z.shape), low.buffer(z.shape), low.buffer((rows, 3))
+    targets = Targets(
+        classes=classes, shares=shares, hard=hard, weights=class_weights(cost.class_weights, columns, low.real),
+        kept=1 - cost.label_smoothing, smoothing=cost.label_smoothing,
+    )  # fmt: skip
     low.program.add(
-        "cost.softmax_cross_entropy", cut(rows, piece), z=z, classes=classes, shares=shares, hard=hard,
-        weights=class_weights(cost.class_weights, columns, low.real), kept=1 - cost.label_smoothing,
-        smoothing=cost.label_smoothing, y=outputs, dz=dz, terms=terms, rows=rows, columns=columns, piece=piece,
+        "cost.softmax_cross_entropy", cut(rows, piece), z=z, targets=targets, y=outputs, dz=dz, terms=terms,
+        m=Rows(rows=rows, columns=columns, piece=piece),
     )  # fmt: skip
     return Judged(classes, shares, hard, outputs, dz, terms)
 

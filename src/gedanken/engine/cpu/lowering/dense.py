@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
-from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER
+from gedanken.engine.cpu.kernels.blocks import Rows
+from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER, Product
+from gedanken.engine.cpu.kernels.rows import Curve
 from gedanken.engine.cpu.lowering import bf16
-from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
-from gedanken.engine.cpu.lowering.pointwise import Curve
+from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, Matrix, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers.steps import LayerStep
 from gedanken.types import Array
@@ -46,10 +47,11 @@ def dense_product(low: Lowering, step: LayerStep, x: Buffer, factor: Factor, cur
     pieces = max(1, min(2 * TASKS, features // (4 * DEPTH)), cut(features, LONG))
     y = low.buffer((low.samples, *step.output_shape))
     summed = low.buffer((pieces, rows, units))
-    _multiply(low, x, factor.kernel, factor.bias, summed, (rows, units, features), (features, 1), (units, 1), pieces)
+    given, kernel = Matrix(x, features, 1), Matrix(factor.kernel, units, 1)
+    _multiply(low, given, kernel, factor.bias, summed, (rows, units, features), pieces)
     low.program.add(
         "dense.finish", cut(rows * units, PIECE), PIECE, partial=summed, y=y, size=rows * units, pieces=pieces,
-        piece=PIECE, kind=curve.kind, slope=curve.slope,
+        piece=PIECE, curve=curve,
     )  # fmt: skip
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
@@ -58,86 +60,67 @@ def dense_product(low: Lowering, step: LayerStep, x: Buffer, factor: Factor, cur
         slots = cut(rows, piece)
         sums = low.buffer((slots, units))
         low.program.add(
-            "dense.slopes", slots, y=y, dy=dy, d=d, rows=rows, columns=units, kind=curve.kind, slope=curve.slope,
-            partial=sums, piece=piece,
+            "dense.slopes", slots, y=y, dy=dy, d=d, partial=sums, m=Rows(rows=rows, columns=units, piece=piece),
+            curve=curve,
         )  # fmt: skip
         if "bias" in step.g:
             low.add_up(sums, step.g["bias"], slots)
-        _product(low, x, d, step.g["kernel"], (features, units, rows), (1, features), (units, 1))
+        _product(low, given.turned(), Matrix(d, units, 1), step.g["kernel"], (features, units, rows))
         if not wanted:
             return None
         dx = low.buffer((low.samples, *step.shape))
-        _product(low, d, factor.kernel, dx, (rows, features, units), (units, 1), (1, units))
+        _product(low, Matrix(d, units, 1), kernel.turned(), dx, (rows, features, units))
         return dx
 
     return y, backward
 
 
-def _product(
-    low: Lowering,
-    a: Buffer | Array,
-    b: Buffer | Array,
-    c: Buffer | Array,
-    sizes: tuple[int, int, int],
-    a_steps: tuple[int, int],
-    b_steps: tuple[int, int],
-) -> None:
+def _product(low: Lowering, a: Matrix, b: Matrix, c: Buffer | Array, sizes: tuple[int, int, int]) -> None:
     """Emit C = A B; see `_multiply`. What is long to sum is summed in pieces."""
     rows, columns, inner = sizes
     pieces = cut(inner, LONG)
-    if columns == 1 and a_steps[0] == 1 and inner <= SHORT and not low.bf16:  # one row of C: nothing has to be packed
-        a, b, a_steps, b_steps = b, a, (inner, b_steps[0]), (a_steps[1], a_steps[0])
+    if columns == 1 and a.down == 1 and inner <= SHORT and not low.bf16:  # one row of C: nothing has to be packed
+        a, b = Matrix(b.numbers, inner, b.down), Matrix(a.numbers, a.right, a.down)
         rows, columns = 1, rows
         sizes = (rows, columns, inner)
     to = low.buffer((pieces, rows, columns)) if pieces > 1 else c
-    _multiply(low, a, b, low.zeros(columns), to, sizes, a_steps, b_steps, pieces)
+    _multiply(low, a, b, low.zeros(columns), to, sizes, pieces)
     if pieces > 1:
         low.add_up(to, c, pieces)
 
 
 def _multiply(
     low: Lowering,
-    a: Buffer | Array,
-    b: Buffer | Array,
+    a: Matrix,
+    b: Matrix,
     bias: Array | Buffer,
     c: Buffer | Array,
     sizes: tuple[int, int, int],
-    a_steps: tuple[int, int],
-    b_steps: tuple[int, int],
     pieces: int,
 ) -> None:
-    """Emit C = A B + bias; sizes are (rows, columns, inner), the steps those of A and B along their two axes."""
+    """Emit C = A B + bias; sizes are (rows, columns, inner)."""
     if low.bf16:
-        bf16.multiply(low, a, b, bias, c, sizes, a_steps, b_steps, pieces)
+        bf16.multiply(low, a, b, bias, c, sizes, pieces)
         return
     rows, columns, inner = sizes
-    if columns == 1 and rows > FEW and (a_steps[1], b_steps[0]) == (1, 1):
-        blocks = min(rows, max(1, cut(TASKS, pieces)))
-        low.program.add(
-            "dense.dots",
-            pieces * blocks,
-            a=a,
-            b=b,
-            bias=bias,
-            c=c,
-            rows=rows,
-            inner=inner,
-            pieces=pieces,
-            blocks=blocks,
-        )
-        return
-    turned = a_steps[0] == 1 and a_steps[1] > 1
-    direct = rows <= FEW and a_steps[1] == b_steps[1] == 1
+    alone = columns == 1 and rows > FEW and (a.right, b.down) == (1, 1)
+    turned = a.down == 1 and a.right > 1
+    direct = rows <= FEW and a.right == b.right == 1
     row_blocks, column_blocks = _blocks(low, sizes, pieces, turned)
     if direct and pieces >= TASKS:
         column_blocks = 1  # whole rows of B, one after the other
-    held = min(cut(low.panels(columns), column_blocks), HELD) if b_steps[1] == 1 else 1
+    if alone:
+        row_blocks, column_blocks = min(rows, max(1, cut(TASKS, pieces))), 1
+    held = min(cut(low.panels(columns), column_blocks), HELD) if b.right == 1 else 1
+    product = Product(
+        rows=rows, columns=columns, inner=inner, a_row=a.down, a_inner=a.right, b_inner=b.down, b_column=b.right,
+        pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks, direct=int(direct), held=held,
+        nought=low.nought,
+    )  # fmt: skip
     scratch = 2 * columns if direct else DEPTH * (held * low.tile_columns + (TOGETHER if turned else 0))
     low.program.add(
-        "dense.multiply", pieces * row_blocks * column_blocks, scratch,
-        a=a, b=b, bias=bias, c=c, rows=rows, columns=columns, inner=inner, a_row=a_steps[0], a_inner=a_steps[1],
-        b_inner=b_steps[0], b_column=b_steps[1], pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks,
-        direct=int(direct), held=held, nought=low.nought,
+        "dense.dots" if alone else "dense.multiply", pieces * row_blocks * column_blocks, 0 if alone else scratch,
+        a=a.numbers, b=b.numbers, bias=bias, c=c, p=product,
     )  # fmt: skip
 
 
@@ -159,15 +142,14 @@ def softmax(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
     rows = x.nbytes // low.real.itemsize // columns
     piece = cut(PIECE, columns)
     y = low.buffer(x.shape)
-    low.program.add("cost.softmax", cut(rows, piece), x=x, y=y, rows=rows, columns=columns, piece=piece)
+    matrix = Rows(rows=rows, columns=columns, piece=piece)
+    low.program.add("cost.softmax", cut(rows, piece), x=x, y=y, m=matrix)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         if not wanted:
             return None
         dx = low.buffer(x.shape)
-        low.program.add(
-            "cost.softmax_slopes", cut(rows, piece), y=y, dy=dy, dx=dx, rows=rows, columns=columns, piece=piece
-        )
+        low.program.add("cost.softmax_slopes", cut(rows, piece), y=y, dy=dy, dx=dx, m=matrix)
         return dx
 
     return y, backward

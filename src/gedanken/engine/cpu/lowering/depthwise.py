@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 
+from gedanken.engine.cpu.kernels.conv import Finish
 from gedanken.engine.cpu.kernels.depthwise import LONG
-from gedanken.engine.cpu.lowering.base import SUMS, TASKS, Lowering, cut, window_table
-from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
+from gedanken.engine.cpu.kernels.rows import Curve
+from gedanken.engine.cpu.lowering.base import TASKS, Lowering, cut, slots_of, window_of
+from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
 from gedanken.layers.steps import LayerStep
@@ -24,7 +26,7 @@ class Depthwise:
     def __init__(self, low: Lowering, step: LayerStep, geometry: Geometry) -> None:
         self.low, self.step = low, step
         self.image, self.output = step.shape, step.output_shape
-        self.shape, self.taps = window_table(step, geometry), math.prod(geometry.size)
+        self.geometry, self.taps = geometry, math.prod(geometry.size)
 
     def forward(
         self, x: Buffer, weights: Array | Buffer, bias: Array | Buffer, measured: bool = False, curve: Curve = LINEAR
@@ -36,8 +38,8 @@ class Depthwise:
         statistics = low.buffer((low.samples * bands, 3, channels) if measured else (1,))
         low.program.add(
             "depthwise.forward", low.samples * bands, self._room(self.output[1]), x=x, weights=weights, bias=bias, y=y,
-            statistics=statistics, shape=self.shape, bands=bands, band=band, measured=int(measured), kind=curve.kind,
-            slope=curve.slope,
+            window=window_of(self.step, self.geometry, band, bands),
+            finish=Finish(curve=curve, measured=int(measured), statistics=statistics),
         )  # fmt: skip
         lengths = [min(band, height - start) * width for start in range(0, height, band)]
         return y, statistics, np.tile(np.array(lengths, low.real), low.samples)
@@ -46,22 +48,21 @@ class Depthwise:
         """Emit the gradients of weights and bias, and the input gradient if wanted."""
         low, step = self.low, self.step
         kernel, channels = step.g["kernel"], self.image[2]
-        slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
-        partial, bias_partial = low.buffer((slots, kernel.size)), low.buffer((slots, channels))
+        band, bands = self._bands(self.image[0])
+        sums, window = slots_of(low, step), window_of(step, self.geometry, band, bands)
         low.program.add(
-            "depthwise.kernel_gradient", slots, 2 * (kernel.size + channels), x=x, dy=dy, partial=partial,
-            bias_partial=bias_partial, biased=int("bias" in step.g), shape=self.shape, images=low.samples, slots=slots,
+            "depthwise.kernel_gradient", sums.slots, 2 * (kernel.size + channels), x=x, dy=dy, sums=sums,
+            window=window,
         )  # fmt: skip
-        low.add_up(partial, kernel, slots)
+        low.add_up(sums.weights, kernel, sums.slots)
         if "bias" in step.g:
-            low.add_up(bias_partial, step.g["bias"], slots)
+            low.add_up(sums.bias, step.g["bias"], sums.slots)
         if not wanted:
             return None
-        band, bands = self._bands(self.image[0])
         dx = low.buffer((low.samples, *self.image))
         low.program.add(
             "depthwise.gradient", low.samples * bands, self._room(self.image[1]), dy=dy, weights=step.p["kernel"],
-            dx=dx, shape=self.shape, bands=bands, band=band,
+            dx=dx, window=window,
         )  # fmt: skip
         return dx
 

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from gedanken.engine.cpu.kernels.join import Channels
 from gedanken.engine.cpu.lowering.base import PIECE, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.types import Array, Shape
@@ -61,6 +62,6 @@ def _move(low: Lowering, x: Place, y: Place, width: int, starts: tuple[int, int]
     """Emit the copy of some channels of x to some channels of y."""
     rows, piece = math.prod(x.shape[:-1]), cut(PIECE, width)
     low.program.add(
-        "join.move", cut(rows, piece), x=x, y=y, rows=rows, width=width, x_pitch=x.shape[-1], x_start=starts[0],
-        y_pitch=y.shape[-1], y_start=starts[1], piece=piece,
+        "join.move", cut(rows, piece), x=Channels(numbers=x, pitch=x.shape[-1], start=starts[0]),
+        y=Channels(numbers=y, pitch=y.shape[-1], start=starts[1]), rows=rows, width=width, piece=piece,
     )  # fmt: skip

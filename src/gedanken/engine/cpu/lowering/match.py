@@ -18,6 +18,7 @@ from gedanken.engine.cpu.lowering.pointwise import (
     flatten,
     group_of,
     is_wide,
+    needs_input,
     pointwise,
     remembered,
 )
@@ -103,7 +104,7 @@ def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backwa
 
 def _dense(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, Backward, int]:
     behind = curve(rest[1].layer) if len(rest) > 1 and type(rest[1].layer) in CURVES else LINEAR
-    if low.train and behind.needs_input:
+    if low.train and needs_input(behind):
         behind = LINEAR  # it is the next group's: a dense layer keeps its result only
     return *dense(low, rest[0], x, behind), 1 + (behind is not LINEAR)
 

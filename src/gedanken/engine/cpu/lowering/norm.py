@@ -1,9 +1,10 @@
 """LayerNorm and GroupNorm: one pass each way."""
 
 import math
-from typing import Any
 
 from gedanken.engine.cpu.kernels.blocks import LINE
+from gedanken.engine.cpu.kernels.group_norm import GroupedNorm
+from gedanken.engine.cpu.kernels.norm import Norm
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import GroupNorm, LayerNorm
@@ -20,17 +21,15 @@ def layer_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
     piece = cut(PIECE, size)
     slots, width = cut(rows, piece), channels * max(1, min(LINE // channels, size // channels))
     y, moments = low.buffer((low.samples, *shape)), low.buffer((rows, 3))
-    shared: dict[str, Any] = {
-        "x": x, "scale": step.p["scale"], "moments": moments, "rows": rows, "size": size, "channels": channels,
-        "width": width, "piece": piece,
-    }  # fmt: skip
-    low.program.add(
-        "norm.forward", slots, 2 * width, y=y, shift=step.p["shift"], epsilon=layer.epsilon, **shared
+    norm = Norm(
+        rows=rows, size=size, channels=channels, width=width, piece=piece, epsilon=layer.epsilon,
+        scale=step.p["scale"], moments=moments,
     )  # fmt: skip
+    low.program.add("norm.forward", slots, 2 * width, x=x, y=y, shift=step.p["shift"], n=norm)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, shifts, scales = low.buffer(x.shape), low.buffer((slots, channels)), low.buffer((slots, channels))
-        low.program.add("norm.gradient", slots, 7 * width, dy=dy, d=dx, shifts=shifts, scales=scales, **shared)
+        low.program.add("norm.gradient", slots, 7 * width, x=x, dy=dy, d=dx, shifts=shifts, scales=scales, n=norm)
         low.add_up(shifts, step.g["shift"], slots)
         low.add_up(scales, step.g["scale"], slots)
         return dx if wanted else None
@@ -45,20 +44,17 @@ def group_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
     channels, samples = shape[-1], low.samples
     piece = cut(PIECE, math.prod(shape))
     y, moments = low.buffer((samples, *shape)), low.buffer((samples, layer.n_groups, 3))
-    shared: dict[str, Any] = {
-        "x": x, "scale": step.p["scale"], "moments": moments, "samples": samples, "pixels": math.prod(shape[:-1]),
-        "channels": channels, "groups": layer.n_groups, "piece": piece,
-    }  # fmt: skip
-    low.program.add(
-        "group_norm.forward", cut(samples, piece), 7 * channels, y=y, shift=step.p["shift"], epsilon=layer.epsilon,
-        **shared,
+    norm = GroupedNorm(
+        samples=samples, pixels=math.prod(shape[:-1]), channels=channels, groups=layer.n_groups, piece=piece,
+        epsilon=layer.epsilon, scale=step.p["scale"], moments=moments,
     )  # fmt: skip
+    low.program.add("group_norm.forward", cut(samples, piece), 7 * channels, x=x, y=y, shift=step.p["shift"], n=norm)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, shifts, scales = low.buffer(x.shape), low.buffer((samples, channels)), low.buffer((samples, channels))
         low.program.add(
-            "group_norm.gradient", cut(samples, piece), 6 * channels, dy=dy, d=dx, shifts=shifts, scales=scales,
-            **shared,
+            "group_norm.gradient", cut(samples, piece), 6 * channels, x=x, dy=dy, d=dx, shifts=shifts, scales=scales,
+            n=norm,
         )  # fmt: skip
         low.add_up(shifts, step.g["shift"], samples)
         low.add_up(scales, step.g["scale"], samples)

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from gedanken.engine.cpu.kernels import pointwise as places
 from gedanken.engine.cpu.kernels import rows as kinds
+from gedanken.engine.cpu.kernels.batch_norm import Normalised, Pieces, Share
+from gedanken.engine.cpu.kernels.blocks import Rows
+from gedanken.engine.cpu.kernels.pointwise import Pass
+from gedanken.engine.cpu.kernels.rows import Curve, Draw
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
@@ -49,19 +52,7 @@ POOLS = {
 MOST_TAPS = 63  # at most DROPPED, since a winner's number is a byte; larger windows are faster along rows and columns
 
 
-class Curve(NamedTuple):
-    """An activation as kernels know it."""
-
-    kind: int = kinds.NONE
-    slope: float = 0.0
-
-    @property
-    def needs_input(self) -> bool:
-        """Whether the derivative cannot be had from the result."""
-        return self.kind >= kinds.SILU
-
-
-LINEAR = Curve()
+LINEAR = Curve(kind=kinds.NONE, slope=0.0)
 
 
 def curve(layer: Layer | None) -> Curve:
@@ -69,10 +60,15 @@ def curve(layer: Layer | None) -> Curve:
     if layer is None:
         return LINEAR
     if isinstance(layer, LeakyReLU):
-        return Curve(kinds.LEAKY_RELU, layer.slope)
+        return Curve(kind=kinds.LEAKY_RELU, slope=layer.slope)
     if isinstance(layer, ELU):
-        return Curve(kinds.ELU, layer.alpha)
-    return Curve(CURVES[type(layer)])
+        return Curve(kind=kinds.ELU, slope=layer.alpha)
+    return Curve(kind=CURVES[type(layer)], slope=0.0)
+
+
+def needs_input(curve: Curve) -> bool:
+    """Return whether the derivative of an activation cannot be had from its result."""
+    return bool(curve.kind >= kinds.SILU)
 
 
 @dataclass
@@ -140,14 +136,18 @@ def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
 
 def remembered(low: Lowering, step: LayerStep) -> Buffer:
     """Emit mean, gain and shift of a BatchNorm at prediction."""
+    normal = low.buffer((5, step.shape[-1]))
+    low.program.add("batch_norm.remember", 1, norm=_normalised(step), channels=step.shape[-1], normal=normal)
+    return normal
+
+
+def _normalised(step: LayerStep) -> Normalised:
     layer = step.layer
     assert isinstance(layer, BatchNorm)
-    normal = low.buffer((5, step.shape[-1]))
-    low.program.add(
-        "batch_norm.remember", 1, running_mean=step.s["mean"], running_var=step.s["var"], scale=step.p["scale"],
-        shift=step.p["shift"], epsilon=layer.epsilon, channels=step.shape[-1], normal=normal,
+    return Normalised(
+        scale=step.p["scale"], shift=step.p["shift"], running_mean=step.s["mean"], running_var=step.s["var"],
+        epsilon=layer.epsilon,
     )  # fmt: skip
-    return normal
 
 
 class _Pass:
@@ -173,7 +173,6 @@ class _Pass:
         self.drops = self.threshold < DRAW_RANGE
         self.factor = DRAW_RANGE / self.threshold
         self.sample_rows = self.out_height if self.image else math.prod(shape[:-1])
-        self.draw = self._draw()
         self.normal: Buffer | Array = low.zeros(1)
         self.row = self.width * self.channels
         self.longest = max(self.row, self.out_width * self.channels)
@@ -186,22 +185,25 @@ class _Pass:
         (top, _), (left, _) = geometry.padding
         self.window = (POOLS[type(layer)], *geometry.size, *geometry.stride, top, left)
 
-    def _draw(self) -> Array:
-        draw = np.zeros(5, np.int64)
+    def _draw(self) -> Draw:
+        key = [0, 0]
         if self.group.dropout:
-            key = stream_key(self.low.seed, Purpose.DROPOUT, self.group.dropout.path)
-            draw[:2] = key.view(np.int64)
-        draw[4] = self.threshold
-        self.low.draws.append(draw)
-        return draw
+            key = stream_key(self.low.seed, Purpose.DROPOUT, self.group.dropout.path).view(np.int64).tolist()
+        return Draw(
+            key_0=key[0], key_1=key[1], epoch=self.low.epoch, position=self.low.position,
+            blocks=cut(self.sample_rows * self.out_width * self.channels, DRAWS_PER_BLOCK), threshold=self.threshold,
+        )  # fmt: skip
 
-    def _shape(self, band: int, bands: int) -> Array:
-        blocks = cut(self.sample_rows * self.out_width * self.channels, DRAWS_PER_BLOCK)
-        sizes = (self.height, self.width, self.channels, self.out_height, self.out_width)
-        marks = (int(self.group.norm is not None), self.curve.kind, int(self.drops))
-        line = self._rows() - self.longest if self.group.flatten else 0
-        places = (line, self._rows())
-        return np.array([*sizes, bands, band, self.sample_rows, blocks, *self.window, *marks, *places], np.int64)
+    def _pass(self, band: int, bands: int) -> Pass:
+        pool, rows, columns, down, right, top, left = self.window
+        return Pass(
+            height=self.height, width=self.width, channels=self.channels, out_height=self.out_height,
+            out_width=self.out_width, bands=bands, band=band, normalised=int(self.group.norm is not None),
+            normal=self.normal, curve=self.curve, pool=pool, pool_rows=rows,
+            pool_columns=columns, down=down, right=right, top=top, left=left, drops=int(self.drops),
+            factor=self.factor, sample_rows=self.sample_rows, draw=self._draw(),
+            flat=self._rows() - self.longest if self.group.flatten else 0, sums=self._rows(),
+        )  # fmt: skip
 
     def _bands(self, rows: int) -> tuple[int, int]:
         """Return (rows of a band, bands of an image)."""
@@ -219,20 +221,15 @@ class _Pass:
             self.normal = remembered(low, step)
             return
         self.normal = low.buffer((5, self.channels))
-        shared: dict[str, Any] = {
-            "scale": step.p["scale"],
-            "shift": step.p["shift"],
-            "epsilon": layer.epsilon,
-            "normal": self.normal,
-        }
         if statistics is None or counts is None:
             statistics, counts = self._measure()
+        given = Pieces(
+            values=statistics, pieces=len(counts), channels=self.channels, total=float(counts.sum(dtype="float64"))
+        )
         kept = float(low.real.type(layer.momentum))
         low.program.add(
-            "batch_norm.normalise", 1, 6 * self.channels, statistics=statistics, counts=counts, pieces=len(counts),
-            total=float(counts.sum(dtype="float64")), channels=self.channels, momentum=kept,
-            less=layer.momentum - kept, taken=1 - layer.momentum, running_mean=step.s["mean"],
-            running_var=step.s["var"], **shared,
+            "batch_norm.normalise", 1, 6 * self.channels, given=given, counts=counts, norm=_normalised(step),
+            share=Share(kept=kept, less=layer.momentum - kept, taken=1 - layer.momentum), normal=self.normal,
         )  # fmt: skip
 
     def _measure(self) -> tuple[Buffer, Array]:
@@ -241,8 +238,8 @@ class _Pass:
         pieces = cut(rows, piece)
         statistics = self.low.buffer((pieces, 3, self.channels))
         self.low.program.add(
-            "batch_norm.measure", pieces, x=self.x, statistics=statistics, rows=rows, channels=self.channels,
-            piece=piece,
+            "batch_norm.measure", pieces, x=self.x, statistics=statistics,
+            m=Rows(rows=rows, columns=self.channels, piece=piece),
         )  # fmt: skip
         return statistics, np.array([min(piece, rows - start) for start in range(0, rows, piece)], self.low.real)
 
@@ -253,18 +250,10 @@ class _Pass:
         y = self.low.buffer((self.low.samples, *self.out_shape))
         winners = y.shape if self.window[0] == places.MAX_POOL else (1,)
         self.winners = self.low.buffer(winners, "uint8")
-        self.shared: dict[str, Any] = {
-            "x": self.x, "winners": self.winners, "normal": self.normal, "draw": self.draw,
-            "slope": self.curve.slope, "factor": self.factor,
-        }  # fmt: skip
         self.low.program.add(
-            "pointwise.forward",
-            self.images * bands,
-            self._scratch(),
-            y=y,
-            shape=self._shape(band, bands),
-            **self.shared,
-        )
+            "pointwise.forward", self.images * bands, self._scratch(), x=self.x, y=y, winners=self.winners,
+            p=self._pass(band, bands),
+        )  # fmt: skip
         return y
 
     def backward(self, dy: Buffer, wanted: bool) -> Buffer | None:
@@ -274,8 +263,8 @@ class _Pass:
         tasks, dx = self.images * bands, low.buffer(self.x.shape)
         partial = low.buffer((tasks, 2, self.channels) if self.group.norm else (1,))
         low.program.add(
-            "pointwise.gradient", tasks, self._scratch(), dy=dy, d=dx, partial=partial,
-            shape=self._shape(band, bands), bands=bands, band=band, **self.shared,
+            "pointwise.gradient", tasks, self._scratch(), x=self.x, dy=dy, winners=self.winners, d=dx,
+            partial=partial, p=self._pass(band, bands),
         )  # fmt: skip
         if self.group.norm:
             self._renormalise(self.group.norm, partial, tasks, dx)
@@ -286,14 +275,14 @@ class _Pass:
         low, correction = self.low, self.low.buffer((2, self.channels))
         rows = self.images * self.height * self.width
         low.program.add(
-            "batch_norm.correct", 1, 6 * self.channels, partial=partial, pieces=pieces, channels=self.channels,
-            count=float(rows), normal=self.normal, dscale=step.g["scale"], dshift=step.g["shift"],
-            correction=correction,
+            "batch_norm.correct", 1, 6 * self.channels,
+            given=Pieces(values=partial, pieces=pieces, channels=self.channels, total=float(rows)),
+            normal=self.normal, dscale=step.g["scale"], dshift=step.g["shift"], correction=correction,
         )  # fmt: skip
         piece = cut(PIECE, self.channels)
         low.program.add(
             "batch_norm.renormalise", cut(rows, piece), x=self.x, d=dx, normal=self.normal, correction=correction,
-            rows=rows, channels=self.channels, piece=piece,
+            m=Rows(rows=rows, columns=self.channels, piece=piece),
         )  # fmt: skip
 
     def _scratch(self) -> int:

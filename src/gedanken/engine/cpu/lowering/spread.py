@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 
+from gedanken.engine.cpu.kernels.conv import Finish, Turned, Weights
+from gedanken.engine.cpu.kernels.rows import Curve
+from gedanken.engine.cpu.kernels.spread import Spread
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
-from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
-from gedanken.engine.cpu.lowering.taps import Slide, contiguous, tiles_of
+from gedanken.engine.cpu.lowering.pointwise import LINEAR
+from gedanken.engine.cpu.lowering.taps import Plan, contiguous, tiles_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
 from gedanken.types import Array
@@ -21,19 +24,19 @@ MANY = 128  # taps whose products are not simply added up: each is a rounding
 TILE_UNIT = 8  # vectors that a tile unit multiplies in the time of one
 
 
-def is_worth(low: Lowering, slide: Slide, geometry: Geometry) -> bool:
-    """Return whether spreading the source of a slide over windows is less work than the slide.
+def is_worth(low: Lowering, plan: Plan, geometry: Geometry) -> bool:
+    """Return whether spreading the source of a plan over windows is less work than the plan.
 
     Args:
-        slide: in the place of which it would be.
+        plan: in the place of which it would be.
         geometry: of the convolution.
     """
-    (height, width, _), (rows, columns) = slide.source, geometry.size
-    outs, speed = slide.target[2] // slide.groups, TILE_UNIT if low.bf16 else 1
-    gathered = tiles_of(low, slide).work * slide.groups * slide.unit * _vectors(low, outs) / speed
-    products = slide.groups * slide.unit * _vectors(low, rows * columns * outs) / speed
+    (height, width, _), (rows, columns) = plan.source, geometry.size
+    outs, speed = plan.target[2] // plan.groups, TILE_UNIT if low.bf16 else 1
+    gathered = tiles_of(low, plan).work * plan.groups * plan.unit * _vectors(low, outs) / speed
+    products = plan.groups * plan.unit * _vectors(low, rows * columns * outs) / speed
     joined = contiguous(geometry)
-    runs, run = (rows, columns * outs) if joined else (slide.groups * rows * columns, outs)
+    runs, run = (rows, columns * outs) if joined else (plan.groups * rows * columns, outs)
     adding = runs * (RUN + VECTOR * _vectors(low, run))
     return low.samples * height * width * (products + adding) < WORTH * gathered
 
@@ -42,8 +45,8 @@ def _vectors(low: Lowering, count: int) -> int:
     return cut(count, low.lanes)
 
 
-def by_input(low: Lowering, slide: Slide, geometry: Geometry, dy: Buffer, kernel: Array) -> Buffer:
-    """Emit the input gradient; slide is the one in the place of which it is emitted."""
+def by_input(low: Lowering, plan: Plan, geometry: Geometry, dy: Buffer, kernel: Array) -> Buffer:
+    """Emit the input gradient; plan is the one in the place of which it is emitted."""
     inputs, outputs, groups = math.prod(kernel.shape[:3]), kernel.shape[3] // geometry.groups, geometry.groups
     if low.bf16:
         weights, _ = bf16.packed_turned(low, kernel, [[0]], outputs, (inputs, outputs, groups))
@@ -51,16 +54,17 @@ def by_input(low: Lowering, slide: Slide, geometry: Geometry, dy: Buffer, kernel
         panels = groups * low.panels(inputs)
         weights = low.buffer((panels, outputs, low.tile_columns))
         low.program.add(
-            "conv.pack_turned", panels, weights=kernel, packed=weights, start=0, taps=low.nought, n_taps=1,
-            inputs=inputs, outputs=outputs, groups=groups,
+            "conv.pack_turned", panels, weights=kernel, packed=weights,
+            kernel=Turned(start=0, taps=low.nought, n_taps=1, inputs=inputs, outputs=outputs, groups=groups),
         )  # fmt: skip
     before = (geometry.padding[0][0], geometry.padding[1][0])
-    return _spread(low, slide, geometry, before, dy, weights, low.zeros(slide.target[2]))[0]
+    given = Weights(weights=weights, bias=low.zeros(plan.target[2]))
+    return _spread(low, plan, geometry, before, dy, given)[0]
 
 
 def forward(
     low: Lowering,
-    slide: Slide,
+    plan: Plan,
     geometry: Geometry,
     x: Buffer,
     kernel: Array | Buffer,
@@ -80,45 +84,42 @@ def forward(
         dilation * (size - 1) - pad[0]
         for dilation, size, pad in zip(geometry.dilation, geometry.size, geometry.padding, strict=True)
     )
-    return _spread(low, slide, geometry, (top, left), x, weights, bias, measured, curve)
+    return _spread(low, plan, geometry, (top, left), x, Weights(weights=weights, bias=bias), measured, curve)
 
 
 def _spread(
     low: Lowering,
-    slide: Slide,
+    plan: Plan,
     geometry: Geometry,
     before: tuple[int, int],
     source: Buffer,
-    weights: Buffer,
-    bias: Array | Buffer,
+    given: Weights,
     measured: bool = False,
     curve: Curve = LINEAR,
 ) -> tuple[Buffer, Buffer, Array]:
-    (height, width, channels), (rows, columns, out_channels) = slide.source, slide.target
+    (height, width, channels), (rows, columns, out_channels) = plan.source, plan.target
     band = cut(rows, cut(TASKS, low.samples))
     bands = cut(rows, band)
     panels = low.panels(math.prod(geometry.size) * out_channels // geometry.groups)
     strip = min(height, cut(PIXELS, width))
     pitch = strip * width * low.tile_columns
     held = max(1, min(panels, CACHED // (pitch * low.real.itemsize)))
-    target = low.buffer((low.samples, *slide.target))
+    target = low.buffer((low.samples, *plan.target))
     statistics = low.buffer((low.samples * bands, 3, out_channels) if measured else (1,))
     place = bf16.strip_numbers(strip * width, channels, held * pitch) if low.bf16 else held * pitch
     lost = band * columns * out_channels if math.prod(geometry.size) > MANY else 0
-    shape = (
-        *slide.source,
-        *slide.target,
-        *geometry.size,
-        *geometry.stride,
-        *before,
-        *geometry.dilation,
-        geometry.groups,
-    )
+    spread = Spread(
+        height=height, width=width, channels=channels, out_height=rows, out_width=columns, out_channels=out_channels,
+        rows=geometry.size[0], columns=geometry.size[1], down=geometry.stride[0], right=geometry.stride[1],
+        top=before[0], left=before[1], by_row=geometry.dilation[0], by_column=geometry.dilation[1],
+        groups=geometry.groups, lost=place if lost else 0, bands=bands, band=band, strip=strip, held=held,
+        nothing=low.zeros(low.tile_columns), nought=low.nought,
+    )  # fmt: skip
     low.program.add(
         "bf16_conv.spread" if low.bf16 else "spread.spread", low.samples * bands, place + lost,
-        source=source, weights=weights, bias=bias, nothing=low.zeros(low.tile_columns), target=target,
-        statistics=statistics, measured=int(measured), shape=np.array([*shape, place if lost else 0], np.int64),
-        bands=bands, band=band, strip=strip, held=held, nought=low.nought, kind=curve.kind, slope=curve.slope,
+        source=source, weights=given.weights, bias=given.bias, target=target,
+        s=spread,
+        finish=Finish(curve=curve, measured=int(measured), statistics=statistics),
     )  # fmt: skip
     lengths = [min(band, rows - start) * columns for start in range(0, rows, band)]
     return target, statistics, np.tile(np.array(lengths, low.real), low.samples)

@@ -1,12 +1,12 @@
 """Where the taps of a convolution lie in memory, forward and backward, and along which axis tiles shall lie."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from gedanken.engine.cpu.kernels.conv import COLUMNS, IMAGES, ROWS
+from gedanken.engine.cpu.kernels.conv import COLUMNS, IMAGES, ROWS, Phase
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
 from gedanken.geometry import Geometry
 from gedanken.types import Array, Shape
@@ -35,7 +35,7 @@ class Line(NamedTuple):
         return first, last
 
 
-class Slide(NamedTuple):
+class Plan(NamedTuple):
     """How a packed kernel slides over images.
 
     Args:
@@ -46,6 +46,7 @@ class Slide(NamedTuple):
         out_step: between two outputs of a phase.
         rows, columns: the phases along both axes.
         groups: of channels.
+        across: columns of the window.
         joined: whether a window's row is one run of memory.
     """
 
@@ -58,6 +59,7 @@ class Slide(NamedTuple):
     rows: list[Line]
     columns: list[Line]
     groups: int
+    across: int
     joined: bool
 
     @property
@@ -86,41 +88,45 @@ class Slide(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """A slide in numbers, see `kernels/conv.py`; taps: for each phase, the window's places in the order of weights."""
+    """A plan in numbers, see `kernels/conv.py`; taps: for each phase, the window's places in the order of weights."""
 
     offsets: Array
     limits: Array
-    phases: Array
+    phases: list[Phase]
     taps: list[list[int]]
 
 
-def tables(slide: Slide, width: int, across: int, swapped: bool = False) -> Tables:
+def tables(plan: Plan, width: int, swapped: bool = False, starts: Sequence[int] | None = None) -> Tables:
     """Return where everything lies.
 
     Args:
-        slide: what slides.
+        plan: what slides.
         width: of images as they lie in memory.
-        across: columns of the window.
         swapped: whether taps are listed column by column.
+        starts: where the packed weights of each phase begin, if not at the first number.
     """
     offsets: list[int] = []
     limits: list[Array] = []
-    phases: list[list[int]] = []
+    phases: list[Phase] = []
     taps: list[list[int]] = []
-    for (down, *vertical), (right, *horizontal) in product(slide.limits(0), slide.limits(1)):
-        listed = right.places[:1] if slide.joined else right.places
+    pairs = list(product(plan.limits(0), plan.limits(1)))
+    for ((down, *vertical), (right, *horizontal)), packed in zip(pairs, starts or [0] * len(pairs), strict=True):
+        listed = right.places[:1] if plan.joined else right.places
         begin = len(offsets)
-        places = np.add.outer(np.array(down.places, int) * width, np.array(listed, int)) * slide.source[2]
-        seen = np.add.outer(np.array(down.taps, int) * across, np.array(right.taps, int))
+        places = np.add.outer(np.array(down.places, int) * width, np.array(listed, int)) * plan.source[2]
+        seen = np.add.outer(np.array(down.taps, int) * plan.across, np.array(right.taps, int))
         places, seen = (places.T, seen.T) if swapped else (places, seen)
         offsets += places.ravel().tolist()
         taps.append(seen.ravel().tolist())
-        start = sum(array.size for array in limits)
-        phases.append([down.amount, right.amount, down.first, right.first, begin, *places.shape, 0, start])
+        phases.append(
+            Phase(
+                rows=down.amount, columns=right.amount, first_row=down.first, first_column=right.first,
+                first_tap=begin, outer=places.shape[0], inner=places.shape[1], packed=packed,
+                limits=sum(array.size for array in limits),
+            )
+        )  # fmt: skip
         limits += [*vertical, *horizontal]
-    return Tables(
-        np.array(offsets or [0], np.int64), np.concatenate(limits).astype(np.int64), np.array(phases, np.int64), taps
-    )
+    return Tables(np.array(offsets or [0], np.int64), np.concatenate(limits).astype(np.int64), phases, taps)
 
 
 # ---------------------------------------------------------------------------------------------- there and back
@@ -131,7 +137,7 @@ def contiguous(geometry: Geometry) -> bool:
     return geometry.dilation[1] == 1 and geometry.groups == 1
 
 
-def forward(geometry: Geometry, image: Shape, filters: int) -> Slide:
+def forward(geometry: Geometry, image: Shape, filters: int) -> Plan:
     """Return how the kernel slides over images."""
     out = geometry.positions(image)
     rows, columns = (
@@ -139,13 +145,13 @@ def forward(geometry: Geometry, image: Shape, filters: int) -> Slide:
         for axis, size in enumerate(geometry.size)
     )
     (top, _), (left, right) = geometry.padding
-    return Slide(
+    return Plan(
         image, (*out, filters), (top, left), image[1] + left + right, geometry.stride, (1, 1), rows, columns,
-        geometry.groups, contiguous(geometry),
+        geometry.groups, geometry.size[1], contiguous(geometry),
     )  # fmt: skip
 
 
-def backward(geometry: Geometry, image: Shape, output: Shape) -> Slide:
+def backward(geometry: Geometry, image: Shape, output: Shape) -> Plan:
     """Return how the turned kernel slides over dy: a convolution for each of the stride's phases."""
     before = [geometry.dilation[axis] * (geometry.size[axis] - 1) // geometry.stride[axis] for axis in (0, 1)]
     rows, columns = (
@@ -157,9 +163,9 @@ def backward(geometry: Geometry, image: Shape, output: Shape) -> Slide:
         for axis, pad in enumerate(geometry.padding)
     )
     width = max(output[1], *(line.amount + max(line.places, default=0) for line in columns))
-    return Slide(
+    return Plan(
         output, image, (before[0], before[1]), width, (1, 1), geometry.stride, rows, columns, geometry.groups,
-        contiguous(geometry) and geometry.stride[1] == 1,
+        geometry.size[1], contiguous(geometry) and geometry.stride[1] == 1,
     )  # fmt: skip
 
 
@@ -189,10 +195,10 @@ class Tiles(NamedTuple):
     work: float
 
 
-def tiles_of(low: Lowering, slide: Slide) -> Tiles:
+def tiles_of(low: Lowering, plan: Plan) -> Tiles:
     """Return the axis along which the tiles of all images multiply the fewest zeros and are filled best."""
-    (rows, tiled_rows), (columns, tiled_columns) = (_seen(low, slide, axis) for axis in (0, 1))
-    together = images_together(low, slide)
+    (rows, tiled_rows), (columns, tiled_columns) = (_seen(low, plan, axis) for axis in (0, 1))
+    together = images_together(low, plan)
     blocks = cut(low.samples, together)
     choice = [
         Tiles(COLUMNS, 1, low.samples * rows * tiled_columns),
@@ -203,19 +209,19 @@ def tiles_of(low: Lowering, slide: Slide) -> Tiles:
     return best if best.work < WORTH * choice[0].work else choice[0]
 
 
-def images_together(low: Lowering, slide: Slide) -> int:
+def images_together(low: Lowering, plan: Plan) -> int:
     """Return how many images a task takes whose tiles lie along them."""
-    size = low.real.itemsize * slide.source[0] * slide.source[1] * slide.source[2]
+    size = low.real.itemsize * plan.source[0] * plan.source[1] * plan.source[2]
     most = max(low.tile_rows, min(CACHED // size, cut(low.samples, TASKS)))
     return cut(low.samples, cut(low.samples, most))
 
 
-def most_seen(low: Lowering, slide: Slide, axis: int) -> int:
+def most_seen(low: Lowering, plan: Plan, axis: int) -> int:
     """Return the most numbers that a tile along an axis sums over."""
-    most = slide.unit
+    most = plan.unit
     for along in (0, 1):
         rows = low.tile_rows if axis == (ROWS, COLUMNS)[along] else 1
-        most *= max(max(_union(*line, rows)[0].tolist()) for line in slide.limits(along))
+        most *= max(max(_union(*line, rows)[0].tolist()) for line in plan.limits(along))
     return most
 
 
@@ -225,10 +231,10 @@ def _union(line: Line, first: Array, last: Array, rows: int) -> tuple[Array, Arr
     return np.maximum(last[starts] - first[starts + sizes - 1], 0), sizes
 
 
-def _seen(low: Lowering, slide: Slide, axis: int) -> tuple[float, float]:
+def _seen(low: Lowering, plan: Plan, axis: int) -> tuple[float, float]:
     """Return the taps that all outputs along an axis see, one by one and in tiles."""
     single, tiled = 0.0, 0.0
-    for line, first, last in slide.limits(axis):
+    for line, first, last in plan.limits(axis):
         union, sizes = _union(line, first, last, low.tile_rows)
         single += float(np.maximum(last - first, 0).sum())
         tiled += float((union * _cost(low, sizes)).sum())

@@ -2,7 +2,7 @@
 
 import math
 
-from gedanken.engine.cpu.lowering.base import TASKS, Lowered, Lowering, cut, window_table
+from gedanken.engine.cpu.lowering.base import TASKS, Lowered, Lowering, cut, window_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import MaxPoolLayer
 from gedanken.layers.steps import LayerStep
@@ -15,21 +15,20 @@ def wide_pool(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
     layer = step.layer
     assert isinstance(layer, MaxPoolLayer)
     geometry = layer.geometry(step.shape)
-    (height, width, channels), shape = step.output_shape, window_table(step, geometry)
+    height, width, channels = step.output_shape
     band = cut(height, cut(TASKS, low.samples))
     bands = cut(height, band)
     y, winners = low.buffer((low.samples, *step.output_shape)), low.buffer((low.samples, *step.output_shape))
+    window = window_of(step, geometry, band, bands)
     ring = geometry.size[0] * 2 * width * channels
-    low.program.add(
-        "wide_pool.forward", low.samples * bands, ring, x=x, y=y, winners=winners, shape=shape, bands=bands, band=band
-    )
+    low.program.add("wide_pool.forward", low.samples * bands, ring, x=x, y=y, winners=winners, window=window)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         if not wanted:
             return None
         dx = low.buffer(x.shape)
         low.program.add(
-            "wide_pool.gradient", low.samples, math.prod(step.shape), dy=dy, winners=winners, d=dx, shape=shape
+            "wide_pool.gradient", low.samples, math.prod(step.shape), dy=dy, winners=winners, d=dx, window=window
         )
         return dx
 
