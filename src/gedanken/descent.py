@@ -1,7 +1,8 @@
 """An optimizer at work: its memory, its place in the schedule, clipping, and what it gathers over mini-batches."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from gedanken.described import require_normal
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.schedules import OnPlateau, Plateau, as_schedule
+from gedanken.state import State, check_state, prefixed
 from gedanken.types import Array, Arrays
 
 # Does what an Optimizer and its clipping do: (rate, step, p, g, slots).
@@ -81,6 +83,28 @@ class Descent:
         if self._gathered is not None:
             self._gathered[...] = 0
         self._batches = self._samples = 0
+
+    def state(self) -> State:
+        """Return slots, counts, what is gathered and what a plateau remembers, in copies on the host."""
+        arrays = {name: np.array(self.ops.to_host(array)) for name, array in self._arrays().items()}
+        return {**self._numbers(), **arrays}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one was, with the same optimizer; a CheckpointError changes nothing."""
+        check_state(str(self.optimizer), state, {**self._numbers(), **self._arrays()})
+        for name, array in self._arrays().items():
+            array[...] = self.ops.asarray(state[name])
+        self.step, self.before = state["step"], state["before"]
+        self._batches, self._samples = state["batches"], state["samples"]
+        self.plateau = Plateau(*(state[f"plateau.{name}"] for name in Plateau._fields))
+
+    def _numbers(self) -> dict[str, int | float]:
+        counts = {"step": self.step, "before": self.before, "batches": self._batches, "samples": self._samples}
+        return {**counts, **prefixed("plateau", self.plateau._asdict())}
+
+    def _arrays(self) -> Arrays:
+        gathered = {} if self._gathered is None else {"gathered": self._gathered}
+        return {**prefixed("slots", self.slots), **gathered}
 
     def watch(self, cost: float) -> None:
         """Let a rate that falls on a plateau see the cost of an epoch."""

@@ -39,9 +39,10 @@ from gedanken.layers import (
     SoftMax,
     StateValue,
 )
-from gedanken.layers.containers import Container, prefixed
+from gedanken.layers.containers import Container
 from gedanken.layers.shape import door_shape
 from gedanken.layers.steps import ContainerStep, LayerStep
+from gedanken.state import prefixed
 from gedanken.types import Array, Arrays, Shape
 
 PIXELS = 1 << 20  # of the pictures in one pass
@@ -92,7 +93,7 @@ def _widened(plan: Plan, picture: Shape, stride: tuple[int, int]) -> Plan:
         shape, last = door_shape(plan.shapes[-1]), plan.layers[-1]
         raise ArgumentError(f"slide needs outputs (K,), got {shape} from layer {last.path} {last.layer}; {INSTEAD}")
     wide = Plan(row.layers, picture, plan.engine, plan.seed)
-    wide.assign({name: plan.ops.to_host(view) for name, view in row.arrays.items()})
+    wide.restore({name: plan.ops.to_host(view) for name, view in row.arrays.items()})
     return wide
 
 

@@ -45,7 +45,7 @@ def passes(
     gradient = given(rng.normal(size=y.shape).astype(y.dtype))
     for step in reversed(plan.steps):
         gradient = step.backward(ctx, tape.pop(), gradient)
-    found |= {"dx": gradient.copy(), "grads": plan.grads.copy(), "state": plan.state.copy()}
+    found |= {"dx": gradient.copy(), "grads": plan.grads.copy(), "state": plan.layer_state.copy()}
     found["prediction"] = plan.predict(x)
     return found
 

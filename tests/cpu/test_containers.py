@@ -272,7 +272,7 @@ def trained(layers: list[Layer], shape: Shape, engine: str, threads: int | None 
     data = rng.integers(0, 5, (14, *shape)) if layers[0].tokens else rng.normal(size=(14, *shape))
     history = net.fit(data, rng.integers(0, 3, 14), epochs=3, mini_batch_size=6, progress=False)
     values = [*history["cost"], *net.feedforward(data).ravel()]
-    return np.array([*values, *np.concatenate([value.ravel() for value in net._plan.values().values()])])  # type: ignore[union-attr]
+    return np.array([*values, *np.concatenate([value.ravel() for value in net._plan.state().values()])])  # type: ignore[union-attr]
 
 
 TOKENS = {"tokens": ([Branches([Embedding(5, 4), FullyConnectedLayer(3), ReLU()], [Embedding(5, 2), TanH()])], (6,))}

@@ -126,7 +126,7 @@ def test_variances_of_large_numbers_do_not_overflow(layer: Layer, engine: str) -
     plan.initialise()
     y, _ = plan.forward(plan.context(train=True), x)
     np.testing.assert_allclose(y.diagonal(), np.sqrt(255), rtol=1e-5)
-    assert np.isfinite(plan.state).all()
+    assert np.isfinite(plan.layer_state).all()
 
 
 @pytest.mark.parametrize("engine", ["numpy", "cpu"])
@@ -134,4 +134,4 @@ def test_a_running_mean_that_hardly_moves(engine: str) -> None:
     plan = Plan([BatchNorm(momentum=0.99999999)], (1,), select_engine(engine, "float32"), 0)
     plan.initialise()
     plan.forward(plan.context(train=True), np.full((4, 1), 2.0, "float32"))
-    np.testing.assert_allclose(plan.state[:1], 2e-8, rtol=1e-6)
+    np.testing.assert_allclose(plan.layer_state[:1], 2e-8, rtol=1e-6)

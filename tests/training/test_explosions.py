@@ -49,7 +49,12 @@ def memory(net: Network) -> list[Any]:
     """Return copies of all that a step changes."""
     assert net._work is not None
     plan, descent = net._work.plan, net._work.descent
-    return [plan.params.copy(), plan.state.copy(), descent.updates, *(slot.copy() for slot in descent.slots.values())]
+    return [
+        plan.params.copy(),
+        plan.layer_state.copy(),
+        descent.updates,
+        *(slot.copy() for slot in descent.slots.values()),
+    ]
 
 
 def same(first: list[Any], second: list[Any]) -> bool:

@@ -14,7 +14,7 @@ from gedanken.described import require_normal
 from gedanken.engine.fold import activation_place, fold
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.layers.base import Context, Layer, Param, StateValue
-from gedanken.layers.containers import Placed, Views, leaves, placed, prefixed, steps_of
+from gedanken.layers.containers import Placed, Views, leaves, placed, steps_of
 from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import from_door, inner_shape, to_door
@@ -22,6 +22,7 @@ from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, 
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
+from gedanken.state import State, check_state, prefixed
 from gedanken.types import Array, Arrays, Shape
 
 TOGETHER = 32  # samples that are brought into order at once
@@ -98,7 +99,7 @@ class Plan:
     """Layers in a row, ready to run.
 
     All parameters stand in the flat vector `params`, those with weight decay first (`decayed` numbers); all gradients
-    in `grads`, in the same order; all state in `state`. `arrays()` gives them by name.
+    in `grads`, in the same order; all state of layers in `layer_state`. `arrays()` gives them by name.
 
     Args:
         layers: the layers.
@@ -227,30 +228,26 @@ class Plan:
         """Return the memory of a training step: vectors and buffers, without the optimizer's; None: not known
         before."""
         buffers = self.whole.step_bytes(samples) if self.whole else self.engine.step_bytes(self.steps, samples)
-        return None if buffers is None else buffers + self.params.nbytes + self.grads.nbytes + self.state.nbytes
+        return None if buffers is None else buffers + self.params.nbytes + self.grads.nbytes + self.layer_state.nbytes
 
     def arrays(self) -> dict[str, Array]:
         """Return the views of all parameters and state by name, such as "0.kernel"."""
         return {**self._params, **self._state}
 
-    def values(self) -> dict[str, Array]:
+    def state(self) -> State:
         """Return copies of all parameters and state by name, on the host."""
         return {name: np.array(self.ops.to_host(view)) for name, view in self.arrays().items()}
 
-    def assign(self, values: Mapping[str, Array]) -> None:
+    def restore(self, state: Mapping[str, Array]) -> None:
         """Set all parameters and state.
 
         Raises:
             CheckpointError: names or shapes differ; nothing was changed.
         """
         views = self.arrays()
-        if missing := sorted(views.keys() ^ values.keys()):
-            raise CheckpointError(f"the arrays {missing} are not in both the file and the network")
+        check_state("the network", state, views)
         for name, view in views.items():
-            if values[name].shape != view.shape:
-                raise CheckpointError(f"{name} must have shape {view.shape}, got {values[name].shape}")
-        for name, view in views.items():
-            view[...] = self.ops.asarray(values[name])
+            view[...] = self.ops.asarray(state[name])
 
     def take_over(self, other: "Plan | None") -> None:
         """Set parameters and state to those of another plan of the same layers, or to their first values.
@@ -262,7 +259,7 @@ class Plan:
             self.initialise()
             return
         try:
-            self.assign(other.values())
+            self.restore(other.state())
         except CheckpointError as error:
             raise ArgumentError(f"a layer declares other arrays than when the network was compiled: {error}") from None
 
@@ -291,7 +288,7 @@ class Plan:
         sizes = {name: self._declared[name].shape for name in order}
         self.params, self._params = self._vector(sizes)
         self.grads, self._grads = self._vector(sizes)
-        self.state, self._state = self._vector({name: value.shape for name, value in values.items()})
+        self.layer_state, self._state = self._vector({name: value.shape for name, value in values.items()})
         self._first_state = {name: value.value for name, value in values.items()}
         self.decayed = sum(self._params[name].size for name in order if self._declared[name].decay)
 

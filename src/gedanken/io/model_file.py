@@ -150,7 +150,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str) -> tuple[Ar
         values = _finite_arrays(file, contents)
         cost = found.learner.cost if found.learner else None
         plan = Plan(found.layers, found.input_shape, select_engine(engine, found.dtype), found.seed, cost)
-        plan.assign(values)
+        plan.restore(values)
         if cost:
             cost.check_output(door_shape(plan.shapes[-1]))
         return found, plan

@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.checks import one_of, require
 from gedanken.errors import ArgumentError, ShapeError
@@ -13,20 +13,10 @@ from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
 from gedanken.layers.shape import door_shape
 from gedanken.layers.steps import ContainerStep, LayerStep
+from gedanken.state import part, prefixed
 from gedanken.types import Array, Arrays, Shape
 
-T = TypeVar("T")
 DEEPEST = 200  # containers around a layer: each takes some of the calls within calls that Python allows
-
-
-def prefixed(name: str, entries: Mapping[str, T]) -> dict[str, T]:
-    """Return the entries with `name.` before each key."""
-    return {f"{name}.{key}": value for key, value in entries.items()}
-
-
-def part(name: str, entries: Mapping[str, T]) -> dict[str, T]:
-    """Return the entries whose key begins with `name.`, without it."""
-    return {key[len(name) + 1 :]: entries[key] for key in entries if key.startswith(f"{name}.")}
 
 
 class Placed(NamedTuple):

@@ -2,14 +2,15 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.data.batches import Batch, Source
 from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
 from gedanken.metrics import Metric
+from gedanken.state import State, Stateful, restore_all, state_of
 from gedanken.types import Array
 
 
@@ -23,7 +24,7 @@ class Work(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Memory that a training takes beside the plan: the optimizer's slots and a copy of parameters and state."""
-        vectors = (*self.descent.slots.values(), self.plan.params, self.plan.state)
+        vectors = (*self.descent.slots.values(), self.plan.params, self.plan.layer_state)
         return int(sum(vector.nbytes for vector in vectors))
 
 
@@ -55,7 +56,7 @@ def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
     result = judged(work, batch, plan.context(train=True, epoch=epoch, position=batch.position))
     if not math.isfinite(result.cost):
         return result._replace(fault=f"the cost became {result.cost}")
-    if plan.state.size and not plan.ops.finite(plan.state):
+    if plan.layer_state.size and not plan.ops.finite(plan.layer_state):
         return result._replace(fault="a running mean or variance was no longer finite")
     return result
 
@@ -74,13 +75,17 @@ class Strategy(ABC):
     order, and ends an epoch early by closing the iterator.
     """
 
+    work: Work  # what is trained, from `start` on
+
     @abstractmethod
     def start(self, work: Work) -> None:
         """Get ready; called once before the first step."""
 
     @abstractmethod
-    def steps(self, source: Source, epoch: int) -> Results:
+    def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         """Learn from the mini-batches of epoch number `epoch`, counted from 0, and yield what each step tells.
+
+        The first `start` mini-batches are left out: they were learnt from before.
 
         Nothing is learnt from a mini-batch where something is not finite: see StepResult.
         """
@@ -100,6 +105,20 @@ class Strategy(ABC):
         Returns:
             what was wrong, as StepResult.fault.
         """
+
+    def state(self) -> State:
+        """Return what a training needs to go on from here; asked between two steps, after `start`.
+
+        A strategy whose workers hold parts of it brings them together.
+        """
+        return state_of(self._parts())
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another training was, after `start`; a CheckpointError changes nothing."""
+        restore_all(self._parts(), state)
+
+    def _parts(self) -> dict[str, Stateful]:
+        return {"plan": self.work.plan, "descent": self.work.descent}
 
     @abstractmethod
     def stop(self) -> None:

@@ -22,7 +22,7 @@ class Refuge:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._params, self._state = work.plan.params.copy(), work.plan.state.copy()
+        self._params, self._state = work.plan.params.copy(), work.plan.layer_state.copy()
         self._updates = work.descent.updates
         self._steps = 0
         self.last: Batch | None = None  # what was just learnt from; behind an epoch a copy of its first sample
@@ -63,11 +63,11 @@ class Refuge:
         if self.useful(batch):
             return
         plan = self._work.plan
-        params, state = plan.params.copy(), plan.state.copy()
-        plan.params[...], plan.state[...] = self._params, self._state
+        params, state = plan.params.copy(), plan.layer_state.copy()
+        plan.params[...], plan.layer_state[...] = self._params, self._state
         if self.useful(batch) or not plan.ops.finite(params):
             self._work.descent.before, self._work.descent.step = self._updates, 0
             for slot in self._work.descent.slots.values():
                 slot[...] = 0
         else:  # the mini-batch is to blame
-            plan.params[...], plan.state[...] = params, state
+            plan.params[...], plan.layer_state[...] = params, state

@@ -15,8 +15,8 @@ class Single(Strategy):
         work.descent.drop()
         self._refuge = Refuge(work)
 
-    def steps(self, source: Source, epoch: int) -> Results:
-        with contextlib.closing(source.batches(epoch)) as batches, self._refuge:
+    def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
+        with contextlib.closing(source.batches(epoch, start)) as batches, self._refuge:
             for batch in batches:
                 self._refuge.last = batch
                 yield self.step(batch, epoch)
@@ -24,7 +24,7 @@ class Single(Strategy):
     def step(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""
         plan, descent = self.work.plan, self.work.descent
-        before, fault = plan.state.copy(), "an error"
+        before, fault = plan.layer_state.copy(), "an error"
         try:
             result = gradients(self.work, batch, epoch)
             fault = result.fault
@@ -33,7 +33,7 @@ class Single(Strategy):
                 fault = descent.learn(plan.params, plan.grads, result.samples)
         finally:
             if fault:
-                plan.state[...] = before
+                plan.layer_state[...] = before
         if not fault:
             return result
         self._refuge.seek(batch)

@@ -6,13 +6,14 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from gedanken.checks import real, require, warn
 from gedanken.data.batches import Source
 from gedanken.parallel.base import StepResult, Strategy, Work, judged
+from gedanken.state import State, Stateful, check_state, part, prefixed, restore_all, state_of
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt
 from gedanken.training.meter import Meter
@@ -89,6 +90,7 @@ class Training:
         self.history = History(run=run)
         self.interrupt = Interrupt()
         self.stop: Stop | None = None
+        self._resumed: Mapping[str, Any] | None = None
         for given in (source, validation):
             if given:
                 given.broken_off = lambda: self.interrupt.asked
@@ -104,9 +106,8 @@ class Training:
             # Numbers that overflow show in the cost, which is watched.
             with self.interrupt, np.errstate(all="ignore"):
                 self.strategy.start(self.work)
-                self._began, self._between = time.perf_counter(), 0.0
-                self._snapshots = _Snapshots(self.run, self.snapshot_step, self.work)
-                for epoch in range(self.run.first_epoch, self.run.last_epoch + 1):
+                self._begin()
+                for epoch in range(self._place.epoch, self.run.last_epoch + 1):
                     self._epoch(epoch)
                     if self.stop:
                         break
@@ -118,6 +119,38 @@ class Training:
         self.history.reason = reason
         return self.history
 
+    def state(self) -> State:
+        """Return where it is and all it needs to go on from there.
+
+        It is asked between two steps, when all callbacks were told of the one before. The history is not part of it.
+        """
+        place = self._place._replace(seconds=self._seconds(), waited=self.source.waited - self._place.waited)
+        return {**prefixed("place", place._asdict()), **state_of(self._parts())}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Begin where another training was, with the same network, source and callbacks, once it is called.
+
+        What the state holds is looked at then, after the callbacks' `on_start`; a CheckpointError ends the training.
+        """
+        self._resumed = state
+
+    def _begin(self) -> None:
+        self._began, self._snapshots = time.perf_counter(), _Snapshots(self.run, self.snapshot_step, self.work)
+        self._place, self._meter = _Place(self.run.first_epoch), Meter(self.work.metrics)
+        if self._resumed is None:
+            return
+        place = part("place", self._resumed)
+        check_state("the training", place, self._place._asdict())
+        restore_all(self._parts(), self._resumed)
+        self._place = _Place(**{**place, "waited": self.source.waited - place["waited"]})
+        self._began -= self._place.seconds
+        if self._place.step:
+            self.network.epoch = self._place.epoch
+
+    def _parts(self) -> dict[str, Stateful]:
+        own: dict[str, Stateful] = {"strategy": self.strategy, "meter": self._meter, "snapshots": self._snapshots}
+        return {**own, **{f"callbacks.{place}": one for place, one in enumerate(self.callbacks)}}
+
     def _end(self, started: Sequence[Callback], reason: str) -> None:
         """Tell all who were told of the start, in order, and free the strategy, whoever raises."""
         with contextlib.ExitStack() as ending:
@@ -127,8 +160,10 @@ class Training:
                 ending.callback(callback.on_stop, self.run, reason)
 
     def _epoch(self, epoch: int) -> None:
-        began, waited, meter = self._seconds(), self.source.waited, Meter(self.work.metrics)
-        finished = self._steps(epoch, meter)
+        if not self._place.step:
+            self._place = self._place._replace(began=self._seconds(), waited=self.source.waited)
+        began, waited, meter = self._place.began, self._place.waited, self._meter
+        finished = self._steps(epoch)
         if not meter.samples:  # Ctrl-C came before the first mini-batch
             self._listen()
             return
@@ -152,18 +187,21 @@ class Training:
             self.source.stats(),
         )
         self.history.epochs.append(record)
+        if finished:
+            self._place, self._meter = self._place._replace(epoch=epoch + 1, step=0), Meter(self.work.metrics)
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch", epoch)
-        self._between += self._seconds() - trained
+        self._place = self._place._replace(between=self._place.between + self._seconds() - trained)
 
-    def _steps(self, epoch: int, meter: Meter) -> bool:
-        """Learn from the mini-batches of an epoch; return whether all were seen."""
-        share = 0.0
-        with contextlib.closing(self.strategy.steps(self.source, epoch - 1)) as results:
-            for step, result in enumerate(results, start=1):
+    def _steps(self, epoch: int) -> bool:
+        """Learn from the mini-batches of an epoch that are left; return whether all were seen."""
+        share, done = 0.0, self._place.step
+        with contextlib.closing(self.strategy.steps(self.source, epoch - 1, done)) as results:
+            for step, result in enumerate(results, start=done + 1):
                 share = result.share
                 if step == 1:
                     self.network.epoch = epoch
-                meter.add(result)
+                self._meter.add(result)
+                self._place = self._place._replace(step=step)
                 self._tell_step(epoch, step, result)
                 if self.stop:
                     break
@@ -173,7 +211,7 @@ class Training:
 
     def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:
         seconds = self._seconds()
-        snapshot = self._snapshots.add(epoch, result, seconds, seconds - self._between)
+        snapshot = self._snapshots.add(epoch, result, seconds, seconds - self._place.between)
         if snapshot:
             self.history.keep(snapshot)
         rate = self.work.descent.rate
@@ -230,6 +268,26 @@ class Training:
         return time.perf_counter() - self._began
 
 
+class _Place(NamedTuple):
+    """How far a training is.
+
+    Args:
+        epoch: number of the running epoch, counted from 1; after an epoch that of the next.
+        step: steps of it that are done.
+        seconds: since the training began, at its last state.
+        between: of these, those between epochs.
+        began: seconds at which the epoch began.
+        waited: of the source, when it began; in a state, since it began.
+    """
+
+    epoch: int
+    step: int = 0
+    seconds: float = 0.0
+    between: float = 0.0
+    began: float = 0.0
+    waited: float = 0.0
+
+
 class _Snapshots:
     """Makes a snapshot whenever `every` seconds of training have passed."""
 
@@ -247,6 +305,17 @@ class _Snapshots:
         cost, metrics = self._meter.cost, self._meter.metrics
         self._last, self._meter = trained, Meter(self.work.metrics)
         return Snapshot(epoch, epoch - 1 + result.share, cost, metrics, self.work.descent.rate, speed, seconds)
+
+    def state(self) -> State:
+        """Return when the last snapshot was, and what was gathered since."""
+        return {"last": self._last, **state_of({"meter": self._meter})}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one was; a CheckpointError changes nothing."""
+        rest = {name: value for name, value in state.items() if not name.startswith("meter.")}
+        check_state("the snapshots", rest, {"last": self._last})
+        restore_all({"meter": self._meter}, state)
+        self._last = state["last"]
 
 
 @np.errstate(all="ignore")

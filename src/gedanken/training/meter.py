@@ -1,15 +1,17 @@
 """Running means of cost and metrics."""
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from gedanken.checks import require
+from gedanken.errors import CheckpointError
 from gedanken.metrics import Metric
 from gedanken.parallel.base import StepResult
+from gedanken.state import State, check_state, restore_all, state_of
 from gedanken.training.records import Evaluation, StepRecord
 from gedanken.types import Array
 
@@ -29,6 +31,19 @@ class Meter:
         self._cost += result.cost * result.samples
         for gathered, part in zip(self._gathered, result.statistics, strict=False):
             gathered.add(part)
+
+    def state(self) -> State:
+        """Return sums and gathered statistics."""
+        sums = {"samples": self.samples, "cost": self._cost}
+        return {**sums, **state_of({str(place): one for place, one in enumerate(self._gathered)})}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one was, with the same metrics; a CheckpointError changes nothing."""
+        places = [str(place) for place in range(len(self._gathered))]
+        rest = {name: value for name, value in state.items() if name.partition(".")[0] not in places}
+        check_state("the meter", rest, {"samples": self.samples, "cost": self._cost})
+        restore_all(dict(zip(places, self._gathered, strict=True)), state)
+        self.samples, self._cost = state["samples"], state["cost"]
 
     @property
     def cost(self) -> float:
@@ -62,6 +77,21 @@ class _Gathered:
             part = self._metric.merge(self._parts.pop()[1], part)
             steps *= 2
         self._parts.append((steps, part))
+
+    def state(self) -> State:
+        """Return the number of steps and the parts; how many steps each is of are the digits of that number."""
+        return {
+            "steps": sum(steps for steps, _ in self._parts),
+            **{str(i): np.array(p) for i, (_, p) in enumerate(self._parts)},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        count: Any = state.get("steps")
+        digits = range(count.bit_length()) if type(count) is int and count >= 0 else ()
+        steps = [1 << digit for digit in reversed(digits) if count >> digit & 1]
+        if state.keys() != {"steps", *map(str, range(len(steps)))}:
+            raise CheckpointError(f"{self._metric.name} must have a part for each digit of its steps, got {state}")
+        self._parts = [(size, state[str(place)]) for place, size in enumerate(steps)]
 
     @property
     def total(self) -> Array:
