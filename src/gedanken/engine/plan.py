@@ -157,11 +157,11 @@ class Plan:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
         back_through(self.steps, ctx, tape, dy)
 
-    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, float]:
-        """Return the outputs of a mini-batch and their mean cost; in training also fill `grads`.
+    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+        """Return the outputs of a mini-batch and their mean cost, both on the device; in training also fill `grads`.
 
         Shapes:
-            x: (N, *input_shape).   target: as the cost takes it.   first result: as at the door. All on the host.
+            x: (N, *input_shape), on the host.   target: as the cost takes it.   first result: as at the door.
         """
         assert self.cost
         if ctx.train and len(x) == 1:
@@ -169,7 +169,7 @@ class Plan:
         wanted = self.ops.asarray(from_door(target), target.dtype)
         if self.whole:
             outputs, cost = self.whole.judge(ctx, self.enter(x), wanted)
-            return self._leave(outputs), float(cost)
+            return self._outputs(outputs), cost
         y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.steps, x), [])
         cost, dy = self.cost(self.ops, y, wanted)
         if ctx.train:
@@ -179,7 +179,7 @@ class Plan:
             self.backward(ctx, tape, dy)
         for step in self.head:
             y, _ = step.forward(self.context(train=False), y)
-        return self._leave(y), float(cost)
+        return self._outputs(y), cost
 
     def _tell_of_single_values(self) -> None:
         """Warn, once, of each BatchNorm that is about to normalise a single value: it is its own mean."""
@@ -197,7 +197,7 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        return self._leave(self._through(self.prediction, x))
+        return self.ops.to_host(self._outputs(self._through(self.prediction, x)))
 
     def _through(self, steps: Sequence[Step], x: Array) -> Array:
         """Return what comes out of the steps at prediction: no tape is kept."""
@@ -206,8 +206,9 @@ class Plan:
             y, _ = step.forward(ctx, y)
         return y
 
-    def _leave(self, y: Array) -> Array:
-        return np.ascontiguousarray(self.ops.to_host(to_door(y)))
+    def _outputs(self, y: Array) -> Array:
+        """Return outputs in the order of the door, still on the device."""
+        return self.ops.xp.ascontiguousarray(to_door(y))
 
     def context(self, train: bool, epoch: int = 0, position: int = 0) -> Context:
         """Return the context of a pass; see Context."""

@@ -10,6 +10,7 @@ from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
 from gedanken.metrics import Metric
+from gedanken.ops import Ops
 from gedanken.state import State, Stateful, restore_all, state_of
 from gedanken.types import Array
 
@@ -34,17 +35,21 @@ class StepResult(NamedTuple):
     Args:
         samples: of the mini-batch.
         share: of the epoch that is done with it, in (0, 1].
-        cost: their mean cost.
-        statistics: of each metric.
+        cost: their mean cost, a number of the host or the device.
+        statistics: of each metric, on the host or the device.
         fault: what of the step was not finite, as the begin of a sentence; "" for a sound step. Nothing of a step with
             a fault is kept: parameters, optimizer and state stay as they were before it.
     """
 
     samples: int
     share: float
-    cost: float
+    cost: Any
     statistics: tuple[Array, ...]
     fault: str = ""
+
+    def read(self, ops: Ops) -> "StepResult":
+        """Return it with values of the host, which waits for a device that still computes."""
+        return self._replace(cost=float(self.cost), statistics=tuple(map(ops.to_host, self.statistics)))
 
 
 Results: TypeAlias = Generator[StepResult, None, None]
@@ -54,6 +59,8 @@ def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
     """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
     plan = work.plan
     result = judged(work, batch, plan.context(train=True, epoch=epoch, position=batch.position))
+    # The cost is read here, since nothing may be learnt from a step whose cost is not finite.
+    result = result._replace(cost=float(result.cost))
     if not math.isfinite(result.cost):
         return result._replace(fault=f"the cost became {result.cost}")
     if plan.layer_state.size and not plan.ops.finite(plan.layer_state):
@@ -62,9 +69,11 @@ def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
 
 
 def judged(work: Work, batch: Batch, ctx: Context) -> StepResult:
-    """Run one mini-batch and return its cost and the statistics of its metrics."""
-    outputs, cost = work.plan.judge(ctx, batch.x, batch.target)
-    statistics = tuple(metric.measure(outputs, batch.target) for metric in work.metrics)
+    """Run one mini-batch and return its cost and the statistics of its metrics, which stay on the device."""
+    ops = work.plan.ops
+    target = ops.asarray(batch.target, batch.target.dtype)
+    outputs, cost = work.plan.judge(ctx, batch.x, target)
+    statistics = tuple(metric.measure(ops, outputs, target) for metric in work.metrics)
     return StepResult(len(batch.x), batch.share, cost, statistics)
 
 

@@ -56,7 +56,7 @@ class Refuge:
         """Say whether the network as it is gives a finite cost for a mini-batch."""
         plan = self._work.plan
         _, cost = plan.judge(plan.context(train=False), batch.x, batch.target)
-        return math.isfinite(cost) and plan.ops.finite(plan.params)
+        return math.isfinite(float(cost)) and plan.ops.finite(plan.params)
 
     def seek(self, batch: Batch) -> None:
         """Go back to the copy if it gives a finite cost for a mini-batch and the network as it is does not."""

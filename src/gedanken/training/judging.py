@@ -13,6 +13,7 @@ from gedanken.data.batches import ArraySource
 from gedanken.errors import GedankenError, ShapeError
 from gedanken.layers.shape import door_shape
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
+from gedanken.metrics.base import HOST, required_arguments
 from gedanken.named import as_metric
 from gedanken.parallel.base import Work
 from gedanken.training.loop import evaluate
@@ -35,6 +36,9 @@ def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_s
     for metric in chosen:
         better = metric.better
         require(better in (None, "lower", "higher"), f"{metric.name} better", "be 'lower', 'higher' or None", better)
+        takes = required_arguments(metric.measure)
+        rule = "take (y, target), NumPy arrays, or (ops, y, target), arrays of the device"
+        require(takes in (2, 3), f"{type(metric).__name__}.measure", rule, f"{takes} arguments")
     several_answers = isinstance(cost, BinaryCrossEntropy) and output_shape != (1,)
     return tuple(metric.per_label() if several_answers else metric for metric in chosen)
 
@@ -116,8 +120,8 @@ def _cost(work: Work, x: Array, target: Array, size: int) -> float:
 @np.errstate(all="ignore")
 def _figures(metric: Metric, y: Array, target: Array) -> tuple[Any, Any]:
     """Return what tells of samples together, and of the same one by one: statistics, or else figures."""
-    together = metric.measure(y, target)
-    apart = reduce(metric.merge, (metric.measure(y[i : i + 1], target[i : i + 1]) for i in range(len(y))))
+    together = metric.measure(HOST, y, target)
+    apart = reduce(metric.merge, (metric.measure(HOST, y[i : i + 1], target[i : i + 1]) for i in range(len(y))))
     return (together, apart) if _alike(together, apart) else (metric.value(together), metric.value(apart))
 
 

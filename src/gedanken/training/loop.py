@@ -136,7 +136,7 @@ class Training:
 
     def _begin(self) -> None:
         self._began, self._snapshots = time.perf_counter(), _Snapshots(self.run, self.snapshot_step, self.work)
-        self._place, self._meter = _Place(self.run.first_epoch), Meter(self.work.metrics)
+        self._place, self._meter = _Place(self.run.first_epoch), _new_meter(self.work)
         if self._resumed is None:
             return
         place = part("place", self._resumed)
@@ -188,7 +188,7 @@ class Training:
         )
         self.history.epochs.append(record)
         if finished:
-            self._place, self._meter = self._place._replace(epoch=epoch + 1, step=0), Meter(self.work.metrics)
+            self._place, self._meter = self._place._replace(epoch=epoch + 1, step=0), _new_meter(self.work)
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch", epoch)
         self._place = self._place._replace(between=self._place.between + self._seconds() - trained)
 
@@ -196,7 +196,8 @@ class Training:
         """Learn from the mini-batches of an epoch that are left; return whether all were seen."""
         share, done = 0.0, self._place.step
         with contextlib.closing(self.strategy.steps(self.source, epoch - 1, done)) as results:
-            for step, result in enumerate(results, start=done + 1):
+            for step, given in enumerate(results, start=done + 1):
+                result = given.read(self.work.plan.ops) if self.callbacks else given
                 share = result.share
                 if step == 1:
                     self.network.epoch = epoch
@@ -214,11 +215,13 @@ class Training:
         snapshot = self._snapshots.add(epoch, result, seconds, seconds - self._place.between)
         if snapshot:
             self.history.keep(snapshot)
-        rate = self.work.descent.rate
-        told = (epoch, step, result.share, result.samples, result.cost, rate, seconds, snapshot, result.statistics)
-        record = StepRecord(*told)
-        if self.callbacks or self.interrupt.asked:
+        if self.callbacks:
+            rate = self.work.descent.rate
+            told = (epoch, step, result.share, result.samples, result.cost, rate, seconds, snapshot, result.statistics)
+            record = StepRecord(*told)
             self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step", epoch, step)
+        elif self.interrupt.asked:
+            self._listen()
         if result.fault:
             self._fault(result.fault, f"in step {step} of epoch {epoch}")
 
@@ -294,7 +297,7 @@ class _Snapshots:
     def __init__(self, run: Run, every: float, work: Work) -> None:
         self.run, self.every, self.work = run, every, work
         self._last = 0.0
-        self._meter = Meter(work.metrics)
+        self._meter = _new_meter(work)
 
     def add(self, epoch: int, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
         """Take in a step; `seconds` since the start, `trained` of them between epochs left out."""
@@ -303,7 +306,7 @@ class _Snapshots:
             return None
         speed = self._meter.samples / (trained - self._last)
         cost, metrics = self._meter.cost, self._meter.metrics
-        self._last, self._meter = trained, Meter(self.work.metrics)
+        self._last, self._meter = trained, _new_meter(self.work)
         return Snapshot(epoch, epoch - 1 + result.share, cost, metrics, self.work.descent.rate, speed, seconds)
 
     def state(self) -> State:
@@ -318,10 +321,14 @@ class _Snapshots:
         self._last = state["last"]
 
 
+def _new_meter(work: Work) -> Meter:
+    return Meter(work.metrics, work.plan.ops)
+
+
 @np.errstate(all="ignore")
 def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
     """Return cost and metrics of all samples; empty where it was broken off."""
-    ctx, meter = work.plan.context(train=False), Meter(work.metrics)
+    ctx, meter = work.plan.context(train=False), _new_meter(work)
     with contextlib.closing(source.batches(0)) as batches:
         for batch in batches:
             if broken_off():
