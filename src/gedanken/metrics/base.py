@@ -87,8 +87,9 @@ def _with_or_without_ops(measure: Callable[..., Array]) -> Callable[..., Array]:
 
     @functools.wraps(measure)
     def call(self: Metric, *given: Any, **named: Any) -> Array:
-        values = [*given, *(named[name] for name in ("ops", "y", "target") if name in named)]
-        ops, y, target = values if len(values) == 3 else (HOST, *values)
+        if named:
+            given = (*given, *(named[name] for name in ("ops", "y", "target") if name in named))
+        ops, y, target = given if len(given) == 3 else (HOST, *given)
         if on_host:
             return measure(self, ops.to_host(y), ops.to_host(target))
         return measure(self, ops, y, target)
@@ -98,6 +99,8 @@ def _with_or_without_ops(measure: Callable[..., Array]) -> Callable[..., Array]:
 
 def numbers(ops: Ops, *values: Any) -> Array:
     """Return numbers of host or device as one array."""
+    if ops.xp is np:
+        return np.array(values, np.float64)
     return ops.xp.stack([ops.xp.asarray(value, dtype="float64") for value in values])
 
 

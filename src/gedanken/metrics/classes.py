@@ -53,7 +53,7 @@ def _predicted(scores: Array, threshold: float) -> Array:
 
 def _nan_if_unknown(ops: Ops, scores: Array, statistics: Array) -> Array:
     """Return the statistics, or nan in their place if a score is NaN and so predicts no class."""
-    return ops.xp.where(ops.xp.isnan(scores).any(), math.nan, statistics)
+    return ops.xp.full_like(statistics, math.nan) if ops.xp.isnan(scores).any() else statistics
 
 
 @dataclass(frozen=True, kw_only=True)

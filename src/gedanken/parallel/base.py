@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from gedanken.data.batches import Batch, Source
 from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
@@ -49,6 +51,8 @@ class StepResult(NamedTuple):
 
     def read(self, ops: Ops) -> "StepResult":
         """Return it with values of the host, which waits for a device that still computes."""
+        if ops.xp is np:
+            return self
         return self._replace(cost=float(self.cost), statistics=tuple(map(ops.to_host, self.statistics)))
 
 

@@ -6,7 +6,8 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -124,8 +125,8 @@ class Training:
 
         It is asked between two steps, when all callbacks were told of the one before. The history is not part of it.
         """
-        place = self._place._replace(seconds=self._seconds(), waited=self.source.waited - self._place.waited)
-        return {**prefixed("place", place._asdict()), **state_of(self._parts())}
+        place = replace(self._place, seconds=self._seconds(), waited=self.source.waited - self._place.waited)
+        return {**prefixed("place", vars(place)), **state_of(self._parts())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Begin where another training was, with the same network, source and callbacks, once it is called.
@@ -140,7 +141,7 @@ class Training:
         if self._resumed is None:
             return
         place = part("place", self._resumed)
-        check_state("the training", place, self._place._asdict())
+        check_state("the training", place, vars(self._place))
         restore_all(self._parts(), self._resumed)
         self._place = _Place(**{**place, "waited": self.source.waited - place["waited"]})
         self._began -= self._place.seconds
@@ -161,7 +162,7 @@ class Training:
 
     def _epoch(self, epoch: int) -> None:
         if not self._place.step:
-            self._place = self._place._replace(began=self._seconds(), waited=self.source.waited)
+            self._place.began, self._place.waited = self._seconds(), self.source.waited
         began, waited, meter = self._place.began, self._place.waited, self._meter
         finished = self._steps(epoch)
         if not meter.samples:  # Ctrl-C came before the first mini-batch
@@ -188,9 +189,9 @@ class Training:
         )
         self.history.epochs.append(record)
         if finished:
-            self._place, self._meter = self._place._replace(epoch=epoch + 1, step=0), _new_meter(self.work)
+            self._place.epoch, self._place.step, self._meter = epoch + 1, 0, _new_meter(self.work)
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch", epoch)
-        self._place = self._place._replace(between=self._place.between + self._seconds() - trained)
+        self._place.between += self._seconds() - trained
 
     def _steps(self, epoch: int) -> bool:
         """Learn from the mini-batches of an epoch that are left; return whether all were seen."""
@@ -202,7 +203,7 @@ class Training:
                 if step == 1:
                     self.network.epoch = epoch
                 self._meter.add(result)
-                self._place = self._place._replace(step=step)
+                self._place.step = step
                 self._tell_step(epoch, step, result)
                 if self.stop:
                     break
@@ -217,8 +218,8 @@ class Training:
             self.history.keep(snapshot)
         if self.callbacks:
             rate = self.work.descent.rate
-            told = (epoch, step, result.share, result.samples, result.cost, rate, seconds, snapshot, result.statistics)
-            record = StepRecord(*told)
+            told = (epoch, step, result.share, result.samples, float(result.cost), rate, seconds, snapshot)
+            record = StepRecord(*told, result.statistics)
             self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step", epoch, step)
         elif self.interrupt.asked:
             self._listen()
@@ -271,7 +272,8 @@ class Training:
         return time.perf_counter() - self._began
 
 
-class _Place(NamedTuple):
+@dataclass
+class _Place:
     """How far a training is.
 
     Args:
