@@ -91,11 +91,7 @@ def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Pl
     apart = isinstance(layer, Container) and layer.is_plain
     if before and not apart and layer.tokens is not None:
         raise ShapeError(f"layer {path} {layer} takes whole numbers", "it can only be the first layer")
-    rows = None
-    if isinstance(layer, Container) and apart:
-        rows = {}
-        for name, row in layer.rows.items():
-            rows[name] = placed(row, shape, f"{path}.{name}." if name else f"{path}.", before)
+    rows = layer.parts(shape, f"{path}.", before) if isinstance(layer, Container) and apart else None
     try:
         made = layer.output_shape(shape) if rows is None else layer.joined_shape(_outputs(rows, shape))  # type: ignore[attr-defined]
     except ShapeError as error:
@@ -216,7 +212,7 @@ class Container(Layer):
         return [dy] * len(widths) if self.merge == "sum" else ctx.ops.split(dy, widths)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return self.joined_shape(_outputs(self._parts(shape), shape))
+        return self.joined_shape(_outputs(self.parts(shape), shape))
 
     def params(self, shape: Shape) -> dict[str, Param]:
         return {k: v for one in self._leaves(shape) for k, v in prefixed(one.path, one.layer.params(one.shape)).items()}
@@ -236,19 +232,31 @@ class Container(Layer):
         return sum(one.layer.multiply_adds(one.shape) for one in self._leaves(shape))
 
     def activations(self, shape: Shape) -> int:
-        parts = self._parts(shape)
+        parts = self.parts(shape)
         return _activations(parts, self.joined_shape(_outputs(parts, shape)))
 
-    def _parts(self, shape: Shape) -> dict[str, list[Placed]]:
-        return {name: placed(row, shape, f"{name}." if name else "") for name, row in self.rows.items()}
+    def parts(self, shape: Shape, prefix: str = "", before: _Before | None = None) -> dict[str, list[Placed]]:
+        """Return the layers of each row where they stand, all that is in them too.
+
+        Every walk through what is inside goes along these: kernels, the sliding window, the summary, model files.
+
+        Args:
+            shape: one sample that goes in.
+            prefix: the container's place with a dot behind it; "" tells places within it.
+            before: what gives the input, for errors.
+        """
+        found = {}
+        for name, row in self.rows.items():  # no comprehension: before Python 3.12 it is one more call within calls
+            found[name] = placed(row, shape, f"{prefix}{name}." if name else prefix, before)
+        return found
 
     def _leaves(self, shape: Shape) -> Iterator[Placed]:
-        for row in self._parts(shape).values():
+        for row in self.parts(shape).values():
             yield from leaves(row)
 
     def _step(self, shape: Shape, p: Arrays, g: Arrays, s: Arrays) -> ContainerStep:
         """Return this container's rows with views of its arrays, for a layer that it is inside of."""
-        parts = self._parts(shape)
+        parts = self.parts(shape)
         outputs = _outputs(parts, shape)
         rows = {}
         for name, row in parts.items():
