@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from gedanken.alone import alone
@@ -10,6 +11,7 @@ from gedanken.checks import path as checked_path
 from gedanken.copies import RunsOn, held, rebuilt
 from gedanken.costs import Cost, as_cost
 from gedanken.data.generator import Generator
+from gedanken.data.input_spec import MINI_BATCH_SIZE, InputSpec
 from gedanken.described import require_normal
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import ENGINES, select_engine
@@ -24,18 +26,20 @@ from gedanken.named import as_optimizer
 from gedanken.optimizers import Adam, Optimizer
 from gedanken.parallel.base import Work
 from gedanken.parallel.single import Single
-from gedanken.prediction import Predictor
+from gedanken.prediction import Predictor, not_compiled
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.confusion import confusion_lines
+from gedanken.training.defaults import checked_metrics
 from gedanken.training.display import Display
-from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready, rehearse_with
-from gedanken.training.judging import checked_metrics
+from gedanken.training.dry_run import dry_run_own, warm_up
 from gedanken.training.loop import Training, evaluate, new_run
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
 from gedanken.training.records import Evaluation, History, figure_texts
 from gedanken.types import Shape
+
+MADE_ANEW = ("_plan", "_work", "_spec", "_changing")  # in a copy
 
 
 class Network(Predictor):
@@ -72,6 +76,7 @@ class Network(Predictor):
         self.epoch = 0
         self._plan: Plan | None = None
         self._work: Work | None = None
+        self._spec: InputSpec | None = None
         self._cost: Cost | None = None
         self._mini_batch_size = MINI_BATCH_SIZE  # of the last training
         self._class_names: tuple[str, ...] | None = None
@@ -257,8 +262,8 @@ class Network(Predictor):
             MissingPackageError: plot=True without Matplotlib.
         """
         shuffled = None if shuffle is None else truth("shuffle", shuffle)
-        work, wishes = self._compiled("fit"), Wishes(mini_batch_size, shuffled, self.seed)
-        source, validation = self._door().training(data, labels, validation_set, wishes)
+        work, inputs = self._compiled("fit"), self._input_spec("fit")
+        source, validation = inputs.training(data, labels, validation_set, mini_batch_size, shuffled, self.seed)
         count, listeners = whole("epochs", epochs), checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
         truth("plot", plot)
@@ -269,7 +274,7 @@ class Network(Predictor):
             listeners.insert(0, Plot(display, work.metrics))
         if progress:
             listeners.insert(0, Progress(display))
-        get_ready(work, source, validation, self.epoch)
+        warm_up(work, source, validation, self.epoch)
         self._mini_batch_size = source.mini_batch_size
         span, config = (self.epoch + 1, self.epoch + count), self._config(work, source.mini_batch_size)
         run = new_run(work, source, validation is not None, span, place, config)
@@ -292,8 +297,10 @@ class Network(Predictor):
         """
         truth("progress", progress)
         work = self._compiled("evaluate")
-        source = self._door().evaluation(data, labels, whole("mini_batch_size", mini_batch_size))
-        found = evaluate(work, rehearse_with(work, source))
+        size = whole("mini_batch_size", mini_batch_size)
+        source = self._input_spec("evaluate").evaluation(data, labels, size)
+        source.look_first(partial(dry_run_own, work))
+        found = evaluate(work, source)
         found.tables = confusion_lines(work.metrics, found, self._class_names)
         if progress:
             samples = f" of {source.samples:,} samples" if source.samples else ""
@@ -375,10 +382,12 @@ class Network(Predictor):
         """
         saved, plan = read_model(checked_path("path", path), classes, one_of("engine", engine, ENGINES))
         net = cls(saved.seed)
-        net._layers, net.input_shape, net._plan, net.epoch = saved.layers, saved.input_shape, plan, saved.epoch
+        net._layers, net.input_shape, net.epoch = saved.layers, saved.input_shape, saved.epoch
         net._class_names, net._runs_on = saved.class_names, (engine, saved.dtype, None, "full")
         if saved.learner:
             net._learn_by(plan, saved.learner)
+        else:
+            net._take(plan, None, None)
         return net
 
     # ------------------------------------------------------------------ inside
@@ -396,14 +405,20 @@ class Network(Predictor):
 
     def _compiled(self, call: str) -> Work:
         if self._work is None:
-            raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
+            raise not_compiled(call)
         return self._work
 
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
         descent = plan.descent(learner.optimizer)
         descent.before, descent.plateau = learner.updates, learner.plateau
-        self._plan, self._cost, self._work = plan, learner.cost, Work(plan, descent, learner.metrics)
+        self._take(plan, learner.cost, Work(plan, descent, learner.metrics))
+
+    def _take(self, plan: Plan, cost: Cost | None, work: Work | None) -> None:
+        """Be compiled, which also says what data the network takes."""
+        shapes = self._known_input("regression"), door_shape(plan.shapes[-1])
+        spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, cost.checked_target if cost else None)
+        self._plan, self._cost, self._work, self._spec = plan, cost, work, spec
 
     def _config(self, work: Work, mini_batch_size: int) -> dict[str, Any]:
         plan = work.plan
@@ -420,17 +435,13 @@ class Network(Predictor):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of."""
-        state = {name: value for name, value in vars(self).items() if name not in ("_plan", "_work", "_changing")}
+        state = {name: value for name, value in vars(self).items() if name not in MADE_ANEW}
         return {**state, "_held": held(self._plan, self._work) if self._plan else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= {name: value for name, value in state.items() if name != "_held"}
-        self._plan, self._work, self._changing = None, None, {}
+        self._plan, self._work, self._spec, self._changing = None, None, None, {}
         if state["_held"]:
             parts = (self.layers, self._known_input("copy"), self.seed, self._cost, self._runs_on)
-            self._plan, self._work = rebuilt(state["_held"], *parts)
-
-    def _door(self) -> Door:
-        assert self._plan is not None and self._cost is not None
-        output_shape = door_shape(self._plan.shapes[-1])
-        return Door(output_shape, *self._taken(self._plan), self._cost)
+            plan, work = rebuilt(state["_held"], *parts)
+            self._take(plan, self._cost, work)

@@ -50,6 +50,14 @@ class Source(ABC):
     def batches(self, epoch: int, start: int = 0) -> Batches:
         """Yield the mini-batches of epoch number `epoch`, counted from 0, without the first `start` of them."""
 
+    @abstractmethod
+    def look_first(self, look: Callable[[Array, Array], None]) -> None:
+        """Let somebody see inputs and targets of some samples, now or before the first mini-batch is used."""
+
+    def start(self, epoch: int) -> bool:
+        """Begin with what can be done before epoch number `epoch` is asked for; return whether others work on it."""
+        return False
+
     def stats(self) -> Mapping[str, Any] | None:
         """Return what is known of those who make the mini-batches, or None where nobody does."""
         return None
@@ -80,6 +88,9 @@ class ArraySource(Source):
         samples = len(x) if rows is None else len(rows)
         self.samples, self.steps = samples, math.ceil(samples / mini_batch_size)
         self.mini_batch_size, self.shuffle, self.seed = mini_batch_size, shuffle, seed
+
+    def look_first(self, look: Callable[[Array, Array], None]) -> None:
+        look(self.x, self.target)
 
     def batches(self, epoch: int, start: int = 0) -> Batches:
         order, samples = self._rows, len(self.x) if self._rows is None else len(self._rows)
@@ -125,7 +136,7 @@ class GeneratorSource(Source):
         self.generator, self.fixed = generator, fixed
         self.mini_batch_size = generator.mini_batch_size
         self._checked = checked
-        self.on_first: Callable[[Batch], None] | None = None  # sees the first mini-batch before it is used
+        self._look: Callable[[Array, Array], None] | None = None  # sees the first mini-batch before it is used
 
     @property
     def waited(self) -> float:
@@ -134,9 +145,13 @@ class GeneratorSource(Source):
     def stats(self) -> Mapping[str, Any] | None:
         return self.generator.stats()
 
-    def start(self, epoch: int) -> None:
+    def look_first(self, look: Callable[[Array, Array], None]) -> None:
+        self._look = look
+
+    def start(self, epoch: int) -> bool:
         """Begin making mini-batches; a Generator that was not iterated before begins with this epoch."""
         self.generator._stream.start(self.generator, epoch)
+        return True
 
     def batches(self, epoch: int, start: int = 0) -> Batches:
         for _ in range(2):  # a position that was loaded may be the end of an epoch
@@ -148,9 +163,9 @@ class GeneratorSource(Source):
                     start -= 1
                     continue
                 batch = Batch(*self._pair(delivery.value), delivery.position, delivery.share)
-                if self.on_first:
-                    self.on_first(batch)
-                    self.on_first = None
+                if self._look:
+                    self._look(batch.x, batch.target)
+                    self._look = None
                 del delivery
                 yield batch
                 del batch

@@ -1,55 +1,36 @@
-"""Default metrics, and a dry run of cost and metrics on a few samples."""
+"""What is done before the first step: a dry run of cost and metrics on a few samples, and what takes time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 
-from gedanken.checks import require
-from gedanken.costs import BinaryCrossEntropy, Cost, UserCost
-from gedanken.data.batches import ArraySource
+from gedanken.costs import Cost, UserCost
+from gedanken.data.batches import ArraySource, Source
 from gedanken.errors import GedankenError, ShapeError
 from gedanken.layers.shape import door_shape
-from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
-from gedanken.metrics.base import HOST, required_arguments
-from gedanken.named import as_metric
+from gedanken.metrics import Metric
+from gedanken.metrics.base import HOST
 from gedanken.parallel.base import Work
 from gedanken.training.loop import evaluate
-from gedanken.training.records import EpochRecord
-from gedanken.types import Array, Shape
+from gedanken.types import Array
 
 
-def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
-    """Return the metrics that are reported beside the cost; None stands for what suits it."""
-    if metrics is None:
-        metrics = _default_metrics(cost)
-    listed = isinstance(metrics, (list, tuple))
-    require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
-    chosen = tuple(as_metric(metric) for metric in metrics)
-    names = [metric.name for metric in chosen]
-    taken = {"samples", "finished", *EpochRecord._fields}
-    for name in names:
-        right = isinstance(name, str) and name not in taken and names.count(name) == 1
-        require(right, "metrics", "have names of their own", name)
-    for metric in chosen:
-        better = metric.better
-        require(better in (None, "lower", "higher"), f"{metric.name} better", "be 'lower', 'higher' or None", better)
-        takes = required_arguments(metric.measure)
-        rule = "take (y, target), NumPy arrays, or (ops, y, target), arrays of the device"
-        require(takes in (2, 3), f"{type(metric).__name__}.measure", rule, f"{takes} arguments")
-    several_answers = isinstance(cost, BinaryCrossEntropy) and output_shape != (1,)
-    return tuple(metric.per_label() if several_answers else metric for metric in chosen)
+def warm_up(work: Work, source: Source, validation: Source | None, epoch: int) -> None:
+    """Do what can be done before the first step: cost and metrics see samples, so that they complain now.
+
+    A Generator's workers start while the network's kernels are compiled for its mini-batches.
+    """
+    source.look_first(partial(dry_run, work))
+    if validation is not None:
+        validation.look_first(partial(dry_run_own, work))
+    if source.start(epoch):
+        work.plan.step_bytes(source.mini_batch_size)
 
 
-def _default_metrics(cost: Cost) -> tuple[Metric, ...]:
-    if isinstance(cost, UserCost):
-        return ()  # its targets may mean anything
-    return (Accuracy(),) if cost.classifies else (MeanAbsoluteError(),)
-
-
-def rehearse(work: Work, x: Array, target: Array) -> None:
+def dry_run(work: Work, x: Array, target: Array) -> None:
     """Let cost and metrics see some samples, so that they complain before anything is trained.
 
     Where labels have another shape than outputs, what is the user's own has to give the same for samples together and
@@ -93,10 +74,10 @@ def _compare(work: Work, x: Array, target: Array, hint: str) -> None:
             raise ShapeError(f"{what} samples together and {apart} one by one", hint)
 
 
-def rehearse_own(work: Work, x: Array, target: Array) -> None:
-    """Rehearse if there is something of the user's own."""
+def dry_run_own(work: Work, x: Array, target: Array) -> None:
+    """Do a dry run if there is something of the user's own."""
     if _own(work):
-        rehearse(work, x, target)
+        dry_run(work, x, target)
 
 
 def _own(work: Work) -> list[Cost | Metric]:
