@@ -196,15 +196,15 @@ class Network(Predictor):
             EngineError: the engine cannot run here.
         """
         input_shape = self._known_input("regression")
-        rule, judged = as_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
+        rule, minimised = as_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
         runs_on = (engine, dtype, threads, precision)
-        plan = Plan(self.layers, input_shape, select_engine(*runs_on), self.seed, judged)
+        plan = Plan(self.layers, input_shape, select_engine(*runs_on), self.seed, minimised)
         output_shape = door_shape(plan.shapes[-1])
-        judged.check_output(output_shape)
-        chosen = checked_metrics(metrics, judged, output_shape)
+        minimised.check_output(output_shape)
+        chosen = checked_metrics(metrics, minimised, output_shape)
         require_normal(rule, plan.ops.dtype)
         plan.take_over(self._plan)
-        self._learn_by(plan, Learner(judged, rule, chosen))
+        self._learn_by(plan, Learner(minimised, rule, chosen))
         self._runs_on = runs_on
         return self
 

@@ -125,7 +125,7 @@ class _Grid(NamedTuple):
         dilation = _times(geometry.dilation, _over(self.pace, self.step))
         return Window(geometry.size, _over(wider.step, self.step), 0, dilation, geometry.groups), wider
 
-    def whole(self, size: Shape) -> tuple[Window, "_Grid"]:
+    def full_map(self, size: Shape) -> tuple[Window, "_Grid"]:
         """Return the window that takes in a patch's whole map, once for each wanted patch."""
         window = Window((size[0], size[1]), _over(self.stride, self.step), 0, _over(self.pace, self.step))
         return window, self._replace(flat=True)
@@ -181,7 +181,7 @@ class _Row:
     def gather(self) -> None:
         """Make features of a flattened map, where they were not taken in by a fully connected layer."""
         if self._flattened:
-            window, self.grid = self.grid.whole(self._flattened)
+            window, self.grid = self.grid.full_map(self._flattened)
             self._add(_Gather(window), {})
             self._flattened = None
 
@@ -192,7 +192,7 @@ class _Row:
     def _dense(self, step: Placement, layer: FullyConnectedLayer) -> None:
         window, kernel = Window((1, 1), (1, 1), 0), step.p["kernel"].reshape(1, 1, *step.p["kernel"].shape)
         if self._flattened:
-            window, self.grid = self.grid.whole(self._flattened)
+            window, self.grid = self.grid.full_map(self._flattened)
             by_channel = step.p["kernel"].reshape(*door_shape(self._flattened), layer.n_units)
             kernel = by_channel.transpose(1, 2, 0, 3)
             self._flattened = None
@@ -221,7 +221,7 @@ class _Row:
             window, self.grid = self.grid.through(_without_padding(step, layer.geometry(step.shape)))
             self._add(_pooling(kind, window), {})
         elif kind is GlobalAveragePoolLayer:
-            window, self.grid = self.grid.whole(step.shape)
+            window, self.grid = self.grid.full_map(step.shape)
             self._add(_pooling(AveragePoolLayer, window), {})
         elif kind in (LayerNorm, GroupNorm):
             raise _cannot(step, "its mean is over all pixels of a patch")

@@ -381,7 +381,10 @@ def test_a_pass_with_its_cost(samples: int, cost: Cost, hard: bool, dtype: str) 
     for engine in ("numpy", "cpu"):
         plan = Plan([*layers, SoftMax()], (2, 7, 7), select_engine(engine, dtype), 7, cost)
         plan.initialise()
-        passes = [plan.judge(plan.context(train=train, epoch=2, position=9), x, target) for train in (False, True)]
+        passes = [
+            plan.cost_and_gradients(plan.context(train=train, epoch=2, position=9), x, target)
+            for train in (False, True)
+        ]
         found.append([passes[0][0], passes[0][1], passes[1][0], passes[1][1], plan.grads, plan.layer_state])
     for expected, got in zip(*found, strict=True):
         assert distance(np.asarray(expected), np.asarray(got)) < TOLERANCE[dtype]

@@ -38,7 +38,7 @@ def fold(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
 
     Args:
         row: the layers with their shapes, as `placed` gives them.
-        cost: what they are judged by.
+        cost: what training makes small.
 
     Raises:
         ArgumentError: the cost takes probabilities and the layers certainly do not give any.

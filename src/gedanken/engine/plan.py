@@ -28,10 +28,10 @@ from gedanken.types import Array, Arrays, Shape
 TOGETHER = 32  # samples that are brought into order at once
 
 
-class Whole(Protocol):
+class FusedStep(Protocol):
     """All layers up to the cost, and the cost itself."""
 
-    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+    def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
         """Return the network's outputs and their mean cost; in training also write the gradients."""
 
     def step_bytes(self, samples: int) -> int:
@@ -62,7 +62,7 @@ class Engine:
         """Return the steps that do the work of these layers in a row; `dx`: whether the input gradient is read."""
         return layers
 
-    def whole(self, layers: Sequence[Placement], cost: Cost) -> "Whole | None":
+    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> "FusedStep | None":
         """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
         return None
 
@@ -106,7 +106,7 @@ class Plan:
         input_shape: one sample at the door: (C, H, W), (F,), (T,) ...
         engine: what runs them.
         seed: seed of initial weights and dropout.
-        cost: what the outputs are judged by, or None for a plan that only predicts. Its last activation may become a
+        cost: what training makes small, or None for a plan that only predicts. Its last activation may become a
             part of it, see `fold`.
 
     Raises:
@@ -135,7 +135,7 @@ class Plan:
         self.steps = engine.steps(body, dx=False)
         self.head = engine.steps(head)
         self.prediction = engine.steps(self.layers, dx=False) if folded else self.steps
-        self.whole = engine.whole(body, self.cost) if self.cost else None
+        self.fused_step = engine.fused_step(body, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
 
     def _without_activation(self, place: int) -> tuple[list[Placement], list[Placement]]:
@@ -157,7 +157,7 @@ class Plan:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
         back_through(self.steps, ctx, tape, dy)
 
-    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+    def cost_and_gradients(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs of a mini-batch and their mean cost, both on the device; in training also fill `grads`.
 
         Shapes:
@@ -167,8 +167,8 @@ class Plan:
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
         wanted = self.ops.asarray(from_door(target), target.dtype)
-        if self.whole:
-            outputs, cost = self.whole.judge(ctx, self.enter(x), wanted)
+        if self.fused_step:
+            outputs, cost = self.fused_step.run(ctx, self.enter(x), wanted)
             return self._outputs(outputs), cost
         y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.steps, x), [])
         cost, dy = self.cost(self.ops, y, wanted)
@@ -228,7 +228,9 @@ class Plan:
     def step_bytes(self, samples: int) -> int | None:
         """Return the memory of a training step: vectors and buffers, without the optimizer's; None: not known
         before."""
-        buffers = self.whole.step_bytes(samples) if self.whole else self.engine.step_bytes(self.steps, samples)
+        buffers = (
+            self.fused_step.step_bytes(samples) if self.fused_step else self.engine.step_bytes(self.steps, samples)
+        )
         return None if buffers is None else buffers + self.params.nbytes + self.grads.nbytes + self.layer_state.nbytes
 
     def arrays(self) -> dict[str, Array]:

@@ -62,7 +62,7 @@ Results: TypeAlias = Generator[StepResult, None, None]
 def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
     """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
     plan = work.plan
-    result = judged(work, batch, plan.context(train=True, epoch=epoch, position=batch.position))
+    result = run_batch(work, batch, plan.context(train=True, epoch=epoch, position=batch.position))
     # The cost is read here, since nothing may be learnt from a step whose cost is not finite.
     result = result._replace(cost=float(result.cost))
     if not math.isfinite(result.cost):
@@ -72,11 +72,11 @@ def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
     return result
 
 
-def judged(work: Work, batch: Batch, ctx: Context) -> StepResult:
+def run_batch(work: Work, batch: Batch, ctx: Context) -> StepResult:
     """Run one mini-batch and return its cost and the statistics of its metrics, which stay on the device."""
     ops = work.plan.ops
     target = ops.asarray(batch.target, batch.target.dtype)
-    outputs, cost = work.plan.judge(ctx, batch.x, target)
+    outputs, cost = work.plan.cost_and_gradients(ctx, batch.x, target)
     statistics = tuple(metric.measure(ops, outputs, target) for metric in work.metrics)
     return StepResult(len(batch.x), batch.share, cost, statistics)
 

@@ -55,7 +55,7 @@ class Refuge:
     def useful(self, batch: Batch) -> bool:
         """Say whether the network as it is gives a finite cost for a mini-batch."""
         plan = self._work.plan
-        _, cost = plan.judge(plan.context(train=False), batch.x, batch.target)
+        _, cost = plan.cost_and_gradients(plan.context(train=False), batch.x, batch.target)
         return math.isfinite(float(cost)) and plan.ops.finite(plan.params)
 
     def seek(self, batch: Batch) -> None:

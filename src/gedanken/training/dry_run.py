@@ -67,8 +67,8 @@ def _compare(work: Work, x: Array, target: Array, hint: str) -> None:
         if isinstance(part, Metric):
             together, apart = _figures(part, work.plan.predict(x[few]), target[few])
         else:
-            judges = (Work(work.plan, work.descent, ()), x[few], target[few])
-            together, apart = (_cost(*judges, size) for size in (len(few), 1))
+            alone = (Work(work.plan, work.descent, ()), x[few], target[few])
+            together, apart = (_cost(*alone, size) for size in (len(few), 1))
         if not _alike(together, apart):
             what = f"{type(part).__name__} must judge each sample by itself, but gives {together} for some"
             raise ShapeError(f"{what} samples together and {apart} one by one", hint)

@@ -13,7 +13,7 @@ import numpy as np
 
 from gedanken.checks import real, require, warn
 from gedanken.data.batches import Source
-from gedanken.parallel.base import StepResult, Strategy, Work, judged
+from gedanken.parallel.base import StepResult, Strategy, Work, run_batch
 from gedanken.state import State, Stateful, check_state, part, prefixed, restore_all, state_of
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt
@@ -335,5 +335,5 @@ def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda
         for batch in batches:
             if broken_off():
                 return Evaluation()
-            meter.add(judged(work, batch, ctx))
+            meter.add(run_batch(work, batch, ctx))
     return meter.evaluation()

@@ -74,7 +74,7 @@ class CpuEngine(Engine):
         runs = [step for step in steps if isinstance(step, Run)]
         return sum(run.step_bytes(samples) for run in runs) if len(runs) == len(steps) else None
 
-    def whole(self, layers: Sequence[Placement], cost: Cost) -> Run | None:
+    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> Run | None:
         if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(obstacle, layers)):
             return None
         return Run(self.library, self.pool, layers, dx=False, cost=cost)

@@ -31,7 +31,7 @@ class Run:
         library, pool: kernels, and who runs them.
         layers: the layers.
         dx: whether the input gradient is wanted.
-        cost: what judges the outputs in the same program. Then `judge` is for use, else `forward` and `backward`.
+        cost: what is computed of the outputs in the same program. Then `run` is for use, else `forward` and `backward`.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Run:
         ready, _ = cache
         return ready.backward(np.ascontiguousarray(dy, self.library.dtype))
 
-    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+    def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs and their mean cost; in training also write the gradients."""
         given = np.ascontiguousarray(x, self.library.dtype)
-        return self._alone(ctx, len(x), lambda ready: ready.judge(ctx, given, target))
+        return self._alone(ctx, len(x), lambda ready: ready.run(ctx, given, target))
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory of a training pass of so many samples; of more than LAID_OUT what follows from fewer."""
@@ -112,9 +112,9 @@ class _Draft:
         first, last = run.layers[0], run.layers[-1]
         self.x = self.program.input((samples, *first.shape))
         self.y, back = lower(self.low, run.layers, self.x)
-        self.judged = softmax_cross_entropy(self.low, run.cost, self.y) if run.cost else None
-        if self.judged:
-            self.dy, kept = self.judged.dz, [self.judged.outputs, self.judged.terms]
+        self.cost_buffers = softmax_cross_entropy(self.low, run.cost, self.y) if run.cost else None
+        if self.cost_buffers:
+            self.dy, kept = self.cost_buffers.dz, [self.cost_buffers.outputs, self.cost_buffers.terms]
         else:
             self.program.cut()
             self.dy, kept = self.program.input((samples, *last.output_shape)), [self.y]
@@ -147,15 +147,15 @@ class _Ready(_Draft):
             return np.zeros((0, *self.x.shape[1:]), dy.dtype)
         return self._array(self.dx, dy).reshape(self.x.shape)
 
-    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
-        assert self.judged
+    def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+        assert self.cost_buffers
         hard = target.ndim == 1
-        place, dtype = (self.judged.classes, np.int64) if hard else (self.judged.shares, self.low.real)
+        place, dtype = (self.cost_buffers.classes, np.int64) if hard else (self.cost_buffers.shares, self.low.real)
         given = np.ascontiguousarray(target, dtype)
         place.point_to(given)
-        self.judged.hard.set(hard)
+        self.cost_buffers.hard.set(hard)
         self._start(ctx, x)
-        outputs, terms = (self._kept[id(buffer)] for buffer in (self.judged.outputs, self.judged.terms))
+        outputs, terms = (self._kept[id(buffer)] for buffer in (self.cost_buffers.outputs, self.cost_buffers.terms))
         return outputs.copy(), mean_cost(terms)
 
     def _start(self, ctx: Context, x: Array) -> None:
