@@ -212,7 +212,7 @@ def at_work(engine: Engine, optimizer: Optimizer, size: int) -> Descent:
     return Descent(engine.ops, optimizer, size, size, engine.updater(optimizer, size, size))
 
 
-def steps_of(optimizer: Optimizer, engine: Engine, steps: int) -> Array:
+def stages_of(optimizer: Optimizer, engine: Engine, steps: int) -> Array:
     ops = engine.ops
     p, gs = ops.asarray(np.zeros(SIZE)), np.float32([[1.0, -0.3, 2e-3, 0.7, -5.0, 1e-4]])
     descent = at_work(engine, optimizer, SIZE)
@@ -226,8 +226,8 @@ def steps_of(optimizer: Optimizer, engine: Engine, steps: int) -> Array:
 def test_shares_near_1_keep_their_digits_in_float32(optimizer: Optimizer, engine: str) -> None:
     exact = select_engine("numpy", "float64")
     for steps in (1, 7):
-        expected = steps_of(optimizer, exact, steps)
-        np.testing.assert_allclose(steps_of(optimizer, select_engine(engine, "float32"), steps), expected, rtol=3e-6)
+        expected = stages_of(optimizer, exact, steps)
+        np.testing.assert_allclose(stages_of(optimizer, select_engine(engine, "float32"), steps), expected, rtol=3e-6)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "cpu"])

@@ -35,7 +35,7 @@ from gedanken.engine.cpu import ops
 from gedanken.engine.cpu.run import Run
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
-from gedanken.layers.steps import ContainerStep, LayerStep
+from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.types import Array, Shape
 from tests.cpu.agree import check_agreement
 from tests.cpu.test_kernels_agree import values
@@ -243,23 +243,23 @@ def kinds(steps: Any) -> list[str]:
     """Return what runs these steps, with what is in containers in parentheses."""
     found: list[str] = []
     for step in steps:
-        if isinstance(step, ContainerStep):
+        if isinstance(step, ContainerStage):
             found.append(f"({' | '.join(' '.join(kinds(row)) for row in step.rows.values())})")
         else:
-            found.append("run" if isinstance(step, Run) else repr(step.layer) if isinstance(step, LayerStep) else "?")
+            found.append("run" if isinstance(step, Run) else repr(step.layer) if isinstance(step, LayerStage) else "?")
     return found
 
 
 def test_only_what_has_no_kernel_runs_without_one() -> None:
     plan = Plan(unet(Twice()), (2, 8, 8), select_engine("cpu", "float32"), 0)
-    assert " ".join(kinds(plan.steps)) == "run (run (run Twice() | ) run Twice() run | ) run"
+    assert " ".join(kinds(plan.stages)) == "run (run (run Twice() | ) run Twice() run | ) run"
     assert plan.fallbacks == ["layer 3.0.4.0.4 Twice() (no kernel)", "layer 3.0.8 Twice() (no kernel)"]
 
 
 def test_a_known_container_is_part_of_the_run_around_it() -> None:
     layers, shape = KERNELS["inception"]
     plan = Plan(layers, shape, select_engine("cpu", "float32"), 0)
-    assert kinds(plan.steps) == ["run"]
+    assert kinds(plan.stages) == ["run"]
     assert plan.step_bytes(3) is not None
 
 
@@ -300,5 +300,5 @@ def test_the_gradient_by_the_input_is_not_computed_for_nobody() -> None:
     x = values(4, (2, 6, 6), 0, "float64")
     ctx = plan.context(train=True)
     y, tape = plan.forward(ctx, x)
-    (first,) = plan.steps
+    (first,) = plan.stages
     assert first.backward(ctx, tape.pop(), np.ones_like(y)).shape == (0, 6, 6, 2)

@@ -61,13 +61,13 @@ CASES = [
 
 def passes(case: Case, engine: str, dtype: str, x: Array, dy: float) -> dict[str, Array]:
     plan = Plan([case.layer], case.shape, select_engine(engine, dtype), 0)
-    plan.steps = plan.engine.steps(plan.layers, dx=True)
+    plan.stages = plan.engine.stages(plan.layers, dx=True)
     plan.initialise()
     ctx = plan.context(train=True)
     y, tape = plan.forward(ctx, x.astype(dtype))
     found = {"y": y.copy()}
     slopes = np.full(y.shape, dy, dtype)
-    found["dx"] = plan.steps[0].backward(ctx, tape.pop(), slopes).copy()
+    found["dx"] = plan.stages[0].backward(ctx, tape.pop(), slopes).copy()
     return found | {name.partition(".")[2]: view for name, view in (plan._grads | plan._state).items()}
 
 

@@ -113,8 +113,8 @@ def test_no_kernel_reads_or_writes_outside(
     engine = on(EMULATED, 2) if kind == "bf16" else CpuEngine("test", dtype, threads=2)
     engine.ops.xp = SimpleNamespace(**{**vars(np), "zeros": poison.zeros})
     runs: list[Run] = []
-    steps = engine.steps
-    monkeypatch.setattr(engine, "steps", lambda *a, **k: [runs.append(s) or s for s in steps(*a, **k)])  # type: ignore[func-returns-value]
+    stages = engine.stages
+    monkeypatch.setattr(engine, "stages", lambda *a, **k: [runs.append(s) or s for s in stages(*a, **k)])  # type: ignore[func-returns-value]
     given = poison.zeros((samples, *shape), dtype)
     given[...] = values(samples, shape, 1, dtype)
     check_agreement(layers, shape, given, engine, tolerance=0.1 if kind == "bf16" else None)

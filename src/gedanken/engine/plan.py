@@ -14,11 +14,11 @@ from gedanken.described import require_normal
 from gedanken.engine.fold import activation_place, fold
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.layers.base import Context, Layer, Param, StateValue
-from gedanken.layers.containers import Placed, Views, leaves, placed, steps_of
+from gedanken.layers.containers import Placed, Views, leaves, placed, stages_of
 from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import from_door, inner_shape, to_door
-from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, through
+from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
@@ -38,14 +38,14 @@ class FusedStep(Protocol):
         """Return the memory that a training pass of so many samples takes."""
 
 
-Placement: TypeAlias = LayerStep | ContainerStep
+Placement: TypeAlias = LayerStage | ContainerStage
 
 
 class Engine:
     """How plans are run: an Ops, and the choice of steps.
 
     This one runs each layer by its own forward and backward, and containers by what is in them. A faster one overrides
-    `steps`.
+    `stages`.
 
     Args:
         name: what `regression(engine=...)` calls it.
@@ -58,7 +58,7 @@ class Engine:
         self.ops = ops
         self.reason = reason
 
-    def steps(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Step]:
+    def stages(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Stage]:
         """Return the steps that do the work of these layers in a row; `dx`: whether the input gradient is read."""
         return layers
 
@@ -80,7 +80,7 @@ class Engine:
         """Return which of these layers run by their specification for want of a kernel, and why."""
         return []
 
-    def step_bytes(self, steps: Sequence[Step], samples: int) -> int | None:
+    def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
         """Return the memory that a training pass of so many samples takes, or None where it is not known before."""
         return None
 
@@ -126,15 +126,15 @@ class Plan:
         if cost:
             self.cost, folded = fold(row, cost)
         self.takes_tokens = layers[0].tokens is not None
-        self.layers = steps_of(row, self._allocate(row))
+        self.layers = stages_of(row, self._allocate(row))
         norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
         self._by_sample = [
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
         ]  # nothing else to normalise over
         body, head = self._without_activation(activation_place(row)) if folded else (self.layers, [])
-        self.steps = engine.steps(body, dx=False)
-        self.head = engine.steps(head)
-        self.prediction = engine.steps(self.layers, dx=False) if folded else self.steps
+        self.stages = engine.stages(body, dx=False)
+        self.head = engine.stages(head)
+        self.prediction = engine.stages(self.layers, dx=False) if folded else self.stages
         self.fused_step = engine.fused_step(body, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
 
@@ -151,11 +151,11 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        return through(self.steps, ctx, self.enter(x))
+        return through(self.stages, ctx, self.enter(x))
 
     def backward(self, ctx: Context, tape: list[Any], dy: Array) -> None:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
-        back_through(self.steps, ctx, tape, dy)
+        back_through(self.stages, ctx, tape, dy)
 
     def cost_and_gradients(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs of a mini-batch and their mean cost, both on the device; in training also fill `grads`.
@@ -170,15 +170,15 @@ class Plan:
         if self.fused_step:
             outputs, cost = self.fused_step.run(ctx, self.enter(x), wanted)
             return self._outputs(outputs), cost
-        y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.steps, x), [])
+        y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.stages, x), [])
         cost, dy = self.cost(self.ops, y, wanted)
         if ctx.train:
             if getattr(dy, "shape", None) != y.shape:
                 got = getattr(dy, "shape", f"a {type(dy).__name__}")
                 raise ShapeError(f"{self.cost} must give a gradient of the outputs' shape {y.shape}, got {got}")
             self.backward(ctx, tape, dy)
-        for step in self.head:
-            y, _ = step.forward(self.context(train=False), y)
+        for stage in self.head:
+            y, _ = stage.forward(self.context(train=False), y)
         return self._outputs(y), cost
 
     def _tell_of_single_values(self) -> None:
@@ -199,11 +199,11 @@ class Plan:
         """
         return self.ops.to_host(self._outputs(self._through(self.prediction, x)))
 
-    def _through(self, steps: Sequence[Step], x: Array) -> Array:
+    def _through(self, stages: Sequence[Stage], x: Array) -> Array:
         """Return what comes out of the steps at prediction: no tape is kept."""
         ctx, y = self.context(train=False), self.enter(x)
-        for step in steps:
-            y, _ = step.forward(ctx, y)
+        for stage in stages:
+            y, _ = stage.forward(ctx, y)
         return y
 
     def _outputs(self, y: Array) -> Array:
@@ -229,7 +229,7 @@ class Plan:
         """Return the memory of a training step: vectors and buffers, without the optimizer's; None: not known
         before."""
         buffers = (
-            self.fused_step.step_bytes(samples) if self.fused_step else self.engine.step_bytes(self.steps, samples)
+            self.fused_step.step_bytes(samples) if self.fused_step else self.engine.step_bytes(self.stages, samples)
         )
         return None if buffers is None else buffers + self.params.nbytes + self.grads.nbytes + self.layer_state.nbytes
 

@@ -12,7 +12,7 @@ from gedanken.geometry import NEEDS_IMAGES
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
 from gedanken.layers.shape import door_shape
-from gedanken.layers.steps import ContainerStep, LayerStep
+from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import part, prefixed
 from gedanken.types import Array, Arrays, Shape
 
@@ -146,19 +146,19 @@ def _activations(rows: Mapping[str, Sequence[Placed]], output_shape: Shape) -> i
 Views: TypeAlias = Callable[[Placed], tuple[Arrays, Arrays, Arrays]]
 
 
-def steps_of(row: Sequence[Placed], views: Views) -> list[LayerStep | ContainerStep]:
+def stages_of(row: Sequence[Placed], views: Views) -> list[LayerStage | ContainerStage]:
     """Return the steps of a row; `views` gives parameters, gradients and state of a layer."""
-    made: list[LayerStep | ContainerStep] = []
+    made: list[LayerStage | ContainerStage] = []
     for one in row:
         head = one.layer, one.path, one.shape, one.output_shape
         if one.rows is None:
-            made.append(LayerStep(*head, *views(one)))
+            made.append(LayerStage(*head, *views(one)))
             continue
         rows = {}
         for name, inner in one.rows.items():
-            rows[name] = steps_of(inner, views)
+            rows[name] = stages_of(inner, views)
         widths = [shape[-1] if shape else 1 for shape in _outputs(one.rows, one.shape)]
-        made.append(ContainerStep(*head, rows, widths))
+        made.append(ContainerStage(*head, rows, widths))
     return made
 
 
@@ -254,15 +254,15 @@ class Container(Layer):
         for row in self.parts(shape).values():
             yield from leaves(row)
 
-    def _step(self, shape: Shape, p: Arrays, g: Arrays, s: Arrays) -> ContainerStep:
+    def _step(self, shape: Shape, p: Arrays, g: Arrays, s: Arrays) -> ContainerStage:
         """Return this container's rows with views of its arrays, for a layer that it is inside of."""
         parts = self.parts(shape)
         outputs = _outputs(parts, shape)
         rows = {}
         for name, row in parts.items():
-            rows[name] = steps_of(row, lambda one: (part(one.path, p), part(one.path, g), part(one.path, s)))
+            rows[name] = stages_of(row, lambda one: (part(one.path, p), part(one.path, g), part(one.path, s)))
         widths = [one[-1] if one else 1 for one in outputs]
-        return ContainerStep(self, "", shape, self.joined_shape(outputs), rows, widths)
+        return ContainerStage(self, "", shape, self.joined_shape(outputs), rows, widths)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,7 +14,7 @@ from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.plan import Placement
 from gedanken.layers.base import Context
-from gedanken.layers.steps import back_through, through
+from gedanken.layers.stages import back_through, through
 from gedanken.types import Array
 
 Result = TypeVar("Result")

@@ -7,7 +7,7 @@ import numpy as np
 from gedanken.engine.cpu.kernels.bf16 import TILE
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.geometry import Geometry
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
 # Emits the backward instructions: (gradient by the output, whether one by the input is wanted) -> gradient by the
@@ -61,7 +61,7 @@ class Lowering:
         )  # fmt: skip
 
 
-def window_table(step: LayerStep, geometry: Geometry) -> Array:
+def window_table(step: LayerStage, geometry: Geometry) -> Array:
     """Return the shape table of `kernels/window.py`."""
     (top, _), (left, _) = geometry.padding
     numbers = (*step.shape, *step.output_shape[:2], *geometry.size, *geometry.stride, top, left, *geometry.dilation)

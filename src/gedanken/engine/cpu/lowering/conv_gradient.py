@@ -12,7 +12,7 @@ from gedanken.engine.cpu.lowering.base import CACHED, SUMS, TASKS, Lowering, cut
 from gedanken.engine.cpu.lowering.taps import Slide, contiguous
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.types import Array
 
 STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache
@@ -22,7 +22,7 @@ ZEROS = 3.5  # products of the tile unit for each one that is needed: with more 
 WORTH = 0.8  # of the work with filters as columns: less is worth having them as rows
 
 
-def by_kernel(low: Lowering, step: LayerStep, slide: Slide, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
+def by_kernel(low: Lowering, step: LayerStage, slide: Slide, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
     """Emit the gradients with respect to kernel and bias; slide is the one of the forward pass."""
     if low.bf16 and suits_tile_unit(slide, geometry):
         bf16.kernel_gradient(low, step, geometry, slide.source, slide.target, x, dy)

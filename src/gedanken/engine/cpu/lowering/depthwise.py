@@ -9,7 +9,7 @@ from gedanken.engine.cpu.lowering.base import SUMS, TASKS, Lowering, cut, window
 from gedanken.engine.cpu.lowering.pointwise import LINEAR, Curve
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
 
@@ -21,7 +21,7 @@ def is_depthwise(geometry: Geometry, image: Shape, filters: int) -> bool:
 class Depthwise:
     """The numbers that all passes of a depthwise convolution share."""
 
-    def __init__(self, low: Lowering, step: LayerStep, geometry: Geometry) -> None:
+    def __init__(self, low: Lowering, step: LayerStage, geometry: Geometry) -> None:
         self.low, self.step = low, step
         self.image, self.output = step.shape, step.output_shape
         self.shape, self.taps = window_table(step, geometry), math.prod(geometry.size)
