@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gedanken import Layer
-from gedanken.engine.cpu.engine import CpuEngine, Run
+from gedanken.engine.cpu.engine import CpuEngine, FusedLayers
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import select_engine
 from gedanken.types import Array, Shape
@@ -34,7 +34,7 @@ def passes(
     plan = Plan(layers, shape, engine, seed)
     plan.stages = engine.stages(plan.layers, dx=True)
     if isinstance(engine, CpuEngine) and not mixed:
-        assert all(isinstance(step, Run) for step in plan.stages), [type(step) for step in plan.stages]
+        assert all(isinstance(step, FusedLayers) for step in plan.stages), [type(step) for step in plan.stages]
     plan.initialise()
     rng = np.random.default_rng(seed)
     plan.params += 0.1 * rng.normal(size=plan.params.shape).astype(plan.params.dtype)

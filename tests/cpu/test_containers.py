@@ -32,7 +32,7 @@ from gedanken import (
     TanH,
 )
 from gedanken.engine.cpu import ops
-from gedanken.engine.cpu.run import Run
+from gedanken.engine.cpu.fused_layers import FusedLayers
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
 from gedanken.layers.stages import ContainerStage, LayerStage
@@ -246,7 +246,9 @@ def kinds(steps: Any) -> list[str]:
         if isinstance(step, ContainerStage):
             found.append(f"({' | '.join(' '.join(kinds(row)) for row in step.rows.values())})")
         else:
-            found.append("run" if isinstance(step, Run) else repr(step.layer) if isinstance(step, LayerStage) else "?")
+            found.append(
+                "run" if isinstance(step, FusedLayers) else repr(step.layer) if isinstance(step, LayerStage) else "?"
+            )
     return found
 
 

@@ -29,7 +29,7 @@ from gedanken import (
     TanH,
 )
 from gedanken.engine.cpu import program, threads
-from gedanken.engine.cpu.engine import CpuEngine, Run
+from gedanken.engine.cpu.engine import CpuEngine, FusedLayers
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import Engine
 from gedanken.types import Array, Shape
@@ -112,7 +112,7 @@ def test_no_kernel_reads_or_writes_outside(
     dtype = "float32" if kind == "bf16" else kind
     engine = on(EMULATED, 2) if kind == "bf16" else CpuEngine("test", dtype, threads=2)
     engine.ops.xp = SimpleNamespace(**{**vars(np), "zeros": poison.zeros})
-    runs: list[Run] = []
+    runs: list[FusedLayers] = []
     stages = engine.stages
     monkeypatch.setattr(engine, "stages", lambda *a, **k: [runs.append(s) or s for s in stages(*a, **k)])  # type: ignore[func-returns-value]
     given = poison.zeros((samples, *shape), dtype)

@@ -9,11 +9,11 @@ from gedanken.costs import Cost, SoftMaxCrossEntropy
 from gedanken.descent import Updater
 from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import Library, library
+from gedanken.engine.cpu.fused_layers import FusedLayers
 from gedanken.engine.cpu.interpreted import InterpretedLibrary
 from gedanken.engine.cpu.lowering.match import obstacle
 from gedanken.engine.cpu.machine import Machine, this_machine, untried
 from gedanken.engine.cpu.ops import CpuOps
-from gedanken.engine.cpu.run import Run
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.plan import Engine, Placement
@@ -53,12 +53,12 @@ class CpuEngine(Engine):
         known: list[Placement] = []
         for layer in layers:
             if obstacle(layer):
-                stages += self._run(known, dx or bool(stages))
+                stages += self._fused(known, dx or bool(stages))
                 stages.append(self._around(layer, dx or bool(stages)))
                 known = []
             else:
                 known.append(layer)
-        return [*stages, *self._run(known, dx or bool(stages))]
+        return [*stages, *self._fused(known, dx or bool(stages))]
 
     def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
         found = []
@@ -71,19 +71,19 @@ class CpuEngine(Engine):
         return found
 
     def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
-        runs = [stage for stage in stages if isinstance(stage, Run)]
-        return sum(run.step_bytes(samples) for run in runs) if len(runs) == len(stages) else None
+        fused = [stage for stage in stages if isinstance(stage, FusedLayers)]
+        return sum(one.step_bytes(samples) for one in fused) if len(fused) == len(stages) else None
 
-    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> Run | None:
+    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> FusedLayers | None:
         if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(obstacle, layers)):
             return None
-        return Run(self.library, self.pool, layers, dx=False, cost=cost)
+        return FusedLayers(self.library, self.pool, layers, dx=False, cost=cost)
 
     def updater(self, rule: Optimizer, size: int, decayed: int) -> Updater | None:
         return fused_update(self.library, self.pool, rule, size, decayed)
 
-    def _run(self, known: Sequence[Placement], dx: bool) -> list[Stage]:
-        return [Run(self.library, self.pool, known, dx)] if known else []
+    def _fused(self, known: Sequence[Placement], dx: bool) -> list[Stage]:
+        return [FusedLayers(self.library, self.pool, known, dx)] if known else []
 
     def _around(self, layer: Placement, dx: bool) -> Stage:
         """Return what runs a layer without a kernel; of a container, what is in it that has kernels runs by them."""
