@@ -35,7 +35,7 @@ class Held(NamedTuple):
 
 def held(plan: Plan, work: Work | None) -> Held:
     """Return copies of what a network holds."""
-    learning = work and Learning(work.descent.optimizer, work.metrics, work.descent.state())
+    learning = work and Learning(work.optimizer_state.optimizer, work.metrics, work.optimizer_state.state())
     return Held(plan.state(), learning)
 
 
@@ -47,9 +47,9 @@ def rebuilt(
     plan.restore(held.state)
     if held.learning is None:
         return plan, None
-    descent = plan.descent(held.learning.optimizer)
-    descent.restore(held.learning.state)
-    return plan, Work(plan, descent, held.learning.metrics)
+    optimizer_state = plan.optimizer_state(held.learning.optimizer)
+    optimizer_state.restore(held.learning.state)
+    return plan, Work(plan, optimizer_state, held.learning.metrics)
 
 
 def _engine(name: str, dtype: str, threads: int | None, precision: str) -> Engine:

@@ -356,7 +356,7 @@ class Network(Predictor):
         plan, name = self._compiled_plan("save"), checked_path("path", path)
         learner = None
         if self._work and self._cost:
-            rule, metrics = self._work.descent, tuple(self._work.metrics)
+            rule, metrics = self._work.optimizer_state, tuple(self._work.metrics)
             learner = Learner(self._cost, rule.optimizer, metrics, rule.updates, rule.plateau)
         shape, arrays = self._known_input("save"), plan.arrays()
         parts = (shape, self.layers, self.seed, str(plan.ops.dtype), self.epoch, self.class_names, learner)
@@ -410,9 +410,9 @@ class Network(Predictor):
 
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
-        descent = plan.descent(learner.optimizer)
-        descent.before, descent.plateau = learner.updates, learner.plateau
-        self._take(plan, learner.cost, Work(plan, descent, learner.metrics))
+        optimizer_state = plan.optimizer_state(learner.optimizer)
+        optimizer_state.before, optimizer_state.plateau = learner.updates, learner.plateau
+        self._take(plan, learner.cost, Work(plan, optimizer_state, learner.metrics))
 
     def _take(self, plan: Plan, cost: Cost | None, work: Work | None) -> None:
         """Be compiled, which also says what data the network takes."""
@@ -425,7 +425,7 @@ class Network(Predictor):
         return {
             "layers": [type(layer).__name__ for layer in self.layers],
             "parameters": int(plan.params.size),
-            "optimizer": short(work.descent.optimizer),
+            "optimizer": short(work.optimizer_state.optimizer),
             "cost": short(self._cost),
             "engine": plan.engine.name,
             "dtype": str(plan.ops.dtype),

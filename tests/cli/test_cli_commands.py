@@ -137,7 +137,7 @@ def test_every_optimizer_by_name(cli, kind: type[Optimizer]):
     assert cli("train", *QUICK, "--optimizer", name, "--learning-rate", 0.0123, "--output", "m").status == 0
     work = Network.load("m")._work
     assert work is not None
-    assert work.descent.optimizer == kind(learning_rate=0.0123)
+    assert work.optimizer_state.optimizer == kind(learning_rate=0.0123)
 
 
 def test_options_reach_the_training(cli):

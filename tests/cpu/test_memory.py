@@ -153,7 +153,7 @@ def network(size):
 def step(net, size, samples):
     batch = Batch(np.ones((samples, 3, size, size), "float32"), np.zeros(samples, int), 0, 1.0)
     result = gradients(net._work, batch, 0)
-    net._work.descent.learn(net._work.plan.params, net._work.plan.grads, result.samples)
+    net._work.optimizer_state.apply(net._work.plan.params, net._work.plan.grads, result.samples)
 
 def taken():
     return int(open("/proc/self/statm").read().split()[1]) * 4096

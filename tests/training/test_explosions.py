@@ -48,12 +48,12 @@ def network(optimizer: Any, cost: Any = "cross_entropy", *more: Layer, **options
 def memory(net: Network) -> list[Any]:
     """Return copies of all that a step changes."""
     assert net._work is not None
-    plan, descent = net._work.plan, net._work.descent
+    plan, optimizer_state = net._work.plan, net._work.optimizer_state
     return [
         plan.params.copy(),
         plan.layer_state.copy(),
-        descent.updates,
-        *(slot.copy() for slot in descent.slots.values()),
+        optimizer_state.updates,
+        *(slot.copy() for slot in optimizer_state.slots.values()),
     ]
 
 

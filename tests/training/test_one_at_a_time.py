@@ -306,7 +306,7 @@ def test_a_copy_whose_engine_is_not_here_runs_on_another_and_says_so() -> None:
 def test_optimizers_by_name(name: str) -> None:
     net = network().regression(name)
     assert net._work is not None
-    assert type(net._work.descent.optimizer).__name__.lower() == name.lower()
+    assert type(net._work.optimizer_state.optimizer).__name__.lower() == name.lower()
 
 
 def test_metrics_and_costs_by_name() -> None:

@@ -112,7 +112,7 @@ def outcome(net: Network, done: Training) -> tuple[dict[str, Any], list[Any]]:
     work, history = net._work, done.history
     assert work
     told = [(r.epoch, r.samples, r.cost, r.metrics, r.validation_cost, r.rate) for r in history.epochs]
-    return {**work.plan.state(), **work.descent.state()}, [*told, history.reason]
+    return {**work.plan.state(), **work.optimizer_state.state()}, [*told, history.reason]
 
 
 def assert_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
@@ -155,7 +155,7 @@ def test_a_state_is_plain_data_of_its_own() -> None:
     state = kept()
     assert {type(value) for value in state.values()} <= {np.ndarray, int, float, str}
     assert state["strategy.plan.0.kernel"].any()
-    assert state["strategy.descent.batches"] == 1
+    assert state["strategy.optimizer.batches"] == 1
     assert (state["place.epoch"], state["place.step"]) == (2, 3)
     net, keeper = network(Momentum(0.01, accumulate=2)), Keeper((1, 2))
     first = training(net, keeper)
@@ -169,8 +169,8 @@ DAMAGE: dict[str, dict[str, Any]] = {
     "no weights": {"strategy.plan.0.kernel": None},
     "weights of another shape": {"strategy.plan.0.kernel": np.zeros((3, 3))},
     "weights of text": {"strategy.plan.0.kernel": "weights"},
-    "a slot too much": {"strategy.descent.slots.m": np.zeros(3)},
-    "half a step": {"strategy.descent.step": 2.5},
+    "a slot too much": {"strategy.optimizer.slots.m": np.zeros(3)},
+    "half a step": {"strategy.optimizer.step": 2.5},
     "no place": {"place.step": None},
     "statistics of more steps": {"meter.0.steps": 64},
     "a callback's number as text": {"callbacks.0.waited": "3"},
@@ -185,11 +185,11 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(damage: dict[str, Any]
     net = network(rule)
     resumed = training(net, Keeper((0, 0)))
     assert net._work
-    before = {**net._work.plan.state(), **net._work.descent.state()}
+    before = {**net._work.plan.state(), **net._work.optimizer_state.state()}
     resumed.restore(state)
     with pytest.raises(CheckpointError):
         resumed()
-    assert_same(before, {**net._work.plan.state(), **net._work.descent.state()})
+    assert_same(before, {**net._work.plan.state(), **net._work.optimizer_state.state()})
 
 
 def test_a_state_of_another_network_or_optimizer_is_refused() -> None:

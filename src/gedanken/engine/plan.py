@@ -9,7 +9,6 @@ import numpy as np
 
 from gedanken.checks import warn
 from gedanken.costs import Cost
-from gedanken.descent import Descent, Updater
 from gedanken.described import require_normal
 from gedanken.engine.fold import activation_place, fold
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
@@ -20,6 +19,7 @@ from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import from_door, inner_shape, to_door
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
 from gedanken.ops import Ops
+from gedanken.optimizer_state import OptimizerState, Updater
 from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
 from gedanken.state import State, check_state, prefixed
@@ -218,10 +218,10 @@ class Plan:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""
         return self.ops.asarray(from_door(_sample_by_sample(x)), np.int64 if self.takes_tokens else None)
 
-    def descent(self, rule: Optimizer) -> Descent:
+    def optimizer_state(self, rule: Optimizer) -> OptimizerState:
         """Return an optimizer at work on the parameters of this plan."""
         size = self.params.size
-        return Descent(self.ops, rule, size, self.decayed, self.engine.updater(rule, size, self.decayed))
+        return OptimizerState(self.ops, rule, size, self.decayed, self.engine.updater(rule, size, self.decayed))
 
     # ------------------------------------------------------------------ memory
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gedanken.data.batches import Batch, Source
-from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
 from gedanken.metrics import Metric
 from gedanken.ops import Ops
+from gedanken.optimizer_state import OptimizerState
 from gedanken.state import State, Stateful, restore_all, state_of
 from gedanken.types import Array
 
@@ -21,13 +21,13 @@ class Work(NamedTuple):
     """What there is to train: the same for every strategy."""
 
     plan: Plan
-    descent: Descent
+    optimizer_state: OptimizerState
     metrics: Sequence[Metric]
 
     @property
     def nbytes(self) -> int:
         """Memory that a training takes beside the plan: the optimizer's slots and a copy of parameters and state."""
-        vectors = (*self.descent.slots.values(), self.plan.params, self.plan.layer_state)
+        vectors = (*self.optimizer_state.slots.values(), self.plan.params, self.plan.layer_state)
         return int(sum(vector.nbytes for vector in vectors))
 
 
@@ -131,7 +131,7 @@ class Strategy(ABC):
         restore_all(self._parts(), state)
 
     def _parts(self) -> dict[str, Stateful]:
-        return {"plan": self.work.plan, "descent": self.work.descent}
+        return {"plan": self.work.plan, "optimizer": self.work.optimizer_state}
 
     @abstractmethod
     def stop(self) -> None:

@@ -23,7 +23,7 @@ class Refuge:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._params, self._state = work.plan.params.copy(), work.plan.layer_state.copy()
-        self._updates = work.descent.updates
+        self._updates = work.optimizer_state.updates
         self._steps = 0
         self.last: Batch | None = None  # what was just learnt from; behind an epoch a copy of its first sample
 
@@ -42,7 +42,7 @@ class Refuge:
         """
         if self._steps % EVERY == 0:
             self._params[...], self._state[...] = self._work.plan.params, state
-            self._updates = self._work.descent.updates
+            self._updates = self._work.optimizer_state.updates
         self._steps += 1
 
     def settle(self) -> str:
@@ -66,8 +66,8 @@ class Refuge:
         params, state = plan.params.copy(), plan.layer_state.copy()
         plan.params[...], plan.layer_state[...] = self._params, self._state
         if self.useful(batch) or not plan.ops.finite(params):
-            self._work.descent.before, self._work.descent.step = self._updates, 0
-            for slot in self._work.descent.slots.values():
+            self._work.optimizer_state.before, self._work.optimizer_state.step = self._updates, 0
+            for slot in self._work.optimizer_state.slots.values():
                 slot[...] = 0
         else:  # the mini-batch is to blame
             plan.params[...], plan.layer_state[...] = params, state

@@ -12,7 +12,7 @@ class Single(Strategy):
 
     def start(self, work: Work) -> None:
         self.work = work
-        work.descent.drop()
+        work.optimizer_state.discard()
         self._refuge = Refuge(work)
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
@@ -23,14 +23,14 @@ class Single(Strategy):
 
     def step(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""
-        plan, descent = self.work.plan, self.work.descent
+        plan, optimizer_state = self.work.plan, self.work.optimizer_state
         before, fault = plan.layer_state.copy(), "an error"
         try:
             result = gradients(self.work, batch, epoch)
             fault = result.fault
             if not fault:
                 self._refuge.keep(before)
-                fault = descent.learn(plan.params, plan.grads, result.samples)
+                fault = optimizer_state.apply(plan.params, plan.grads, result.samples)
         finally:
             if fault:
                 plan.layer_state[...] = before
@@ -40,7 +40,7 @@ class Single(Strategy):
         return result._replace(fault=fault)
 
     def sync(self) -> str:
-        return self.work.descent.flush(self.work.plan.params)
+        return self.work.optimizer_state.flush(self.work.plan.params)
 
     def settle(self) -> str:
         return self._refuge.settle()

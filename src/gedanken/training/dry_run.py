@@ -67,7 +67,7 @@ def _compare(work: Work, x: Array, target: Array, hint: str) -> None:
         if isinstance(part, Metric):
             together, apart = _figures(part, work.plan.predict(x[few]), target[few])
         else:
-            alone = (Work(work.plan, work.descent, ()), x[few], target[few])
+            alone = (Work(work.plan, work.optimizer_state, ()), x[few], target[few])
             together, apart = (_cost(*alone, size) for size in (len(few), 1))
         if not _alike(together, apart):
             what = f"{type(part).__name__} must judge each sample by itself, but gives {together} for some"

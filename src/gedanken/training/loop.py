@@ -172,7 +172,7 @@ class Training:
         trained = self._seconds()
         found = self._validate() if finished else Evaluation()
         if not self.stop:
-            self.work.descent.watch(found["cost"] if found else meter.cost)
+            self.work.optimizer_state.watch(found["cost"] if found else meter.cost)
         record = EpochRecord(
             epoch,
             finished,
@@ -181,7 +181,7 @@ class Training:
             meter.metrics,
             found.pop("cost", None),
             dict(found),
-            self.work.descent.rate,
+            self.work.optimizer_state.rate,
             trained - began,
             self._seconds() - trained,
             self.source.waited - waited,
@@ -217,7 +217,7 @@ class Training:
         if snapshot:
             self.history.keep(snapshot)
         if self.callbacks:
-            rate = self.work.descent.rate
+            rate = self.work.optimizer_state.rate
             told = (epoch, step, result.share, result.samples, float(result.cost), rate, seconds, snapshot)
             record = StepRecord(*told, result.statistics)
             self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step", epoch, step)
@@ -258,8 +258,7 @@ class Training:
         if isinstance(answer, Stop):
             self.stop = self.stop or answer
         elif isinstance(answer, SetRate):
-            plateau, factor = self.work.descent.plateau, real(f"{callback}: SetRate factor", answer.factor, "(0, inf)")
-            self.work.descent.plateau = plateau._replace(factor=plateau.factor * factor)
+            self.work.optimizer_state.scale_rate(real(f"{callback}: SetRate factor", answer.factor, "(0, inf)"))
         else:
             path = os.path.join(self.run.folder, f"{answer.name}.safetensors")
             try:
@@ -309,7 +308,7 @@ class _Snapshots:
         speed = self._meter.samples / (trained - self._last)
         cost, metrics = self._meter.cost, self._meter.metrics
         self._last, self._meter = trained, _new_meter(self.work)
-        return Snapshot(epoch, epoch - 1 + result.share, cost, metrics, self.work.descent.rate, speed, seconds)
+        return Snapshot(epoch, epoch - 1 + result.share, cost, metrics, self.work.optimizer_state.rate, speed, seconds)
 
     def state(self) -> State:
         """Return when the last snapshot was, and what was gathered since."""

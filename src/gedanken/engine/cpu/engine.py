@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from gedanken.checks import require
 from gedanken.costs import Cost, SoftMaxCrossEntropy
-from gedanken.descent import Updater
 from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import Library, library
 from gedanken.engine.cpu.fused_layers import FusedLayers
@@ -18,6 +17,7 @@ from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.plan import Engine, Placement
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage
+from gedanken.optimizer_state import Updater
 from gedanken.optimizers import Optimizer
 from gedanken.processors import usable_processors
 

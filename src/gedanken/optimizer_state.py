@@ -17,7 +17,7 @@ from gedanken.types import Array, Arrays
 Updater = Callable[[float, int, Array, Array, Arrays], None]
 
 
-class Descent:
+class OptimizerState:
     """An optimizer at work on one flat vector: its slots, how many updates it made, what it has gathered.
 
     Args:
@@ -56,7 +56,7 @@ class Descent:
         """Updates made by this rule, over all saves and loads: the position in its schedule."""
         return self.before + self.step
 
-    def learn(self, p: Array, g: Array, samples: int) -> str:
+    def apply(self, p: Array, g: Array, samples: int) -> str:
         """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time.
 
         Return "", or why nothing was changed: a gradient that is not finite or too large.
@@ -71,14 +71,14 @@ class Descent:
         return self.flush(p) if self._batches == self.optimizer.accumulate else ""
 
     def flush(self, p: Array) -> str:
-        """Update `p` with what is gathered, if anything is; the answer is that of `learn`."""
+        """Update `p` with what is gathered, if anything is; the answer is that of `apply`."""
         if self._gathered is None or not self._batches:
             return ""
         mean = self._gathered / self._samples
-        self.drop()
+        self.discard()
         return self._update(p, mean)
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Forget what is gathered: a training that failed left it behind."""
         if self._gathered is not None:
             self._gathered[...] = 0
@@ -105,6 +105,10 @@ class Descent:
     def _arrays(self) -> Arrays:
         gathered = {} if self._gathered is None else {"gathered": self._gathered}
         return {**prefixed("slots", self.slots), **gathered}
+
+    def scale_rate(self, factor: float) -> None:
+        """Multiply the rate of all further updates."""
+        self.plateau = self.plateau._replace(factor=self.plateau.factor * factor)
 
     def watch(self, cost: float) -> None:
         """Let a rate that falls on a plateau see the cost of an epoch."""
