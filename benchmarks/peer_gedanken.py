@@ -43,8 +43,8 @@ class Peer:
         self.run = {"step": self._step(), "epoch": self._epoch, "predict": self._predict}[task.kind]
 
     def _step(self) -> Any:
-        strategy, work = Single(), self.net._work
-        strategy.start(work)
+        strategy, train_state = Single(), self.net._train_state
+        strategy.start(train_state)
         batch = Batch(*self.net._door().pair(("data", "labels"), self.x, self.labels), 0, 1.0)
         return lambda: strategy.step(batch, 0)
 
@@ -60,7 +60,7 @@ class Peer:
         if self.task.kind == "predict":
             return [loss_of(net.feedforward(x, mini_batch_size=len(x)), labels) for x, labels in batches]
         strategy = Single()
-        strategy.start(net._work)
+        strategy.start(net._train_state)
         pairs = [net._door().pair(("data", "labels"), x, labels) for x, labels in batches]
         return [strategy.step(Batch(*pair, 0, 1.0), 0).cost for pair in pairs]
 

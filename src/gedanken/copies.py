@@ -11,7 +11,7 @@ from gedanken.errors import EngineError
 from gedanken.layers import Layer
 from gedanken.metrics import Metric
 from gedanken.optimizers import Optimizer
-from gedanken.parallel.base import Work
+from gedanken.parallel.base import TrainState
 from gedanken.state import State
 from gedanken.types import Shape
 
@@ -33,15 +33,17 @@ class Held(NamedTuple):
     learning: Learning | None
 
 
-def held(plan: Plan, work: Work | None) -> Held:
+def held(plan: Plan, train_state: TrainState | None) -> Held:
     """Return copies of what a network holds."""
-    learning = work and Learning(work.optimizer_state.optimizer, work.metrics, work.optimizer_state.state())
+    learning = train_state and Learning(
+        train_state.optimizer_state.optimizer, train_state.metrics, train_state.optimizer_state.state()
+    )
     return Held(plan.state(), learning)
 
 
 def rebuilt(
     held: Held, layers: Sequence[Layer], input_shape: Shape, seed: int, cost: Cost | None, runs_on: RunsOn
-) -> tuple[Plan, Work | None]:
+) -> tuple[Plan, TrainState | None]:
     """Return a plan and what there is to train, made anew of what another one held."""
     plan = Plan(layers, input_shape, _engine(*runs_on), seed, cost)
     plan.restore(held.state)
@@ -49,7 +51,7 @@ def rebuilt(
         return plan, None
     optimizer_state = plan.optimizer_state(held.learning.optimizer)
     optimizer_state.restore(held.learning.state)
-    return plan, Work(plan, optimizer_state, held.learning.metrics)
+    return plan, TrainState(plan, optimizer_state, held.learning.metrics)
 
 
 def _engine(name: str, dtype: str, threads: int | None, precision: str) -> Engine:

@@ -24,7 +24,7 @@ from gedanken.layers.shape import door_shape, inner_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_optimizer
 from gedanken.optimizers import Adam, Optimizer
-from gedanken.parallel.base import Work
+from gedanken.parallel.base import TrainState
 from gedanken.parallel.single import Single
 from gedanken.prediction import Predictor, not_compiled
 from gedanken.summary import Summary, summarise
@@ -39,7 +39,7 @@ from gedanken.training.progress import Progress
 from gedanken.training.records import Evaluation, History, figure_texts
 from gedanken.types import Shape
 
-MADE_ANEW = ("_plan", "_work", "_spec", "_changing")  # in a copy
+MADE_ANEW = ("_plan", "_train_state", "_spec", "_changing")  # in a copy
 
 
 class Network(Predictor):
@@ -75,7 +75,7 @@ class Network(Predictor):
         self.input_shape: Shape | None = None
         self.epoch = 0
         self._plan: Plan | None = None
-        self._work: Work | None = None
+        self._train_state: TrainState | None = None
         self._spec: InputSpec | None = None
         self._cost: Cost | None = None
         self._mini_batch_size = MINI_BATCH_SIZE  # of the last training
@@ -262,7 +262,7 @@ class Network(Predictor):
             MissingPackageError: plot=True without Matplotlib.
         """
         shuffled = None if shuffle is None else truth("shuffle", shuffle)
-        work, inputs = self._compiled("fit"), self._input_spec("fit")
+        train_state, inputs = self._compiled("fit"), self._input_spec("fit")
         source, validation = inputs.training(data, labels, validation_set, mini_batch_size, shuffled, self.seed)
         count, listeners = whole("epochs", epochs), checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
@@ -271,14 +271,14 @@ class Network(Predictor):
         display = Display(quiet=not progress)
         place = None if folder is None else checked_path("folder", folder)
         if plot:
-            listeners.insert(0, Plot(display, work.metrics))
+            listeners.insert(0, Plot(display, train_state.metrics))
         if progress:
             listeners.insert(0, Progress(display))
-        warm_up(work, source, validation, self.epoch)
+        warm_up(train_state, source, validation, self.epoch)
         self._mini_batch_size = source.mini_batch_size
-        span, config = (self.epoch + 1, self.epoch + count), self._config(work, source.mini_batch_size)
-        run = new_run(work, source, validation is not None, span, place, config)
-        return Training(work, Single(), source, validation, run, listeners, every, self)()
+        span, config = (self.epoch + 1, self.epoch + count), self._config(train_state, source.mini_batch_size)
+        run = new_run(train_state, source, validation is not None, span, place, config)
+        return Training(train_state, Single(), source, validation, run, listeners, every, self)()
 
     @keywords_checked
     def evaluate(
@@ -296,12 +296,12 @@ class Network(Predictor):
             DataError: data or labels break their rule.
         """
         truth("progress", progress)
-        work = self._compiled("evaluate")
+        train_state = self._compiled("evaluate")
         size = whole("mini_batch_size", mini_batch_size)
         source = self._input_spec("evaluate").evaluation(data, labels, size)
-        source.look_first(partial(dry_run_own, work))
-        found = evaluate(work, source)
-        found.tables = confusion_lines(work.metrics, found, self._class_names)
+        source.look_first(partial(dry_run_own, train_state))
+        found = evaluate(train_state, source)
+        found.tables = confusion_lines(train_state.metrics, found, self._class_names)
         if progress:
             samples = f" of {source.samples:,} samples" if source.samples else ""
             head, *more = figure_texts(found)
@@ -332,7 +332,7 @@ class Network(Predictor):
             shape, engine = self._known_input("summary"), select_engine("auto", "float32")
             engine.reason = f"not compiled yet; {engine.reason}"
             return summarise(Plan(self.layers, shape, engine, self.seed), size, 0, compiled=False)
-        kept = self._work.nbytes if self._work else 0
+        kept = self._train_state.nbytes if self._train_state else 0
         return summarise(self._plan, size, kept)
 
     @property
@@ -355,8 +355,8 @@ class Network(Predictor):
         """
         plan, name = self._compiled_plan("save"), checked_path("path", path)
         learner = None
-        if self._work and self._cost:
-            rule, metrics = self._work.optimizer_state, tuple(self._work.metrics)
+        if self._train_state and self._cost:
+            rule, metrics = self._train_state.optimizer_state, tuple(self._train_state.metrics)
             learner = Learner(self._cost, rule.optimizer, metrics, rule.updates, rule.plateau)
         shape, arrays = self._known_input("save"), plan.arrays()
         parts = (shape, self.layers, self.seed, str(plan.ops.dtype), self.epoch, self.class_names, learner)
@@ -403,29 +403,29 @@ class Network(Predictor):
             raise StateError(f"{call} needs at least one layer: call add(...) before it")
         return self.input_shape
 
-    def _compiled(self, call: str) -> Work:
-        if self._work is None:
+    def _compiled(self, call: str) -> TrainState:
+        if self._train_state is None:
             raise not_compiled(call)
-        return self._work
+        return self._train_state
 
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
         optimizer_state = plan.optimizer_state(learner.optimizer)
         optimizer_state.before, optimizer_state.plateau = learner.updates, learner.plateau
-        self._take(plan, learner.cost, Work(plan, optimizer_state, learner.metrics))
+        self._take(plan, learner.cost, TrainState(plan, optimizer_state, learner.metrics))
 
-    def _take(self, plan: Plan, cost: Cost | None, work: Work | None) -> None:
+    def _take(self, plan: Plan, cost: Cost | None, train_state: TrainState | None) -> None:
         """Be compiled, which also says what data the network takes."""
         shapes = self._known_input("regression"), door_shape(plan.shapes[-1])
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, cost.checked_target if cost else None)
-        self._plan, self._cost, self._work, self._spec = plan, cost, work, spec
+        self._plan, self._cost, self._train_state, self._spec = plan, cost, train_state, spec
 
-    def _config(self, work: Work, mini_batch_size: int) -> dict[str, Any]:
-        plan = work.plan
+    def _config(self, train_state: TrainState, mini_batch_size: int) -> dict[str, Any]:
+        plan = train_state.plan
         return {
             "layers": [type(layer).__name__ for layer in self.layers],
             "parameters": int(plan.params.size),
-            "optimizer": short(work.optimizer_state.optimizer),
+            "optimizer": short(train_state.optimizer_state.optimizer),
             "cost": short(self._cost),
             "engine": plan.engine.name,
             "dtype": str(plan.ops.dtype),
@@ -436,12 +436,12 @@ class Network(Predictor):
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of."""
         state = {name: value for name, value in vars(self).items() if name not in MADE_ANEW}
-        return {**state, "_held": held(self._plan, self._work) if self._plan else None}
+        return {**state, "_held": held(self._plan, self._train_state) if self._plan else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= {name: value for name, value in state.items() if name != "_held"}
-        self._plan, self._work, self._spec, self._changing = None, None, None, {}
+        self._plan, self._train_state, self._spec, self._changing = None, None, None, {}
         if state["_held"]:
             parts = (self.layers, self._known_input("copy"), self.seed, self._cost, self._runs_on)
-            plan, work = rebuilt(state["_held"], *parts)
-            self._take(plan, self._cost, work)
+            plan, train_state = rebuilt(state["_held"], *parts)
+            self._take(plan, self._cost, train_state)

@@ -152,8 +152,8 @@ def network(size):
 
 def step(net, size, samples):
     batch = Batch(np.ones((samples, 3, size, size), "float32"), np.zeros(samples, int), 0, 1.0)
-    result = gradients(net._work, batch, 0)
-    net._work.optimizer_state.apply(net._work.plan.params, net._work.plan.grads, result.samples)
+    result = gradients(net._train_state, batch, 0)
+    net._train_state.optimizer_state.apply(net._train_state.plan.params, net._train_state.plan.grads, result.samples)
 
 def taken():
     return int(open("/proc/self/statm").read().split()[1]) * 4096

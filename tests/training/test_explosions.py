@@ -47,8 +47,8 @@ def network(optimizer: Any, cost: Any = "cross_entropy", *more: Layer, **options
 
 def memory(net: Network) -> list[Any]:
     """Return copies of all that a step changes."""
-    assert net._work is not None
-    plan, optimizer_state = net._work.plan, net._work.optimizer_state
+    assert net._train_state is not None
+    plan, optimizer_state = net._train_state.plan, net._train_state.optimizer_state
     return [
         plan.params.copy(),
         plan.layer_state.copy(),

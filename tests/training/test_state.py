@@ -98,21 +98,21 @@ def network(rule: Optimizer, engine: str = "auto", units: int = 6) -> Network:
 
 def training(net: Network, keeper: Keeper) -> Training:
     """Return a training of the network that has not begun."""
-    work, source = net._work, ArraySource(X, Y, 8, shuffle=True, seed=5)
-    assert work
-    run = new_run(work, source, True, (1, EPOCHS), None, {})
+    train_state, source = net._train_state, ArraySource(X, Y, 8, shuffle=True, seed=5)
+    assert train_state
+    run = new_run(train_state, source, True, (1, EPOCHS), None, {})
     stop = EarlyStop("validation_cost", patience=1, threshold=0.02)
-    made = Training(work, Single(), source, ArraySource(X[:9], Y[:9], 4), run, [stop, keeper], 1e-9, net)
+    made = Training(train_state, Single(), source, ArraySource(X[:9], Y[:9], 4), run, [stop, keeper], 1e-9, net)
     keeper.training = made
     return made
 
 
 def outcome(net: Network, done: Training) -> tuple[dict[str, Any], list[Any]]:
     """Return all that the training has become, and what its last epochs said, but for times."""
-    work, history = net._work, done.history
-    assert work
+    train_state, history = net._train_state, done.history
+    assert train_state
     told = [(r.epoch, r.samples, r.cost, r.metrics, r.validation_cost, r.rate) for r in history.epochs]
-    return {**work.plan.state(), **work.optimizer_state.state()}, [*told, history.reason]
+    return {**train_state.plan.state(), **train_state.optimizer_state.state()}, [*told, history.reason]
 
 
 def assert_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
@@ -184,12 +184,12 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(damage: dict[str, Any]
     state = {name: value for name, value in {**kept(rule), **damage}.items() if value is not None}
     net = network(rule)
     resumed = training(net, Keeper((0, 0)))
-    assert net._work
-    before = {**net._work.plan.state(), **net._work.optimizer_state.state()}
+    assert net._train_state
+    before = {**net._train_state.plan.state(), **net._train_state.optimizer_state.state()}
     resumed.restore(state)
     with pytest.raises(CheckpointError):
         resumed()
-    assert_same(before, {**net._work.plan.state(), **net._work.optimizer_state.state()})
+    assert_same(before, {**net._train_state.plan.state(), **net._train_state.optimizer_state.state()})
 
 
 def test_a_state_of_another_network_or_optimizer_is_refused() -> None:

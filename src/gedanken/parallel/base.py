@@ -17,7 +17,7 @@ from gedanken.state import State, Stateful, restore_all, state_of
 from gedanken.types import Array
 
 
-class Work(NamedTuple):
+class TrainState(NamedTuple):
     """What there is to train: the same for every strategy."""
 
     plan: Plan
@@ -59,10 +59,10 @@ class StepResult(NamedTuple):
 Results: TypeAlias = Generator[StepResult, None, None]
 
 
-def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
+def gradients(train_state: TrainState, batch: Batch, epoch: int) -> StepResult:
     """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
-    plan = work.plan
-    result = run_batch(work, batch, plan.context(train=True, epoch=epoch, position=batch.position))
+    plan = train_state.plan
+    result = run_batch(train_state, batch, plan.context(train=True, epoch=epoch, position=batch.position))
     # The cost is read here, since nothing may be learnt from a step whose cost is not finite.
     result = result._replace(cost=float(result.cost))
     if not math.isfinite(result.cost):
@@ -72,12 +72,12 @@ def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
     return result
 
 
-def run_batch(work: Work, batch: Batch, ctx: Context) -> StepResult:
+def run_batch(train_state: TrainState, batch: Batch, ctx: Context) -> StepResult:
     """Run one mini-batch and return its cost and the statistics of its metrics, which stay on the device."""
-    ops = work.plan.ops
+    ops = train_state.plan.ops
     target = ops.asarray(batch.target, batch.target.dtype)
-    outputs, cost = work.plan.cost_and_gradients(ctx, batch.x, target)
-    statistics = tuple(metric.measure(ops, outputs, target) for metric in work.metrics)
+    outputs, cost = train_state.plan.cost_and_gradients(ctx, batch.x, target)
+    statistics = tuple(metric.measure(ops, outputs, target) for metric in train_state.metrics)
     return StepResult(len(batch.x), batch.share, cost, statistics)
 
 
@@ -88,10 +88,10 @@ class Strategy(ABC):
     order, and ends an epoch early by closing the iterator.
     """
 
-    work: Work  # what is trained, from `start` on
+    train_state: TrainState  # what is trained, from `start` on
 
     @abstractmethod
-    def start(self, work: Work) -> None:
+    def start(self, train_state: TrainState) -> None:
         """Get ready; called once before the first step."""
 
     @abstractmethod
@@ -131,7 +131,7 @@ class Strategy(ABC):
         restore_all(self._parts(), state)
 
     def _parts(self) -> dict[str, Stateful]:
-        return {"plan": self.work.plan, "optimizer": self.work.optimizer_state}
+        return {"plan": self.train_state.plan, "optimizer": self.train_state.optimizer_state}
 
     @abstractmethod
     def stop(self) -> None:

@@ -3,17 +3,17 @@
 import contextlib
 
 from gedanken.data.batches import Batch, Source
-from gedanken.parallel.base import Results, StepResult, Strategy, Work, gradients
+from gedanken.parallel.base import Results, StepResult, Strategy, TrainState, gradients
 from gedanken.parallel.refuge import Refuge
 
 
 class Single(Strategy):
     """Compute every step here."""
 
-    def start(self, work: Work) -> None:
-        self.work = work
-        work.optimizer_state.discard()
-        self._refuge = Refuge(work)
+    def start(self, train_state: TrainState) -> None:
+        self.train_state = train_state
+        train_state.optimizer_state.discard()
+        self._refuge = Refuge(train_state)
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         with contextlib.closing(source.batches(epoch, start)) as batches, self._refuge:
@@ -23,10 +23,10 @@ class Single(Strategy):
 
     def step(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""
-        plan, optimizer_state = self.work.plan, self.work.optimizer_state
+        plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
         before, fault = plan.layer_state.copy(), "an error"
         try:
-            result = gradients(self.work, batch, epoch)
+            result = gradients(self.train_state, batch, epoch)
             fault = result.fault
             if not fault:
                 self._refuge.keep(before)
@@ -40,7 +40,7 @@ class Single(Strategy):
         return result._replace(fault=fault)
 
     def sync(self) -> str:
-        return self.work.optimizer_state.flush(self.work.plan.params)
+        return self.train_state.optimizer_state.flush(self.train_state.plan.params)
 
     def settle(self) -> str:
         return self._refuge.settle()

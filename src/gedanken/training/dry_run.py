@@ -13,24 +13,24 @@ from gedanken.errors import GedankenError, ShapeError
 from gedanken.layers.shape import door_shape
 from gedanken.metrics import Metric
 from gedanken.metrics.base import HOST
-from gedanken.parallel.base import Work
+from gedanken.parallel.base import TrainState
 from gedanken.training.loop import evaluate
 from gedanken.types import Array
 
 
-def warm_up(work: Work, source: Source, validation: Source | None, epoch: int) -> None:
+def warm_up(train_state: TrainState, source: Source, validation: Source | None, epoch: int) -> None:
     """Do what can be done before the first step: cost and metrics see samples, so that they complain now.
 
     A Generator's workers start while the network's kernels are compiled for its mini-batches.
     """
-    source.look_first(partial(dry_run, work))
+    source.look_first(partial(dry_run, train_state))
     if validation is not None:
-        validation.look_first(partial(dry_run_own, work))
+        validation.look_first(partial(dry_run_own, train_state))
     if source.start(epoch):
-        work.plan.step_bytes(source.mini_batch_size)
+        train_state.plan.step_bytes(source.mini_batch_size)
 
 
-def dry_run(work: Work, x: Array, target: Array) -> None:
+def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
     """Let cost and metrics see some samples, so that they complain before anything is trained.
 
     Where labels have another shape than outputs, what is the user's own has to give the same for samples together and
@@ -40,13 +40,13 @@ def dry_run(work: Work, x: Array, target: Array) -> None:
     Raises:
         ShapeError: it does not.
     """
-    shapes = (door_shape(work.plan.shapes[-1]), target.shape[1:])
+    shapes = (door_shape(train_state.plan.shapes[-1]), target.shape[1:])
     output, label = ("(" + ", ".join(map(str, ("N", *shape))) + ("" if shape else ",") + ")" for shape in shapes)
     hint = f"NumPy broadcasts outputs {output} and labels {label}: give labels of the outputs' shape"
-    with _told_of_shapes(hint if _own(work) and shapes[0] != shapes[1] else ""):
-        evaluate(work, ArraySource(x[:1], target[:1], mini_batch_size=1))
-        if _own(work) and shapes[0] != shapes[1]:
-            _compare(work, x, target, hint)
+    with _told_of_shapes(hint if _own(train_state) and shapes[0] != shapes[1] else ""):
+        evaluate(train_state, ArraySource(x[:1], target[:1], mini_batch_size=1))
+        if _own(train_state) and shapes[0] != shapes[1]:
+            _compare(train_state, x, target, hint)
 
 
 @contextmanager
@@ -60,30 +60,30 @@ def _told_of_shapes(hint: str) -> Iterator[None]:
         raise ShapeError(f"cost and metrics must judge the outputs by the labels, got {error}", hint) from error
 
 
-def _compare(work: Work, x: Array, target: Array, hint: str) -> None:
+def _compare(train_state: TrainState, x: Array, target: Array, hint: str) -> None:
     """Raise ShapeError where what is the user's own does not give the same for samples together and one by one."""
     few = _different(target)
-    for part in _own(work):
+    for part in _own(train_state):
         if isinstance(part, Metric):
-            together, apart = _figures(part, work.plan.predict(x[few]), target[few])
+            together, apart = _figures(part, train_state.plan.predict(x[few]), target[few])
         else:
-            alone = (Work(work.plan, work.optimizer_state, ()), x[few], target[few])
+            alone = (TrainState(train_state.plan, train_state.optimizer_state, ()), x[few], target[few])
             together, apart = (_cost(*alone, size) for size in (len(few), 1))
         if not _alike(together, apart):
             what = f"{type(part).__name__} must judge each sample by itself, but gives {together} for some"
             raise ShapeError(f"{what} samples together and {apart} one by one", hint)
 
 
-def dry_run_own(work: Work, x: Array, target: Array) -> None:
+def dry_run_own(train_state: TrainState, x: Array, target: Array) -> None:
     """Do a dry run if there is something of the user's own."""
-    if _own(work):
-        dry_run(work, x, target)
+    if _own(train_state):
+        dry_run(train_state, x, target)
 
 
-def _own(work: Work) -> list[Cost | Metric]:
+def _own(train_state: TrainState) -> list[Cost | Metric]:
     """Return the user's own among cost and metrics."""
-    assert work.plan.cost
-    parts: list[Cost | Metric] = [work.plan.cost, *work.metrics]
+    assert train_state.plan.cost
+    parts: list[Cost | Metric] = [train_state.plan.cost, *train_state.metrics]
     return [p for p in parts if isinstance(p, UserCost) or not type(p).__module__.startswith("gedanken.")]
 
 
@@ -94,8 +94,8 @@ def _different(target: Array) -> list[int]:
     return [*first, *(place for place in range(1, min(len(target), 4)) if place not in first)][:3]
 
 
-def _cost(work: Work, x: Array, target: Array, size: int) -> float:
-    return float(evaluate(work, ArraySource(x, target, mini_batch_size=size))["cost"])
+def _cost(train_state: TrainState, x: Array, target: Array, size: int) -> float:
+    return float(evaluate(train_state, ArraySource(x, target, mini_batch_size=size))["cost"])
 
 
 @np.errstate(all="ignore")

@@ -13,7 +13,7 @@ import numpy as np
 
 from gedanken.checks import real, require, warn
 from gedanken.data.batches import Source
-from gedanken.parallel.base import StepResult, Strategy, Work, run_batch
+from gedanken.parallel.base import StepResult, Strategy, TrainState, run_batch
 from gedanken.state import State, Stateful, check_state, part, prefixed, restore_all, state_of
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt
@@ -43,7 +43,12 @@ class Trained(Protocol):
 
 
 def new_run(
-    work: Work, source: Source, validates: bool, epochs: tuple[int, int], folder: str | None, config: Mapping[str, Any]
+    train_state: TrainState,
+    source: Source,
+    validates: bool,
+    epochs: tuple[int, int],
+    folder: str | None,
+    config: Mapping[str, Any],
 ) -> Run:
     """Return what is known before the first step; without a `folder` it has one of its own in `runs/`."""
     name = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
@@ -52,8 +57,8 @@ def new_run(
         source.steps,
         source.samples,
         validates,
-        metrics=tuple(metric.name for metric in work.metrics),
-        better=tuple(metric.better for metric in work.metrics),
+        metrics=tuple(metric.name for metric in train_state.metrics),
+        better=tuple(metric.better for metric in train_state.metrics),
         id=name,
         folder=folder or os.path.join("runs", name),
         started=time.time(),
@@ -77,7 +82,7 @@ class Training:
 
     def __init__(
         self,
-        work: Work,
+        train_state: TrainState,
         strategy: Strategy,
         source: Source,
         validation: Source | None,
@@ -86,7 +91,7 @@ class Training:
         snapshot_step: float,
         network: Trained,
     ) -> None:
-        self.work, self.strategy, self.source, self.validation = work, strategy, source, validation
+        self.train_state, self.strategy, self.source, self.validation = train_state, strategy, source, validation
         self.run, self.callbacks, self.snapshot_step, self.network = run, callbacks, snapshot_step, network
         self.history = History(run=run)
         self.interrupt = Interrupt()
@@ -106,7 +111,7 @@ class Training:
                 callback.on_start(self.run)
             # Numbers that overflow show in the cost, which is watched.
             with self.interrupt, np.errstate(all="ignore"):
-                self.strategy.start(self.work)
+                self.strategy.start(self.train_state)
                 self._begin()
                 for epoch in range(self._place.epoch, self.run.last_epoch + 1):
                     self._epoch(epoch)
@@ -136,8 +141,8 @@ class Training:
         self._resumed = state
 
     def _begin(self) -> None:
-        self._began, self._snapshots = time.perf_counter(), _Snapshots(self.run, self.snapshot_step, self.work)
-        self._place, self._meter = _Place(self.run.first_epoch), _new_meter(self.work)
+        self._began, self._snapshots = time.perf_counter(), _Snapshots(self.run, self.snapshot_step, self.train_state)
+        self._place, self._meter = _Place(self.run.first_epoch), _new_meter(self.train_state)
         if self._resumed is None:
             return
         place = part("place", self._resumed)
@@ -172,7 +177,7 @@ class Training:
         trained = self._seconds()
         found = self._validate() if finished else Evaluation()
         if not self.stop:
-            self.work.optimizer_state.watch(found["cost"] if found else meter.cost)
+            self.train_state.optimizer_state.watch(found["cost"] if found else meter.cost)
         record = EpochRecord(
             epoch,
             finished,
@@ -181,7 +186,7 @@ class Training:
             meter.metrics,
             found.pop("cost", None),
             dict(found),
-            self.work.optimizer_state.rate,
+            self.train_state.optimizer_state.rate,
             trained - began,
             self._seconds() - trained,
             self.source.waited - waited,
@@ -189,7 +194,7 @@ class Training:
         )
         self.history.epochs.append(record)
         if finished:
-            self._place.epoch, self._place.step, self._meter = epoch + 1, 0, _new_meter(self.work)
+            self._place.epoch, self._place.step, self._meter = epoch + 1, 0, _new_meter(self.train_state)
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch", epoch)
         self._place.between += self._seconds() - trained
 
@@ -198,7 +203,7 @@ class Training:
         share, done = 0.0, self._place.step
         with contextlib.closing(self.strategy.steps(self.source, epoch - 1, done)) as results:
             for step, given in enumerate(results, start=done + 1):
-                result = given.read(self.work.plan.ops) if self.callbacks else given
+                result = given.read(self.train_state.plan.ops) if self.callbacks else given
                 share = result.share
                 if step == 1:
                     self.network.epoch = epoch
@@ -217,7 +222,7 @@ class Training:
         if snapshot:
             self.history.keep(snapshot)
         if self.callbacks:
-            rate = self.work.optimizer_state.rate
+            rate = self.train_state.optimizer_state.rate
             told = (epoch, step, result.share, result.samples, float(result.cost), rate, seconds, snapshot)
             record = StepRecord(*told, result.statistics)
             self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step", epoch, step)
@@ -235,7 +240,7 @@ class Training:
     def _validate(self) -> Evaluation:
         if self.validation is None:
             return Evaluation()
-        found = evaluate(self.work, self.validation, lambda: self.interrupt.asked)
+        found = evaluate(self.train_state, self.validation, lambda: self.interrupt.asked)
         self._listen()
         if found and not math.isfinite(found["cost"]):
             self.history.diverged = True
@@ -258,7 +263,7 @@ class Training:
         if isinstance(answer, Stop):
             self.stop = self.stop or answer
         elif isinstance(answer, SetRate):
-            self.work.optimizer_state.scale_rate(real(f"{callback}: SetRate factor", answer.factor, "(0, inf)"))
+            self.train_state.optimizer_state.scale_rate(real(f"{callback}: SetRate factor", answer.factor, "(0, inf)"))
         else:
             path = os.path.join(self.run.folder, f"{answer.name}.safetensors")
             try:
@@ -295,10 +300,10 @@ class _Place:
 class _Snapshots:
     """Makes a snapshot whenever `every` seconds of training have passed."""
 
-    def __init__(self, run: Run, every: float, work: Work) -> None:
-        self.run, self.every, self.work = run, every, work
+    def __init__(self, run: Run, every: float, train_state: TrainState) -> None:
+        self.run, self.every, self.train_state = run, every, train_state
         self._last = 0.0
-        self._meter = _new_meter(work)
+        self._meter = _new_meter(train_state)
 
     def add(self, epoch: int, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
         """Take in a step; `seconds` since the start, `trained` of them between epochs left out."""
@@ -307,8 +312,10 @@ class _Snapshots:
             return None
         speed = self._meter.samples / (trained - self._last)
         cost, metrics = self._meter.cost, self._meter.metrics
-        self._last, self._meter = trained, _new_meter(self.work)
-        return Snapshot(epoch, epoch - 1 + result.share, cost, metrics, self.work.optimizer_state.rate, speed, seconds)
+        self._last, self._meter = trained, _new_meter(self.train_state)
+        return Snapshot(
+            epoch, epoch - 1 + result.share, cost, metrics, self.train_state.optimizer_state.rate, speed, seconds
+        )
 
     def state(self) -> State:
         """Return when the last snapshot was, and what was gathered since."""
@@ -322,17 +329,17 @@ class _Snapshots:
         self._last = state["last"]
 
 
-def _new_meter(work: Work) -> Meter:
-    return Meter(work.metrics, work.plan.ops)
+def _new_meter(train_state: TrainState) -> Meter:
+    return Meter(train_state.metrics, train_state.plan.ops)
 
 
 @np.errstate(all="ignore")
-def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
+def evaluate(train_state: TrainState, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
     """Return cost and metrics of all samples; empty where it was broken off."""
-    ctx, meter = work.plan.context(train=False), _new_meter(work)
+    ctx, meter = train_state.plan.context(train=False), _new_meter(train_state)
     with contextlib.closing(source.batches(0)) as batches:
         for batch in batches:
             if broken_off():
                 return Evaluation()
-            meter.add(run_batch(work, batch, ctx))
+            meter.add(run_batch(train_state, batch, ctx))
     return meter.evaluation()
