@@ -12,11 +12,11 @@ from gedanken.copies import RunsOn, held, rebuilt
 from gedanken.costs import Cost, as_cost
 from gedanken.data.generator import Generator
 from gedanken.data.input_spec import MINI_BATCH_SIZE, InputSpec
-from gedanken.described import require_normal
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
+from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Architecture, Learner, checked_names, read_model, write_model
 from gedanken.layers import Layer
 from gedanken.layers.containers import placed

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.described import require_normal
+from gedanken.hyperparameters import require_normal
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.schedules import OnPlateau, Plateau, as_schedule

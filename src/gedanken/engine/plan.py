@@ -9,9 +9,9 @@ import numpy as np
 
 from gedanken.checks import warn
 from gedanken.costs import Cost
-from gedanken.described import require_normal
-from gedanken.engine.fold import activation_place, fold
+from gedanken.engine.fuse_cost import activation_place, fuse_cost
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
+from gedanken.hyperparameters import require_normal
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.containers import Placed, Views, leaves, placed, stages_of
 from gedanken.layers.declared import declared_params, declared_state
@@ -107,7 +107,7 @@ class Plan:
         engine: what runs them.
         seed: seed of initial weights and dropout.
         cost: what training makes small, or None for a plan that only predicts. Its last activation may become a
-            part of it, see `fold`.
+            part of it, see `fuse_cost`.
 
     Raises:
         ArgumentError: the cost does not suit the last layer, or the number type would take an epsilon as 0.
@@ -120,21 +120,21 @@ class Plan:
         self.engine, self.ops, self.seed = engine, engine.ops, seed
         self.cost: Cost | None = None
         require_normal((*layers, cost), self.ops.dtype)
-        folded = False
+        fused = False
         row = placed(layers, inner_shape(input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
-            self.cost, folded = fold(row, cost)
+            self.cost, fused = fuse_cost(row, cost)
         self.takes_tokens = layers[0].tokens is not None
         self.layers = stages_of(row, self._allocate(row))
         norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
         self._by_sample = [
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
         ]  # nothing else to normalise over
-        body, head = self._without_activation(activation_place(row)) if folded else (self.layers, [])
+        body, last = self._without_activation(activation_place(row)) if fused else (self.layers, [])
         self.stages = engine.stages(body, dx=False)
-        self.head = engine.stages(head)
-        self.prediction = engine.stages(self.layers, dx=False) if folded else self.stages
+        self.output_activation = engine.stages(last)
+        self.prediction = engine.stages(self.layers, dx=False) if fused else self.stages
         self.fused_step = engine.fused_step(body, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
 
@@ -177,7 +177,7 @@ class Plan:
                 got = getattr(dy, "shape", f"a {type(dy).__name__}")
                 raise ShapeError(f"{self.cost} must give a gradient of the outputs' shape {y.shape}, got {got}")
             self.backward(ctx, tape, dy)
-        for stage in self.head:
+        for stage in self.output_activation:
             y, _ = stage.forward(self.context(train=False), y)
         return self._outputs(y), cost
 

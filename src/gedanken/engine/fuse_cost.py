@@ -33,7 +33,7 @@ from gedanken.random import DRAW_RANGE
 from gedanken.types import Shape
 
 
-def fold(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
+def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
     """Return the cost to train with, and whether it contains the activation at the end, see `activation_place`.
 
     Args:
