@@ -38,7 +38,7 @@ class Cost(Hyperparameters, ABC):
         Args:
             argument: what the caller calls these targets, for the error.
             target: (N, ...), on the host, finite.
-            shape: shape of one output at the network's door, batch axis left out.
+            shape: shape of one output, channels first, batch axis left out.
         """
         if target.shape[1:] == () and shape == (1,):
             target = target.reshape(-1, 1)

@@ -20,7 +20,7 @@ from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Architecture, Learner, checked_names, read_model, write_model
 from gedanken.layers import Layer
 from gedanken.layers.containers import placed
-from gedanken.layers.shape import door_shape, inner_shape
+from gedanken.layers.shape import channels_first_shape, channels_last_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_optimizer
 from gedanken.optimizers import Adam, Optimizer
@@ -130,7 +130,7 @@ class Network(Predictor):
         require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
         checked = tuple(extent("input shape", size) for size in shape)
         require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
-        placed(self.layers, inner_shape(checked))
+        placed(self.layers, channels_last_shape(checked))
         self.input_shape = checked
         return self
 
@@ -149,7 +149,7 @@ class Network(Predictor):
         made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
         require(isinstance(layer, Layer), "layer", f"be {made}", layer)
         if self.input_shape is not None:
-            placed([*self.layers, layer], inner_shape(self.input_shape))
+            placed([*self.layers, layer], channels_last_shape(self.input_shape))
         self._layers = (*self._layers, layer)
         return self
 
@@ -199,7 +199,7 @@ class Network(Predictor):
         rule, minimised = as_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
         runs_on = (engine, dtype, threads, precision)
         plan = Plan(self.layers, input_shape, select_engine(*runs_on), self.seed, minimised)
-        output_shape = door_shape(plan.shapes[-1])
+        output_shape = channels_first_shape(plan.shapes[-1])
         minimised.check_output(output_shape)
         chosen = checked_metrics(metrics, minimised, output_shape)
         require_normal(rule, plan.ops.dtype)
@@ -416,7 +416,7 @@ class Network(Predictor):
 
     def _take(self, plan: Plan, cost: Cost | None, train_state: TrainState | None) -> None:
         """Be compiled, which also says what data the network takes."""
-        shapes = self._known_input("regression"), door_shape(plan.shapes[-1])
+        shapes = self._known_input("regression"), channels_first_shape(plan.shapes[-1])
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, cost.checked_target if cost else None)
         self._plan, self._cost, self._train_state, self._spec = plan, cost, train_state, spec
 

@@ -112,7 +112,7 @@ def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
     """Say whether each output is the probability of a yes.
 
     Args:
-        shape: of one output at the door.
+        shape: of one output, channels first.
         last: the last layer.
         cost: what the network was trained with, or None.
     """
@@ -123,7 +123,7 @@ def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float |
     """Return classes, labels or values; see `Network.predict`.
 
     Args:
-        outputs: (N, *output shape), as at the door.
+        outputs: (N, *output shape), channels first.
         last, cost: as for `is_yes_or_no`.
         threshold: in [0, 1], or None for 0.5.
     """

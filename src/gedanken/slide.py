@@ -40,7 +40,7 @@ from gedanken.layers import (
     StateValue,
 )
 from gedanken.layers.containers import Container
-from gedanken.layers.shape import door_shape
+from gedanken.layers.shape import channels_first_shape
 from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import prefixed
 from gedanken.types import Array, Arrays, Shape
@@ -90,7 +90,7 @@ def _widened(plan: Plan, picture: Shape, stride: tuple[int, int]) -> Plan:
     """Return the plan that gives for a picture (C, H2, W2) what `plan` gives for its patches, with its arrays."""
     row = _rewritten(plan.layers, _Grid(stride))
     if len(plan.shapes[-1]) != 1:
-        shape, last = door_shape(plan.shapes[-1]), plan.layers[-1]
+        shape, last = channels_first_shape(plan.shapes[-1]), plan.layers[-1]
         raise ArgumentError(f"slide needs outputs (K,), got {shape} from layer {last.path} {last.layer}; {INSTEAD}")
     wide = Plan(row.layers, picture, plan.engine, plan.seed)
     wide.restore({name: plan.ops.to_host(view) for name, view in row.arrays.items()})
@@ -193,7 +193,7 @@ class _Row:
         window, kernel = Window((1, 1), (1, 1), 0), stage.p["kernel"].reshape(1, 1, *stage.p["kernel"].shape)
         if self._flattened:
             window, self.grid = self.grid.full_map(self._flattened)
-            by_channel = stage.p["kernel"].reshape(*door_shape(self._flattened), layer.n_units)
+            by_channel = stage.p["kernel"].reshape(*channels_first_shape(self._flattened), layer.n_units)
             kernel = by_channel.transpose(1, 2, 0, 3)
             self._flattened = None
         height, width = window.size

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gedanken.engine.plan import Placement, Plan
-from gedanken.layers.shape import door_shape
+from gedanken.layers.shape import channels_first_shape
 from gedanken.layers.stages import ContainerStage
 from gedanken.types import Shape
 
@@ -19,7 +19,7 @@ class SummaryRow(NamedTuple):
 
     Args:
         layer: its repr; of a container its kind, since what is in it follows.
-        output_shape: one sample, as at the door.
+        output_shape: one sample, channels first.
         parameters: numbers that are trained.
         multiply_adds: of one sample's forward pass, in products.
         activation_bytes: what one sample's results take.
@@ -101,7 +101,7 @@ def summarise(plan: Plan, samples: int, optimizer_bytes: int, compiled: bool = T
 
 
 def _row(stage: Placement, itemsize: int) -> SummaryRow:
-    shape = door_shape(stage.output_shape)
+    shape = channels_first_shape(stage.output_shape)
     if not isinstance(stage, ContainerStage):
         parameters = sum(math.prod(view.shape) for view in stage.p.values())
         numbers = stage.layer.multiply_adds(stage.shape), stage.layer.activations(stage.shape) * itemsize
@@ -110,7 +110,9 @@ def _row(stage: Placement, itemsize: int) -> SummaryRow:
     inner: list[SummaryRow] = []
     for name, row in stage.rows.items():
         if not row:
-            inner.append(SummaryRow("the input itself", door_shape(stage.shape), 0, 0, 0, f"{stage.path}.{name}"))
+            inner.append(
+                SummaryRow("the input itself", channels_first_shape(stage.shape), 0, 0, 0, f"{stage.path}.{name}")
+            )
         inner += (_row(one, itemsize) for one in row)
     joined = math.prod(stage.output_shape) * itemsize if len(stage.rows) > 1 else 0
     parameters, multiply_adds = sum(row.parameters for row in inner), sum(row.multiply_adds for row in inner)

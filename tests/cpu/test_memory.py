@@ -175,7 +175,7 @@ def test_a_step_takes_what_the_summary_says() -> None:
         pytest.skip("needs Linux' account of a process's memory")
     done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
     said, grown, later = map(int, done.stdout.split())
-    inputs = 2 * 128 * 3 * 40 * 40 * 4  # the mini-batch at the door, and channels-last
+    inputs = 2 * 128 * 3 * 40 * 40 * 4  # the mini-batch channels-first, and channels-last
     assert abs(grown - said) < 0.1 * said + inputs
     assert later - grown < 1 << 20  # no memory is taken after the first steps
 

@@ -18,7 +18,7 @@ class Batch(NamedTuple):
     """One mini-batch.
 
     Args:
-        x: (N, ...), inputs as at the door.
+        x: (N, ...), inputs, images channels-first.
         target: (N, ...), as the cost takes it.
         position: place of the first sample in the epoch's order.
         share: of the epoch that is done with it, in (0, 1].

@@ -66,7 +66,7 @@ def activation_place(row: Sequence[Placed]) -> int:
 
 
 def _passes_on(one: Placed) -> bool:
-    """Return whether a layer gives the numbers that it is given, all of them and in the order of the door."""
+    """Return whether a layer gives the numbers that it is given, all of them and in their order, channels first."""
     layer, kind = one.layer, type(one.layer)
     if kind is Dropout:
         return layer.threshold == DRAW_RANGE  # type: ignore[attr-defined]  # it keeps all

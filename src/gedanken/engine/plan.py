@@ -16,7 +16,7 @@ from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.containers import Placed, Views, leaves, placed, stages_of
 from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
-from gedanken.layers.shape import from_door, inner_shape, to_door
+from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState, Updater
@@ -103,7 +103,7 @@ class Plan:
 
     Args:
         layers: the layers.
-        input_shape: one sample at the door: (C, H, W), (F,), (T,) ...
+        input_shape: one sample as users give it: (C, H, W), (F,), (T,) ...
         engine: what runs them.
         seed: seed of initial weights and dropout.
         cost: what training makes small, or None for a plan that only predicts. Its last activation may become a
@@ -121,7 +121,7 @@ class Plan:
         self.cost: Cost | None = None
         require_normal((*layers, cost), self.ops.dtype)
         fused = False
-        row = placed(layers, inner_shape(input_shape))
+        row = placed(layers, channels_last_shape(input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
             self.cost, fused = fuse_cost(row, cost)
@@ -161,12 +161,12 @@ class Plan:
         """Return the outputs of a mini-batch and their mean cost, both on the device; in training also fill `grads`.
 
         Shapes:
-            x: (N, *input_shape), on the host.   target: as the cost takes it.   first result: as at the door.
+            x: (N, *input_shape), on the host.   target: as the cost takes it.   first result: channels first.
         """
         assert self.cost
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
-        wanted = self.ops.asarray(from_door(target), target.dtype)
+        wanted = self.ops.asarray(to_channels_last(target), target.dtype)
         if self.fused_step:
             outputs, cost = self.fused_step.run(ctx, self.enter(x), wanted)
             return self._outputs(outputs), cost
@@ -192,7 +192,7 @@ class Plan:
         self._by_sample = []
 
     def predict(self, x: Array) -> Array:
-        """Return the network's outputs, as at the door and on the host.
+        """Return the network's outputs, channels first and on the host.
 
         Shapes:
             x: (N, *input_shape), an array of the host.
@@ -207,8 +207,8 @@ class Plan:
         return y
 
     def _outputs(self, y: Array) -> Array:
-        """Return outputs in the order of the door, still on the device."""
-        return self.ops.xp.ascontiguousarray(to_door(y))
+        """Return outputs channels first, still on the device."""
+        return self.ops.xp.ascontiguousarray(to_channels_first(y))
 
     def context(self, train: bool, epoch: int = 0, position: int = 0) -> Context:
         """Return the context of a pass; see Context."""
@@ -216,7 +216,7 @@ class Plan:
 
     def enter(self, x: Array) -> Array:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""
-        return self.ops.asarray(from_door(_sample_by_sample(x)), np.int64 if self.takes_tokens else None)
+        return self.ops.asarray(to_channels_last(_sample_by_sample(x)), np.int64 if self.takes_tokens else None)
 
     def optimizer_state(self, rule: Optimizer) -> OptimizerState:
         """Return an optimizer at work on the parameters of this plan."""
@@ -321,7 +321,7 @@ def _sample_by_sample(x: Array) -> Array:
     """
     if x.ndim < 2 or x.strides[0] != x.itemsize or len(x) <= TOGETHER:
         return x
-    apart = np.empty(from_door(x).shape, x.dtype)
+    apart = np.empty(to_channels_last(x).shape, x.dtype)
     for start in range(0, len(x), TOGETHER):
-        apart[start : start + TOGETHER] = from_door(x[start : start + TOGETHER].copy(order="K"))
-    return to_door(apart)
+        apart[start : start + TOGETHER] = to_channels_last(x[start : start + TOGETHER].copy(order="K"))
+    return to_channels_first(apart)

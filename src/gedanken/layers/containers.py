@@ -11,7 +11,7 @@ from gedanken.errors import ArgumentError, ShapeError
 from gedanken.geometry import NEEDS_IMAGES
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
-from gedanken.layers.shape import door_shape
+from gedanken.layers.shape import channels_first_shape
 from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import part, prefixed
 from gedanken.types import Array, Arrays, Shape
@@ -96,7 +96,7 @@ def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Pl
         made = layer.output_shape(shape) if rows is None else layer.joined_shape(_outputs(rows, shape))  # type: ignore[attr-defined]
     except ShapeError as error:
         came = before.name if before else "the input"
-        rule = f"layer {path} {layer} {error.rule}, but {came} gives {door_shape(shape)}"
+        rule = f"layer {path} {layer} {error.rule}, but {came} gives {channels_first_shape(shape)}"
         hint = _towards_images(before, shape) if error.rule == NEEDS_IMAGES else error.hint
         raise ShapeError(rule, hint) from None
     made = checked_shape(lambda: f"output_shape of layer {path} {layer}", made)
@@ -200,7 +200,7 @@ class Container(Layer):
             alike = all(shapes) and len({one[:-1] for one in shapes}) == 1
             need = "differ in their channels only"
         if not alike:
-            raise ShapeError(f"merges {[door_shape(one) for one in shapes]}, which must {need}")
+            raise ShapeError(f"merges {[channels_first_shape(one) for one in shapes]}, which must {need}")
         return shapes[0] if self.merge == "sum" else (*shapes[0][:-1], sum(one[-1] for one in shapes))
 
     def join(self, ctx: Context, ys: Sequence[Array]) -> Array:
@@ -327,8 +327,9 @@ class Residual(Container):
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         body, shortcut = shapes
         if body != shortcut:
+            first, second = channels_first_shape(body), channels_first_shape(shortcut)
             raise ShapeError(
-                f"adds {door_shape(body)} from its layers and {door_shape(shortcut)} from its shortcut, not the same",
+                f"adds {first} from its layers and {second} from its shortcut, not the same",
                 "give shortcut= a layer that makes the same shape, such as a 1x1 convolution",
             )
         return body

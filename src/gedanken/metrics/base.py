@@ -48,7 +48,7 @@ class Metric(KeywordsChecked, ABC):
 
         Args:
             ops: the device's primitives; its array module is `ops.xp`.
-            y: the outputs, on the device and as at the door.
+            y: the outputs, on the device and channels first.
             target: the targets, on the device.
 
         Raises:

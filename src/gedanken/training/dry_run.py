@@ -10,7 +10,7 @@ import numpy as np
 from gedanken.costs import Cost, UserCost
 from gedanken.data.batches import ArraySource, Source
 from gedanken.errors import GedankenError, ShapeError
-from gedanken.layers.shape import door_shape
+from gedanken.layers.shape import channels_first_shape
 from gedanken.metrics import Metric
 from gedanken.metrics.base import HOST
 from gedanken.parallel.base import TrainState
@@ -40,7 +40,7 @@ def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
     Raises:
         ShapeError: it does not.
     """
-    shapes = (door_shape(train_state.plan.shapes[-1]), target.shape[1:])
+    shapes = (channels_first_shape(train_state.plan.shapes[-1]), target.shape[1:])
     output, label = ("(" + ", ".join(map(str, ("N", *shape))) + ("" if shape else ",") + ")" for shape in shapes)
     hint = f"NumPy broadcasts outputs {output} and labels {label}: give labels of the outputs' shape"
     with _told_of_shapes(hint if _own(train_state) and shapes[0] != shapes[1] else ""):
