@@ -147,7 +147,7 @@ def channels_last(x: Any) -> Any:
 def network_arrays(net: Network) -> dict[str, Any]:
     """Return copies of a compiled network's parameters and running values by name."""
     assert net._plan is not None
-    return net._plan.values()
+    return net._plan.state()
 
 
 # ------------------------------------------------------------------ PyTorch's side
