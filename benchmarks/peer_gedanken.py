@@ -13,7 +13,7 @@ from gedanken.parallel.single import Single
 
 NETWORKS = {
     "diary": networks.diary,
-    "mlp": networks.mlp,
+    "mlp": lambda classes: networks.mlp(classes)[1:],  # the samples are flat already
     "lenet": networks.lenet5,
     "vgg": networks.vgg,
     "resnet": networks.resnet20,
@@ -28,7 +28,7 @@ def built(name: str, engine: str, rate: float, thin: bool = True) -> Network:
         net.add(layer if thin or not isinstance(layer, Dropout) else Dropout(1.0))
     threads = {"threads": int(os.environ["BENCH_THREADS"])} if engine == "cpu" else {}
     net.regression(Adam(rate), "cross_entropy", engine=engine, **threads)
-    net._plan.assign(weights(description))
+    net._plan.restore(weights(description))
     return net
 
 
@@ -43,9 +43,9 @@ class Peer:
         self.run = {"step": self._step(), "epoch": self._epoch, "predict": self._predict}[task.kind]
 
     def _step(self) -> Any:
-        strategy, work = Single(), self.net._work
-        strategy.start(work)
-        batch = Batch(*self.net._door().pair(("data", "labels"), self.x, self.labels), 0, 1.0)
+        strategy, train_state = Single(), self.net._train_state
+        strategy.start(train_state)
+        batch = Batch(*self.net._input_spec("fit").pair(("data", "labels"), self.x, self.labels), 0, 1.0)
         return lambda: strategy.step(batch, 0)
 
     def _epoch(self) -> None:
@@ -60,8 +60,8 @@ class Peer:
         if self.task.kind == "predict":
             return [loss_of(net.feedforward(x, mini_batch_size=len(x)), labels) for x, labels in batches]
         strategy = Single()
-        strategy.start(net._work)
-        pairs = [net._door().pair(("data", "labels"), x, labels) for x, labels in batches]
+        strategy.start(net._train_state)
+        pairs = [net._input_spec("fit").pair(("data", "labels"), x, labels) for x, labels in batches]
         return [strategy.step(Batch(*pair, 0, 1.0), 0).cost for pair in pairs]
 
     def facts(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What each layer is in PyTorch, and how to run either side on the same numbers.
 
 Parameters stay in Gedanken's layouts, as leaves of autograd, and are turned for PyTorch inside the formula; so
-PyTorch's gradients come back in Gedanken's layouts. Images are channels-first here, as at the door of a network.
+PyTorch's gradients come back in Gedanken's layouts. Images are channels-first here, as users give them to a network.
 """
 
 import os
@@ -147,7 +147,7 @@ def channels_last(x: Any) -> Any:
 def network_arrays(net: Network) -> dict[str, Any]:
     """Return copies of a compiled network's parameters and running values by name."""
     assert net._plan is not None
-    return net._plan.values()
+    return net._plan.state()
 
 
 # ------------------------------------------------------------------ PyTorch's side

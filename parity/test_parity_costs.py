@@ -92,7 +92,7 @@ def agree(row: Row, z: Any, folded: bool) -> None:
     layers = [row.last] if row.last else []
     ours = Ours([gedanken.Chain([]), *layers], z.shape[1:], row.cost if folded else None)
     cost = ours.plan.cost or row.cost
-    assert bool(ours.plan.head) == (folded and row.last is not None)
+    assert bool(ours.plan.output_activation) == (folded and row.last is not None)
     target = row.cost.checked_target("labels", row.target, z.shape[1:])
     y, tape = ours.plan.forward(ours.plan.context(train=True), z)
     value, dy = cost(ours.plan.ops, y, ours.plan.ops.asarray(target, target.dtype))

@@ -42,7 +42,7 @@ IMAGE, TALL, ROW, SEQUENCE = (4, 7, 6), (6, 9, 5), (12,), (5, 6)
 
 
 class Row(NamedTuple):
-    """A layer, the shape of a sample at the door, and what its values look like."""
+    """A layer, the shape of a sample, channels first, and what its values look like."""
 
     layer: Layer
     shape: tuple[int, ...]

@@ -55,7 +55,7 @@ PUBLIC: dict[str, Any] = {name: getattr(gedanken, name) for name in gedanken.__a
 
 
 class LayerCase(NamedTuple):
-    """A layer, one sample's shape at the door, and what one sample comes out as."""
+    """A layer, one sample's shape, channels first, and what one sample comes out as."""
 
     layer: Layer
     shape: Shape

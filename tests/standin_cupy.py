@@ -95,9 +95,9 @@ class StandInCupy(_Module):
         host = values._host if isinstance(values, DeviceArray) else np.array(values, dtype=dtype)
         return DeviceArray(np.asarray(host, dtype=dtype))
 
-    def asnumpy(self, array: DeviceArray) -> Any:
-        """Copy to the host."""
-        return array._host.copy()
+    def asnumpy(self, array: Any) -> Any:
+        """Copy to the host, or pass on what is there, as CuPy does."""
+        return array._host.copy() if isinstance(array, DeviceArray) else np.asarray(array)
 
 
 def _inside(value: Any) -> Any:
@@ -111,6 +111,8 @@ def _inside(value: Any) -> Any:
 
 
 def _outside(value: Any) -> Any:
+    if type(value) is tuple:
+        return tuple(map(_outside, value))
     return DeviceArray(value) if isinstance(value, (np.ndarray, np.number, np.bool_)) else value
 
 

@@ -58,7 +58,9 @@ def test_a_training_on_cupy_arrays_is_the_same(standin_cupy: StandInCupy, tmp_pa
 def test_on_cupy_arrays_everything_stays_on_the_device(standin_cupy: StandInCupy) -> None:
     plan = trained("cuda")[0]._plan
     assert plan is not None
-    assert {type(array) for array in (plan.params, plan.grads, plan.state, *plan.arrays().values())} == {DeviceArray}
+    assert {type(array) for array in (plan.params, plan.grads, plan.layer_state, *plan.arrays().values())} == {
+        DeviceArray
+    }
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""Training, judging and using a network: what is computed, in what order, and what ends it."""
+"""Training, evaluating and using a network: what is computed, in what order, and what ends it."""
 
 import os
 import signal

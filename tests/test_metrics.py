@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gedanken.metrics
-from gedanken import Adam, FullyConnectedLayer, Network, Sigmoid
+from gedanken import Adam, FullyConnectedLayer, Network, Sigmoid, SoftMax
 from gedanken.errors import ArgumentError, DataError
 from gedanken.metrics import (
     F1,
@@ -30,9 +30,11 @@ from gedanken.metrics import (
     RootMeanSquareError,
     TopKAccuracy,
 )
+from gedanken.ops import Ops
 from gedanken.parallel.base import StepResult
 from gedanken.training.meter import Meter
 from gedanken.types import Array
+from tests.standin_cupy import DeviceArray, StandInCupy
 
 Rows = list[list[float]]
 NAN = math.nan
@@ -471,6 +473,68 @@ def test_a_metric_of_a_users_own_needs_two_methods() -> None:
     y = np.array([[1.0], [4.0], [2.0]])
     total = metric.merge(metric.measure(y[:1], y[:1]), metric.measure(y[1:], y[1:]))
     assert (metric.name, metric.value(total)) == ("largest_output", 4.0)
+
+
+@every_row
+@quietly
+@given(data=st.data())
+def test_on_a_device_the_statistics_are_the_same_and_stay_there(row: Row, data: st.DataObject) -> None:
+    ops, (y, target) = Ops(StandInCupy(), "float64"), samples_of(data, row.outputs)
+    found = row.metric.measure(ops, ops.asarray(y), ops.asarray(target, target.dtype))
+    assert isinstance(found, DeviceArray)
+    expected = row.metric.measure(y, target)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(ops.to_host(found), expected)
+
+
+class OldForm(Metric):
+    """Takes no ops, as NumPy code does."""
+
+    def measure(self, y: Any, target: Any) -> Array:
+        assert type(y) is type(target) is np.ndarray
+        return np.array([np.maximum(y, 0).sum(), len(y)])
+
+    def value(self, total: Array) -> float:
+        return float(total[0] / total[1])
+
+
+class NewForm(OldForm):
+    """Computes where the outputs are."""
+
+    def measure(self, ops: Ops, y: Any, target: Any) -> Array:
+        return ops.xp.stack([ops.xp.maximum(y, 0).sum(), ops.xp.asarray(len(y), dtype=y.dtype)])
+
+
+class Inverse(Accuracy):
+    """A metric of the library's with a change to what it is given."""
+
+    def measure(self, y: Any, target: Any) -> Array:  # type: ignore[override]
+        return super().measure(-y, target)  # type: ignore[call-arg, arg-type]
+
+
+@pytest.mark.parametrize("metric", [OldForm(), NewForm(), Inverse()], ids=repr)
+@pytest.mark.parametrize("engine", ["numpy", "cpu", "cuda"])
+def test_a_metric_of_ones_own_may_take_arrays_of_host_or_device(
+    metric: Metric, engine: str, standin_cupy: StandInCupy
+) -> None:
+    x, labels = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 3
+    net = Network(seed=1).input((3,)).add(FullyConnectedLayer(3)).add(SoftMax())
+    net.regression(metrics=[metric], engine=engine, dtype="float64")
+    history = net.fit(x, labels, mini_batch_size=8, epochs=2, validation_set=(x, labels), progress=False)
+    y = net.feedforward(x)
+    expected = metric.value(metric.measure(y, labels))
+    assert history[f"validation_{metric.name}"][-1] == pytest.approx(expected, rel=1e-6)
+    assert metric.value(metric.measure(y=y, target=labels)) == expected
+
+
+@pytest.mark.parametrize("measure", [lambda self, y: y, lambda self, a, b, c, d: a], ids=["too few", "too many"])
+def test_a_metric_that_takes_something_else_is_refused_before_anything_is_trained(measure: Any) -> None:
+    metric = type("Odd", (OldForm,), {"measure": measure})()
+    net = Network().input((3,)).add(FullyConnectedLayer(3)).add(SoftMax())
+    with pytest.raises(
+        ArgumentError, match=r"Odd.measure must take \(y, target\), NumPy arrays, or \(ops, y, target\)"
+    ):
+        net.regression(metrics=[metric])
 
 
 @every_metric

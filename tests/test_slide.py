@@ -241,10 +241,10 @@ def test_a_trained_network_with_a_folded_cost_slides_with_its_last_weights(engin
     large = picture((2, 2, 14, 13), "float32")
     for _ in range(2):
         net.fit(picture((64, 2, 9, 9), "float32"), np.arange(64) % 3, mini_batch_size=16, progress=False)
-        before = net._plan.values()  # type: ignore[union-attr]
+        before = net._plan.state()  # type: ignore[union-attr]
         np.testing.assert_allclose(net.slide(large), patch_by_patch(net, large, (1, 1)), atol=1e-5)
         np.testing.assert_allclose(net.slide(large).sum(axis=1), 1, atol=1e-5)
-        after = net._plan.values()  # type: ignore[union-attr]
+        after = net._plan.state()  # type: ignore[union-attr]
         assert all((before[name] == after[name]).all() for name in before), "sliding changed the network"
 
 

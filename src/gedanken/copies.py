@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.engine.plan import Engine, Plan
@@ -13,55 +11,47 @@ from gedanken.errors import EngineError
 from gedanken.layers import Layer
 from gedanken.metrics import Metric
 from gedanken.optimizers import Optimizer
-from gedanken.parallel.base import Work
-from gedanken.schedules import Plateau
-from gedanken.types import Array, Shape
+from gedanken.parallel.base import TrainState
+from gedanken.state import State
+from gedanken.types import Shape
 
 RunsOn = tuple[str, str, int | None, str]  # engine, dtype, threads and precision, as given to `regression`
 
 
 class Learning(NamedTuple):
-    """How a network learns, and the optimizer's memory; arrays on the host."""
+    """How a network learns, and what its optimizer has become."""
 
     optimizer: Optimizer
     metrics: Sequence[Metric]
-    before: int
-    step: int
-    plateau: Plateau
-    slots: dict[str, Array]
+    state: State
 
 
 class Held(NamedTuple):
     """What a compiled network holds: all parameters and state, and for one that can learn how it does."""
 
-    values: dict[str, Array]
+    state: State
     learning: Learning | None
 
 
-def held(plan: Plan, work: Work | None) -> Held:
+def held(plan: Plan, train_state: TrainState | None) -> Held:
     """Return copies of what a network holds."""
-    if work is None:
-        return Held(plan.values(), None)
-    descent = work.descent
-    times = (descent.before, descent.step)
-    slots = {name: np.array(plan.ops.to_host(slot)) for name, slot in descent.slots.items()}
-    return Held(plan.values(), Learning(descent.optimizer, work.metrics, *times, descent.plateau, slots))
+    learning = train_state and Learning(
+        train_state.optimizer_state.optimizer, train_state.metrics, train_state.optimizer_state.state()
+    )
+    return Held(plan.state(), learning)
 
 
 def rebuilt(
     held: Held, layers: Sequence[Layer], input_shape: Shape, seed: int, cost: Cost | None, runs_on: RunsOn
-) -> tuple[Plan, Work | None]:
+) -> tuple[Plan, TrainState | None]:
     """Return a plan and what there is to train, made anew of what another one held."""
     plan = Plan(layers, input_shape, _engine(*runs_on), seed, cost)
-    plan.assign(held.values)
+    plan.restore(held.state)
     if held.learning is None:
         return plan, None
-    optimizer, metrics, before, step, plateau, slots = held.learning
-    descent = plan.descent(optimizer)
-    descent.before, descent.step, descent.plateau = before, step, plateau
-    for name, slot in descent.slots.items():
-        slot[...] = plan.ops.asarray(slots[name])
-    return plan, Work(plan, descent, metrics)
+    optimizer_state = plan.optimizer_state(held.learning.optimizer)
+    optimizer_state.restore(held.learning.state)
+    return plan, TrainState(plan, optimizer_state, held.learning.metrics)
 
 
 def _engine(name: str, dtype: str, threads: int | None, precision: str) -> Engine:

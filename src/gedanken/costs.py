@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gedanken.checks import is_list, named, real, require, short
-from gedanken.described import Described
 from gedanken.errors import ArgumentError, DataError, ShapeError
+from gedanken.hyperparameters import Hyperparameters
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
 
 LEAST = 1e-30  # probability: what is nearer to 0 counts as this, so that logarithms and their slopes are numbers
 
 
-class Cost(Described, ABC):
+class Cost(Hyperparameters, ABC):
     """A cost is a pure function of outputs and targets that also gives its gradient."""
 
     classifies: ClassVar[bool] = False
@@ -38,7 +38,7 @@ class Cost(Described, ABC):
         Args:
             argument: what the caller calls these targets, for the error.
             target: (N, ...), on the host, finite.
-            shape: shape of one output at the network's door, batch axis left out.
+            shape: shape of one output, channels first, batch axis left out.
         """
         if target.shape[1:] == () and shape == (1,):
             target = target.reshape(-1, 1)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from gedanken.checks import real, require
-from gedanken.described import Described
+from gedanken.hyperparameters import Hyperparameters
 from gedanken.types import Array, Shape
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
 
-class Initializer(Described, ABC):
+class Initializer(Hyperparameters, ABC):
     """Rule for the initial values of one parameter."""
 
     fans: ClassVar[tuple[str, ...]] = ()  # those that the values depend on

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from gedanken.alone import alone
@@ -10,32 +11,35 @@ from gedanken.checks import path as checked_path
 from gedanken.copies import RunsOn, held, rebuilt
 from gedanken.costs import Cost, as_cost
 from gedanken.data.generator import Generator
-from gedanken.described import require_normal
+from gedanken.data.input_spec import MINI_BATCH_SIZE, InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import ENGINES, select_engine
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
+from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Architecture, Learner, checked_names, read_model, write_model
 from gedanken.layers import Layer
 from gedanken.layers.containers import placed
-from gedanken.layers.shape import door_shape, inner_shape
+from gedanken.layers.shape import channels_first_shape, channels_last_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_optimizer
 from gedanken.optimizers import Adam, Optimizer
-from gedanken.parallel.base import Work
+from gedanken.parallel.base import TrainState
 from gedanken.parallel.single import Single
-from gedanken.prediction import Predictor
+from gedanken.prediction import Predictor, not_compiled
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.confusion import confusion_lines
+from gedanken.training.defaults import checked_metrics
 from gedanken.training.display import Display
-from gedanken.training.door import MINI_BATCH_SIZE, Door, Wishes, get_ready, rehearse_with
-from gedanken.training.judging import checked_metrics
+from gedanken.training.dry_run import dry_run_own, warm_up
 from gedanken.training.loop import Training, evaluate, new_run
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
 from gedanken.training.records import Evaluation, History, figure_texts
 from gedanken.types import Shape
+
+MADE_ANEW = ("_plan", "_train_state", "_spec", "_changing")  # in a copy
 
 
 class Network(Predictor):
@@ -71,7 +75,8 @@ class Network(Predictor):
         self.input_shape: Shape | None = None
         self.epoch = 0
         self._plan: Plan | None = None
-        self._work: Work | None = None
+        self._train_state: TrainState | None = None
+        self._spec: InputSpec | None = None
         self._cost: Cost | None = None
         self._mini_batch_size = MINI_BATCH_SIZE  # of the last training
         self._class_names: tuple[str, ...] | None = None
@@ -126,7 +131,7 @@ class Network(Predictor):
         checked = tuple(extent("input shape", size) for size in shape)
         require(len(checked) > 0, "input shape", "have at least one axis, such as (4,)", shape)
         require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
-        placed(self.layers, inner_shape(checked))
+        placed(self.layers, channels_last_shape(checked))
         self.input_shape = checked
         return self
 
@@ -145,7 +150,7 @@ class Network(Predictor):
         made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
         require(isinstance(layer, Layer), "layer", f"be {made}", layer)
         if self.input_shape is not None:
-            placed([*self.layers, layer], inner_shape(self.input_shape))
+            placed([*self.layers, layer], channels_last_shape(self.input_shape))
         self._layers = (*self._layers, layer)
         return self
 
@@ -192,15 +197,15 @@ class Network(Predictor):
             EngineError: the engine cannot run here.
         """
         input_shape = self._known_input("regression")
-        rule, judged = as_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
+        rule, minimised = as_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
         runs_on = (engine, dtype, threads, precision)
-        plan = Plan(self.layers, input_shape, select_engine(*runs_on), self.seed, judged)
-        output_shape = door_shape(plan.shapes[-1])
-        judged.check_output(output_shape)
-        chosen = checked_metrics(metrics, judged, output_shape)
+        plan = Plan(self.layers, input_shape, select_engine(*runs_on), self.seed, minimised)
+        output_shape = channels_first_shape(plan.shapes[-1])
+        minimised.check_output(output_shape)
+        chosen = checked_metrics(metrics, minimised, output_shape)
         require_normal(rule, plan.ops.dtype)
         plan.take_over(self._plan)
-        self._learn_by(plan, Learner(judged, rule, chosen))
+        self._learn_by(plan, Learner(minimised, rule, chosen))
         self._runs_on = runs_on
         return self
 
@@ -258,8 +263,8 @@ class Network(Predictor):
             MissingPackageError: plot=True without Matplotlib.
         """
         shuffled = None if shuffle is None else truth("shuffle", shuffle)
-        work, wishes = self._compiled("fit"), Wishes(mini_batch_size, shuffled, self.seed)
-        source, validation = self._door().training(data, labels, validation_set, wishes)
+        train_state, inputs = self._compiled("fit"), self._input_spec("fit")
+        source, validation = inputs.training(data, labels, validation_set, mini_batch_size, shuffled, self.seed)
         count, listeners = whole("epochs", epochs), checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
         truth("plot", plot)
@@ -267,14 +272,14 @@ class Network(Predictor):
         display = Display(quiet=not progress)
         place = None if folder is None else checked_path("folder", folder)
         if plot:
-            listeners.insert(0, Plot(display, work.metrics))
+            listeners.insert(0, Plot(display, train_state.metrics))
         if progress:
             listeners.insert(0, Progress(display))
-        get_ready(work, source, validation, self.epoch)
+        warm_up(train_state, source, validation, self.epoch)
         self._mini_batch_size = source.mini_batch_size
-        span, config = (self.epoch + 1, self.epoch + count), self._config(work, source.mini_batch_size)
-        run = new_run(work, source, validation is not None, span, place, config)
-        return Training(work, Single(), source, validation, run, listeners, every, self)()
+        span, config = (self.epoch + 1, self.epoch + count), self._config(train_state, source.mini_batch_size)
+        run = new_run(train_state, source, validation is not None, span, place, config)
+        return Training(train_state, Single(), source, validation, run, listeners, every, self)()
 
     @keywords_checked
     def evaluate(
@@ -292,10 +297,12 @@ class Network(Predictor):
             DataError: data or labels break their rule.
         """
         truth("progress", progress)
-        work = self._compiled("evaluate")
-        source = self._door().evaluation(data, labels, whole("mini_batch_size", mini_batch_size))
-        found = evaluate(work, rehearse_with(work, source))
-        found.tables = confusion_lines(work.metrics, found, self._class_names)
+        train_state = self._compiled("evaluate")
+        size = whole("mini_batch_size", mini_batch_size)
+        source = self._input_spec("evaluate").evaluation(data, labels, size)
+        source.look_first(partial(dry_run_own, train_state))
+        found = evaluate(train_state, source)
+        found.tables = confusion_lines(train_state.metrics, found, self._class_names)
         if progress:
             samples = f" of {source.samples:,} samples" if source.samples else ""
             head, *more = figure_texts(found)
@@ -326,7 +333,7 @@ class Network(Predictor):
             shape, engine = self._known_input("summary"), select_engine("auto", "float32")
             engine.reason = f"not compiled yet; {engine.reason}"
             return summarise(Plan(self.layers, shape, engine, self.seed), size, 0, compiled=False)
-        kept = self._work.nbytes if self._work else 0
+        kept = self._train_state.nbytes if self._train_state else 0
         return summarise(self._plan, size, kept)
 
     @property
@@ -349,8 +356,8 @@ class Network(Predictor):
         """
         plan, name = self._compiled_plan("save"), checked_path("path", path)
         learner = None
-        if self._work and self._cost:
-            rule, metrics = self._work.descent, tuple(self._work.metrics)
+        if self._train_state and self._cost:
+            rule, metrics = self._train_state.optimizer_state, tuple(self._train_state.metrics)
             learner = Learner(self._cost, rule.optimizer, metrics, rule.updates, rule.plateau)
         shape, arrays = self._known_input("save"), plan.arrays()
         parts = (shape, self.layers, self.seed, str(plan.ops.dtype), self.epoch, self.class_names, learner)
@@ -376,10 +383,12 @@ class Network(Predictor):
         """
         saved, plan = read_model(checked_path("path", path), classes, one_of("engine", engine, ENGINES))
         net = cls(saved.seed)
-        net._layers, net.input_shape, net._plan, net.epoch = saved.layers, saved.input_shape, plan, saved.epoch
+        net._layers, net.input_shape, net.epoch = saved.layers, saved.input_shape, saved.epoch
         net._class_names, net._runs_on = saved.class_names, (engine, saved.dtype, None, "full")
         if saved.learner:
             net._learn_by(plan, saved.learner)
+        else:
+            net._take(plan, None, None)
         return net
 
     # ------------------------------------------------------------------ inside
@@ -395,23 +404,29 @@ class Network(Predictor):
             raise StateError(f"{call} needs at least one layer: call add(...) before it")
         return self.input_shape
 
-    def _compiled(self, call: str) -> Work:
-        if self._work is None:
-            raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
-        return self._work
+    def _compiled(self, call: str) -> TrainState:
+        if self._train_state is None:
+            raise not_compiled(call)
+        return self._train_state
 
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
-        descent = plan.descent(learner.optimizer)
-        descent.before, descent.plateau = learner.updates, learner.plateau
-        self._plan, self._cost, self._work = plan, learner.cost, Work(plan, descent, learner.metrics)
+        optimizer_state = plan.optimizer_state(learner.optimizer)
+        optimizer_state.before, optimizer_state.plateau = learner.updates, learner.plateau
+        self._take(plan, learner.cost, TrainState(plan, optimizer_state, learner.metrics))
 
-    def _config(self, work: Work, mini_batch_size: int) -> dict[str, Any]:
-        plan = work.plan
+    def _take(self, plan: Plan, cost: Cost | None, train_state: TrainState | None) -> None:
+        """Be compiled, which also says what data the network takes."""
+        shapes = self._known_input("regression"), channels_first_shape(plan.shapes[-1])
+        spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, cost.checked_target if cost else None)
+        self._plan, self._cost, self._train_state, self._spec = plan, cost, train_state, spec
+
+    def _config(self, train_state: TrainState, mini_batch_size: int) -> dict[str, Any]:
+        plan = train_state.plan
         return {
             "layers": [type(layer).__name__ for layer in self.layers],
             "parameters": int(plan.params.size),
-            "optimizer": short(work.descent.optimizer),
+            "optimizer": short(train_state.optimizer_state.optimizer),
             "cost": short(self._cost),
             "engine": plan.engine.name,
             "dtype": str(plan.ops.dtype),
@@ -421,17 +436,13 @@ class Network(Predictor):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of."""
-        state = {name: value for name, value in vars(self).items() if name not in ("_plan", "_work", "_changing")}
-        return {**state, "_held": held(self._plan, self._work) if self._plan else None}
+        state = {name: value for name, value in vars(self).items() if name not in MADE_ANEW}
+        return {**state, "_held": held(self._plan, self._train_state) if self._plan else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= {name: value for name, value in state.items() if name != "_held"}
-        self._plan, self._work, self._changing = None, None, {}
+        self._plan, self._train_state, self._spec, self._changing = None, None, None, {}
         if state["_held"]:
             parts = (self.layers, self._known_input("copy"), self.seed, self._cost, self._runs_on)
-            self._plan, self._work = rebuilt(state["_held"], *parts)
-
-    def _door(self) -> Door:
-        assert self._plan is not None and self._cost is not None
-        output_shape = door_shape(self._plan.shapes[-1])
-        return Door(output_shape, *self._taken(self._plan), self._cost)
+            plan, train_state = rebuilt(state["_held"], *parts)
+            self._take(plan, self._cost, train_state)

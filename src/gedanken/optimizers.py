@@ -5,14 +5,14 @@ from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass, replace
 
 from gedanken.checks import real, whole
-from gedanken.described import Described
+from gedanken.hyperparameters import Hyperparameters
 from gedanken.ops import Ops
 from gedanken.schedules import Schedule
 from gedanken.types import Array, Arrays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Optimizer(Described, ABC):
+class Optimizer(Hyperparameters, ABC):
     """A rule, its learning rate, and what is done to a gradient before the rule.
 
     Args:

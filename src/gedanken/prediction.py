@@ -6,7 +6,7 @@ import numpy as np
 
 from gedanken.checks import real, require, whole
 from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy
-from gedanken.data.inputs import checked_inputs
+from gedanken.data.input_spec import InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
@@ -18,9 +18,9 @@ from gedanken.types import Array, Shape
 class Predictor:
     """The part of a Network that is used and not changed: several threads may call it at once."""
 
-    _layers: tuple[Layer, ...]
     _plan: Plan | None
     _cost: Cost | None
+    _spec: InputSpec | None
     input_shape: Shape | None
 
     @keywords_checked
@@ -35,7 +35,7 @@ class Predictor:
             DataError: data break their rule.
         """
         plan = self._compiled_plan("feedforward")
-        x = checked_inputs("data", data, *self._taken(plan))
+        x = self._input_spec("feedforward").inputs("data", data)
         size = whole("mini_batch_size", mini_batch_size)
         with np.errstate(all="ignore"):
             outputs = [plan.predict(x[start : start + size]) for start in range(0, len(x), size)]
@@ -94,20 +94,25 @@ class Predictor:
 
     def _compiled_plan(self, call: str) -> Plan:
         if self._plan is None:
-            raise StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
+            raise not_compiled(call)
         return self._plan
 
-    def _taken(self, plan: Plan) -> tuple[Shape, Any, int | None]:
-        """Return shape, number type and number of tokens of inputs."""
-        assert self.input_shape is not None
-        return self.input_shape, plan.ops.dtype, self._layers[0].tokens
+    def _input_spec(self, call: str) -> InputSpec:
+        if self._spec is None:
+            raise not_compiled(call)
+        return self._spec
+
+
+def not_compiled(call: str) -> StateError:
+    """Return the error of a call that came before `regression`."""
+    return StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
 
 
 def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
     """Say whether each output is the probability of a yes.
 
     Args:
-        shape: of one output at the door.
+        shape: of one output, channels first.
         last: the last layer.
         cost: what the network was trained with, or None.
     """
@@ -118,7 +123,7 @@ def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float |
     """Return classes, labels or values; see `Network.predict`.
 
     Args:
-        outputs: (N, *output shape), as at the door.
+        outputs: (N, *output shape), channels first.
         last, cost: as for `is_yes_or_no`.
         threshold: in [0, 1], or None for 0.5.
     """

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gedanken.checks import real, require, whole
-from gedanken.described import Described
+from gedanken.hyperparameters import Hyperparameters
 
 
-class Schedule(Described, ABC):
+class Schedule(Hyperparameters, ABC):
     """A learning rate that depends on `step`, the number of updates made before this one."""
 
     @abstractmethod

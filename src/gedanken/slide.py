@@ -39,9 +39,10 @@ from gedanken.layers import (
     SoftMax,
     StateValue,
 )
-from gedanken.layers.containers import Container, prefixed
-from gedanken.layers.shape import door_shape
-from gedanken.layers.steps import ContainerStep, LayerStep
+from gedanken.layers.containers import Container
+from gedanken.layers.shape import channels_first_shape
+from gedanken.layers.stages import ContainerStage, LayerStage
+from gedanken.state import prefixed
 from gedanken.types import Array, Arrays, Shape
 
 PIXELS = 1 << 20  # of the pictures in one pass
@@ -57,13 +58,13 @@ def slide(plan: Plan, patch: Shape, image: Any, stride: Any) -> Array:
         image: (C, H2, W2) or (N, C, H2, W2).
         stride: pixels between two patches, a number or a pair (vertical, horizontal).
     """
-    steps = pair("stride", stride)
+    strides = pair("stride", stride)
     if len(patch) != 3:
         raise ArgumentError(f"slide needs a network of pictures: input((C, H, W)), got input({patch})")
     pictures = _checked_pictures(image, patch, plan.ops.dtype)
     batch = pictures if pictures.ndim == 4 else pictures[None]
-    wide = _widened(plan, batch.shape[1:], steps)
-    rows, columns = ((batch.shape[axis + 2] - patch[axis + 1]) // steps[axis] + 1 for axis in (0, 1))
+    wide = _widened(plan, batch.shape[1:], strides)
+    rows, columns = ((batch.shape[axis + 2] - patch[axis + 1]) // strides[axis] + 1 for axis in (0, 1))
     block = max(1, PIXELS // math.prod(batch.shape[2:]))
     with np.errstate(all="ignore"):
         passes = [wide.predict(batch[start : start + block]) for start in range(0, len(batch), block)]
@@ -89,10 +90,10 @@ def _widened(plan: Plan, picture: Shape, stride: tuple[int, int]) -> Plan:
     """Return the plan that gives for a picture (C, H2, W2) what `plan` gives for its patches, with its arrays."""
     row = _rewritten(plan.layers, _Grid(stride))
     if len(plan.shapes[-1]) != 1:
-        shape, last = door_shape(plan.shapes[-1]), plan.layers[-1]
+        shape, last = channels_first_shape(plan.shapes[-1]), plan.layers[-1]
         raise ArgumentError(f"slide needs outputs (K,), got {shape} from layer {last.path} {last.layer}; {INSTEAD}")
     wide = Plan(row.layers, picture, plan.engine, plan.seed)
-    wide.assign({name: plan.ops.to_host(view) for name, view in row.arrays.items()})
+    wide.restore({name: plan.ops.to_host(view) for name, view in row.arrays.items()})
     return wide
 
 
@@ -113,7 +114,7 @@ class _Grid(NamedTuple):
     flat: bool = False
 
     @property
-    def step(self) -> tuple[int, int]:
+    def spacing(self) -> tuple[int, int]:
         """Between neighbours in the picture's map: as far as hits the values of all patches."""
         down, right = (math.gcd(*both) for both in zip(self.stride, self.pace, strict=True))
         return down, right
@@ -121,12 +122,12 @@ class _Grid(NamedTuple):
     def through(self, geometry: Geometry) -> tuple[Window, "_Grid"]:
         """Return a patch's window as it must be on the picture, and where the values are that it gives."""
         wider = self._replace(pace=_times(self.pace, geometry.stride))
-        dilation = _times(geometry.dilation, _over(self.pace, self.step))
-        return Window(geometry.size, _over(wider.step, self.step), 0, dilation, geometry.groups), wider
+        dilation = _times(geometry.dilation, _over(self.pace, self.spacing))
+        return Window(geometry.size, _over(wider.spacing, self.spacing), 0, dilation, geometry.groups), wider
 
-    def whole(self, size: Shape) -> tuple[Window, "_Grid"]:
+    def full_map(self, size: Shape) -> tuple[Window, "_Grid"]:
         """Return the window that takes in a patch's whole map, once for each wanted patch."""
-        window = Window((size[0], size[1]), _over(self.stride, self.step), 0, _over(self.pace, self.step))
+        window = Window((size[0], size[1]), _over(self.stride, self.spacing), 0, _over(self.pace, self.spacing))
         return window, self._replace(flat=True)
 
 
@@ -141,10 +142,10 @@ def _over(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
 # ------------------------------------------------------------------ rewriting
 
 
-def _rewritten(steps: Sequence[Placement], grid: _Grid) -> "_Row":
+def _rewritten(stages: Sequence[Placement], grid: _Grid) -> "_Row":
     row = _Row(grid)
-    for step in steps:
-        row.take(step)
+    for stage in stages:
+        row.take(stage)
     row.gather()
     return row
 
@@ -158,29 +159,29 @@ class _Row:
         self.arrays: dict[str, Array] = {}
         self._flattened: Shape | None = None  # the map of a Flatten that no layer has read yet
 
-    def take(self, step: Placement) -> None:
+    def take(self, stage: Placement) -> None:
         """Add what does the work of one more layer, or raise ArgumentError."""
-        layer, kind = step.layer, type(step.layer)
+        layer, kind = stage.layer, type(stage.layer)
         if kind is Dropout or (isinstance(layer, Chain) and not layer.layers):
             return
-        if isinstance(layer, Activation) and not (step.p or step.s):
+        if isinstance(layer, Activation) and not (stage.p or stage.s):
             self._add(layer, {})
         elif kind is Flatten:
-            self._flattened = step.shape if len(step.shape) == 3 else self._flattened
+            self._flattened = stage.shape if len(stage.shape) == 3 else self._flattened
         elif isinstance(layer, FullyConnectedLayer) and kind is FullyConnectedLayer:
-            self._dense(step, layer)
+            self._dense(stage, layer)
         elif self.grid.flat or self._flattened:
             self.gather()
-            self._features(step)
+            self._features(stage)
         elif kind in (BatchNorm, SoftMax):
-            self._add(layer, {**step.p, **step.s})
+            self._add(layer, {**stage.p, **stage.s})
         else:
-            self._window(step)
+            self._window(stage)
 
     def gather(self) -> None:
         """Make features of a flattened map, where they were not taken in by a fully connected layer."""
         if self._flattened:
-            window, self.grid = self.grid.whole(self._flattened)
+            window, self.grid = self.grid.full_map(self._flattened)
             self._add(_Gather(window), {})
             self._flattened = None
 
@@ -188,65 +189,65 @@ class _Row:
         self.arrays.update(prefixed(str(len(self.layers)), arrays))
         self.layers.append(layer)
 
-    def _dense(self, step: Placement, layer: FullyConnectedLayer) -> None:
-        window, kernel = Window((1, 1), (1, 1), 0), step.p["kernel"].reshape(1, 1, *step.p["kernel"].shape)
+    def _dense(self, stage: Placement, layer: FullyConnectedLayer) -> None:
+        window, kernel = Window((1, 1), (1, 1), 0), stage.p["kernel"].reshape(1, 1, *stage.p["kernel"].shape)
         if self._flattened:
-            window, self.grid = self.grid.whole(self._flattened)
-            by_channel = step.p["kernel"].reshape(*door_shape(self._flattened), layer.n_units)
+            window, self.grid = self.grid.full_map(self._flattened)
+            by_channel = stage.p["kernel"].reshape(*channels_first_shape(self._flattened), layer.n_units)
             kernel = by_channel.transpose(1, 2, 0, 3)
             self._flattened = None
         height, width = window.size
         convolution = ConvolutionLayer(
             layer.n_units, width, height, window.stride, dilation=window.dilation, bias=layer.bias
         )
-        self._add(convolution, {**step.p, "kernel": kernel})
+        self._add(convolution, {**stage.p, "kernel": kernel})
 
-    def _features(self, step: Placement) -> None:
+    def _features(self, stage: Placement) -> None:
         """Add a layer that takes a row of features and gives one."""
-        if len(step.output_shape) != 1:
-            raise _cannot(step, "it makes no row of features from one")
-        by_channel = type(step.layer) in (BatchNorm, SoftMax)
-        self._add(step.layer if by_channel else _EachPatch(step.layer), {**step.p, **step.s})
+        if len(stage.output_shape) != 1:
+            raise _cannot(stage, "it makes no row of features from one")
+        by_channel = type(stage.layer) in (BatchNorm, SoftMax)
+        self._add(stage.layer if by_channel else _EachPatch(stage.layer), {**stage.p, **stage.s})
 
-    def _window(self, step: Placement) -> None:
+    def _window(self, stage: Placement) -> None:
         """Add a layer that looks at more than one pixel of an image."""
-        layer, kind = step.layer, type(step.layer)
-        if isinstance(step, ContainerStep):
-            self._ways(step)
+        layer, kind = stage.layer, type(stage.layer)
+        if isinstance(stage, ContainerStage):
+            self._ways(stage)
         elif isinstance(layer, ConvolutionLayer) and kind is ConvolutionLayer:
-            window, self.grid = self.grid.through(_without_padding(step, layer.geometry(step.shape)))
-            self._add(replace(layer, stride=window.stride, zero_padding=0, dilation=window.dilation), step.p)
+            window, self.grid = self.grid.through(_without_padding(stage, layer.geometry(stage.shape)))
+            self._add(replace(layer, stride=window.stride, zero_padding=0, dilation=window.dilation), stage.p)
         elif isinstance(layer, (MaxPoolLayer, AveragePoolLayer)) and kind in (MaxPoolLayer, AveragePoolLayer):
-            window, self.grid = self.grid.through(_without_padding(step, layer.geometry(step.shape)))
+            window, self.grid = self.grid.through(_without_padding(stage, layer.geometry(stage.shape)))
             self._add(_pooling(kind, window), {})
         elif kind is GlobalAveragePoolLayer:
-            window, self.grid = self.grid.whole(step.shape)
+            window, self.grid = self.grid.full_map(stage.shape)
             self._add(_pooling(AveragePoolLayer, window), {})
         elif kind in (LayerNorm, GroupNorm):
-            raise _cannot(step, "its mean is over all pixels of a patch")
+            raise _cannot(stage, "its mean is over all pixels of a patch")
         else:
-            raise _cannot(step, "nothing says which pixels of a patch its outputs see")
+            raise _cannot(stage, "nothing says which pixels of a patch its outputs see")
 
-    def _ways(self, step: ContainerStep) -> None:
+    def _ways(self, stage: ContainerStage) -> None:
         """Add a layer that gives its input to several rows of layers."""
-        if type(step.layer).join is not Container.join:
-            raise _cannot(step, "it joins its ways by a rule of its own")
-        rows = [_rewritten(row, self.grid) for row in step.rows.values()]
+        if type(stage.layer).join is not Container.join:
+            raise _cannot(stage, "it joins its ways by a rule of its own")
+        rows = [_rewritten(row, self.grid) for row in stage.rows.values()]
         if len({row.grid for row in rows}) > 1:
-            raise _cannot(step, "its ways have different strides")
+            raise _cannot(stage, "its ways have different strides")
         self.grid = rows[0].grid
         arrays = {k: v for place, row in enumerate(rows) for k, v in prefixed(str(place), row.arrays).items()}
-        self._add(_Aligned(*(row.layers for row in rows), merge=step.layer.merge), arrays)
+        self._add(_Aligned(*(row.layers for row in rows), merge=stage.layer.merge), arrays)
 
 
-def _without_padding(step: Placement, geometry: Geometry) -> Geometry:
+def _without_padding(stage: Placement, geometry: Geometry) -> Geometry:
     if any(map(any, geometry.padding)):
-        raise _cannot(step, "its zero_padding gives a patch zeros where the picture has pixels")
+        raise _cannot(stage, "its zero_padding gives a patch zeros where the picture has pixels")
     return geometry
 
 
-def _cannot(step: Placement, why: str) -> ArgumentError:
-    return ArgumentError(f"slide cannot run layer {step.path} {step.layer} over a larger picture: {why}; {INSTEAD}")
+def _cannot(stage: Placement, why: str) -> ArgumentError:
+    return ArgumentError(f"slide cannot run layer {stage.path} {stage.layer} over a larger picture: {why}; {INSTEAD}")
 
 
 def _pooling(kind: type[MaxPoolLayer] | type[AveragePoolLayer], window: Window) -> Layer:
@@ -303,8 +304,8 @@ class _EachPatch(_Predicting):
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         shape, output_shape = x.shape[3:], self.layer.output_shape(x.shape[3:])
-        step = LayerStep(self.layer, ctx.path, shape, output_shape, p, {}, s)
-        y, _ = step.forward(replace(ctx, path=""), x.reshape(-1, *shape))
+        stage = LayerStage(self.layer, ctx.path, shape, output_shape, p, {}, s)
+        y, _ = stage.forward(replace(ctx, path=""), x.reshape(-1, *shape))
         return y.reshape(*x.shape[:3], -1), None
 
 

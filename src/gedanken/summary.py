@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gedanken.engine.plan import Placement, Plan
-from gedanken.layers.shape import door_shape
-from gedanken.layers.steps import ContainerStep
+from gedanken.layers.shape import channels_first_shape
+from gedanken.layers.stages import ContainerStage
 from gedanken.types import Shape
 
 WIDEST = 88  # letters of a layer in the table; its row has them all
@@ -19,7 +19,7 @@ class SummaryRow(NamedTuple):
 
     Args:
         layer: its repr; of a container its kind, since what is in it follows.
-        output_shape: one sample, as at the door.
+        output_shape: one sample, channels first.
         parameters: numbers that are trained.
         multiply_adds: of one sample's forward pass, in products.
         activation_bytes: what one sample's results take.
@@ -93,30 +93,32 @@ def summarise(plan: Plan, samples: int, optimizer_bytes: int, compiled: bool = T
 
     For a network that is not compiled nothing is: its memory is not told.
     """
-    rows = tuple(_row(step, plan.ops.dtype.itemsize) for step in plan.layers)
+    rows = tuple(_row(stage, plan.ops.dtype.itemsize) for stage in plan.layers)
     buffers = plan.step_bytes(samples) if compiled else None
     step_bytes = None if buffers is None else buffers + optimizer_bytes
     engine, fallbacks = plan.engine, tuple(plan.fallbacks)
     return Summary(rows, engine.name, engine.reason, str(plan.ops.dtype), fallbacks, samples, step_bytes)
 
 
-def _row(step: Placement, itemsize: int) -> SummaryRow:
-    shape = door_shape(step.output_shape)
-    if not isinstance(step, ContainerStep):
-        parameters = sum(math.prod(view.shape) for view in step.p.values())
-        numbers = step.layer.multiply_adds(step.shape), step.layer.activations(step.shape) * itemsize
-        return SummaryRow(repr(step.layer), shape, parameters, *numbers, step.path)
-    kind = type(step.layer).__name__
+def _row(stage: Placement, itemsize: int) -> SummaryRow:
+    shape = channels_first_shape(stage.output_shape)
+    if not isinstance(stage, ContainerStage):
+        parameters = sum(math.prod(view.shape) for view in stage.p.values())
+        numbers = stage.layer.multiply_adds(stage.shape), stage.layer.activations(stage.shape) * itemsize
+        return SummaryRow(repr(stage.layer), shape, parameters, *numbers, stage.path)
+    kind = type(stage.layer).__name__
     inner: list[SummaryRow] = []
-    for name, row in step.rows.items():
+    for name, row in stage.rows.items():
         if not row:
-            inner.append(SummaryRow("the input itself", door_shape(step.shape), 0, 0, 0, f"{step.path}.{name}"))
+            inner.append(
+                SummaryRow("the input itself", channels_first_shape(stage.shape), 0, 0, 0, f"{stage.path}.{name}")
+            )
         inner += (_row(one, itemsize) for one in row)
-    joined = math.prod(step.output_shape) * itemsize if len(step.rows) > 1 else 0
+    joined = math.prod(stage.output_shape) * itemsize if len(stage.rows) > 1 else 0
     parameters, multiply_adds = sum(row.parameters for row in inner), sum(row.multiply_adds for row in inner)
     held = joined + sum(row.activation_bytes for row in inner)
-    label = f"{kind} ({step.layer.merge})" if len(step.rows) > 1 else kind
-    return SummaryRow(label, shape, parameters, multiply_adds, held, step.path, tuple(inner))
+    label = f"{kind} ({stage.layer.merge})" if len(stage.rows) > 1 else kind
+    return SummaryRow(label, shape, parameters, multiply_adds, held, stage.path, tuple(inner))
 
 
 def _walked(rows: tuple[SummaryRow, ...]) -> Iterator[tuple[SummaryRow, int]]:

@@ -135,9 +135,9 @@ def test_quiet_says_nothing(cli):
 def test_every_optimizer_by_name(cli, kind: type[Optimizer]):
     name = kind.__name__.lower()
     assert cli("train", *QUICK, "--optimizer", name, "--learning-rate", 0.0123, "--output", "m").status == 0
-    work = Network.load("m")._work
-    assert work is not None
-    assert work.descent.optimizer == kind(learning_rate=0.0123)
+    train_state = Network.load("m")._train_state
+    assert train_state is not None
+    assert train_state.optimizer_state.optimizer == kind(learning_rate=0.0123)
 
 
 def test_options_reach_the_training(cli):

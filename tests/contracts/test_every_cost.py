@@ -9,7 +9,7 @@ import gedanken
 from gedanken import ArgumentError, BinaryCrossEntropy, Cost, CrossEntropy, DataError, Network, UserCost
 from gedanken.costs import COSTS as NAMED
 from gedanken.costs import SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy, as_cost
-from gedanken.engine.fold import fold
+from gedanken.engine.fuse_cost import fuse_cost
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.layers import Branches, Chain, FullyConnectedLayer, Layer, ReLU, Sigmoid, SoftMax
@@ -24,8 +24,8 @@ every_cost = pytest.mark.parametrize("case", COSTS, ids=name_of)
 OPS = Ops(dtype="float64")
 
 
-def folded(layers: list[Layer], cost: Cost) -> tuple[Cost, bool]:
-    return fold(placed(layers, (4,)), cost)
+def fused(layers: list[Layer], cost: Cost) -> tuple[Cost, bool]:
+    return fuse_cost(placed(layers, (4,)), cost)
 
 
 def drawn(case: CostCase, samples: int, seed: int = 0) -> tuple[Array, Array]:
@@ -99,7 +99,7 @@ FOLDED_IDS = ["plain", "smoothed", "weighted", "binary", "binary, weighted"]
 
 @pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=FOLDED_IDS)
 def test_folded_it_is_the_layer_and_the_cost(layer: SoftMax, cost: Cost, kind: type, case: CostCase) -> None:
-    both, one = folded([layer], cost)
+    both, one = fused([layer], cost)
     assert one
     assert type(both) is kind
     z, target = np.random.default_rng(1).normal(size=(5, 4)), drawn(case, 5)[1]
@@ -114,7 +114,7 @@ def test_folded_it_is_the_layer_and_the_cost(layer: SoftMax, cost: Cost, kind: t
 
 @pytest.mark.parametrize(("layer", "cost", "kind", "case"), FOLDED, ids=FOLDED_IDS)
 def test_folded_it_bears_any_score(layer: SoftMax, cost: Cost, kind: type, case: CostCase) -> None:
-    both, _ = folded([layer], cost)
+    both, _ = fused([layer], cost)
     target = drawn(case, 2)[1]
     scores = np.array([[1e4, -1e4, 0, 1], [-1e4, -1e4, -1e4, 1e4]])
     scores = scores[:, : target.shape[1]] if target.ndim == 2 else scores
@@ -134,13 +134,13 @@ def test_folded_it_bears_any_score(layer: SoftMax, cost: Cost, kind: type, case:
 )
 def test_scores_are_not_taken_for_probabilities(last: gedanken.Layer, cost: Cost, fix: str) -> None:
     with pytest.raises(ArgumentError, match="needs probabilities") as error:
-        folded([last], cost)
+        fused([last], cost)
     assert str(error.value).endswith(fix)
 
 
 def test_a_layer_that_may_give_probabilities_is_left_alone() -> None:
-    assert folded([Branches(SoftMax(), SoftMax())], CrossEntropy()) == (CrossEntropy(), False)
-    assert folded([Sigmoid()], CrossEntropy()) == (CrossEntropy(), False)
+    assert fused([Branches(SoftMax(), SoftMax())], CrossEntropy()) == (CrossEntropy(), False)
+    assert fused([Sigmoid()], CrossEntropy()) == (CrossEntropy(), False)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_wrong_targets_are_named(cost: Cost, target: list[float], message: str) 
 
 
 def test_a_softmax_at_the_end_of_a_chain_is_folded_too() -> None:
-    both, one = folded([FullyConnectedLayer(4), Chain([ReLU(), SoftMax()])], CrossEntropy())
+    both, one = fused([FullyConnectedLayer(4), Chain([ReLU(), SoftMax()])], CrossEntropy())
     assert (type(both), one) == (SoftMaxCrossEntropy, True)
 
 
@@ -224,7 +224,7 @@ def test_a_softmax_of_the_users_own_is_not() -> None:
     class Sharp(SoftMax):
         pass
 
-    assert folded([Sharp()], CrossEntropy()) == (CrossEntropy(), False)
+    assert fused([Sharp()], CrossEntropy()) == (CrossEntropy(), False)
 
 
 @every_cost

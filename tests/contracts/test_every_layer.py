@@ -12,7 +12,7 @@ from gedanken import Branches, Chain, DataError, Embedding, Layer, Network
 from gedanken.engine.plan import Engine, Plan
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
-from gedanken.layers.shape import to_door
+from gedanken.layers.shape import to_channels_first
 from gedanken.ops import Ops
 from gedanken.types import Array
 from tests.cases import LAYERS, PUBLIC, LayerCase, name_of, public_kinds
@@ -88,7 +88,7 @@ def test_gradients_agree_with_finite_differences(case: LayerCase, train: bool) -
 def test_shapes_and_types_are_the_declared_ones(case: LayerCase, samples: int, dtype: str) -> None:
     plan, x = compiled(case, dtype), case.data(samples)
     y, dx, grads = run(plan, x)
-    assert to_door(y).shape == (samples, *case.output_shape)
+    assert to_channels_first(y).shape == (samples, *case.output_shape)
     assert dx.shape == plan.enter(x).shape
     assert {array.dtype for array in (y, dx, grads)} == {np.dtype(dtype)}
     assert plan.params.size == case.parameters

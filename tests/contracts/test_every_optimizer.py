@@ -26,12 +26,12 @@ from gedanken import (
     RMSProp,
     StepDecay,
 )
-from gedanken.descent import Descent
 from gedanken.engine.plan import Engine
 from gedanken.engine.select import select_engine
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.ops import Ops
+from gedanken.optimizer_state import OptimizerState
 from gedanken.types import Array
 from tests.cases import OPTIMIZERS, PUBLIC, RATE, OptimizerCase, name_of, public_kinds
 from tests.standin_cupy import StandInCupy
@@ -51,9 +51,9 @@ def first() -> Array:
 
 def descended(optimizer: Optimizer, gs: Array, ops: Ops = OPS) -> Array:
     p = ops.asarray(first())
-    descent = Descent(ops, optimizer, SIZE, DECAYED)
+    optimizer_state = OptimizerState(ops, optimizer, SIZE, DECAYED)
     for g in gs:
-        descent.learn(p, ops.asarray(g), samples=1)
+        optimizer_state.apply(p, ops.asarray(g), samples=1)
     return ops.to_host(p)
 
 
@@ -69,10 +69,10 @@ def test_ten_steps_follow_the_paper(case: OptimizerCase) -> None:
 def test_a_quadratic_is_descended(case: OptimizerCase) -> None:
     optimizer = replace(case.optimizer, learning_rate=0.02)
     p = first()
-    descent = Descent(OPS, optimizer, SIZE, DECAYED)
+    optimizer_state = OptimizerState(OPS, optimizer, SIZE, DECAYED)
     start = float((p * p).sum())
     for _ in range(100):
-        descent.learn(p, 2 * p, samples=1)
+        optimizer_state.apply(p, 2 * p, samples=1)
     assert (p * p).sum() < 0.6 * start
 
 
@@ -80,12 +80,12 @@ def test_a_quadratic_is_descended(case: OptimizerCase) -> None:
 def test_everything_happens_in_place_and_in_one_type(case: OptimizerCase) -> None:
     ops = Ops(dtype="float32")
     p, g = ops.asarray(first()), ops.asarray(gradients(1)[0])
-    descent = Descent(ops, case.optimizer, SIZE, DECAYED)
-    slots = dict(descent.slots)
-    descent.learn(p, g, samples=1)
+    optimizer_state = OptimizerState(ops, case.optimizer, SIZE, DECAYED)
+    slots = dict(optimizer_state.slots)
+    optimizer_state.apply(p, g, samples=1)
     assert p.dtype == "float32"
-    assert tuple(descent.slots) == case.optimizer.slots()
-    for name, slot in descent.slots.items():
+    assert tuple(optimizer_state.slots) == case.optimizer.slots()
+    for name, slot in optimizer_state.slots.items():
         assert slot is slots[name]
         assert (slot.dtype, slot.shape) == ("float32", (SIZE,))
         assert slot.any()
@@ -125,7 +125,7 @@ def test_saved_and_loaded_it_is_the_same_optimizer(case: OptimizerCase, tmp_path
 def test_large_gradients_are_clipped_without_overflow() -> None:
     ops = Ops(dtype="float32")
     p = ops.asarray([0.0, 0.0])
-    Descent(ops, SGD(1.0, clip_norm=1.0), 2, 2).learn(p, ops.asarray([3e20, 4e20]), samples=1)
+    OptimizerState(ops, SGD(1.0, clip_norm=1.0), 2, 2).apply(p, ops.asarray([3e20, 4e20]), samples=1)
     np.testing.assert_allclose(p, [-0.6, -0.8], rtol=1e-6)
 
 
@@ -140,21 +140,21 @@ def test_gathered_gradients_are_one_large_mini_batch(case: OptimizerCase) -> Non
     parts, sizes = gradients(4), [3, 3, 3, 1]
     large = [(3 * parts[0] + 3 * parts[1]) / 6, (3 * parts[2] + parts[3]) / 4]
     p = first()
-    descent = Descent(OPS, replace(case.optimizer, accumulate=2), SIZE, DECAYED)
+    optimizer_state = OptimizerState(OPS, replace(case.optimizer, accumulate=2), SIZE, DECAYED)
     for g, samples in zip(parts, sizes, strict=True):
-        descent.learn(p, g, samples)
+        optimizer_state.apply(p, g, samples)
     np.testing.assert_allclose(p, descended(case.optimizer, np.array(large)), rtol=1e-12)
 
 
 def test_what_is_left_of_an_epoch_makes_an_update() -> None:
     p = first()
-    descent = Descent(OPS, SGD(RATE, accumulate=4), SIZE, DECAYED)
-    descent.learn(p, np.ones(SIZE), samples=2)
+    optimizer_state = OptimizerState(OPS, SGD(RATE, accumulate=4), SIZE, DECAYED)
+    optimizer_state.apply(p, np.ones(SIZE), samples=2)
     np.testing.assert_array_equal(p, first())
-    descent.flush(p)
+    optimizer_state.flush(p)
     np.testing.assert_allclose(p, first() - RATE)
-    descent.flush(p)
-    assert descent.step == 1
+    optimizer_state.flush(p)
+    assert optimizer_state.step == 1
 
 
 @pytest.mark.parametrize(
@@ -168,34 +168,34 @@ def test_what_is_left_of_an_epoch_makes_an_update() -> None:
 )
 def test_gradients_are_clipped(options: dict[str, float], g: list[float], expected: list[float]) -> None:
     p = np.zeros(3)
-    Descent(OPS, SGD(1.0, **options), 3, 3).learn(p, np.array(g), samples=1)
+    OptimizerState(OPS, SGD(1.0, **options), 3, 3).apply(p, np.array(g), samples=1)
     np.testing.assert_allclose(p, np.negative(expected))
 
 
 def test_the_rate_follows_its_schedule() -> None:
-    p, descent = np.zeros(1), Descent(OPS, SGD(StepDecay(1.0, every=2, factor=0.5)), 1, 1)
+    p, optimizer_state = np.zeros(1), OptimizerState(OPS, SGD(StepDecay(1.0, every=2, factor=0.5)), 1, 1)
     moves = []
     for _ in range(5):
         before = p.copy()
-        descent.learn(p, np.ones(1), samples=1)
+        optimizer_state.apply(p, np.ones(1), samples=1)
         moves.append(float((before - p)[0]))
     assert moves == [1.0, 1.0, 0.5, 0.5, 0.25]
 
 
 def test_a_plateau_lowers_the_rate() -> None:
-    descent = Descent(OPS, SGD(OnPlateau(1.0, factor=0.5, patience=1)), 1, 1)
+    optimizer_state = OptimizerState(OPS, SGD(OnPlateau(1.0, factor=0.5, patience=1)), 1, 1)
     rates = []
     for cost in (3.0, 2.0, 2.0, 2.0, 2.0, 2.0):
-        descent.watch(cost)
-        rates.append(descent.rate)
+        optimizer_state.watch(cost)
+        rates.append(optimizer_state.rate)
     assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.25]
 
 
 def test_a_constant_rate_does_not_see_the_cost() -> None:
-    descent = Descent(OPS, SGD(1.0), 1, 1)
+    optimizer_state = OptimizerState(OPS, SGD(1.0), 1, 1)
     for _ in range(30):
-        descent.watch(1.0)
-    assert descent.rate == 1.0
+        optimizer_state.watch(1.0)
+    assert optimizer_state.rate == 1.0
 
 
 NEAR_1 = [0.9, 0.999, 0.99999, 0.9999999, 0.99999999, 1 - 1e-12]
@@ -208,16 +208,16 @@ SHARES = [
 ]
 
 
-def at_work(engine: Engine, optimizer: Optimizer, size: int) -> Descent:
-    return Descent(engine.ops, optimizer, size, size, engine.updater(optimizer, size, size))
+def at_work(engine: Engine, optimizer: Optimizer, size: int) -> OptimizerState:
+    return OptimizerState(engine.ops, optimizer, size, size, engine.updater(optimizer, size, size))
 
 
-def steps_of(optimizer: Optimizer, engine: Engine, steps: int) -> Array:
+def stages_of(optimizer: Optimizer, engine: Engine, steps: int) -> Array:
     ops = engine.ops
     p, gs = ops.asarray(np.zeros(SIZE)), np.float32([[1.0, -0.3, 2e-3, 0.7, -5.0, 1e-4]])
-    descent = at_work(engine, optimizer, SIZE)
+    optimizer_state = at_work(engine, optimizer, SIZE)
     for step in range(steps):
-        descent.learn(p, ops.asarray(gs[0] * (1 + 0.1 * (step % 3))), samples=1)
+        optimizer_state.apply(p, ops.asarray(gs[0] * (1 + 0.1 * (step % 3))), samples=1)
     return ops.to_host(p)
 
 
@@ -226,8 +226,8 @@ def steps_of(optimizer: Optimizer, engine: Engine, steps: int) -> Array:
 def test_shares_near_1_keep_their_digits_in_float32(optimizer: Optimizer, engine: str) -> None:
     exact = select_engine("numpy", "float64")
     for steps in (1, 7):
-        expected = steps_of(optimizer, exact, steps)
-        np.testing.assert_allclose(steps_of(optimizer, select_engine(engine, "float32"), steps), expected, rtol=3e-6)
+        expected = stages_of(optimizer, exact, steps)
+        np.testing.assert_allclose(stages_of(optimizer, select_engine(engine, "float32"), steps), expected, rtol=3e-6)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "cpu"])
@@ -235,7 +235,7 @@ def test_a_first_step_of_adam_is_the_rate(engine: str) -> None:
     chosen = select_engine(engine, "float32")
     for beta2 in NEAR_1:
         p = chosen.ops.asarray([0.0])
-        at_work(chosen, Adam(1.0, beta2=beta2), 1).learn(p, chosen.ops.asarray([1.0]), samples=1)
+        at_work(chosen, Adam(1.0, beta2=beta2), 1).apply(p, chosen.ops.asarray([1.0]), samples=1)
         assert float(p[0]) == pytest.approx(-1.0, rel=2e-7)
 
 

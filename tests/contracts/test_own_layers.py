@@ -105,7 +105,7 @@ def trained(layer: Layer, engine: str, place: str = "alone", dtype: str = "float
     net.fit(DATA, LABELS, epochs=2, mini_batch_size=8, progress=False)
     net.feedforward(DATA)
     assert net._plan is not None
-    return net._plan.values()
+    return net._plan.state()
 
 
 @pytest.fixture(params=["numpy", "cpu", "cuda"])
@@ -355,7 +355,7 @@ class Attention(Layer):
 def test_fans_follow_from_the_shape(init: Initializer, shape: tuple[int, ...], variance: float) -> None:
     net = Network().input((4,)).add(Attention(init, shape)).add(SoftMax()).regression()
     assert net._plan is not None
-    assert net._plan.values()["0.w"].var() == pytest.approx(variance, rel=0.03)
+    assert net._plan.state()["0.w"].var() == pytest.approx(variance, rel=0.03)
 
 
 def test_a_layer_that_uses_others_is_guarded_too(engine: str) -> None:

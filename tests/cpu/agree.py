@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gedanken import Layer
-from gedanken.engine.cpu.engine import CpuEngine, Run
+from gedanken.engine.cpu.engine import CpuEngine, FusedLayers
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import select_engine
 from gedanken.types import Array, Shape
@@ -32,9 +32,9 @@ def passes(
     Layers without kernels may be among them where `mixed` says so.
     """
     plan = Plan(layers, shape, engine, seed)
-    plan.steps = engine.steps(plan.layers, dx=True)
+    plan.stages = engine.stages(plan.layers, dx=True)
     if isinstance(engine, CpuEngine) and not mixed:
-        assert all(isinstance(step, Run) for step in plan.steps), [type(step) for step in plan.steps]
+        assert all(isinstance(step, FusedLayers) for step in plan.stages), [type(step) for step in plan.stages]
     plan.initialise()
     rng = np.random.default_rng(seed)
     plan.params += 0.1 * rng.normal(size=plan.params.shape).astype(plan.params.dtype)
@@ -43,9 +43,9 @@ def passes(
     y, tape = plan.forward(ctx, x)
     found: dict[str, Any] = {"y": y.copy()}
     gradient = given(rng.normal(size=y.shape).astype(y.dtype))
-    for step in reversed(plan.steps):
+    for step in reversed(plan.stages):
         gradient = step.backward(ctx, tape.pop(), gradient)
-    found |= {"dx": gradient.copy(), "grads": plan.grads.copy(), "state": plan.state.copy()}
+    found |= {"dx": gradient.copy(), "grads": plan.grads.copy(), "state": plan.layer_state.copy()}
     found["prediction"] = plan.predict(x)
     return found
 

@@ -92,7 +92,7 @@ def train(net: Network, epochs: int = 1) -> Array:
 
 
 def weights(net: Network) -> Array:
-    return np.concatenate([value.reshape(-1) for value in net._plan.values().values()])  # type: ignore[union-attr]
+    return np.concatenate([value.reshape(-1) for value in net._plan.state().values()])  # type: ignore[union-attr]
 
 
 def nobody_left() -> bool:
@@ -201,7 +201,7 @@ def compiled_twice(machine: Any, name: str) -> bool:
 def instants(rng: random.Random, rounds: int) -> None:
     """Break predictions and trainings off at any instant, by an exception of a signal handler."""
     expected, outputs = train(network()), network().feedforward(PICTURES)
-    first = network()._plan.values()  # type: ignore[union-attr]
+    first = network()._plan.state()  # type: ignore[union-attr]
 
     def interrupt(number: int, frame: Any) -> None:
         raise Interruption
@@ -219,7 +219,7 @@ def instants(rng: random.Random, rounds: int) -> None:
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert np.isfinite(train(net)).all()
-        net._plan.assign(first)  # type: ignore[union-attr]
+        net._plan.restore(first)  # type: ignore[union-attr]
         assert (net.feedforward(PICTURES) == outputs).all()
         net.epoch = 0
         net.regression(Adam(0.01, clip_norm=1.0), engine="cpu", threads=2)  # the optimizer begins afresh

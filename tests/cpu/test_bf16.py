@@ -192,7 +192,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPat
     for threads in (1, 2, 3):
         net = network(monkeypatch, threads=threads)
         net.fit(PICTURES, LABELS, epochs=2, mini_batch_size=32, progress=False)
-        found.append(np.concatenate([value.reshape(-1) for value in net._plan.values().values()]))  # type: ignore[union-attr]
+        found.append(np.concatenate([value.reshape(-1) for value in net._plan.state().values()]))  # type: ignore[union-attr]
     assert np.isfinite(found[0]).all()
     assert all(one.tobytes() == found[0].tobytes() for one in found[1:])
 

@@ -32,10 +32,10 @@ from gedanken import (
     TanH,
 )
 from gedanken.engine.cpu import ops
-from gedanken.engine.cpu.run import Run
+from gedanken.engine.cpu.fused_layers import FusedLayers
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
-from gedanken.layers.steps import ContainerStep, LayerStep
+from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.types import Array, Shape
 from tests.cpu.agree import check_agreement
 from tests.cpu.test_kernels_agree import values
@@ -243,23 +243,25 @@ def kinds(steps: Any) -> list[str]:
     """Return what runs these steps, with what is in containers in parentheses."""
     found: list[str] = []
     for step in steps:
-        if isinstance(step, ContainerStep):
+        if isinstance(step, ContainerStage):
             found.append(f"({' | '.join(' '.join(kinds(row)) for row in step.rows.values())})")
         else:
-            found.append("run" if isinstance(step, Run) else repr(step.layer) if isinstance(step, LayerStep) else "?")
+            found.append(
+                "run" if isinstance(step, FusedLayers) else repr(step.layer) if isinstance(step, LayerStage) else "?"
+            )
     return found
 
 
 def test_only_what_has_no_kernel_runs_without_one() -> None:
     plan = Plan(unet(Twice()), (2, 8, 8), select_engine("cpu", "float32"), 0)
-    assert " ".join(kinds(plan.steps)) == "run (run (run Twice() | ) run Twice() run | ) run"
+    assert " ".join(kinds(plan.stages)) == "run (run (run Twice() | ) run Twice() run | ) run"
     assert plan.fallbacks == ["layer 3.0.4.0.4 Twice() (no kernel)", "layer 3.0.8 Twice() (no kernel)"]
 
 
 def test_a_known_container_is_part_of_the_run_around_it() -> None:
     layers, shape = KERNELS["inception"]
     plan = Plan(layers, shape, select_engine("cpu", "float32"), 0)
-    assert kinds(plan.steps) == ["run"]
+    assert kinds(plan.stages) == ["run"]
     assert plan.step_bytes(3) is not None
 
 
@@ -272,7 +274,7 @@ def trained(layers: list[Layer], shape: Shape, engine: str, threads: int | None 
     data = rng.integers(0, 5, (14, *shape)) if layers[0].tokens else rng.normal(size=(14, *shape))
     history = net.fit(data, rng.integers(0, 3, 14), epochs=3, mini_batch_size=6, progress=False)
     values = [*history["cost"], *net.feedforward(data).ravel()]
-    return np.array([*values, *np.concatenate([value.ravel() for value in net._plan.values().values()])])  # type: ignore[union-attr]
+    return np.array([*values, *np.concatenate([value.ravel() for value in net._plan.state().values()])])  # type: ignore[union-attr]
 
 
 TOKENS = {"tokens": ([Branches([Embedding(5, 4), FullyConnectedLayer(3), ReLU()], [Embedding(5, 2), TanH()])], (6,))}
@@ -300,5 +302,5 @@ def test_the_gradient_by_the_input_is_not_computed_for_nobody() -> None:
     x = values(4, (2, 6, 6), 0, "float64")
     ctx = plan.context(train=True)
     y, tape = plan.forward(ctx, x)
-    (first,) = plan.steps
+    (first,) = plan.stages
     assert first.backward(ctx, tape.pop(), np.ones_like(y)).shape == (0, 6, 6, 2)

@@ -381,8 +381,11 @@ def test_a_pass_with_its_cost(samples: int, cost: Cost, hard: bool, dtype: str) 
     for engine in ("numpy", "cpu"):
         plan = Plan([*layers, SoftMax()], (2, 7, 7), select_engine(engine, dtype), 7, cost)
         plan.initialise()
-        passes = [plan.judge(plan.context(train=train, epoch=2, position=9), x, target) for train in (False, True)]
-        found.append([passes[0][0], passes[0][1], passes[1][0], passes[1][1], plan.grads, plan.state])
+        passes = [
+            plan.cost_and_gradients(plan.context(train=train, epoch=2, position=9), x, target)
+            for train in (False, True)
+        ]
+        found.append([passes[0][0], passes[0][1], passes[1][0], passes[1][1], plan.grads, plan.layer_state])
     for expected, got in zip(*found, strict=True):
         assert distance(np.asarray(expected), np.asarray(got)) < TOLERANCE[dtype]
 
@@ -409,9 +412,9 @@ def test_gelu_is_exact_far_out_too(dtype: str, engine: str) -> None:
 def test_small_slopes_of_elu_keep_their_digits(dtype: str, engine: str) -> None:
     x = -np.linspace(1, 60, 60).astype(dtype)[:, None]
     plan = Plan([ELU(0.5)], (1,), select_engine(engine, dtype), 0)
-    plan.steps = plan.engine.steps(plan.layers, dx=True)
+    plan.stages = plan.engine.stages(plan.layers, dx=True)
     y, tape = plan.forward(plan.context(train=True), x)
-    dx = plan.steps[0].backward(plan.context(train=True), tape.pop(), np.ones_like(y))
+    dx = plan.stages[0].backward(plan.context(train=True), tape.pop(), np.ones_like(y))
     np.testing.assert_allclose(dx, 0.5 * np.exp(x.astype(float)), rtol=1e-5 if dtype == "float32" else 1e-13)
 
 
@@ -422,10 +425,10 @@ def test_slopes_of_any_input(layer: Layer, dtype: str) -> None:
     found = []
     for engine in ("numpy", "cpu"):
         plan = Plan([layer], (1,), select_engine(engine, dtype), 0)
-        plan.steps = plan.engine.steps(plan.layers, dx=True)
+        plan.stages = plan.engine.stages(plan.layers, dx=True)
         ctx = plan.context(train=True)
         with np.errstate(all="ignore"):
             y, tape = plan.forward(ctx, x)
-            found.append([y.copy(), plan.steps[0].backward(ctx, tape.pop(), np.ones_like(y)).copy()])
+            found.append([y.copy(), plan.stages[0].backward(ctx, tape.pop(), np.ones_like(y)).copy()])
     for expected, got in zip(*found, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6 if dtype == "float32" else 1e-13)

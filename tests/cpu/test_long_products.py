@@ -15,12 +15,12 @@ LONG = 3e-6
 def passes(layer: Layer, shape: Shape, samples: int, engine: str, dtype: str) -> list[Array]:
     """Return outputs, the kernel's gradient and the input's, where all numbers are a tenth."""
     plan = Plan([layer], shape, select_engine(engine, dtype), 0)
-    plan.steps = plan.engine.steps(plan.layers, dx=True)
+    plan.stages = plan.engine.stages(plan.layers, dx=True)
     plan.params[...] = 0.1
     ctx = plan.context(train=True)
     y, tape = plan.forward(ctx, np.full((samples, *shape), 0.1, dtype))
     y = y.copy()
-    dx = plan.steps[0].backward(ctx, tape.pop(), np.full(y.shape, 0.1, dtype)).copy()
+    dx = plan.stages[0].backward(ctx, tape.pop(), np.full(y.shape, 0.1, dtype)).copy()
     return [y, plan.layers[0].g["kernel"].copy(), dx]
 
 

@@ -21,9 +21,9 @@ from gedanken import (
     MeanSquared,
     SoftMax,
 )
-from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
+from gedanken.optimizer_state import OptimizerState
 from gedanken.types import Array
 
 
@@ -61,13 +61,13 @@ CASES = [
 
 def passes(case: Case, engine: str, dtype: str, x: Array, dy: float) -> dict[str, Array]:
     plan = Plan([case.layer], case.shape, select_engine(engine, dtype), 0)
-    plan.steps = plan.engine.steps(plan.layers, dx=True)
+    plan.stages = plan.engine.stages(plan.layers, dx=True)
     plan.initialise()
     ctx = plan.context(train=True)
     y, tape = plan.forward(ctx, x.astype(dtype))
     found = {"y": y.copy()}
     slopes = np.full(y.shape, dy, dtype)
-    found["dx"] = plan.steps[0].backward(ctx, tape.pop(), slopes).copy()
+    found["dx"] = plan.stages[0].backward(ctx, tape.pop(), slopes).copy()
     return found | {name.partition(".")[2]: view for name, view in (plan._grads | plan._state).items()}
 
 
@@ -113,7 +113,7 @@ def test_gradients_of_a_frequent_token() -> None:
 def test_the_length_of_a_long_gradient(engine: str) -> None:
     chosen, size, rule = select_engine(engine, "float32"), 3_000_000, AdaGrad(1.0, clip_norm=1.0, epsilon=1e3)
     p, g = np.zeros(size, "float32"), np.full(size, 0.1, "float32")
-    Descent(chosen.ops, rule, size, size, chosen.updater(rule, size, size)).learn(p, g, 1)
+    OptimizerState(chosen.ops, rule, size, size, chosen.updater(rule, size, size)).apply(p, g, 1)
     np.testing.assert_allclose(p, -1 / np.sqrt(size) / 1e3, rtol=3e-6)
 
 
@@ -126,7 +126,7 @@ def test_variances_of_large_numbers_do_not_overflow(layer: Layer, engine: str) -
     plan.initialise()
     y, _ = plan.forward(plan.context(train=True), x)
     np.testing.assert_allclose(y.diagonal(), np.sqrt(255), rtol=1e-5)
-    assert np.isfinite(plan.state).all()
+    assert np.isfinite(plan.layer_state).all()
 
 
 @pytest.mark.parametrize("engine", ["numpy", "cpu"])
@@ -134,4 +134,4 @@ def test_a_running_mean_that_hardly_moves(engine: str) -> None:
     plan = Plan([BatchNorm(momentum=0.99999999)], (1,), select_engine(engine, "float32"), 0)
     plan.initialise()
     plan.forward(plan.context(train=True), np.full((4, 1), 2.0, "float32"))
-    np.testing.assert_allclose(plan.state[:1], 2e-8, rtol=1e-6)
+    np.testing.assert_allclose(plan.layer_state[:1], 2e-8, rtol=1e-6)

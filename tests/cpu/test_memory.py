@@ -29,7 +29,7 @@ from gedanken import (
     TanH,
 )
 from gedanken.engine.cpu import program, threads
-from gedanken.engine.cpu.engine import CpuEngine, Run
+from gedanken.engine.cpu.engine import CpuEngine, FusedLayers
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import Engine
 from gedanken.types import Array, Shape
@@ -112,9 +112,9 @@ def test_no_kernel_reads_or_writes_outside(
     dtype = "float32" if kind == "bf16" else kind
     engine = on(EMULATED, 2) if kind == "bf16" else CpuEngine("test", dtype, threads=2)
     engine.ops.xp = SimpleNamespace(**{**vars(np), "zeros": poison.zeros})
-    runs: list[Run] = []
-    steps = engine.steps
-    monkeypatch.setattr(engine, "steps", lambda *a, **k: [runs.append(s) or s for s in steps(*a, **k)])  # type: ignore[func-returns-value]
+    runs: list[FusedLayers] = []
+    stages = engine.stages
+    monkeypatch.setattr(engine, "stages", lambda *a, **k: [runs.append(s) or s for s in stages(*a, **k)])  # type: ignore[func-returns-value]
     given = poison.zeros((samples, *shape), dtype)
     given[...] = values(samples, shape, 1, dtype)
     check_agreement(layers, shape, given, engine, tolerance=0.1 if kind == "bf16" else None)
@@ -152,8 +152,8 @@ def network(size):
 
 def step(net, size, samples):
     batch = Batch(np.ones((samples, 3, size, size), "float32"), np.zeros(samples, int), 0, 1.0)
-    result = gradients(net._work, batch, 0)
-    net._work.descent.learn(net._work.plan.params, net._work.plan.grads, result.samples)
+    result = gradients(net._train_state, batch, 0)
+    net._train_state.optimizer_state.apply(net._train_state.plan.params, net._train_state.plan.grads, result.samples)
 
 def taken():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
@@ -175,7 +175,7 @@ def test_a_step_takes_what_the_summary_says() -> None:
         pytest.skip("needs Linux' account of a process's memory")
     done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
     said, grown, later = map(int, done.stdout.split())
-    inputs = 2 * 128 * 3 * 40 * 40 * 4  # the mini-batch at the door, and channels-last
+    inputs = 2 * 128 * 3 * 40 * 40 * 4  # the mini-batch channels-first, and channels-last
     assert abs(grown - said) < 0.1 * said + inputs
     assert later - grown < 1 << 20  # no memory is taken after the first steps
 

@@ -50,7 +50,7 @@ def run(
     """Run training steps; parameters are random but for the first layer's `params`, and so is the gradient by y."""
     dtype = str(x.dtype)
     plan = Plan(layers, x.shape[1:], select_engine(engine, dtype, threads), 0)
-    plan.steps = plan.engine.steps(plan.layers, dx=True)
+    plan.stages = plan.engine.stages(plan.layers, dx=True)
     plan.initialise()
     rng = np.random.default_rng(1)
     plan.params[...] = rng.uniform(0.5, 2, plan.params.shape).astype("float32")
@@ -61,7 +61,7 @@ def run(
         y, tape = plan.forward(ctx, x)
     y = y.copy()
     slopes = rng.normal(size=y.shape).astype("float32").astype(dtype)
-    for step in reversed(plan.steps):
+    for step in reversed(plan.stages):
         slopes = step.backward(ctx, tape.pop(), slopes)
     norm, state = len(layers) - 1, {name.partition(".")[2]: value for name, value in plan._state.items()}
     scale, shift = plan._grads[f"{norm}.scale"], plan._params[f"{norm}.shift"]
@@ -184,10 +184,10 @@ def test_large_slopes_of_shares(classes: int, engine: str) -> None:
     x, found = np.random.default_rng(0).normal(size=(7, classes)).astype("float32"), []
     for name, dtype, noise in (("numpy", "float64", 1), (engine, "float32", 1), (engine, "float32", 0)):
         plan = Plan([SoftMax()], (classes,), select_engine(name, dtype), 0)
-        plan.steps = plan.engine.steps(plan.layers, dx=True)
+        plan.stages = plan.engine.stages(plan.layers, dx=True)
         _, tape = plan.forward(plan.context(train=True), x.astype(dtype))
         slopes = offset(x.shape, 1e6, noise, "float32", 0).astype(dtype)
-        found.append(plan.steps[0].backward(plan.context(train=True), tape.pop(), slopes).copy())
+        found.append(plan.stages[0].backward(plan.context(train=True), tape.pop(), slopes).copy())
     exact, rounded, constant = found
     assert distance(exact, rounded) < 1e-5
     np.testing.assert_allclose(constant, 0, atol=1e-7)

@@ -53,7 +53,7 @@ def network(threads: int | None = None, seed: int = 3) -> Network:
 def trained(threads: int | None = None, seed: int = 3, epochs: int = 2) -> Array:
     net = network(threads, seed)
     net.fit(PICTURES, LABELS, epochs=epochs, mini_batch_size=32, progress=False)
-    return np.concatenate([value.reshape(-1) for value in net._plan.values().values()])  # type: ignore[union-attr]
+    return np.concatenate([value.reshape(-1) for value in net._plan.state().values()])  # type: ignore[union-attr]
 
 
 def test_any_number_of_threads_gives_the_same_bits() -> None:

@@ -48,7 +48,10 @@ def test_every_record_is_a_line_of_json(tmp_path: Path) -> None:
     found = [json.loads(line, parse_constant=pytest.fail) for line in lines]
     assert not any("\n" in line for line in lines)
     run, told, evaluation, odd = found[0], found[-3], found[-2], found[-1]
-    assert (run["folder"], run["config"]["optimizer"]) == (str(tmp_path), repr(net._work.descent.optimizer))  # type: ignore[union-attr]
+    assert (run["folder"], run["config"]["optimizer"]) == (
+        str(tmp_path),
+        repr(net._train_state.optimizer_state.optimizer),
+    )  # type: ignore[union-attr]
     assert abs(run["started"] - time.time()) < 600
     assert told["run"] == run
     assert told["answers"] == [{"epoch": 2, "step": 0, "callback": "Lines", "answer": {"stop": "enough"}}]

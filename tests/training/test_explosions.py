@@ -47,9 +47,14 @@ def network(optimizer: Any, cost: Any = "cross_entropy", *more: Layer, **options
 
 def memory(net: Network) -> list[Any]:
     """Return copies of all that a step changes."""
-    assert net._work is not None
-    plan, descent = net._work.plan, net._work.descent
-    return [plan.params.copy(), plan.state.copy(), descent.updates, *(slot.copy() for slot in descent.slots.values())]
+    assert net._train_state is not None
+    plan, optimizer_state = net._train_state.plan, net._train_state.optimizer_state
+    return [
+        plan.params.copy(),
+        plan.layer_state.copy(),
+        optimizer_state.updates,
+        *(slot.copy() for slot in optimizer_state.slots.values()),
+    ]
 
 
 def same(first: list[Any], second: list[Any]) -> bool:

@@ -305,8 +305,8 @@ def test_a_copy_whose_engine_is_not_here_runs_on_another_and_says_so() -> None:
 @pytest.mark.parametrize("name", ["adam", "Adam", "ADAM", "sgd", "rmsprop", "adamw", "lion"])
 def test_optimizers_by_name(name: str) -> None:
     net = network().regression(name)
-    assert net._work is not None
-    assert type(net._work.descent.optimizer).__name__.lower() == name.lower()
+    assert net._train_state is not None
+    assert type(net._train_state.optimizer_state.optimizer).__name__.lower() == name.lower()
 
 
 def test_metrics_and_costs_by_name() -> None:

@@ -18,7 +18,7 @@ class Batch(NamedTuple):
     """One mini-batch.
 
     Args:
-        x: (N, ...), inputs as at the door.
+        x: (N, ...), inputs, images channels-first.
         target: (N, ...), as the cost takes it.
         position: place of the first sample in the epoch's order.
         share: of the epoch that is done with it, in (0, 1].
@@ -47,8 +47,16 @@ class Source(ABC):
         return 0.0
 
     @abstractmethod
-    def batches(self, epoch: int) -> Batches:
-        """Yield the mini-batches of epoch number `epoch`, counted from 0."""
+    def batches(self, epoch: int, start: int = 0) -> Batches:
+        """Yield the mini-batches of epoch number `epoch`, counted from 0, without the first `start` of them."""
+
+    @abstractmethod
+    def look_first(self, look: Callable[[Array, Array], None]) -> None:
+        """Let somebody see inputs and targets of some samples, now or before the first mini-batch is used."""
+
+    def start(self, epoch: int) -> bool:
+        """Begin with what can be done before epoch number `epoch` is asked for; return whether others work on it."""
+        return False
 
     def stats(self) -> Mapping[str, Any] | None:
         """Return what is known of those who make the mini-batches, or None where nobody does."""
@@ -81,18 +89,21 @@ class ArraySource(Source):
         self.samples, self.steps = samples, math.ceil(samples / mini_batch_size)
         self.mini_batch_size, self.shuffle, self.seed = mini_batch_size, shuffle, seed
 
-    def batches(self, epoch: int) -> Batches:
+    def look_first(self, look: Callable[[Array, Array], None]) -> None:
+        look(self.x, self.target)
+
+    def batches(self, epoch: int, start: int = 0) -> Batches:
         order, samples = self._rows, len(self.x) if self._rows is None else len(self._rows)
         if self.shuffle:
             shuffled = permutation(self.seed, Purpose.ORDER, samples, epoch)
             order = shuffled if order is None else order[shuffled]
-        for start in range(0, samples, self.mini_batch_size):
-            part = slice(start, start + self.mini_batch_size)
+        for place in range(start * self.mini_batch_size, samples, self.mini_batch_size):
+            part = slice(place, place + self.mini_batch_size)
             share = min(1.0, part.stop / samples)
             if order is None:
-                yield Batch(self.x[part], self.target[part], start, share)
+                yield Batch(self.x[part], self.target[part], place, share)
             else:
-                yield Batch(taken(self.x, order[part]), taken(self.target, order[part]), start, share)
+                yield Batch(taken(self.x, order[part]), taken(self.target, order[part]), place, share)
 
 
 def taken(array: Array, rows: Array) -> Array:
@@ -125,7 +136,7 @@ class GeneratorSource(Source):
         self.generator, self.fixed = generator, fixed
         self.mini_batch_size = generator.mini_batch_size
         self._checked = checked
-        self.on_first: Callable[[Batch], None] | None = None  # sees the first mini-batch before it is used
+        self._look: Callable[[Array, Array], None] | None = None  # sees the first mini-batch before it is used
 
     @property
     def waited(self) -> float:
@@ -134,20 +145,27 @@ class GeneratorSource(Source):
     def stats(self) -> Mapping[str, Any] | None:
         return self.generator.stats()
 
-    def start(self, epoch: int) -> None:
+    def look_first(self, look: Callable[[Array, Array], None]) -> None:
+        self._look = look
+
+    def start(self, epoch: int) -> bool:
         """Begin making mini-batches; a Generator that was not iterated before begins with this epoch."""
         self.generator._stream.start(self.generator, epoch)
+        return True
 
-    def batches(self, epoch: int) -> Batches:
+    def batches(self, epoch: int, start: int = 0) -> Batches:
         for _ in range(2):  # a position that was loaded may be the end of an epoch
             resumed, given = self.generator._stream.resumes, False
             fixed = 0 if self.fixed else None
             for delivery in self.generator._stream.run(self.generator, fixed, self.broken_off):
                 given = True
+                if start:
+                    start -= 1
+                    continue
                 batch = Batch(*self._pair(delivery.value), delivery.position, delivery.share)
-                if self.on_first:
-                    self.on_first(batch)
-                    self.on_first = None
+                if self._look:
+                    self._look(batch.x, batch.target)
+                    self._look = None
                 del delivery
                 yield batch
                 del batch

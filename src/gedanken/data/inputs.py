@@ -20,7 +20,7 @@ def checked_inputs(argument: str, x: Any, shape: Shape, dtype: Any, tokens: int 
     Args:
         argument: what the caller calls the data, for errors.
         x: (N, *shape), anything that NumPy makes an array of.
-        shape: one sample at the network's door.
+        shape: one sample, channels first.
         dtype: number type that the network computes in.
         tokens: for a network that takes whole numbers: how many different ones.
     """

@@ -13,14 +13,14 @@ from typing import Any, ClassVar, Final, Literal
 import numpy as np
 
 from gedanken.checks import one_of, pair, real, require, whole
-from gedanken.described import Described
 from gedanken.errors import DataError
+from gedanken.hyperparameters import Hyperparameters
 from gedanken.types import Array
 
 CHANNELS: Final = (1, 3, 4)  # grey, colour, colour and alpha
 
 
-class Transform(Described, ABC):
+class Transform(Hyperparameters, ABC):
     """Turn an item into a new one, as `rng` decides; the item given and its arrays stay as they are.
 
     An item is what `get_mini_batches` gave: a tuple of arrays, such as (picture, label), a dict of arrays, or one

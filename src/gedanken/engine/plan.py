@@ -9,42 +9,43 @@ import numpy as np
 
 from gedanken.checks import require, warn
 from gedanken.costs import Cost
-from gedanken.descent import Descent, Updater
-from gedanken.described import require_normal
-from gedanken.engine.fold import activation_place, fold
+from gedanken.engine.fuse_cost import activation_place, fuse_cost
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
+from gedanken.hyperparameters import require_normal
 from gedanken.layers.base import Context, Layer, Param, StateValue
-from gedanken.layers.containers import Placed, Views, leaves, placed, prefixed, steps_of
+from gedanken.layers.containers import Placed, Views, leaves, placed, stages_of
 from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
-from gedanken.layers.shape import from_door, inner_shape, to_door
-from gedanken.layers.steps import ContainerStep, LayerStep, Step, back_through, guarded, sealed, through
+from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
+from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, guarded, sealed, through
 from gedanken.ops import Ops
+from gedanken.optimizer_state import OptimizerState, Updater
 from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
+from gedanken.state import State, check_state, prefixed
 from gedanken.types import Array, Arrays, Shape
 
 TOGETHER = 32  # samples that are brought into order at once
 
 
-class Whole(Protocol):
+class FusedStep(Protocol):
     """All layers up to the cost, and the cost itself."""
 
-    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+    def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
         """Return the network's outputs and their mean cost; in training also write the gradients."""
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory that a training pass of so many samples takes."""
 
 
-Placement: TypeAlias = LayerStep | ContainerStep
+Placement: TypeAlias = LayerStage | ContainerStage
 
 
 class Engine:
     """How plans are run: an Ops, and the choice of steps.
 
     This one runs each layer by its own forward and backward, and containers by what is in them. A faster one overrides
-    `steps`.
+    `stages`.
 
     Args:
         name: what `regression(engine=...)` calls it.
@@ -57,11 +58,11 @@ class Engine:
         self.ops = ops
         self.reason = reason
 
-    def steps(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Step]:
+    def stages(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Stage]:
         """Return the steps that do the work of these layers in a row; `dx`: whether the input gradient is read."""
         return layers
 
-    def whole(self, layers: Sequence[Placement], cost: Cost) -> "Whole | None":
+    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> "FusedStep | None":
         """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
         return None
 
@@ -79,7 +80,7 @@ class Engine:
         """Return which of these layers run by their specification for want of a kernel, and why."""
         return []
 
-    def step_bytes(self, steps: Sequence[Step], samples: int) -> int | None:
+    def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
         """Return the memory that a training pass of so many samples takes, or None where it is not known before."""
         return None
 
@@ -98,15 +99,15 @@ class Plan:
     """Layers in a row, ready to run.
 
     All parameters stand in the flat vector `params`, those with weight decay first (`decayed` numbers); all gradients
-    in `grads`, in the same order; all state in `state`. `arrays()` gives them by name.
+    in `grads`, in the same order; all state of layers in `layer_state`. `arrays()` gives them by name.
 
     Args:
         layers: the layers.
-        input_shape: one sample at the door: (C, H, W), (F,), (T,) ...
+        input_shape: one sample as users give it: (C, H, W), (F,), (T,) ...
         engine: what runs them.
         seed: seed of initial weights and dropout.
-        cost: what the outputs are judged by, or None for a plan that only predicts. Its last activation may become a
-            part of it, see `fold`.
+        cost: what training makes small, or None for a plan that only predicts. Its last activation may become a
+            part of it, see `fuse_cost`.
 
     Raises:
         ArgumentError: the cost does not suit the last layer, or the number type would take an epsilon as 0.
@@ -119,22 +120,22 @@ class Plan:
         self.engine, self.ops, self.seed = engine, engine.ops, seed
         self.cost: Cost | None = None
         require_normal((*layers, cost), self.ops.dtype)
-        folded = False
-        row = placed(layers, inner_shape(input_shape))
+        fused = False
+        row = placed(layers, channels_last_shape(input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
-            self.cost, folded = fold(row, cost)
+            self.cost, fused = fuse_cost(row, cost)
         self.takes_tokens = layers[0].tokens is not None
-        self.layers = steps_of(row, self._allocate(row))
+        self.layers = stages_of(row, self._allocate(row))
         norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
         self._by_sample = [
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
         ]  # nothing else to normalise over
-        body, head = self._without_activation(activation_place(row)) if folded else (self.layers, [])
-        self.steps = engine.steps(body, dx=False)
-        self.head = engine.steps(head)
-        self.prediction = engine.steps(self.layers, dx=False) if folded else self.steps
-        self.whole = engine.whole(body, self.cost) if self.cost else None
+        body, last = self._without_activation(activation_place(row)) if fused else (self.layers, [])
+        self.stages = engine.stages(body, dx=False)
+        self.output_activation = engine.stages(last)
+        self.prediction = engine.stages(self.layers, dx=False) if fused else self.stages
+        self.fused_step = engine.fused_step(body, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
 
     def _without_activation(self, place: int) -> tuple[list[Placement], list[Placement]]:
@@ -150,26 +151,26 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        return through(self.steps, ctx, self.enter(x))
+        return through(self.stages, ctx, self.enter(x))
 
     def backward(self, ctx: Context, tape: list[Any], dy: Array) -> None:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
-        back_through(self.steps, ctx, tape, dy)
+        back_through(self.stages, ctx, tape, dy)
 
-    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, float]:
-        """Return the outputs of a mini-batch and their mean cost; in training also fill `grads`.
+    def cost_and_gradients(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+        """Return the outputs of a mini-batch and their mean cost, both on the device; in training also fill `grads`.
 
         Shapes:
-            x: (N, *input_shape).   target: as the cost takes it.   first result: as at the door. All on the host.
+            x: (N, *input_shape), on the host.   target: as the cost takes it.   first result: channels first.
         """
         assert self.cost
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
-        wanted = self.ops.asarray(from_door(target), target.dtype)
-        if self.whole:
-            outputs, cost = self.whole.judge(ctx, self.enter(x), wanted)
-            return self._leave(outputs), float(cost)
-        y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.steps, x), [])
+        wanted = self.ops.asarray(to_channels_last(target), target.dtype)
+        if self.fused_step:
+            outputs, cost = self.fused_step.run(ctx, self.enter(x), wanted)
+            return self._outputs(outputs), cost
+        y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.stages, x), [])
         cost, dy = guarded(str(self.cost), "outputs and labels", self.cost, self.ops, sealed(y), sealed(wanted))
         if ctx.train:
             if getattr(dy, "shape", None) != y.shape:
@@ -177,9 +178,9 @@ class Plan:
                 raise ShapeError(f"{self.cost} must give a gradient of the outputs' shape {y.shape}, got {got}")
             require(dy.dtype.kind in "fiu", f"the gradient of {self.cost}", "be of real numbers", dy.dtype)
             self.backward(ctx, tape, dy)
-        for step in self.head:
-            y, _ = step.forward(self.context(train=False), y)
-        return self._leave(y), float(cost)
+        for stage in self.output_activation:
+            y, _ = stage.forward(self.context(train=False), y)
+        return self._outputs(y), cost
 
     def _tell_of_single_values(self) -> None:
         """Warn, once, of each BatchNorm that is about to normalise a single value: it is its own mean."""
@@ -192,22 +193,23 @@ class Plan:
         self._by_sample = []
 
     def predict(self, x: Array) -> Array:
-        """Return the network's outputs, as at the door and on the host.
+        """Return the network's outputs, channels first and on the host.
 
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        return self._leave(self._through(self.prediction, x))
+        return self.ops.to_host(self._outputs(self._through(self.prediction, x)))
 
-    def _through(self, steps: Sequence[Step], x: Array) -> Array:
+    def _through(self, stages: Sequence[Stage], x: Array) -> Array:
         """Return what comes out of the steps at prediction: no tape is kept."""
         ctx, y = self.context(train=False), self.enter(x)
-        for step in steps:
-            y, _ = step.forward(ctx, y)
+        for stage in stages:
+            y, _ = stage.forward(ctx, y)
         return y
 
-    def _leave(self, y: Array) -> Array:
-        return np.ascontiguousarray(self.ops.to_host(to_door(y)))
+    def _outputs(self, y: Array) -> Array:
+        """Return outputs channels first, still on the device."""
+        return self.ops.xp.ascontiguousarray(to_channels_first(y))
 
     def context(self, train: bool, epoch: int = 0, position: int = 0) -> Context:
         """Return the context of a pass; see Context."""
@@ -215,43 +217,41 @@ class Plan:
 
     def enter(self, x: Array) -> Array:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""
-        return self.ops.asarray(from_door(_sample_by_sample(x)), np.int64 if self.takes_tokens else None)
+        return self.ops.asarray(to_channels_last(_sample_by_sample(x)), np.int64 if self.takes_tokens else None)
 
-    def descent(self, rule: Optimizer) -> Descent:
+    def optimizer_state(self, rule: Optimizer) -> OptimizerState:
         """Return an optimizer at work on the parameters of this plan."""
         size = self.params.size
-        return Descent(self.ops, rule, size, self.decayed, self.engine.updater(rule, size, self.decayed))
+        return OptimizerState(self.ops, rule, size, self.decayed, self.engine.updater(rule, size, self.decayed))
 
     # ------------------------------------------------------------------ memory
 
     def step_bytes(self, samples: int) -> int | None:
         """Return the memory of a training step: vectors and buffers, without the optimizer's; None: not known
         before."""
-        buffers = self.whole.step_bytes(samples) if self.whole else self.engine.step_bytes(self.steps, samples)
-        return None if buffers is None else buffers + self.params.nbytes + self.grads.nbytes + self.state.nbytes
+        buffers = (
+            self.fused_step.step_bytes(samples) if self.fused_step else self.engine.step_bytes(self.stages, samples)
+        )
+        return None if buffers is None else buffers + self.params.nbytes + self.grads.nbytes + self.layer_state.nbytes
 
     def arrays(self) -> dict[str, Array]:
         """Return the views of all parameters and state by name, such as "0.kernel"."""
         return {**self._params, **self._state}
 
-    def values(self) -> dict[str, Array]:
+    def state(self) -> State:
         """Return copies of all parameters and state by name, on the host."""
         return {name: np.array(self.ops.to_host(view)) for name, view in self.arrays().items()}
 
-    def assign(self, values: Mapping[str, Array]) -> None:
+    def restore(self, state: Mapping[str, Array]) -> None:
         """Set all parameters and state.
 
         Raises:
             CheckpointError: names or shapes differ; nothing was changed.
         """
         views = self.arrays()
-        if missing := sorted(views.keys() ^ values.keys()):
-            raise CheckpointError(f"the arrays {missing} are not in both the file and the network")
+        check_state("the network", state, views)
         for name, view in views.items():
-            if values[name].shape != view.shape:
-                raise CheckpointError(f"{name} must have shape {view.shape}, got {values[name].shape}")
-        for name, view in views.items():
-            view[...] = self.ops.asarray(values[name])
+            view[...] = self.ops.asarray(state[name])
 
     def take_over(self, other: "Plan | None") -> None:
         """Set parameters and state to those of another plan of the same layers, or to their first values.
@@ -263,7 +263,7 @@ class Plan:
             self.initialise()
             return
         try:
-            self.assign(other.values())
+            self.restore(other.state())
         except CheckpointError as error:
             raise ArgumentError(f"a layer declares other arrays than when the network was compiled: {error}") from None
 
@@ -292,7 +292,7 @@ class Plan:
         sizes = {name: self._declared[name].shape for name in order}
         self.params, self._params = self._vector(sizes)
         self.grads, self._grads = self._vector(sizes)
-        self.state, self._state = self._vector({name: value.shape for name, value in values.items()})
+        self.layer_state, self._state = self._vector({name: value.shape for name, value in values.items()})
         self._first_state = {name: value.value for name, value in values.items()}
         self.decayed = sum(self._params[name].size for name in order if self._declared[name].decay)
 
@@ -322,7 +322,7 @@ def _sample_by_sample(x: Array) -> Array:
     """
     if x.ndim < 2 or x.strides[0] != x.itemsize or len(x) <= TOGETHER:
         return x
-    apart = np.empty(from_door(x).shape, x.dtype)
+    apart = np.empty(to_channels_last(x).shape, x.dtype)
     for start in range(0, len(x), TOGETHER):
-        apart[start : start + TOGETHER] = from_door(x[start : start + TOGETHER].copy(order="K"))
-    return to_door(apart)
+        apart[start : start + TOGETHER] = to_channels_last(x[start : start + TOGETHER].copy(order="K"))
+    return to_channels_first(apart)

@@ -25,7 +25,7 @@ from gedanken.io.safetensors import Contents, parsed, read_arrays, read_contents
 from gedanken.layers import Layer
 from gedanken.layers.containers import Placed, leaves, placed
 from gedanken.layers.declared import declared_params, declared_state
-from gedanken.layers.shape import door_shape, inner_shape
+from gedanken.layers.shape import channels_first_shape, channels_last_shape
 from gedanken.metrics import Metric
 from gedanken.optimizers import Optimizer
 from gedanken.processors import memory_bytes
@@ -57,7 +57,7 @@ class Architecture(NamedTuple):
     """Everything of a network that is not an array.
 
     Args:
-        input_shape: one sample at the door.
+        input_shape: one sample, channels first.
         layers: the layers.
         seed: its seed.
         dtype: its number type.
@@ -150,9 +150,9 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str) -> tuple[Ar
         values = _finite_arrays(file, contents)
         cost = found.learner.cost if found.learner else None
         plan = Plan(found.layers, found.input_shape, select_engine(engine, found.dtype), found.seed, cost)
-        plan.assign(values)
+        plan.restore(values)
         if cost:
-            cost.check_output(door_shape(plan.shapes[-1]))
+            cost.check_output(channels_first_shape(plan.shapes[-1]))
         return found, plan
 
 
@@ -237,7 +237,7 @@ def checked_names(names: Iterable[str] | None) -> tuple[str, ...] | None:
 
 def _check_table(contents: Contents, architecture: Architecture) -> None:
     """Raise CheckpointError unless the arrays of the file are those that its layers need."""
-    row = placed(architecture.layers, inner_shape(architecture.input_shape))
+    row = placed(architecture.layers, channels_last_shape(architecture.input_shape))
     values = max(math.prod(shape) for one in (*row, *leaves(row)) for shape in (one.shape, one.output_shape))
     if values >= LARGEST_SAMPLE:
         raise CheckpointError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from gedanken.described import Described
+from gedanken.hyperparameters import Hyperparameters
 from gedanken.init import Initializer
 from gedanken.ops import Ops
 from gedanken.random import Purpose, sample_draws
@@ -82,7 +82,7 @@ class Context:
         return self.ops.asarray(host, host.dtype).reshape(shape)
 
 
-class Layer(Described, ABC):
+class Layer(Hyperparameters, ABC):
     """A layer is its hyperparameters and pure functions; it holds no array.
 
     Images are (N, H, W, C) here, and shapes leave the batch axis out: (H, W, C), (F,), (T, F).

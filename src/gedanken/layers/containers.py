@@ -4,29 +4,19 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.checks import one_of, require
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.geometry import NEEDS_IMAGES
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
-from gedanken.layers.shape import door_shape
-from gedanken.layers.steps import ContainerStep, LayerStep
+from gedanken.layers.shape import channels_first_shape
+from gedanken.layers.stages import ContainerStage, LayerStage
+from gedanken.state import part, prefixed
 from gedanken.types import Array, Arrays, Shape
 
-T = TypeVar("T")
 DEEPEST = 200  # containers around a layer: each takes some of the calls within calls that Python allows
-
-
-def prefixed(name: str, entries: Mapping[str, T]) -> dict[str, T]:
-    """Return the entries with `name.` before each key."""
-    return {f"{name}.{key}": value for key, value in entries.items()}
-
-
-def part(name: str, entries: Mapping[str, T]) -> dict[str, T]:
-    """Return the entries whose key begins with `name.`, without it."""
-    return {key[len(name) + 1 :]: entries[key] for key in entries if key.startswith(f"{name}.")}
 
 
 class Placed(NamedTuple):
@@ -101,16 +91,12 @@ def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Pl
     apart = isinstance(layer, Container) and layer.is_plain
     if before and not apart and layer.tokens is not None:
         raise ShapeError(f"layer {path} {layer} takes whole numbers", "it can only be the first layer")
-    rows = None
-    if isinstance(layer, Container) and apart:
-        rows = {}
-        for name, row in layer.rows.items():
-            rows[name] = placed(row, shape, f"{path}.{name}." if name else f"{path}.", before)
+    rows = layer.parts(shape, f"{path}.", before) if isinstance(layer, Container) and apart else None
     try:
         made = layer.output_shape(shape) if rows is None else layer.joined_shape(_outputs(rows, shape))  # type: ignore[attr-defined]
     except ShapeError as error:
         came = before.name if before else "the input"
-        rule = f"layer {path} {layer} {error.rule}, but {came} gives {door_shape(shape)}"
+        rule = f"layer {path} {layer} {error.rule}, but {came} gives {channels_first_shape(shape)}"
         hint = _towards_images(before, shape) if error.rule == NEEDS_IMAGES else error.hint
         raise ShapeError(rule, hint) from None
     made = checked_shape(lambda: f"output_shape of layer {path} {layer}", made)
@@ -160,19 +146,19 @@ def _activations(rows: Mapping[str, Sequence[Placed]], output_shape: Shape) -> i
 Views: TypeAlias = Callable[[Placed], tuple[Arrays, Arrays, Arrays]]
 
 
-def steps_of(row: Sequence[Placed], views: Views) -> list[LayerStep | ContainerStep]:
+def stages_of(row: Sequence[Placed], views: Views) -> list[LayerStage | ContainerStage]:
     """Return the steps of a row; `views` gives parameters, gradients and state of a layer."""
-    made: list[LayerStep | ContainerStep] = []
+    made: list[LayerStage | ContainerStage] = []
     for one in row:
         head = one.layer, one.path, one.shape, one.output_shape
         if one.rows is None:
-            made.append(LayerStep(*head, *views(one)))
+            made.append(LayerStage(*head, *views(one)))
             continue
         rows = {}
         for name, inner in one.rows.items():
-            rows[name] = steps_of(inner, views)
+            rows[name] = stages_of(inner, views)
         widths = [shape[-1] if shape else 1 for shape in _outputs(one.rows, one.shape)]
-        made.append(ContainerStep(*head, rows, widths))
+        made.append(ContainerStage(*head, rows, widths))
     return made
 
 
@@ -214,7 +200,7 @@ class Container(Layer):
             alike = all(shapes) and len({one[:-1] for one in shapes}) == 1
             need = "differ in their channels only"
         if not alike:
-            raise ShapeError(f"merges {[door_shape(one) for one in shapes]}, which must {need}")
+            raise ShapeError(f"merges {[channels_first_shape(one) for one in shapes]}, which must {need}")
         return shapes[0] if self.merge == "sum" else (*shapes[0][:-1], sum(one[-1] for one in shapes))
 
     def join(self, ctx: Context, ys: Sequence[Array]) -> Array:
@@ -226,7 +212,7 @@ class Container(Layer):
         return [dy] * len(widths) if self.merge == "sum" else ctx.ops.split(dy, widths)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return self.joined_shape(_outputs(self._parts(shape), shape))
+        return self.joined_shape(_outputs(self.parts(shape), shape))
 
     def params(self, shape: Shape) -> dict[str, Param]:
         return {k: v for one in self._leaves(shape) for k, v in prefixed(one.path, one.layer.params(one.shape)).items()}
@@ -246,25 +232,37 @@ class Container(Layer):
         return sum(one.layer.multiply_adds(one.shape) for one in self._leaves(shape))
 
     def activations(self, shape: Shape) -> int:
-        parts = self._parts(shape)
+        parts = self.parts(shape)
         return _activations(parts, self.joined_shape(_outputs(parts, shape)))
 
-    def _parts(self, shape: Shape) -> dict[str, list[Placed]]:
-        return {name: placed(row, shape, f"{name}." if name else "") for name, row in self.rows.items()}
+    def parts(self, shape: Shape, prefix: str = "", before: _Before | None = None) -> dict[str, list[Placed]]:
+        """Return the layers of each row where they stand, all that is in them too.
+
+        Every walk through what is inside goes along these: kernels, the sliding window, the summary, model files.
+
+        Args:
+            shape: one sample that goes in.
+            prefix: the container's place with a dot behind it; "" tells places within it.
+            before: what gives the input, for errors.
+        """
+        found = {}
+        for name, row in self.rows.items():  # no comprehension: before Python 3.12 it is one more call within calls
+            found[name] = placed(row, shape, f"{prefix}{name}." if name else prefix, before)
+        return found
 
     def _leaves(self, shape: Shape) -> Iterator[Placed]:
-        for row in self._parts(shape).values():
+        for row in self.parts(shape).values():
             yield from leaves(row)
 
-    def _step(self, shape: Shape, p: Arrays, g: Arrays, s: Arrays) -> ContainerStep:
+    def _step(self, shape: Shape, p: Arrays, g: Arrays, s: Arrays) -> ContainerStage:
         """Return this container's rows with views of its arrays, for a layer that it is inside of."""
-        parts = self._parts(shape)
+        parts = self.parts(shape)
         outputs = _outputs(parts, shape)
         rows = {}
         for name, row in parts.items():
-            rows[name] = steps_of(row, lambda one: (part(one.path, p), part(one.path, g), part(one.path, s)))
+            rows[name] = stages_of(row, lambda one: (part(one.path, p), part(one.path, g), part(one.path, s)))
         widths = [one[-1] if one else 1 for one in outputs]
-        return ContainerStep(self, "", shape, self.joined_shape(outputs), rows, widths)
+        return ContainerStage(self, "", shape, self.joined_shape(outputs), rows, widths)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -329,8 +327,9 @@ class Residual(Container):
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         body, shortcut = shapes
         if body != shortcut:
+            first, second = channels_first_shape(body), channels_first_shape(shortcut)
             raise ShapeError(
-                f"adds {door_shape(body)} from its layers and {door_shape(shortcut)} from its shortcut, not the same",
+                f"adds {first} from its layers and {second} from its shortcut, not the same",
                 "give shortcut= a layer that makes the same shape, such as a 1x1 convolution",
             )
         return body

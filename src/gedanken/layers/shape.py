@@ -1,6 +1,6 @@
 """Layers that only change the shape.
 
-Images are channels-last inside the network and channels-first at its door. Both layers keep the order of the door:
+Images are channels-last inside the network and channels-first for users. Both layers keep the order of the latter:
 feature c * H * W + h * W + w of a flattened image is its channel c at (h, w).
 """
 
@@ -14,22 +14,22 @@ from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
 
 
-def to_door(x: Array) -> Array:
+def to_channels_first(x: Array) -> Array:
     """Return (N, H, W, C) as (N, C, H, W); any other number of axes as it is."""
     return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
 
 
-def from_door(x: Array) -> Array:
+def to_channels_last(x: Array) -> Array:
     """Return (N, C, H, W) as (N, H, W, C); any other number of axes as it is."""
     return x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
 
 
-def door_shape(shape: Shape) -> Shape:
-    """Return the shape of one sample as it is at the door: (C, H, W) for (H, W, C)."""
+def channels_first_shape(shape: Shape) -> Shape:
+    """Return the shape of one sample as users see it: (C, H, W) for (H, W, C)."""
     return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
 
 
-def inner_shape(shape: Shape) -> Shape:
+def channels_last_shape(shape: Shape) -> Shape:
     """Return the shape of one sample as it is inside: (H, W, C) for (C, H, W)."""
     return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
 
@@ -50,10 +50,10 @@ class Flatten(Layer):
         return (math.prod(shape),)
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        return to_door(x).reshape(len(x), -1), x.shape[1:]
+        return to_channels_first(x).reshape(len(x), -1), x.shape[1:]
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        return from_door(dy.reshape(len(dy), *door_shape(cache)))
+        return to_channels_last(dy.reshape(len(dy), *channels_first_shape(cache)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,10 +87,10 @@ class Reshape(Layer):
         if math.prod(shape) != math.prod(self.shape):
             have, need = math.prod(shape), math.prod(self.shape)
             raise ShapeError(f"needs {need} values for the shape {self.shape}, not {have}")
-        return inner_shape(self.shape)
+        return channels_last_shape(self.shape)
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        return from_door(to_door(x).reshape(len(x), *self.shape)), x.shape[1:]
+        return to_channels_last(to_channels_first(x).reshape(len(x), *self.shape)), x.shape[1:]
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        return from_door(to_door(dy).reshape(len(dy), *door_shape(cache)))
+        return to_channels_last(to_channels_first(dy).reshape(len(dy), *channels_first_shape(cache)))

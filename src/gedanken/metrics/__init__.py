@@ -6,6 +6,8 @@ A metric holds options and no data. What it has seen so far is one float64 array
     total = metric.merge(total, metric.measure(y, target))     each further one
     figure = metric.value(total)
 
+So it is with NumPy arrays. Engines give arrays of their device and its primitives: `metric.measure(ops, y, target)`.
+
 Any split of the data gives the figure of the whole. A figure is NaN where it is undefined: for no samples,
 and as soon as an output of the network was NaN. Further conventions stand at each metric.
 

@@ -1,16 +1,22 @@
 """The contract of a metric, and what several share."""
 
+import functools
+import inspect
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from gedanken.errors import DataError
 from gedanken.foreign import KeywordsChecked
+from gedanken.ops import Ops
 from gedanken.types import Array
+
+HOST = Ops()
 
 
 @dataclass(frozen=True)
@@ -23,21 +29,34 @@ class Metric(KeywordsChecked, ABC):
 
     better: ClassVar[Literal["higher", "lower"] | None] = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if inspect.isfunction(measure := vars(cls).get("measure")):
+            cls.measure = _with_or_without_ops(measure)  # type: ignore[method-assign]
+
     @property
     def name(self) -> str:
         """Name in records: the class's name in lower case, its words joined by underscores."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 
     @abstractmethod
-    def measure(self, y: Array, target: Array) -> Array:
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
         """Return the statistics of one mini-batch, float64.
+
+        They may stay on the device: `merge` and `value` get them on the host. Called without `ops` it takes NumPy
+        arrays; and a class may define `measure(self, y, target)`, which is given NumPy arrays on every engine.
+
+        Args:
+            ops: the device's primitives; its array module is `ops.xp`.
+            y: the outputs, on the device and channels first.
+            target: the targets, on the device.
 
         Raises:
             DataError: y and target do not belong together; the message names both shapes.
         """
 
     def merge(self, total: Array, part: Array) -> Array:
-        """Return the statistics of `total` followed by those of `part`, both left as they are.
+        """Return the statistics of `total` followed by those of `part`, both on the host and left as they are.
 
         Raises:
             DataError: they have no common shape, and a metric of your own has no `merge` of its own.
@@ -58,6 +77,38 @@ class Metric(KeywordsChecked, ABC):
             ArgumentError: the metric is not defined for several labels.
         """
         return self
+
+
+def required_arguments(measure: Callable[..., Any]) -> int:
+    """Return how many arguments a function must be given by place; 3 where it takes any number."""
+    given = inspect.signature(measure).parameters.values()
+    if any(one.kind is one.VAR_POSITIONAL for one in given):
+        return 3
+    by_place = [one for one in given if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    return sum(one.default is one.empty for one in by_place)
+
+
+def _with_or_without_ops(measure: Callable[..., Array]) -> Callable[..., Array]:
+    """Return a method `measure` that is called with or without `ops` first, whichever form the class defines."""
+    on_host = required_arguments(measure) == len(("self", "y", "target"))
+
+    @functools.wraps(measure)
+    def call(self: Metric, *given: Any, **named: Any) -> Array:
+        if named:
+            given = (*given, *(named[name] for name in ("ops", "y", "target") if name in named))
+        ops, y, target = given if len(given) == 3 else (HOST, *given)
+        if on_host:
+            return measure(self, ops.to_host(y), ops.to_host(target))
+        return measure(self, ops, y, target)
+
+    return call
+
+
+def numbers(ops: Ops, *values: Any) -> Array:
+    """Return numbers of host or device as one array."""
+    if ops.xp is np:
+        return np.array(values, np.float64)
+    return ops.xp.stack([ops.xp.asarray(value, dtype="float64") for value in values])
 
 
 def fits(holds: bool, metric: Metric, rule: str, y: Array, target: Array) -> None:

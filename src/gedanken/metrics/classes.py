@@ -9,13 +9,14 @@ import numpy as np
 
 from gedanken.checks import one_of, real, require, whole
 from gedanken.errors import ArgumentError, DataError
-from gedanken.metrics.base import Metric, fits, ratio, table
+from gedanken.metrics.base import Metric, fits, numbers, ratio, table
+from gedanken.ops import Ops
 from gedanken.types import Array
 
 Average = Literal["macro", "micro", "weighted", "binary"]
 
 
-def _scores_and_labels(metric: Metric, y: Array, target: Array) -> tuple[Array, Array]:
+def _scores_and_labels(ops: Ops, metric: Metric, y: Array, target: Array) -> tuple[Array, Array]:
     """Return the scores, (N, C) or (N, 1), and the true classes, (N,)."""
     fits(y.ndim in (1, 2) and 0 not in y.shape[1:], metric, "y (N, C), (N, 1) or (N,)", y, target)
     scores = (y if y.ndim == 2 else y[:, None]).astype(np.float64)
@@ -29,7 +30,7 @@ def _scores_and_labels(metric: Metric, y: Array, target: Array) -> tuple[Array, 
     classes = max(outputs, 2)
     right = (labels >= 0) & (labels < classes)
     if labels.dtype.kind == "f":
-        right &= labels == np.floor(labels)
+        right &= labels == ops.xp.floor(labels)
     if not right.all():
         wrong = labels[~right][0]
         raise DataError(f"labels of {metric.name} must be whole and in 0 ... {classes - 1}, got {wrong}")
@@ -39,7 +40,7 @@ def _scores_and_labels(metric: Metric, y: Array, target: Array) -> tuple[Array, 
 def _require_one_class(metric: Metric, target: Array) -> None:
     wrong = (target < 0).any(axis=1) | (abs(target.sum(axis=1, dtype=np.float64) - 1) > 1e-3)
     if wrong.any():
-        row = int(np.argmax(wrong))
+        row = wrong.argmax()
         rule = f"{metric.name} needs one class for each sample, one-hot or probabilities that sum to 1"
         other = type(metric).__name__ if hasattr(metric, "multi_label") else "Accuracy"
         hint = f"for several labels a sample use {other}(multi_label=True)"
@@ -50,9 +51,9 @@ def _predicted(scores: Array, threshold: float) -> Array:
     return scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > threshold).astype(np.intp)
 
 
-def _nan_if_unknown(scores: Array, statistics: Array) -> Array:
+def _nan_if_unknown(ops: Ops, scores: Array, statistics: Array) -> Array:
     """Return the statistics, or nan in their place if a score is NaN and so predicts no class."""
-    return np.full_like(statistics, np.nan) if np.isnan(scores).any() else statistics
+    return ops.xp.full_like(statistics, math.nan) if ops.xp.isnan(scores).any() else statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +90,18 @@ class _Classes(_Labelled):
         super().__post_init__()
         real(f"{type(self).__name__} threshold", self.threshold, "(-inf, inf)")
 
-    def _counts(self, y: Array, target: Array) -> Array:
+    def _counts(self, ops: Ops, y: Array, target: Array) -> Array:
         """Return for each class or label, (4, C): hits, how often it is true, how often predicted, and samples."""
         if self.multi_label:
             scores, true = self._answers(y, target)
             predicted = scores > self.threshold
-            counts = [np.count_nonzero(marks, axis=0) for marks in (true & predicted, true, predicted)]
+            counts = [ops.xp.count_nonzero(marks, axis=0) for marks in (true & predicted, true, predicted)]
         else:
-            scores, labels = _scores_and_labels(self, y, target)
+            scores, labels = _scores_and_labels(ops, self, y, target)
             found, classes = _predicted(scores, self.threshold), max(scores.shape[1], 2)
-            counts = [np.bincount(these, minlength=classes) for these in (labels[labels == found], labels, found)]
-        return _nan_if_unknown(scores, np.array([*counts, np.full(len(counts[0]), len(scores))], np.float64))
+            counts = [ops.xp.bincount(these, minlength=classes) for these in (labels[labels == found], labels, found)]
+        rows = ops.xp.stack([*counts, ops.xp.full(len(counts[0]), len(scores))])
+        return _nan_if_unknown(ops, scores, rows.astype(np.float64))
 
 
 class Accuracy(_Classes):
@@ -116,14 +118,14 @@ class Accuracy(_Classes):
         y, target: as the module says.   statistics: (2,), right and samples.
     """
 
-    def measure(self, y: Array, target: Array) -> Array:
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
         if self.multi_label:
             scores, true = self._answers(y, target)
-            right, count = np.count_nonzero((scores > self.threshold) == true), true.size
+            right, count = ops.xp.count_nonzero((scores > self.threshold) == true), true.size
         else:
-            scores, labels = _scores_and_labels(self, y, target)
-            right, count = np.count_nonzero(_predicted(scores, self.threshold) == labels), len(labels)
-        return _nan_if_unknown(scores, np.array([right, count], np.float64))
+            scores, labels = _scores_and_labels(ops, self, y, target)
+            right, count = ops.xp.count_nonzero(_predicted(scores, self.threshold) == labels), len(labels)
+        return _nan_if_unknown(ops, scores, numbers(ops, right, count))
 
     def value(self, total: Array) -> float:
         return float(ratio(total[0], total[1], empty=math.nan))
@@ -154,14 +156,15 @@ class TopKAccuracy(Metric):
     def name(self) -> str:
         return f"top_{self.k}_accuracy"
 
-    def measure(self, y: Array, target: Array) -> Array:
-        scores, labels = _scores_and_labels(self, y, target)
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
+        scores, labels = _scores_and_labels(ops, self, y, target)
         fewest = max(self.k, 2)
         fits(scores.shape[1] >= fewest, self, f"y (N, C) of C >= {fewest} classes", y, target)
-        true = np.take_along_axis(scores, labels[:, None], axis=1)
-        lower = np.arange(scores.shape[1]) < labels[:, None]
-        before = np.count_nonzero((scores > true) | ((scores == true) & lower), axis=1)
-        return _nan_if_unknown(scores, np.array([np.count_nonzero(before < self.k), len(labels)], np.float64))
+        true = ops.xp.take_along_axis(scores, labels[:, None], axis=1)
+        lower = ops.xp.arange(scores.shape[1]) < labels[:, None]
+        before = ops.xp.count_nonzero((scores > true) | ((scores == true) & lower), axis=1)
+        right = ops.xp.count_nonzero(before < self.k)
+        return _nan_if_unknown(ops, scores, numbers(ops, right, len(labels)))
 
     def value(self, total: Array) -> float:
         return float(ratio(total[0], total[1], empty=math.nan))
@@ -187,13 +190,14 @@ class ConfusionMatrix(_Classes):
 
     better: ClassVar[Literal["higher", "lower"] | None] = None
 
-    def measure(self, y: Array, target: Array) -> Array:
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
         if self.multi_label:
-            return self._counts(y, target)
-        scores, labels = _scores_and_labels(self, y, target)
+            return self._counts(ops, y, target)
+        scores, labels = _scores_and_labels(ops, self, y, target)
         classes = max(scores.shape[1], 2)
-        cells, counts = np.unique(labels * classes + _predicted(scores, self.threshold), return_counts=True)
-        return np.array([(classes, np.isnan(scores).any()), *zip(cells, counts, strict=True)], np.float64)
+        cells, counts = ops.xp.unique(labels * classes + _predicted(scores, self.threshold), return_counts=True)
+        head = numbers(ops, classes, ops.xp.isnan(scores).any())
+        return ops.xp.concatenate([head[None], ops.xp.stack([cells, counts], axis=1)])
 
     def merge(self, total: Array, part: Array) -> Array:
         if self.multi_label:
@@ -240,8 +244,8 @@ class _Averaged(_Classes):
     def name(self) -> str:
         return super().name if self.average == "macro" else f"{super().name}_{self.average}"
 
-    def measure(self, y: Array, target: Array) -> Array:
-        counts = self._counts(y, target)
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
+        counts = self._counts(ops, y, target)
         fits(self.average != "binary" or counts.shape[1] == 2, self, "exactly two classes", y, target)
         return counts
 
@@ -330,8 +334,8 @@ class MatthewsCorrelation(_Classes):
         Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
     """
 
-    def measure(self, y: Array, target: Array) -> Array:
-        return self._counts(y, target)
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
+        return self._counts(ops, y, target)
 
     def value(self, total: Array) -> float:
         hits, true, predicted, samples = total
@@ -372,8 +376,10 @@ class ROCAUC(_Labelled):
     def name(self) -> str:
         return "roc_auc"
 
-    def measure(self, y: Array, target: Array) -> Array:
-        return np.column_stack(self._answers(y, target) if self.multi_label else _scores_and_labels(self, y, target))
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
+        return ops.xp.column_stack(
+            self._answers(y, target) if self.multi_label else _scores_and_labels(ops, self, y, target)
+        )
 
     def merge(self, total: Array, part: Array) -> Array:
         return np.concatenate([total, part])

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from gedanken.metrics.base import Metric, ratio, table
+from gedanken.metrics.base import Metric, numbers, ratio, table
+from gedanken.ops import Ops
 from gedanken.types import Array
 
 
@@ -20,9 +21,9 @@ class MeanAbsoluteError(Metric):
 
     better: ClassVar[Literal["higher", "lower"] | None] = "lower"
 
-    def measure(self, y: Array, target: Array) -> Array:
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
         outputs, targets = table(self, y, target)
-        return np.array([np.abs(outputs - targets).sum(), targets.size])
+        return numbers(ops, ops.xp.abs(outputs - targets).sum(), targets.size)
 
     def value(self, total: Array) -> float:
         return float(ratio(total[0], total[1], empty=math.nan))
@@ -39,9 +40,9 @@ class RootMeanSquareError(Metric):
 
     better: ClassVar[Literal["higher", "lower"] | None] = "lower"
 
-    def measure(self, y: Array, target: Array) -> Array:
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
         outputs, targets = table(self, y, target)
-        return np.array([np.square(outputs - targets).sum(), targets.size])
+        return numbers(ops, ops.xp.square(outputs - targets).sum(), targets.size)
 
     def value(self, total: Array) -> float:
         return float(np.sqrt(ratio(total[0], total[1], empty=math.nan)))
@@ -65,15 +66,15 @@ class R2(Metric):
 
     better: ClassVar[Literal["higher", "lower"] | None] = "higher"
 
-    def measure(self, y: Array, target: Array) -> Array:
+    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
         outputs, targets = table(self, y, target)
         samples, features = targets.shape
         if not samples:
-            return np.zeros((5, features))
+            return ops.xp.zeros((5, features))
         around = targets - targets[0]
         mean = around.mean(axis=0)
-        spread, missed = np.square(around - mean).sum(axis=0), np.square(outputs - targets).sum(axis=0)
-        return np.stack([np.full(features, float(samples)), targets[0], mean, spread, missed])
+        spread, missed = (ops.xp.square(apart).sum(axis=0) for apart in (around - mean, outputs - targets))
+        return ops.xp.stack([ops.xp.full(features, float(samples)), targets[0], mean, spread, missed])
 
     def merge(self, total: Array, part: Array) -> Array:
         if not total[0].all() or not part[0].all():

@@ -2,29 +2,33 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from gedanken.data.batches import Batch, Source
-from gedanken.descent import Descent
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
-from gedanken.layers.steps import guarded, sealed
+from gedanken.layers.stages import guarded, sealed
 from gedanken.metrics import Metric
+from gedanken.ops import Ops
+from gedanken.optimizer_state import OptimizerState
+from gedanken.state import State, Stateful, restore_all, state_of
 from gedanken.types import Array
 
 
-class Work(NamedTuple):
+class TrainState(NamedTuple):
     """What there is to train: the same for every strategy."""
 
     plan: Plan
-    descent: Descent
+    optimizer_state: OptimizerState
     metrics: Sequence[Metric]
 
     @property
     def nbytes(self) -> int:
         """Memory that a training takes beside the plan: the optimizer's slots and a copy of parameters and state."""
-        vectors = (*self.descent.slots.values(), self.plan.params, self.plan.state)
+        vectors = (*self.optimizer_state.slots.values(), self.plan.params, self.plan.layer_state)
         return int(sum(vector.nbytes for vector in vectors))
 
 
@@ -34,38 +38,48 @@ class StepResult(NamedTuple):
     Args:
         samples: of the mini-batch.
         share: of the epoch that is done with it, in (0, 1].
-        cost: their mean cost.
-        statistics: of each metric.
+        cost: their mean cost, a number of the host or the device.
+        statistics: of each metric, on the host or the device.
         fault: what of the step was not finite, as the begin of a sentence; "" for a sound step. Nothing of a step with
             a fault is kept: parameters, optimizer and state stay as they were before it.
     """
 
     samples: int
     share: float
-    cost: float
+    cost: Any
     statistics: tuple[Array, ...]
     fault: str = ""
+
+    def read(self, ops: Ops) -> "StepResult":
+        """Return it with values of the host, which waits for a device that still computes."""
+        if ops.xp is np:
+            return self
+        return self._replace(cost=float(self.cost), statistics=tuple(map(ops.to_host, self.statistics)))
 
 
 Results: TypeAlias = Generator[StepResult, None, None]
 
 
-def gradients(work: Work, batch: Batch, epoch: int) -> StepResult:
+def gradients(train_state: TrainState, batch: Batch, epoch: int) -> StepResult:
     """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
-    plan = work.plan
-    result = judged(work, batch, plan.context(train=True, epoch=epoch, position=batch.position))
+    plan = train_state.plan
+    result = run_batch(train_state, batch, plan.context(train=True, epoch=epoch, position=batch.position))
+    # The cost is read here, since nothing may be learnt from a step whose cost is not finite.
+    result = result._replace(cost=float(result.cost))
     if not math.isfinite(result.cost):
         return result._replace(fault=f"the cost became {result.cost}")
-    if plan.state.size and not plan.ops.finite(plan.state):
+    if plan.layer_state.size and not plan.ops.finite(plan.layer_state):
         return result._replace(fault="a running mean or variance was no longer finite")
     return result
 
 
-def judged(work: Work, batch: Batch, ctx: Context) -> StepResult:
-    """Run one mini-batch and return its cost and the statistics of its metrics."""
-    outputs, cost = work.plan.judge(ctx, batch.x, batch.target)
-    lent = sealed(outputs), sealed(batch.target)
-    statistics = tuple(guarded(metric.name, "outputs and labels", metric.measure, *lent) for metric in work.metrics)
+def run_batch(train_state: TrainState, batch: Batch, ctx: Context) -> StepResult:
+    """Run one mini-batch and return its cost and the statistics of its metrics, which stay on the device."""
+    ops = train_state.plan.ops
+    target = ops.asarray(batch.target, batch.target.dtype)
+    outputs, cost = train_state.plan.cost_and_gradients(ctx, batch.x, target)
+    lent = ops, sealed(outputs), sealed(target)
+    statistics = tuple(guarded(m.name, "outputs and labels", m.measure, *lent) for m in train_state.metrics)
     return StepResult(len(batch.x), batch.share, cost, statistics)
 
 
@@ -76,13 +90,17 @@ class Strategy(ABC):
     order, and ends an epoch early by closing the iterator.
     """
 
+    train_state: TrainState  # what is trained, from `start` on
+
     @abstractmethod
-    def start(self, work: Work) -> None:
+    def start(self, train_state: TrainState) -> None:
         """Get ready; called once before the first step."""
 
     @abstractmethod
-    def steps(self, source: Source, epoch: int) -> Results:
+    def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         """Learn from the mini-batches of epoch number `epoch`, counted from 0, and yield what each step tells.
+
+        The first `start` mini-batches are left out: they were learnt from before.
 
         Nothing is learnt from a mini-batch where something is not finite: see StepResult.
         """
@@ -102,6 +120,20 @@ class Strategy(ABC):
         Returns:
             what was wrong, as StepResult.fault.
         """
+
+    def state(self) -> State:
+        """Return what a training needs to go on from here; asked between two steps, after `start`.
+
+        A strategy whose workers hold parts of it brings them together.
+        """
+        return state_of(self._parts())
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another training was, after `start`; a CheckpointError changes nothing."""
+        restore_all(self._parts(), state)
+
+    def _parts(self) -> dict[str, Stateful]:
+        return {"plan": self.train_state.plan, "optimizer": self.train_state.optimizer_state}
 
     @abstractmethod
     def stop(self) -> None:

@@ -4,7 +4,7 @@ import math
 from typing import Self
 
 from gedanken.data.batches import Batch
-from gedanken.parallel.base import Work
+from gedanken.parallel.base import TrainState
 from gedanken.types import Array
 
 EVERY = 256  # steps between two copies, each of which takes about as long as the update of one step
@@ -17,13 +17,13 @@ class Refuge:
     of theirs is. Then the network goes back to the copy, and the optimizer's slots to their start.
 
     Args:
-        work: what is trained.
+        train_state: what is trained.
     """
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._params, self._state = work.plan.params.copy(), work.plan.state.copy()
-        self._updates = work.descent.updates
+    def __init__(self, train_state: TrainState) -> None:
+        self._train_state = train_state
+        self._params, self._state = train_state.plan.params.copy(), train_state.plan.layer_state.copy()
+        self._updates = train_state.optimizer_state.updates
         self._steps = 0
         self.last: Batch | None = None  # what was just learnt from; behind an epoch a copy of its first sample
 
@@ -41,8 +41,8 @@ class Refuge:
             state: as it was before that pass.
         """
         if self._steps % EVERY == 0:
-            self._params[...], self._state[...] = self._work.plan.params, state
-            self._updates = self._work.descent.updates
+            self._params[...], self._state[...] = self._train_state.plan.params, state
+            self._updates = self._train_state.optimizer_state.updates
         self._steps += 1
 
     def settle(self) -> str:
@@ -54,20 +54,20 @@ class Refuge:
 
     def useful(self, batch: Batch) -> bool:
         """Say whether the network as it is gives a finite cost for a mini-batch."""
-        plan = self._work.plan
-        _, cost = plan.judge(plan.context(train=False), batch.x, batch.target)
-        return math.isfinite(cost) and plan.ops.finite(plan.params)
+        plan = self._train_state.plan
+        _, cost = plan.cost_and_gradients(plan.context(train=False), batch.x, batch.target)
+        return math.isfinite(float(cost)) and plan.ops.finite(plan.params)
 
     def seek(self, batch: Batch) -> None:
         """Go back to the copy if it gives a finite cost for a mini-batch and the network as it is does not."""
         if self.useful(batch):
             return
-        plan = self._work.plan
-        params, state = plan.params.copy(), plan.state.copy()
-        plan.params[...], plan.state[...] = self._params, self._state
+        plan = self._train_state.plan
+        params, state = plan.params.copy(), plan.layer_state.copy()
+        plan.params[...], plan.layer_state[...] = self._params, self._state
         if self.useful(batch) or not plan.ops.finite(params):
-            self._work.descent.before, self._work.descent.step = self._updates, 0
-            for slot in self._work.descent.slots.values():
+            self._train_state.optimizer_state.before, self._train_state.optimizer_state.step = self._updates, 0
+            for slot in self._train_state.optimizer_state.slots.values():
                 slot[...] = 0
         else:  # the mini-batch is to blame
-            plan.params[...], plan.state[...] = params, state
+            plan.params[...], plan.layer_state[...] = params, state

@@ -3,44 +3,44 @@
 import contextlib
 
 from gedanken.data.batches import Batch, Source
-from gedanken.parallel.base import Results, StepResult, Strategy, Work, gradients
+from gedanken.parallel.base import Results, StepResult, Strategy, TrainState, gradients
 from gedanken.parallel.refuge import Refuge
 
 
 class Single(Strategy):
     """Compute every step here."""
 
-    def start(self, work: Work) -> None:
-        self.work = work
-        work.descent.drop()
-        self._refuge = Refuge(work)
+    def start(self, train_state: TrainState) -> None:
+        self.train_state = train_state
+        train_state.optimizer_state.discard()
+        self._refuge = Refuge(train_state)
 
-    def steps(self, source: Source, epoch: int) -> Results:
-        with contextlib.closing(source.batches(epoch)) as batches, self._refuge:
+    def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
+        with contextlib.closing(source.batches(epoch, start)) as batches, self._refuge:
             for batch in batches:
                 self._refuge.last = batch
                 yield self.step(batch, epoch)
 
     def step(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""
-        plan, descent = self.work.plan, self.work.descent
-        before, fault = plan.state.copy(), "an error"
+        plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
+        before, fault = plan.layer_state.copy(), "an error"
         try:
-            result = gradients(self.work, batch, epoch)
+            result = gradients(self.train_state, batch, epoch)
             fault = result.fault
             if not fault:
                 self._refuge.keep(before)
-                fault = descent.learn(plan.params, plan.grads, result.samples)
+                fault = optimizer_state.apply(plan.params, plan.grads, result.samples)
         finally:
             if fault:
-                plan.state[...] = before
+                plan.layer_state[...] = before
         if not fault:
             return result
         self._refuge.seek(batch)
         return result._replace(fault=fault)
 
     def sync(self) -> str:
-        return self.work.descent.flush(self.work.plan.params)
+        return self.train_state.optimizer_state.flush(self.train_state.plan.params)
 
     def settle(self) -> str:
         return self._refuge.settle()

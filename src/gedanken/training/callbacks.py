@@ -1,12 +1,15 @@
 """The contract of a callback, and the smallest ones."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gedanken.checks import one_of, real, require, short, whole
 from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
 from gedanken.named import METRICS
+from gedanken.state import State, check_state
 from gedanken.training.records import Answer, EpochRecord, Run, StepRecord, Stop
 
 
@@ -29,6 +32,14 @@ class Callback(KeywordsChecked):
 
     def on_stop(self, run: Run, reason: str) -> None:
         """After the last step, also after an error."""
+
+    def state(self) -> State:
+        """Return what it has learnt from the training so far and needs to go on: arrays, numbers and texts by name."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one was, after `on_start`; a CheckpointError changes nothing."""
+        check_state(type(self).__name__, state, self.state())
 
 
 @dataclass
@@ -59,6 +70,7 @@ class EarlyStop(Callback):
         if self.better is not None:
             one_of("EarlyStop better", self.better, ("lower", "higher"))
         real("EarlyStop threshold", self.threshold, "[0, inf)")
+        self._best, self._waited = math.inf, 0
 
     def on_start(self, run: Run) -> None:
         names = {"cost", *run.metrics}
@@ -81,6 +93,13 @@ class EarlyStop(Callback):
         rule = 'be "lower" or "higher", because the metric does not say which'
         require(found is not None, f"EarlyStop better for {self.figure!r}", rule, self.better)
         return str(found)
+
+    def state(self) -> State:
+        return {"best": self._best, "waited": self._waited}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self._best, self._waited = state["best"], state["waited"]
 
     def on_epoch(self, run: Run, record: EpochRecord) -> Stop | None:
         figure = record.flat().get(self.figure)

@@ -6,13 +6,15 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from gedanken.checks import real, require, warn
 from gedanken.data.batches import Source
-from gedanken.parallel.base import StepResult, Strategy, Work, judged
+from gedanken.parallel.base import StepResult, Strategy, TrainState, run_batch
+from gedanken.state import State, Stateful, check_state, part, prefixed, restore_all, state_of
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt
 from gedanken.training.meter import Meter
@@ -41,7 +43,12 @@ class Trained(Protocol):
 
 
 def new_run(
-    work: Work, source: Source, validates: bool, epochs: tuple[int, int], folder: str | None, config: Mapping[str, Any]
+    train_state: TrainState,
+    source: Source,
+    validates: bool,
+    epochs: tuple[int, int],
+    folder: str | None,
+    config: Mapping[str, Any],
 ) -> Run:
     """Return what is known before the first step; without a `folder` it has one of its own in `runs/`."""
     name = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
@@ -50,8 +57,8 @@ def new_run(
         source.steps,
         source.samples,
         validates,
-        metrics=tuple(metric.name for metric in work.metrics),
-        better=tuple(metric.better for metric in work.metrics),
+        metrics=tuple(metric.name for metric in train_state.metrics),
+        better=tuple(metric.better for metric in train_state.metrics),
         id=name,
         folder=folder or os.path.join("runs", name),
         started=time.time(),
@@ -75,7 +82,7 @@ class Training:
 
     def __init__(
         self,
-        work: Work,
+        train_state: TrainState,
         strategy: Strategy,
         source: Source,
         validation: Source | None,
@@ -84,11 +91,12 @@ class Training:
         snapshot_step: float,
         network: Trained,
     ) -> None:
-        self.work, self.strategy, self.source, self.validation = work, strategy, source, validation
+        self.train_state, self.strategy, self.source, self.validation = train_state, strategy, source, validation
         self.run, self.callbacks, self.snapshot_step, self.network = run, callbacks, snapshot_step, network
         self.history = History(run=run)
         self.interrupt = Interrupt()
         self.stop: Stop | None = None
+        self._resumed: Mapping[str, Any] | None = None
         for given in (source, validation):
             if given:
                 given.broken_off = lambda: self.interrupt.asked
@@ -103,10 +111,9 @@ class Training:
                 callback.on_start(self.run)
             # Numbers that overflow show in the cost, which is watched.
             with self.interrupt, np.errstate(all="ignore"):
-                self.strategy.start(self.work)
-                self._began, self._between = time.perf_counter(), 0.0
-                self._snapshots = _Snapshots(self.run, self.snapshot_step, self.work)
-                for epoch in range(self.run.first_epoch, self.run.last_epoch + 1):
+                self.strategy.start(self.train_state)
+                self._begin()
+                for epoch in range(self._place.epoch, self.run.last_epoch + 1):
                     self._epoch(epoch)
                     if self.stop:
                         break
@@ -118,6 +125,38 @@ class Training:
         self.history.reason = reason
         return self.history
 
+    def state(self) -> State:
+        """Return where it is and all it needs to go on from there.
+
+        It is asked between two steps, when all callbacks were told of the one before. The history is not part of it.
+        """
+        place = replace(self._place, seconds=self._seconds(), waited=self.source.waited - self._place.waited)
+        return {**prefixed("place", vars(place)), **state_of(self._parts())}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Begin where another training was, with the same network, source and callbacks, once it is called.
+
+        What the state holds is looked at then, after the callbacks' `on_start`; a CheckpointError ends the training.
+        """
+        self._resumed = state
+
+    def _begin(self) -> None:
+        self._began, self._snapshots = time.perf_counter(), _Snapshots(self.run, self.snapshot_step, self.train_state)
+        self._place, self._meter = _Place(self.run.first_epoch), _new_meter(self.train_state)
+        if self._resumed is None:
+            return
+        place = part("place", self._resumed)
+        check_state("the training", place, vars(self._place))
+        restore_all(self._parts(), self._resumed)
+        self._place = _Place(**{**place, "waited": self.source.waited - place["waited"]})
+        self._began -= self._place.seconds
+        if self._place.step:
+            self.network.epoch = self._place.epoch
+
+    def _parts(self) -> dict[str, Stateful]:
+        own: dict[str, Stateful] = {"strategy": self.strategy, "meter": self._meter, "snapshots": self._snapshots}
+        return {**own, **{f"callbacks.{place}": one for place, one in enumerate(self.callbacks)}}
+
     def _end(self, started: Sequence[Callback], reason: str) -> None:
         """Tell all who were told of the start, in order, and free the strategy, whoever raises."""
         with contextlib.ExitStack() as ending:
@@ -127,8 +166,10 @@ class Training:
                 ending.callback(callback.on_stop, self.run, reason)
 
     def _epoch(self, epoch: int) -> None:
-        began, waited, meter = self._seconds(), self.source.waited, Meter(self.work.metrics)
-        finished = self._steps(epoch, meter)
+        if not self._place.step:
+            self._place.began, self._place.waited = self._seconds(), self.source.waited
+        began, waited, meter = self._place.began, self._place.waited, self._meter
+        finished = self._steps(epoch)
         if not meter.samples:  # Ctrl-C came before the first mini-batch
             self._listen()
             return
@@ -136,7 +177,7 @@ class Training:
         trained = self._seconds()
         found = self._validate() if finished else Evaluation()
         if not self.stop:
-            self.work.descent.watch(found["cost"] if found else meter.cost)
+            self.train_state.optimizer_state.watch(found["cost"] if found else meter.cost)
         record = EpochRecord(
             epoch,
             finished,
@@ -145,25 +186,29 @@ class Training:
             meter.metrics,
             found.pop("cost", None),
             dict(found),
-            self.work.descent.rate,
+            self.train_state.optimizer_state.rate,
             trained - began,
             self._seconds() - trained,
             self.source.waited - waited,
             self.source.stats(),
         )
         self.history.epochs.append(record)
+        if finished:
+            self._place.epoch, self._place.step, self._meter = epoch + 1, 0, _new_meter(self.train_state)
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch", epoch)
-        self._between += self._seconds() - trained
+        self._place.between += self._seconds() - trained
 
-    def _steps(self, epoch: int, meter: Meter) -> bool:
-        """Learn from the mini-batches of an epoch; return whether all were seen."""
-        share = 0.0
-        with contextlib.closing(self.strategy.steps(self.source, epoch - 1)) as results:
-            for step, result in enumerate(results, start=1):
+    def _steps(self, epoch: int) -> bool:
+        """Learn from the mini-batches of an epoch that are left; return whether all were seen."""
+        share, done = 0.0, self._place.step
+        with contextlib.closing(self.strategy.steps(self.source, epoch - 1, done)) as results:
+            for step, given in enumerate(results, start=done + 1):
+                result = given.read(self.train_state.plan.ops) if self.callbacks else given
                 share = result.share
                 if step == 1:
                     self.network.epoch = epoch
-                meter.add(result)
+                self._meter.add(result)
+                self._place.step = step
                 self._tell_step(epoch, step, result)
                 if self.stop:
                     break
@@ -173,14 +218,16 @@ class Training:
 
     def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:
         seconds = self._seconds()
-        snapshot = self._snapshots.add(epoch, result, seconds, seconds - self._between)
+        snapshot = self._snapshots.add(epoch, result, seconds, seconds - self._place.between)
         if snapshot:
             self.history.keep(snapshot)
-        rate = self.work.descent.rate
-        told = (epoch, step, result.share, result.samples, result.cost, rate, seconds, snapshot, result.statistics)
-        record = StepRecord(*told)
-        if self.callbacks or self.interrupt.asked:
+        if self.callbacks:
+            rate = self.train_state.optimizer_state.rate
+            told = (epoch, step, result.share, result.samples, float(result.cost), rate, seconds, snapshot)
+            record = StepRecord(*told, result.statistics)
             self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step", epoch, step)
+        elif self.interrupt.asked:
+            self._listen()
         if result.fault:
             self._fault(result.fault, f"in step {step} of epoch {epoch}")
 
@@ -193,7 +240,7 @@ class Training:
     def _validate(self) -> Evaluation:
         if self.validation is None:
             return Evaluation()
-        found = evaluate(self.work, self.validation, lambda: self.interrupt.asked)
+        found = evaluate(self.train_state, self.validation, lambda: self.interrupt.asked)
         self._listen()
         if found and not math.isfinite(found["cost"]):
             self.history.diverged = True
@@ -217,8 +264,7 @@ class Training:
             require(isinstance(answer.reason, str), f"{callback}: Stop reason", "be a text", answer.reason)
             self.stop = self.stop or answer
         elif isinstance(answer, SetRate):
-            plateau, factor = self.work.descent.plateau, real(f"{callback}: SetRate factor", answer.factor, "(0, inf)")
-            self.work.descent.plateau = plateau._replace(factor=plateau.factor * factor)
+            self.train_state.optimizer_state.scale_rate(real(f"{callback}: SetRate factor", answer.factor, "(0, inf)"))
         else:
             name = answer.name
             plain = isinstance(name, str) and name not in ("", ".", "..") and name == os.path.basename(name)
@@ -236,13 +282,34 @@ class Training:
         return time.perf_counter() - self._began
 
 
+@dataclass
+class _Place:
+    """How far a training is.
+
+    Args:
+        epoch: number of the running epoch, counted from 1; after an epoch that of the next.
+        step: steps of it that are done.
+        seconds: since the training began, at its last state.
+        between: of these, those between epochs.
+        began: seconds at which the epoch began.
+        waited: of the source, when it began; in a state, since it began.
+    """
+
+    epoch: int
+    step: int = 0
+    seconds: float = 0.0
+    between: float = 0.0
+    began: float = 0.0
+    waited: float = 0.0
+
+
 class _Snapshots:
     """Makes a snapshot whenever `every` seconds of training have passed."""
 
-    def __init__(self, run: Run, every: float, work: Work) -> None:
-        self.run, self.every, self.work = run, every, work
+    def __init__(self, run: Run, every: float, train_state: TrainState) -> None:
+        self.run, self.every, self.train_state = run, every, train_state
         self._last = 0.0
-        self._meter = Meter(work.metrics)
+        self._meter = _new_meter(train_state)
 
     def add(self, epoch: int, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
         """Take in a step; `seconds` since the start, `trained` of them between epochs left out."""
@@ -251,17 +318,34 @@ class _Snapshots:
             return None
         speed = self._meter.samples / (trained - self._last)
         cost, metrics = self._meter.cost, self._meter.metrics
-        self._last, self._meter = trained, Meter(self.work.metrics)
-        return Snapshot(epoch, epoch - 1 + result.share, cost, metrics, self.work.descent.rate, speed, seconds)
+        self._last, self._meter = trained, _new_meter(self.train_state)
+        return Snapshot(
+            epoch, epoch - 1 + result.share, cost, metrics, self.train_state.optimizer_state.rate, speed, seconds
+        )
+
+    def state(self) -> State:
+        """Return when the last snapshot was, and what was gathered since."""
+        return {"last": self._last, **state_of({"meter": self._meter})}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one was; a CheckpointError changes nothing."""
+        rest = {name: value for name, value in state.items() if not name.startswith("meter.")}
+        check_state("the snapshots", rest, {"last": self._last})
+        restore_all({"meter": self._meter}, state)
+        self._last = state["last"]
+
+
+def _new_meter(train_state: TrainState) -> Meter:
+    return Meter(train_state.metrics, train_state.plan.ops)
 
 
 @np.errstate(all="ignore")
-def evaluate(work: Work, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
+def evaluate(train_state: TrainState, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
     """Return cost and metrics of all samples; empty where it was broken off."""
-    ctx, meter = work.plan.context(train=False), Meter(work.metrics)
+    ctx, meter = train_state.plan.context(train=False), _new_meter(train_state)
     with contextlib.closing(source.batches(0)) as batches:
         for batch in batches:
             if broken_off():
                 return Evaluation()
-            meter.add(judged(work, batch, ctx))
+            meter.add(run_batch(train_state, batch, ctx))
     return meter.evaluation()

@@ -2,24 +2,37 @@
 
 import contextlib
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from gedanken.checks import require
-from gedanken.metrics import Metric
+from gedanken.errors import CheckpointError
+from gedanken.metrics.base import HOST, Metric
+from gedanken.ops import Ops
 from gedanken.parallel.base import StepResult
+from gedanken.state import State, check_state, restore_all, state_of
 from gedanken.training.records import Evaluation, StepRecord
 from gedanken.types import Array
 
+UNREAD = 64  # steps whose values are read together
+
 
 class Meter:
-    """A running mean of cost and metrics, weighted by samples."""
+    """A running mean of cost and metrics, weighted by samples.
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = metrics
+    What steps tell may be values of a device; they are read some at a time, so that it need not wait for each step.
+
+    Args:
+        metrics: the metrics.
+        ops: the device's primitives.
+    """
+
+    def __init__(self, metrics: Sequence[Metric], ops: Ops = HOST) -> None:
+        self._metrics, self._ops = metrics, ops
+        self._unread: list[StepResult | StepRecord] = []
         self.samples = 0
         self._cost = 0.0
         self._gathered = [_Gathered(metric) for metric in metrics]
@@ -27,18 +40,41 @@ class Meter:
     def add(self, result: StepResult | StepRecord) -> None:
         """Take in one step."""
         self.samples += result.samples
-        self._cost += result.cost * result.samples
-        for gathered, part in zip(self._gathered, result.statistics, strict=False):
-            gathered.add(part)
+        self._unread.append(result)
+        if len(self._unread) == UNREAD:
+            self._read()
+
+    def _read(self) -> None:
+        results, self._unread = self._unread, []
+        for result in results:
+            self._cost += float(result.cost) * result.samples
+            for gathered, part in zip(self._gathered, result.statistics, strict=False):
+                gathered.add(self._ops.to_host(part))
+
+    def state(self) -> State:
+        """Return sums and gathered statistics."""
+        self._read()
+        sums = {"samples": self.samples, "cost": self._cost}
+        return {**sums, **state_of({str(place): one for place, one in enumerate(self._gathered)})}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one was, with the same metrics; a CheckpointError changes nothing."""
+        places = [str(place) for place in range(len(self._gathered))]
+        rest = {name: value for name, value in state.items() if name.partition(".")[0] not in places}
+        check_state("the meter", rest, {"samples": self.samples, "cost": self._cost})
+        restore_all(dict(zip(places, self._gathered, strict=True)), state)
+        self.samples, self._cost, self._unread = state["samples"], state["cost"], []
 
     @property
     def cost(self) -> float:
         """Mean cost so far."""
+        self._read()
         return self._cost / self.samples
 
     @property
     def metrics(self) -> dict[str, Any]:
         """Value of each metric so far, a float or an array."""
+        self._read()
         found = zip(self._metrics, self._gathered, strict=True)
         return {m.name: _figure(m, m.value(gathered.total)) for m, gathered in found}
 
@@ -63,6 +99,21 @@ class _Gathered:
             part = self._metric.merge(self._parts.pop()[1], part)
             steps *= 2
         self._parts.append((steps, part))
+
+    def state(self) -> State:
+        """Return the number of steps and the parts; how many steps each is of are the digits of that number."""
+        return {
+            "steps": sum(steps for steps, _ in self._parts),
+            **{str(i): np.array(p) for i, (_, p) in enumerate(self._parts)},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        count: Any = state.get("steps")
+        digits = range(count.bit_length()) if type(count) is int and count >= 0 else ()
+        steps = [1 << digit for digit in reversed(digits) if count >> digit & 1]
+        if state.keys() != {"steps", *map(str, range(len(steps)))}:
+            raise CheckpointError(f"{self._metric.name} must have a part for each digit of its steps, got {state}")
+        self._parts = [(size, state[str(place)]) for place, size in enumerate(steps)]
 
     @property
     def total(self) -> Array:

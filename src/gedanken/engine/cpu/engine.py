@@ -6,18 +6,18 @@ from dataclasses import replace
 
 from gedanken.checks import require
 from gedanken.costs import Cost, SoftMaxCrossEntropy
-from gedanken.descent import Updater
 from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import Library, library
+from gedanken.engine.cpu.fused_layers import FusedLayers
 from gedanken.engine.cpu.interpreted import InterpretedLibrary
 from gedanken.engine.cpu.lowering.match import obstacle
 from gedanken.engine.cpu.machine import Machine, this_machine, untried
 from gedanken.engine.cpu.ops import CpuOps
-from gedanken.engine.cpu.run import Run
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.plan import Engine, Placement
-from gedanken.layers.steps import ContainerStep, LayerStep, Step
+from gedanken.layers.stages import ContainerStage, LayerStage, Stage
+from gedanken.optimizer_state import Updater
 from gedanken.optimizers import Optimizer
 from gedanken.processors import usable_processors
 
@@ -48,48 +48,48 @@ class CpuEngine(Engine):
             what += f", products in bf16 ({'AMX' if machine.tiles == 'amx' else 'emulated'})"
         super().__init__("cpu", CpuOps(self.library, self.pool), what)
 
-    def steps(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Step]:
-        steps: list[Step] = []
+    def stages(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Stage]:
+        stages: list[Stage] = []
         known: list[Placement] = []
         for layer in layers:
             if obstacle(layer):
-                steps += self._run(known, dx or bool(steps))
-                steps.append(self._around(layer, dx or bool(steps)))
+                stages += self._fused(known, dx or bool(stages))
+                stages.append(self._around(layer, dx or bool(stages)))
                 known = []
             else:
                 known.append(layer)
-        return [*steps, *self._run(known, dx or bool(steps))]
+        return [*stages, *self._fused(known, dx or bool(stages))]
 
     def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
         found = []
-        for step in layers:
-            if isinstance(step, ContainerStep):
-                for row in step.rows.values():
+        for stage in layers:
+            if isinstance(stage, ContainerStage):
+                for row in stage.rows.values():
                     found += self.fallbacks(row)
-            elif why := obstacle(step):
-                found.append(f"{step.name} ({why})")
+            elif why := obstacle(stage):
+                found.append(f"{stage.name} ({why})")
         return found
 
-    def step_bytes(self, steps: Sequence[Step], samples: int) -> int | None:
-        runs = [step for step in steps if isinstance(step, Run)]
-        return sum(run.step_bytes(samples) for run in runs) if len(runs) == len(steps) else None
+    def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
+        fused = [stage for stage in stages if isinstance(stage, FusedLayers)]
+        return sum(one.step_bytes(samples) for one in fused) if len(fused) == len(stages) else None
 
-    def whole(self, layers: Sequence[Placement], cost: Cost) -> Run | None:
+    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> FusedLayers | None:
         if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(obstacle, layers)):
             return None
-        return Run(self.library, self.pool, layers, dx=False, cost=cost)
+        return FusedLayers(self.library, self.pool, layers, dx=False, cost=cost)
 
     def updater(self, rule: Optimizer, size: int, decayed: int) -> Updater | None:
         return fused_update(self.library, self.pool, rule, size, decayed)
 
-    def _run(self, known: Sequence[Placement], dx: bool) -> list[Step]:
-        return [Run(self.library, self.pool, known, dx)] if known else []
+    def _fused(self, known: Sequence[Placement], dx: bool) -> list[Stage]:
+        return [FusedLayers(self.library, self.pool, known, dx)] if known else []
 
-    def _around(self, layer: Placement, dx: bool) -> Step:
+    def _around(self, layer: Placement, dx: bool) -> Stage:
         """Return what runs a layer without a kernel; of a container, what is in it that has kernels runs by them."""
-        if isinstance(layer, LayerStep):
+        if isinstance(layer, LayerStage):
             return layer
-        rows: dict[str, Sequence[Step]] = {}
+        rows: dict[str, Sequence[Stage]] = {}
         for name, row in layer.rows.items():
-            rows[name] = self.steps(row, dx)
+            rows[name] = self.stages(row, dx)
         return replace(layer, rows=rows, dx=dx)

@@ -10,7 +10,7 @@ from gedanken.engine.cpu.kernels.conv import Slots
 from gedanken.engine.cpu.kernels.window import Window
 from gedanken.engine.cpu.program import Buffer, Program, Variable
 from gedanken.geometry import Geometry
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
 # Emits the backward instructions: (gradient by the output, whether one by the input is wanted) -> gradient by the
@@ -76,7 +76,7 @@ class Matrix(NamedTuple):
         return Matrix(self.numbers, self.right, self.down)
 
 
-def slots_of(low: Lowering, step: LayerStep) -> Slots:
+def slots_of(low: Lowering, step: LayerStage) -> Slots:
     """Return the memory where a convolution's gradients are summed."""
     kernel = step.g["kernel"]
     slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
@@ -86,7 +86,7 @@ def slots_of(low: Lowering, step: LayerStep) -> Slots:
     )  # fmt: skip
 
 
-def window_of(step: LayerStep, geometry: Geometry, band: int, bands: int) -> Window:
+def window_of(step: LayerStage, geometry: Geometry, band: int, bands: int) -> Window:
     """Return where a layer's windows stand, and the bands of what a kernel makes with them."""
     return Window(
         height=step.shape[0], width=step.shape[1], channels=step.shape[2], out_height=step.output_shape[0],

@@ -10,7 +10,7 @@ from gedanken.engine.cpu.kernels.conv import Turned
 from gedanken.engine.cpu.lowering.base import CACHED, PIECE, TASKS, Lowering, Matrix, cut, slots_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
 BLOCKS = 32  # tasks of a product: enough to share evenly
@@ -78,7 +78,7 @@ def strip_numbers(pixels: int, channels: int, products: int) -> int:
 
 
 def kernel_gradient(
-    low: Lowering, step: LayerStep, geometry: Geometry, image: Shape, output: Shape, x: Buffer, dy: Buffer
+    low: Lowering, step: LayerStage, geometry: Geometry, image: Shape, output: Shape, x: Buffer, dy: Buffer
 ) -> None:
     """Emit the kernel gradient of a convolution; image and output are (height, width, channels)."""
     kernel, groups, (down, right) = step.g["kernel"], geometry.groups, geometry.stride

@@ -19,7 +19,7 @@ from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.cpu.record import table_of
 from gedanken.geometry import Geometry
 from gedanken.layers import ConvolutionLayer
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
 PACKED = 128  # rows of weights that a task packs
@@ -42,7 +42,7 @@ class Convolved(NamedTuple):
     counts: Array | None
 
 
-def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> Convolved:
+def convolution(low: Lowering, step: LayerStage, x: Buffer, measured: bool) -> Convolved:
     """Lower a convolution; `measured`: whether a BatchNorm wants to know the outputs' statistics."""
     layer = step.layer
     assert isinstance(layer, ConvolutionLayer)
@@ -69,7 +69,7 @@ def convolution(low: Lowering, step: LayerStep, x: Buffer, measured: bool) -> Co
     return Convolved(y, back, found, counts)
 
 
-def predicted(low: Lowering, step: LayerStep, x: Buffer, normal: Buffer | None, curve: Curve) -> Buffer:
+def predicted(low: Lowering, step: LayerStage, x: Buffer, normal: Buffer | None, curve: Curve) -> Buffer:
     """Lower a convolution for prediction, and in it the BatchNorm (by its `normal`) and activation that follow."""
     layer, kernel = step.layer, step.p["kernel"]
     assert isinstance(layer, ConvolutionLayer)
@@ -109,7 +109,7 @@ def _is_dense(geometry: Geometry, image: Shape) -> bool:
 
 
 def _dense(
-    low: Lowering, step: LayerStep, x: Buffer, kernel: Array | Buffer, bias: Array | Buffer, curve: Curve
+    low: Lowering, step: LayerStage, x: Buffer, kernel: Array | Buffer, bias: Array | Buffer, curve: Curve
 ) -> tuple[Buffer, Backward]:
     sizes = (low.samples, math.prod(step.shape), step.output_shape[2])
     return dense_product(low, step, x, Factor(kernel, bias, sizes), curve)
@@ -135,7 +135,7 @@ def _forward(
     return _correlate(low, plan, x, weights, bias, measured, curve)[:3]
 
 
-def _by_input(low: Lowering, step: LayerStep, plan: Plan, geometry: Geometry, dy: Buffer) -> Buffer:
+def _by_input(low: Lowering, step: LayerStage, plan: Plan, geometry: Geometry, dy: Buffer) -> Buffer:
     """Emit the input gradient."""
     if spread.is_worth(low, plan, geometry):
         return spread.by_input(low, plan, geometry, dy, step.p["kernel"])
@@ -156,7 +156,7 @@ def _packed(low: Lowering, kernel: Array | Buffer, groups: int, depth: int) -> B
     return packed
 
 
-def _packed_turned(low: Lowering, step: LayerStep, plan: Plan, geometry: Geometry) -> tuple[Buffer, list[int]]:
+def _packed_turned(low: Lowering, step: LayerStage, plan: Plan, geometry: Geometry) -> tuple[Buffer, list[int]]:
     """Pack the kernel for the backward pass, phase after phase; return also where each begins."""
     kernel, groups = step.p["kernel"], geometry.groups
     inputs, outputs = kernel.shape[2], kernel.shape[3] // groups

@@ -13,7 +13,7 @@ from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut, slot
 from gedanken.engine.cpu.lowering.taps import Plan, contiguous
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.types import Array
 
 STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache
@@ -23,7 +23,7 @@ ZEROS = 3.5  # products of the tile unit for each one that is needed: with more 
 WORTH = 0.8  # of the work with filters as columns: less is worth having them as rows
 
 
-def by_kernel(low: Lowering, step: LayerStep, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
+def by_kernel(low: Lowering, step: LayerStage, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
     """Emit the gradients with respect to kernel and bias; plan is the one of the forward pass."""
     if low.bf16 and suits_tile_unit(plan, geometry):
         bf16.kernel_gradient(low, step, geometry, plan.source, plan.target, x, dy)

@@ -8,7 +8,7 @@ from gedanken.engine.cpu.kernels.rows import Curve
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, Matrix, cut
 from gedanken.engine.cpu.program import Buffer
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.types import Array
 
 BLOCKS = 32  # tasks of a product: enough to share evenly
@@ -33,7 +33,7 @@ class Factor(NamedTuple):
     sizes: tuple[int, int, int]
 
 
-def dense(low: Lowering, step: LayerStep, x: Buffer, curve: Curve) -> Lowered:
+def dense(low: Lowering, step: LayerStage, x: Buffer, curve: Curve) -> Lowered:
     """Lower y = f(x @ kernel + bias)."""
     features, units = step.p["kernel"].shape
     rows = low.samples * (step.shape[0] if len(step.shape) == 2 else 1)
@@ -41,7 +41,7 @@ def dense(low: Lowering, step: LayerStep, x: Buffer, curve: Curve) -> Lowered:
     return dense_product(low, step, x, factor, curve)
 
 
-def dense_product(low: Lowering, step: LayerStep, x: Buffer, factor: Factor, curve: Curve) -> Lowered:
+def dense_product(low: Lowering, step: LayerStage, x: Buffer, factor: Factor, curve: Curve) -> Lowered:
     """Lower f(x @ kernel + bias) of a layer that amounts to it."""
     rows, features, units = factor.sizes
     pieces = max(1, min(2 * TASKS, features // (4 * DEPTH)), cut(features, LONG))
@@ -136,7 +136,7 @@ def _blocks(low: Lowering, sizes: tuple[int, int, int], pieces: int, turned: boo
     return min(ways, key=lambda way: way[0] * columns + way[1] * rows * (1.0 if turned else READ))
 
 
-def softmax(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+def softmax(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
     """Lower a SoftMax that is not part of the cost."""
     columns = step.shape[-1]
     rows = x.nbytes // low.real.itemsize // columns

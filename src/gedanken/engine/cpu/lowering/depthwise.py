@@ -11,7 +11,7 @@ from gedanken.engine.cpu.lowering.base import TASKS, Lowering, cut, slots_of, wi
 from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
 
@@ -23,7 +23,7 @@ def is_depthwise(geometry: Geometry, image: Shape, filters: int) -> bool:
 class Depthwise:
     """The numbers that all passes of a depthwise convolution share."""
 
-    def __init__(self, low: Lowering, step: LayerStep, geometry: Geometry) -> None:
+    def __init__(self, low: Lowering, step: LayerStage, geometry: Geometry) -> None:
         self.low, self.step = low, step
         self.image, self.output = step.shape, step.output_shape
         self.geometry, self.taps = geometry, math.prod(geometry.size)

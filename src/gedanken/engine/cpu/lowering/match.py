@@ -37,7 +37,7 @@ from gedanken.layers import (
     SoftMax,
 )
 from gedanken.layers.containers import Container
-from gedanken.layers.steps import ContainerStep, LayerStep
+from gedanken.layers.stages import ContainerStage, LayerStage
 
 NORMS = {BatchNorm, LayerNorm, GroupNorm}
 KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, Dropout, *NORMS, *CURVES, *POOLS}
@@ -46,7 +46,7 @@ KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, Dropout, *NORM
 def obstacle(step: Placement) -> str:
     """Return why a layer cannot be lowered, or nothing."""
     layer = step.layer
-    if isinstance(step, ContainerStep):
+    if isinstance(step, ContainerStage):
         return _obstacle_inside(step)
     if type(layer) not in KNOWN:
         return "no kernel"
@@ -56,7 +56,7 @@ def obstacle(step: Placement) -> str:
     return ""
 
 
-def _obstacle_inside(step: ContainerStep) -> str:
+def _obstacle_inside(step: ContainerStage) -> str:
     if type(step.layer).join is not Container.join:
         return "joins in a way of its own"
     for row in step.rows.values():
@@ -88,7 +88,7 @@ def lower(low: Lowering, steps: Sequence[Placement], x: Buffer) -> Lowered:
 def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backward, int]:
     """Emit the run of layers that begins the row; return also how many they are."""
     step, layer = rest[0], rest[0].layer
-    if isinstance(step, ContainerStep):
+    if isinstance(step, ContainerStage):
         return *_container(low, step, x), 1
     if isinstance(layer, ConvolutionLayer):
         return _convolution(low, rest, x)
@@ -102,14 +102,14 @@ def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backwa
     return *pointwise(low, group, x, None, None), len(group.steps)
 
 
-def _dense(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, Backward, int]:
+def _dense(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer, Backward, int]:
     behind = curve(rest[1].layer) if len(rest) > 1 and type(rest[1].layer) in CURVES else LINEAR
     if low.train and needs_input(behind):
         behind = LINEAR  # it is the next group's: a dense layer keeps its result only
     return *dense(low, rest[0], x, behind), 1 + (behind is not LINEAR)
 
 
-def _convolution(low: Lowering, rest: Sequence[LayerStep], x: Buffer) -> tuple[Buffer, Backward, int]:
+def _convolution(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer, Backward, int]:
     group = group_of(rest[1:])
     taken = 1 + len(group.steps)
     if not low.train:
@@ -134,7 +134,7 @@ def _no_way_back(*_: object) -> Buffer | None:
     raise AssertionError("a prediction has no way back")
 
 
-def _container(low: Lowering, step: ContainerStep, x: Buffer) -> Lowered:
+def _container(low: Lowering, step: ContainerStage, x: Buffer) -> Lowered:
     ys: list[Buffer] = []
     backs: list[Backward] = []
     for row in step.rows.values():
@@ -155,7 +155,7 @@ def _container(low: Lowering, step: ContainerStep, x: Buffer) -> Lowered:
 
 
 # Layers that are lowered by themselves.
-ALONE: dict[type, Callable[[Lowering, LayerStep, Buffer], Lowered]] = {
+ALONE: dict[type, Callable[[Lowering, LayerStage, Buffer], Lowered]] = {
     Flatten: flatten,
     SoftMax: softmax,
     LayerNorm: layer_norm,

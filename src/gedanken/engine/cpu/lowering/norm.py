@@ -8,10 +8,10 @@ from gedanken.engine.cpu.kernels.norm import Norm
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import GroupNorm, LayerNorm
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 
 
-def layer_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+def layer_norm(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
     """Lower LayerNorm; a row is what has a mean of its own, an image or a vector."""
     layer, shape = step.layer, step.shape
     assert isinstance(layer, LayerNorm)
@@ -37,7 +37,7 @@ def layer_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
     return y, backward
 
 
-def group_norm(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+def group_norm(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
     """Lower GroupNorm; a group of channels has a mean of its own in each sample."""
     layer, shape = step.layer, step.shape
     assert isinstance(layer, GroupNorm)

@@ -31,7 +31,7 @@ from gedanken.layers import (
     SiLU,
     TanH,
 )
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 from gedanken.random import DRAW_RANGE, DRAWS_PER_BLOCK, Purpose, stream_key
 from gedanken.types import Array
 
@@ -75,18 +75,18 @@ def needs_input(curve: Curve) -> bool:
 class Group:
     """Layers that one pass does; each of them may be missing."""
 
-    norm: LayerStep | None = None
-    curve: LayerStep | None = None
-    pool: LayerStep | None = None
-    dropout: LayerStep | None = None
-    flatten: LayerStep | None = None
+    norm: LayerStage | None = None
+    curve: LayerStage | None = None
+    pool: LayerStage | None = None
+    dropout: LayerStage | None = None
+    flatten: LayerStage | None = None
 
     @property
-    def steps(self) -> list[LayerStep]:
+    def steps(self) -> list[LayerStage]:
         return [step for step in (self.norm, self.curve, self.pool, self.dropout, self.flatten) if step]
 
 
-def group_of(steps: Sequence[LayerStep]) -> Group:
+def group_of(steps: Sequence[LayerStage]) -> Group:
     """Return the longest group that begins the row of steps."""
     group, rest = Group(), list(steps)
     kinds_in_order = (("norm", (BatchNorm,)), ("curve", tuple(CURVES)), ("pool", tuple(POOLS)), ("dropout", (Dropout,)))
@@ -98,7 +98,7 @@ def group_of(steps: Sequence[LayerStep]) -> Group:
     return group
 
 
-def is_wide(step: LayerStep) -> bool:
+def is_wide(step: LayerStage) -> bool:
     """Return whether a layer is a max pooling that no group takes."""
     layer = step.layer
     return isinstance(layer, MaxPoolLayer) and math.prod(layer.geometry(step.shape).size) > MOST_TAPS
@@ -114,7 +114,7 @@ def pointwise(low: Lowering, group: Group, x: Buffer, statistics: Buffer | None,
     return work.forward(), work.backward
 
 
-def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+def flatten(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
     """Lower Flatten: the pixels of each channel one after the other."""
     shape = step.shape
     pixels, channels = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else (1, 1)
@@ -134,14 +134,14 @@ def flatten(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
     return y, backward
 
 
-def remembered(low: Lowering, step: LayerStep) -> Buffer:
+def remembered(low: Lowering, step: LayerStage) -> Buffer:
     """Emit mean, gain and shift of a BatchNorm at prediction."""
     normal = low.buffer((5, step.shape[-1]))
     low.program.add("batch_norm.remember", 1, norm=_normalised(step), channels=step.shape[-1], normal=normal)
     return normal
 
 
-def _normalised(step: LayerStep) -> Normalised:
+def _normalised(step: LayerStage) -> Normalised:
     layer = step.layer
     assert isinstance(layer, BatchNorm)
     return Normalised(
@@ -177,7 +177,7 @@ class _Pass:
         self.row = self.width * self.channels
         self.longest = max(self.row, self.out_width * self.channels)
 
-    def _pool(self, step: LayerStep) -> None:
+    def _pool(self, step: LayerStage) -> None:
         layer = step.layer
         assert isinstance(layer, BasePool)
         geometry = layer.geometry(step.shape)
@@ -213,7 +213,7 @@ class _Pass:
 
     # ------------------------------------------------------------------ BatchNorm
 
-    def normalise(self, step: LayerStep, statistics: Buffer | None, counts: Array | None) -> None:
+    def normalise(self, step: LayerStage, statistics: Buffer | None, counts: Array | None) -> None:
         """Emit what makes mean, gain and shift of the channels."""
         layer, low = step.layer, self.low
         assert isinstance(layer, BatchNorm)
@@ -270,7 +270,7 @@ class _Pass:
             self._renormalise(self.group.norm, partial, tasks, dx)
         return dx
 
-    def _renormalise(self, step: LayerStep, partial: Buffer, pieces: int, dx: Buffer) -> None:
+    def _renormalise(self, step: LayerStage, partial: Buffer, pieces: int, dx: Buffer) -> None:
         """Emit the backward pass through BatchNorm, in place."""
         low, correction = self.low, self.low.buffer((2, self.channels))
         rows = self.images * self.height * self.width

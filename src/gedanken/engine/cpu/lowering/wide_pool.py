@@ -5,12 +5,12 @@ import math
 from gedanken.engine.cpu.lowering.base import TASKS, Lowered, Lowering, cut, window_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import MaxPoolLayer
-from gedanken.layers.steps import LayerStep
+from gedanken.layers.stages import LayerStage
 
 MOST_TAPS = 1 << 24  # a winner's number is a float32
 
 
-def wide_pool(low: Lowering, step: LayerStep, x: Buffer) -> Lowered:
+def wide_pool(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
     """Lower a max pooling whose windows are pooled along columns first, then along rows."""
     layer = step.layer
     assert isinstance(layer, MaxPoolLayer)

@@ -33,12 +33,12 @@ from gedanken.random import DRAW_RANGE
 from gedanken.types import Shape
 
 
-def fold(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
+def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
     """Return the cost to train with, and whether it contains the activation at the end, see `activation_place`.
 
     Args:
         row: the layers with their shapes, as `placed` gives them.
-        cost: what they are judged by.
+        cost: what training makes small.
 
     Raises:
         ArgumentError: the cost takes probabilities and the layers certainly do not give any.
@@ -66,7 +66,7 @@ def activation_place(row: Sequence[Placed]) -> int:
 
 
 def _passes_on(one: Placed) -> bool:
-    """Return whether a layer gives the numbers that it is given, all of them and in the order of the door."""
+    """Return whether a layer gives the numbers that it is given, all of them and in their order, channels first."""
     layer, kind = one.layer, type(one.layer)
     if kind is Dropout:
         return layer.threshold == DRAW_RANGE  # type: ignore[attr-defined]  # it keeps all

@@ -1,44 +1,34 @@
-"""The network's door: what it is fed with is checked here, arrays before any work begins, mini-batches as they come."""
+"""What a network takes: data are checked against it, arrays before any work begins, mini-batches as they come."""
 
 import numbers
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gedanken.checks import require, whole
-from gedanken.costs import Cost
 from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
 from gedanken.data.generator import Generator
 from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
-from gedanken.parallel.base import Work
-from gedanken.training.judging import rehearse, rehearse_own
 from gedanken.types import Array, Shape
 
 MINI_BATCH_SIZE = 128
 Pair = tuple[Array, Array]
 
 
-class Wishes(NamedTuple):
-    """What `fit` was told of mini-batches; None is the default, or the Generator's own."""
-
-    mini_batch_size: int | None
-    shuffle: bool | None
-    seed: int
-
-
-class Door(NamedTuple):
-    """What a network takes.
+class InputSpec(NamedTuple):
+    """What a network takes, from when it is compiled on.
 
     Args:
-        output_shape, input_shape: of one sample, as at the door.
+        input_shape, output_shape: of one sample, channels first.
         dtype: number type that it computes in.
         tokens: for a network that takes whole numbers: how many different ones.
-        cost: says what targets are.
+        checked_target: `Cost.checked_target` of its cost, or None where nothing says what targets are.
     """
 
-    output_shape: Shape
     input_shape: Shape
+    output_shape: Shape
     dtype: Any
     tokens: int | None
-    cost: Cost
+    checked_target: Callable[[str, Array, Shape], Array] | None
 
     def inputs(self, argument: str, data: Any) -> Array:
         """Return samples as an array, or raise DataError."""
@@ -49,27 +39,36 @@ class Door(NamedTuple):
         x, target = self.inputs(names[0], data), checked_array(names[1], labels)
         check_lengths(names, x, target)
         check_finite(names[1], target, self.dtype)
-        return x, self.cost.checked_target(names[1], target, self.output_shape)
+        assert self.checked_target
+        return x, self.checked_target(names[1], target, self.output_shape)
 
-    def training(self, data: Any, labels: Any, validation_set: Any, wishes: Wishes) -> tuple[Source, Source | None]:
-        """Return what to train on and what to validate on, or None."""
+    def training(
+        self,
+        data: Any,
+        labels: Any,
+        validation_set: Any,
+        mini_batch_size: int | None,
+        shuffle: bool | None,
+        seed: int,
+    ) -> tuple[Source, Source | None]:
+        """Return what to train on and what to validate on, or None; the arguments are those of `fit`."""
         if isinstance(data, Generator):
-            _check_own("mini_batch_size", wishes.mini_batch_size)
-            _check_own("shuffle", wishes.shuffle)
+            _check_own("mini_batch_size", mini_batch_size)
+            _check_own("shuffle", shuffle)
             source = self._generator_source(data, labels)
             return source, self._validation(
                 validation_set, data.mini_batch_size, "a pair (data, labels) or a Generator"
             )
-        size = whole("mini_batch_size", MINI_BATCH_SIZE if wishes.mini_batch_size is None else wishes.mini_batch_size)
+        size = whole("mini_batch_size", MINI_BATCH_SIZE if mini_batch_size is None else mini_batch_size)
         samples = self.pair(("data", "labels"), data, labels)
-        shuffle = wishes.shuffle is not False
+        shuffled = shuffle is not False
         if _is_fraction(validation_set):
             require(len(samples[0]) > 1, "validation_set", "be None for a single sample", validation_set)
-            kept, held = hold_out(len(samples[0]), float(validation_set), wishes.seed)
-            train = ArraySource(*samples, size, shuffle, wishes.seed, kept)
+            kept, held = hold_out(len(samples[0]), float(validation_set), seed)
+            train = ArraySource(*samples, size, shuffled, seed, kept)
             return train, ArraySource(*samples, size, rows=held)
         wanted = "a pair (data, labels), a Generator, or a fraction in (0, 1)"
-        return ArraySource(*samples, size, shuffle, wishes.seed), self._validation(validation_set, size, wanted)
+        return ArraySource(*samples, size, shuffled, seed), self._validation(validation_set, size, wanted)
 
     def evaluation(self, data: Any, labels: Any, size: int) -> Source:
         """Return what to evaluate on."""
@@ -95,30 +94,6 @@ class Door(NamedTuple):
             return self.pair((f"data of {name}", f"labels of {name}"), data, target)
 
         return GeneratorSource(generator, checked, fixed)
-
-
-def get_ready(work: Work, source: Source, validation: Source | None, epoch: int) -> None:
-    """Do what can be done before the first step: cost and metrics see samples, so that they complain now.
-
-    A Generator's workers start while the network's kernels are compiled for its mini-batches.
-    """
-    if isinstance(source, ArraySource):
-        rehearse(work, source.x, source.target)
-    if validation is not None:
-        rehearse_with(work, validation)
-    if isinstance(source, GeneratorSource):
-        source.start(epoch)
-        source.on_first = lambda batch: rehearse(work, batch.x, batch.target)
-        work.plan.step_bytes(source.generator.mini_batch_size)
-
-
-def rehearse_with(work: Work, source: Source) -> Source:
-    """Let the user's own cost and metrics see samples of the source, now or, of a Generator, before all others."""
-    if isinstance(source, ArraySource):
-        rehearse_own(work, source.x, source.target)
-    elif isinstance(source, GeneratorSource):
-        source.on_first = lambda batch: rehearse_own(work, batch.x, batch.target)
-    return source
 
 
 def _is_fraction(given: Any) -> bool:

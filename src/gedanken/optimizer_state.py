@@ -1,21 +1,23 @@
 """An optimizer at work: its memory, its place in the schedule, clipping, and what it gathers over mini-batches."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from gedanken.described import require_normal
+from gedanken.hyperparameters import require_normal
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.schedules import OnPlateau, Plateau, as_schedule
+from gedanken.state import State, check_state, prefixed
 from gedanken.types import Array, Arrays
 
 # Does what an Optimizer and its clipping do: (rate, step, p, g, slots).
 Updater = Callable[[float, int, Array, Array, Arrays], None]
 
 
-class Descent:
+class OptimizerState:
     """An optimizer at work on one flat vector: its slots, how many updates it made, what it has gathered.
 
     Args:
@@ -54,7 +56,7 @@ class Descent:
         """Updates made by this rule, over all saves and loads: the position in its schedule."""
         return self.before + self.step
 
-    def learn(self, p: Array, g: Array, samples: int) -> str:
+    def apply(self, p: Array, g: Array, samples: int) -> str:
         """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time.
 
         Return "", or why nothing was changed: a gradient that is not finite or too large.
@@ -69,18 +71,44 @@ class Descent:
         return self.flush(p) if self._batches == self.optimizer.accumulate else ""
 
     def flush(self, p: Array) -> str:
-        """Update `p` with what is gathered, if anything is; the answer is that of `learn`."""
+        """Update `p` with what is gathered, if anything is; the answer is that of `apply`."""
         if self._gathered is None or not self._batches:
             return ""
         mean = self._gathered / self._samples
-        self.drop()
+        self.discard()
         return self._update(p, mean)
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Forget what is gathered: a training that failed left it behind."""
         if self._gathered is not None:
             self._gathered[...] = 0
         self._batches = self._samples = 0
+
+    def state(self) -> State:
+        """Return slots, counts, what is gathered and what a plateau remembers, in copies on the host."""
+        arrays = {name: np.array(self.ops.to_host(array)) for name, array in self._arrays().items()}
+        return {**self._numbers(), **arrays}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one was, with the same optimizer; a CheckpointError changes nothing."""
+        check_state(str(self.optimizer), state, {**self._numbers(), **self._arrays()})
+        for name, array in self._arrays().items():
+            array[...] = self.ops.asarray(state[name])
+        self.step, self.before = state["step"], state["before"]
+        self._batches, self._samples = state["batches"], state["samples"]
+        self.plateau = Plateau(*(state[f"plateau.{name}"] for name in Plateau._fields))
+
+    def _numbers(self) -> dict[str, int | float]:
+        counts = {"step": self.step, "before": self.before, "batches": self._batches, "samples": self._samples}
+        return {**counts, **prefixed("plateau", self.plateau._asdict())}
+
+    def _arrays(self) -> Arrays:
+        gathered = {} if self._gathered is None else {"gathered": self._gathered}
+        return {**prefixed("slots", self.slots), **gathered}
+
+    def scale_rate(self, factor: float) -> None:
+        """Multiply the rate of all further updates."""
+        self.plateau = self.plateau._replace(factor=self.plateau.factor * factor)
 
     def watch(self, cost: float) -> None:
         """Let a rate that falls on a plateau see the cost of an epoch."""

@@ -26,7 +26,7 @@ def require_normal(value: Any, dtype: Any, depth: int = DEEPEST) -> None:
     if isinstance(value, (tuple, list)):
         for one in value:
             require_normal(one, dtype, depth - 1)
-    elif isinstance(value, Described):
+    elif isinstance(value, Hyperparameters):
         limits = np.finfo(dtype)
         low, high = float(limits.tiny), float(limits.max)
         for name, field in ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value)):
@@ -41,7 +41,7 @@ def _differs(field: Any, default: Any) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Described(KeywordsChecked):
+class Hyperparameters(KeywordsChecked):
     """Gives frozen dataclasses a short repr, Adam(learning_rate=0.01), and equality by value.
 
     Written once here, because a dataclass that generates these for itself takes a third longer to import.

@@ -14,24 +14,24 @@ from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.plan import Placement
 from gedanken.layers.base import Context
-from gedanken.layers.steps import back_through, through
+from gedanken.layers.stages import back_through, through
 from gedanken.types import Array
 
 Result = TypeVar("Result")
 _Key = tuple[int, bool, int]  # samples, training or not, seed
 
 LAID_OUT = 1 << 12  # samples of the largest program that is laid out for its size alone; it grows evenly from there
-KEPT = 4  # programs of a run, for as many batch sizes; the one unused for longest goes
+KEPT = 4  # programs of the same layers, for as many batch sizes; the one unused for longest goes
 
 
-class Run:
+class FusedLayers:
     """Layers in a row that kernels do.
 
     Args:
         library, pool: kernels, and who runs them.
         layers: the layers.
         dx: whether the input gradient is wanted.
-        cost: what judges the outputs in the same program. Then `judge` is for use, else `forward` and `backward`.
+        cost: what is computed of the outputs in the same program. Then `run` is for use, else `forward` and `backward`.
     """
 
     def __init__(
@@ -43,27 +43,27 @@ class Run:
         cost: SoftMaxCrossEntropy | None = None,
     ) -> None:
         self.library, self.pool, self.layers, self.dx, self.cost = library, pool, layers, dx, cost
-        self._programs: dict[_Key, _Ready] = {}
+        self._programs: dict[_Key, BatchProgram] = {}
 
     def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
         given = np.ascontiguousarray(x, self.library.dtype)
 
-        def work(ready: _Ready) -> tuple[Array, Any]:
-            y = ready.forward(ctx, given)
-            return (y, (ready, given)) if ctx.train else (y.copy(), given)
+        def work(program: BatchProgram) -> tuple[Array, Any]:
+            y = program.forward(ctx, given)
+            return (y, (program, given)) if ctx.train else (y.copy(), given)
 
         return self._alone(ctx, len(x), work)
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
         if not ctx.train:
             return self._by_specification(ctx, cache, dy)
-        ready, _ = cache
-        return ready.backward(np.ascontiguousarray(dy, self.library.dtype))
+        program, _ = cache
+        return program.backward(np.ascontiguousarray(dy, self.library.dtype))
 
-    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+    def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs and their mean cost; in training also write the gradients."""
         given = np.ascontiguousarray(x, self.library.dtype)
-        return self._alone(ctx, len(x), lambda ready: ready.judge(ctx, given, target))
+        return self._alone(ctx, len(x), lambda program: program.run(ctx, given, target))
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory of a training pass of so many samples; of more than LAID_OUT what follows from fewer."""
@@ -72,7 +72,7 @@ class Run:
             return all_of + (all_of - half) * (samples - LAID_OUT) // (LAID_OUT // 2)
         return _Draft(self, samples, train=True, seed=0).program.needed_bytes()
 
-    def _alone(self, ctx: Context, samples: int, work: Callable[["_Ready"], Result]) -> Result:
+    def _alone(self, ctx: Context, samples: int, work: Callable[["BatchProgram"], Result]) -> Result:
         """Work with a program while no other thread does, and nothing else in this one.
 
         A signal handler or finalizer that asks the same network meanwhile finds no program and makes its own. Programs
@@ -83,11 +83,11 @@ class Run:
             with self.pool.turn():
                 programs, self._programs = self._programs, {}
                 try:
-                    if ready := programs.pop(key, made):
-                        programs[key] = ready  # last, as the one used last
+                    if program := programs.pop(key, made):
+                        programs[key] = program  # last, as the one used last
                         if len(programs) > KEPT:
                             del programs[next(iter(programs))]
-                        return work(ready)
+                        return work(program)
                 finally:
                     self._programs = programs
             made = self._made(key)  # not in turn: who has the compiler may be waiting for a turn
@@ -97,30 +97,30 @@ class Run:
         _, tape = through(self.layers, ctx, x)
         return back_through(self.layers, ctx, tape, dy)
 
-    def _made(self, key: _Key) -> "_Ready":
+    def _made(self, key: _Key) -> "BatchProgram":
         samples, train, seed = key
-        alike = [ready.program for (_, other, _), ready in list(self._programs.items()) if other == train]
-        return _Ready(self, samples, train, seed, alike)
+        alike = [one.program for (_, other, _), one in list(self._programs.items()) if other == train]
+        return BatchProgram(self, samples, train, seed, alike)
 
 
 class _Draft:
-    """A run's program for one batch size, without memory yet: there and back in two parts, or one with the cost."""
+    """The program of some layers for one batch size, without memory yet: two parts, or one with the cost."""
 
-    def __init__(self, run: Run, samples: int, train: bool, seed: int) -> None:
-        self.program = Program(run.library, run.pool)
+    def __init__(self, fused: FusedLayers, samples: int, train: bool, seed: int) -> None:
+        self.program = Program(fused.library, fused.pool)
         self.low = Lowering(self.program, samples, train, seed)
-        first, last = run.layers[0], run.layers[-1]
+        first, last = fused.layers[0], fused.layers[-1]
         self.x = self.program.input((samples, *first.shape))
-        self.y, back = lower(self.low, run.layers, self.x)
-        self.judged = softmax_cross_entropy(self.low, run.cost, self.y) if run.cost else None
-        if self.judged:
-            self.dy, kept = self.judged.dz, [self.judged.outputs, self.judged.terms]
+        self.y, back = lower(self.low, fused.layers, self.x)
+        self.cost_buffers = softmax_cross_entropy(self.low, fused.cost, self.y) if fused.cost else None
+        if self.cost_buffers:
+            self.dy, kept = self.cost_buffers.dz, [self.cost_buffers.outputs, self.cost_buffers.terms]
         else:
             self.program.cut()
             self.dy, kept = self.program.input((samples, *last.output_shape)), [self.y]
         self.dx: Buffer | None = None
         if train:
-            self.dx = back(self.dy, run.dx)
+            self.dx = back(self.dy, fused.dx)
             kept += [self.dx] if self.dx else []
         self.program.cut()
         for buffer in kept:
@@ -128,11 +128,11 @@ class _Draft:
         self.kept = kept
 
 
-class _Ready(_Draft):
-    """A program that can be run."""
+class BatchProgram(_Draft):
+    """A program with its memory, ready to run."""
 
-    def __init__(self, run: Run, samples: int, train: bool, seed: int, alike: Sequence[Program]) -> None:
-        super().__init__(run, samples, train, seed)
+    def __init__(self, fused: FusedLayers, samples: int, train: bool, seed: int, alike: Sequence[Program]) -> None:
+        super().__init__(fused, samples, train, seed)
         self.program.complete(alike)
         self._kept = {id(buffer): self.program.array(buffer) for buffer in self.kept if not buffer.root.address}
 
@@ -147,15 +147,15 @@ class _Ready(_Draft):
             return np.zeros((0, *self.x.shape[1:]), dy.dtype)
         return self._array(self.dx, dy).reshape(self.x.shape)
 
-    def judge(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
-        assert self.judged
+    def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
+        assert self.cost_buffers
         hard = target.ndim == 1
-        place, dtype = (self.judged.classes, np.int64) if hard else (self.judged.shares, self.low.real)
+        place, dtype = (self.cost_buffers.classes, np.int64) if hard else (self.cost_buffers.shares, self.low.real)
         given = np.ascontiguousarray(target, dtype)
         place.point_to(given)
-        self.judged.hard.set(hard)
+        self.cost_buffers.hard.set(hard)
         self._start(ctx, x)
-        outputs, terms = (self._kept[id(buffer)] for buffer in (self.judged.outputs, self.judged.terms))
+        outputs, terms = (self._kept[id(buffer)] for buffer in (self.cost_buffers.outputs, self.cost_buffers.terms))
         return outputs.copy(), mean_cost(terms)
 
     def _start(self, ctx: Context, x: Array) -> None:

@@ -20,7 +20,7 @@ UNWRITTEN = {4: 0x7FC6EDA1, 8: 0x7FF86EDA6EDA6EDA}  # bits of a NaN that no arit
 PROBES = 500  # numbers of a gradient that are looked at after the first pass
 
 
-class Step(Protocol):
+class Stage(Protocol):
     """One layer, or a run of layers that an engine has one kernel for."""
 
     def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
@@ -30,24 +30,24 @@ class Step(Protocol):
         """Write the gradients of the parameters and return the gradient with respect to x."""
 
 
-def through(steps: Sequence[Step], ctx: Context, x: Array) -> tuple[Array, list[Any]]:
-    """Return what comes out of steps in a row, and a tape for `back_through`."""
+def through(stages: Sequence[Stage], ctx: Context, x: Array) -> tuple[Array, list[Any]]:
+    """Return what comes out of stages in a row, and a tape for `back_through`."""
     tape = []
-    for step in steps:
-        x, cache = step.forward(ctx, x)
+    for stage in stages:
+        x, cache = stage.forward(ctx, x)
         tape.append(cache)
     return x, tape
 
 
-def back_through(steps: Sequence[Step], ctx: Context, tape: list[Any], dy: Array) -> Array:
+def back_through(stages: Sequence[Stage], ctx: Context, tape: list[Any], dy: Array) -> Array:
     """Return the input gradient; the tape is used up, so memory goes back layer by layer."""
-    for step in reversed(steps):
-        dy = step.backward(ctx, tape.pop(), dy)
+    for stage in reversed(stages):
+        dy = stage.backward(ctx, tape.pop(), dy)
     return dy
 
 
 @dataclass(frozen=True)
-class LayerStep:
+class LayerStage:
     """One layer with its views of the flat vectors, run by its own forward and backward.
 
     Args:
@@ -148,14 +148,14 @@ class LayerStep:
 
 
 @dataclass(frozen=True)
-class ContainerStep:
-    """A container that is taken apart: the steps of each of its rows, which all get the same input.
+class ContainerStage:
+    """A container that is taken apart: the stages of each of its rows, which all get the same input.
 
     Args:
         layer: the container.
         path: its place in the network.
         shape, output_shape: one sample that goes in and comes out.
-        rows: the steps of each row.
+        rows: the stages of each row.
         widths: the channels that each row gives.
         dx: whether the input gradient is read.
     """
@@ -184,7 +184,7 @@ class ContainerStep:
         return self._gathered("s")
 
     def _gathered(self, kind: str) -> Arrays:
-        inner = (step for row in self.rows.values() for step in row)
+        inner = (stage for row in self.rows.values() for stage in row)
         start = len(self.path) + 1
         return {f"{one.path[start:]}.{name}": view for one in inner for name, view in getattr(one, kind).items()}
 

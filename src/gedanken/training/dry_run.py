@@ -1,0 +1,115 @@
+"""What is done before the first step: a dry run of cost and metrics on a few samples, and what takes time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+
+from gedanken.costs import Cost, UserCost
+from gedanken.data.batches import ArraySource, Source
+from gedanken.errors import GedankenError, ShapeError
+from gedanken.layers.shape import channels_first_shape
+from gedanken.metrics import Metric
+from gedanken.metrics.base import HOST
+from gedanken.parallel.base import TrainState
+from gedanken.training.loop import evaluate
+from gedanken.types import Array
+
+
+def warm_up(train_state: TrainState, source: Source, validation: Source | None, epoch: int) -> None:
+    """Do what can be done before the first step: cost and metrics see samples, so that they complain now.
+
+    A Generator's workers start while the network's kernels are compiled for its mini-batches.
+    """
+    source.look_first(partial(dry_run, train_state))
+    if validation is not None:
+        validation.look_first(partial(dry_run_own, train_state))
+    if source.start(epoch):
+        train_state.plan.step_bytes(source.mini_batch_size)
+
+
+def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
+    """Let cost and metrics see some samples, so that they complain before anything is trained.
+
+    Where labels have another shape than outputs, what is the user's own has to give the same for samples together and
+    one by one: where NumPy broadcasts labels (N,) beside outputs (N, 1) to (N, N), samples are mixed up, and it does
+    not.
+
+    Raises:
+        ShapeError: it does not.
+    """
+    shapes = (channels_first_shape(train_state.plan.shapes[-1]), target.shape[1:])
+    output, label = ("(" + ", ".join(map(str, ("N", *shape))) + ("" if shape else ",") + ")" for shape in shapes)
+    hint = f"NumPy broadcasts outputs {output} and labels {label}: give labels of the outputs' shape"
+    with _told_of_shapes(hint if _own(train_state) and shapes[0] != shapes[1] else ""):
+        evaluate(train_state, ArraySource(x[:1], target[:1], mini_batch_size=1))
+        if _own(train_state) and shapes[0] != shapes[1]:
+            _compare(train_state, x, target, hint)
+
+
+@contextmanager
+def _told_of_shapes(hint: str) -> Iterator[None]:
+    """Turn NumPy's error of shapes that do not go together into a ShapeError with this hint, if there is one."""
+    try:
+        yield
+    except ValueError as error:
+        if not hint or isinstance(error, GedankenError) or "broadcast" not in str(error):
+            raise
+        raise ShapeError(f"cost and metrics must judge the outputs by the labels, got {error}", hint) from error
+
+
+def _compare(train_state: TrainState, x: Array, target: Array, hint: str) -> None:
+    """Raise ShapeError where what is the user's own does not give the same for samples together and one by one."""
+    few = _different(target)
+    for part in _own(train_state):
+        if isinstance(part, Metric):
+            together, apart = _figures(part, train_state.plan.predict(x[few]), target[few])
+        else:
+            alone = (TrainState(train_state.plan, train_state.optimizer_state, ()), x[few], target[few])
+            together, apart = (_cost(*alone, size) for size in (len(few), 1))
+        if not _alike(together, apart):
+            what = f"{type(part).__name__} must judge each sample by itself, but gives {together} for some"
+            raise ShapeError(f"{what} samples together and {apart} one by one", hint)
+
+
+def dry_run_own(train_state: TrainState, x: Array, target: Array) -> None:
+    """Do a dry run if there is something of the user's own."""
+    if _own(train_state):
+        dry_run(train_state, x, target)
+
+
+def _own(train_state: TrainState) -> list[Cost | Metric]:
+    """Return the user's own among cost and metrics."""
+    assert train_state.plan.cost
+    parts: list[Cost | Metric] = [train_state.plan.cost, *train_state.metrics]
+    return [p for p in parts if isinstance(p, UserCost) or not type(p).__module__.startswith("gedanken.")]
+
+
+def _different(target: Array) -> list[int]:
+    """Return the places of up to three samples, the second with another target than the first if there is one."""
+    others = (target.reshape(len(target), -1) != target[0].reshape(1, -1)).any(axis=1)
+    first = [0, int(np.argmax(others))] if others.any() else [0]
+    return [*first, *(place for place in range(1, min(len(target), 4)) if place not in first)][:3]
+
+
+def _cost(train_state: TrainState, x: Array, target: Array, size: int) -> float:
+    return float(evaluate(train_state, ArraySource(x, target, mini_batch_size=size))["cost"])
+
+
+@np.errstate(all="ignore")
+def _figures(metric: Metric, y: Array, target: Array) -> tuple[Any, Any]:
+    """Return what tells of samples together, and of the same one by one: statistics, or else figures."""
+    together = metric.measure(HOST, y, target)
+    apart = reduce(metric.merge, (metric.measure(HOST, y[i : i + 1], target[i : i + 1]) for i in range(len(y))))
+    return (together, apart) if _alike(together, apart) else (metric.value(together), metric.value(apart))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether these are the same up to rounding, or are no numbers."""
+    try:
+        one, other = np.asarray(one, float), np.asarray(other, float)
+    except (TypeError, ValueError):
+        return True
+    return bool(one.shape == other.shape and np.allclose(one, other, rtol=1e-4, atol=1e-7, equal_nan=True))
