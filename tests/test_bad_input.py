@@ -394,10 +394,6 @@ INPUT_AND_SEED = [
         "input shape must be a whole number of at least 1, got 0",
     ),
     Mistake(
-        "input of nothing", bare, lambda net: net.input(()), ArgumentError,
-        "input shape must have at least one axis, such as (4,), got ()",
-    ),
-    Mistake(
         "input with the axis of samples", bare, lambda net: net.input((60000, 1, 28, 28)), ArgumentError,
         "input shape must have at most three axes, without that of the samples, got (60000, 1, 28, 28)",
     ),

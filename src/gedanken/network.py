@@ -117,19 +117,19 @@ class Network(Predictor):
         """Say what one sample looks like.
 
         Args:
-            shape: (C, H, W) for images, channels first; (F,) for features; (T,) for an Embedding. All at least 1.
+            shape: (C, H, W) for images, channels first; (F,) for features; (T,) for an Embedding, or () for one token
+                alone. All at least 1.
 
         Returns:
             the network.
 
         Raises:
-            ArgumentError: shape is not one to three positive integers.
+            ArgumentError: shape is not a tuple of at most three positive integers.
             ShapeError: a layer that was added before does not fit.
         """
         self._check_open("input")
         require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
         checked = tuple(extent("input shape", size) for size in shape)
-        require(len(checked) > 0, "input shape", "have at least one axis, such as (4,)", shape)
         require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
         placed(self.layers, channels_last_shape(checked))
         self.input_shape = checked
