@@ -32,6 +32,9 @@ __all__ = ["diary", "lenet5", "mlp", "resnet20", "vgg"]
 def diary(classes: int) -> list[Layer]:
     """Return the convolutional network of the diary that this library began with.
 
+    Args:
+        classes: how many, at least 1.
+
     Shapes:
         one sample: (1, 28, 28).
     """
@@ -56,6 +59,9 @@ def diary(classes: int) -> list[Layer]:
 def mlp(classes: int) -> list[Layer]:
     """Return a network with one hidden layer of 128.
 
+    Args:
+        classes: how many, at least 1.
+
     Shapes:
         one sample: any.
     """
@@ -64,6 +70,9 @@ def mlp(classes: int) -> list[Layer]:
 
 def lenet5(classes: int) -> list[Layer]:
     """Return LeNet-5 with rectifiers and max pooling.
+
+    Args:
+        classes: how many, at least 1.
 
     Shapes:
         one sample: (C, 28, 28).
@@ -92,6 +101,9 @@ def lenet5(classes: int) -> list[Layer]:
 def vgg(classes: int) -> list[Layer]:
     """Return a small network of the VGG kind: six convolutions of 3 x 3, normalised, and three poolings.
 
+    Args:
+        classes: how many, at least 1.
+
     Shapes:
         one sample: (C, 32, 32).
 
@@ -106,6 +118,9 @@ def vgg(classes: int) -> list[Layer]:
 
 def resnet20(classes: int) -> list[Layer]:
     """Return ResNet-20.
+
+    Args:
+        classes: how many, at least 1.
 
     Shapes:
         one sample: (C, 32, 32).
