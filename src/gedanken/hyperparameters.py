@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import require
+from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
-
-DEEPEST = 100  # objects and lists within each other: one that holds itself has no end
 
 
 def changed_fields(value: Any) -> dict[str, Any]:
@@ -17,15 +16,21 @@ def changed_fields(value: Any) -> dict[str, Any]:
     return {name: field for name, default, field in fields if _differs(field, default)}
 
 
-def require_normal(value: Any, dtype: Any, depth: int = DEEPEST) -> None:
+def require_normal(value: Any, dtype: Any) -> None:
     """Raise ArgumentError where this number type would take a small hyperparameter as 0, or a large one as infinite.
 
     Looked at are `epsilon` and `delta` of the library's objects, of those in their fields too.
     """
-    require(depth > 0, "arguments", f"not be nested deeper than {DEEPEST}", value)
+    try:
+        _require_normal(value, dtype)
+    except RecursionError:
+        raise ArgumentError("arguments must not hold themselves, or be nested without end") from None
+
+
+def _require_normal(value: Any, dtype: Any) -> None:
     if isinstance(value, (tuple, list)):
         for one in value:
-            require_normal(one, dtype, depth - 1)
+            _require_normal(one, dtype)
     elif isinstance(value, Hyperparameters):
         limits = np.finfo(dtype)
         low, high = float(limits.tiny), float(limits.max)
@@ -33,7 +38,7 @@ def require_normal(value: Any, dtype: Any, depth: int = DEEPEST) -> None:
             if name in ("epsilon", "delta") and type(value).__module__.startswith("gedanken."):
                 rule = f"lie in [{low:.3g}, {high:.3g}] to be more than 0 and a number in {limits.dtype}"
                 require(low <= field <= high, f"{type(value).__name__} {name}", rule, field)
-            require_normal(field, dtype, depth - 1)
+            _require_normal(field, dtype)
 
 
 def _differs(field: Any, default: Any) -> bool:
