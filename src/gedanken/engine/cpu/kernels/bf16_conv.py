@@ -1,5 +1,6 @@
 """Convolution in bf16 on the tile unit; see `conv.py` for the same in the machine's own number type."""
 
+from gedanken.engine.cpu.kernels.band import Finish, Slots, bordered_bands, finish_band
 from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, Operands, full_tiles, pack_pairs, tile_product
 from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, turned, zero_row
 from gedanken.engine.cpu.kernels.conv import (
@@ -7,14 +8,10 @@ from gedanken.engine.cpu.kernels.conv import (
     IMAGES,
     ROWS,
     Band,
-    Finish,
     Line,
     Phase,
     Slide,
-    Slots,
     Taps,
-    bordered_bands,
-    finish_band,
     finish_bands,
     lines_across,
     place_of,

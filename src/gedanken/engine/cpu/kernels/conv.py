@@ -1,4 +1,4 @@
-"""Convolution: packing of weights, the sliding of a packed kernel over images, and the kernel gradient.
+"""Convolution: packing of weights, and the sliding of a packed kernel over images.
 
 `correlate` serves the forward pass and the input gradient. The plan of either (see `lowering/conv.py`) lists
 phases: a phase is a grid of outputs that all see the same window, and for stride 1 or forwards there is one.
@@ -8,6 +8,7 @@ is narrow, rows of a column, or one pixel of several images. A tile sums over th
 inside the image. Only where its outputs see different ones, zeros are multiplied, and the image needs a border of them.
 """
 
+from gedanken.engine.cpu.kernels.band import Finish, Padded, Weights, bordered_bands, finish_band
 from gedanken.engine.cpu.kernels.blocks import (
     copy_row,
     pack_rows,
@@ -16,8 +17,6 @@ from gedanken.engine.cpu.kernels.blocks import (
     turned,
     zero_row,
 )
-from gedanken.engine.cpu.kernels.moments import channel_moments
-from gedanken.engine.cpu.kernels.rows import Curve, activate
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
@@ -35,26 +34,6 @@ DEEP = 416  # numbers that a part of a panel may be deep: with a tile's width th
 COLUMNS, ROWS, IMAGES = 0, 1, 2  # the axis along which the rows of a tile lie
 
 
-class Weights(Record):
-    """A convolution's parameters."""
-
-    weights: Reals
-    bias: Reals
-
-
-class Slots(Record):
-    """Where the gradients by weights and, if `biased`, by the bias are summed: each slot takes some of the images.
-
-    weights: [slot][numbers of the kernel].   bias: [slot][out_channels]
-    """
-
-    weights: Reals
-    bias: Reals
-    biased: Int
-    images: Int
-    slots: Int
-
-
 class Turned(Record):
     """What is packed of a kernel for the input gradient: listed taps, of so many inputs and outputs of each group."""
 
@@ -64,28 +43,6 @@ class Turned(Record):
     inputs: Int
     outputs: Int
     groups: Int
-
-
-class Padded(Record):
-    """Images, and the rows and columns of zeros before each; rows with their zeros are padded_width columns wide."""
-
-    height: Int
-    width: Int
-    channels: Int
-    top: Int
-    left: Int
-    padded_width: Int
-
-
-class Finish(Record):
-    """What follows the products: an activation and, where `measured` is set, the moments of each channel.
-
-    statistics: [image][band][3][channels]
-    """
-
-    curve: Curve
-    measured: Int
-    statistics: Reals
 
 
 class Phase(Record):
@@ -173,23 +130,6 @@ class Line(Record):
     length: Int
     step: Int
     out_step: Int
-
-
-@helper
-def bordered_rows(target, image, shape, first, rows, above):
-    """Copy padded rows of an image into target, with zeros beside it, and where `above` is set also above and below."""
-    height, width, channels = shape.height, shape.width, shape.channels
-    left, padded_width = shape.left, shape.padded_width
-    for number in range(rows):
-        row = first + number - shape.top
-        place = at(target, number * padded_width * channels)
-        if (row < 0 or row >= height) and above:
-            zero_row(place, padded_width * channels)
-        if row >= 0 and row < height:
-            inside = min(width, padded_width - left)
-            zero_row(place, left * channels)
-            copy_row(at(place, left * channels), at(image, row * width * channels), inside * channels)
-            zero_row(at(place, (left + inside) * channels), (padded_width - left - inside) * channels)
 
 
 def pack(
@@ -300,31 +240,12 @@ def correlate(
 
 
 @helper
-def bordered_bands(target, images, shape, count, first, rows, above):
-    """Copy some padded rows of each of some images."""
-    for n in range(count):
-        place = at(target, n * rows * shape.padded_width * shape.channels)
-        picture = at(images, n * shape.height * shape.width * shape.channels)
-        bordered_rows(place, picture, shape, first, rows, above)
-
-
-@helper
 def finish_bands(out, s, band, finish, number):
     """Finish a band of each of some images; `number` is the first one's place in statistics."""
     for n in range(band.count):
         rows = min(s.band, s.out_height - band.start)
         picture = at(out, n * band.out_size)
         finish_band(picture, band.start, rows, s.out_width, s.out_channels, finish, number + n * s.bands)
-
-
-@helper
-def finish_band(out, start, rows, width, channels, finish, number):
-    """Do what follows the products while their rows are in the cache: the activation, the statistics of channels."""
-    first, pixels = at(out, start * width * channels), rows * width
-    if finish.curve.kind:
-        activate(first, first, pixels * channels, finish.curve)
-    if finish.measured:
-        channel_moments(first, pixels, channels, at(finish.statistics, number * 3 * channels))
 
 
 @helper

@@ -1,7 +1,7 @@
 """The gradient of a convolution by its kernel: products of pixels of dy with what the window saw of the image."""
 
+from gedanken.engine.cpu.kernels.band import Padded, Slots, bordered_bands
 from gedanken.engine.cpu.kernels.blocks import pack_rows, rows_of_tile, sum_rows, tiles_in, zero_row
-from gedanken.engine.cpu.kernels.conv import Padded, Slots, bordered_bands
 from gedanken.engine.cpu.language import (
     Int,
     Ints,

@@ -3,8 +3,8 @@
 y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]   with h and w of `window.py`
 """
 
+from gedanken.engine.cpu.kernels.band import Finish, Slots, finish_band
 from gedanken.engine.cpu.kernels.blocks import BLOCK, carry, carry_over, copy_row, settle, sum_rows, zero_row
-from gedanken.engine.cpu.kernels.conv import Finish, Slots, finish_band
 from gedanken.engine.cpu.kernels.window import Window, first_seen, last_seen
 from gedanken.engine.cpu.language import Int, Reals, apart, at, helper, lanes, real
 

@@ -7,8 +7,8 @@ they belong. It is the input gradient where windows are wide or the input has fe
 where there are few filters.
 """
 
+from gedanken.engine.cpu.kernels.band import Finish, finish_band
 from gedanken.engine.cpu.kernels.blocks import carry, copy_row, settle, tiles_in, vectors_of, zero_row
-from gedanken.engine.cpu.kernels.conv import Finish, finish_band
 from gedanken.engine.cpu.language import (
     Int,
     Ints,

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gedanken.engine.cpu.kernels.band import Slots
 from gedanken.engine.cpu.kernels.bf16 import TILE
-from gedanken.engine.cpu.kernels.conv import Slots
 from gedanken.engine.cpu.kernels.window import Window
 from gedanken.engine.cpu.program import Buffer, Program, Variable
 from gedanken.geometry import Geometry

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Finish, Padded, Slide, Turned, Weights
+from gedanken.engine.cpu.kernels.band import Finish, Padded, Weights
+from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Slide, Turned
 from gedanken.engine.cpu.kernels.rows import Curve
 from gedanken.engine.cpu.lowering import bf16, spread
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Backward, Lowering, cut

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gedanken.engine.cpu.kernels.band import Padded, Slots
 from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE
-from gedanken.engine.cpu.kernels.conv import Padded, Slots
 from gedanken.engine.cpu.kernels.conv_gradient import FLUSH, Gradient
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut, slots_of

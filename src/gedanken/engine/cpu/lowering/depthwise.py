@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from gedanken.engine.cpu.kernels.conv import Finish
+from gedanken.engine.cpu.kernels.band import Finish
 from gedanken.engine.cpu.kernels.depthwise import LONG
 from gedanken.engine.cpu.kernels.rows import Curve
 from gedanken.engine.cpu.lowering.base import TASKS, Lowering, cut, slots_of, window_of

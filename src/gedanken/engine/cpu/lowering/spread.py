@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from gedanken.engine.cpu.kernels.conv import Finish, Turned, Weights
+from gedanken.engine.cpu.kernels.band import Finish, Weights
+from gedanken.engine.cpu.kernels.conv import Turned
 from gedanken.engine.cpu.kernels.rows import Curve
 from gedanken.engine.cpu.kernels.spread import Spread
 from gedanken.engine.cpu.lowering import bf16
