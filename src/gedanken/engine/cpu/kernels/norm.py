@@ -45,6 +45,12 @@ class Moments(Record):
     offset: Real
 
 
+@helper
+def normal(x, moments):
+    """(x - mean) / deviation"""
+    return (x - moments.mean) * moments.factor - moments.offset
+
+
 class Sums(Record):
     """Sums of dy and of dy * h for each number of a line, and those of d and of d * h, SIDE beside each other."""
 
@@ -89,7 +95,7 @@ def scaled_slopes(d, dy, x, gains, count, moments, sums):
     slopes, products, side, side_products = sums.slopes, sums.products, sums.side, at(sums.side, SIDE)
     for start in range(0, count, SIDE):
         for i in lanes(min(SIDE, count - start)):
-            h = (x[start + i] - moments.mean) * moments.factor - moments.offset
+            h = normal(x[start + i], moments)
             slope = dy[start + i]
             slopes[start + i] += slope
             products[start + i] += slope * h
@@ -116,8 +122,7 @@ def gradient(
     for row in range(task * n.piece, min((task + 1) * n.piece, n.rows)):
         source, slopes, out = at(x, row * size), at(dy, row * size), at(d, row * size)
         found = at(n.moments, 3 * row)
-        mean, factor, offset = found[0], found[1], found[2]
-        moments = Moments(mean=mean, factor=factor, offset=offset)
+        moments = Moments(mean=found[0], factor=found[1], offset=found[2])
         zero_row(side, PAIR)
         if long:
             zero_row(total, PAIR)
@@ -141,7 +146,7 @@ def gradient(
             copy_row(side, total, PAIR)
         middle, tilt = sum_of_side(side) / real(size), sum_of_side(at(side, SIDE)) / real(size)
         for i in lanes(size):
-            out[i] = (out[i] - middle - ((source[i] - mean) * factor - offset) * tilt) * factor
+            out[i] = (out[i] - middle - normal(source[i], moments) * tilt) * moments.factor
     carry(totals, lost, both, 2 * width, real(1))
     settle(totals, lost, 2 * width)
     zero_row(at(shifts, task * channels), channels)

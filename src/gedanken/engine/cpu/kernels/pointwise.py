@@ -173,8 +173,7 @@ def pool_row(ring, target, winner, spare, row, p):
         # Every tap after the first writes where the one before it did not; the last one writes the result.
         odd = (last_row - first_row) * (last_column - first_column) % 2 == 1
         y, won = at(target, j * channels), at(winner, j * channels)
-        here = y if odd else spare
-        there = spare if odd else y
+        here, there = y if odd else spare, spare if odd else y
         winner_here = won if odd else bytes_of(at(spare, run))
         winner_there = bytes_of(at(spare, run)) if odd else won
         new = True
