@@ -175,7 +175,9 @@ class Generator(ABC):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration go on at a position; nothing that was delivered before it is made again.
+        """Let the next iteration go on at a position; nothing that was delivered before it is delivered again.
+
+        Calls of which some samples were delivered are made again, with those that were made in one go with them.
 
         Args:
             state: what `state_dict` of a Generator with the same seed, shuffle, length and mini_batch_size returned.

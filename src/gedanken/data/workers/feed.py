@@ -32,11 +32,11 @@ KEPT = 16  # tasks whose samples per call are remembered
 class Piece:
     """A task that was given out, and what came of it."""
 
-    __slots__ = ("done", "error", "even", "expected", "extra", "samples", "taken", "task")
+    __slots__ = ("done", "error", "expected", "extra", "samples", "taken", "task")
 
     def __init__(self, task: Task, expected: int) -> None:
         self.task, self.expected = task, expected
-        self.done = self.even = False
+        self.done = False
         self.samples = self.taken = 0
         self.extra: list[Array] = []
         self.error: BaseException | None = None  # what ended it after its samples
@@ -48,14 +48,11 @@ class Piece:
 
     def record(self) -> "Record":
         """Return what will be left of it when the samples taken so far are delivered."""
-        task = self.task
-        first, skip = task.first, task.skip + self.taken
-        if self.even and self.samples:
-            calls, skip = divmod(skip, (self.samples + task.skip) // task.length)
-            first += calls
-        if self.over:
-            first = task.first + task.length
-        return Record(task.first, Span(first, task.first + task.length, skip))
+        first, stop = self.task.first, self.task.first + self.task.length
+        # Nobody knows which call gave which sample, so a task that was taken in part is left as a whole: whoever goes
+        # on there makes its few calls again and leaves out the samples that were delivered.
+        rest = Span(stop, stop, 0) if self.over else Span(first, stop, self.task.skip + self.taken)
+        return Record(first, rest)
 
 
 class Record(NamedTuple):
@@ -259,7 +256,7 @@ class Feed:
         self._call_seconds = seconds if self._call_seconds is None else 0.8 * self._call_seconds + 0.2 * seconds
 
     def _finish(self, piece: Piece, done: Done) -> None:
-        piece.done, piece.samples, piece.even, piece.error = True, done.samples, done.even, done.error
+        piece.done, piece.samples, piece.error = True, done.samples, done.error
         self._ahead += done.samples - piece.expected
         if done.error is None:
             self._learn((done.samples + piece.task.skip) / piece.task.length)

@@ -18,7 +18,7 @@ from gedanken.data.workers.raised import pack_error, unpack_error
 from gedanken.data.workers.tasks import MOST_SLOTS, Done, Task
 
 TASK = struct.Struct(f"<IIIQQIIII{MOST_SLOTS}H")
-ANSWER = struct.Struct("<IIIQd?Q")  # a pickle of so many bytes may follow
+ANSWER = struct.Struct("<IIIQdQ")  # a pickle of so many bytes may follow
 NO_TASK = 0  # number of the answer that says a worker is ready, could not start, or warns; tasks count from 1
 TEXT = 1 << 16  # bytes for the description of the arena
 WORD = 8  # bytes
@@ -186,7 +186,7 @@ class Answers:
         except Exception as error:
             done = done._replace(samples=0, extra=None, error=error)
             content = _content(done)
-        view = memoryview(ANSWER.pack(*done[:5], done.even, len(content)) + content)
+        view = memoryview(ANSWER.pack(*done[:5], len(content)) + content)
         with self._lock:
             while view:
                 view = view[os.write(self._fd, view) :]
@@ -219,7 +219,7 @@ class Inbox:
     def _parsed(self) -> list[Done]:
         found, at = [], 0
         while len(self._got) - at >= ANSWER.size:
-            *values, even, length = ANSWER.unpack_from(self._got, at)
+            *values, length = ANSWER.unpack_from(self._got, at)
             if len(self._got) - at < ANSWER.size + length:
                 break
             at += ANSWER.size
@@ -228,7 +228,7 @@ class Inbox:
                 extra, packed = pickle.loads(memoryview(self._got)[at : at + length])  # noqa: S301 - our own process
                 error = unpack_error(packed) if packed else None
             at += length
-            found.append(Done._make((*values, extra, error, even)))
+            found.append(Done._make((*values, extra, error)))
         if at:
             self._got = self._got[at:]
         return found

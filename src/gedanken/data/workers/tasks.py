@@ -80,7 +80,6 @@ class Done(NamedTuple):
         seconds: how long it took; 0 for one that was too old.
         extra: (layout, arrays) of the samples that had no room, or None.
         error: what the user's code raised, or None.
-        even: whether each call is known to have given the same number.
     """
 
     number: int
@@ -90,7 +89,6 @@ class Done(NamedTuple):
     seconds: float
     extra: tuple[Layout, list[Array]] | None = None
     error: BaseException | None = None
-    even: bool = False
 
 
 running_epoch: ContextVar[int] = ContextVar("running_epoch")
@@ -149,23 +147,21 @@ class Bench:
         token = running_epoch.set(task.epoch)
         try:
             sink = _Sink(task, self.arena)
-            even = self._made(generator, task, sink)
+            self._make_calls(generator, task, sink)
             samples, extra = sink.count(), sink.extra()
         except BaseException as raised:  # whatever it is belongs to the one who waits for the samples
-            even, error = False, noted(raised, self._where())
+            error = noted(raised, self._where())
             samples, extra = _before_error(sink)
         finally:
             running_epoch.reset(token)
         seconds = time.perf_counter() - began
         try:
-            return Done(task.number, task.generation, self.number, samples, seconds, extra, error, even)
+            return Done(task.number, task.generation, self.number, samples, seconds, extra, error)
         finally:
             del error  # it refers to this frame
 
-    def _made(self, generator: Calls, task: Task, sink: "_Sink") -> bool:
-        """Make the calls; return whether all gave as many samples."""
+    def _make_calls(self, generator: Calls, task: Task, sink: "_Sink") -> None:
         transforms = [t for t in generator.transforms if not getattr(t, "on_mini_batches", False)]
-        sizes = set()
         at, get, put = self.at, generator.get_mini_batches, None if transforms else sink.put_plain()
         for index in self._indices(generator, task):
             at[0] = index
@@ -175,12 +171,9 @@ class Bench:
             if put and type(items) is list:
                 done = put(items)
                 if done == len(items):
-                    sizes.add(done)
                     continue
-            sizes.add(-1)
             _take(generator, transforms, task.epoch, index, items, done, sink)
             put = None if transforms else sink.put_plain()
-        return task.length == 1 or (len(sizes) == 1 and -1 not in sizes)
 
     def _where(self) -> str:
         call = self.at[0]
