@@ -164,6 +164,7 @@ class Rows:
     def __init__(self, arena: Arena, slots: Sequence[int], row: int, room: int) -> None:
         self._arena, self._slots, self._room = arena, iter(slots), room
         self._left = room  # rows of the slots behind the current one
+        self._opened = arena.layout.opened
         self._enter(row)
 
     def _enter(self, row: int) -> None:
@@ -171,57 +172,58 @@ class Rows:
         self.row, self._stop = row, min(self._arena.rows, row + self._left)
         self._left -= self._stop - row
         streams = self._arena.layout.streams
-        self._columns = [(a, s.dtype, s.shape, s.plain) for a, s in zip(self._arrays, streams, strict=True)]
+        self._columns = [(a, s.dtype, s.shape, s.plain, s.scalar) for a, s in zip(self._arrays, streams, strict=True)]
 
     def written(self) -> int:
         """Return how many rows were written."""
         return self._room - self._left - (self._stop - self.row)
 
-    def room(self) -> int:
+    def _room_here(self) -> int:
         """Return how many rows are left in the current slot; where none is, go on to the next."""
         if self.row == self._stop and self._left:
             self._enter(0)
         return self._stop - self.row
 
-    def put(self, entries: Sequence[Any]) -> None:
-        """Write one sample of entries that were checked. There must be room."""
-        for array, value in zip(self._arrays, entries, strict=True):
-            array[self.row] = value
-        self.row += 1
-
     def put_plain(self, items: Sequence[Any]) -> int:
-        """Write items while they are tuples of just the right arrays and there is room; return how many.
+        """Write items while they have just the right arrays and there is room; return how many.
 
-        This is the way of nearly all samples, so it is written for speed: no call, no search for errors.
+        This is the way of nearly all samples, so it is written for speed: no call, no search for errors. What it does
+        not take, for whatever reason, is left to `put` after a look at all that it may be.
         """
-        done = 0
+        done, opened = 0, self._opened
         for item in items:
-            if self.row == self._stop and not self.room():
+            if self.row == self._stop and not self._room_here():
                 break
             row, columns = self.row, self._columns
-            if type(item) is not tuple or len(item) != len(columns):
+            values = opened(item) if opened else item
+            if type(values) is not tuple or len(values) != len(columns):
                 break
             try:
-                for value, (array, dtype, shape, plain) in zip(item, columns):  # noqa: B905 - lengths are equal
+                for value, (array, dtype, shape, plain, scalar) in zip(values, columns):  # noqa: B905 - lengths are equal
                     kind = type(value)
                     if kind is np.ndarray:
+                        # Usually one dtype object serves all arrays, and `is` is faster than `!=`.
                         if (value.dtype is not dtype and value.dtype != dtype) or value.shape != shape:
                             return done
-                    elif kind is not plain:
+                    elif kind is not plain and kind is not scalar:
                         return done
                     array[row] = value
             except OverflowError:  # a whole number that is too large
                 return done
-            self.row = row + 1
+            self.row = row + 1  # only now: a row that was left in the middle is written again
             done += 1
         return done
 
-    def put_several(self, arrays: Sequence[Array]) -> int:
-        """Write as many of the samples as there is room for, and return how many."""
-        done = 0
-        while part := min(len(arrays[0]) - done, self.room()):
+    def put(self, arrays: Sequence[Array]) -> int:
+        """Write as many samples as there is room for, and return how many.
+
+        Args:
+            arrays: one for each stream, checked, each with a first axis of samples.
+        """
+        done, count = 0, len(arrays[0])
+        while part := min(count - done, self._room_here()):
             for target, array in zip(self._arrays, arrays, strict=True):
-                target[self.row : self.row + part] = array[done : done + part]
+                target[self.row : self.row + part] = array if part == count else array[done : done + part]
             self.row += part
             done += part
         return done

@@ -1,6 +1,6 @@
 """What one call of `get_mini_batches` gives: items of arrays that can be laid under each other in a mini-batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,11 @@ class Stream(NamedTuple):
         """Python's own type whose numbers may stand for a sample as they are, where there is one."""
         return PLAIN.get(self.dtype.str[1:]) if self.shape == () else None
 
+    @property
+    def scalar(self) -> type | None:
+        """NumPy's type whose numbers may stand for a sample as they are, where there is one."""
+        return self.dtype.type if self.shape == () else None
+
 
 class Layout(NamedTuple):
     """How all items of a Generator look, as its first one does.
@@ -87,8 +92,28 @@ class Layout(NamedTuple):
             raise DataError(f"{where} must be {self._words()} as the first item is, got {_described(kind, list(got))}")
         return [got[stream.key] for stream in self.streams]
 
-    def several(self, item: Any, where: str) -> list[Array]:
-        """Return the arrays of an item that carries several samples, each (n, *shape), or raise DataError."""
+    @property
+    def opened(self) -> Callable[[Any], tuple[Any, ...] | None] | None:
+        """The quick way from an item to its entries, which gives None for one that needs a closer look.
+
+        None itself where an item is the tuple of its entries.
+        """
+        if self.kind == "tuple":
+            return None
+        if self.kind == "array":
+            return lambda item: (item,) if type(item) is np.ndarray else None
+        keys = [stream.key for stream in self.streams]
+        known = dict.fromkeys(keys).keys()
+        return lambda item: tuple([item[k] for k in keys]) if type(item) is dict and item.keys() == known else None
+
+    def arrays(self, item: Any, where: str) -> list[Array]:
+        """Return the arrays of an item, each (n, *shape) with n = 1 but for Samples, or raise DataError."""
+        if isinstance(item, Samples):
+            return self._several(item.item, where)
+        values = self.values(item, where)
+        return [_sample(stream, value, where)[None] for stream, value in zip(self.streams, values, strict=True)]
+
+    def _several(self, item: Any, where: str) -> list[Array]:
         arrays = [
             _as_array(value, where, stream.key)
             for stream, value in zip(self.streams, self.values(item, where), strict=True)
@@ -97,7 +122,7 @@ class Layout(NamedTuple):
             if array.ndim == 0 or len(array) != len(arrays[0]):
                 rule = "must have as many samples as the first entry of Samples"
                 raise DataError(f"{where}: {_named(stream.key)} {rule}, got shape {array.shape}")
-            check(stream, array, where, array.shape[1:])
+            _check(stream, array, where, array.shape[1:])
         return arrays
 
     def join(self, arrays: Sequence[Array]) -> Any:
@@ -116,16 +141,16 @@ class Layout(NamedTuple):
         return _described(self.kind, [stream.key for stream in self.streams])
 
 
-def sample_value(stream: Stream, value: Any, where: str) -> Any:
+def _sample(stream: Stream, value: Any, where: str) -> Array:
     """Return one sample's entry, which has the stream's shape and a type that fits in its own, or raise DataError."""
     if type(value) is np.ndarray and value.dtype == stream.dtype and value.shape == stream.shape:
         return value
     array = _as_array(value, where, stream.key)
-    check(stream, array, where, array.shape)
+    _check(stream, array, where, array.shape)
     return array
 
 
-def check(stream: Stream, array: Array, where: str, shape: Shape) -> None:
+def _check(stream: Stream, array: Array, where: str, shape: Shape) -> None:
     """Raise DataError unless `shape` and number type are those of the stream."""
     if shape != stream.shape:
         rule = f"must have shape {stream.shape} as in the first item"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gedanken.data.workers.arena import Arena, Rows
-from gedanken.data.workers.items import Layout, Samples, sample_value
+from gedanken.data.workers.items import Layout, Samples
 from gedanken.data.workers.raised import noted
 from gedanken.errors import DataError
 from gedanken.random import Purpose, call_generator, permutation
@@ -231,28 +231,16 @@ class _Sink:
 
     def add(self, item: Any, where: str) -> None:
         """Take in an item after a look at all that it may be."""
-        layout = self.layout
-        if layout is None:
-            layout = self.layout = Layout.of(item, where)
-        if isinstance(item, Samples):
-            self._add_several(layout.several(item.item, where))
-            return
-        streams = layout.streams
-        entries = [sample_value(s, v, where) for s, v in zip(streams, layout.values(item, where), strict=True)]
+        if self.layout is None:
+            self.layout = Layout.of(item, where)
+        arrays = self.layout.arrays(item, where)
         if self._skip:
-            self._skip -= 1
-        elif self._rows and self._rows.room():
-            self._rows.put(entries)
-        else:
-            self._extra.append([np.array(v, s.dtype)[None] for s, v in zip(streams, entries, strict=True)])
-
-    def _add_several(self, arrays: list[Array]) -> None:
-        dropped = min(self._skip, len(arrays[0]))
-        self._skip -= dropped
-        arrays = [array[dropped:] for array in arrays]
-        written = self._rows.put_several(arrays) if self._rows else 0
+            dropped = min(self._skip, len(arrays[0]))
+            self._skip -= dropped
+            arrays = [array[dropped:] for array in arrays]
+        written = self._rows.put(arrays) if self._rows else 0
         if written < len(arrays[0]):
-            assert self.layout is not None
+            # Copies: the caller's arrays are his own, and he may fill them anew for the next call.
             streams = self.layout.streams
             self._extra.append([np.array(a[written:], s.dtype) for s, a in zip(streams, arrays, strict=True)])
 
@@ -272,5 +260,5 @@ def _singles(item: Any, where: str) -> list[Any]:
     if not isinstance(item, Samples):
         return [item]
     layout = Layout.of(item, where)
-    arrays = layout.several(item.item, where)
+    arrays = layout.arrays(item, where)
     return [layout.join([array[k, ...] for array in arrays]) for k in range(len(arrays[0]))]
