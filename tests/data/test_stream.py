@@ -162,6 +162,21 @@ def test_every_sample_comes_once_as_it_is_ready(plan: Plan, ways: list[dict[str,
         assert all(len(mini_batch) == plan.size for mini_batch in epoch[:-1])
 
 
+@pytest.mark.parametrize("order", ["exact", "as ready"])
+@pytest.mark.parametrize("counts", [[1] * 40, [3, 0, 1, 5] * 10], ids=["even", "uneven"])
+def test_nothing_is_lost_or_given_twice_where_a_call_raised(counts: list[int], order: str) -> None:
+    options: dict[str, Any] = {"mini_batch_size": 2, "mode": "threads", "workers": 3, "order": order}
+    found: list[int] = []
+    with Made(counts, {23: "ValueError"}, **options) as first, pytest.raises(ValueError):  # noqa: PT011, PT012
+        for mini_batch in first:
+            found += right(mini_batch)
+    with Made(counts, **options) as second:
+        second.load_state_dict(first.state_dict())
+        for mini_batch in second:
+            found += right(mini_batch)
+    assert sorted(found) == sorted(numbers_of(counts))
+
+
 class _Closes(gedanken.Generator):
     """One of its calls closes it."""
 

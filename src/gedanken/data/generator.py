@@ -9,7 +9,8 @@ import numpy as np
 
 from gedanken.checks import one_of, real, require, seed_of_draws, truth, whole
 from gedanken.data.workers.choice import METHODS, MODES, Options
-from gedanken.data.workers.stream import Position, Stream
+from gedanken.data.workers.position import Position
+from gedanken.data.workers.stream import Stream
 from gedanken.data.workers.tasks import Span, running_epoch
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked

@@ -7,17 +7,17 @@ Where each call gives the same number of samples, workers write them to the very
 mini-batch is a slot. Otherwise samples are copied together here, once.
 """
 
-import bisect
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from gedanken.data.workers.arena import Arena, Slots
 from gedanken.data.workers.assembly import Assembly
 from gedanken.data.workers.crew import LOOK, Crew, Watch
 from gedanken.data.workers.items import Layout
+from gedanken.data.workers.pending import Piece
+from gedanken.data.workers.position import Mark, Record, rest_of
 from gedanken.data.workers.raised import as_raised
 from gedanken.data.workers.tasks import MOST_SLOTS, Done, Span, Task
 from gedanken.types import Array
@@ -27,46 +27,6 @@ SMALL, SMALL_BYTES = 32, 1 << 23  # so many mini-batches, if they take no more
 BUFFER_BYTES = 1 << 28  # what a buffer takes that nobody set, unless it is for two mini-batches
 SOON, LONGEST_NAP = 0.002, 0.01  # seconds
 KEPT = 16  # tasks whose samples per call are remembered
-
-
-class Piece:
-    """A task that was given out, and what came of it."""
-
-    __slots__ = ("done", "error", "expected", "extra", "samples", "taken", "task")
-
-    def __init__(self, task: Task, expected: int) -> None:
-        self.task, self.expected = task, expected
-        self.done = False
-        self.samples = self.taken = 0
-        self.extra: list[Array] = []
-        self.error: BaseException | None = None  # what ended it after its samples
-
-    @property
-    def over(self) -> bool:
-        """Whether all that its calls give is taken; one that failed has calls that are still to be delivered."""
-        return self.taken == self.samples and self.error is None
-
-    def record(self) -> "Record":
-        """Return what will be left of it when the samples taken so far are delivered."""
-        first, stop = self.task.first, self.task.first + self.task.length
-        # Nobody knows which call gave which sample, so a task that was taken in part is left as a whole: whoever goes
-        # on there makes its few calls again and leaves out the samples that were delivered.
-        rest = Span(stop, stop, 0) if self.over else Span(first, stop, self.task.skip + self.taken)
-        return Record(first, rest)
-
-
-class Record(NamedTuple):
-    """Of a task that began at call `first`, this is left."""
-
-    first: int
-    rest: Span
-
-
-class Mark(NamedTuple):
-    """What was delivered: records of the last mini-batch, and the mark before it where that still says something."""
-
-    before: "Mark | None"
-    records: list[Record]
 
 
 class Tally:
@@ -123,8 +83,8 @@ class Feed:
     def _reset(self, todo: list[Span], epoch: int, calls: int) -> None:
         self._todo, self._epoch, self._calls = deque(todo), epoch, calls
         self._plan, self.mark = tuple(todo), None
-        self._pieces: dict[int, Piece] = {}  # not wholly delivered, in the order of the calls
-        self._ready: deque[Piece] = deque()  # done, in the order in which they were
+        # Not wholly delivered, in the order of delivery: that of the calls, or that in which they were done.
+        self._queue: deque[Piece] = deque()
         self._touched: list[Piece] = []  # taken from since the last delivery
         self._assembly: Assembly | None = None
         self._ahead = 0  # samples that the tasks given out bring, as far as is known
@@ -134,8 +94,8 @@ class Feed:
         """Leave the running epoch; what is still being done for it is dropped when it comes."""
         self._generation += 1
         self.crew.renew(self._generation)
-        for piece in self._pieces.values():
-            if piece.done:
+        for piece in self._queue:
+            if piece.done:  # those that are not are released with their answers: till then somebody may write there
                 self._release(piece)
         if self._assembly:
             self._assembly.drop()
@@ -143,41 +103,13 @@ class Feed:
         self._reset([], 0, 0)
 
     def rest(self, mark: Mark | None) -> list[Span]:
-        """Return what was not delivered when `mark` was the last one, in order.
-
-        It depends on nothing that an interrupt may have left half changed.
-        """
-        left: dict[int, Span] = {}
-        while mark:
-            for record in mark.records:
-                left.setdefault(record.first, record.rest)
-            mark = mark.before
-        begun, merged = max(left, default=0) if self.ordered else 0, list[Span]()
-        for span in self._spans(left, begun):
-            if merged and merged[-1].stop == span.first and not merged[-1].skip and not span.skip:
-                merged[-1] = merged[-1]._replace(stop=span.stop)
-            elif span.first < span.stop:
-                merged.append(span)
-        return merged
-
-    def _spans(self, left: dict[int, Span], begun: int) -> Iterator[Span]:
-        starts = sorted(left)
-        for first, stop, skip in self._plan:
-            place = max(first, begun)
-            while place < stop:
-                if place in left:
-                    yield left[place]
-                    place = left[place].stop
-                    continue
-                following = bisect.bisect(starts, place)
-                end = min(stop, starts[following]) if following < len(starts) else stop
-                yield Span(place, end, skip if place == first else 0)
-                place = end
+        """Return the calls of this epoch that were not delivered when `mark` was the last one."""
+        return rest_of(self._plan, mark)
 
     @property
     def level(self) -> float:
         """Mini-batches that are ready, with a fraction."""
-        return sum(piece.samples - piece.taken for piece in self._pieces.values() if piece.done) / self.rows
+        return sum(piece.samples - piece.taken for piece in self._queue if piece.done) / self.rows
 
     # ------------------------------------------------------------------ the next mini-batch
 
@@ -201,7 +133,7 @@ class Feed:
                 self._issue()
                 return made
             self._raise_in_turn()
-            if not self._pieces and not self._todo:
+            if not self._todo and not self._under_way():
                 return None
             if not self._given:  # nobody will bring anything: the mini-batch in the making must leave its slot
                 self._make_room()
@@ -227,25 +159,14 @@ class Feed:
                 time.sleep(min(left / 4, LONGEST_NAP))
 
     def _take_in(self, found: list[Done]) -> None:
-        failed = None
         for done in found:
             piece = self._given.pop(done.number)
             if done.seconds:
                 self._count(done, piece.task.length)
             if done.generation != self._generation:
                 self._release(piece)
-            elif done.error is None or self.ordered:
-                self._finish(piece, done)
             else:
-                failed = failed or done.error
-                self._release(piece)
-                piece.task = piece.task._replace(slots=())  # its calls are still to be delivered, from nowhere
-        if failed is not None:
-            self.failed = True
-            try:
-                raise as_raised(failed)
-            finally:
-                del failed, done  # an exception that is kept must not keep what lies here
+                self._finish(piece, done)
 
     def _count(self, done: Done, calls: int) -> None:
         tally = self.tallies.setdefault(done.worker, Tally())
@@ -264,7 +185,7 @@ class Feed:
             layout, piece.extra = done.extra
             self.settle(layout)
         if not self.ordered:
-            self._ready.append(piece)
+            self._queue.append(piece)
 
     def _learn(self, each: float) -> None:
         self._recent.append(each)
@@ -300,21 +221,22 @@ class Feed:
                 self._drop_head(piece)
             if self._assembly and self._assembly.samples == self.rows:
                 return self._deliver(self._assembly)
-        if self._assembly and not (self._todo or self._pieces) and self._assembly.samples >= least:
+        if self._assembly and not self._todo and not self._under_way() and self._assembly.samples >= least:
             return self._deliver(self._assembly)
         return None
 
     def _head(self) -> Piece | None:
-        if not self.ordered:
-            return self._ready[0] if self._ready else None
-        first = next(iter(self._pieces.values()), None)
-        ended = first and first.error is not None and first.taken == first.samples
-        return first if first and first.done and not ended else None
+        first = self._queue[0] if self._queue else None
+        return first if first and first.done and not first.failed else None
+
+    def _under_way(self) -> bool:
+        """Return whether tasks of this epoch are out, or not wholly delivered."""
+        return bool(self._queue) or any(p.task.generation == self._generation for p in self._given.values())
 
     def _raise_in_turn(self) -> None:
         """Raise what a call raised, where all samples before it are delivered: as many for any number of workers."""
-        first = next(iter(self._pieces.values()), None)
-        if first and first.error is not None and first.taken == first.samples:
+        first = self._queue[0] if self._queue else None
+        if first and first.error is not None and first.failed:
             self.failed = True
             failed, first.error = first.error, None
             try:
@@ -325,9 +247,7 @@ class Feed:
     def _drop_head(self, piece: Piece) -> None:
         if piece not in self._touched[-1:]:
             self._touched.append(piece)
-        del self._pieces[piece.task.number]
-        if not self.ordered:
-            self._ready.popleft()
+        self._queue.popleft()
         self._release(piece)
 
     def _take(self, piece: Piece, assembly: Assembly) -> None:
@@ -348,7 +268,10 @@ class Feed:
 
     def _deliver(self, assembly: Assembly) -> list[Array]:
         records = [piece.record() for piece in self._touched]
-        self.mark = Mark(None, records[-1:]) if self.ordered else Mark(self.mark, records)
+        if self.ordered:  # one record tells all: what came before the last task of the calls is delivered
+            self.mark = Mark(None, [Record(self._plan[0].first, records[-1].rest)])
+        else:
+            self.mark = Mark(self.mark, records)
         for piece in self._touched:
             if piece.over:
                 self.delivered_calls += piece.task.length
@@ -366,7 +289,7 @@ class Feed:
     def _issue(self) -> None:
         """Give out tasks while there is room for what they bring."""
         if self._slots is None:  # the first call says what samples look like
-            if self._todo and not self._pieces:
+            if self._todo and not self._under_way():
                 self._give(self._todo[0].whole or 1, 0, 0, 0, ())
             return
         while self._todo and self._issue_one(self._slots):
@@ -432,7 +355,9 @@ class Feed:
         span = self._todo.popleft()
         if span.first + task.length < span.stop:
             self._todo.appendleft(Span(span.first + task.length, span.stop, 0))
-        piece = self._pieces[task.number] = Piece(task, expected)
+        piece = Piece(task, expected)
+        if self.ordered:
+            self._queue.append(piece)
         return piece
 
     def _leave_slot(self) -> None:

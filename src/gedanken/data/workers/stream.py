@@ -1,8 +1,7 @@
-"""The life of a Generator's workers: choosing and starting them, epochs, position, statistics, the end."""
+"""The life of a Generator's workers: choosing and starting them, epochs, position, the end."""
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,38 +17,12 @@ from gedanken.data.workers.choice import (
     timed_calls,
 )
 from gedanken.data.workers.crew import Crew, SerialCrew, ThreadCrew
-from gedanken.data.workers.feed import Feed, Mark
+from gedanken.data.workers.feed import Feed
 from gedanken.data.workers.pickling import importing_main, thread_bound
-from gedanken.data.workers.tasks import IDLE, Span
+from gedanken.data.workers.position import Position
+from gedanken.data.workers.statistics import Statistics
 from gedanken.errors import ArgumentError, StateError
-from gedanken.processors import usable_processors
 from gedanken.random import Purpose, call_generator
-
-BUSY = 0.7  # share of their time; workers that make calls for longer are what is waited for
-
-
-class Position(NamedTuple):
-    """Where a Generator is: the epoch, what of it was delivered, and what is still to come.
-
-    Args:
-        epoch: its number, from 0.
-        calls: how many it has.
-        mini_batches, samples: delivered.
-        todo: calls that are not.
-        mark: what the feed delivered of them since; set together with the numbers, so that they always agree.
-    """
-
-    epoch: int
-    calls: int
-    mini_batches: int
-    samples: int
-    todo: list[Span]
-    mark: Mark | None = None
-
-    @classmethod
-    def start(cls, epoch: int, calls: int) -> "Position":
-        """Return the beginning of an epoch."""
-        return cls(epoch, calls, 0, 0, [Span(0, calls, 0)] if calls else [])
 
 
 class Delivery(NamedTuple):
@@ -89,13 +62,9 @@ class Stream:
         self._length = 0  # of the Generator that the workers have
         self._run: object = None
         self._passing = False  # whether workers are still to be chosen, after the error of a timed call
-        self._awaited: float | None = None  # what was waited for until the running epoch, before its first mini-batch
         self._counted = True  # whether the running epoch is one of those that `epoch` counts
         self._ahead: _Ahead | None = None
-        self._began = self._seconds = 0.0  # of the running epoch, and of all before it
-        self._delivered = 0
-        self._before = 0.0  # seconds waited by feeds that ended, and for workers to start
-        self._first = 0.0  # seconds waited before the first mini-batches of epochs
+        self._statistics = Statistics()
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return Stream, (self.options, self._buffer, self._ordered, self._limit)
@@ -125,15 +94,15 @@ class Stream:
         ahead, self._ahead = self._ahead, None
         run = self._run = object()  # an older iteration finds that it is not the last any more
         position = ahead.position if ahead and fixed is None else self._next_position(generator, fixed)
-        self._began, self._counted = time.perf_counter(), fixed is None
-        self._awaited, finished = self.waited, False
+        self._statistics.begin(self.feed)
+        self._counted, finished = fixed is None, False
         try:
             failed = ahead.wait() if ahead else None
             if ahead is None or fixed is not None:
                 failed = self.open(generator, position)
             if fixed is None:  # also where calls were timed and one of them raised: an epoch that was begun counts
                 self.epoch, self._loaded, self._position = position.epoch, None, position
-            self._before += time.perf_counter() - self._began
+            self._statistics.opened()
             if failed is not None:
                 raise failed
             yield from self._deliveries(generator, position, run, broken_off)
@@ -150,14 +119,12 @@ class Stream:
         while self.feed and (arrays := self._next(self.feed, least, broken_off)):
             layout, samples = self.feed.layout, len(arrays[0])
             assert layout is not None
-            if self._awaited is not None:
-                self._first, self._awaited = self._first + self.waited - self._awaited, None
+            self._statistics.deliver(self.feed)
             value = _mixed(generator, position, layout.join(arrays))
             delivery = Delivery(value, samples, position.samples, self.feed.delivered_calls / position.calls)
             del arrays, value
             number, samples_so_far = position.mini_batches + 1, position.samples + samples
             position = position._replace(mini_batches=number, samples=samples_so_far, mark=self.feed.mark)
-            self._delivered += 1
             if self._counted:
                 self._position = position
             yield delivery
@@ -183,7 +150,7 @@ class Stream:
     def _leave(self, finished: bool = False) -> None:
         """End an epoch, after its last mini-batch or before."""
         self._forget_others()
-        self._seconds += time.perf_counter() - self._began
+        self._statistics.end()
         self._keep_position()
         if finished and self._counted and self._position:
             self._position = self._position._replace(todo=[])  # calls that gave nothing or too little may be left
@@ -260,7 +227,7 @@ class Stream:
                     choice = Choice("serial", 0, 0, method, obstacle)
         if choice is None:
             probe = timed_calls(generator, position.epoch, position.calls, position.todo, self._limit)
-            if probe.error and not (self._ordered and probe.made):
+            if probe.error and not probe.made:
                 return None, probe
             failed = Choice("serial", 0, 0, method, "a call raised when it was timed")  # what came before it is given
             choice = failed if probe.error else choose(options, probe, obstacle)
@@ -288,7 +255,7 @@ class Stream:
         self._keep_position()
         feed, self.feed = self.feed, None
         if feed:
-            self._before += feed.waited
+            self._statistics.waited_before += feed.waited
             feed.crew.close()
 
     # ------------------------------------------------------------------ position and statistics
@@ -314,57 +281,11 @@ class Stream:
     @property
     def waited(self) -> float:
         """Seconds for which mini-batches were waited for."""
-        return self._before + (self.feed.waited if self.feed else 0.0)
+        return self._statistics.waited(self.feed)
 
     def stats(self) -> dict[str, Any]:
         """Return what was done, by whom, and who waited for whom."""
-        feed, choice = self.feed, self.choice
-        running = time.perf_counter() - self._began if self._run else 0.0
-        seconds = self._seconds + running
-        found: dict[str, Any] = {
-            "workers": str(choice) if choice else "not started",
-            "mini_batches": self._delivered,
-            "mini_batches_per_second": self._delivered / seconds if seconds else 0.0,
-            "seconds": seconds,
-            "waiting_for_data": self.waited,
-            "bottleneck": "",
-        }
-        if feed and choice:
-            busy = sum(tally.seconds for tally in feed.tallies.values())
-            found |= {
-                "bottleneck": self._bottleneck(choice, feed, busy, seconds),
-                "buffer": feed.level,
-                "buffer_size": feed.buffer,
-                "waiting_for_network": max(0.0, seconds * feed.crew.width - busy),
-                "each": [self._worker(feed, number) for number in range(feed.crew.width)],
-            }
-        return found
-
-    def _bottleneck(self, choice: Choice, feed: Feed, busy: float, seconds: float) -> str:
-        """Return in words what keeps mini-batches from coming faster."""
-        if self._first > self.waited / 2:
-            return "most of it before the first mini-batch of an epoch, while workers start and begin"
-        calls = sum(tally.calls for tally in feed.tallies.values())
-        used = busy / (max(seconds, 1e-9) * feed.crew.width)
-        each = f"a call takes {busy / calls * 1000:.3g} ms" if calls else "no call was made yet"
-        if choice.mode == "serial":
-            return f"{each} in the trainer itself: workers would make calls meanwhile"
-        if used < BUSY:
-            return f"{each}, but the workers are busy {used:.0%} of the time: a larger buffer may help"
-        full = choice.mode == "processes" and choice.threads <= 1 and choice.workers >= usable_processors()
-        remedy = "each has a processor, so only faster calls would help" if full else "more of them may help"
-        return f"{each} and the workers ({choice}) are busy {min(used, 1.0):.0%} of the time: {remedy}"
-
-    def _worker(self, feed: Feed, number: int) -> dict[str, Any]:
-        tally, place = feed.tallies.get(number), feed.crew.places()[number]
-        return {
-            "name": feed.crew.describe(number),
-            "state": "waits" if place == IDLE else f"makes call {place}",
-            "calls": tally.calls if tally else 0,
-            "samples": tally.samples if tally else 0,
-            "busy_seconds": tally.seconds if tally else 0.0,
-            "samples_per_second": tally.samples / tally.seconds if tally and tally.seconds else 0.0,
-        }
+        return self._statistics.report(self.feed, self.choice)
 
 
 class _Ahead:
