@@ -52,7 +52,7 @@ class Stream:
     """
 
     def __init__(self, options: Options, buffer: int | None, ordered: bool, time_limit: float | None) -> None:
-        self.options, self._buffer, self._ordered, self._limit = options, buffer, ordered, time_limit
+        self.options, self._buffer, self._ordered, self.time_limit = options, buffer, ordered, time_limit
         self.choice: Choice | None = None
         self.feed: Feed | None = None
         self.epoch = -1  # the last that was begun
@@ -67,7 +67,7 @@ class Stream:
         self._statistics = Statistics()
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return Stream, (self.options, self._buffer, self._ordered, self._limit)
+        return Stream, (self.options, self._buffer, self._ordered, self.time_limit)
 
     # ------------------------------------------------------------------ epochs
 
@@ -79,18 +79,30 @@ class Stream:
         """
         self._forget_others()
         if self._ahead is None and self._run is None:
-            if self.epoch < 0 and self._loaded is None:
-                self.epoch = first_epoch - 1
+            self._count_from(first_epoch)
             self._ahead = _Ahead(self, generator, self._next_position(generator))
 
+    def _count_from(self, first_epoch: int) -> None:
+        if self.epoch < 0 and self._loaded is None:
+            self.epoch = first_epoch - 1
+
     def run(
-        self, generator: Any, fixed: int | None = None, broken_off: Callable[[], bool] = lambda: False
+        self,
+        generator: Any,
+        fixed: int | None = None,
+        broken_off: Callable[[], bool] = lambda: False,
+        first_epoch: int = 0,
     ) -> Iterator[Delivery]:
         """Yield the mini-batches of the next epoch, or of epoch number `fixed`, which then does not count.
 
         It ends before its time where `broken_off` says, while it waits, that nobody wants more.
+
+        Args:
+            first_epoch: as of `start`.
         """
         self._forget_others()
+        if fixed is None:
+            self._count_from(first_epoch)
         ahead, self._ahead = self._ahead, None
         run = self._run = object()  # an older iteration finds that it is not the last any more
         position = ahead.position if ahead and fixed is None else self._next_position(generator, fixed)
@@ -201,7 +213,7 @@ class Stream:
             crew, probe = self._crew(generator, position)
             if crew is None:
                 return probe.error if probe else None
-            self.feed = Feed(crew, generator.mini_batch_size, self._buffer, self._ordered, self._limit)
+            self.feed = Feed(crew, generator.mini_batch_size, self._buffer, self._ordered, self.time_limit)
             self._length = position.calls
         try:
             self.feed.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
@@ -226,7 +238,7 @@ class Stream:
                 if choice is None and not options.workers and thread_bound(error):
                     choice = Choice("serial", 0, 0, method, obstacle)
         if choice is None:
-            probe = timed_calls(generator, position.epoch, position.calls, position.todo, self._limit)
+            probe = timed_calls(generator, position.epoch, position.calls, position.todo, self.time_limit)
             if probe.error and not probe.made:
                 return None, probe
             failed = Choice("serial", 0, 0, method, "a call raised when it was timed")  # what came before it is given
