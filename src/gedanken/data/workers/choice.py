@@ -164,7 +164,18 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span], 
     try:
         place = first.first
         while place < min(first.stop, first.first + PROBE_CALLS):
-            task = Task(0, 0, epoch, calls, place, first.whole or 1, first.skip, 0, 0, ())
+            task = Task(
+                generation=0,
+                number=0,
+                epoch=epoch,
+                calls=calls,
+                first=place,
+                length=first.whole or 1,
+                skip=first.skip,
+                row=0,
+                room=0,
+                slots=(),  # nobody knows yet what samples look like, so they come by value
+            )
             place += task.length
             crew.submit(task)
             watch.heard()

@@ -336,15 +336,15 @@ class Feed:
         self._numbers += 1
         task = Task(
             self._generation,
-            self._numbers,
-            self._epoch,
-            self._calls,
-            span.first,
-            count,
-            span.skip,
-            row,
-            room,
-            slots,
+            number=self._numbers,
+            epoch=self._epoch,
+            calls=self._calls,
+            first=span.first,
+            length=count,
+            skip=span.skip,
+            row=row,
+            room=room,
+            slots=slots,
         )
         self._given[task.number] = self._enlist(task, expected)
         self._ahead += expected

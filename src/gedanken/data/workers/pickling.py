@@ -86,6 +86,20 @@ def packed(value: Any) -> Packed:
         raise UnsendableError(f"{name} cannot be sent to worker processes because of {text}", bound) from error
 
 
+def sendable(generator: Any, method: str) -> Packed | None:
+    """Return the Generator as it is sent to processes, or None where a fork inherits it.
+
+    Raises:
+        ArgumentError: it cannot be sent.
+    """
+    try:
+        return packed(generator)
+    except ArgumentError:
+        if method == "fork":
+            return None
+        raise
+
+
 def culprit(value: Any, error: Exception) -> tuple[str, Any, str]:
     """Return the path of the attribute or entry that cannot be pickled, that itself, and why."""
     path = ""

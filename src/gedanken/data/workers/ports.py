@@ -130,20 +130,14 @@ class Board:
         return Arena(Layout(kind, from_text), rows, slots, mapped(memory))
 
 
-class Ports(NamedTuple):
-    """All that a worker process is given.
+class WorkerDescriptors(NamedTuple):
+    """What a worker process reads, writes and maps.
 
     Args:
         tasks: where tasks are read.
         answers: where answers are written.
         board, arena, stacks: shared memory; the last is for writing down where threads stand.
-        pickle: memory with the pickled Generator; `parts` has (start, size) of its parts.
-        inherited: the Generator itself, in a forked process that needs no pickle.
-        foreign: descriptors that a forked process has too and must not keep.
-        first: number of its first thread among all workers.
-        threads: how many threads make calls.
-        workers: number of all workers.
-        owner: process id of the trainer.
+        pickle: memory with the pickled Generator.
     """
 
     tasks: Descriptor
@@ -152,6 +146,23 @@ class Ports(NamedTuple):
     arena: Descriptor
     stacks: Descriptor
     pickle: Descriptor
+
+
+class WorkerArguments(NamedTuple):
+    """All that a worker process is given.
+
+    Args:
+        descriptors: what it reads, writes and maps.
+        parts: (start, size) of the parts of the pickled Generator.
+        inherited: the Generator itself, in a forked process that needs no pickle.
+        foreign: descriptors that a forked process has too and must not keep.
+        first: number of its first thread among all workers.
+        threads: how many threads make calls.
+        workers: number of all workers.
+        owner: process id of the trainer.
+    """
+
+    descriptors: WorkerDescriptors
     parts: tuple[tuple[int, int], ...]
     inherited: Any
     foreign: tuple[int, ...]
@@ -159,6 +170,11 @@ class Ports(NamedTuple):
     threads: int
     workers: int
     owner: int
+
+
+def news(worker: int, error: BaseException | None = None) -> Done:
+    """Return the answer of a worker that is ready, or that could not start or warns, as `error` says."""
+    return Done(NO_TASK, generation=0, worker=worker, samples=0, seconds=0.0, error=error)
 
 
 def pack_task(task: Task) -> bytes:

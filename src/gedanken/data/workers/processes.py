@@ -13,42 +13,49 @@ import os
 import resource
 import select
 import signal
-import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from multiprocessing import forkserver, resource_tracker, util
+from collections.abc import Sequence
+from multiprocessing import util
 from typing import Any
 
 from gedanken.checks import warn
 from gedanken.data.workers.arena import LINE, Arena, rounded_up
 from gedanken.data.workers.crew import GRACE, Crew
 from gedanken.data.workers.items import Layout
-from gedanken.data.workers.pickling import Packed, is_session, packed
+from gedanken.data.workers.pickling import Packed
 from gedanken.data.workers.ports import (
     NO_TASK,
     TASK,
     Board,
     Descriptor,
     Inbox,
-    Ports,
+    WorkerArguments,
+    WorkerDescriptors,
     mapped,
     pack_task,
     resize,
     secure,
     unnamed_memory,
 )
+from gedanken.data.workers.starting import (
+    GUARD,
+    ensure_server,
+    kill_server,
+    no_file_of_a_session,
+    one_thread_of_blas,
+    preload,
+    why_server_ended,
+    without_interrupts,
+)
 from gedanken.data.workers.tasks import IDLE, Done, Task
 from gedanken.data.workers.worker import main
-from gedanken.errors import ArgumentError, WorkerError
+from gedanken.errors import WorkerError
 
 PIPE_BYTES = 1 << 20  # asked for; a pipe that is smaller is filled again whenever a mini-batch is asked for
 AT_ONCE = 4096 // TASK.size  # tasks that a pipe takes whole or not at all
 STACK_SECONDS = 1.0  # for a worker to write down where it stands
 START_SECONDS = 60.0
-GUARD = 'a script must start its training under `if __name__ == "__main__":`, because worker processes import it'
-BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class ProcessCrew(Crew):
@@ -82,7 +89,7 @@ class ProcessCrew(Crew):
         self._end = util.Finalize(self, _end, ends, exitpriority=100)
         context = multiprocessing.get_context(method)
         if method == "forkserver":
-            _preload(context, type(generator).__module__)
+            preload(context, type(generator).__module__)
         tasks = Descriptor(reading)
         try:
             for number in range(processes):
@@ -99,19 +106,23 @@ class ProcessCrew(Crew):
     def _start(self, context: Any, tasks: Descriptor, number: int, inherited: Any) -> None:
         reading, writing = os.pipe()
         self._inboxes.append(Inbox(reading))
-        answers, memory = Descriptor(writing), self._memory
-        foreign = (self._tasks.fd, reading) if context.get_start_method() == "fork" else ()
-        first = number * self.threads
-        shared = (memory.board, memory.arena, memory.stacks, memory.pickle, memory.parts)
-        numbers = (first, self.threads, self.width, os.getpid())
-        ports = Ports(tasks, answers, *shared, inherited, foreign, *numbers)
-        process = context.Process(target=main, args=(ports,), name=f"gedanken process {number}", daemon=True)
-        start = context.get_start_method()
+        answers, memory, start = Descriptor(writing), self._memory, context.get_start_method()
+        arguments = WorkerArguments(
+            WorkerDescriptors(tasks, answers, memory.board, memory.arena, memory.stacks, memory.pickle),
+            parts=memory.parts,
+            inherited=inherited,
+            foreign=(self._tasks.fd, reading) if start == "fork" else (),
+            first=number * self.threads,
+            threads=self.threads,
+            workers=self.width,
+            owner=os.getpid(),
+        )
+        process = context.Process(target=main, args=(arguments,), name=f"gedanken process {number}", daemon=True)
         try:
-            with _one_thread_of_blas(), _no_file_of_a_session():
+            with one_thread_of_blas(), no_file_of_a_session():
                 self._launch(process, start)
         except (EOFError, ConnectionError) as error:
-            why = _why_server_ended(served=bool(self._processes))
+            why = why_server_ended(served=bool(self._processes))
             raise WorkerError(f"the server of worker processes ended {why}") from error
         except ChildProcessError as error:
             rule = "a forked process cannot use its parent's server of worker processes; choose start_method='spawn'"
@@ -123,9 +134,9 @@ class ProcessCrew(Crew):
         getattr(multiprocessing.process, "_children", set()).discard(process)
 
     def _launch(self, process: Any, start: str) -> None:
-        with _without_interrupts():
+        with without_interrupts():
             if start == "forkserver":
-                self._servers += _made_sure_of_server()
+                self._servers += ensure_server()
             elif start == "fork":
                 # NumPy imports it late; who is forked while another thread does so waits for ever.
                 importlib.import_module("numpy.random")
@@ -139,7 +150,7 @@ class ProcessCrew(Crew):
         except (EOFError, ConnectionError):
             if self._processes or self._servers:
                 raise
-            _kill_server()  # it was about to end, of what it was last asked for
+            kill_server()  # it was about to end, of what it was last asked for
             self._launch(process, start)
 
     def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
@@ -279,7 +290,7 @@ def _end(
     if memory.owner != os.getpid():
         return  # a fork of the owner
     Board(memory.board, workers).generation = 0xFFFFFFFF
-    stop = pack_task(Task(0, 0, 0, 0, 0, 0, 0, 0, 0, ()))
+    stop = pack_task(Task.stop())
     with contextlib.suppress(BlockingIOError, BrokenPipeError):
         for _ in range(workers):
             os.write(tasks.fd, stop)
@@ -290,7 +301,7 @@ def _end(
     for descriptor in (memory.board, memory.arena, memory.stacks, memory.pickle):
         descriptor.close()
     if servers and not processes:  # it has started nobody: one that still imports would go on, whoever is gone
-        _kill_server()
+        kill_server()
 
 
 def _end_processes(processes: Sequence[Any]) -> None:
@@ -302,7 +313,7 @@ def _end_processes(processes: Sequence[Any]) -> None:
             process.kill()
             process.join(GRACE)
         if process.is_alive() and process._start_method == "forkserver":
-            _kill_server()  # it was stopped, and would tell of no end
+            kill_server()  # it was stopped, and would tell of no end
             process.join(GRACE)
         if not process.is_alive():
             process.close()
@@ -311,93 +322,6 @@ def _end_processes(processes: Sequence[Any]) -> None:
 def _few_descriptors() -> str:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return f"there are no more file descriptors (of {limit}); ask for fewer workers, or raise the limit (ulimit -n)"
-
-
-def _server() -> int | None:
-    """Return the process id of the server of processes that was started last, if any was."""
-    found: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)
-    return found
-
-
-def _made_sure_of_server() -> list[int]:
-    """Make sure that there is a server of processes; return its process id where it was started for that."""
-    before = _server()
-    forkserver.ensure_running()
-    now = _server()
-    return [now] if now and now != before else []
-
-
-def _kill_server() -> None:
-    """End the server of processes, also one that imports or was stopped; the next start makes another."""
-    if (server := _server()) is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(server, signal.SIGKILL)
-        getattr(forkserver._forkserver, "_stop", lambda: None)()
-
-
-def _why_server_ended(served: bool) -> str:
-    if served:
-        return (
-            "after it had started others, for which there is one reason: it has no more file descriptors, of which it "
-            "may have as many as when it began; ask for fewer workers"
-        )
-    return f"while it imported your script; {GUARD}"
-
-
-def _preload(context: Any, module: str) -> None:
-    """Let the server of processes import once what every worker needs; it does nothing where one runs already."""
-    context.set_forkserver_preload(
-        ["__main__", "gedanken.data.workers.worker", *([] if module == "__main__" else [module])]
-    )
-
-
-@contextlib.contextmanager
-def _one_thread_of_blas() -> Iterator[None]:
-    """Let processes that are started meanwhile use one thread for NumPy's products: they are many already."""
-    added = [name for name in BLAS if name not in os.environ]
-    os.environ.update(dict.fromkeys(added, "1"))
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
-
-
-@contextlib.contextmanager
-def _no_file_of_a_session() -> Iterator[None]:
-    """Let multiprocessing not take the name that stands for a session, as <stdin>, for a script to import."""
-    main = sys.modules["__main__"]
-    name = vars(main).pop("__file__", None) if is_session() else None
-    try:
-        yield
-    finally:
-        if name is not None:
-            vars(main)["__file__"] = name
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hear of Ctrl-C later, and let a process that is started meanwhile not hear it before it can say so itself.
-
-    A signal that is blocked in this thread still reaches Python by another one, such as one of NumPy's.
-    """
-    resource_tracker.ensure_running()  # its start would unblock it
-    heard: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    holds = callable(before) and threading.current_thread() is threading.main_thread()
-    if holds:
-        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    try:
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    finally:
-        if holds:
-            signal.signal(signal.SIGINT, before)
-            if heard and callable(before):
-                before(heard[0], None)
 
 
 def _widen(fd: int) -> None:
@@ -414,17 +338,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def sendable(generator: Any, method: str) -> Packed | None:
-    """Return the Generator as it is sent to processes, or None where a fork inherits it.
-
-    Raises:
-        ArgumentError: it cannot be sent.
-    """
-    try:
-        return packed(generator)
-    except ArgumentError:
-        if method == "fork":
-            return None
-        raise

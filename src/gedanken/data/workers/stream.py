@@ -18,7 +18,7 @@ from gedanken.data.workers.choice import (
 )
 from gedanken.data.workers.crew import Crew, SerialCrew, ThreadCrew
 from gedanken.data.workers.feed import Feed
-from gedanken.data.workers.pickling import importing_main, thread_bound
+from gedanken.data.workers.pickling import importing_main, sendable, thread_bound
 from gedanken.data.workers.position import Position
 from gedanken.data.workers.statistics import Statistics
 from gedanken.errors import ArgumentError, StateError
@@ -227,8 +227,6 @@ class Stream:
         method = options.method or default_method()
         choice = fixed_choice(options)
         if not obstacle and (choice.mode if choice else options.mode) in ("auto", "processes"):
-            from gedanken.data.workers.processes import sendable  # noqa: PLC0415 - only here are processes
-
             try:  # before a call may open what cannot be sent
                 pickled = sendable(generator, method)
             except ArgumentError as error:
@@ -249,7 +247,7 @@ class Stream:
             return SerialCrew(generator), probe
         if choice.mode == "threads":
             return ThreadCrew(generator, choice.workers), probe
-        from gedanken.data.workers.processes import ProcessCrew  # noqa: PLC0415
+        from gedanken.data.workers.processes import ProcessCrew  # noqa: PLC0415 - needs a POSIX system
 
         return ProcessCrew(generator, pickled, choice.workers, choice.threads, choice.method), probe
 

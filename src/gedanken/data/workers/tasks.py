@@ -56,6 +56,11 @@ class Task(NamedTuple):
     room: int
     slots: tuple[int, ...]
 
+    @classmethod
+    def stop(cls) -> "Task":
+        """Return the task that ends a worker: it has no calls."""
+        return cls(0, number=0, epoch=0, calls=0, first=0, length=0, skip=0, row=0, room=0, slots=())
+
 
 class Span(NamedTuple):
     """Calls that are not delivered yet: places in the epoch's order, and samples to leave out at their beginning."""

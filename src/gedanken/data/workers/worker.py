@@ -17,46 +17,46 @@ import warnings
 from typing import Any
 
 from gedanken.data.workers.arena import Arena
-from gedanken.data.workers.ports import NO_TASK, TASK, Answers, Board, Ports, mapped, unpack_task
-from gedanken.data.workers.tasks import Bench, Calls, Done, Orders
+from gedanken.data.workers.ports import TASK, Answers, Board, WorkerArguments, mapped, news, unpack_task
+from gedanken.data.workers.tasks import Bench, Calls, Orders
 from gedanken.random import reseed
 
 
-def main(ports: Ports) -> None:
+def main(arguments: WorkerArguments) -> None:
     """Serve until there are no more tasks, or the owner is gone."""
     with contextlib.suppress(BrokenPipeError):  # the owner closed while this process was starting
-        _main(ports)
+        _main(arguments)
 
 
-def _main(ports: Ports) -> None:
+def _main(arguments: WorkerArguments) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _be_killed_with_owner()
-    for fd in ports.foreign:
+    for fd in arguments.foreign:
         os.close(fd)
-    threading.Thread(target=_end_with_owner, args=(ports.owner,), daemon=True).start()
-    faulthandler.register(signal.SIGUSR1, ports.stacks.fd, all_threads=True)
-    answers = Answers(ports.answers.fd)
+    threading.Thread(target=_end_with_owner, args=(arguments.owner,), daemon=True).start()
+    faulthandler.register(signal.SIGUSR1, arguments.descriptors.stacks.fd, all_threads=True)
+    answers = Answers(arguments.descriptors.answers.fd)
     try:
-        generator = _generator(ports)
+        generator = _generator(arguments)
     except BaseException as error:  # the user's own __setstate__, or the import of his module
-        answers.send(Done(NO_TASK, 0, ports.first, 0, 0.0, None, error))
+        answers.send(news(arguments.first, error))
         return
-    warnings.showwarning = _Warner(answers, ports.first).show
-    service = _Service(ports, generator, answers)
-    answers.send(Done(NO_TASK, 0, ports.first, 0, 0.0))
-    others = range(ports.first + 1, ports.first + ports.threads)
+    warnings.showwarning = _Warner(answers, arguments.first).show
+    service = _Service(arguments, generator, answers)
+    answers.send(news(arguments.first))
+    others = range(arguments.first + 1, arguments.first + arguments.threads)
     for number in others:
         threading.Thread(target=service.serve_or_end, args=(number,), daemon=True).start()
-    service.serve(ports.first)
+    service.serve(arguments.first)
 
 
 class _Service:
     """What the threads of this process have in common."""
 
-    def __init__(self, ports: Ports, generator: Calls, answers: Answers) -> None:
-        self._ports, self._generator, self._answers = ports, generator, answers
-        self._board, self._orders = Board(ports.board, ports.workers), Orders()
+    def __init__(self, arguments: WorkerArguments, generator: Calls, answers: Answers) -> None:
+        self._arguments, self._generator, self._answers = arguments, generator, answers
+        self._board, self._orders = Board(arguments.descriptors.board, arguments.workers), Orders()
         self._lock = threading.Lock()
         self._arena: Arena | None = None
 
@@ -70,11 +70,11 @@ class _Service:
 
     def serve(self, number: int) -> None:
         """Do tasks, one after the other."""
-        ports, board = self._ports, self._board
+        arguments, board = self._arguments, self._board
         process = multiprocessing.current_process()
         name = f"worker {number} ({process.name}, pid {os.getpid()})"
         bench = Bench(number, name, board.places[number : number + 1], self._orders, reseed)
-        while record := os.read(ports.tasks.fd, TASK.size):
+        while record := os.read(arguments.descriptors.tasks.fd, TASK.size):
             task = unpack_task(record)
             if not task.length:
                 return
@@ -89,7 +89,7 @@ class _Service:
     def _settled(self) -> Arena:
         with self._lock:
             if self._arena is None:
-                self._arena = self._board.arena(self._ports.arena)
+                self._arena = self._board.arena(self._arguments.descriptors.arena)
             return self._arena
 
 
@@ -102,14 +102,14 @@ class _Warner:
     def show(self, message: Warning | str, *where: Any, **more: Any) -> None:
         """Stand in for `warnings.showwarning`."""
         warning = message if isinstance(message, Warning) else UserWarning(message)
-        self._answers.send(Done(NO_TASK, 0, self._first, 0, 0.0, None, warning))
+        self._answers.send(news(self._first, warning))
 
 
-def _generator(ports: Ports) -> Any:
-    if ports.inherited is not None:
-        return ports.inherited
-    memory = memoryview(mapped(ports.pickle, private=True))
-    parts = [memory[at : at + size] for at, size in ports.parts]
+def _generator(arguments: WorkerArguments) -> Any:
+    if arguments.inherited is not None:
+        return arguments.inherited
+    memory = memoryview(mapped(arguments.descriptors.pickle, private=True))
+    parts = [memory[at : at + size] for at, size in arguments.parts]
     return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - from our own process
 
 
