@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gedanken
-from gedanken.data.workers.tasks import Orders
+from gedanken.data.workers.tasks import Permutations
 from tests.data.made import Made, cut, numbers_of, right
 
 
@@ -70,7 +70,7 @@ def reference(plan: Plan) -> list[list[list[int]]]:
     for epoch in range(plan.epochs):
         order = range(len(plan.counts))
         if plan.shuffle:
-            order = Orders().of(plan.seed, epoch, len(plan.counts)).tolist()
+            order = Permutations().of(plan.seed, epoch, len(plan.counts)).tolist()
         found.append(cut(numbers_of(plan.counts, order), plan.size, plan.drop_last))
     return found
 

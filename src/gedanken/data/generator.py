@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 
 from gedanken.checks import one_of, real, require, seed_of_draws, truth, whole
-from gedanken.data.workers.choice import METHODS, MODES, Options
+from gedanken.data.workers.epoch_runner import EpochRunner
+from gedanken.data.workers.planning import METHODS, MODES, WorkerOptions
 from gedanken.data.workers.position import Position
-from gedanken.data.workers.stream import Stream
 from gedanken.data.workers.tasks import Span, running_epoch
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
@@ -92,7 +92,7 @@ class Generator(ABC):
         require(callables, "transforms", "be a list of functions (rng, item) -> item", transforms)
         self.transforms = tuple(transforms)
         limit = None if time_limit is None else real("time_limit", time_limit, "(0, inf)")
-        options = Options(
+        options = WorkerOptions(
             one_of("mode", mode, MODES),
             _number_or_auto("workers", workers, at_least=0),
             _number_or_auto("threads", threads),
@@ -101,7 +101,7 @@ class Generator(ABC):
             else one_of("start_method", start_method, METHODS),
         )
         ordered = one_of("order", order, ORDERS) == "exact"
-        self._epoch_runner = Stream(options, _number_or_auto("buffer", buffer), ordered, limit)
+        self._epoch_runner = EpochRunner(options, _number_or_auto("buffer", buffer), ordered, limit)
 
     # ------------------------------------------------------------------ yours to write
 
@@ -213,7 +213,7 @@ class Generator(ABC):
         return runner_of(self).stats()
 
 
-def runner_of(generator: Generator) -> Stream:
+def runner_of(generator: Generator) -> EpochRunner:
     """Return what runs a Generator's epochs. It takes the Generator with each call, so that neither keeps the other.
 
     Raises:

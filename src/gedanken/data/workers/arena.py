@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.data.workers.items import Layout
+from gedanken.data.workers.items import ItemSpec
 from gedanken.types import Array
 
-LINE = 64  # bytes: each stream of a slot begins at such a border
+CACHE_LINE = 64  # bytes: each array of a slot begins at such a border
 LENT = 2  # slots that the caller may hold: the mini-batch in use, and the next one when it is handed over
 
 
@@ -28,48 +28,48 @@ class Arena:
     """Slots of `rows` samples each.
 
     Args:
-        layout: what a sample consists of.
+        spec: what a sample consists of.
         rows: samples of a slot.
         slots: number of them.
         memory: a writable buffer of `size(...)` bytes; None allocates it.
-        secure: called with (start, bytes) of a slot before it is first used.
+        reserve: called with (start, bytes) of a slot before it is first used.
     """
 
     def __init__(
         self,
-        layout: Layout,
+        spec: ItemSpec,
         rows: int,
         slots: int,
         memory: Any = None,
-        secure: Callable[[int, int], None] | None = None,
+        reserve: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.layout, self.rows, self.slots, self._secure = layout, rows, slots, secure
+        self.spec, self.rows, self.slots, self._reserve = spec, rows, slots, reserve
         if memory is None:
-            memory = np.empty(self.size(layout, rows, slots), np.uint8)
-        self._step = self.size(layout, rows, 1)
+            memory = np.empty(self.size(spec, rows, slots), np.uint8)
+        self._step = self.size(spec, rows, 1)
         self._arrays = [self._slot(memory, slot * self._step) for slot in range(slots)]
 
     @staticmethod
-    def size(layout: Layout, rows: int, slots: int) -> int:
+    def size(spec: ItemSpec, rows: int, slots: int) -> int:
         """Return how many bytes so many slots take."""
-        slot = sum(rounded_up(stream.size * rows, LINE) for stream in layout.streams)
+        slot = sum(rounded_up(array.size * rows, CACHE_LINE) for array in spec.arrays)
         return slots * rounded_up(max(slot, 1), mmap.PAGESIZE)
 
     def _slot(self, memory: Any, at: int) -> list[Array]:
         arrays = []
-        for stream in self.layout.streams:
-            arrays.append(np.ndarray((self.rows, *stream.shape), stream.dtype, memory, at))
-            at += rounded_up(stream.size * self.rows, LINE)
+        for array in self.spec.arrays:
+            arrays.append(np.ndarray((self.rows, *array.shape), array.dtype, memory, at))
+            at += rounded_up(array.size * self.rows, CACHE_LINE)
         return arrays
 
     def __getitem__(self, slot: int) -> list[Array]:
         """Return the arrays of a slot, each (rows, *shape)."""
         return self._arrays[slot]
 
-    def secure(self, slot: int) -> None:
+    def reserve(self, slot: int) -> None:
         """Make sure that the memory of a slot is there."""
-        if self._secure:
-            self._secure(slot * self._step, self._step)
+        if self._reserve:
+            self._reserve(slot * self._step, self._step)
 
     def lend(self, slot: int, samples: int, returned: "deque[int]") -> list[Array]:
         """Return views of a slot's first rows; when all are gone the slot's number is put into `returned`."""
@@ -100,7 +100,7 @@ class Slots:
         slot = self._free.pop()
         if slot in self._fresh:
             self._fresh.discard(slot)
-            self.arena.secure(slot)
+            self.arena.reserve(slot)
         self._users[slot] = 1
         return slot
 
@@ -138,7 +138,8 @@ class _Lease:
         self.slot, self.returned = slot, returned
 
     def __del__(self) -> None:
-        self.returned.append(self.slot)
+        if hasattr(self, "returned"):  # else Ctrl-C came before it was made
+            self.returned.append(self.slot)
 
 
 class _Lent:
@@ -151,7 +152,7 @@ class _Lent:
         self.__array_interface__ = array.__array_interface__
 
 
-class Rows:
+class RowWriter:
     """Rows of an arena that a task may fill, one after the other, over several slots.
 
     Args:
@@ -164,15 +165,15 @@ class Rows:
     def __init__(self, arena: Arena, slots: Sequence[int], row: int, room: int) -> None:
         self._arena, self._slots, self._room = arena, iter(slots), room
         self._left = room  # rows of the slots behind the current one
-        self._opened = arena.layout.opened
+        self._opened = arena.spec.opened
         self._enter(row)
 
     def _enter(self, row: int) -> None:
         self._arrays = self._arena[next(self._slots)]
         self.row, self._stop = row, min(self._arena.rows, row + self._left)
         self._left -= self._stop - row
-        streams = self._arena.layout.streams
-        self._columns = [(a, s.dtype, s.shape, s.plain, s.scalar) for a, s in zip(self._arrays, streams, strict=True)]
+        specs = self._arena.spec.arrays
+        self._columns = [(a, s.dtype, s.shape, s.plain, s.scalar) for a, s in zip(self._arrays, specs, strict=True)]
 
     def written(self) -> int:
         """Return how many rows were written."""
@@ -218,7 +219,7 @@ class Rows:
         """Write as many samples as there is room for, and return how many.
 
         Args:
-            arrays: one for each stream, checked, each with a first axis of samples.
+            arrays: one for each array of a sample, checked, each with a first axis of samples.
         """
         done, count = 0, len(arrays[0])
         while part := min(count - done, self._room_here()):

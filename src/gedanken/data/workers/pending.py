@@ -5,7 +5,7 @@ from gedanken.data.workers.tasks import Span, Task
 from gedanken.types import Array
 
 
-class Piece:
+class PendingTask:
     """A task that was given out, and what came of it."""
 
     __slots__ = ("done", "error", "expected", "extra", "samples", "taken", "task")

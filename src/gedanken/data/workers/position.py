@@ -29,7 +29,7 @@ class Position(NamedTuple):
         calls: how many it has.
         mini_batches, samples: delivered.
         todo: calls that are not.
-        mark: what the feed delivered of them since; set together with the numbers, so that they always agree.
+        mark: what the scheduler delivered of them since; set together with the numbers, so that they always agree.
     """
 
     epoch: int

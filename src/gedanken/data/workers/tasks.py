@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gedanken.data.workers.arena import Arena, Rows
-from gedanken.data.workers.items import Layout, Samples
+from gedanken.data.workers.arena import Arena, RowWriter
+from gedanken.data.workers.items import ItemSpec, Samples
 from gedanken.data.workers.raised import noted
 from gedanken.errors import DataError
 from gedanken.random import Purpose, call_generator, permutation
@@ -70,12 +70,12 @@ class Span(NamedTuple):
     skip: int
 
     @property
-    def whole(self) -> int:
+    def undivided(self) -> int:
         """Number of calls that one task must make: all of them where samples are left out, nobody knows of which."""
         return self.stop - self.first if self.skip else 0
 
 
-class Done(NamedTuple):
+class TaskResult(NamedTuple):
     """What became of a task.
 
     Args:
@@ -83,7 +83,7 @@ class Done(NamedTuple):
         worker: who did it.
         samples: how many it gave.
         seconds: how long it took; 0 for one that was too old.
-        extra: (layout, arrays) of the samples that had no room, or None.
+        extra: (spec, arrays) of the samples that had no room, or None.
         error: what the user's code raised, or None.
     """
 
@@ -92,14 +92,14 @@ class Done(NamedTuple):
     worker: int
     samples: int
     seconds: float
-    extra: tuple[Layout, list[Array]] | None = None
+    extra: tuple[ItemSpec, list[Array]] | None = None
     error: BaseException | None = None
 
 
 running_epoch: ContextVar[int] = ContextVar("running_epoch")
 
 
-class Orders:
+class Permutations:
     """The order of the calls of one epoch, made once for all threads of a process."""
 
     def __init__(self) -> None:
@@ -115,59 +115,64 @@ class Orders:
             return self._made[1]
 
 
-def _before_error(sink: "_Sink | None") -> tuple[int, Any]:
+def _before_error(writer: "SampleWriter | None") -> tuple[int, Any]:
     """Return the samples that were made before an error, or none where there is no memory for them either."""
     try:
-        return (sink.count(), sink.extra()) if sink else (0, None)
+        return (writer.count(), writer.extra()) if writer else (0, None)
     except BaseException:  # whatever it is, there is an error already
         return 0, None
 
 
-class Bench:
+class TaskRunner:
     """Where one worker works.
 
     Args:
         number: of the worker, from 0.
         name: of it, for errors.
         at: one integer that others may read: the index of the running call, or IDLE.
-        orders: shared by the workers of a process.
+        permutations: shared by the workers of a process.
         reseed: called with (seed, epoch, index) before each call, where the process is the worker's own.
     """
 
     def __init__(
-        self, number: int, name: str, at: Any, orders: Orders, reseed: Callable[[int, int, int], None] | None = None
+        self,
+        number: int,
+        name: str,
+        at: Any,
+        permutations: Permutations,
+        reseed: Callable[[int, int, int], None] | None = None,
     ) -> None:
         self.number, self.name, self.at = number, name, at
         self.arena: Arena | None = None
-        self.reseed, self._orders = reseed, orders
+        self.reseed, self._permutations = reseed, permutations
 
-    def perform(self, generator: Calls, task: Task, generation: int) -> Done:
+    def run(self, generator: Calls, task: Task, generation: int) -> TaskResult:
         """Make the calls of a task, write their samples and tell what happened; drop one of another generation.
 
-        Raises nothing of the user's. The worker counts as busy until `rest`, when its answer is with the owner.
+        Raises nothing of the user's. The worker counts as busy until `set_idle`, when its answer is with the owner.
         """
         if task.generation != generation:
-            return Done(task.number, task.generation, self.number, 0, 0.0)
-        began, error, sink = time.perf_counter(), None, None
+            return TaskResult(task.number, task.generation, self.number, 0, 0.0)
+        began, error, writer = time.perf_counter(), None, None
         token = running_epoch.set(task.epoch)
         try:
-            sink = _Sink(task, self.arena)
-            self._make_calls(generator, task, sink)
-            samples, extra = sink.count(), sink.extra()
+            writer = SampleWriter(task, self.arena)
+            self._make_calls(generator, task, writer)
+            samples, extra = writer.count(), writer.extra()
         except BaseException as raised:  # whatever it is belongs to the one who waits for the samples
             error = noted(raised, self._where())
-            samples, extra = _before_error(sink)
+            samples, extra = _before_error(writer)
         finally:
             running_epoch.reset(token)
         seconds = time.perf_counter() - began
         try:
-            return Done(task.number, task.generation, self.number, samples, seconds, extra, error)
+            return TaskResult(task.number, task.generation, self.number, samples, seconds, extra, error)
         finally:
             del error  # it refers to this frame
 
-    def _make_calls(self, generator: Calls, task: Task, sink: "_Sink") -> None:
+    def _make_calls(self, generator: Calls, task: Task, writer: "SampleWriter") -> None:
         transforms = [t for t in generator.transforms if not getattr(t, "on_mini_batches", False)]
-        at, get, put = self.at, generator.get_mini_batches, None if transforms else sink.put_plain()
+        at, get, put = self.at, generator.get_mini_batches, None if transforms else writer.put_plain()
         for index in self._indices(generator, task):
             at[0] = index
             if self.reseed:
@@ -177,14 +182,14 @@ class Bench:
                 done = put(items)
                 if done == len(items):
                     continue
-            _take(generator, transforms, task.epoch, index, items, done, sink)
-            put = None if transforms else sink.put_plain()
+            _take(generator, transforms, task.epoch, index, items, done, writer)
+            put = None if transforms else writer.put_plain()
 
     def _where(self) -> str:
         call = self.at[0]
         return f"before a call, {self.name}" if call == IDLE else f"in get_mini_batches({call}), {self.name}"
 
-    def rest(self) -> None:
+    def set_idle(self) -> None:
         """Say that this worker has nothing to do: its answer is given."""
         self.at[0] = IDLE
 
@@ -192,12 +197,12 @@ class Bench:
         calls = slice(task.first, task.first + task.length)
         if not generator.shuffle:
             return range(calls.start, calls.stop)
-        indices: list[int] = self._orders.of(generator.seed, task.epoch, task.calls)[calls].tolist()
+        indices: list[int] = self._permutations.of(generator.seed, task.epoch, task.calls)[calls].tolist()
         return indices
 
 
 def _take(
-    generator: Calls, transforms: Sequence[Any], epoch: int, index: int, items: Any, done: int, sink: "_Sink"
+    generator: Calls, transforms: Sequence[Any], epoch: int, index: int, items: Any, done: int, writer: "SampleWriter"
 ) -> None:
     """Take in the items of a call, without the first `done`."""
     if not isinstance(items, list):
@@ -207,12 +212,12 @@ def _take(
     for place in range(done, len(items)):
         item, where = items[place], f"item {place} of get_mini_batches({index})"
         if not transforms:
-            sink.add(item, where)
+            writer.add(item, where)
             continue
         for sample in _singles(item, where):
             number += 1
             rng = call_generator(generator.seed, Purpose.AUGMENTATION, epoch, index, number)
-            sink.add(_transformed(transforms, rng, sample), where)
+            writer.add(_transformed(transforms, rng, sample), where)
 
 
 def _transformed(transforms: Sequence[Any], rng: "np.random.Generator", sample: Any) -> Any:
@@ -221,13 +226,13 @@ def _transformed(transforms: Sequence[Any], rng: "np.random.Generator", sample: 
     return sample
 
 
-class _Sink:
+class SampleWriter:
     """Takes a task's samples: into rows of the arena while there is room, else into lists."""
 
     def __init__(self, task: Task, arena: Arena | None) -> None:
-        self.layout = arena.layout if arena else None
+        self.spec = arena.spec if arena else None
         self._skip = task.skip
-        self._rows = Rows(arena, task.slots, task.row, task.room) if arena and task.room else None
+        self._rows = RowWriter(arena, task.slots, task.row, task.room) if arena and task.room else None
         self._extra: list[Sequence[Array]] = []
 
     def put_plain(self) -> Callable[[list[Any]], int] | None:
@@ -236,9 +241,9 @@ class _Sink:
 
     def add(self, item: Any, where: str) -> None:
         """Take in an item after a look at all that it may be."""
-        if self.layout is None:
-            self.layout = Layout.of(item, where)
-        arrays = self.layout.arrays(item, where)
+        if self.spec is None:
+            self.spec = ItemSpec.of(item, where)
+        arrays = self.spec.arrays_of(item, where)
         if self._skip:
             dropped = min(self._skip, len(arrays[0]))
             self._skip -= dropped
@@ -246,24 +251,24 @@ class _Sink:
         written = self._rows.put(arrays) if self._rows else 0
         if written < len(arrays[0]):
             # Copies: the caller's arrays are his own, and he may fill them anew for the next call.
-            streams = self.layout.streams
-            self._extra.append([np.array(a[written:], s.dtype) for s, a in zip(streams, arrays, strict=True)])
+            specs = self.spec.arrays
+            self._extra.append([np.array(a[written:], s.dtype) for s, a in zip(specs, arrays, strict=True)])
 
     def count(self) -> int:
         """Return how many samples were taken in."""
         return (self._rows.written() if self._rows else 0) + sum(len(arrays[0]) for arrays in self._extra)
 
-    def extra(self) -> tuple[Layout, list[Array]] | None:
+    def extra(self) -> tuple[ItemSpec, list[Array]] | None:
         if not self._extra:
             return None
-        assert self.layout is not None
-        return self.layout, [np.concatenate(parts) for parts in zip(*self._extra, strict=True)]
+        assert self.spec is not None
+        return self.spec, [np.concatenate(parts) for parts in zip(*self._extra, strict=True)]
 
 
 def _singles(item: Any, where: str) -> list[Any]:
     """Return the samples that an item carries, each as an item."""
     if not isinstance(item, Samples):
         return [item]
-    layout = Layout.of(item, where)
-    arrays = layout.arrays(item, where)
-    return [layout.join([array[k, ...] for array in arrays]) for k in range(len(arrays[0]))]
+    spec = ItemSpec.of(item, where)
+    arrays = spec.arrays_of(item, where)
+    return [spec.join([array[k, ...] for array in arrays]) for k in range(len(arrays[0]))]

@@ -17,8 +17,16 @@ import warnings
 from typing import Any
 
 from gedanken.data.workers.arena import Arena
-from gedanken.data.workers.ports import TASK, Answers, Board, WorkerArguments, mapped, news, unpack_task
-from gedanken.data.workers.tasks import Bench, Calls, Orders
+from gedanken.data.workers.channels import (
+    TASK,
+    ResultWriter,
+    SharedStatus,
+    WorkerArguments,
+    mapped,
+    report,
+    unpack_task,
+)
+from gedanken.data.workers.tasks import Calls, Permutations, TaskRunner
 from gedanken.random import reseed
 
 
@@ -36,15 +44,15 @@ def _main(arguments: WorkerArguments) -> None:
         os.close(fd)
     threading.Thread(target=_end_with_owner, args=(arguments.owner,), daemon=True).start()
     faulthandler.register(signal.SIGUSR1, arguments.descriptors.stacks.fd, all_threads=True)
-    answers = Answers(arguments.descriptors.answers.fd)
+    results = ResultWriter(arguments.descriptors.results.fd)
     try:
         generator = _generator(arguments)
     except BaseException as error:  # the user's own __setstate__, or the import of his module
-        answers.send(news(arguments.first, error))
+        results.send(report(arguments.first, error))
         return
-    warnings.showwarning = _Warner(answers, arguments.first).show
-    service = _Service(arguments, generator, answers)
-    answers.send(news(arguments.first))
+    warnings.showwarning = _Warner(results, arguments.first).show
+    service = _Service(arguments, generator, results)
+    results.send(report(arguments.first))
     others = range(arguments.first + 1, arguments.first + arguments.threads)
     for number in others:
         threading.Thread(target=service.serve_or_end, args=(number,), daemon=True).start()
@@ -54,9 +62,9 @@ def _main(arguments: WorkerArguments) -> None:
 class _Service:
     """What the threads of this process have in common."""
 
-    def __init__(self, arguments: WorkerArguments, generator: Calls, answers: Answers) -> None:
-        self._arguments, self._generator, self._answers = arguments, generator, answers
-        self._board, self._orders = Board(arguments.descriptors.board, arguments.workers), Orders()
+    def __init__(self, arguments: WorkerArguments, generator: Calls, results: ResultWriter) -> None:
+        self._arguments, self._generator, self._results = arguments, generator, results
+        self._status, self._permutations = SharedStatus(arguments.descriptors.status, arguments.workers), Permutations()
         self._lock = threading.Lock()
         self._arena: Arena | None = None
 
@@ -70,39 +78,39 @@ class _Service:
 
     def serve(self, number: int) -> None:
         """Do tasks, one after the other."""
-        arguments, board = self._arguments, self._board
+        arguments, status = self._arguments, self._status
         process = multiprocessing.current_process()
         name = f"worker {number} ({process.name}, pid {os.getpid()})"
-        bench = Bench(number, name, board.places[number : number + 1], self._orders, reseed)
+        runner = TaskRunner(number, name, status.current_calls[number : number + 1], self._permutations, reseed)
         while record := os.read(arguments.descriptors.tasks.fd, TASK.size):
             task = unpack_task(record)
             if not task.length:
                 return
-            if task.room and bench.arena is None:
-                bench.arena = self._settled()
+            if task.room and runner.arena is None:
+                runner.arena = self._arena_of_owner()
             try:
-                self._answers.send(bench.perform(self._generator, task, board.generation))
+                self._results.send(runner.run(self._generator, task, status.generation))
             except BrokenPipeError:  # the owner has closed
                 return
-            bench.rest()
+            runner.set_idle()
 
-    def _settled(self) -> Arena:
+    def _arena_of_owner(self) -> Arena:
         with self._lock:
             if self._arena is None:
-                self._arena = self._board.arena(self._arguments.descriptors.arena)
+                self._arena = self._status.arena(self._arguments.descriptors.arena)
             return self._arena
 
 
 class _Warner:
     """Sends warnings of the user's code to the owner, who gives them again where somebody sees them."""
 
-    def __init__(self, answers: Answers, first: int) -> None:
-        self._answers, self._first = answers, first
+    def __init__(self, results: ResultWriter, first: int) -> None:
+        self._results, self._first = results, first
 
     def show(self, message: Warning | str, *where: Any, **more: Any) -> None:
         """Stand in for `warnings.showwarning`."""
         warning = message if isinstance(message, Warning) else UserWarning(message)
-        self._answers.send(news(self._first, warning))
+        self._results.send(report(self._first, warning))
 
 
 def _generator(arguments: WorkerArguments) -> Any:

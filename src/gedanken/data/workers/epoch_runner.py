@@ -6,21 +6,22 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gedanken.checks import whole
-from gedanken.data.workers.choice import (
-    Choice,
-    Options,
+from gedanken.data.workers.base import Workers
+from gedanken.data.workers.pickling import importing_main, sendable, thread_bound
+from gedanken.data.workers.planning import (
     Probe,
+    WorkerOptions,
+    WorkerPlan,
     choose,
     default_method,
-    fixed_choice,
+    fixed_plan,
     processes_possible,
     timed_calls,
 )
-from gedanken.data.workers.crew import Crew, SerialCrew, ThreadCrew
-from gedanken.data.workers.feed import Feed
-from gedanken.data.workers.pickling import importing_main, sendable, thread_bound
 from gedanken.data.workers.position import Position
+from gedanken.data.workers.scheduler import Scheduler
 from gedanken.data.workers.statistics import Statistics
+from gedanken.data.workers.threads import SerialWorkers, ThreadWorkers
 from gedanken.errors import ArgumentError, StateError
 from gedanken.random import Purpose, call_generator
 
@@ -41,7 +42,7 @@ class Delivery(NamedTuple):
     share: float
 
 
-class Stream:
+class EpochRunner:
     """What a Generator does when it is iterated. One that is pickled takes its options along and nothing else.
 
     Args:
@@ -51,10 +52,10 @@ class Stream:
         time_limit: seconds that one call may take, or None.
     """
 
-    def __init__(self, options: Options, buffer: int | None, ordered: bool, time_limit: float | None) -> None:
+    def __init__(self, options: WorkerOptions, buffer: int | None, ordered: bool, time_limit: float | None) -> None:
         self.options, self._buffer, self._ordered, self.time_limit = options, buffer, ordered, time_limit
-        self.choice: Choice | None = None
-        self.feed: Feed | None = None
+        self.plan: WorkerPlan | None = None
+        self.scheduler: Scheduler | None = None
         self.epoch = -1  # the last that was begun
         self._loaded: Position | None = None
         self._position: Position | None = None
@@ -63,11 +64,11 @@ class Stream:
         self._run: object = None
         self._passing = False  # whether workers are still to be chosen, after the error of a timed call
         self._counted = True  # whether the running epoch is one of those that `epoch` counts
-        self._ahead: _Ahead | None = None
+        self._ahead: _BackgroundStart | None = None
         self._statistics = Statistics()
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return Stream, (self.options, self._buffer, self._ordered, self.time_limit)
+        return EpochRunner, (self.options, self._buffer, self._ordered, self.time_limit)
 
     # ------------------------------------------------------------------ epochs
 
@@ -80,7 +81,7 @@ class Stream:
         self._forget_others()
         if self._ahead is None and self._run is None:
             self._count_from(first_epoch)
-            self._ahead = _Ahead(self, generator, self._next_position(generator))
+            self._ahead = _BackgroundStart(self, generator, self._next_position(generator))
 
     def _count_from(self, first_epoch: int) -> None:
         if self.epoch < 0 and self._loaded is None:
@@ -106,7 +107,7 @@ class Stream:
         ahead, self._ahead = self._ahead, None
         run = self._run = object()  # an older iteration finds that it is not the last any more
         position = ahead.position if ahead and fixed is None else self._next_position(generator, fixed)
-        self._statistics.begin(self.feed)
+        self._statistics.begin(self.scheduler)
         self._counted, finished = fixed is None, False
         try:
             failed = ahead.wait() if ahead else None
@@ -128,15 +129,15 @@ class Stream:
         self, generator: Any, position: Position, run: object, broken_off: Callable[[], bool]
     ) -> Iterator[Delivery]:
         least = generator.mini_batch_size if generator.drop_last else 1
-        while self.feed and (arrays := self._next(self.feed, least, broken_off)):
-            layout, samples = self.feed.layout, len(arrays[0])
-            assert layout is not None
-            self._statistics.deliver(self.feed)
-            value = _mixed(generator, position, layout.join(arrays))
-            delivery = Delivery(value, samples, position.samples, self.feed.delivered_calls / position.calls)
+        while self.scheduler and (arrays := self._next(self.scheduler, least, broken_off)):
+            spec, samples = self.scheduler.spec, len(arrays[0])
+            assert spec is not None
+            self._statistics.deliver(self.scheduler)
+            value = _mixed(generator, position, spec.join(arrays))
+            delivery = Delivery(value, samples, position.samples, self.scheduler.delivered_calls / position.calls)
             del arrays, value
             number, samples_so_far = position.mini_batches + 1, position.samples + samples
-            position = position._replace(mini_batches=number, samples=samples_so_far, mark=self.feed.mark)
+            position = position._replace(mini_batches=number, samples=samples_so_far, mark=self.scheduler.mark)
             if self._counted:
                 self._position = position
             yield delivery
@@ -148,15 +149,15 @@ class Stream:
         if self._run is not run:
             raise StateError("this iteration is over: the Generator was closed or iterated again")
 
-    def _next(self, feed: Feed, least: int, broken_off: Callable[[], bool]) -> Any:
+    def _next(self, scheduler: Scheduler, least: int, broken_off: Callable[[], bool]) -> Any:
         if self._owner != os.getpid():
             raise StateError("this iteration belongs to the process that began it; a fork of it begins its own")
         try:
-            return feed.next(least, broken_off)
+            return scheduler.next(least, broken_off)
         except BaseException:
-            if self._passing or not feed.failed:  # dead workers, Ctrl-C: nobody knows what was lost
+            if self._passing or not scheduler.failed:  # dead workers, Ctrl-C: nobody knows what was lost
                 self._shut()
-            feed.failed = False
+            scheduler.failed = False
             raise
 
     def _leave(self, finished: bool = False) -> None:
@@ -167,8 +168,8 @@ class Stream:
         if finished and self._counted and self._position:
             self._position = self._position._replace(todo=[])  # calls that gave nothing or too little may be left
         try:
-            if self.feed:
-                self.feed.cancel()
+            if self.scheduler:
+                self.scheduler.cancel()
         except BaseException:  # Ctrl-C: what it left half changed is given up
             self._shut()
             raise
@@ -177,11 +178,12 @@ class Stream:
     def _forget_others(self) -> None:
         """In a forked process, leave its parent's workers alone."""
         if self._owner != os.getpid():
-            self.feed, self._ahead, self._run, self._owner = None, None, None, os.getpid()
+            self.scheduler, self._ahead, self._run, self._owner = None, None, None, os.getpid()
+            self._statistics.end()
 
     def _keep_position(self) -> None:
-        if self.feed and self._position and self._run is not None and self._counted and self._position.mark:
-            self._position = self._position._replace(todo=self.feed.rest(self._position.mark))
+        if self.scheduler and self._position and self._run is not None and self._counted and self._position.mark:
+            self._position = self._position._replace(todo=self.scheduler.rest(self._position.mark))
 
     def _next_position(self, generator: Any, fixed: int | None = None) -> Position:
         calls = whole(f"len({type(generator).__name__})", len(generator), at_least=0)
@@ -206,50 +208,52 @@ class Stream:
             )
         if not position.calls:
             return None
-        if self.feed and self.choice and self.choice.mode == "processes" and self._length != position.calls:
+        if self.scheduler and self.plan and self.plan.mode == "processes" and self._length != position.calls:
             self._shut()  # workers have a copy of what the Generator was then
         probe = None
-        if self.feed is None:
-            crew, probe = self._crew(generator, position)
-            if crew is None:
+        if self.scheduler is None:
+            workers, probe = self._start_workers(generator, position)
+            if workers is None:
                 return probe.error if probe else None
-            self.feed = Feed(crew, generator.mini_batch_size, self._buffer, self._ordered, self.time_limit)
+            self.scheduler = Scheduler(workers, generator.mini_batch_size, self._buffer, self._ordered, self.time_limit)
             self._length = position.calls
         try:
-            self.feed.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
+            self.scheduler.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
         except BaseException:
             self._shut()
             raise
         return None
 
-    def _crew(self, generator: Any, position: Position) -> tuple[Crew | None, Probe | None]:
+    def _start_workers(self, generator: Any, position: Position) -> tuple[Workers | None, Probe | None]:
         options, pickled, obstacle, probe = self.options, None, processes_possible(), None
         method = options.method or default_method()
-        choice = fixed_choice(options)
-        if not obstacle and (choice.mode if choice else options.mode) in ("auto", "processes"):
+        plan = fixed_plan(options)
+        if not obstacle and (plan.mode if plan else options.mode) in ("auto", "processes"):
             try:  # before a call may open what cannot be sent
                 pickled = sendable(generator, method)
             except ArgumentError as error:
                 if options.mode == "processes":
                     raise
                 obstacle = str(error)
-                if choice is None and not options.workers and thread_bound(error):
-                    choice = Choice("serial", 0, 0, method, obstacle)
-        if choice is None:
+                if plan is None and not options.workers and thread_bound(error):
+                    plan = WorkerPlan("serial", 0, 0, method, obstacle)
+        if plan is None:
             probe = timed_calls(generator, position.epoch, position.calls, position.todo, self.time_limit)
             if probe.error and not probe.made:
                 return None, probe
-            failed = Choice("serial", 0, 0, method, "a call raised when it was timed")  # what came before it is given
-            choice = failed if probe.error else choose(options, probe, obstacle)
+            if probe.error:  # what came before it is delivered yet, which needs nobody
+                plan = WorkerPlan("serial", 0, 0, method, "a call raised when it was timed")
+            else:
+                plan = choose(options, probe, obstacle)
             self._passing = probe.error is not None
-        self.choice = choice
-        if choice.mode == "serial":
-            return SerialCrew(generator), probe
-        if choice.mode == "threads":
-            return ThreadCrew(generator, choice.workers), probe
-        from gedanken.data.workers.processes import ProcessCrew  # noqa: PLC0415 - needs a POSIX system
+        self.plan = plan
+        if plan.mode == "serial":
+            return SerialWorkers(generator), probe
+        if plan.mode == "threads":
+            return ThreadWorkers(generator, plan.workers), probe
+        from gedanken.data.workers.processes import ProcessWorkers  # noqa: PLC0415 - needs a POSIX system
 
-        return ProcessCrew(generator, pickled, choice.workers, choice.threads, choice.method), probe
+        return ProcessWorkers(generator, pickled, plan.workers, plan.threads, plan.method), probe
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
@@ -263,10 +267,10 @@ class Stream:
 
     def _shut(self) -> None:
         self._keep_position()
-        feed, self.feed = self.feed, None
-        if feed:
-            self._statistics.waited_before += feed.waited
-            feed.crew.close()
+        scheduler, self.scheduler = self.scheduler, None
+        if scheduler:
+            self._statistics.waited_before += scheduler.waited
+            scheduler.workers.close()
 
     # ------------------------------------------------------------------ position and statistics
 
@@ -291,26 +295,26 @@ class Stream:
     @property
     def waited(self) -> float:
         """Seconds for which mini-batches were waited for."""
-        return self._statistics.waited(self.feed)
+        return self._statistics.waited(self.scheduler)
 
     def stats(self) -> dict[str, Any]:
         """Return what was done, by whom, and who waited for whom."""
-        return self._statistics.report(self.feed, self.choice)
+        return self._statistics.report(self.scheduler, self.plan)
 
 
-class _Ahead:
+class _BackgroundStart:
     """An epoch that is being begun by a thread."""
 
-    def __init__(self, stream: Stream, generator: Any, position: Position) -> None:
+    def __init__(self, runner: EpochRunner, generator: Any, position: Position) -> None:
         self.position = position
         self._error: BaseException | None = None
         self._failed: BaseException | None = None
-        self._thread = threading.Thread(target=self._begin, args=(stream, generator), daemon=True)
+        self._thread = threading.Thread(target=self._begin, args=(runner, generator), daemon=True)
         self._thread.start()
 
-    def _begin(self, stream: Stream, generator: Any) -> None:
+    def _begin(self, runner: EpochRunner, generator: Any) -> None:
         try:
-            self._failed = stream.open(generator, self.position)
+            self._failed = runner.open(generator, self.position)
         except BaseException as error:  # raised where it is waited for
             self._error = error
 
