@@ -162,21 +162,12 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span], 
     workers = ThreadWorkers(timed, 1)
     watch = Watchdog(workers, limit)
     began, first = time.perf_counter(), todo[0] if todo else Span(0, 0, 0)
+    # It has no rows: nobody knows yet what samples look like, so they come by value.
+    plain = Task.stop()._replace(epoch=epoch, calls=calls, length=first.undivided or 1, skip=first.skip)
     try:
         place = first.first
         while place < min(first.stop, first.first + PROBE_CALLS):
-            task = Task(
-                generation=0,
-                number=0,
-                epoch=epoch,
-                calls=calls,
-                first=place,
-                length=first.undivided or 1,
-                skip=first.skip,
-                row=0,
-                room=0,
-                slots=(),  # nobody knows yet what samples look like, so they come by value
-            )
+            task = plain._replace(first=place)
             place += task.length
             workers.submit(task)
             watch.heard()
