@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.data.generator import Generator
+from gedanken.data.generator import Generator, runner_of  # noqa: F401 - programs use it
 from gedanken.data.workers.items import Samples
 from gedanken.data.workers.tasks import running_epoch
 from gedanken.types import Array

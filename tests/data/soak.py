@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from gedanken.data.workers.tasks import Orders
+from gedanken.data.workers.tasks import Permutations
 from tests.data.made import Made, cut, gone, numbers_of, pids, right
 from tests.data.programs import Program
 from tests.data.test_raised import NASTY
@@ -141,7 +141,7 @@ class Chaos:
     def compare(self, generator: Made, number: int, got: list[list[int]], complete: bool, exact: bool) -> None:
         """Compare mini-batches with those of the plain loop."""
         calls = len(generator.counts)
-        order = Orders().of(generator.seed, number, calls).tolist() if generator.shuffle else range(calls)
+        order = Permutations().of(generator.seed, number, calls).tolist() if generator.shuffle else range(calls)
         samples = numbers_of(generator.counts, order)
         expected = cut(samples, generator.mini_batch_size, generator.drop_last)
         if exact:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gedanken
-from gedanken.data.workers.tasks import Orders
+from gedanken.data.workers.tasks import Permutations
 from tests.data.made import Made, cut, numbers_of, right
 
 
@@ -70,7 +70,7 @@ def reference(plan: Plan) -> list[list[list[int]]]:
     for epoch in range(plan.epochs):
         order = range(len(plan.counts))
         if plan.shuffle:
-            order = Orders().of(plan.seed, epoch, len(plan.counts)).tolist()
+            order = Permutations().of(plan.seed, epoch, len(plan.counts)).tolist()
         found.append(cut(numbers_of(plan.counts, order), plan.size, plan.drop_last))
     return found
 
@@ -160,6 +160,21 @@ def test_every_sample_comes_once_as_it_is_ready(plan: Plan, ways: list[dict[str,
     for epoch in stream(plan, ways, "as ready"):
         assert sorted(number for mini_batch in epoch for number in mini_batch) == expected
         assert all(len(mini_batch) == plan.size for mini_batch in epoch[:-1])
+
+
+@pytest.mark.parametrize("order", ["exact", "as ready"])
+@pytest.mark.parametrize("counts", [[1] * 40, [3, 0, 1, 5] * 10], ids=["even", "uneven"])
+def test_nothing_is_lost_or_given_twice_where_a_call_raised(counts: list[int], order: str) -> None:
+    options: dict[str, Any] = {"mini_batch_size": 2, "mode": "threads", "workers": 3, "order": order}
+    found: list[int] = []
+    with Made(counts, {23: "ValueError"}, **options) as first, pytest.raises(ValueError):  # noqa: PT011, PT012
+        for mini_batch in first:
+            found += right(mini_batch)
+    with Made(counts, **options) as second:
+        second.load_state_dict(first.state_dict())
+        for mini_batch in second:
+            found += right(mini_batch)
+    assert sorted(found) == sorted(numbers_of(counts))
 
 
 class _Closes(gedanken.Generator):

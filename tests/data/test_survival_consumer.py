@@ -304,7 +304,7 @@ def test_closed_while_workers_start(way: str, tmp_path: Path) -> None:
     if __name__ == "__main__":
         for made in (StartsLate, Made):
             generator = made([1] * 9, mini_batch_size=2, **{options(way)})
-            generator._stream.start(generator)
+            runner_of(generator).start(generator)
             generator.close()
             assert not generator.stats().get("each")
     """

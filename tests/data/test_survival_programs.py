@@ -313,7 +313,8 @@ def test_workers_stop_when_the_buffer_is_full(way: str, tmp_path: Path) -> None:
                         got.append(right(next(iterator)))
                         if place % 4 == 3:
                             time.sleep(0.03)
-                            generator._stream.feed._take_in(generator._stream.feed.crew.wait(0))
+                            scheduler = runner_of(generator).scheduler
+                            scheduler._take_in(scheduler.workers.wait(0))
                             most = (place + 1 + buffer + 2) * 4 + 2 * 4
                             made = calls_made(generator)
                             assert sum(counts[:made]) <= most + 6, (buffer, place, made, most)

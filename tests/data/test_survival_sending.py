@@ -341,17 +341,17 @@ def test_a_thread_that_ends_without_an_answer_is_found(tmp_path: Path) -> None:
     class Ends(Made):
         def get_mini_batches(self, index):
             if self.acts and index == 3:
-                tasks.Bench.rest = lambda bench: sys.exit()  # between two tasks of a thread, whatever comes there
+                tasks.TaskRunner.set_idle = lambda runner: sys.exit()  # between two tasks, whatever comes
             return super().get_mini_batches(index)
 
     if __name__ == "__main__":
-        rest = tasks.Bench.rest
+        rest = tasks.TaskRunner.set_idle
         options = {"mini_batch_size": 1, "buffer": 1, "mode": "threads", "workers": 2, "time_limit": None}
         generator = Ends([1] * 12, {11: "none"}, **options)
         ACTS["none"] = lambda: None
         text = str(caught(WorkerError, generator, 10))
         assert text.startswith("gedanken thread ") and "ended" in text, text
-        tasks.Bench.rest, generator.acts = rest, {}
+        tasks.TaskRunner.set_idle, generator.acts = rest, {}
         assert whole(generator)
     """
     run(tmp_path, program)

@@ -149,7 +149,7 @@ if __name__ == "__main__":
         "exit": "exited with code 3",
     }.items():
         generator.close()
-        generator._stream.epoch, generator.acts = -1, {13: act}
+        runner_of(generator).epoch, generator.acts = -1, {13: act}
         text = str(caught(WorkerError, generator))
         assert text.startswith("gedanken process ") and " (pid " in text, text
         assert f"{words} in get_mini_batches(13)" in text, text
@@ -157,7 +157,7 @@ if __name__ == "__main__":
         assert whole(generator), act
 
     generator.close()
-    generator._stream.epoch, generator.acts = -1, {call: "sleep" for call in range(8, 20)}
+    runner_of(generator).epoch, generator.acts = -1, {call: "sleep" for call in range(8, 20)}
     iterator = iter(generator)
     for _ in range(3):
         next(iterator)

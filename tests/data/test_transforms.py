@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gedanken.data.transforms
+from gedanken.data.raster import BAND, rotated
 from gedanken.data.transforms import (
-    BAND,
     Crop,
     CutOut,
     Flip,
@@ -26,7 +26,6 @@ from gedanken.data.transforms import (
     Rotate,
     Shift,
     Transform,
-    rotated,
 )
 from gedanken.errors import ArgumentError, DataError
 from gedanken.types import Array

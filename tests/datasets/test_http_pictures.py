@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gedanken.data.generator import runner_of
 from gedanken.datasets import downloads
 from gedanken.datasets.picture_generators import HTTPImageGenerator, without_password
 from gedanken.errors import ArgumentError, DatasetError, GedankenWarning, MissingPackageError
@@ -537,5 +538,5 @@ def test_without_an_optional_package(package, extra, monkeypatch):
 def test_there_is_time_for_all_tries():
     for retries, wanted in ((3, 300), (9, 10 * 10 + 9 * 60 + 30)):
         generator = HTTPImageGenerator(["http://a/"], [0], 2, retries=retries)
-        assert generator._stream._limit == wanted
-    assert HTTPImageGenerator(["http://a/"], [0], 2, time_limit=1.5)._stream._limit == 1.5
+        assert runner_of(generator).time_limit == wanted
+    assert runner_of(HTTPImageGenerator(["http://a/"], [0], 2, time_limit=1.5)).time_limit == 1.5

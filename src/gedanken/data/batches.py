@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gedanken.data.generator import Generator
+from gedanken.checks import require
+from gedanken.data.generator import Generator, check_same, runner_of
 from gedanken.errors import DataError
 from gedanken.random import Purpose, permutation
 from gedanken.types import Array
@@ -34,7 +35,11 @@ Batches: TypeAlias = Yields[Batch, None, None]
 
 
 class Source(ABC):
-    """Anything that gives the mini-batches of an epoch; what `fit` reads."""
+    """Anything that gives the mini-batches of an epoch; what `fit` reads.
+
+    A training that goes on where another one ended gives `restore` what `state` gave there, and begins its first epoch
+    at the mini-batch that comes next.
+    """
 
     samples: int | None = None  # of an epoch; None: not known before
     steps: int | None = None  # mini-batches of an epoch
@@ -48,7 +53,7 @@ class Source(ABC):
 
     @abstractmethod
     def batches(self, epoch: int, start: int = 0) -> Batches:
-        """Yield the mini-batches of epoch number `epoch`, counted from 0, without the first `start` of them."""
+        """Yield the mini-batches of epoch number `epoch` from number `start` on, both counted from 0."""
 
     @abstractmethod
     def look_first(self, look: Callable[[Array, Array], None]) -> None:
@@ -57,6 +62,18 @@ class Source(ABC):
     def start(self, epoch: int) -> bool:
         """Begin with what can be done before epoch number `epoch` is asked for; return whether others work on it."""
         return False
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs beside epoch and mini-batch: whole numbers and lists of them, as for JSON."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Let the next epoch go on with the mini-batch that was next when `state` was returned.
+
+        Raises:
+            ArgumentError: it is of another source, or none.
+        """
 
     def stats(self) -> Mapping[str, Any] | None:
         """Return what is known of those who make the mini-batches, or None where nobody does."""
@@ -97,13 +114,27 @@ class ArraySource(Source):
         if self.shuffle:
             shuffled = permutation(self.seed, Purpose.ORDER, samples, epoch)
             order = shuffled if order is None else order[shuffled]
-        for place in range(start * self.mini_batch_size, samples, self.mini_batch_size):
-            part = slice(place, place + self.mini_batch_size)
+        for first in range(start * self.mini_batch_size, samples, self.mini_batch_size):
+            part = slice(first, first + self.mini_batch_size)
             share = min(1.0, part.stop / samples)
             if order is None:
-                yield Batch(self.x[part], self.target[part], place, share)
+                yield Batch(self.x[part], self.target[part], first, share)
             else:
-                yield Batch(taken(self.x, order[part]), taken(self.target, order[part]), place, share)
+                yield Batch(taken(self.x, order[part]), taken(self.target, order[part]), first, share)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the order of the mini-batches depends on: they have no other state."""
+        return {
+            "samples": self.samples,
+            "mini_batch_size": self.mini_batch_size,
+            "shuffle": self.shuffle,
+            "seed": self.seed,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        own = self.state()
+        require(isinstance(state, Mapping) and set(state) == set(own), "state", f"have the keys {sorted(own)}", state)
+        check_same(own, state, "that of these arrays")
 
 
 def taken(array: Array, rows: Array) -> Array:
@@ -133,14 +164,14 @@ class GeneratorSource(Source):
     def __init__(
         self, generator: Generator, checked: Callable[[Any, Any], tuple[Array, Array]], fixed: bool = False
     ) -> None:
-        self.generator, self.fixed = generator, fixed
+        self.generator, self.fixed, self._runner = generator, fixed, runner_of(generator)
         self.mini_batch_size = generator.mini_batch_size
         self._checked = checked
         self._look: Callable[[Array, Array], None] | None = None  # sees the first mini-batch before it is used
 
     @property
     def waited(self) -> float:
-        return self.generator._stream.waited
+        return self._runner.waited
 
     def stats(self) -> Mapping[str, Any] | None:
         return self.generator.stats()
@@ -150,32 +181,51 @@ class GeneratorSource(Source):
 
     def start(self, epoch: int) -> bool:
         """Begin making mini-batches; a Generator that was not iterated before begins with this epoch."""
-        self.generator._stream.start(self.generator, epoch)
+        self._runner.start(self.generator, epoch)
         return True
 
     def batches(self, epoch: int, start: int = 0) -> Batches:
-        for _ in range(2):  # a position that was loaded may be the end of an epoch
-            resumed, given = self.generator._stream.resumes, False
-            fixed = 0 if self.fixed else None
-            for delivery in self.generator._stream.run(self.generator, fixed, self.broken_off):
-                given = True
-                if start:
-                    start -= 1
-                    continue
-                batch = Batch(*self._pair(delivery.value), delivery.position, delivery.share)
-                if self._look:
-                    self._look(batch.x, batch.target)
-                    self._look = None
-                del delivery
-                yield batch
-                del batch
-            if given or self.fixed or not resumed:
-                break
+        """Yield the mini-batches of the Generator's next epoch, which has number `epoch` where it is the first.
+
+        A position that was restored is where it goes on. What lies between that and `start` is made and left out.
+        """
+        resumes = self._runner.resumes and not self.fixed
+        given = yield from self._epoch(epoch, start)
+        if not given and resumes:  # what was left of the epoch had no samples
+            if start:
+                return
+            given = yield from self._epoch(epoch, 0)  # whoever does not say where it should begin wants mini-batches
         if not given and not self.broken_off():
             name = type(self.generator).__name__
             raise DataError(
                 f"{name} must give at least one mini-batch in an epoch, got none from {len(self.generator)} calls"
             )
+
+    def _epoch(self, epoch: int, start: int) -> Yields[Batch, None, bool]:
+        """Yield the mini-batches of one epoch, and return whether there was any, also before `start`."""
+        given, fixed = False, 0 if self.fixed else None
+        for delivery in self._runner.run(self.generator, fixed, self.broken_off, epoch):
+            given = True
+            if delivery.position < start * self.mini_batch_size:
+                continue
+            batch = Batch(*self._pair(delivery.value), delivery.position, delivery.share)
+            if self._look:
+                self._look(batch.x, batch.target)
+                self._look = None
+            del delivery  # its slot is free as soon as the training has let go of the mini-batch
+            yield batch
+            del batch
+        return given
+
+    def state(self) -> dict[str, Any]:
+        """Return the Generator's position, or nothing where every epoch is the first one."""
+        return {} if self.fixed else self.generator.state_dict()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        if self.fixed:
+            require(isinstance(state, Mapping) and not state, "state", "be empty for a validation set", state)
+        else:
+            self.generator.load_state_dict(state)
 
     def _pair(self, value: Any) -> tuple[Array, Array]:
         if isinstance(value, tuple) and len(value) == 2:

@@ -8,8 +8,9 @@ from typing import Any, Self
 import numpy as np
 
 from gedanken.checks import one_of, real, require, seed_of_draws, truth, whole
-from gedanken.data.workers.choice import METHODS, MODES, Options
-from gedanken.data.workers.stream import Position, Stream
+from gedanken.data.workers.epoch_runner import EpochRunner
+from gedanken.data.workers.planning import METHODS, MODES, WorkerOptions
+from gedanken.data.workers.position import Position
 from gedanken.data.workers.tasks import Span, running_epoch
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
@@ -91,7 +92,7 @@ class Generator(ABC):
         require(callables, "transforms", "be a list of functions (rng, item) -> item", transforms)
         self.transforms = tuple(transforms)
         limit = None if time_limit is None else real("time_limit", time_limit, "(0, inf)")
-        options = Options(
+        options = WorkerOptions(
             one_of("mode", mode, MODES),
             _number_or_auto("workers", workers, at_least=0),
             _number_or_auto("threads", threads),
@@ -100,15 +101,7 @@ class Generator(ABC):
             else one_of("start_method", start_method, METHODS),
         )
         ordered = one_of("order", order, ORDERS) == "exact"
-        self._own_stream = Stream(options, _number_or_auto("buffer", buffer), ordered, limit)
-
-    @property
-    def _stream(self) -> Stream:
-        try:
-            return self._own_stream
-        except AttributeError:
-            name = type(self).__name__
-            raise StateError(f"{name}.__init__ must call super().__init__(**options)") from None
+        self._epoch_runner = EpochRunner(options, _number_or_auto("buffer", buffer), ordered, limit)
 
     # ------------------------------------------------------------------ yours to write
 
@@ -131,7 +124,7 @@ class Generator(ABC):
 
     def rng(self, index: int) -> "np.random.Generator":
         """Return a random generator for one call: a function of (seed, epoch, index) and nothing else."""
-        epoch = running_epoch.get(max(self._stream.epoch, 0))
+        epoch = running_epoch.get(max(runner_of(self).epoch, 0))
         return call_generator(self.seed, Purpose.AUGMENTATION, epoch, index)
 
     def __iter__(self) -> Iterator[Any]:
@@ -144,11 +137,11 @@ class Generator(ABC):
             WorkerError: a worker died, hung, or could not start.
             Exception: what your code raised in a worker, with a note that names call and worker.
         """
-        return (delivery.value for delivery in self._stream.run(self))
+        return (delivery.value for delivery in runner_of(self).run(self))
 
     def close(self) -> None:
         """End the workers. Iterating again starts new ones, with the next epoch."""
-        self._stream.close()
+        runner_of(self).close()
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +158,7 @@ class Generator(ABC):
 
         With `order="as ready"` it also lists the calls that workers were making, some for each of them.
         """
-        position = self._stream.state(self)
+        position = runner_of(self).state(self)
         return {
             "epoch": position.epoch,
             "mini_batches": position.mini_batches,
@@ -175,7 +168,9 @@ class Generator(ABC):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration go on at a position; nothing that was delivered before it is made again.
+        """Let the next iteration go on at a position; nothing that was delivered before it is delivered again.
+
+        Calls of which some samples were delivered are made again, with those that were made in one go with them.
 
         Args:
             state: what `state_dict` of a Generator with the same seed, shuffle, length and mini_batch_size returned.
@@ -183,14 +178,12 @@ class Generator(ABC):
         Raises:
             ArgumentError: it is of another Generator, or none.
         """
-        self._stream.load(self._checked_position(state))
+        runner_of(self).load(self._checked_position(state))
 
     def _checked_position(self, state: Mapping[str, Any]) -> Position:
         keys = {"epoch", "mini_batches", "samples", "todo", *self._identity(0)}
         require(isinstance(state, Mapping) and set(state) == keys, "state", f"have the keys {sorted(keys)}", state)
-        for name, own in self._identity(len(self)).items():
-            same = isinstance(state[name], (bool, int, np.integer, np.bool_)) and state[name] == own
-            require(bool(same), f"state[{name!r}]", f"be {own} as this Generator's", state[name])
+        check_same(self._identity(len(self)), state, "this Generator's")
         names = ("epoch", "calls", "mini_batches", "samples")
         epoch, calls, mini_batches, samples = (whole(f"state[{name!r}]", state[name], 0) for name in names)
         require(epoch < MOST_EPOCHS, "state['epoch']", "be below 2**32", epoch)
@@ -205,7 +198,7 @@ class Generator(ABC):
     @property
     def epoch(self) -> int:
         """Number of the epoch that was begun last, from 0; -1 before the first."""
-        return self._stream.epoch
+        return runner_of(self).epoch
 
     def stats(self) -> dict[str, Any]:
         """Return what the workers did so far, by name.
@@ -217,7 +210,26 @@ class Generator(ABC):
         - waiting_for_network: seconds in which workers had nothing to do, added up over them.
         - each: for each worker its name, state, calls, samples, busy_seconds and samples_per_second.
         """
-        return self._stream.stats()
+        return runner_of(self).stats()
+
+
+def runner_of(generator: Generator) -> EpochRunner:
+    """Return what runs a Generator's epochs. It takes the Generator with each call, so that neither keeps the other.
+
+    Raises:
+        StateError: the Generator's class forgot to call `Generator.__init__`.
+    """
+    try:
+        return generator._epoch_runner
+    except AttributeError:
+        raise StateError(f"{type(generator).__name__}.__init__ must call super().__init__(**options)") from None
+
+
+def check_same(own: Mapping[str, int], state: Mapping[str, Any], whose: str) -> None:
+    """Raise ArgumentError unless a state has these whole numbers, by which it belongs to what gives them."""
+    for name, number in own.items():
+        same = isinstance(state[name], (bool, int, np.integer, np.bool_)) and state[name] == number
+        require(bool(same), f"state[{name!r}]", f"be {number} as {whose}", state[name])
 
 
 def _checked_spans(todo: Any, calls: int, samples: int) -> list[Span]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Literal
 import numpy as np
 
 from gedanken.checks import one_of, pair, real, require, whole
+from gedanken.data.raster import pixel_value, rotated, window
 from gedanken.errors import DataError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.types import Array
@@ -118,27 +119,6 @@ def _below(rng: "np.random.Generator", count: int) -> int:
     return int(rng.random() * count)
 
 
-def _pixel(argument: str, value: float, picture: Array) -> Any:
-    """Return a number in the picture's number type, or raise DataError where it does not fit in."""
-    with np.errstate(all="ignore"):
-        pixel = np.float64(value).astype(picture.dtype)
-    if not (np.isfinite(pixel) if picture.dtype.kind == "f" else int(pixel) == value):
-        raise DataError(f"{argument} must be a value of {picture.dtype}, as the picture's are, got {value!r}")
-    return pixel
-
-
-def _window(picture: Array, top: int, left: int, size: tuple[int, int], fill: Any) -> Array:
-    """Return the part of the picture from (top, left) on; where it sticks out it is filled."""
-    bottom, right = top + size[0], left + size[1]
-    part = picture[..., max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    if part.shape[-2:] == size:
-        return part
-    window = np.full((*picture.shape[:-2], *size), fill, picture.dtype)
-    row, column = max(-top, 0), max(-left, 0)
-    window[..., row : row + part.shape[-2], column : column + part.shape[-1]] = part
-    return window
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Flip(PictureTransform):
     """Mirror the picture, or leave it.
@@ -195,9 +175,9 @@ class Shift(PictureTransform):
         real("Shift fill", self.fill, "(-inf, inf)")
 
     def change(self, rng: "np.random.Generator", picture: Array) -> Array:
-        fill = _pixel("Shift fill", self.fill, picture)
+        fill = pixel_value("Shift fill", self.fill, picture)
         down, right = (_below(rng, 2 * most + 1) - most for most in pair("Shift pixels", self.pixels, at_least=0))
-        return _window(picture, -down, -right, picture.shape[-2:], fill)
+        return window(picture, -down, -right, picture.shape[-2:], fill)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -231,13 +211,13 @@ class Crop(PictureTransform):
 
     def change(self, rng: "np.random.Generator", picture: Array) -> Array:
         size, padding = pair("Crop size", self.size), pair("Crop padding", self.padding, at_least=0)
-        fill = _pixel("Crop fill", self.fill, picture)
+        fill = pixel_value("Crop fill", self.fill, picture)
         room = [there + 2 * p - s for there, p, s in zip(picture.shape[-2:], padding, size, strict=True)]
         if min(room) < 0:
             rule = f"Crop needs a picture of at least {size[0]} x {size[1]} pixels"
             raise DataError(f"{rule}, got shape {picture.shape} and padding {self.padding}")
         top, left = (_below(rng, r + 1) - p for r, p in zip(room, padding, strict=True))
-        return _window(picture, top, left, size, fill)
+        return window(picture, top, left, size, fill)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -271,46 +251,8 @@ class Rotate(PictureTransform):
         real("Rotate fill", self.fill, "(-inf, inf)")
 
     def change(self, rng: "np.random.Generator", picture: Array) -> Array:
-        fill = _pixel("Rotate fill", self.fill, picture)
+        fill = pixel_value("Rotate fill", self.fill, picture)
         return rotated(picture, math.radians(rng.uniform(-self.degrees, self.degrees)), fill)
-
-
-BAND: Final = 4096  # pixels made in one go: what they take on the way stays in the cache
-
-
-def rotated(picture: Array, angle: float, fill: Any) -> Array:
-    """Return the picture turned by `angle`, in radians, counter-clockwise; see Rotate."""
-    height, width = picture.shape[-2:]
-    channels = picture.reshape(-1, height, width)
-    padded = np.full((len(channels), height + 3, width + 3), fill, np.result_type(picture.dtype, np.float32))
-    padded[:, 1:-2, 1:-2] = channels
-    y = np.empty((len(channels), height, width), padded.dtype)
-    down, right = np.arange(height)[:, None] - (height - 1) / 2, np.arange(width) - (width - 1) / 2
-    cos, sin = math.cos(angle), math.sin(angle)
-    step = max(BAND // width, 1)
-    for band in (slice(top, top + step) for top in range(0, height, step)):
-        rows = cos * down[band] + (height + 1) / 2 + sin * right
-        columns = (width + 1) / 2 - sin * down[band] + cos * right
-        y[:, band] = _bilinear(padded, rows, columns)
-    if picture.dtype.kind != "f":
-        np.rint(y, out=y)
-    return y.astype(picture.dtype, copy=False).reshape(picture.shape)
-
-
-def _bilinear(padded: Array, rows: Array, columns: Array) -> Array:
-    # One pixel of padding before the picture and two behind it: each place has four neighbours, wherever it is.
-    height, width = padded.shape[1:]
-    rows, columns = rows.clip(0, height - 2), columns.clip(0, width - 2)
-    above, before = rows.astype(np.intp), columns.astype(np.intp)
-    down, right = (rows - above).astype(padded.dtype), (columns - before).astype(padded.dtype)
-    up, left = 1 - down, 1 - right
-    flat, first = padded.reshape(len(padded), -1), above * width + before
-    y = flat.take(first, axis=1) * (up * left)
-    for step, weight in ((1, up * right), (width, down * left), (width + 1, down * right)):
-        neighbour = flat.take(first + step, axis=1)
-        neighbour *= weight
-        y += neighbour
-    return y
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -347,7 +289,7 @@ class CutOut(PictureTransform):
         height, width = pair("CutOut size", self.size)
         top, left = (_below(rng, there) - s // 2 for there, s in zip(picture.shape[-2:], (height, width), strict=True))
         y = picture.copy()
-        y[..., max(top, 0) : top + height, max(left, 0) : left + width] = _pixel("CutOut fill", self.fill, picture)
+        y[..., max(top, 0) : top + height, max(left, 0) : left + width] = pixel_value("CutOut fill", self.fill, picture)
         return y
 
 

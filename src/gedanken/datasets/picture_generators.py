@@ -13,7 +13,7 @@ import numpy as np
 from gedanken.checks import is_list, one_of, path, printable, require, warn, whole
 from gedanken.data.conversion import NUMBERS
 from gedanken.data.generator import AUTO, Generator
-from gedanken.data.workers.choice import processes_possible
+from gedanken.data.workers.planning import processes_possible
 from gedanken.datasets.decoding import MOST_PIXELS, Decoder
 from gedanken.datasets.folders import Reasons, class_files, report
 from gedanken.datasets.labels import held_out

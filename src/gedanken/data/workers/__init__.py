@@ -1,1 +1,1 @@
-"""Who makes the mini-batches of a Generator: workers in this thread, in others or in processes, and their feed."""
+"""Who makes the mini-batches of a Generator: workers in this thread, others or processes, and their scheduler."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.data.workers.items import Layout
+from gedanken.data.workers.items import ItemSpec
 from gedanken.types import Array
 
-LINE = 64  # bytes: each stream of a slot begins at such a border
+CACHE_LINE = 64  # bytes: each array of a slot begins at such a border
 LENT = 2  # slots that the caller may hold: the mini-batch in use, and the next one when it is handed over
 
 
@@ -28,48 +28,48 @@ class Arena:
     """Slots of `rows` samples each.
 
     Args:
-        layout: what a sample consists of.
+        spec: what a sample consists of.
         rows: samples of a slot.
         slots: number of them.
         memory: a writable buffer of `size(...)` bytes; None allocates it.
-        secure: called with (start, bytes) of a slot before it is first used.
+        reserve: called with (start, bytes) of a slot before it is first used.
     """
 
     def __init__(
         self,
-        layout: Layout,
+        spec: ItemSpec,
         rows: int,
         slots: int,
         memory: Any = None,
-        secure: Callable[[int, int], None] | None = None,
+        reserve: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.layout, self.rows, self.slots, self._secure = layout, rows, slots, secure
+        self.spec, self.rows, self.slots, self._reserve = spec, rows, slots, reserve
         if memory is None:
-            memory = np.empty(self.size(layout, rows, slots), np.uint8)
-        self._step = self.size(layout, rows, 1)
+            memory = np.empty(self.size(spec, rows, slots), np.uint8)
+        self._step = self.size(spec, rows, 1)
         self._arrays = [self._slot(memory, slot * self._step) for slot in range(slots)]
 
     @staticmethod
-    def size(layout: Layout, rows: int, slots: int) -> int:
+    def size(spec: ItemSpec, rows: int, slots: int) -> int:
         """Return how many bytes so many slots take."""
-        slot = sum(rounded_up(stream.size * rows, LINE) for stream in layout.streams)
+        slot = sum(rounded_up(array.size * rows, CACHE_LINE) for array in spec.arrays)
         return slots * rounded_up(max(slot, 1), mmap.PAGESIZE)
 
     def _slot(self, memory: Any, at: int) -> list[Array]:
         arrays = []
-        for stream in self.layout.streams:
-            arrays.append(np.ndarray((self.rows, *stream.shape), stream.dtype, memory, at))
-            at += rounded_up(stream.size * self.rows, LINE)
+        for array in self.spec.arrays:
+            arrays.append(np.ndarray((self.rows, *array.shape), array.dtype, memory, at))
+            at += rounded_up(array.size * self.rows, CACHE_LINE)
         return arrays
 
     def __getitem__(self, slot: int) -> list[Array]:
         """Return the arrays of a slot, each (rows, *shape)."""
         return self._arrays[slot]
 
-    def secure(self, slot: int) -> None:
+    def reserve(self, slot: int) -> None:
         """Make sure that the memory of a slot is there."""
-        if self._secure:
-            self._secure(slot * self._step, self._step)
+        if self._reserve:
+            self._reserve(slot * self._step, self._step)
 
     def lend(self, slot: int, samples: int, returned: "deque[int]") -> list[Array]:
         """Return views of a slot's first rows; when all are gone the slot's number is put into `returned`."""
@@ -100,7 +100,7 @@ class Slots:
         slot = self._free.pop()
         if slot in self._fresh:
             self._fresh.discard(slot)
-            self.arena.secure(slot)
+            self.arena.reserve(slot)
         self._users[slot] = 1
         return slot
 
@@ -138,7 +138,8 @@ class _Lease:
         self.slot, self.returned = slot, returned
 
     def __del__(self) -> None:
-        self.returned.append(self.slot)
+        if hasattr(self, "returned"):  # else Ctrl-C came before it was made
+            self.returned.append(self.slot)
 
 
 class _Lent:
@@ -151,7 +152,7 @@ class _Lent:
         self.__array_interface__ = array.__array_interface__
 
 
-class Rows:
+class RowWriter:
     """Rows of an arena that a task may fill, one after the other, over several slots.
 
     Args:
@@ -164,64 +165,66 @@ class Rows:
     def __init__(self, arena: Arena, slots: Sequence[int], row: int, room: int) -> None:
         self._arena, self._slots, self._room = arena, iter(slots), room
         self._left = room  # rows of the slots behind the current one
+        self._opened = arena.spec.opened
         self._enter(row)
 
     def _enter(self, row: int) -> None:
         self._arrays = self._arena[next(self._slots)]
         self.row, self._stop = row, min(self._arena.rows, row + self._left)
         self._left -= self._stop - row
-        streams = self._arena.layout.streams
-        self._columns = [(a, s.dtype, s.shape, s.plain) for a, s in zip(self._arrays, streams, strict=True)]
+        specs = self._arena.spec.arrays
+        self._columns = [(a, s.dtype, s.shape, s.plain, s.scalar) for a, s in zip(self._arrays, specs, strict=True)]
 
     def written(self) -> int:
         """Return how many rows were written."""
         return self._room - self._left - (self._stop - self.row)
 
-    def room(self) -> int:
+    def _room_here(self) -> int:
         """Return how many rows are left in the current slot; where none is, go on to the next."""
         if self.row == self._stop and self._left:
             self._enter(0)
         return self._stop - self.row
 
-    def put(self, entries: Sequence[Any]) -> None:
-        """Write one sample of entries that were checked. There must be room."""
-        for array, value in zip(self._arrays, entries, strict=True):
-            array[self.row] = value
-        self.row += 1
-
     def put_plain(self, items: Sequence[Any]) -> int:
-        """Write items while they are tuples of just the right arrays and there is room; return how many.
+        """Write items while they have just the right arrays and there is room; return how many.
 
-        This is the way of nearly all samples, so it is written for speed: no call, no search for errors.
+        This is the way of nearly all samples, so it is written for speed: no call, no search for errors. What it does
+        not take, for whatever reason, is left to `put` after a look at all that it may be.
         """
-        done = 0
+        done, opened = 0, self._opened
         for item in items:
-            if self.row == self._stop and not self.room():
+            if self.row == self._stop and not self._room_here():
                 break
             row, columns = self.row, self._columns
-            if type(item) is not tuple or len(item) != len(columns):
+            values = opened(item) if opened else item
+            if type(values) is not tuple or len(values) != len(columns):
                 break
             try:
-                for value, (array, dtype, shape, plain) in zip(item, columns):  # noqa: B905 - lengths are equal
+                for value, (array, dtype, shape, plain, scalar) in zip(values, columns):  # noqa: B905 - lengths are equal
                     kind = type(value)
                     if kind is np.ndarray:
+                        # Usually one dtype object serves all arrays, and `is` is faster than `!=`.
                         if (value.dtype is not dtype and value.dtype != dtype) or value.shape != shape:
                             return done
-                    elif kind is not plain:
+                    elif kind is not plain and kind is not scalar:
                         return done
                     array[row] = value
             except OverflowError:  # a whole number that is too large
                 return done
-            self.row = row + 1
+            self.row = row + 1  # only now: a row that was left in the middle is written again
             done += 1
         return done
 
-    def put_several(self, arrays: Sequence[Array]) -> int:
-        """Write as many of the samples as there is room for, and return how many."""
-        done = 0
-        while part := min(len(arrays[0]) - done, self.room()):
+    def put(self, arrays: Sequence[Array]) -> int:
+        """Write as many samples as there is room for, and return how many.
+
+        Args:
+            arrays: one for each array of a sample, checked, each with a first axis of samples.
+        """
+        done, count = 0, len(arrays[0])
+        while part := min(count - done, self._room_here()):
             for target, array in zip(self._arrays, arrays, strict=True):
-                target[self.row : self.row + part] = array[done : done + part]
+                target[self.row : self.row + part] = array if part == count else array[done : done + part]
             self.row += part
             done += part
         return done

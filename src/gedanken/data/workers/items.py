@@ -1,6 +1,6 @@
 """What one call of `get_mini_batches` gives: items of arrays that can be laid under each other in a mini-batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ class Samples:
         return f"Samples({self.item!r})"
 
 
-class Stream(NamedTuple):
+class ArraySpec(NamedTuple):
     """One array of every sample: its key in the item, the shape of one sample, and its number type."""
 
     key: int | str
@@ -52,52 +52,76 @@ class Stream(NamedTuple):
         """Python's own type whose numbers may stand for a sample as they are, where there is one."""
         return PLAIN.get(self.dtype.str[1:]) if self.shape == () else None
 
+    @property
+    def scalar(self) -> type | None:
+        """NumPy's type whose numbers may stand for a sample as they are, where there is one."""
+        return self.dtype.type if self.shape == () else None
 
-class Layout(NamedTuple):
+
+class ItemSpec(NamedTuple):
     """How all items of a Generator look, as its first one does.
 
     Args:
         kind: "tuple", "dict" or "array".
-        streams: what is in it.
+        arrays: what is in it.
     """
 
     kind: str
-    streams: tuple[Stream, ...]
+    arrays: tuple[ArraySpec, ...]
 
     @classmethod
-    def of(cls, item: Any, where: str) -> "Layout":
-        """Return the layout of a first item."""
+    def of(cls, item: Any, where: str) -> "ItemSpec":
+        """Return the form of a first item."""
         several = isinstance(item, Samples)
         kind, entries = _entries(item.item if several else item, where)
-        streams = []
+        arrays = []
         for key, value in entries:
             array = _as_array(value, where, key)
             if several and array.ndim == 0:
                 raise DataError(f"{where}: {_named(key)} of Samples must have a first axis of samples, got {value!r}")
-            streams.append(Stream(key, array.shape[1:] if several else array.shape, array.dtype))
-        return cls(kind, tuple(streams))
+            arrays.append(ArraySpec(key, array.shape[1:] if several else array.shape, array.dtype))
+        return cls(kind, tuple(arrays))
 
     def values(self, item: Any, where: str) -> Sequence[Any]:
-        """Return an item's entries in the order of the streams, or raise DataError."""
-        if self.kind == "tuple" and isinstance(item, tuple) and len(item) == len(self.streams):
+        """Return an item's entries in the order of the arrays, or raise DataError."""
+        if self.kind == "tuple" and isinstance(item, tuple) and len(item) == len(self.arrays):
             return item
         kind, entries = _entries(item, where)
         got = dict(entries)
-        if kind != self.kind or got.keys() != {stream.key for stream in self.streams}:
+        if kind != self.kind or got.keys() != {spec.key for spec in self.arrays}:
             raise DataError(f"{where} must be {self._words()} as the first item is, got {_described(kind, list(got))}")
-        return [got[stream.key] for stream in self.streams]
+        return [got[spec.key] for spec in self.arrays]
 
-    def several(self, item: Any, where: str) -> list[Array]:
-        """Return the arrays of an item that carries several samples, each (n, *shape), or raise DataError."""
+    @property
+    def opened(self) -> Callable[[Any], tuple[Any, ...] | None] | None:
+        """The quick way from an item to its entries, which gives None for one that needs a closer look.
+
+        None itself where an item is the tuple of its entries.
+        """
+        if self.kind == "tuple":
+            return None
+        if self.kind == "array":
+            return lambda item: (item,) if type(item) is np.ndarray else None
+        keys = [spec.key for spec in self.arrays]
+        known = dict.fromkeys(keys).keys()
+        return lambda item: tuple([item[k] for k in keys]) if type(item) is dict and item.keys() == known else None
+
+    def arrays_of(self, item: Any, where: str) -> list[Array]:
+        """Return the arrays of an item, each (n, *shape) with n = 1 but for Samples, or raise DataError."""
+        if isinstance(item, Samples):
+            return self._several(item.item, where)
+        values = self.values(item, where)
+        return [_sample(spec, value, where)[None] for spec, value in zip(self.arrays, values, strict=True)]
+
+    def _several(self, item: Any, where: str) -> list[Array]:
         arrays = [
-            _as_array(value, where, stream.key)
-            for stream, value in zip(self.streams, self.values(item, where), strict=True)
+            _as_array(value, where, spec.key) for spec, value in zip(self.arrays, self.values(item, where), strict=True)
         ]
-        for stream, array in zip(self.streams, arrays, strict=True):
+        for spec, array in zip(self.arrays, arrays, strict=True):
             if array.ndim == 0 or len(array) != len(arrays[0]):
                 rule = "must have as many samples as the first entry of Samples"
-                raise DataError(f"{where}: {_named(stream.key)} {rule}, got shape {array.shape}")
-            check(stream, array, where, array.shape[1:])
+                raise DataError(f"{where}: {_named(spec.key)} {rule}, got shape {array.shape}")
+            _check(spec, array, where, array.shape[1:])
         return arrays
 
     def join(self, arrays: Sequence[Array]) -> Any:
@@ -106,33 +130,33 @@ class Layout(NamedTuple):
             return arrays[0]
         if self.kind == "tuple":
             return tuple(arrays)
-        return {stream.key: array for stream, array in zip(self.streams, arrays, strict=True)}
+        return {spec.key: array for spec, array in zip(self.arrays, arrays, strict=True)}
 
     def empty(self, samples: int) -> list[Array]:
         """Return new arrays for so many samples."""
-        return [np.empty((samples, *stream.shape), stream.dtype) for stream in self.streams]
+        return [np.empty((samples, *spec.shape), spec.dtype) for spec in self.arrays]
 
     def _words(self) -> str:
-        return _described(self.kind, [stream.key for stream in self.streams])
+        return _described(self.kind, [spec.key for spec in self.arrays])
 
 
-def sample_value(stream: Stream, value: Any, where: str) -> Any:
-    """Return one sample's entry, which has the stream's shape and a type that fits in its own, or raise DataError."""
-    if type(value) is np.ndarray and value.dtype == stream.dtype and value.shape == stream.shape:
+def _sample(spec: ArraySpec, value: Any, where: str) -> Array:
+    """Return one sample's entry, which has the shape and a type that fits in that of the spec, or raise DataError."""
+    if type(value) is np.ndarray and value.dtype == spec.dtype and value.shape == spec.shape:
         return value
-    array = _as_array(value, where, stream.key)
-    check(stream, array, where, array.shape)
+    array = _as_array(value, where, spec.key)
+    _check(spec, array, where, array.shape)
     return array
 
 
-def check(stream: Stream, array: Array, where: str, shape: Shape) -> None:
-    """Raise DataError unless `shape` and number type are those of the stream."""
-    if shape != stream.shape:
-        rule = f"must have shape {stream.shape} as in the first item"
-        raise DataError(f"{where}: {_named(stream.key)} {rule}, got {shape}")
-    if not np.can_cast(array.dtype, stream.dtype, "safe"):
-        rule = f"must be {stream.dtype} as in the first item"
-        raise DataError(f"{where}: {_named(stream.key)} {rule}, got {array.dtype}")
+def _check(spec: ArraySpec, array: Array, where: str, shape: Shape) -> None:
+    """Raise DataError unless `shape` and number type are those of the spec."""
+    if shape != spec.shape:
+        rule = f"must have shape {spec.shape} as in the first item"
+        raise DataError(f"{where}: {_named(spec.key)} {rule}, got {shape}")
+    if not np.can_cast(array.dtype, spec.dtype, "safe"):
+        rule = f"must be {spec.dtype} as in the first item"
+        raise DataError(f"{where}: {_named(spec.key)} {rule}, got {array.dtype}")
 
 
 def _entries(item: Any, where: str) -> tuple[str, list[tuple[int | str, Any]]]:

@@ -41,7 +41,7 @@ def thread_bound(error: ArgumentError) -> bool:
     return isinstance(error, UnsendableError) and error.bound
 
 
-class Packed:
+class Pickled:
     """A pickled object: `parts[0]` is the pickle, the others are its arrays' memory, not copied."""
 
     def __init__(self, value: Any) -> None:
@@ -64,7 +64,7 @@ class Packed:
         self.parts = [memoryview(first), *(array.raw() for array in self._arrays)]
 
 
-def packed(value: Any) -> Packed:
+def pickle_for_workers(value: Any) -> Pickled:
     """Return a Generator as it is sent to worker processes.
 
     Raises:
@@ -72,11 +72,11 @@ def packed(value: Any) -> Packed:
     """
     name = type(value).__name__
     try:
-        return Packed(value)
+        return Pickled(value)
     except UnsendableError:
         raise
     except Exception as error:  # what a class raises that cannot be pickled is its own choice
-        path, part, cause = culprit(value, error)
+        path, part, cause = unpicklable_part(value, error)
         if path or not _fault(type(value)):
             kind = f"{type(part).__module__}.{type(part).__qualname__}"
             bound = kind in THREAD_BOUND
@@ -86,7 +86,21 @@ def packed(value: Any) -> Packed:
         raise UnsendableError(f"{name} cannot be sent to worker processes because of {text}", bound) from error
 
 
-def culprit(value: Any, error: Exception) -> tuple[str, Any, str]:
+def sendable(generator: Any, method: str) -> Pickled | None:
+    """Return the Generator as it is sent to processes, or None where a fork inherits it.
+
+    Raises:
+        ArgumentError: it cannot be sent.
+    """
+    try:
+        return pickle_for_workers(generator)
+    except ArgumentError:
+        if method == "fork":
+            return None
+        raise
+
+
+def unpicklable_part(value: Any, error: Exception) -> tuple[str, Any, str]:
     """Return the path of the attribute or entry that cannot be pickled, that itself, and why."""
     path = ""
     for _ in range(8):  # levels

@@ -13,46 +13,53 @@ import os
 import resource
 import select
 import signal
-import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from multiprocessing import forkserver, resource_tracker, util
+from collections.abc import Sequence
+from multiprocessing import util
 from typing import Any
 
 from gedanken.checks import warn
-from gedanken.data.workers.arena import LINE, Arena, rounded_up
-from gedanken.data.workers.crew import GRACE, Crew
-from gedanken.data.workers.items import Layout
-from gedanken.data.workers.pickling import Packed, is_session, packed
-from gedanken.data.workers.ports import (
+from gedanken.data.workers.arena import CACHE_LINE, Arena, rounded_up
+from gedanken.data.workers.base import GRACE, Workers
+from gedanken.data.workers.channels import (
     NO_TASK,
     TASK,
     WARNED,
-    Board,
     Descriptor,
-    Inbox,
-    Ports,
+    ResultReader,
+    SharedStatus,
+    WorkerArguments,
+    WorkerDescriptors,
     mapped,
     pack_task,
+    reserve,
     resize,
-    secure,
     unnamed_memory,
 )
-from gedanken.data.workers.tasks import IDLE, Done, Task
+from gedanken.data.workers.items import ItemSpec
+from gedanken.data.workers.pickling import Pickled
+from gedanken.data.workers.starting import (
+    GUARD,
+    ensure_server,
+    kill_server,
+    no_file_of_a_session,
+    one_thread_of_blas,
+    preload,
+    why_server_ended,
+    without_interrupts,
+)
+from gedanken.data.workers.tasks import IDLE, Task, TaskResult
 from gedanken.data.workers.worker import main
-from gedanken.errors import ArgumentError, WorkerError
+from gedanken.errors import WorkerError
 
 PIPE_BYTES = 1 << 20  # asked for; a pipe that is smaller is filled again whenever a mini-batch is asked for
 AT_ONCE = 4096 // TASK.size  # tasks that a pipe takes whole or not at all
 STACK_SECONDS = 1.0  # for a worker to write down where it stands
 START_SECONDS = 60.0
-GUARD = 'a script must start its training under `if __name__ == "__main__":`, because worker processes import it'
-BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class ProcessCrew(Crew):
+class ProcessWorkers(Workers):
     """Processes, each with some threads.
 
     Args:
@@ -63,27 +70,27 @@ class ProcessCrew(Crew):
         method: "forkserver", "fork" or "spawn".
     """
 
-    def __init__(self, generator: Any, pickled: Packed | None, processes: int, threads: int, method: str) -> None:
+    def __init__(self, generator: Any, pickled: Pickled | None, processes: int, threads: int, method: str) -> None:
         self.width, self.threads = processes * threads, threads
         self._memory = _Memory(pickled, self.width)
-        self.board = Board(self._memory.board, self.width)
-        for worker in range(self.width):
-            self.board.places[worker] = IDLE
+        self.status = SharedStatus(self._memory.status, self.width)
+        for worker in range(self.width):  # new memory is zeros, which would be call 0
+            self.status.current_calls[worker] = IDLE
         self._arena: Arena | None = None
         self._backlog: deque[bytes] = deque()
         reading, writing = os.pipe()
         _widen(writing)
-        os.set_blocking(writing, False)
+        os.set_blocking(writing, False)  # the network never waits because workers have enough to do
         self._tasks = Descriptor(writing)
-        self._inboxes: list[Inbox] = []
+        self._readers: list[ResultReader] = []
         self._processes: list[Any] = []
         self._servers: list[int] = []  # process ids of servers that were started for these processes
         # Ends the workers also when the program ends, before multiprocessing waits for them.
-        ends = (self._tasks, self._processes, self._inboxes, self._memory, self.width, self._servers)
+        ends = (self._tasks, self._processes, self._readers, self._memory, self.width, self._servers)
         self._end = util.Finalize(self, _end, ends, exitpriority=100)
         context = multiprocessing.get_context(method)
         if method == "forkserver":
-            _preload(context, type(generator).__module__)
+            preload(context, type(generator).__module__)
         tasks = Descriptor(reading)
         try:
             for number in range(processes):
@@ -94,39 +101,46 @@ class ProcessCrew(Crew):
                 raise WorkerError(f"process {number} of {processes} could not start: {_few_descriptors()}") from error
             raise
         finally:
+            # The workers have copies. Without this one a write fails when all of them are dead.
             tasks.close()
         self._started, self._began = 0, time.monotonic()
 
     def _start(self, context: Any, tasks: Descriptor, number: int, inherited: Any) -> None:
         reading, writing = os.pipe()
-        self._inboxes.append(Inbox(reading))
-        answers, memory = Descriptor(writing), self._memory
-        foreign = (self._tasks.fd, reading) if context.get_start_method() == "fork" else ()
-        first = number * self.threads
-        shared = (memory.board, memory.arena, memory.stacks, memory.pickle, memory.parts)
-        numbers = (first, self.threads, self.width, os.getpid())
-        ports = Ports(tasks, answers, *shared, inherited, foreign, *numbers)
-        process = context.Process(target=main, args=(ports,), name=f"gedanken process {number}", daemon=True)
-        start = context.get_start_method()
+        self._readers.append(ResultReader(reading))
+        results, memory, start = Descriptor(writing), self._memory, context.get_start_method()
+        arguments = WorkerArguments(
+            WorkerDescriptors(tasks, results, memory.status, memory.arena, memory.stacks, memory.pickle),
+            parts=memory.parts,
+            inherited=inherited,
+            # A fork has these too; a pipe that it kept open would never end for the others.
+            foreign=(self._tasks.fd, reading) if start == "fork" else (),
+            first=number * self.threads,
+            threads=self.threads,
+            workers=self.width,
+            owner=os.getpid(),
+        )
+        process = context.Process(target=main, args=(arguments,), name=f"gedanken process {number}", daemon=True)
         try:
-            with _one_thread_of_blas(), _no_file_of_a_session():
+            with one_thread_of_blas(), no_file_of_a_session():
                 self._launch(process, start)
         except (EOFError, ConnectionError) as error:
-            why = _why_server_ended(served=bool(self._processes))
+            why = why_server_ended(served=bool(self._processes))
             raise WorkerError(f"the server of worker processes ended {why}") from error
         except ChildProcessError as error:
             rule = "a forked process cannot use its parent's server of worker processes; choose start_method='spawn'"
             raise WorkerError(rule) from error
         finally:
-            answers.close()
+            # The worker has a copy, the only one: the pipe ends when the worker does.
+            results.close()
         self._processes.append(process)
         # They are ended by us alone; multiprocessing would also end them when a fork of this process ends.
         getattr(multiprocessing.process, "_children", set()).discard(process)
 
     def _launch(self, process: Any, start: str) -> None:
-        with _without_interrupts():
+        with without_interrupts():
             if start == "forkserver":
-                self._servers += _made_sure_of_server()
+                self._servers += ensure_server()
             elif start == "fork":
                 # NumPy imports it late; who is forked while another thread does so waits for ever.
                 importlib.import_module("numpy.random")
@@ -140,17 +154,18 @@ class ProcessCrew(Crew):
         except (EOFError, ConnectionError):
             if self._processes or self._servers:
                 raise
-            _kill_server()  # it was about to end, of what it was last asked for
+            kill_server()  # it was about to end, of what it was last asked for
             self._launch(process, start)
 
-    def settle(self, layout: Layout, rows: int, slots: int) -> Arena:
-        resize(self._memory.arena, Arena.size(layout, rows, slots))
+    def allocate(self, spec: ItemSpec, rows: int, slots: int) -> Arena:
+        # Memory for all slots is asked for now, and taken when each is first used.
+        resize(self._memory.arena, Arena.size(spec, rows, slots))
         memory = self._memory.arena
-        self._arena = Arena(layout, rows, slots, mapped(memory), lambda start, size: secure(memory, start, size))
-        self.board.announce(layout, rows, slots)
+        self._arena = Arena(spec, rows, slots, mapped(memory), lambda start, size: reserve(memory, start, size))
+        self.status.announce(spec, rows, slots)
         return self._arena
 
-    # ------------------------------------------------------------------ tasks and answers
+    # ------------------------------------------------------------------ tasks and results
 
     def submit(self, task: Task) -> None:
         self._backlog.append(pack_task(task))
@@ -165,25 +180,25 @@ class ProcessCrew(Crew):
                 for _ in records:
                     self._backlog.popleft()
 
-    def wait(self, seconds: float) -> list[Done]:
+    def wait(self, seconds: float) -> list[TaskResult]:
         self._flush()
         watched = select.poll()
-        for inbox in self._inboxes:
-            watched.register(inbox.fd, select.POLLIN)
-        for process in self._processes:
+        for reader in self._readers:
+            watched.register(reader.fd, select.POLLIN)
+        for process in self._processes:  # its pipe may outlive it in a process that the user's code has started
             watched.register(process.sentinel, select.POLLIN)
         if self._backlog:
             watched.register(self._tasks.fd, select.POLLOUT)
         if ready := watched.poll(round(seconds * 1000)):
-            return self._answers({fd for fd, _ in ready})
+            return self._results({fd for fd, _ in ready})
         if seconds and not self._started and time.monotonic() - self._began > START_SECONDS:
             raise WorkerError(f"no worker process was ready within {START_SECONDS:g} s; {self.stack(0)}")
         return []
 
-    def _answers(self, ready: set[int]) -> list[Done]:
+    def _results(self, ready: set[int]) -> list[TaskResult]:
         found = []
-        for inbox in self._inboxes:
-            for done in inbox.read() if inbox.fd in ready else ():
+        for reader in self._readers:
+            for done in reader.read() if reader.fd in ready else ():
                 if done.number == WARNED:
                     warn(done.error if isinstance(done.error, Warning) else str(done.error))
                 elif done.number != NO_TASK:
@@ -192,20 +207,20 @@ class ProcessCrew(Crew):
                     self._started += 1
                 else:
                     raise WorkerError(f"a worker process could not start: {done.error!r}") from done.error
-        for number, (process, inbox) in enumerate(zip(self._processes, self._inboxes, strict=True)):
-            if inbox.ended or (process.sentinel in ready and not process.is_alive()):
-                raise WorkerError(self._obituary(number))
+        for number, (process, reader) in enumerate(zip(self._processes, self._readers, strict=True)):
+            if reader.ended or (process.sentinel in ready and not process.is_alive()):
+                raise WorkerError(self._death_report(number))
         return found
 
-    def _obituary(self, number: int) -> str:
+    def _death_report(self, number: int) -> str:
         process = self._processes[number]
-        process.join(GRACE)
+        process.join(GRACE)  # its pipe ends a moment before it does, and until then it has no exit code
         code = process.exitcode
         how = f"exited with code {code}" if code is None or code >= 0 else f"was killed by {_signal_name(-code)}"
         if code == -signal.SIGKILL:
             how += " (often by the system because memory ran out)"
         first = number * self.threads
-        calls = [place for place in self.board.places[first : first + self.threads] if place != IDLE]
+        calls = [call for call in self.status.current_calls[first : first + self.threads] if call != IDLE]
         doing = f" in get_mini_batches({', '.join(map(str, calls))})" if calls else ""
         hint = f" before it was ready; its own message is above; {GUARD}" if not self._started and code == 1 else ""
         return f"{process.name} (pid {process.pid}) {how}{doing}{hint}"
@@ -216,11 +231,11 @@ class ProcessCrew(Crew):
     def ready(self) -> bool:  # type: ignore[override]
         return self._started > 0
 
-    def renew(self, generation: int) -> None:
-        self.board.generation = generation
+    def cancel_before(self, generation: int) -> None:
+        self.status.generation = generation
 
-    def places(self) -> Sequence[int]:
-        return self.board.places
+    def current_calls(self) -> Sequence[int]:
+        return self.status.current_calls
 
     def describe(self, worker: int) -> str:
         process = self._processes[worker // self.threads]
@@ -234,6 +249,7 @@ class ProcessCrew(Crew):
         limit = time.monotonic() + STACK_SECONDS
         while time.monotonic() < limit:
             time.sleep(0.02)
+            # It writes line by line and says nowhere that it is done.
             last, size = size, os.fstat(file).st_size
             if size > before and size == last:
                 return os.pread(file, size - before, before).decode(errors="replace")
@@ -244,34 +260,34 @@ class ProcessCrew(Crew):
 
 
 class _Memory:
-    """The shared memory of a crew."""
+    """What the workers share with their owner."""
 
-    def __init__(self, pickled: Packed | None, workers: int) -> None:
-        self.board = unnamed_memory(Board.size(workers))
+    def __init__(self, pickled: Pickled | None, workers: int) -> None:
+        self.status = unnamed_memory(SharedStatus.size(workers))
         self.arena, self.stacks = unnamed_memory(), unnamed_memory()
         self.parts, size = _placed(pickled)
         self.pickle = unnamed_memory(size)
         if pickled and size:
-            secure(self.pickle, 0, size)
+            reserve(self.pickle, 0, size)
             memory = memoryview(mapped(self.pickle))
             for (start, length), part in zip(self.parts, pickled.parts, strict=True):
                 memory[start : start + length] = part.cast("B")
         self.owner = os.getpid()
 
 
-def _placed(pickled: Packed | None) -> tuple[tuple[tuple[int, int], ...], int]:
+def _placed(pickled: Pickled | None) -> tuple[tuple[tuple[int, int], ...], int]:
     """Return start and size of each part, such that arrays begin where processors like it, and the size of all."""
     places, at = [], 0
     for part in pickled.parts if pickled else ():
         places.append((at, part.nbytes))
-        at += rounded_up(part.nbytes, LINE)
+        at += rounded_up(part.nbytes, CACHE_LINE)
     return tuple(places), at
 
 
 def _end(
     tasks: Descriptor,
     processes: Sequence[Any],
-    inboxes: Sequence[Inbox],
+    readers: Sequence[ResultReader],
     memory: _Memory,
     workers: int,
     servers: Sequence[int],
@@ -279,19 +295,20 @@ def _end(
     """End all workers: those that are busy are waited for a moment, then killed, as is a server that still imports."""
     if memory.owner != os.getpid():
         return  # a fork of the owner
-    Board(memory.board, workers).generation = 0xFFFFFFFF
-    stop = pack_task(Task(0, 0, 0, 0, 0, 0, 0, 0, 0, ()))
+    # No task is of this generation, so those that are still in the pipe are dropped instead of done.
+    SharedStatus(memory.status, workers).generation = 0xFFFFFFFF
+    stop = pack_task(Task.stop())
     with contextlib.suppress(BlockingIOError, BrokenPipeError):
         for _ in range(workers):
             os.write(tasks.fd, stop)
     tasks.close()
     _end_processes(processes)
-    for inbox in inboxes:
-        os.close(inbox.fd)
-    for descriptor in (memory.board, memory.arena, memory.stacks, memory.pickle):
+    for reader in readers:
+        os.close(reader.fd)
+    for descriptor in (memory.status, memory.arena, memory.stacks, memory.pickle):
         descriptor.close()
     if servers and not processes:  # it has started nobody: one that still imports would go on, whoever is gone
-        _kill_server()
+        kill_server()
 
 
 def _end_processes(processes: Sequence[Any]) -> None:
@@ -303,7 +320,7 @@ def _end_processes(processes: Sequence[Any]) -> None:
             process.kill()
             process.join(GRACE)
         if process.is_alive() and process._start_method == "forkserver":
-            _kill_server()  # it was stopped, and would tell of no end
+            kill_server()  # it was stopped, and would tell of no end
             process.join(GRACE)
         if not process.is_alive():
             process.close()
@@ -312,93 +329,6 @@ def _end_processes(processes: Sequence[Any]) -> None:
 def _few_descriptors() -> str:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return f"there are no more file descriptors (of {limit}); ask for fewer workers, or raise the limit (ulimit -n)"
-
-
-def _server() -> int | None:
-    """Return the process id of the server of processes that was started last, if any was."""
-    found: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)
-    return found
-
-
-def _made_sure_of_server() -> list[int]:
-    """Make sure that there is a server of processes; return its process id where it was started for that."""
-    before = _server()
-    forkserver.ensure_running()
-    now = _server()
-    return [now] if now and now != before else []
-
-
-def _kill_server() -> None:
-    """End the server of processes, also one that imports or was stopped; the next start makes another."""
-    if (server := _server()) is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(server, signal.SIGKILL)
-        getattr(forkserver._forkserver, "_stop", lambda: None)()
-
-
-def _why_server_ended(served: bool) -> str:
-    if served:
-        return (
-            "after it had started others, for which there is one reason: it has no more file descriptors, of which it "
-            "may have as many as when it began; ask for fewer workers"
-        )
-    return f"while it imported your script; {GUARD}"
-
-
-def _preload(context: Any, module: str) -> None:
-    """Let the server of processes import once what every worker needs; it does nothing where one runs already."""
-    context.set_forkserver_preload(
-        ["__main__", "gedanken.data.workers.worker", *([] if module == "__main__" else [module])]
-    )
-
-
-@contextlib.contextmanager
-def _one_thread_of_blas() -> Iterator[None]:
-    """Let processes that are started meanwhile use one thread for NumPy's products: they are many already."""
-    added = [name for name in BLAS if name not in os.environ]
-    os.environ.update(dict.fromkeys(added, "1"))
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
-
-
-@contextlib.contextmanager
-def _no_file_of_a_session() -> Iterator[None]:
-    """Let multiprocessing not take the name that stands for a session, as <stdin>, for a script to import."""
-    main = sys.modules["__main__"]
-    name = vars(main).pop("__file__", None) if is_session() else None
-    try:
-        yield
-    finally:
-        if name is not None:
-            vars(main)["__file__"] = name
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hear of Ctrl-C later, and let a process that is started meanwhile not hear it before it can say so itself.
-
-    A signal that is blocked in this thread still reaches Python by another one, such as one of NumPy's.
-    """
-    resource_tracker.ensure_running()  # its start would unblock it
-    heard: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    holds = callable(before) and threading.current_thread() is threading.main_thread()
-    if holds:
-        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    try:
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    finally:
-        if holds:
-            signal.signal(signal.SIGINT, before)
-            if heard and callable(before):
-                before(heard[0], None)
 
 
 def _widen(fd: int) -> None:
@@ -415,17 +345,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def sendable(generator: Any, method: str) -> Packed | None:
-    """Return the Generator as it is sent to processes, or None where a fork inherits it.
-
-    Raises:
-        ArgumentError: it cannot be sent.
-    """
-    try:
-        return packed(generator)
-    except ArgumentError:
-        if method == "fork":
-            return None
-        raise

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gedanken.data.workers.arena import Arena, Rows
-from gedanken.data.workers.items import Layout, Samples, sample_value
+from gedanken.data.workers.arena import Arena, RowWriter
+from gedanken.data.workers.items import ItemSpec, Samples
 from gedanken.data.workers.raised import noted
 from gedanken.errors import DataError
 from gedanken.random import Purpose, call_generator, permutation
@@ -57,6 +57,11 @@ class Task(NamedTuple):
     room: int
     slots: tuple[int, ...]
 
+    @classmethod
+    def stop(cls) -> "Task":
+        """Return the task that ends a worker: it has no calls."""
+        return cls(0, number=0, epoch=0, calls=0, first=0, length=0, skip=0, row=0, room=0, slots=())
+
 
 class Span(NamedTuple):
     """Calls that are not delivered yet: places in the epoch's order, and samples to leave out at their beginning."""
@@ -66,12 +71,12 @@ class Span(NamedTuple):
     skip: int
 
     @property
-    def whole(self) -> int:
+    def undivided(self) -> int:
         """Number of calls that one task must make: all of them where samples are left out, nobody knows of which."""
         return self.stop - self.first if self.skip else 0
 
 
-class Done(NamedTuple):
+class TaskResult(NamedTuple):
     """What became of a task.
 
     Args:
@@ -79,9 +84,8 @@ class Done(NamedTuple):
         worker: who did it.
         samples: how many it gave.
         seconds: how long it took; 0 for one that was too old.
-        extra: (layout, arrays) of the samples that had no room, or None.
+        extra: (spec, arrays) of the samples that had no room, or None.
         error: what the user's code raised, or None.
-        even: whether each call is known to have given the same number.
     """
 
     number: int
@@ -89,15 +93,14 @@ class Done(NamedTuple):
     worker: int
     samples: int
     seconds: float
-    extra: tuple[Layout, list[Array]] | None = None
+    extra: tuple[ItemSpec, list[Array]] | None = None
     error: BaseException | None = None
-    even: bool = False
 
 
 running_epoch: ContextVar[int] = ContextVar("running_epoch")
 
 
-class Orders:
+class Permutations:
     """The order of the calls of one epoch, made once for all threads of a process."""
 
     def __init__(self) -> None:
@@ -113,64 +116,67 @@ class Orders:
             return self._made[1]
 
 
-def _before_error(sink: "_Sink | None") -> tuple[int, Any]:
+def _before_error(writer: "SampleWriter | None") -> tuple[int, Any]:
     """Return the samples that were made before an error, or none where there is no memory for them either."""
     try:
-        return (sink.count(), sink.extra()) if sink else (0, None)
+        return (writer.count(), writer.extra()) if writer else (0, None)
     except BaseException:  # whatever it is, there is an error already
         return 0, None
 
 
-class Bench:
+class TaskRunner:
     """Where one worker works.
 
     Args:
         number: of the worker, from 0.
         name: of it, for errors.
         at: one integer that others may read: the index of the running call, or IDLE.
-        orders: shared by the workers of a process.
+        permutations: shared by the workers of a process.
         reseed: called with (seed, epoch, index) before each call, where the process is the worker's own.
     """
 
     def __init__(
-        self, number: int, name: str, at: Any, orders: Orders, reseed: Callable[[int, int, int], None] | None = None
+        self,
+        number: int,
+        name: str,
+        at: Any,
+        permutations: Permutations,
+        reseed: Callable[[int, int, int], None] | None = None,
     ) -> None:
         self.number, self.name, self.at = number, name, at
         self.arena: Arena | None = None
-        self._layout: Layout | None = None  # of the first samples: what all others have to be like
-        self.reseed, self._orders = reseed, orders
+        self._spec: ItemSpec | None = None  # of the first samples: what all others have to be like
+        self.reseed, self._permutations = reseed, permutations
         self._process = os.getpid() if reseed else 0
 
-    def perform(self, generator: Calls, task: Task, generation: int) -> Done:
+    def run(self, generator: Calls, task: Task, generation: int) -> TaskResult:
         """Make the calls of a task, write their samples and tell what happened; drop one of another generation.
 
-        Raises nothing of the user's. The worker counts as busy until `rest`, when its answer is with the owner.
+        Raises nothing of the user's. The worker counts as busy until `set_idle`, when its answer is with the owner.
         """
         if task.generation != generation:
-            return Done(task.number, task.generation, self.number, 0, 0.0)
-        began, error, sink = time.perf_counter(), None, None
+            return TaskResult(task.number, task.generation, self.number, 0, 0.0)
+        began, error, writer = time.perf_counter(), None, None
         token = running_epoch.set(task.epoch)
         try:
-            sink = _Sink(task, self.arena, self._layout)
-            even = self._made(generator, task, sink)
-            samples, extra = sink.count(), sink.extra()
-            self._layout = sink.layout
+            writer = SampleWriter(task, self.arena, self._spec)
+            self._make_calls(generator, task, writer)
+            samples, extra = writer.count(), writer.extra()
+            self._spec = writer.spec
         except BaseException as raised:  # whatever it is belongs to the one who waits for the samples
-            even, error = False, noted(raised, self._where())
-            samples, extra = _before_error(sink)
+            error = noted(raised, self._where())
+            samples, extra = _before_error(writer)
         finally:
             running_epoch.reset(token)
         seconds = time.perf_counter() - began
         try:
-            return Done(task.number, task.generation, self.number, samples, seconds, extra, error, even)
+            return TaskResult(task.number, task.generation, self.number, samples, seconds, extra, error)
         finally:
             del error  # it refers to this frame
 
-    def _made(self, generator: Calls, task: Task, sink: "_Sink") -> bool:
-        """Make the calls; return whether all gave as many samples."""
+    def _make_calls(self, generator: Calls, task: Task, writer: "SampleWriter") -> None:
         transforms = [t for t in generator.transforms if not getattr(t, "on_mini_batches", False)]
-        sizes = set()
-        at, get, put = self.at, generator.get_mini_batches, None if transforms else sink.put_plain()
+        at, get, put = self.at, generator.get_mini_batches, None if transforms else writer.put_plain()
         for index in self._indices(generator, task):
             at[0] = index
             if self.reseed:
@@ -181,18 +187,15 @@ class Bench:
             if put and type(items) is list:
                 done = put(items)
                 if done == len(items):
-                    sizes.add(done)
                     continue
-            sizes.add(-1)
-            _take(generator, transforms, task.epoch, index, items, done, sink)
-            put = None if transforms else sink.put_plain()
-        return task.length == 1 or (len(sizes) == 1 and -1 not in sizes)
+            _take(generator, transforms, task.epoch, index, items, done, writer)
+            put = None if transforms else writer.put_plain()
 
     def _where(self) -> str:
         call = self.at[0]
         return f"before a call, {self.name}" if call == IDLE else f"in get_mini_batches({call}), {self.name}"
 
-    def rest(self) -> None:
+    def set_idle(self) -> None:
         """Say that this worker has nothing to do: its answer is given."""
         self.at[0] = IDLE
 
@@ -200,12 +203,12 @@ class Bench:
         calls = slice(task.first, task.first + task.length)
         if not generator.shuffle:
             return range(calls.start, calls.stop)
-        indices: list[int] = self._orders.of(generator.seed, task.epoch, task.calls)[calls].tolist()
+        indices: list[int] = self._permutations.of(generator.seed, task.epoch, task.calls)[calls].tolist()
         return indices
 
 
 def _take(
-    generator: Calls, transforms: Sequence[Any], epoch: int, index: int, items: Any, done: int, sink: "_Sink"
+    generator: Calls, transforms: Sequence[Any], epoch: int, index: int, items: Any, done: int, writer: "SampleWriter"
 ) -> None:
     """Take in the items of a call, without the first `done`."""
     if not isinstance(items, list):
@@ -215,12 +218,12 @@ def _take(
     for place in range(done, len(items)):
         item, where = items[place], f"item {place} of get_mini_batches({index})"
         if not transforms:
-            sink.add(item, where)
+            writer.add(item, where)
             continue
         for sample in _singles(item, where):
             number += 1
             rng = call_generator(generator.seed, Purpose.AUGMENTATION, epoch, index, number)
-            sink.add(_transformed(transforms, rng, sample), where)
+            writer.add(_transformed(transforms, rng, sample), where)
 
 
 def _transformed(transforms: Sequence[Any], rng: "np.random.Generator", sample: Any) -> Any:
@@ -229,62 +232,49 @@ def _transformed(transforms: Sequence[Any], rng: "np.random.Generator", sample: 
     return sample
 
 
-class _Sink:
+class SampleWriter:
     """Takes a task's samples: into rows of the arena while there is room, else into lists."""
 
-    def __init__(self, task: Task, arena: Arena | None, layout: Layout | None) -> None:
-        self.layout = arena.layout if arena else layout
+    def __init__(self, task: Task, arena: Arena | None, spec: ItemSpec | None) -> None:
+        self.spec = arena.spec if arena else spec
         self._skip = task.skip
-        self._rows = Rows(arena, task.slots, task.row, task.room) if arena and task.room else None
+        self._rows = RowWriter(arena, task.slots, task.row, task.room) if arena and task.room else None
         self._extra: list[Sequence[Array]] = []
 
     def put_plain(self) -> Callable[[list[Any]], int] | None:
-        """Return the fast way to take in items, where there is one: into rows, for items that are tuples."""
-        plain = self._rows and not self._skip and self.layout and self.layout.kind == "tuple"
-        return self._rows.put_plain if self._rows and plain else None
+        """Return the fast way to take in items, where there is one."""
+        return self._rows.put_plain if self._rows and not self._skip else None
 
     def add(self, item: Any, where: str) -> None:
         """Take in an item after a look at all that it may be."""
-        layout = self.layout
-        if layout is None:
-            layout = self.layout = Layout.of(item, where)
-        if isinstance(item, Samples):
-            self._add_several(layout.several(item.item, where))
-            return
-        streams = layout.streams
-        entries = [sample_value(s, v, where) for s, v in zip(streams, layout.values(item, where), strict=True)]
+        if self.spec is None:
+            self.spec = ItemSpec.of(item, where)
+        arrays = self.spec.arrays_of(item, where)
         if self._skip:
-            self._skip -= 1
-        elif self._rows and self._rows.room():
-            self._rows.put(entries)
-        else:
-            self._extra.append([np.array(v, s.dtype)[None] for s, v in zip(streams, entries, strict=True)])
-
-    def _add_several(self, arrays: list[Array]) -> None:
-        dropped = min(self._skip, len(arrays[0]))
-        self._skip -= dropped
-        arrays = [array[dropped:] for array in arrays]
-        written = self._rows.put_several(arrays) if self._rows else 0
+            dropped = min(self._skip, len(arrays[0]))
+            self._skip -= dropped
+            arrays = [array[dropped:] for array in arrays]
+        written = self._rows.put(arrays) if self._rows else 0
         if written < len(arrays[0]):
-            assert self.layout is not None
-            streams = self.layout.streams
-            self._extra.append([np.array(a[written:], s.dtype) for s, a in zip(streams, arrays, strict=True)])
+            # Copies: the caller's arrays are his own, and he may fill them anew for the next call.
+            specs = self.spec.arrays
+            self._extra.append([np.array(a[written:], s.dtype) for s, a in zip(specs, arrays, strict=True)])
 
     def count(self) -> int:
         """Return how many samples were taken in."""
         return (self._rows.written() if self._rows else 0) + sum(len(arrays[0]) for arrays in self._extra)
 
-    def extra(self) -> tuple[Layout, list[Array]] | None:
+    def extra(self) -> tuple[ItemSpec, list[Array]] | None:
         if not self._extra:
             return None
-        assert self.layout is not None
-        return self.layout, [np.concatenate(parts) for parts in zip(*self._extra, strict=True)]
+        assert self.spec is not None
+        return self.spec, [np.concatenate(parts) for parts in zip(*self._extra, strict=True)]
 
 
 def _singles(item: Any, where: str) -> list[Any]:
     """Return the samples that an item carries, each as an item."""
     if not isinstance(item, Samples):
         return [item]
-    layout = Layout.of(item, where)
-    arrays = layout.several(item.item, where)
-    return [layout.join([array[k, ...] for array in arrays]) for k in range(len(arrays[0]))]
+    spec = ItemSpec.of(item, where)
+    arrays = spec.arrays_of(item, where)
+    return [spec.join([array[k, ...] for array in arrays]) for k in range(len(arrays[0]))]

@@ -17,47 +17,56 @@ import warnings
 from typing import Any
 
 from gedanken.data.workers.arena import Arena
-from gedanken.data.workers.ports import NO_TASK, TASK, WARNED, Answers, Board, Ports, mapped, unpack_task
+from gedanken.data.workers.channels import (
+    TASK,
+    WARNED,
+    ResultWriter,
+    SharedStatus,
+    WorkerArguments,
+    mapped,
+    report,
+    unpack_task,
+)
 from gedanken.data.workers.raised import pack_error, unpack_error, words
-from gedanken.data.workers.tasks import Bench, Calls, Done, Orders
+from gedanken.data.workers.tasks import Calls, Permutations, TaskRunner
 from gedanken.random import reseed
 
 
-def main(ports: Ports) -> None:
+def main(arguments: WorkerArguments) -> None:
     """Serve until there are no more tasks, or the owner is gone."""
     with contextlib.suppress(BrokenPipeError):  # the owner closed while this process was starting
-        _main(ports)
+        _main(arguments)
 
 
-def _main(ports: Ports) -> None:
+def _main(arguments: WorkerArguments) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _be_killed_with_owner()
-    for fd in ports.foreign:
+    for fd in arguments.foreign:
         os.close(fd)
-    threading.Thread(target=_end_with_owner, args=(ports.owner,), daemon=True).start()
-    faulthandler.register(signal.SIGUSR1, ports.stacks.fd, all_threads=True)
-    answers = Answers(ports.answers.fd)
+    threading.Thread(target=_end_with_owner, args=(arguments.owner,), daemon=True).start()
+    faulthandler.register(signal.SIGUSR1, arguments.descriptors.stacks.fd, all_threads=True)
+    results = ResultWriter(arguments.descriptors.results.fd)
     try:
-        generator = _generator(ports)
+        generator = _generator(arguments)
     except BaseException as error:  # the user's own __setstate__, or the import of his module
-        answers.send(Done(NO_TASK, 0, ports.first, 0, 0.0, None, error))
+        results.send(report(arguments.first, error))
         return
-    warnings.showwarning = _Warner(answers, ports.first).show
-    service = _Service(ports, generator, answers)
-    answers.send(Done(NO_TASK, 0, ports.first, 0, 0.0))
-    others = range(ports.first + 1, ports.first + ports.threads)
+    warnings.showwarning = _Warner(results, arguments.first).show
+    service = _Service(arguments, generator, results)
+    results.send(report(arguments.first))
+    others = range(arguments.first + 1, arguments.first + arguments.threads)
     for number in others:
         threading.Thread(target=service.serve_or_end, args=(number,), daemon=True).start()
-    service.serve(ports.first)
+    service.serve(arguments.first)
 
 
 class _Service:
     """What the threads of this process have in common."""
 
-    def __init__(self, ports: Ports, generator: Calls, answers: Answers) -> None:
-        self._ports, self._generator, self._answers = ports, generator, answers
-        self._board, self._orders = Board(ports.board, ports.workers), Orders()
+    def __init__(self, arguments: WorkerArguments, generator: Calls, results: ResultWriter) -> None:
+        self._arguments, self._generator, self._results = arguments, generator, results
+        self._status, self._permutations = SharedStatus(arguments.descriptors.status, arguments.workers), Permutations()
         self._lock = threading.Lock()
         self._arena: Arena | None = None
 
@@ -71,48 +80,48 @@ class _Service:
 
     def serve(self, number: int) -> None:
         """Do tasks, one after the other."""
-        ports, board = self._ports, self._board
+        arguments, status = self._arguments, self._status
         process = multiprocessing.current_process()
         name = f"worker {number} ({process.name}, pid {os.getpid()})"
-        bench = Bench(number, name, board.places[number : number + 1], self._orders, reseed)
-        while record := os.read(ports.tasks.fd, TASK.size):
+        runner = TaskRunner(number, name, status.current_calls[number : number + 1], self._permutations, reseed)
+        while record := os.read(arguments.descriptors.tasks.fd, TASK.size):
             task = unpack_task(record)
             if not task.length:
                 return
-            if task.room and bench.arena is None:
-                bench.arena = self._settled()
+            if task.room and runner.arena is None:
+                runner.arena = self._arena_of_owner()
             try:
-                self._answers.send(bench.perform(self._generator, task, board.generation))
+                self._results.send(runner.run(self._generator, task, status.generation))
             except BrokenPipeError:  # the owner has closed
                 return
-            bench.rest()
+            runner.set_idle()
 
-    def _settled(self) -> Arena:
+    def _arena_of_owner(self) -> Arena:
         with self._lock:
             if self._arena is None:
-                self._arena = self._board.arena(self._ports.arena)
+                self._arena = self._status.arena(self._arguments.descriptors.arena)
             return self._arena
 
 
 class _Warner:
     """Sends warnings of the user's code to the owner, who gives them again where somebody sees them."""
 
-    def __init__(self, answers: Answers, first: int) -> None:
-        self._answers, self._first = answers, first
+    def __init__(self, results: ResultWriter, first: int) -> None:
+        self._results, self._first = results, first
 
     def show(self, message: Warning | str, *where: Any, **more: Any) -> None:
         """Stand in for `warnings.showwarning`."""
         warning = message if isinstance(message, Warning) else UserWarning(message)
         if not isinstance(unpack_error(pack_error(warning)), Warning):  # of a class that cannot be sent
             warning = UserWarning(f"{type(warning).__name__}: {words(warning, str)}")
-        self._answers.send(Done(WARNED, 0, self._first, 0, 0.0, None, warning))
+        self._results.send(report(self._first, warning, WARNED))
 
 
-def _generator(ports: Ports) -> Any:
-    if ports.inherited is not None:
-        return ports.inherited
-    memory = memoryview(mapped(ports.pickle, private=True))
-    parts = [memory[at : at + size] for at, size in ports.parts]
+def _generator(arguments: WorkerArguments) -> Any:
+    if arguments.inherited is not None:
+        return arguments.inherited
+    memory = memoryview(mapped(arguments.descriptors.pickle, private=True))
+    parts = [memory[at : at + size] for at, size in arguments.parts]
     return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - from our own process
 
 

@@ -1,4 +1,4 @@
-"""Who makes the calls of a Generator: the choice, and the few calls that are timed for it."""
+"""Who makes the calls of a Generator: the plan, and the few calls that are timed for it."""
 
 import multiprocessing
 import os
@@ -8,9 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gedanken.data.workers.crew import LOOK, ThreadCrew, Watch
+from gedanken.data.workers.base import LOOK, Watchdog
 from gedanken.data.workers.raised import as_raised
-from gedanken.data.workers.tasks import Calls, Done, Span, Task
+from gedanken.data.workers.tasks import Calls, Span, Task, TaskResult
+from gedanken.data.workers.threads import ThreadWorkers
 from gedanken.errors import ArgumentError, WorkerError
 from gedanken.processors import usable_processors
 
@@ -26,7 +27,7 @@ IN_FLIGHT = 128  # calls that wait at the same time, at most
 PER_PROCESS = 32  # threads of one process: with more of them Python's lock is what they wait for
 
 
-class Options(NamedTuple):
+class WorkerOptions(NamedTuple):
     """What a Generator was told about its workers; None stands for "auto"."""
 
     mode: str
@@ -50,11 +51,11 @@ class Probe(NamedTuple):
     share: float
     samples: float
     size: float
-    made: Sequence[tuple[Task, Done]]
+    made: Sequence[tuple[Task, TaskResult]]
     error: BaseException | None = None
 
 
-class Choice(NamedTuple):
+class WorkerPlan(NamedTuple):
     """Who makes the calls.
 
     Args:
@@ -110,22 +111,22 @@ def lock_free() -> bool:
     return not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
-def fixed_choice(options: Options) -> Choice | None:
-    """Return the choice where the options leave none, else None: calls must be timed."""
+def fixed_plan(options: WorkerOptions) -> WorkerPlan | None:
+    """Return the plan where the options leave no choice, else None: calls must be timed."""
     method = options.method or default_method()
     if options.mode == "serial" or options.workers == 0:
-        return Choice("serial", 0, 0, method, "as asked")
+        return WorkerPlan("serial", 0, 0, method, "as asked")
     if options.mode == "processes" and (reason := processes_possible()):
         raise ArgumentError(f"mode must be 'threads' or 'serial' here, got 'processes'; {reason}")
     if options.mode == "processes" and method == "forkserver" and (reason := folder_too_long()):
         raise ArgumentError(f"start_method must be 'spawn' or 'fork' here, got 'forkserver'; {reason}")
     if options.mode == "auto" or options.workers is None:
         return None
-    return Choice(options.mode, options.workers, options.threads or 1, method, "as asked")
+    return WorkerPlan(options.mode, options.workers, options.threads or 1, method, "as asked")
 
 
-def choose(options: Options, probe: Probe, obstacle: str) -> Choice:
-    """Return the choice for calls like those that were timed.
+def choose(options: WorkerOptions, probe: Probe, obstacle: str) -> WorkerPlan:
+    """Return the plan for calls like those that were timed.
 
     Args:
         options: what was asked.
@@ -137,9 +138,9 @@ def choose(options: Options, probe: Probe, obstacle: str) -> Choice:
     spent = f"a call takes {_time(probe.seconds)} and " + ("mostly waits" if waits else "computes")
     if options.mode == "auto" and options.workers is None and probe.seconds < CHEAP * max(probe.samples, 1):
         if copying < CHEAP * max(probe.samples, 1):
-            return Choice("serial", 0, 0, method, f"a call takes {_time(probe.seconds)}, less than handing it over")
+            return WorkerPlan("serial", 0, 0, method, f"a call takes {_time(probe.seconds)}, less than handing it over")
         reason = f"a call takes {_time(probe.seconds)}, less than copying what it gives, which needs no lock"
-        return Choice("threads", cores, 0, method, reason)
+        return WorkerPlan("threads", cores, 0, method, reason)
     useful = min(IN_FLIGHT, round(2 * cores / max(probe.share, 1e-3))) if waits else cores
     mode, reason = options.mode, spent
     if mode == "auto" and lock_free():
@@ -148,27 +149,29 @@ def choose(options: Options, probe: Probe, obstacle: str) -> Choice:
         mode = "threads" if obstacle else "processes"
         reason = f"{spent}; no processes: {obstacle}" if obstacle else spent
     if mode == "threads":
-        return Choice(mode, (options.workers or 0) * (options.threads or 1) or useful, 0, method, reason)
+        return WorkerPlan(mode, (options.workers or 0) * (options.threads or 1) or useful, 0, method, reason)
     processes = options.workers or max(min(cores, useful), -(-useful // (options.threads or PER_PROCESS)))
     threads = options.threads or -(-useful // processes)
-    return Choice(mode, processes, threads if waits or options.threads else 1, method, reason)
+    return WorkerPlan(mode, processes, threads if waits or options.threads else 1, method, reason)
 
 
 def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span], limit: float | None) -> Probe:
     """Make a few calls in a thread; their samples are used like all others."""
     made, seconds, shares = [], [], []
     timed = _Timed(generator)
-    crew = ThreadCrew(timed, 1)
-    watch = Watch(crew, limit)
+    workers = ThreadWorkers(timed, 1)
+    watch = Watchdog(workers, limit)
     began, first = time.perf_counter(), todo[0] if todo else Span(0, 0, 0)
+    # It has no rows: nobody knows yet what samples look like, so they come by value.
+    plain = Task.stop()._replace(epoch=epoch, calls=calls, length=first.undivided or 1, skip=first.skip)
     try:
         place = first.first
         while place < min(first.stop, first.first + PROBE_CALLS):
-            task = Task(0, 0, epoch, calls, place, first.whole or 1, first.skip, 0, 0, ())
+            task = plain._replace(first=place)
             place += task.length
-            crew.submit(task)
+            workers.submit(task)
             watch.heard()
-            while not (found := crew.wait(LOOK)):
+            while not (found := workers.wait(LOOK)):
                 watch.look()
             (done,) = found
             made.append((task, done))
@@ -181,7 +184,7 @@ def timed_calls(generator: Calls, epoch: int, calls: int, todo: Sequence[Span], 
     except WorkerError as error:  # a call that hangs
         return Probe(0.0, 0.0, 0.0, 0.0, (), error)
     finally:
-        crew.close()
+        workers.close()
     last = slice(1 if len(seconds) > 1 else 0, None)  # the first call may open what the others use
     samples = sum(done.samples for _, done in made) / max(len(made), 1)
     size = sum(array.nbytes for _, done in made if done.extra for array in done.extra[1]) / max(len(made), 1)

@@ -1,4 +1,4 @@
-"""What lies between a Generator and its worker processes: shared memory, records of tasks, and answers."""
+"""What lies between a Generator and its worker processes: shared memory, records of tasks, and results."""
 
 import contextlib
 import mmap
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.data.workers.arena import Arena
-from gedanken.data.workers.items import Layout, Stream
+from gedanken.data.workers.items import ArraySpec, ItemSpec
 from gedanken.data.workers.raised import pack_error, unpack_error
-from gedanken.data.workers.tasks import MOST_SLOTS, Done, Task
+from gedanken.data.workers.tasks import MOST_SLOTS, Task, TaskResult
 
 TASK = struct.Struct(f"<IIIQQIIII{MOST_SLOTS}H")
-ANSWER = struct.Struct("<IIIQd?Q")  # a pickle of so many bytes may follow
-NO_TASK = 0  # number of the answer that says a worker is ready or could not start; tasks count from 1
-WARNED = 2**32 - 1  # number of the answer that carries a warning
+RESULT = struct.Struct("<IIIQdQ")  # a pickle of so many bytes may follow
+NO_TASK = 0  # number of the result that says a worker is ready or could not start; tasks count from 1
+WARNED = 2**32 - 1  # number of the result that carries a warning
 TEXT = 1 << 16  # bytes for the description of the arena
-WORD = 8  # bytes
+CELL = 8  # bytes of one integer
 
 
 class Descriptor:
@@ -70,7 +70,7 @@ def resize(memory: Descriptor, size: int) -> None:
         ) from error
 
 
-def secure(memory: Descriptor, start: int, size: int) -> None:
+def reserve(memory: Descriptor, start: int, size: int) -> None:
     """Reserve this part now, so that a full memory is an error here and not SIGBUS at the first write.
 
     Raises:
@@ -89,56 +89,72 @@ def mapped(memory: Descriptor, private: bool = False) -> mmap.mmap:
     return mmap.mmap(memory.fd, os.fstat(memory.fd).st_size, access=access)
 
 
-class Board:
+class SharedStatus:
     """A small shared memory that owner and workers look at: the generation, where workers are, and the arena's form.
 
     Args:
-        memory: as `unnamed_memory(Board.size(workers))`.
+        memory: as `unnamed_memory(SharedStatus.size(workers))`.
         workers: number of them, threads of processes counted singly.
     """
 
     def __init__(self, memory: Descriptor, workers: int) -> None:
         buffer = mapped(memory)
-        self._words = memoryview(buffer)[: (2 + workers) * WORD].cast("q")
-        self._text = memoryview(buffer)[(2 + workers) * WORD :]
-        self.places = self._words[2:]
+        self._cells = memoryview(buffer)[: (2 + workers) * CELL].cast("q")
+        self._text = memoryview(buffer)[(2 + workers) * CELL :]
+        self.current_calls = self._cells[2:]
 
     @staticmethod
     def size(workers: int) -> int:
         """Return how many bytes it takes."""
-        return (2 + workers) * WORD + TEXT
+        return (2 + workers) * CELL + TEXT
 
     @property
     def generation(self) -> int:
         """Tasks of others are not done any more."""
-        return self._words[0]
+        return self._cells[0]
 
     @generation.setter
     def generation(self, value: int) -> None:
-        self._words[0] = value
+        self._cells[0] = value
 
-    def announce(self, layout: Layout, rows: int, slots: int) -> None:
+    def announce(self, spec: ItemSpec, rows: int, slots: int) -> None:
         """Tell what the arena looks like; tasks that use it may be given after that."""
-        streams = [(key, shape, dtype.str) for key, shape, dtype in layout.streams]
-        text = pickle.dumps((layout.kind, streams, rows, slots))
+        specs = [(key, shape, dtype.str) for key, shape, dtype in spec.arrays]
+        text = pickle.dumps((spec.kind, specs, rows, slots))
         self._text[: len(text)] = text
-        self._words[1] = len(text)
+        self._cells[1] = len(text)
 
     def arena(self, memory: Descriptor) -> Arena:
         """Return the announced arena over this memory."""
-        kind, streams, rows, slots = pickle.loads(self._text[: self._words[1]])  # noqa: S301 - from our own process
-        from_text = tuple(Stream(key, shape, np.dtype(dtype)) for key, shape, dtype in streams)
-        return Arena(Layout(kind, from_text), rows, slots, mapped(memory))
+        kind, specs, rows, slots = pickle.loads(self._text[: self._cells[1]])  # noqa: S301 - from our own process
+        from_text = tuple(ArraySpec(key, shape, np.dtype(dtype)) for key, shape, dtype in specs)
+        return Arena(ItemSpec(kind, from_text), rows, slots, mapped(memory))
 
 
-class Ports(NamedTuple):
-    """All that a worker process is given.
+class WorkerDescriptors(NamedTuple):
+    """What a worker process reads, writes and maps.
 
     Args:
         tasks: where tasks are read.
-        answers: where answers are written.
-        board, arena, stacks: shared memory; the last is for writing down where threads stand.
-        pickle: memory with the pickled Generator; `parts` has (start, size) of its parts.
+        results: where results are written.
+        status, arena, stacks: shared memory; the last is for writing down where threads stand.
+        pickle: memory with the pickled Generator.
+    """
+
+    tasks: Descriptor
+    results: Descriptor
+    status: Descriptor
+    arena: Descriptor
+    stacks: Descriptor
+    pickle: Descriptor
+
+
+class WorkerArguments(NamedTuple):
+    """All that a worker process is given.
+
+    Args:
+        descriptors: what it reads, writes and maps.
+        parts: (start, size) of the parts of the pickled Generator.
         inherited: the Generator itself, in a forked process that needs no pickle.
         foreign: descriptors that a forked process has too and must not keep.
         first: number of its first thread among all workers.
@@ -147,12 +163,7 @@ class Ports(NamedTuple):
         owner: process id of the trainer.
     """
 
-    tasks: Descriptor
-    answers: Descriptor
-    board: Descriptor
-    arena: Descriptor
-    stacks: Descriptor
-    pickle: Descriptor
+    descriptors: WorkerDescriptors
     parts: tuple[tuple[int, int], ...]
     inherited: Any
     foreign: tuple[int, ...]
@@ -160,6 +171,11 @@ class Ports(NamedTuple):
     threads: int
     workers: int
     owner: int
+
+
+def report(worker: int, error: BaseException | None = None, number: int = NO_TASK) -> TaskResult:
+    """Return the result of a worker that is ready, or that could not start or, with the number WARNED, warns."""
+    return TaskResult(number, generation=0, worker=worker, samples=0, seconds=0.0, error=error)
 
 
 def pack_task(task: Task) -> bytes:
@@ -174,41 +190,41 @@ def unpack_task(record: bytes) -> Task:
     return Task._make((*values[:9], values[9:]))
 
 
-class Answers:
-    """The end of a pipe where a worker process answers, for all its threads."""
+class ResultWriter:
+    """The end of a pipe where a worker process writes results, for all its threads."""
 
     def __init__(self, fd: int) -> None:
         self._fd, self._lock = fd, threading.Lock()
 
-    def send(self, done: Done) -> None:
-        """Write an answer, and its samples or error if it has any; where there is no memory for that, this is told."""
+    def send(self, done: TaskResult) -> None:
+        """Write a result, and its samples or error if it has any; where there is no memory for that, this is told."""
         try:
             content = _content(done)
         except Exception as error:
             done = done._replace(samples=0, extra=None, error=error)
             content = _content(done)
-        view = memoryview(ANSWER.pack(*done[:5], done.even, len(content)) + content)
+        view = memoryview(RESULT.pack(*done[:5], len(content)) + content)
         with self._lock:
             while view:
                 view = view[os.write(self._fd, view) :]
 
 
-def _content(done: Done) -> bytes:
+def _content(done: TaskResult) -> bytes:
     if not (done.extra or done.error):
         return b""
     return pickle.dumps((done.extra, pack_error(done.error) if done.error else None), protocol=5)
 
 
-class Inbox:
-    """The other end: reads answers as they come, never waits."""
+class ResultReader:
+    """The other end: reads results as they come, never waits."""
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self.fd, self._got = fd, bytearray()
         self.ended = False
 
-    def read(self) -> list[Done]:
-        """Return the answers that are complete."""
+    def read(self) -> list[TaskResult]:
+        """Return the results that are complete."""
         with contextlib.suppress(BlockingIOError):
             while part := os.read(self.fd, 1 << 20):
                 self._got += part
@@ -217,19 +233,19 @@ class Inbox:
             self.ended = True
         return self._parsed()
 
-    def _parsed(self) -> list[Done]:
+    def _parsed(self) -> list[TaskResult]:
         found, at = [], 0
-        while len(self._got) - at >= ANSWER.size:
-            *values, even, length = ANSWER.unpack_from(self._got, at)
-            if len(self._got) - at < ANSWER.size + length:
+        while len(self._got) - at >= RESULT.size:
+            *values, length = RESULT.unpack_from(self._got, at)
+            if len(self._got) - at < RESULT.size + length:
                 break
-            at += ANSWER.size
+            at += RESULT.size
             extra = error = None
             if length:
                 extra, packed = pickle.loads(memoryview(self._got)[at : at + length])  # noqa: S301 - our own process
                 error = unpack_error(packed) if packed else None
             at += length
-            found.append(Done._make((*values, extra, error, even)))
+            found.append(TaskResult._make((*values, extra, error)))
         if at:
             self._got = self._got[at:]
         return found

@@ -6,7 +6,7 @@ from gedanken.data.workers.arena import Slots
 from gedanken.types import Array
 
 
-class Assembly:
+class BatchBuilder:
     """Takes samples until the mini-batch is full: in place while they lie where they belong, else copied together.
 
     Args:
@@ -39,7 +39,7 @@ class Assembly:
     def _copied(self) -> list[Array]:
         if self._copies is None:
             arena = self._slots.arena
-            self._copies = arena.layout.empty(arena.rows)
+            self._copies = arena.spec.empty(arena.rows)
             if self._slot >= 0:
                 for target, array in zip(self._copies, arena[self._slot], strict=True):
                     target[: self.samples] = array[: self.samples]

@@ -1,55 +1,29 @@
-"""The life of a Generator's workers: choosing and starting them, epochs, position, statistics, the end."""
+"""The life of a Generator's workers: choosing and starting them, epochs, position, the end."""
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gedanken.checks import whole
-from gedanken.data.workers.choice import (
-    Choice,
-    Options,
+from gedanken.data.workers.base import Workers
+from gedanken.data.workers.pickling import importing_main, sendable, thread_bound
+from gedanken.data.workers.planning import (
     Probe,
+    WorkerOptions,
+    WorkerPlan,
     choose,
     default_method,
-    fixed_choice,
+    fixed_plan,
     processes_possible,
     timed_calls,
 )
-from gedanken.data.workers.crew import Crew, SerialCrew, ThreadCrew
-from gedanken.data.workers.feed import Feed, Mark
-from gedanken.data.workers.pickling import importing_main, thread_bound
-from gedanken.data.workers.tasks import IDLE, Span
+from gedanken.data.workers.position import Position
+from gedanken.data.workers.scheduler import Scheduler
+from gedanken.data.workers.statistics import Statistics
+from gedanken.data.workers.threads import SerialWorkers, ThreadWorkers
 from gedanken.errors import ArgumentError, StateError
-from gedanken.processors import usable_processors
 from gedanken.random import Purpose, call_generator
-
-BUSY = 0.7  # share of their time; workers that make calls for longer are what is waited for
-
-
-class Position(NamedTuple):
-    """Where a Generator is: the epoch, what of it was delivered, and what is still to come.
-
-    Args:
-        epoch: its number, from 0.
-        calls: how many it has.
-        mini_batches, samples: delivered.
-        todo: calls that are not.
-        mark: what the feed delivered of them since; set together with the numbers, so that they always agree.
-    """
-
-    epoch: int
-    calls: int
-    mini_batches: int
-    samples: int
-    todo: list[Span]
-    mark: Mark | None = None
-
-    @classmethod
-    def start(cls, epoch: int, calls: int) -> "Position":
-        """Return the beginning of an epoch."""
-        return cls(epoch, calls, 0, 0, [Span(0, calls, 0)] if calls else [])
 
 
 class Delivery(NamedTuple):
@@ -68,7 +42,7 @@ class Delivery(NamedTuple):
     share: float
 
 
-class Stream:
+class EpochRunner:
     """What a Generator does when it is iterated. One that is pickled takes its options along and nothing else.
 
     Args:
@@ -78,10 +52,10 @@ class Stream:
         time_limit: seconds that one call may take, or None.
     """
 
-    def __init__(self, options: Options, buffer: int | None, ordered: bool, time_limit: float | None) -> None:
-        self.options, self._buffer, self._ordered, self._limit = options, buffer, ordered, time_limit
-        self.choice: Choice | None = None
-        self.feed: Feed | None = None
+    def __init__(self, options: WorkerOptions, buffer: int | None, ordered: bool, time_limit: float | None) -> None:
+        self.options, self._buffer, self._ordered, self.time_limit = options, buffer, ordered, time_limit
+        self.plan: WorkerPlan | None = None
+        self.scheduler: Scheduler | None = None
         self.epoch = -1  # the last that was begun
         self._loaded: Position | None = None
         self._position: Position | None = None
@@ -89,16 +63,12 @@ class Stream:
         self._length = 0  # of the Generator that the workers have
         self._run: object = None
         self._passing = False  # whether workers are still to be chosen, after the error of a timed call
-        self._awaited: float | None = None  # what was waited for until the running epoch, before its first mini-batch
         self._counted = True  # whether the running epoch is one of those that `epoch` counts
-        self._ahead: _Ahead | None = None
-        self._began = self._seconds = 0.0  # of the running epoch, and of all before it
-        self._delivered = 0
-        self._before = 0.0  # seconds waited by feeds that ended, and for workers to start
-        self._first = 0.0  # seconds waited before the first mini-batches of epochs
+        self._ahead: _BackgroundStart | None = None
+        self._statistics = Statistics()
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return Stream, (self.options, self._buffer, self._ordered, self._limit)
+        return EpochRunner, (self.options, self._buffer, self._ordered, self.time_limit)
 
     # ------------------------------------------------------------------ epochs
 
@@ -110,30 +80,42 @@ class Stream:
         """
         self._forget_others()
         if self._ahead is None and self._run is None:
-            if self.epoch < 0 and self._loaded is None:
-                self.epoch = first_epoch - 1
-            self._ahead = _Ahead(self, generator, self._next_position(generator))
+            self._count_from(first_epoch)
+            self._ahead = _BackgroundStart(self, generator, self._next_position(generator))
+
+    def _count_from(self, first_epoch: int) -> None:
+        if self.epoch < 0 and self._loaded is None:
+            self.epoch = first_epoch - 1
 
     def run(
-        self, generator: Any, fixed: int | None = None, broken_off: Callable[[], bool] = lambda: False
+        self,
+        generator: Any,
+        fixed: int | None = None,
+        broken_off: Callable[[], bool] = lambda: False,
+        first_epoch: int = 0,
     ) -> Iterator[Delivery]:
         """Yield the mini-batches of the next epoch, or of epoch number `fixed`, which then does not count.
 
         It ends before its time where `broken_off` says, while it waits, that nobody wants more.
+
+        Args:
+            first_epoch: as of `start`.
         """
         self._forget_others()
+        if fixed is None:
+            self._count_from(first_epoch)
         ahead, self._ahead = self._ahead, None
         run = self._run = object()  # an older iteration finds that it is not the last any more
         position = ahead.position if ahead and fixed is None else self._next_position(generator, fixed)
-        self._began, self._counted = time.perf_counter(), fixed is None
-        self._awaited, finished = self.waited, False
+        self._statistics.begin(self.scheduler)
+        self._counted, finished = fixed is None, False
         try:
             failed = ahead.wait() if ahead else None
             if ahead is None or fixed is not None:
                 failed = self.open(generator, position)
             if fixed is None:  # also where calls were timed and one of them raised: an epoch that was begun counts
                 self.epoch, self._loaded, self._position = position.epoch, None, position
-            self._before += time.perf_counter() - self._began
+            self._statistics.opened()
             if failed is not None:
                 raise failed
             yield from self._deliveries(generator, position, run, broken_off)
@@ -147,17 +129,15 @@ class Stream:
         self, generator: Any, position: Position, run: object, broken_off: Callable[[], bool]
     ) -> Iterator[Delivery]:
         least = generator.mini_batch_size if generator.drop_last else 1
-        while self.feed and (arrays := self._next(self.feed, least, broken_off)):
-            layout, samples = self.feed.layout, len(arrays[0])
-            assert layout is not None
-            if self._awaited is not None:
-                self._first, self._awaited = self._first + self.waited - self._awaited, None
-            value = _mixed(generator, position, layout.join(arrays))
-            delivery = Delivery(value, samples, position.samples, self.feed.delivered_calls / position.calls)
+        while self.scheduler and (arrays := self._next(self.scheduler, least, broken_off)):
+            spec, samples = self.scheduler.spec, len(arrays[0])
+            assert spec is not None
+            self._statistics.deliver(self.scheduler)
+            value = _mixed(generator, position, spec.join(arrays))
+            delivery = Delivery(value, samples, position.samples, self.scheduler.delivered_calls / position.calls)
             del arrays, value
             number, samples_so_far = position.mini_batches + 1, position.samples + samples
-            position = position._replace(mini_batches=number, samples=samples_so_far, mark=self.feed.mark)
-            self._delivered += 1
+            position = position._replace(mini_batches=number, samples=samples_so_far, mark=self.scheduler.mark)
             if self._counted:
                 self._position = position
             yield delivery
@@ -169,27 +149,27 @@ class Stream:
         if self._run is not run:
             raise StateError("this iteration is over: the Generator was closed or iterated again")
 
-    def _next(self, feed: Feed, least: int, broken_off: Callable[[], bool]) -> Any:
+    def _next(self, scheduler: Scheduler, least: int, broken_off: Callable[[], bool]) -> Any:
         if self._owner != os.getpid():
             raise StateError("this iteration belongs to the process that began it; a fork of it begins its own")
         try:
-            return feed.next(least, broken_off)
+            return scheduler.next(least, broken_off)
         except BaseException:
-            if self._passing or not feed.failed:  # dead workers, Ctrl-C: nobody knows what was lost
+            if self._passing or not scheduler.failed:  # dead workers, Ctrl-C: nobody knows what was lost
                 self._shut()
-            feed.failed = False
+            scheduler.failed = False
             raise
 
     def _leave(self, finished: bool = False) -> None:
         """End an epoch, after its last mini-batch or before."""
         self._forget_others()
-        self._seconds += time.perf_counter() - self._began
+        self._statistics.end()
         self._keep_position()
         if finished and self._counted and self._position:
             self._position = self._position._replace(todo=[])  # calls that gave nothing or too little may be left
         try:
-            if self.feed:
-                self.feed.cancel()
+            if self.scheduler:
+                self.scheduler.cancel()
         except BaseException:  # Ctrl-C: what it left half changed is given up
             self._shut()
             raise
@@ -198,11 +178,12 @@ class Stream:
     def _forget_others(self) -> None:
         """In a forked process, leave its parent's workers alone."""
         if self._owner != os.getpid():
-            self.feed, self._ahead, self._run, self._owner = None, None, None, os.getpid()
+            self.scheduler, self._ahead, self._run, self._owner = None, None, None, os.getpid()
+            self._statistics.end()
 
     def _keep_position(self) -> None:
-        if self.feed and self._position and self._run is not None and self._counted and self._position.mark:
-            self._position = self._position._replace(todo=self.feed.rest(self._position.mark))
+        if self.scheduler and self._position and self._run is not None and self._counted and self._position.mark:
+            self._position = self._position._replace(todo=self.scheduler.rest(self._position.mark))
 
     def _next_position(self, generator: Any, fixed: int | None = None) -> Position:
         calls = whole(f"len({type(generator).__name__})", len(generator), at_least=0)
@@ -227,52 +208,52 @@ class Stream:
             )
         if not position.calls:
             return None
-        if self.feed and self.choice and self.choice.mode == "processes" and self._length != position.calls:
+        if self.scheduler and self.plan and self.plan.mode == "processes" and self._length != position.calls:
             self._shut()  # workers have a copy of what the Generator was then
         probe = None
-        if self.feed is None:
-            crew, probe = self._crew(generator, position)
-            if crew is None:
+        if self.scheduler is None:
+            workers, probe = self._start_workers(generator, position)
+            if workers is None:
                 return probe.error if probe else None
-            self.feed = Feed(crew, generator.mini_batch_size, self._buffer, self._ordered, self._limit)
+            self.scheduler = Scheduler(workers, generator.mini_batch_size, self._buffer, self._ordered, self.time_limit)
             self._length = position.calls
         try:
-            self.feed.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
+            self.scheduler.begin(position.epoch, position.calls, position.todo, probe.made if probe else ())
         except BaseException:
             self._shut()
             raise
         return None
 
-    def _crew(self, generator: Any, position: Position) -> tuple[Crew | None, Probe | None]:
+    def _start_workers(self, generator: Any, position: Position) -> tuple[Workers | None, Probe | None]:
         options, pickled, obstacle, probe = self.options, None, processes_possible(), None
         method = options.method or default_method()
-        choice = fixed_choice(options)
-        if not obstacle and (choice.mode if choice else options.mode) in ("auto", "processes"):
-            from gedanken.data.workers.processes import sendable  # noqa: PLC0415 - only here are processes
-
+        plan = fixed_plan(options)
+        if not obstacle and (plan.mode if plan else options.mode) in ("auto", "processes"):
             try:  # before a call may open what cannot be sent
                 pickled = sendable(generator, method)
             except ArgumentError as error:
                 if options.mode == "processes":
                     raise
                 obstacle = str(error)
-                if choice is None and not options.workers and thread_bound(error):
-                    choice = Choice("serial", 0, 0, method, obstacle)
-        if choice is None:
-            probe = timed_calls(generator, position.epoch, position.calls, position.todo, self._limit)
-            if probe.error and not (self._ordered and probe.made):
+                if plan is None and not options.workers and thread_bound(error):
+                    plan = WorkerPlan("serial", 0, 0, method, obstacle)
+        if plan is None:
+            probe = timed_calls(generator, position.epoch, position.calls, position.todo, self.time_limit)
+            if probe.error and not probe.made:
                 return None, probe
-            failed = Choice("serial", 0, 0, method, "a call raised when it was timed")  # what came before it is given
-            choice = failed if probe.error else choose(options, probe, obstacle)
+            if probe.error:  # what came before it is delivered yet, which needs nobody
+                plan = WorkerPlan("serial", 0, 0, method, "a call raised when it was timed")
+            else:
+                plan = choose(options, probe, obstacle)
             self._passing = probe.error is not None
-        self.choice = choice
-        if choice.mode == "serial":
-            return SerialCrew(generator), probe
-        if choice.mode == "threads":
-            return ThreadCrew(generator, choice.workers), probe
-        from gedanken.data.workers.processes import ProcessCrew  # noqa: PLC0415
+        self.plan = plan
+        if plan.mode == "serial":
+            return SerialWorkers(generator), probe
+        if plan.mode == "threads":
+            return ThreadWorkers(generator, plan.workers), probe
+        from gedanken.data.workers.processes import ProcessWorkers  # noqa: PLC0415 - needs a POSIX system
 
-        return ProcessCrew(generator, pickled, choice.workers, choice.threads, choice.method), probe
+        return ProcessWorkers(generator, pickled, plan.workers, plan.threads, plan.method), probe
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
@@ -286,10 +267,10 @@ class Stream:
 
     def _shut(self) -> None:
         self._keep_position()
-        feed, self.feed = self.feed, None
-        if feed:
-            self._before += feed.waited
-            feed.crew.close()
+        scheduler, self.scheduler = self.scheduler, None
+        if scheduler:
+            self._statistics.waited_before += scheduler.waited
+            scheduler.workers.close()
 
     # ------------------------------------------------------------------ position and statistics
 
@@ -314,72 +295,26 @@ class Stream:
     @property
     def waited(self) -> float:
         """Seconds for which mini-batches were waited for."""
-        return self._before + (self.feed.waited if self.feed else 0.0)
+        return self._statistics.waited(self.scheduler)
 
     def stats(self) -> dict[str, Any]:
         """Return what was done, by whom, and who waited for whom."""
-        feed, choice = self.feed, self.choice
-        running = time.perf_counter() - self._began if self._run else 0.0
-        seconds = self._seconds + running
-        found: dict[str, Any] = {
-            "workers": str(choice) if choice else "not started",
-            "mini_batches": self._delivered,
-            "mini_batches_per_second": self._delivered / seconds if seconds else 0.0,
-            "seconds": seconds,
-            "waiting_for_data": self.waited,
-            "bottleneck": "",
-        }
-        if feed and choice:
-            busy = sum(tally.seconds for tally in feed.tallies.values())
-            found |= {
-                "bottleneck": self._bottleneck(choice, feed, busy, seconds),
-                "buffer": feed.level,
-                "buffer_size": feed.buffer,
-                "waiting_for_network": max(0.0, seconds * feed.crew.width - busy),
-                "each": [self._worker(feed, number) for number in range(feed.crew.width)],
-            }
-        return found
-
-    def _bottleneck(self, choice: Choice, feed: Feed, busy: float, seconds: float) -> str:
-        """Return in words what keeps mini-batches from coming faster."""
-        if self._first > self.waited / 2:
-            return "most of it before the first mini-batch of an epoch, while workers start and begin"
-        calls = sum(tally.calls for tally in feed.tallies.values())
-        used = busy / (max(seconds, 1e-9) * feed.crew.width)
-        each = f"a call takes {busy / calls * 1000:.3g} ms" if calls else "no call was made yet"
-        if choice.mode == "serial":
-            return f"{each} in the trainer itself: workers would make calls meanwhile"
-        if used < BUSY:
-            return f"{each}, but the workers are busy {used:.0%} of the time: a larger buffer may help"
-        full = choice.mode == "processes" and choice.threads <= 1 and choice.workers >= usable_processors()
-        remedy = "each has a processor, so only faster calls would help" if full else "more of them may help"
-        return f"{each} and the workers ({choice}) are busy {min(used, 1.0):.0%} of the time: {remedy}"
-
-    def _worker(self, feed: Feed, number: int) -> dict[str, Any]:
-        tally, place = feed.tallies.get(number), feed.crew.places()[number]
-        return {
-            "name": feed.crew.describe(number),
-            "state": "waits" if place == IDLE else f"makes call {place}",
-            "calls": tally.calls if tally else 0,
-            "samples": tally.samples if tally else 0,
-            "busy_seconds": tally.seconds if tally else 0.0,
-            "samples_per_second": tally.samples / tally.seconds if tally and tally.seconds else 0.0,
-        }
+        return self._statistics.report(self.scheduler, self.plan)
 
 
-class _Ahead:
+class _BackgroundStart:
     """An epoch that is being begun by a thread."""
 
-    def __init__(self, stream: Stream, generator: Any, position: Position) -> None:
+    def __init__(self, runner: EpochRunner, generator: Any, position: Position) -> None:
         self.position = position
         self._error: BaseException | None = None
         self._failed: BaseException | None = None
-        self._thread = threading.Thread(target=self._begin, args=(stream, generator), daemon=True)
+        self._thread = threading.Thread(target=self._begin, args=(runner, generator), daemon=True)
         self._thread.start()
 
-    def _begin(self, stream: Stream, generator: Any) -> None:
+    def _begin(self, runner: EpochRunner, generator: Any) -> None:
         try:
-            self._failed = stream.open(generator, self.position)
+            self._failed = runner.open(generator, self.position)
         except BaseException as error:  # raised where it is waited for
             self._error = error
 
