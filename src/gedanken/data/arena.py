@@ -138,7 +138,8 @@ class _Lease:
         self.slot, self.returned = slot, returned
 
     def __del__(self) -> None:
-        self.returned.append(self.slot)
+        if hasattr(self, "returned"):  # else Ctrl-C came before it was made
+            self.returned.append(self.slot)
 
 
 class _Lent:
