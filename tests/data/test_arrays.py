@@ -38,7 +38,7 @@ def trained(x: Any, y: Any, **options: Any) -> list[Array]:
     net = Network().input((6,)).add(FullyConnectedLayer(1)).regression(SGD(0.01), "mean_squared", engine="numpy")
     net.fit(x, y, epochs=2, mini_batch_size=7, progress=False, **options)
     net.evaluate(x, y, progress=False)
-    return [net.feedforward(x), *net._compiled_plan("look").values().values()]
+    return [net.feedforward(x), *net._compiled_plan("look").state().values()]
 
 
 @pytest.mark.parametrize("validation", [None, 0.25])
