@@ -20,8 +20,8 @@ from torch import nn
 
 import gedanken
 from gedanken import Adam, Dropout, Network
-from gedanken.cli.networks import diary
 from gedanken.datasets import load_conv
+from gedanken.networks import diary
 
 BATCH = 256
 KEEPS = (0.75, 0.5)  # of the two dropouts
