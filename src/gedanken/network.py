@@ -419,7 +419,8 @@ class Network(Predictor):
         """Be compiled, which also says what data the network takes."""
         shapes = self._known_input("regression"), channels_first_shape(plan.shapes[-1])
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, cost.checked_target if cost else None)
-        self._plan, self._cost, self._train_state, self._spec = plan, cost, train_state, spec
+        # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
+        self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
 
     def _config(self, train_state: TrainState, mini_batch_size: int) -> dict[str, Any]:
         plan = train_state.plan
