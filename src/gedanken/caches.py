@@ -18,6 +18,11 @@ from pathlib import Path
 from gedanken.errors import GedankenError
 from gedanken.files import replacing
 
+try:
+    import pwd  # here and not where it is used: a thread should import nothing, see `start_thread`
+except ImportError:  # Windows
+    pwd = None  # type: ignore[assignment]
+
 POSIX = os.name == "posix"
 LARGEST = 1 << 26  # bytes of an entry; the largest kernel has less than one hundredth of it
 REMEDY = "let XDG_CACHE_HOME name a folder that you alone can write to"
@@ -46,10 +51,8 @@ def cache_folder() -> Path:
 
 def _system_home() -> str:
     try:
-        import pwd  # noqa: PLC0415 - POSIX alone has it
-
-        return os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".cache")
-    except (ImportError, KeyError):
+        return os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".cache") if pwd else ""
+    except KeyError:
         return ""
 
 

@@ -23,6 +23,7 @@ from gedanken.data.workers.scheduler import Scheduler
 from gedanken.data.workers.statistics import Statistics
 from gedanken.data.workers.threads import SerialWorkers, ThreadWorkers
 from gedanken.errors import ArgumentError, StateError
+from gedanken.process import start_thread
 from gedanken.random import Purpose, call_generator
 
 
@@ -310,7 +311,7 @@ class _BackgroundStart:
         self._error: BaseException | None = None
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._begin, args=(runner, generator), daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def _begin(self, runner: EpochRunner, generator: Any) -> None:
         try:

@@ -16,6 +16,7 @@ from gedanken.data.workers.base import GRACE, Workers
 from gedanken.data.workers.items import ItemSpec
 from gedanken.data.workers.tasks import IDLE, Calls, Permutations, Task, TaskResult, TaskRunner
 from gedanken.errors import WorkerError
+from gedanken.process import start_thread
 
 
 class SerialWorkers(Workers):
@@ -87,7 +88,7 @@ class ThreadWorkers(Workers):
         self._end = weakref.finalize(self, _end, self._shared, self._threads)
         try:
             for thread in self._threads:
-                thread.start()
+                start_thread(thread)
         except BaseException as error:
             self.close()
             if not isinstance(error, (RuntimeError, MemoryError)):

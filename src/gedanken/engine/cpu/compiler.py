@@ -33,7 +33,7 @@ from gedanken.engine.cpu.machine import Machine
 from gedanken.engine.cpu.tile import product_ir
 from gedanken.engine.cpu.translate import kernel_ir
 from gedanken.engine.cpu.words import GIVE_WAY, PRODUCT
-from gedanken.process import UNCUT
+from gedanken.process import UNCUT, start_thread
 
 Emitted = TypeVar("Emitted", bytes, str)
 
@@ -87,7 +87,7 @@ class Library:
         with UNCUT:
             _give_way()
         with contextlib.suppress(RuntimeError):  # no more threads: whoever needs it compiles it
-            threading.Thread(target=self._get_ahead, name="gedanken-compiler", daemon=True).start()
+            start_thread(threading.Thread(target=self._get_ahead, name="gedanken-compiler", daemon=True))
 
     def kernel(self, name: str) -> Kernel:
         """Return the kernel `name`, "file.function" in the folder kernels/."""
