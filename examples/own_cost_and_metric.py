@@ -1,11 +1,11 @@
 """Write a cost and a metric: predict the range in which nine of ten values lie.
 
-Shows: `UserCost` with the gradient beside it, a metric of your own, a callback that stops.
+Shows: `CustomCost` with the gradient beside it, a metric of your own, a callback that stops.
 """
 
 import numpy as np
 
-from gedanken import ELU, Adam, Callback, FullyConnectedLayer, Metric, Network, Stop, UserCost
+from gedanken import ELU, Adam, Callback, CustomCost, FullyConnectedLayer, Metric, Network, Stop
 
 LEVELS = np.array([0.05, 0.95])
 
@@ -50,7 +50,7 @@ both = np.repeat(y, 2, axis=1)  # targets have the shape of the outputs
 
 net = Network(seed=0).input((1,))
 net.add(FullyConnectedLayer(32)).add(ELU()).add(FullyConnectedLayer(32)).add(ELU()).add(FullyConnectedLayer(2))
-net.regression(Adam(0.005), cost=UserCost(pinball, pinball_gradient), metrics=[Coverage()])
+net.regression(Adam(0.005), cost=CustomCost(pinball, pinball_gradient), metrics=[Coverage()])
 history = net.fit(x[:3000], both[:3000], epochs=100, mini_batch_size=100, callbacks=[GoodEnough(0.064)], progress=False)
 found = net.evaluate(x[3000:], both[3000:], progress=False)
 print(f"{len(history.epochs)} epochs: {history.reason}")

@@ -17,8 +17,8 @@ from gedanken import (
     MaxPoolLayer,
     Network,
     ReLU,
-    Shift,
     SoftMax,
+    Translate,
 )
 from gedanken.datasets import load_drawn_digits
 
@@ -32,7 +32,7 @@ net.add(FullyConnectedLayer(10)).add(SoftMax())
 net.regression(Adam(0.002), cost="cross_entropy")
 
 shifted = ArrayGenerator(
-    train_data, train_labels, mini_batch_size=128, shuffle=True, transforms=[Shift(2)], mode="threads", workers=2
+    train_data, train_labels, mini_batch_size=128, shuffle=True, transforms=[Translate(2)], mode="threads", workers=2
 )
 with shifted:
     history = net.fit(shifted, validation_set=(test_data, test_labels), epochs=3, progress=False)

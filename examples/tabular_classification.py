@@ -12,7 +12,7 @@ from gedanken import (
     BatchNorm,
     ConfusionMatrix,
     CrossEntropy,
-    EarlyStop,
+    EarlyStopping,
     FullyConnectedLayer,
     Network,
     ReLU,
@@ -37,7 +37,7 @@ net.regression(Adam(0.002), CrossEntropy(class_weights=[1, 3]), metrics=[Accurac
 
 history = net.fit(
     rows[train], fails[train], validation_set=0.2, epochs=60, mini_batch_size=64,
-    callbacks=[EarlyStop("validation_cost", patience=8)], progress=False,
+    callbacks=[EarlyStopping("validation_cost", patience=8)], progress=False,
 )  # fmt: skip
 found = net.evaluate(rows[test], fails[test], progress=False)
 print(f"{len(history.epochs)} epochs: {history.reason}")

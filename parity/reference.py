@@ -20,7 +20,6 @@ from gedanken import (
     AveragePoolLayer,
     BatchNorm,
     Branches,
-    Chain,
     ConvolutionLayer,
     Embedding,
     Flatten,
@@ -35,6 +34,7 @@ from gedanken import (
     ReLU,
     Reshape,
     Residual,
+    Sequential,
     Sigmoid,
     SiLU,
     SoftMax,
@@ -157,7 +157,7 @@ class Theirs:
     """The same layers in PyTorch, with copies of the given parameters and running values."""
 
     def __init__(self, layers: Sequence[Layer], p: Mapping[str, Any], s: Mapping[str, Any]) -> None:
-        self.chain, self.p, self.s = Chain(layers), tensors(p, grad=True), tensors(s)
+        self.chain, self.p, self.s = Sequential(layers), tensors(p, grad=True), tensors(s)
 
     def __call__(self, x: Tensor, train: bool = True) -> Tensor:
         return torched(self.chain, self.p, self.s, x, train)
@@ -268,7 +268,7 @@ def _(layer: GroupNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tenso
 
 
 @torched.register
-def _(layer: Chain, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+def _(layer: Sequential, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     for i, one in enumerate(layer.layers):
         x = torched(one, _inner(str(i), p), _inner(str(i), s), x, train)
     return x
@@ -276,7 +276,7 @@ def _(layer: Chain, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
 
 def _parts(names: Sequence[str], rows: Sequence[Any], p: Tensors, s: Tensors, x: Tensor, train: bool) -> list[Tensor]:
     pairs = zip(names, rows, strict=True)
-    return [torched(Chain(row), _inner(name, p), _inner(name, s), x, train) for name, row in pairs]
+    return [torched(Sequential(row), _inner(name, p), _inner(name, s), x, train) for name, row in pairs]
 
 
 @torched.register

@@ -18,6 +18,7 @@ from gedanken import (
     ConvolutionLayer,
     Cost,
     CrossEntropy,
+    CustomCost,
     Huber,
     Layer,
     MeanAbsolute,
@@ -25,7 +26,6 @@ from gedanken import (
     Network,
     Sigmoid,
     SoftMax,
-    UserCost,
 )
 
 N, CLASSES = 7, 5
@@ -65,7 +65,7 @@ def log_cosh(z: Tensor, t: Tensor) -> Tensor:
     return torch.log(torch.cosh(z - t)).sum(dim=1).mean()
 
 
-LOG_COSH = UserCost(lambda y, t: np.log(np.cosh(y - t)).sum(axis=1), lambda y, t: np.tanh(y - t))
+LOG_COSH = CustomCost(lambda y, t: np.log(np.cosh(y - t)).sum(axis=1), lambda y, t: np.tanh(y - t))
 
 ROWS = [
     *(Row(CrossEntropy(), SoftMax(), target, cross_entropy()) for target in (NUMBERS, ONE_HOT, SHARES)),
@@ -90,7 +90,7 @@ def label(row: Row) -> str:
 def agree(row: Row, z: Any, folded: bool) -> None:
     """Compare cost and gradient by the scores z."""
     layers = [row.last] if row.last else []
-    ours = Ours([gedanken.Chain([]), *layers], z.shape[1:], row.cost if folded else None)
+    ours = Ours([gedanken.Sequential([]), *layers], z.shape[1:], row.cost if folded else None)
     cost = ours.plan.cost or row.cost
     assert bool(ours.plan.output_activation) == (folded and row.last is not None)
     target = row.cost.checked_target("labels", row.target, z.shape[1:])

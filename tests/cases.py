@@ -17,10 +17,10 @@ from gedanken import (
     BatchNorm,
     BinaryCrossEntropy,
     Branches,
-    Chain,
     ConvolutionLayer,
     Cost,
     CrossEntropy,
+    CustomCost,
     Dropout,
     Embedding,
     Flatten,
@@ -43,11 +43,11 @@ from gedanken import (
     Reshape,
     Residual,
     RMSProp,
+    Sequential,
     Sigmoid,
     SiLU,
     SoftMax,
     TanH,
-    UserCost,
 )
 from gedanken.types import Array, Shape
 
@@ -127,8 +127,8 @@ LAYERS = [
     LayerCase(Reshape((1, 1)), (), (1, 1)),
     LayerCase(Reshape((5, 6, 3)), IMAGE, (5, 6, 3)),
     LayerCase(Reshape((2, 3)), (6,), (2, 3)),
-    LayerCase(Chain(), (5,), (5,)),
-    LayerCase(Chain([ConvolutionLayer(2, 3, 3), BatchNorm(), Flatten()]), IMAGE, (24,), 60, 648),
+    LayerCase(Sequential(), (5,), (5,)),
+    LayerCase(Sequential([ConvolutionLayer(2, 3, 3), BatchNorm(), Flatten()]), IMAGE, (24,), 60, 648),
     LayerCase(Residual(FullyConnectedLayer(5)), (5,), (5,), 30, 25),
     LayerCase(Residual([TanH(), Dropout(0.6)]), (), ()),
     LayerCase(
@@ -150,7 +150,7 @@ LAYERS = [
     LayerCase(Branches(FullyConnectedLayer(3), TanH(), merge="sum"), (3,), (3,), 12, 9),
     LayerCase(Branches([], FullyConnectedLayer(3)), (4,), (7,), 15, 12),
     LayerCase(Branches([]), IMAGE, IMAGE),
-    LayerCase(Residual(Chain([Residual(TanH(), shortcut=None), LayerNorm()])), IMAGE, IMAGE, 6),
+    LayerCase(Residual(Sequential([Residual(TanH(), shortcut=None), LayerNorm()])), IMAGE, IMAGE, 6),
 ]
 
 
@@ -192,7 +192,7 @@ COSTS = [
     CostCase(MeanSquared(), _values),
     CostCase(MeanAbsolute(), _values),
     CostCase(Huber(0.7), _values),
-    CostCase(UserCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
+    CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
 ]
 
 

@@ -22,7 +22,6 @@ from gedanken import (
     AveragePoolLayer,
     BatchNorm,
     Branches,
-    Chain,
     CheckpointError,
     ConvolutionLayer,
     Dropout,
@@ -41,6 +40,7 @@ from gedanken import (
     ReLU,
     Reshape,
     Residual,
+    Sequential,
     SoftMax,
     TanH,
     WarmUp,
@@ -76,11 +76,13 @@ def networks() -> list[Network]:
     rule = AdamW(OnPlateau(WarmUp(0.1, 3)), clip_norm=1.0)
     picture.add(SoftMax()).regression(rule, metrics=[Precision(average="macro")])
     picture.class_names = ["a", "b", "c"]
-    words = Network(2).input((4,)).add(Embedding(9, 3)).add(Chain([Flatten(), FullyConnectedLayer(1)]))
+    words = Network(2).input((4,)).add(Embedding(9, 3)).add(Sequential([Flatten(), FullyConnectedLayer(1)]))
     bare = (
         Network(3).input((2, 6, 6)).add(MaxPoolLayer(2, 3, 1, zero_padding="same")).add(Dropout(0.5)).add(LeakyReLU())
     )
-    bare.add(Residual([Chain([ReLU()]), AveragePoolLayer(3, 3, 1, zero_padding=1)])).add(Flatten()).add(Reshape((8, 9)))
+    bare.add(Residual([Sequential([ReLU()]), AveragePoolLayer(3, 3, 1, zero_padding=1)])).add(Flatten()).add(
+        Reshape((8, 9))
+    )
     bare.add(Branches(Residual(ReLU()), [TanH()], merge="sum")).regression(
         SGD(OneCycle(0.1, 9)), Huber(2.0), metrics=[]
     )
@@ -109,7 +111,7 @@ NASTY: list[Any] = [
     *(
         {"type": "int8", "value": 300},
         {"type": "Adam"},
-        {"type": "Chain", "layers": []},
+        {"type": "Sequential", "layers": []},
         {"type": "OnPlateau", "rate": 1},
     ),
     *({"type": "float64", "value": [1, 2]}, {"type": "Constant", "value": 1e308}, "same", [0, 0], [1, 6, 6]),

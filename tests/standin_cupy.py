@@ -78,8 +78,17 @@ class _Runtime:
         return 1
 
 
+class _Device:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def use(self) -> None:
+        assert self.number == 0
+
+
 class _Cuda:
     runtime = _Runtime()
+    Device = _Device
 
 
 class StandInCupy(_Module):

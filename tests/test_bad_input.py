@@ -25,16 +25,16 @@ from gedanken import (
     BatchNorm,
     Branches,
     Callback,
-    Chain,
     CheckpointError,
     ConstantRate,
     ConvolutionLayer,
     CosineDecay,
     CrossEntropy,
+    CustomCost,
     DataError,
     DatasetGenerator,
     Dropout,
-    EarlyStop,
+    EarlyStopping,
     Embedding,
     EngineError,
     ExponentialDecay,
@@ -60,13 +60,13 @@ from gedanken import (
     Reshape,
     Residual,
     RMSProp,
+    Sequential,
     ShapeError,
     Sigmoid,
     SoftMax,
     StateError,
     StepDecay,
     TopKAccuracy,
-    UserCost,
     WarmUp,
 )
 
@@ -234,7 +234,7 @@ LAYERS_DO_NOT_FIT = [
         "gives (5, 2); for 5 steps of 2 features add Reshape((1, 5, 2)) before it",
     ),
     Mistake(
-        "pooling of embedded tokens in a chain", bare, stacked((5,), Embedding(7, 2), Chain([MaxPoolLayer(2, 2)])),
+        "pooling of embedded tokens in a chain", bare, stacked((5,), Embedding(7, 2), Sequential([MaxPoolLayer(2, 2)])),
         ShapeError, "...for 5 steps of 2 features add Reshape((1, 5, 2)) before it",
     ),
     Mistake(
@@ -309,7 +309,7 @@ LAYERS_DO_NOT_FIT = [
     ),
     Mistake(
         "embedding not first, hidden in a chain", bare,
-        lambda net: net.input((5,)).add(ReLU()).add(Chain([Embedding(7, 2)])), GedankenError,
+        lambda net: net.input((5,)).add(ReLU()).add(Sequential([Embedding(7, 2)])), GedankenError,
         "layer 1.0 Embedding(n_tokens=7, n_features=2) takes whole numbers; it can only be the first layer",
     ),
     Mistake(
@@ -339,8 +339,8 @@ NO_LAYER = [
         "Residual layers must be a layer or a sequence of layers, got <class ...ReLU'>",
     ),
     argument(
-        "a class in a chain", lambda: Chain([Flatten(), ReLU]),
-        "Chain layers must be a layer or a sequence of layers, got [Flatten(), <class ...ReLU'>]",
+        "a class in a chain", lambda: Sequential([Flatten(), ReLU]),
+        "Sequential layers must be a layer or a sequence of layers, got [Flatten(), <class ...ReLU'>]",
     ),
     argument("no branch", Branches, "Branches must have at least one branch, got ()"),
 ]  # fmt: skip
@@ -448,7 +448,7 @@ COMPILE = [
     ),
     Mistake(
         "function as cost", uncompiled, regression(cost=len), ArgumentError,
-        "cost must be a name or a Cost, got <built-in function len>; wrap your own functions in UserCost",
+        "cost must be a name or a Cost, got <built-in function len>; wrap your own functions in CustomCost",
     ),
     Mistake(
         "wrong number of class weights", uncompiled, regression(cost=CrossEntropy(class_weights=[1, 2])), ShapeError,
@@ -462,7 +462,7 @@ COMPILE = [
         "class weights of zero", lambda: CrossEntropy(class_weights=[0, 0]),
         "CrossEntropy class_weights must not all be zero, got (0.0, 0.0)",
     ),
-    argument("user cost of numbers", lambda: UserCost(3, 4), "UserCost function must be callable, got 3"),
+    argument("user cost of numbers", lambda: CustomCost(3, 4), "CustomCost function must be callable, got 3"),
     Mistake(
         "misspelt optimizer", uncompiled, regression(optimizer="Adm"), ArgumentError,
         "optimizer must be one of adagrad, adam, ..., got 'Adm'; did you mean 'adam'?",
@@ -592,9 +592,9 @@ RANGES = [
         ("learning rate", lambda: ConstantRate(-1), "a number in (0, inf)", -1),
         ("CrossEntropy label_smoothing", lambda: CrossEntropy(1), "a number in [0, 1)", 1),
         ("Huber delta", lambda: Huber(0), "a number in (0, inf)", 0),
-        ("EarlyStop patience", lambda: EarlyStop(patience=-1), "a whole number of at least 0", -1),
-        ("EarlyStop better", lambda: EarlyStop(better="up"), "one of higher, lower", "up"),
-        ("EarlyStop threshold", lambda: EarlyStop(threshold=-1), "a number in [0, inf)", -1),
+        ("EarlyStopping patience", lambda: EarlyStopping(patience=-1), "a whole number of at least 0", -1),
+        ("EarlyStopping mode", lambda: EarlyStopping(mode="up"), "one of max, min", "up"),
+        ("EarlyStopping threshold", lambda: EarlyStopping(threshold=-1), "a number in [0, inf)", -1),
         ("Reshape shape", lambda: Reshape((-1, 4)), "a whole number of at least 1", -1),
     ]
 ] + [
@@ -636,7 +636,7 @@ FOREIGN = [
             "CrossEntropy has no argument 'from_logits'; end with SoftMax() or Sigmoid()...",
         ),
         (lambda: CrossEntropy(weight=[1, 2]), "CrossEntropy has no argument 'weight'; here it is class_weights"),
-        (lambda: EarlyStop(monitor="cost"), "EarlyStop has no argument 'monitor'; here it is figure"),
+        (lambda: EarlyStopping(figure="cost"), "EarlyStopping has no argument 'figure'; here it is monitor"),
         (lambda: StepDecay(0.1, 5, gamma=0.1), "StepDecay has no argument 'gamma'; here it is factor"),
         (lambda: F1(avrage="macro"), "F1 has no argument 'avrage'; did you mean average?"),
         (lambda: HeNormal(gain=2), "HeNormal has no argument 'gain'; it takes slope"),
@@ -835,7 +835,7 @@ class Changing(Metric):
         return 1.0
 
 
-SQUARES = UserCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
+SQUARES = CustomCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
 PAIR = "be a pair (data, labels), a Generator, or a fraction in (0, 1)"
 FIT = [
     Mistake("no epochs", classes, fit(epochs=0), ArgumentError, "epochs must be a whole number of at least 1, got 0"),
@@ -893,24 +893,24 @@ FIT = [
         "validation_set labels must be class numbers from 0 to 2, got 3 in row 2",
     ),
     Mistake(
-        "callback without brackets", classes, fit(callbacks=EarlyStop()), ArgumentError,
-        "callbacks must be a list of Callback objects, got EarlyStop(...)",
+        "callback without brackets", classes, fit(callbacks=EarlyStopping()), ArgumentError,
+        "callbacks must be a list of Callback objects, got EarlyStopping(...)",
     ),
     Mistake(
-        "callback class", classes, fit(callbacks=[EarlyStop]), ArgumentError,
-        "callbacks must be a list of Callback objects, got [<class ...EarlyStop'>]",
+        "callback class", classes, fit(callbacks=[EarlyStopping]), ArgumentError,
+        "callbacks must be a list of Callback objects, got [<class ...EarlyStopping'>]",
     ),
     Mistake(
         "function as callback", classes, fit(callbacks=[print]), ArgumentError,
         "callbacks must be a list of Callback objects, got [<built-in function print>]",
     ),
     Mistake(
-        "early stop on a misspelt figure", classes, fit(callbacks=[EarlyStop("acuracy")]), ArgumentError,
-        "EarlyStop figure must be one of accuracy, cost, got 'acuracy'; did you mean 'accuracy'?",
+        "early stop on a misspelt figure", classes, fit(callbacks=[EarlyStopping("acuracy")]), ArgumentError,
+        "EarlyStopping monitor must be one of accuracy, cost, got 'acuracy'; did you mean 'accuracy'?",
     ),
     Mistake(  # the hint must say that there is no validation set, not advise another figure
-        "early stop without validation", classes, fit(callbacks=[EarlyStop()]), ArgumentError,
-        "EarlyStop figure must be one of accuracy, cost, got 'validation_cost'...validation_set...",
+        "early stop without validation", classes, fit(callbacks=[EarlyStopping()]), ArgumentError,
+        "EarlyStopping monitor must be one of accuracy, cost, got 'validation_cost'...validation_set...",
     ),
     Mistake(
         "folder of a number", classes, fit(plot=True, folder=5), ArgumentError, "folder must be a path, got 5"
@@ -929,9 +929,9 @@ FIT = [
     ),
     Mistake(
         "user cost of another shape",
-        lambda: values().regression(cost=UserCost(lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t))),
+        lambda: values().regression(cost=CustomCost(lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t))),
         fit(X, X[:, :1]), ShapeError,
-        "UserCost must give costs of shape (1,) and slopes of shape (1, 1), got (1, 1) and (1, 1)",
+        "CustomCost must give costs of shape (1,) and slopes of shape (1, 1), got (1, 1) and (1, 1)",
     ),
     *[
         Mistake(
@@ -949,22 +949,22 @@ FIT = [
     ],
     Mistake(
         "user cost that gives a number",
-        lambda: values().regression(cost=UserCost(lambda y, t: 3.0, lambda y, t: 2 * (y - t))),
-        fit(X, X[:, :1]), ShapeError, "UserCost must give costs of shape (1,)...",
+        lambda: values().regression(cost=CustomCost(lambda y, t: 3.0, lambda y, t: 2 * (y - t))),
+        fit(X, X[:, :1]), ShapeError, "CustomCost must give costs of shape (1,)...",
     ),
     *[
         Mistake(
             f"user cost that {does}",
-            lambda f=f, d=d: values().regression(cost=UserCost(f, d)), fit(X, X[:, :1]), kind, told,
+            lambda f=f, d=d: values().regression(cost=CustomCost(f, d)), fit(X, X[:, :1]), kind, told,
         )
         for does, f, d, kind, told in [
             (
                 "is complex", lambda y, t: ((y - t) ** 2).sum(axis=1) + 0j, SQUARES.derivative, ArgumentError,
-                "UserCost function must give real numbers, got 'numbers of complex64'",
+                "CustomCost function must give real numbers, got 'numbers of complex64'",
             ),
             (
                 "has a complex derivative", SQUARES.function, lambda y, t: 1j * (y - t), ArgumentError,
-                "UserCost derivative must give real numbers, got 'numbers of complex64'",
+                "CustomCost derivative must give real numbers, got 'numbers of complex64'",
             ),
             (
                 "changes labels", SQUARES.function, lambda y, t: np.subtract(y, t, out=t), ArgumentError,
@@ -1065,7 +1065,7 @@ SLIDE = [
     ),
     cannot_slide("padding", [ReLU(), PADDED, Flatten()], f"1 ConvolutionLayer(...{PADS}"),
     cannot_slide("padded pooling", [MaxPoolLayer(3, 3, 1, 1), Flatten()], f"0 MaxPoolLayer(...{PADS}"),
-    cannot_slide("padding in a chain", [Chain([ReLU(), PADDED]), Flatten()], f"0.1 ConvolutionLayer(...{PADS}"),
+    cannot_slide("padding in a chain", [Sequential([ReLU(), PADDED]), Flatten()], f"0.1 ConvolutionLayer(...{PADS}"),
     cannot_slide(
         "padding in a residual", [Residual([PADDED, BatchNorm()]), Flatten()], f"0.layers.0 ConvolutionLayer(...{PADS}"
     ),
@@ -1220,7 +1220,10 @@ def test_history_names_the_nearest_figure() -> None:
         (lambda: MaxPoolLayer(2), "MaxPoolLayer needs height_filter; it is MaxPoolLayer(width_filter, height_filter, "),
         (lambda: ConvolutionLayer(3, 3), "ConvolutionLayer needs height_filter; it is ConvolutionLayer(n_filter, "),
         (lambda: ReLU(True), "ReLU takes no arguments by place, got 1; it is ReLU()"),
-        (lambda: Chain(ReLU(), ReLU()), "Chain takes 1 arguments by place, got 2; it is Chain(layers=...)"),
+        (
+            lambda: Sequential(ReLU(), ReLU()),
+            "Sequential takes 1 arguments by place, got 2; it is Sequential(layers=...)",
+        ),
         (lambda: Accuracy("x"), "Accuracy takes no arguments by place, got 1; it is Accuracy(multi_label=..., "),
         (lambda: Network(layers=[]), "Network has no argument 'layers'; it takes seed"),
         (lambda: Network(1, 2), "Network takes 1 arguments by place, got 2; it is Network(seed=...)"),

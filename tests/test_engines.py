@@ -1,6 +1,7 @@
 """Engines: what is chosen and why, and that a GPU's arrays lead through the same lines."""
 
 import html
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import pytest
 
 from gedanken import (
     Adam,
+    ArgumentError,
+    Auto,
     BatchNorm,
     Branches,
-    Chain,
+    CheckpointError,
     ConvolutionLayer,
+    Cpu,
+    Cuda,
     Dropout,
     EngineError,
     Flatten,
@@ -22,8 +27,10 @@ from gedanken import (
     GlorotUniform,
     MaxPoolLayer,
     Network,
+    Numpy,
     ReLU,
     Residual,
+    Sequential,
     SoftMax,
     TanH,
 )
@@ -36,7 +43,8 @@ PICTURES, LABELS = RNG.random((20, 1, 8, 8)), RNG.integers(0, 3, 20)
 def network(engine: str, dtype: str = "float64") -> Network:
     net = Network(seed=2).input((1, 8, 8)).add(ConvolutionLayer(4, 3, 3)).add(BatchNorm()).add(ReLU())
     net.add(MaxPoolLayer(2, 2, stride=1)).add(Dropout(0.75)).add(Flatten()).add(FullyConnectedLayer(3)).add(SoftMax())
-    return net.regression(Adam(0.01, clip_norm=1.0, accumulate=2), engine=engine, dtype=dtype)
+    kind = {"cpu": Cpu, "numpy": Numpy, "cuda": Cuda, "auto": Auto}[engine]
+    return net.regression(Adam(0.01, clip_norm=1.0, accumulate=2), engine=kind(dtype=dtype))
 
 
 def trained(engine: str, dtype: str = "float64") -> tuple[Network, list[float]]:
@@ -89,6 +97,79 @@ def test_without_a_gpu_the_error_says_so(
 
 
 @pytest.mark.parametrize(
+    ("engine", "name", "dtype"),
+    [
+        ("cpu", "cpu", "float32"),
+        (Cpu(threads=1, dtype="float64"), "cpu", "float64"),
+        (Numpy(), "numpy", "float32"),
+        (Numpy(dtype="float64"), "numpy", "float64"),
+        (Auto(dtype="float64"), "cpu", "float64"),
+    ],
+)
+def test_an_engine_is_a_name_or_an_object_and_goes_into_copies(engine: Any, name: str, dtype: str) -> None:
+    net = Network(seed=2).input((3,)).add(FullyConnectedLayer(2)).add(SoftMax()).regression(engine=engine)
+    for one in (net, pickle.loads(pickle.dumps(net))):
+        assert (one.summary().engine, str(one.feedforward([[0.1, 0.2, 0.3]]).dtype)) == (name, dtype)
+    assert one._engine == net._engine
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "gpu"}, "engine must be one of auto, cpu, cuda, numpy, got 'gpu'"),
+        (
+            {"engine": Cpu},
+            "engine must be a name or an object, such as Cpu(), got <class",
+        ),
+        ({"engine": Cpu(), "threads": 2}, "threads must be said in the engine itself: Cpu(threads=...), got 2"),
+        ({"engine": "numpy", "threads": 2}, 'threads must be None with engine "numpy"'),
+        (
+            {"engine": "numpy", "precision": "bf16"},
+            'engine must be "cpu" or "auto" with precision "bf16", got \'numpy\'',
+        ),
+        ({"dtype": "float16"}, "dtype must be one of float32, float64, got 'float16'"),
+    ],
+)
+def test_an_engine_that_is_none_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError) as refused:
+        Network().input((3,)).add(FullyConnectedLayer(2)).add(SoftMax()).regression(**options)
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: Cpu(threads=0), "threads must be a whole number of at least 1"),
+        (lambda: Cpu(threads=1025), "threads must be at most 1024, got 1025"),
+        (lambda: Cpu(precision="half"), "precision must be one of bf16, full"),
+        (lambda: Cpu(precision="bf16", dtype="float64"), 'dtype must be "float32" with precision "bf16"'),
+        (lambda: Numpy(threads=2), "Numpy has no argument 'threads'; it takes dtype"),
+        (lambda: Cuda(device=-1), "device must be a whole number of at least 0, got -1"),
+        (lambda: Cuda(dtype="int8"), "dtype must be one of float32, float64, got 'int8'"),
+    ],
+)
+def test_an_engine_of_odd_options_is_refused(made: Any, message: str) -> None:
+    with pytest.raises(ArgumentError) as refused:
+        made()
+    assert str(refused.value).startswith(message)
+
+
+def test_a_gpu_that_is_not_there_is_named(standin_cupy: StandInCupy) -> None:
+    with pytest.raises(EngineError, match='engine "cuda" found 1 GPUs, numbered from 0 on; there is no device 3'):
+        Network().input((3,)).add(FullyConnectedLayer(2)).add(SoftMax()).regression(engine=Cuda(device=3))
+
+
+def test_a_file_runs_on_an_engine_of_its_dtype(tmp_path: Path) -> None:
+    net = network("cpu", "float64")
+    net.save(tmp_path / "net")
+    for engine in ("numpy", Cpu(threads=1, dtype="float64")):
+        found = Network.load(tmp_path / "net", engine=engine).feedforward(PICTURES)
+        np.testing.assert_allclose(found, net.feedforward(PICTURES), rtol=1e-12)
+    with pytest.raises(CheckpointError, match="engine dtype must be \"float64\", as of the file, got 'float32'"):
+        Network.load(tmp_path / "net", engine=Cpu(threads=1))
+
+
+@pytest.mark.parametrize(
     ("engine", "chosen", "reason"),
     [("numpy", "numpy", "asked for"), ("cpu", "cpu", "asked for"), ("auto", "cpu", "auto")],
 )
@@ -135,8 +216,10 @@ def test_a_long_layer_is_cut_in_the_table_alone() -> None:
 
 
 def test_the_summary_shows_what_is_in_containers() -> None:
-    branches = Branches([FullyConnectedLayer(3), Chain([ReLU(), FullyConnectedLayer(2)])], [])
-    net = Network().input((4,)).add(Residual([TanH(), FullyConnectedLayer(4)])).add(branches).add(Chain([SoftMax()]))
+    branches = Branches([FullyConnectedLayer(3), Sequential([ReLU(), FullyConnectedLayer(2)])], [])
+    net = (
+        Network().input((4,)).add(Residual([TanH(), FullyConnectedLayer(4)])).add(branches).add(Sequential([SoftMax()]))
+    )
     summary = net.summary()
     names = {line.split()[0]: " ".join(line.split()[1:4]) for line in str(summary).splitlines()[2:-3]}
     assert names == {

@@ -25,8 +25,9 @@ from gedanken import (
     ConfusionMatrix,
     ConvolutionLayer,
     CrossEntropy,
+    CustomCost,
     Dropout,
-    EarlyStop,
+    EarlyStopping,
     EpochRecord,
     Flatten,
     FullyConnectedLayer,
@@ -46,7 +47,6 @@ from gedanken import (
     SoftMax,
     Stop,
     TanH,
-    UserCost,
 )
 from gedanken.training.records import SNAPSHOTS_KEPT
 
@@ -129,7 +129,7 @@ SPECTATORS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "frequent snapshots": lambda _: {"snapshot_step": 1e-9},
     "rare snapshots": lambda _: {"snapshot_step": 1e9},
     "progress": lambda _: {"progress": True},
-    "callbacks": lambda _: {"callbacks": [Listener(), EarlyStop("cost", patience=99)]},
+    "callbacks": lambda _: {"callbacks": [Listener(), EarlyStopping("cost", patience=99)]},
     "plot": lambda folder: {"plot": True, "folder": folder / "run"},
     "everything": lambda folder: {
         "plot": True, "folder": folder / "run", "progress": True, "snapshot_step": 1e-9, "callbacks": [Listener()],
@@ -481,7 +481,7 @@ def test_figures_of_an_epoch_that_was_broken_off_are_none() -> None:
 
 def test_early_stop_waits_for_its_patience() -> None:
     away = (X, (Y + 1) % 3)
-    history = plain().fit(X, Y, epochs=20, validation_set=away, callbacks=[EarlyStop(patience=2)], **QUIET)
+    history = plain().fit(X, Y, epochs=20, validation_set=away, callbacks=[EarlyStopping(patience=2)], **QUIET)
     costs = history["validation_cost"]
     best = min(costs)
     assert costs.index(best) == len(costs) - 1 - 3
@@ -490,13 +490,15 @@ def test_early_stop_waits_for_its_patience() -> None:
 
 def test_early_stop_puts_nothing_back() -> None:
     away, stopped, other = (X, (Y + 1) % 3), plain(), plain()
-    count = len(stopped.fit(X, Y, epochs=20, validation_set=away, callbacks=[EarlyStop(patience=2)], **QUIET).epochs)
+    count = len(
+        stopped.fit(X, Y, epochs=20, validation_set=away, callbacks=[EarlyStopping(patience=2)], **QUIET).epochs
+    )
     other.fit(X, Y, epochs=count, validation_set=away, **QUIET)
     np.testing.assert_array_equal(stopped.feedforward(X), other.feedforward(X))
 
 
 def test_early_stop_can_ask_for_more_and_by_how_much() -> None:
-    stop = EarlyStop("accuracy", patience=0, better="higher", threshold=2.0)
+    stop = EarlyStopping("accuracy", patience=0, mode="max", threshold=2.0)
     history = plain().fit(X, Y, epochs=20, callbacks=[stop], **QUIET)
     assert len(history.epochs) == 2
     again = plain().fit(X, Y, epochs=20, callbacks=[stop], **QUIET)
@@ -784,7 +786,7 @@ def test_batch_norm_of_a_single_value_is_told_once(
 
 def test_early_stop_knows_which_way_is_better() -> None:
     figures = iter([0.3, 0.4, 0.5, 0.5, 0.5])
-    stop = EarlyStop("validation_accuracy", patience=1)
+    stop = EarlyStopping("validation_accuracy", patience=1)
     run = Run(1, 9, 1, 1, True, ("accuracy",))
     stop.on_start(run)
     records = [
@@ -810,7 +812,7 @@ def test_metrics_need_names_of_their_own(metrics: list[Metric]) -> None:
 
 def test_a_users_cost_is_reported_alone_and_may_take_class_numbers() -> None:
     data, yes = X, (X[:, 0] > 0).astype(int)
-    hinge = UserCost(
+    hinge = CustomCost(
         lambda y, t: np.maximum(0, 1 - y[:, 0] * (2 * t - 1)),
         lambda y, t: np.where((y[:, 0] * (2 * t - 1) < 1), -(2.0 * t - 1), 0)[:, None],
     )
@@ -821,7 +823,7 @@ def test_a_users_cost_is_reported_alone_and_may_take_class_numbers() -> None:
 
 
 def test_prediction_is_the_same_after_loading_whatever_the_cost(tmp_path: Path) -> None:
-    cost = UserCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
+    cost = CustomCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
     net = Network().input((6,)).add(FullyConnectedLayer(3)).add(SoftMax()).regression(SGD(), cost)
     net.save(tmp_path / "net.safetensors")
     assert (Network.load(tmp_path / "net.safetensors").predict(X) == net.predict(X)).all()

@@ -27,12 +27,12 @@ from gedanken import (
     AveragePoolLayer,
     BatchNorm,
     Branches,
-    Chain,
     CheckpointError,
     Constant,
     ConvolutionLayer,
     CosineDecay,
     CrossEntropy,
+    CustomCost,
     Dropout,
     Embedding,
     Flatten,
@@ -53,12 +53,12 @@ from gedanken import (
     Reshape,
     Residual,
     Schedule,
+    Sequential,
     Sigmoid,
     SiLU,
     SoftMax,
     StateError,
     TanH,
-    UserCost,
     WarmUp,
 )
 from gedanken.io.safetensors import read_arrays, read_contents, write_arrays
@@ -96,8 +96,8 @@ IMAGE = [
     [Residual([ConvolutionLayer(2, 3, 3, zero_padding="same"), BatchNorm()])],
     [Residual(ConvolutionLayer(3, 1, 1), shortcut=[ConvolutionLayer(3, 1, 1), ReLU()])],
     [Branches([ConvolutionLayer(2, 1, 1), ReLU()], ConvolutionLayer(4, 1, 1)), SoftMax()],
-    [Branches(ReLU(), Chain([TanH(), BatchNorm()]), merge="sum")],
-    [Chain([Chain(), Flatten(), FullyConnectedLayer(6)])],
+    [Branches(ReLU(), Sequential([TanH(), BatchNorm()]), merge="sum")],
+    [Sequential([Sequential(), Flatten(), FullyConnectedLayer(6)])],
     [GlobalAveragePoolLayer(), Sigmoid()],
 ]
 ROWS = {
@@ -153,7 +153,7 @@ PARTS = st.lists(IMAGE_LAYERS, min_size=1, max_size=3)
 SAME = st.sampled_from([BatchNorm(), ReLU(), TanH(), GroupNorm(2), Dropout(0.5)])
 BLOCKS = st.one_of(
     IMAGE_LAYERS,
-    st.builds(Chain, PARTS),
+    st.builds(Sequential, PARTS),
     st.builds(Residual, st.lists(SAME, min_size=1, max_size=3)),
     st.lists(st.lists(SAME, max_size=2), min_size=1, max_size=3).map(lambda branches: Branches(*branches)),
 )
@@ -205,7 +205,7 @@ def test_cost_and_optimizer_come_back_and_training_goes_on(optimizer: Any, cost:
 def test_user_cost_is_left_out_and_the_weights_are_not(tmp_path: Path) -> None:
     net = small()
     net.fit(X, Y, progress=False)
-    own = UserCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
+    own = CustomCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
     net.regression(SGD(0.1), own)
     net.save(tmp_path / "net")
     loaded = Network.load(tmp_path / "net")

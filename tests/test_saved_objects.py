@@ -20,7 +20,6 @@ from gedanken import (
     BatchNorm,
     Branches,
     Callback,
-    Chain,
     ConfusionMatrix,
     ConvolutionLayer,
     Dropout,
@@ -39,6 +38,7 @@ from gedanken import (
     ReLU,
     Residual,
     Schedule,
+    Sequential,
     SoftMax,
     StateError,
     TopKAccuracy,
@@ -249,7 +249,7 @@ class Made(Layer):
     ("kind", "arguments"),
     [
         (Flatten, []),
-        (Chain, ["layers"]),
+        (Sequential, ["layers"]),
         (Dropout, ["keep"]),
         (Plain, ["factor", "other"]),
         (Called, ["cls", "self"]),
@@ -284,7 +284,7 @@ def test_a_class_tells_what_it_takes(kind: type[Any], arguments: list[str]) -> N
         Typed(),
         Remembers(5),
         FullyConnectedLayer(4, init=Identity()),
-        Residual([Plain(2.0), Chain([KeepsMore(0.5, 1)])]),
+        Residual([Plain(2.0), Sequential([KeepsMore(0.5, 1)])]),
         Branches(Plain(3.0), [Plain(2.0), ReLU()], merge="sum"),
     ],
     ids=repr,
@@ -328,7 +328,7 @@ REFUSED = {
     "InitVar without default": (Needs(5.0), "Needs.*: it has no attribute start for its argument start"),
     "argument type": (Typed("b"), "no argument can be called type in a file"),
     "attribute by other code": (added(Holds(5)), "Holds extra is set to 7 by other code"),
-    "inside": (Residual([Chain([Renames(5.0)])]), "Renames f: 5.0 comes back as 1.0"),
+    "inside": (Residual([Sequential([Renames(5.0)])]), "Renames f: 5.0 comes back as 1.0"),
     "two of a name": (Residual([Holds(1), Local.Holds()]), "its class has the name of another one, Holds"),
     "deep": (functools.reduce(lambda inner, _: Holds(inner), range(200), ReLU()), "nested deeper than"),
     **{
@@ -413,7 +413,7 @@ def test_a_learner_of_ones_own_comes_back_where_it_is_named(
         bare.fit(X, X[:, :3])
     loaded = Network.load(tmp_path / "net", classes=[OwnCost, OwnRate, OwnRule, OwnMetric])
     histories = [one.fit(X, X[:, :3], epochs=2, progress=False) for one in (net, loaded)]
-    assert histories[0].epochs[-1].figures() == histories[1].epochs[-1].figures()
+    assert histories[0].epochs[-1].values() == histories[1].epochs[-1].values()
     assert histories[0]["rate"] == histories[1]["rate"]
 
 

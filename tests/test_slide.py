@@ -14,7 +14,6 @@ from gedanken import (
     AveragePoolLayer,
     BatchNorm,
     Branches,
-    Chain,
     ConvolutionLayer,
     Dropout,
     Flatten,
@@ -28,6 +27,7 @@ from gedanken import (
     Network,
     ReLU,
     Residual,
+    Sequential,
     ShapeError,
     Sigmoid,
     SoftMax,
@@ -103,7 +103,7 @@ def windows(draw: st.DrawFn, n: int) -> Layer:
 
 
 def pointwise() -> st.SearchStrategy[Layer]:
-    kinds = [BatchNorm(), ReLU(), LeakyReLU(0.2), TanH(), GELU(), Dropout(0.5), SoftMax(), Chain()]
+    kinds = [BatchNorm(), ReLU(), LeakyReLU(0.2), TanH(), GELU(), Dropout(0.5), SoftMax(), Sequential()]
     return st.sampled_from(kinds)
 
 
@@ -118,7 +118,7 @@ def networks(draw: st.DrawFn) -> list[Layer]:
     dense = [FullyConnectedLayer(3, bias=draw(st.booleans())), Sigmoid(), FullyConnectedLayer(2), SoftMax()]
     layers += dense[: draw(st.integers(0, 4))]
     cut = draw(st.integers(0, len(layers)))
-    return [Chain(layers[:cut]), *layers[cut:]] if draw(st.booleans()) else layers
+    return [Sequential(layers[:cut]), *layers[cut:]] if draw(st.booleans()) else layers
 
 
 @pytest.mark.parametrize(("engine", "dtype"), ENGINES)
@@ -131,7 +131,7 @@ def test_any_network_slides(engine: str, dtype: str, data: st.DataObject) -> Non
     shape = (data.draw(st.integers(1, 2)), patch[0], patch[1] + larger[0], patch[2] + larger[1])
     stride = data.draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
     try:
-        Network().input(patch).add(Chain(layers))
+        Network().input(patch).add(Sequential(layers))
     except ShapeError:
         assume(False)
     assert_same(layers, shape, patch, stride, engine, dtype)

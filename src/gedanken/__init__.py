@@ -3,27 +3,28 @@
 | for | names |
 | --- | --- |
 | networks | `Network` |
+| engines | `Auto`, `Cpu`, `Numpy`, `Cuda` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
 | activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
 | other layers | `Dropout`, `Flatten`, `Reshape` |
-| layers made of layers | `Chain`, `Residual`, `Branches` |
+| layers made of layers | `Sequential`, `Residual`, `Branches` |
 | layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
-| costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `UserCost` |
+| costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `CustomCost` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `Adam`, `AdamW`, `Lion` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `ExponentialDecay`, `CosineDecay` |
 | | `WarmUp`, `OneCycle`, `OnPlateau` |
 | metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
 | | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
 | metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
-| callbacks | `Callback`, `EarlyStop`; their answers `Stop`, `SetRate`, `Checkpoint` |
+| callbacks | `Callback`, `EarlyStopping`; their answers `Stop`, `SetRate`, `Checkpoint` |
 | records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord`, `Answered` |
 | data made by workers | `Generator`, `ArrayGenerator`, `DatasetGenerator`, `IterableGenerator` |
 | | `Samples`, `MappedArray` |
-| changes of samples | `Transform`, `PictureTransform`, `Flip`, `Shift`, `Crop`, `Rotate` |
-| | `CutOut`, `Normalise`, `MixUp` |
+| changes of samples | `Transform`, `PictureTransform`, `Flip`, `Translate`, `Crop`, `Rotate` |
+| | `Cutout`, `Normalise`, `MixUp` |
 | errors | `GedankenError`, `ArgumentError`, `ShapeError`, `DataError`, `StateError`, `EngineError` |
 | | `DatasetError`, `CheckpointError`, `WorkerError`, `MissingPackageError`, `GedankenWarning` |
 
@@ -39,21 +40,22 @@ __version__ = "0.1.0"
 # Where each public name stands. Its module is imported when the name is first used, so that a worker process that
 # prepares data, or `gedanken --version`, starts with what it needs. `__init__.pyi` tells type checkers the same.
 _HOMES = {
-    "costs": "BinaryCrossEntropy Cost CrossEntropy Huber MeanAbsolute MeanSquared UserCost",
+    "costs": "BinaryCrossEntropy Cost CrossEntropy CustomCost Huber MeanAbsolute MeanSquared",
     "data.generator": "Generator",
     "data.workers.items": "Samples",
     "data.mapped": "MappedArray",
     "data.sources": "ArrayGenerator DatasetGenerator IterableGenerator",
-    "data.transforms": "Crop CutOut Flip MixUp Normalise PictureTransform Rotate Shift Transform",
+    "data.transforms": "Crop Cutout Flip MixUp Normalise PictureTransform Rotate Transform Translate",
+    "engine.select": "Auto Cpu Cuda Numpy",
     "errors": (
         "ArgumentError CheckpointError DataError DatasetError EngineError GedankenError GedankenWarning "
         "MissingPackageError ShapeError StateError WorkerError"
     ),
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (
-        "Activation AveragePoolLayer BasePool BatchNorm Branches Chain Context ConvolutionLayer Dropout "
+        "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout "
         "ELU Embedding Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm "
-        "LeakyReLU MaxPoolLayer Param ReLU Reshape Residual SiLU Sigmoid SoftMax StateValue TanH"
+        "LeakyReLU MaxPoolLayer Param ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax StateValue TanH"
     ),
     "metrics": (
         "Accuracy ConfusionMatrix F1 MatthewsCorrelation MeanAbsoluteError Metric Precision R2 ROCAUC Recall "
@@ -62,17 +64,19 @@ _HOMES = {
     "network": "Network",
     "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
-    "training.callbacks": "Callback EarlyStop",
+    "training.callbacks": "Callback EarlyStopping",
     "training.records": "Answered Checkpoint EpochRecord Evaluation History Run SetRate Snapshot StepRecord Stop",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
+_FORMER = dict.fromkeys(("Chain", "CutOut", "EarlyStop", "Shift", "UserCost"), "former")
 __all__ = sorted(_MODULES)  # noqa: PLE0605 - a list of strings all the same
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    home = _MODULES.get(name) or _FORMER.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 

@@ -1,19 +1,20 @@
-from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, Huber, MeanAbsolute, MeanSquared, UserCost
+from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, CustomCost, Huber, MeanAbsolute, MeanSquared
 from gedanken.data.generator import Generator
 from gedanken.data.mapped import MappedArray
 from gedanken.data.sources import ArrayGenerator, DatasetGenerator, IterableGenerator
 from gedanken.data.transforms import (
     Crop,
-    CutOut,
+    Cutout,
     Flip,
     MixUp,
     Normalise,
     PictureTransform,
     Rotate,
-    Shift,
     Transform,
+    Translate,
 )
 from gedanken.data.workers.items import Samples
+from gedanken.engine.select import Auto, Cpu, Cuda, Numpy
 from gedanken.errors import (
     ArgumentError,
     CheckpointError,
@@ -36,7 +37,6 @@ from gedanken.layers import (
     BasePool,
     BatchNorm,
     Branches,
-    Chain,
     Context,
     ConvolutionLayer,
     Dropout,
@@ -53,6 +53,7 @@ from gedanken.layers import (
     ReLU,
     Reshape,
     Residual,
+    Sequential,
     Sigmoid,
     SiLU,
     SoftMax,
@@ -85,7 +86,7 @@ from gedanken.schedules import (
     StepDecay,
     WarmUp,
 )
-from gedanken.training.callbacks import Callback, EarlyStop
+from gedanken.training.callbacks import Callback, EarlyStopping
 from gedanken.training.records import (
     Answered,
     Checkpoint,
@@ -116,13 +117,13 @@ __all__ = [
     "Answered",
     "ArgumentError",
     "ArrayGenerator",
+    "Auto",
     "AveragePoolLayer",
     "BasePool",
     "BatchNorm",
     "BinaryCrossEntropy",
     "Branches",
     "Callback",
-    "Chain",
     "Checkpoint",
     "CheckpointError",
     "ConfusionMatrix",
@@ -132,14 +133,17 @@ __all__ = [
     "ConvolutionLayer",
     "CosineDecay",
     "Cost",
+    "Cpu",
     "Crop",
     "CrossEntropy",
-    "CutOut",
+    "Cuda",
+    "CustomCost",
+    "Cutout",
     "DataError",
     "DatasetError",
     "DatasetGenerator",
     "Dropout",
-    "EarlyStop",
+    "EarlyStopping",
     "Embedding",
     "EngineError",
     "EpochRecord",
@@ -178,6 +182,7 @@ __all__ = [
     "Nesterov",
     "Network",
     "Normalise",
+    "Numpy",
     "OnPlateau",
     "OneCycle",
     "Optimizer",
@@ -194,9 +199,9 @@ __all__ = [
     "Run",
     "Samples",
     "Schedule",
+    "Sequential",
     "SetRate",
     "ShapeError",
-    "Shift",
     "SiLU",
     "Sigmoid",
     "Snapshot",
@@ -209,7 +214,7 @@ __all__ = [
     "TanH",
     "TopKAccuracy",
     "Transform",
-    "UserCost",
+    "Translate",
     "WarmUp",
     "WorkerError",
     "Zeros",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.engine.plan import Engine, Plan
-from gedanken.engine.select import select_engine
+from gedanken.engine.select import Auto, EngineChoice
 from gedanken.errors import EngineError
 from gedanken.layers import Layer
 from gedanken.metrics import Metric
@@ -14,8 +14,6 @@ from gedanken.optimizers import Optimizer
 from gedanken.parallel.base import TrainState
 from gedanken.state import State
 from gedanken.types import Shape
-
-RunsOn = tuple[str, str, int | None, str]  # engine, dtype, threads and precision, as given to `regression`
 
 
 class Learning(NamedTuple):
@@ -42,10 +40,10 @@ def held(plan: Plan, train_state: TrainState | None) -> Held:
 
 
 def rebuilt(
-    held: Held, layers: Sequence[Layer], input_shape: Shape, seed: int, cost: Cost | None, runs_on: RunsOn
+    held: Held, layers: Sequence[Layer], input_shape: Shape, seed: int, cost: Cost | None, choice: EngineChoice
 ) -> tuple[Plan, TrainState | None]:
     """Return a plan and what there is to train, made anew of what another one held."""
-    plan = Plan(layers, input_shape, _engine(*runs_on), seed, cost)
+    plan = Plan(layers, input_shape, _engine(choice), seed, cost)
     plan.restore(held.state)
     if held.learning is None:
         return plan, None
@@ -54,10 +52,10 @@ def rebuilt(
     return plan, TrainState(plan, optimizer_state, held.learning.metrics)
 
 
-def _engine(name: str, dtype: str, threads: int | None, precision: str) -> Engine:
-    """Return the engine that was asked for where the first network is or, with a warning, what `auto` chooses here."""
+def _engine(choice: EngineChoice) -> Engine:
+    """Return the engine that was asked for where the first network is or, with a warning, what `Auto` chooses here."""
     try:
-        return select_engine(name, dtype, threads, precision)
+        return choice.start()
     except EngineError as error:
         warn(f'this copy of a network runs on the engine that "auto" chooses here: {error}')
-        return select_engine("auto", dtype)
+        return Auto(dtype=choice.dtype).start()

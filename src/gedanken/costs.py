@@ -307,7 +307,7 @@ class Huber(_Elementwise):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class UserCost(Cost):
+class CustomCost(Cost):
     """A cost given by two functions of your own.
 
         cost = mean over n of function(y, t)[n],   dy[n] = derivative(y, t)[n] / N
@@ -332,18 +332,20 @@ class UserCost(Cost):
     derivative: Callable[[Any, Any], Any]
 
     def __post_init__(self) -> None:
-        require(callable(self.function), "UserCost function", "be callable", self.function)
-        require(callable(self.derivative), "UserCost derivative", "be callable", self.derivative)
+        require(callable(self.function), "CustomCost function", "be callable", self.function)
+        require(callable(self.derivative), "CustomCost derivative", "be callable", self.derivative)
 
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         costs, slopes = self.function(y, target), self.derivative(y, target)
         got = (getattr(costs, "shape", ()), getattr(slopes, "shape", ()))
         if got != ((len(y),), y.shape):
-            rule = f"UserCost must give costs of shape {(len(y),)} and slopes of shape {y.shape}"
+            rule = f"CustomCost must give costs of shape {(len(y),)} and slopes of shape {y.shape}"
             apart = f"NumPy broadcasts outputs {y.shape} and labels {target.shape}; give labels of the outputs' shape"
             raise ShapeError(f"{rule}, got {got[0]} and {got[1]}", "" if target.shape == y.shape else apart)
         for name, values in (("function", costs), ("derivative", slopes)):
-            require(values.dtype.kind in "fiub", f"UserCost {name}", "give real numbers", f"numbers of {values.dtype}")
+            require(
+                values.dtype.kind in "fiub", f"CustomCost {name}", "give real numbers", f"numbers of {values.dtype}"
+            )
         return ops.mean(costs), slopes / len(y)
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
@@ -366,4 +368,4 @@ def as_cost(cost: str | Cost) -> Cost:
     if isinstance(cost, str):
         kind: type[Cost] = named("cost", cost, COSTS)
         return kind()
-    raise ArgumentError(f"cost must be a name or a Cost, got {short(cost)}; wrap your own functions in UserCost")
+    raise ArgumentError(f"cost must be a name or a Cost, got {short(cost)}; wrap your own functions in CustomCost")

@@ -46,7 +46,6 @@ NAMES = {
     "mse": "mean_squared",
     "mseloss": "mean_squared",
     "nllloss": "cross_entropy",
-    "sequential": "Chain",
     "smoothl1loss": "huber",
     "sparsecategoricalcrossentropy": "cross_entropy",
     "swish": "SiLU",
@@ -79,8 +78,6 @@ ARGUMENTS = {
     "lr": ("learning_rate",),
     "max_norm": ("clip_norm",),
     "min_delta": ("threshold",),
-    "mode": ("better",),
-    "monitor": ("figure",),
     "negative_slope": ("slope",),
     "num_embeddings": ("n_tokens",),
     "num_groups": ("n_groups",),
@@ -112,6 +109,9 @@ ARGUMENTS = {
     "y": ("labels",),
 }
 
+# Names that arguments had here before 0.2.
+FORMER = {"better": ("mode",), "figure": ("monitor",), "of": ("key",)}
+
 # Names of arguments for things that are said in another place here.
 ELSEWHERE = {
     "activation": "an activation is a layer of its own, such as add(ReLU())",
@@ -140,7 +140,7 @@ def check_keywords(owner: str, given: Iterable[str], accepted: Collection[str]) 
     """Raise UnknownArgumentError for the first argument that `owner` does not take; it says what ours is called."""
     for name in given:
         if name not in accepted:
-            ours = next((said for said in ARGUMENTS.get(name, ()) if _first_word(said) in accepted), None)
+            ours = next((said for said in (ARGUMENTS | FORMER).get(name, ()) if _first_word(said) in accepted), None)
             near = difflib.get_close_matches(name, accepted, n=1)
             hint = (
                 f"here it is {ours}" if ours

@@ -6,21 +6,19 @@ from functools import partial
 from typing import Any
 
 from gedanken.alone import alone
-from gedanken.checks import extent, one_of, real, require, seed_of_draws, short, truth, whole
+from gedanken.building import Builder
 from gedanken.checks import path as checked_path
-from gedanken.copies import RunsOn, held, rebuilt
+from gedanken.checks import real, short, truth, whole
+from gedanken.copies import held, rebuilt
 from gedanken.costs import Cost, as_cost
 from gedanken.data.generator import Generator
 from gedanken.data.input_spec import MINI_BATCH_SIZE, InputSpec
 from gedanken.engine.plan import Plan
-from gedanken.engine.select import ENGINES, select_engine
-from gedanken.errors import StateError
+from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
 from gedanken.foreign import keywords_checked
 from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Architecture, Learner, checked_names, read_model, write_model
-from gedanken.layers import Layer
-from gedanken.layers.containers import placed
-from gedanken.layers.shape import channels_first_shape, channels_last_shape
+from gedanken.layers.shape import channels_first_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_optimizer
 from gedanken.optimizers import Adam, Optimizer
@@ -37,12 +35,11 @@ from gedanken.training.loop import Training, evaluate, new_run
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
 from gedanken.training.records import Evaluation, History, figure_texts
-from gedanken.types import Shape
 
 MADE_ANEW = ("_plan", "_train_state", "_spec", "_changing")  # in a copy
 
 
-class Network(Predictor):
+class Network(Builder, Predictor):
     """Layers in a row that can be trained, evaluated, used and saved.
 
     Call `input`, then `add` for each layer, then `regression`; then the network can be used.
@@ -70,90 +67,15 @@ class Network(Predictor):
 
     @keywords_checked
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
-        self._layers: tuple[Layer, ...] = ()
-        self.input_shape: Shape | None = None
-        self.epoch = 0
-        self._plan: Plan | None = None
+        super().__init__(seed)
         self._train_state: TrainState | None = None
         self._spec: InputSpec | None = None
         self._cost: Cost | None = None
         self._mini_batch_size = MINI_BATCH_SIZE  # of the last training
         self._class_names: tuple[str, ...] | None = None
-        self._runs_on: RunsOn = ("auto", "float32", None, "full")
-        self._changing: dict[object, tuple[str, int]] = {}
+        self._engine: EngineChoice = Auto()
 
-    @property
-    def epoch(self) -> int:
-        """Epochs trained so far, a whole number from 0 on. An epoch counts as soon as something was learnt in it."""
-        return self._epoch
-
-    @epoch.setter
-    def epoch(self, number: int) -> None:
-        self._epoch = whole("epoch", number, at_least=0, at_most=2**32 - 1)
-
-    @property
-    def seed(self) -> int:
-        """Initial weights, shuffling and dropout are functions of it; a whole number in [0, 2**64)."""
-        return self._seed
-
-    @seed.setter
-    def seed(self, number: int) -> None:
-        self._seed = seed_of_draws("Network seed", number)
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers, first to last."""
-        return self._layers
-
-    def __repr__(self) -> str:
-        return f"Network of {len(self.layers)} layers, input {self.input_shape}"
-
-    # ------------------------------------------------------------------ building
-
-    @alone
-    @keywords_checked
-    def input(self, shape: Sequence[int]) -> "Network":
-        """Say what one sample looks like.
-
-        Args:
-            shape: (C, H, W) for images, channels first; (F,) for features; (T,) for an Embedding, or () for one token
-                alone. All at least 1.
-
-        Returns:
-            the network.
-
-        Raises:
-            ArgumentError: shape is not a tuple of at most three positive integers.
-            ShapeError: a layer that was added before does not fit.
-        """
-        self._check_open("input")
-        require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
-        checked = tuple(extent("input shape", size) for size in shape)
-        require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
-        placed(self.layers, channels_last_shape(checked))
-        self.input_shape = checked
-        return self
-
-    @alone
-    @keywords_checked
-    def add(self, layer: Layer) -> "Network":
-        """Add a layer at the end.
-
-        Returns:
-            the network.
-
-        Raises:
-            ArgumentError, ShapeError: layer is not a Layer, or does not fit the output before it.
-        """
-        self._check_open("add")
-        made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
-        require(isinstance(layer, Layer), "layer", f"be {made}", layer)
-        if self.input_shape is not None:
-            placed([*self.layers, layer], channels_last_shape(self.input_shape))
-        self._layers = (*self._layers, layer)
-        return self
-
+    @former_options
     @alone
     @keywords_checked
     def regression(
@@ -162,10 +84,7 @@ class Network(Predictor):
         cost: str | Cost = "cross_entropy",
         *,
         metrics: Sequence[str | Metric] | None = None,
-        engine: str = "auto",
-        dtype: str = "float32",
-        threads: int | None = None,
-        precision: str = "full",
+        engine: str | EngineChoice = "auto",
     ) -> "Network":
         """Compile the network: say how it learns, and what runs it.
 
@@ -178,14 +97,10 @@ class Network(Predictor):
                 "mean_absolute", "huber".
             metrics: what is reported beside the cost, each with a name of its own: Metric objects, or their names in
                 records, "accuracy", "f1", "roc_auc" ...; None is Accuracy() or MeanAbsoluteError(), as the cost
-                is, nothing for a UserCost. Of several yes-or-no outputs each is judged by itself.
-            engine: "cpu", "numpy", "cuda", or "auto" for the fastest that always works here.
-            dtype: "float32" or "float64".
-            threads: of the engine "cpu", 1 to 1,024; None is one for each processor that this process may use. The
-                results are the same for any number.
-            precision: of the products in convolutions and fully connected layers, both ways: "full" is `dtype`;
-                "bf16" rounds both factors to 8 bits of digits and sums in float32, on x86 processors with AMX.
-                Parameters, activations and optimizer stay float32.
+                is, nothing for a CustomCost. Of several yes-or-no outputs each is judged by itself.
+            engine: what runs the network: an object, `Cpu(threads=2)`, `Numpy()`, `Cuda()`, or the name of one with
+                its defaults, "cpu", "numpy", "cuda", or "auto" for the fastest that always works here. The object
+                says dtype, threads and precision; see `Cpu`.
 
         Returns:
             the network.
@@ -198,15 +113,15 @@ class Network(Predictor):
         """
         input_shape = self._known_input("regression")
         rule, minimised = as_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
-        runs_on = (engine, dtype, threads, precision)
-        plan = Plan(self.layers, input_shape, select_engine(*runs_on), self.seed, minimised)
+        choice = engine_choice(engine)
+        plan = Plan(self.layers, input_shape, choice.start(), self.seed, minimised)
         output_shape = channels_first_shape(plan.shapes[-1])
         minimised.check_output(output_shape)
         chosen = checked_metrics(metrics, minimised, output_shape)
         require_normal(rule, plan.ops.dtype)
         plan.take_over(self._plan)
         self._learn_by(plan, Learner(minimised, rule, chosen))
-        self._runs_on = runs_on
+        self._engine = choice
         return self
 
     # ------------------------------------------------------------------ training
@@ -330,7 +245,7 @@ class Network(Predictor):
         """
         size = self._mini_batch_size if mini_batch_size is None else whole("mini_batch_size", mini_batch_size)
         if self._plan is None:
-            shape, engine = self._known_input("summary"), select_engine("auto", "float32")
+            shape, engine = self._known_input("summary"), Auto().start()
             engine.reason = f"not compiled yet; {engine.reason}"
             return summarise(Plan(self.layers, shape, engine, self.seed), size, 0, compiled=False)
         kept = self._train_state.nbytes if self._train_state else 0
@@ -366,7 +281,7 @@ class Network(Predictor):
     @classmethod
     @keywords_checked
     def load(
-        cls, path: str | os.PathLike[str], *, classes: Sequence[type[Any]] = (), engine: str = "auto"
+        cls, path: str | os.PathLike[str], *, classes: Sequence[type[Any]] = (), engine: str | EngineChoice = "auto"
     ) -> "Network":
         """Return the network that `save` wrote. The file may come from anybody: no code is taken from it.
 
@@ -376,15 +291,15 @@ class Network(Predictor):
         Args:
             path: the file.
             classes: classes of your own that the file names: layers, costs, metrics and their parts.
-            engine: as for `regression`; threads and precision are as by default.
+            engine: as for `regression`; an object must be of the dtype that the file has.
 
         Raises:
             CheckpointError: the file is missing, damaged, foreign or of a newer version.
         """
-        saved, plan = read_model(checked_path("path", path), classes, one_of("engine", engine, ENGINES))
+        saved, plan, choice = read_model(checked_path("path", path), classes, engine)
         net = cls(saved.seed)
         net._layers, net.input_shape, net.epoch = saved.layers, saved.input_shape, saved.epoch
-        net._class_names, net._runs_on = saved.class_names, (engine, saved.dtype, None, "full")
+        net._class_names, net._engine = saved.class_names, choice
         if saved.learner:
             net._learn_by(plan, saved.learner)
         else:
@@ -392,17 +307,6 @@ class Network(Predictor):
         return net
 
     # ------------------------------------------------------------------ inside
-
-    def _check_open(self, call: str) -> None:
-        if self._plan is not None:
-            raise StateError(f"{call} must come before regression; the network is compiled")
-
-    def _known_input(self, call: str) -> Shape:
-        if self.input_shape is None:
-            raise StateError(f"{call} needs to know the input: call input((C, H, W)) or input((F,)) before it")
-        if not self._layers:
-            raise StateError(f"{call} needs at least one layer: call add(...) before it")
-        return self.input_shape
 
     def _compiled(self, call: str) -> TrainState:
         if self._train_state is None:
@@ -444,6 +348,6 @@ class Network(Predictor):
         self.__dict__ |= {name: value for name, value in state.items() if name != "_held"}
         self._plan, self._train_state, self._spec, self._changing = None, None, None, {}
         if state["_held"]:
-            parts = (self.layers, self._known_input("copy"), self.seed, self._cost, self._runs_on)
+            parts = (self.layers, self._known_input("copy"), self.seed, self._cost, self._engine)
             plan, train_state = rebuilt(state["_held"], *parts)
             self._take(plan, self._cost, train_state)

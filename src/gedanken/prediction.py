@@ -68,6 +68,32 @@ class Predictor:
         return predicted(outputs, plan.layers[-1].layer, self._cost, threshold)
 
     @keywords_checked
+    def predict_proba(self, data: Any, *, mini_batch_size: int = 256) -> Array:
+        """Return the probability of each class or label.
+
+            cross_entropy or SoftMax             (N, C), for pictures (N, C, H, W), the outputs
+            binary_cross_entropy                 (N, ...), the outputs: for each label that it is a yes
+            that or Sigmoid, and one output      (N, 2): 1 - p for no and p for yes
+
+        Args:
+            data: the samples.
+            mini_batch_size: samples computed at once, at least 1.
+
+        Shapes:
+            data: (N, *input shape).   result: as above, in [0, 1].
+
+        Raises:
+            StateError: the network is not compiled, its outputs are no probabilities, or one is NaN.
+            DataError: data break their rule.
+        """
+        plan = self._compiled_plan("predict_proba")
+        last, shape = plan.layers[-1].layer, plan.shapes[-1]
+        if not _has_classes(last, self._cost) and not is_yes_or_no(shape, last, self._cost):
+            raise StateError("predict_proba needs a network whose outputs are probabilities: end it with SoftMax()")
+        outputs = check_numbers(self.feedforward(data, mini_batch_size=mini_batch_size))
+        return np.concatenate([1 - outputs, outputs], axis=1) if shape == (1,) else outputs
+
+    @keywords_checked
     def slide(self, image: Any, *, stride: int | tuple[int, int] = 1) -> Array:
         """Return the outputs for every patch of a larger picture, in one pass over it.
 
@@ -119,6 +145,10 @@ def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
     return isinstance(cost, BinaryCrossEntropy) or (shape == (1,) and isinstance(last, Sigmoid))
 
 
+def _has_classes(last: Layer, cost: Cost | None) -> bool:
+    return isinstance(last, SoftMax) or isinstance(cost, CrossEntropy)
+
+
 def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float | None) -> Array:
     """Return classes, labels or values; see `Network.predict`.
 
@@ -132,7 +162,7 @@ def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float |
         answers = (outputs > limit).astype(np.int64)
         return answers[:, 0] if outputs.shape[1:] == (1,) else answers
     require(threshold is None, "threshold", "be left out, because no output is the probability of a yes", threshold)
-    if isinstance(last, SoftMax) or isinstance(cost, CrossEntropy):
+    if _has_classes(last, cost):
         return outputs.argmax(axis=1 if outputs.ndim == 4 else -1)
     return outputs
 

@@ -24,7 +24,6 @@ from gedanken.layers import (
     BasePool,
     BatchNorm,
     Branches,
-    Chain,
     Context,
     ConvolutionLayer,
     Dropout,
@@ -36,6 +35,7 @@ from gedanken.layers import (
     LayerNorm,
     MaxPoolLayer,
     Param,
+    Sequential,
     SoftMax,
     StateValue,
 )
@@ -162,7 +162,7 @@ class _Row:
     def take(self, stage: Placement) -> None:
         """Add what does the work of one more layer, or raise ArgumentError."""
         layer, kind = stage.layer, type(stage.layer)
-        if kind is Dropout or (isinstance(layer, Chain) and not layer.layers):
+        if kind is Dropout or (isinstance(layer, Sequential) and not layer.layers):
             return
         if isinstance(layer, Activation) and not (stage.p or stage.s):
             self._add(layer, {})

@@ -42,7 +42,7 @@ WORDS = {
     "limit": ([*TRAIN, "--limit", "0"], "--limit must be a whole number of at least 1"),
     "seed": ([*TRAIN, "--seed", "-1"], "seed must be"),
     "snapshots": ([*TRAIN, "--snapshot-step", "0"], "snapshot_step must be"),
-    "patience": ([*TRAIN, "--early-stop", "-1"], "EarlyStop patience must be"),
+    "patience": ([*TRAIN, "--early-stop", "-1"], "EarlyStopping patience must be"),
     "output": ([*TRAIN, "--output", "."], ".: Is a directory"),
     "output below a file": ([*TRAIN, "--output", "/dev/null/m"], "/dev/null"),
     "model": (["evaluate", "missing.safetensors", "mnist"], "missing.safetensors cannot be read: No such file"),

@@ -278,7 +278,7 @@ def test_absurd_numbers_are_refused(cli, words, tmp_path):
 VAST = {
     "units": {"input": [4], "layers": [{"type": "FullyConnectedLayer", "n_units": 2**62}]},
     "input": {"input": [2**60, 4], "layers": [{"type": "ReLU"}]},
-    "deep": {"input": [4], "layers": [{"type": "Chain", "layers": []}] * 30_000},
+    "deep": {"input": [4], "layers": [{"type": "Sequential", "layers": []}] * 30_000},
 }
 
 

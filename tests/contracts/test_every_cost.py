@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import gedanken
-from gedanken import ArgumentError, BinaryCrossEntropy, Cost, CrossEntropy, DataError, Network, UserCost
+from gedanken import ArgumentError, BinaryCrossEntropy, Cost, CrossEntropy, CustomCost, DataError, Network
 from gedanken.costs import COSTS as NAMED
 from gedanken.costs import SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy, as_cost
 from gedanken.engine.fuse_cost import fuse_cost
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
-from gedanken.layers import Branches, Chain, FullyConnectedLayer, Layer, ReLU, Sigmoid, SoftMax
+from gedanken.layers import Branches, FullyConnectedLayer, Layer, ReLU, Sequential, Sigmoid, SoftMax
 from gedanken.layers.containers import placed
 from gedanken.ops import Ops
 from gedanken.types import Array
@@ -53,7 +53,7 @@ def test_the_mean_is_taken_once(case: CostCase) -> None:
 def test_type_is_kept_and_nothing_is_changed(case: CostCase) -> None:
     y, target = drawn(case, 3)
     y32, kept = y.astype("float32"), target.copy()
-    cost, dy = case.cost(Ops(), y32, target.astype("float32") if isinstance(case.cost, UserCost) else target)
+    cost, dy = case.cost(Ops(), y32, target.astype("float32") if isinstance(case.cost, CustomCost) else target)
     assert (cost.dtype, dy.dtype) == ("float32", "float32")
     np.testing.assert_array_equal(y32, y.astype("float32"))
     np.testing.assert_array_equal(target, kept)
@@ -74,7 +74,7 @@ def test_on_cupy_arrays_it_gives_the_same(case: CostCase, standin_cupy: StandInC
 
 @every_cost
 def test_as_data_it_is_the_same_cost(case: CostCase) -> None:
-    if isinstance(case.cost, UserCost):
+    if isinstance(case.cost, CustomCost):
         with pytest.raises(ArgumentError, match="cannot be saved"):
             to_data(case.cost)
     else:
@@ -84,7 +84,7 @@ def test_as_data_it_is_the_same_cost(case: CostCase) -> None:
 def test_every_public_cost_has_a_row() -> None:
     public = public_kinds(Cost)
     assert public - {Cost} == {type(case.cost) for case in COSTS}
-    assert set(NAMED.values()) == public - {Cost, UserCost}
+    assert set(NAMED.values()) == public - {Cost, CustomCost}
 
 
 FOLDED = [
@@ -178,9 +178,9 @@ def test_wrong_weights_are_named(make: Any, message: str) -> None:
 
 
 def test_a_user_cost_of_the_wrong_shape_is_named() -> None:
-    cost = UserCost(lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t))
+    cost = CustomCost(lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t))
     net = Network().input((2,)).add(FullyConnectedLayer(2)).regression(cost=cost)
-    with pytest.raises(gedanken.ShapeError, match=r"UserCost must give costs of shape \(1,\)"):
+    with pytest.raises(gedanken.ShapeError, match=r"CustomCost must give costs of shape \(1,\)"):
         net.fit(np.zeros((3, 2)), np.zeros((3, 2)), progress=False)
 
 
@@ -188,7 +188,7 @@ def test_names_and_objects_become_costs() -> None:
     assert {name: type(as_cost(name)) for name in NAMED} == NAMED
     with pytest.raises(ArgumentError, match="did you mean 'cross_entropy'"):
         as_cost("cros_entropy")
-    with pytest.raises(ArgumentError, match="wrap your own functions in UserCost"):
+    with pytest.raises(ArgumentError, match="wrap your own functions in CustomCost"):
         as_cost(max)  # type: ignore[arg-type]
 
 
@@ -216,7 +216,7 @@ def test_wrong_targets_are_named(cost: Cost, target: list[float], message: str) 
 
 
 def test_a_softmax_at_the_end_of_a_chain_is_folded_too() -> None:
-    both, one = fused([FullyConnectedLayer(4), Chain([ReLU(), SoftMax()])], CrossEntropy())
+    both, one = fused([FullyConnectedLayer(4), Sequential([ReLU(), SoftMax()])], CrossEntropy())
     assert (type(both), one) == (SoftMaxCrossEntropy, True)
 
 

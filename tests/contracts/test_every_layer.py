@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gedanken
-from gedanken import Branches, Chain, DataError, Embedding, Layer, Network
+from gedanken import Branches, DataError, Embedding, Layer, Network, Sequential
 from gedanken.engine.plan import Engine, Plan
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
@@ -21,14 +21,14 @@ from tests.standin_cupy import StandInCupy
 every_layer = pytest.mark.parametrize("case", LAYERS, ids=name_of)
 
 
-class Whole(Chain):
-    """A Chain that is not taken apart."""
+class Whole(Sequential):
+    """A Sequential that is not taken apart."""
 
 
 def compiled(case: LayerCase, dtype: str = "float64", xp: Any = np) -> Plan:
     """Return the plan of a network of this layer alone, with parameters that are not at their first values."""
-    # a plan takes a Chain apart, so it is tested as a container of the user's own
-    layer = Whole(case.layer.layers) if isinstance(case.layer, Chain) else case.layer
+    # a plan takes a Sequential apart, so it is tested as a container of the user's own
+    layer = Whole(case.layer.layers) if isinstance(case.layer, Sequential) else case.layer
     plan = Plan([layer], case.shape, Engine("numpy", Ops(xp, dtype), "test"), seed=3)
     plan.initialise()
     noise = np.random.default_rng(1).normal(size=plan.params.size) * 0.2
@@ -100,7 +100,7 @@ def test_shapes_and_types_are_the_declared_ones(case: LayerCase, samples: int, d
 def test_costs_are_counted(case: LayerCase) -> None:
     shape = compiled(case).shapes[0]
     assert case.layer.multiply_adds(shape) == case.multiply_adds
-    assert case.layer.activations(shape) >= math.prod(case.output_shape) or case.layer in (Chain(), Branches([]))
+    assert case.layer.activations(shape) >= math.prod(case.output_shape) or case.layer in (Sequential(), Branches([]))
 
 
 @every_layer

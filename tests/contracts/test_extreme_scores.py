@@ -9,7 +9,6 @@ from gedanken import (
     AveragePoolLayer,
     BinaryCrossEntropy,
     Branches,
-    Chain,
     Context,
     CrossEntropy,
     Dropout,
@@ -22,6 +21,7 @@ from gedanken import (
     Network,
     Reshape,
     Residual,
+    Sequential,
     Sigmoid,
     SoftMax,
 )
@@ -152,10 +152,10 @@ BEHIND: dict[str, list[Layer]] = {
     "nothing": [],
     "flatten": [Flatten()],
     "reshape": [Reshape((1, 2))],
-    "both, in chains": [Chain([Reshape((2, 1)), Chain([Flatten()])]), Chain()],
+    "both, in chains": [Sequential([Reshape((2, 1)), Sequential([Flatten()])]), Sequential()],
     "an image": [Reshape((2, 1, 1)), Flatten()],
     "dropout that keeps all": [Dropout(1), Flatten()],
-    "no branch": [Branches([]), Branches([], merge="sum"), Branches(Branches([Chain()]))],
+    "no branch": [Branches([]), Branches([], merge="sum"), Branches(Branches([Sequential()]))],
     "one branch": [Branches([Reshape((2, 1)), Branches(Flatten())], merge="sum")],
     "pooling of single pixels": [Reshape((2, 1, 1)), AveragePoolLayer(1, 1), MaxPoolLayer(1, 1, stride=3), Flatten()],
     "pooling of one pixel": [Reshape((2, 1, 1)), MaxPoolLayer(3, 2, zero_padding=1), GlobalAveragePoolLayer()],
@@ -165,8 +165,8 @@ BEHIND: dict[str, list[Layer]] = {
 }
 LAST: dict[str, list[Layer]] = {
     "a branch": [Branches([Sigmoid()])],
-    "a branch of more": [Branches([LeakyReLU(1), Sigmoid(), Dropout(1)], merge="sum"), Chain()],
-    "a chain of a branch": [Chain([Branches(Chain([Sigmoid()])), Branches([])])],
+    "a branch of more": [Branches([LeakyReLU(1), Sigmoid(), Dropout(1)], merge="sum"), Sequential()],
+    "a chain of a branch": [Sequential([Branches(Sequential([Sigmoid()])), Branches([])])],
 }
 COMPUTE: dict[str, list[Layer]] = {
     "pooling of two pixels": [Reshape((1, 1, 2)), MaxPoolLayer(2, 1)],
@@ -237,7 +237,7 @@ def test_evaluation_is_as_stable_as_training(behind: list[Layer]) -> None:
     "name",
     ["nothing", "flatten", "both, in chains", "dropout that keeps all", "no branch", "one branch", "leaky in name"],
 )
-@pytest.mark.parametrize("softmax", [[SoftMax()], [Reshape((1, 2)), SoftMax()], [Chain([SoftMax()])]], ids=str)
+@pytest.mark.parametrize("softmax", [[SoftMax()], [Reshape((1, 2)), SoftMax()], [Sequential([SoftMax()])]], ids=str)
 def test_nor_softmax_and_cost(softmax: list[Layer], name: str, engine: str, dtype: str) -> None:
     behind = [*BEHIND[name], Flatten()] if len(softmax) > 1 else BEHIND[name]
     value, slopes, outputs, plain = judged([*softmax, *behind], "cross_entropy", 100.0, np.array([1]), engine, dtype)

@@ -11,7 +11,6 @@ from gedanken import (
     Activation,
     ArgumentError,
     Branches,
-    Chain,
     Constant,
     Cost,
     Flatten,
@@ -24,6 +23,7 @@ from gedanken import (
     Param,
     ReLU,
     Residual,
+    Sequential,
     ShapeError,
     SoftMax,
     StateValue,
@@ -93,7 +93,7 @@ def in_forward(do: Callable[[Any, Any, Any], Any]) -> Layer:
 
 PLACES: dict[str, tuple[Callable[[Layer], Layer], str]] = {
     "alone": (lambda layer: layer, "1"),
-    "in a chain": (lambda layer: Chain([ReLU(), layer]), "1.1"),
+    "in a chain": (lambda layer: Sequential([ReLU(), layer]), "1.1"),
     "in a residual": (lambda layer: Residual([layer, FullyConnectedLayer(4)]), "1.layers.0"),
     "in branches": (lambda layer: Branches(ReLU(), Residual([], [layer])), "1.1.0.shortcut.0"),
 }

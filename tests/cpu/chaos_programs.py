@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gedanken
 
-HANG = 120
+HANG = 120  # seconds; a program that takes so long hangs
 SOURCES = Path(gedanken.__file__).parent
 
 BEGIN = """

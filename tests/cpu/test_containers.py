@@ -13,7 +13,6 @@ from gedanken import (
     AveragePoolLayer,
     BatchNorm,
     Branches,
-    Chain,
     ConvolutionLayer,
     Dropout,
     Embedding,
@@ -28,6 +27,7 @@ from gedanken import (
     Network,
     ReLU,
     Residual,
+    Sequential,
     SoftMax,
     TanH,
 )
@@ -110,9 +110,9 @@ KERNELS: dict[str, tuple[list[Layer], Shape]] = {
     "doubled": ([Branches([], [], merge="sum"), ReLU()], (3, 5, 5)),
     "beside itself": ([Branches([], []), ConvolutionLayer(2, 1, 1)], (3, 5, 5)),
     "one branch": ([Branches(convolved(4)), Branches(ReLU(), merge="sum")], (3, 5, 5)),
-    "nothing at all": ([Chain(), Chain([Chain()]), Branches([]), Residual([Chain()])], (3, 5, 5)),
+    "nothing at all": ([Sequential(), Sequential([Sequential()]), Branches([]), Residual([Sequential()])], (3, 5, 5)),
     "deep": (
-        [Residual(Branches([Residual(convolved(2)), Chain([Dropout(0.5)])], [Residual([])], merge="sum"))],
+        [Residual(Branches([Residual(convolved(2)), Sequential([Dropout(0.5)])], [Residual([])], merge="sum"))],
         (2, 4, 4),
     ),
     "of features": (
@@ -175,7 +175,7 @@ PARTS = st.sampled_from(
         MaxPoolLayer(3, 3, stride=1, zero_padding=1),
         Block(3),
         Halved(ReLU()),
-        Chain([Twice(), AveragePoolLayer(2, 2)]),
+        Sequential([Twice(), AveragePoolLayer(2, 2)]),
     ]
 )
 
@@ -183,11 +183,11 @@ PARTS = st.sampled_from(
 def containers(inner: st.SearchStrategy[Layer]) -> st.SearchStrategy[Layer]:
     rows = st.lists(inner, max_size=3)
     return (
-        st.builds(Chain, rows)
+        st.builds(Sequential, rows)
         | st.builds(Residual, rows, rows)
         | st.lists(rows, min_size=1, max_size=3).map(lambda branches: Branches(*branches, merge="sum"))
         | st.lists(rows, min_size=1, max_size=3).map(
-            lambda branches: Chain([Branches(*branches), ConvolutionLayer(3, 1, 1)])
+            lambda branches: Sequential([Branches(*branches), ConvolutionLayer(3, 1, 1)])
         )
     )
 
@@ -210,7 +210,7 @@ def nested(kind: type[Layer], depth: int, layer: Layer) -> Layer:
 
 
 @pytest.mark.parametrize("engine", ["numpy", "cpu"])
-@pytest.mark.parametrize("kind", [Residual, Branches, Chain])
+@pytest.mark.parametrize("kind", [Residual, Branches, Sequential])
 def test_a_layer_is_asked_for_its_shape_as_often_however_deep_it_stands(kind: type[Layer], engine: str) -> None:
     asked: list[Shape] = []
 
@@ -234,7 +234,7 @@ def test_no_layer_stands_deeper_than_python_can_follow() -> None:
     net = Network().input((3,)).add(deep).add(SoftMax()).regression(engine="cpu")
     net.fit(np.ones((4, 3)), [0, 1, 2, 0], progress=False)
     assert net.feedforward(np.ones((1, 3))).shape == (1, 3)
-    for kind, depth in ((Residual, 300), (Branches, 2000), (Chain, 3000)):
+    for kind, depth in ((Residual, 300), (Branches, 2000), (Sequential, 3000)):
         with pytest.raises(ArgumentError, match="layers must not stand in more than 200 others"):
             Network().input((3,)).add(nested(kind, depth, FullyConnectedLayer(3)))
 

@@ -201,7 +201,7 @@ def test_records_tell_how_far_an_epoch_is_and_what_the_workers_did() -> None:
     heard = Heard()
     history = network().fit(Points(20, mode="serial"), epochs=2, callbacks=[heard], progress=False)
     assert (heard.run.steps, heard.run.samples) == (None, None)
-    assert [round(record.share, 2) for record in heard.steps] == [0.4, 0.8, 1.0] * 2
+    assert [round(record.fraction, 2) for record in heard.steps] == [0.4, 0.8, 1.0] * 2
     assert [record.samples for record in heard.steps] == [8, 8, 4] * 2
     assert history["finished"] == [True, True]
     assert history["samples"] == [20, 20]
@@ -365,4 +365,4 @@ def test_training_goes_on_in_the_middle_of_an_epoch() -> None:
     later = Heard()
     network().fit(rest, epochs=2, callbacks=[later], progress=False)
     assert [record.samples for record in later.steps] == [record.samples for record in heard.steps[3:]]
-    assert later.steps[0].share == pytest.approx(heard.steps[3].share)
+    assert later.steps[0].fraction == pytest.approx(heard.steps[3].fraction)

@@ -18,14 +18,14 @@ import gedanken.data.transforms
 from gedanken.data.raster import BAND, rotated
 from gedanken.data.transforms import (
     Crop,
-    CutOut,
+    Cutout,
     Flip,
     MixUp,
     Normalise,
     PictureTransform,
     Rotate,
-    Shift,
     Transform,
+    Translate,
 )
 from gedanken.errors import ArgumentError, DataError
 from gedanken.types import Array
@@ -35,14 +35,14 @@ quietly = settings(deadline=None, max_examples=60)
 PICTURES: list[PictureTransform] = [
     Flip(),
     Flip(1.0, axis="vertical"),
-    Shift(2),
-    Shift((0, 9), fill=1.0),
+    Translate(2),
+    Translate((0, 9), fill=1.0),
     Crop(3),
     Crop((4, 2), padding=(1, 3), fill=1.0),
     Rotate(30),
     Rotate(180.0, fill=1.0),
-    CutOut(2),
-    CutOut((1, 50), fill=1.0),
+    Cutout(2),
+    Cutout((1, 50), fill=1.0),
     Normalise(0.5, 2.0),
 ]
 TYPES = ["bool", "uint8", "int8", "uint16", "int32", "int64", "float16", "float32", "float64", ">f4", ">i2"]
@@ -184,18 +184,18 @@ def test_items_keep_their_kind() -> None:
     flip = Flip(1.0)
     mirrored = x[..., ::-1]
     np.testing.assert_array_equal(flip(seeded(), x), mirrored)
-    np.testing.assert_array_equal(Flip(1.0, of="anything")(seeded(), x), mirrored)
+    np.testing.assert_array_equal(Flip(1.0, key="anything")(seeded(), x), mirrored)
     pair = flip(seeded(), (x, label))
     assert type(pair) is tuple
     sample = flip(seeded(), Sample(x, label))
     assert type(sample) is Sample
     assert sample.label is label
-    second = Flip(1.0, of=1)(seeded(), (label, x))
+    second = Flip(1.0, key=1)(seeded(), (label, x))
     assert second[0] is label
     np.testing.assert_array_equal(second[1], mirrored)
     for kind in (dict, OrderedDict):
         item = kind(label=label, picture=x)
-        new = Flip(1.0, of="picture")(seeded(), item)
+        new = Flip(1.0, key="picture")(seeded(), item)
         assert type(new) is kind
         assert list(new) == ["label", "picture"]
         assert new["label"] is label
@@ -209,21 +209,21 @@ def test_a_further_one_is_one_method() -> None:
             return 1 - picture
 
     x = picture_of((2, 2))
-    np.testing.assert_array_equal(Negative(of="x")(seeded(), {"x": x})["x"], 1 - x)
-    with pytest.raises(DataError, match="Negative needs a picture at of='x', got an item with entries 'y'"):
-        Negative(of="x")(seeded(), {"y": x})
+    np.testing.assert_array_equal(Negative(key="x")(seeded(), {"x": x})["x"], 1 - x)
+    with pytest.raises(DataError, match="Negative needs a picture at key='x', got an item with entries 'y'"):
+        Negative(key="x")(seeded(), {"y": x})
 
 
 NO_PICTURE: list[tuple[Transform, Any, str]] = [
-    (Flip(), np.zeros(4), "at of=0, got float64 of shape (4,)"),
-    (Flip(), np.zeros((2, 1, 4, 4), "int8"), "at of=0, got int8 of shape (2, 1, 4, 4)"),
-    (Flip(), (np.zeros((0, 4)), 1), "at of=0, got float64 of shape (0, 4)"),
-    (Flip(), np.zeros((2, 2), complex), "at of=0, got complex128 of shape (2, 2)"),
-    (Flip(), np.array([["a"]]), "at of=0, got <U1 of shape (1, 1)"),
-    (Flip(of=1), (np.zeros((2, 2)), 3), "at of=1, got int"),
-    (Flip(of="x"), {"x": [[1.0]]}, "at of='x', got list"),
-    (Flip(), [np.zeros((2, 2)), 1], "at of=0, got list"),
-    (Flip(), None, "at of=0, got NoneType"),
+    (Flip(), np.zeros(4), "at key=0, got float64 of shape (4,)"),
+    (Flip(), np.zeros((2, 1, 4, 4), "int8"), "at key=0, got int8 of shape (2, 1, 4, 4)"),
+    (Flip(), (np.zeros((0, 4)), 1), "at key=0, got float64 of shape (0, 4)"),
+    (Flip(), np.zeros((2, 2), complex), "at key=0, got complex128 of shape (2, 2)"),
+    (Flip(), np.array([["a"]]), "at key=0, got <U1 of shape (1, 1)"),
+    (Flip(key=1), (np.zeros((2, 2)), 3), "at key=1, got int"),
+    (Flip(key="x"), {"x": [[1.0]]}, "at key='x', got list"),
+    (Flip(), [np.zeros((2, 2)), 1], "at key=0, got list"),
+    (Flip(), None, "at key=0, got NoneType"),
 ]
 
 
@@ -235,9 +235,9 @@ def test_what_is_no_picture(transform: Transform, item: Any, end: str) -> None:
 
 
 UNFIT: list[tuple[Transform, Any, str]] = [
-    (Flip(), {"x": 1, 2: 3}, "Flip needs a picture at of=0, got an item with entries 'x', 2"),
-    (Flip(of=2), (1, 2), "Flip needs a picture at of=2, got an item with entries 0, 1"),
-    (Shift(1, of="x"), (), "Shift needs a picture at of='x', got an item with entries none"),
+    (Flip(), {"x": 1, 2: 3}, "Flip needs a picture at key=0, got an item with entries 'x', 2"),
+    (Flip(key=2), (1, 2), "Flip needs a picture at key=2, got an item with entries 0, 1"),
+    (Translate(1, key="x"), (), "Translate needs a picture at key='x', got an item with entries none"),
     (
         Crop((5, 3), padding=1),
         np.zeros((1, 2, 9)),
@@ -245,15 +245,15 @@ UNFIT: list[tuple[Transform, Any, str]] = [
     ),
     (Crop((1, 9)), np.zeros((3, 8)), "Crop needs a picture of at least 1 x 9 pixels, got shape (3, 8) and padding 0"),
     (
-        Shift(0, fill=-1),
+        Translate(0, fill=-1),
         np.zeros((2, 2), "uint8"),
-        "Shift fill must be a value of uint8, as the picture's are, got -1",
+        "Translate fill must be a value of uint8, as the picture's are, got -1",
     ),
     (Crop(1, fill=0.5), np.zeros((2, 2), "int32"), "Crop fill must be a value of int32"),
     (Rotate(9, fill=256), np.zeros((2, 2), "uint8"), "Rotate fill must be a value of uint8"),
     (Rotate(9, fill=2), np.zeros((2, 2), "bool"), "Rotate fill must be a value of bool"),
     (Rotate(9, fill=2.0**63), np.zeros((2, 2), "int64"), "Rotate fill must be a value of int64"),
-    (CutOut(1, fill=1e39), np.zeros((2, 2), "float32"), "CutOut fill must be a value of float32"),
+    (Cutout(1, fill=1e39), np.zeros((2, 2), "float32"), "Cutout fill must be a value of float32"),
     (
         Normalise((1, 2), 1),
         np.zeros((3, 4, 5)),
@@ -304,20 +304,20 @@ WRONG: list[tuple[Callable[[], object], str]] = [
         lambda: Flip(axis="horizontaly"),  # type: ignore[arg-type]
         "Flip axis must be one of horizontal, vertical, got 'horizontaly'; did you mean 'horizontal'?",
     ),
-    (lambda: Flip(of=-1), "Flip of must be a whole number of at least 0, got -1"),
-    (lambda: Flip(of=None), "Flip of must be a whole number of at least 0, got None"),  # type: ignore[arg-type]
-    (lambda: Shift(-1), "Shift pixels must be a whole number of at least 0, got -1"),
-    (lambda: Shift((1, 2, 3)), "Shift pixels must be a number or a pair (height, width)"),  # type: ignore[arg-type]
-    (lambda: Shift(1, fill=math.nan), "Shift fill must be a number in (-inf, inf), got nan"),
+    (lambda: Flip(key=-1), "Flip key must be a whole number of at least 0, got -1"),
+    (lambda: Flip(key=None), "Flip key must be a whole number of at least 0, got None"),  # type: ignore[arg-type]
+    (lambda: Translate(-1), "Translate pixels must be a whole number of at least 0, got -1"),
+    (lambda: Translate((1, 2, 3)), "Translate pixels must be a number or a pair (height, width)"),  # type: ignore[arg-type]
+    (lambda: Translate(1, fill=math.nan), "Translate fill must be a number in (-inf, inf), got nan"),
     (lambda: Crop(0), "Crop size must be a whole number of at least 1, got 0"),
     (lambda: Crop(1, padding=(0, -1)), "Crop padding must be a whole number of at least 0, got -1"),
     (lambda: Crop(1, fill="0"), "Crop fill must be a number in (-inf, inf), got '0'"),  # type: ignore[arg-type]
     (lambda: Rotate(0), "Rotate degrees must be a number in (0, 180], got 0"),
     (lambda: Rotate(181), "Rotate degrees must be a number in (0, 180], got 181"),
     (lambda: Rotate(1, fill=math.inf), "Rotate fill must be a number in (-inf, inf), got inf"),
-    (lambda: Rotate(1, of=1.0), "Rotate of must be a whole number of at least 0, got 1.0"),  # type: ignore[arg-type]
-    (lambda: CutOut((2, 0)), "CutOut size must be a whole number of at least 1, got 0"),
-    (lambda: CutOut(2, fill=math.inf), "CutOut fill must be a number in (-inf, inf), got inf"),
+    (lambda: Rotate(1, key=1.0), "Rotate key must be a whole number of at least 0, got 1.0"),  # type: ignore[arg-type]
+    (lambda: Cutout((2, 0)), "Cutout size must be a whole number of at least 1, got 0"),
+    (lambda: Cutout(2, fill=math.inf), "Cutout fill must be a number in (-inf, inf), got inf"),
     (lambda: Normalise(math.nan, 1), "Normalise mean must be a number in (-inf, inf), got nan"),
     (lambda: Normalise(0, 0), "Normalise std must be a number in (0, inf), got 0"),
     (lambda: Normalise((0, 0), (1, -1)), "Normalise std must be a number in (0, inf), got -1"),
@@ -353,7 +353,7 @@ def test_flip(x: Array, probability: float, drawn: float, axis: Any) -> None:
 @given(x=pictures, pixels=st.tuples(st.integers(0, 9), st.integers(0, 9)), down=draw, right=draw)
 def test_shift(x: Array, pixels: tuple[int, int], down: float, right: float) -> None:
     d, r = (list(range(-p, p + 1))[int(u * (2 * p + 1))] for u, p in zip((down, right), pixels, strict=True))
-    y = Shift(pixels, fill=1)(drawn_as(down, right), x)
+    y = Translate(pixels, fill=1)(drawn_as(down, right), x)
     np.testing.assert_array_equal(y, by_pixels(x, x.shape[-2:], lambda x, i, j: pixel(x, i - d, j - r, 1)))
 
 
@@ -383,7 +383,7 @@ def test_cut_out(x: Array, size: tuple[int, int], down: float, right: float) -> 
     def value(x: Array, i: int, j: int) -> Any:
         return 1 if top <= i < top + size[0] and left <= j < left + size[1] else x[i, j]
 
-    y = CutOut(size, fill=1)(drawn_as(down, right), x)
+    y = Cutout(size, fill=1)(drawn_as(down, right), x)
     np.testing.assert_array_equal(y, by_pixels(x, x.shape[-2:], value))
 
 
@@ -517,7 +517,7 @@ def test_flips_happen_as_often_as_said() -> None:
 def test_shifts_are_uniform_and_independent() -> None:
     x = np.zeros((9, 9))
     x[4, 4] = 1
-    places = outcomes(Shift((1, 4)), x).mean(axis=0)
+    places = outcomes(Translate((1, 4)), x).mean(axis=0)
     assert places[3:6].sum() == 1
     np.testing.assert_allclose(places[3:6], 1 / 27, atol=0.02)
 
@@ -530,7 +530,7 @@ def test_crops_reach_every_window() -> None:
 
 
 def test_cut_outs_centre_on_every_pixel() -> None:
-    covered = outcomes(CutOut(1, fill=1), np.zeros((3, 4)))
+    covered = outcomes(Cutout(1, fill=1), np.zeros((3, 4)))
     assert (covered.sum(axis=(1, 2)) == 1).all()
     np.testing.assert_allclose(covered.mean(axis=0), 1 / 12, atol=0.03)
 

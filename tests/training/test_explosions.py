@@ -12,6 +12,7 @@ from gedanken import (
     BatchNorm,
     Callback,
     Context,
+    CustomCost,
     FullyConnectedLayer,
     Layer,
     Momentum,
@@ -21,7 +22,6 @@ from gedanken import (
     Sigmoid,
     SoftMax,
     StateError,
-    UserCost,
 )
 
 RNG = np.random.default_rng(0)
@@ -140,7 +140,7 @@ def test_a_cost_of_ones_own_that_gives_nan_once_costs_no_step() -> None:
         calls.append(1)
         return ((y - target) ** 2).mean(axis=1) * (math.nan if len(calls) == 6 else 1)
 
-    net = network(SGD(0.01), UserCost(each, lambda y, target: 2 * (y - target)))
+    net = network(SGD(0.01), CustomCost(each, lambda y, target: 2 * (y - target)))
     seen = Remember(net)
     history = net.fit(X, Y[:, None].astype(float), epochs=9, mini_batch_size=8, callbacks=[seen], progress=False)
     assert history.diverged

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gedanken import Accuracy, ArgumentError, Callback, EarlyStop, FullyConnectedLayer, Metric, Network, SoftMax
+from gedanken import Accuracy, ArgumentError, Callback, EarlyStopping, FullyConnectedLayer, Metric, Network, SoftMax
 from gedanken.training.display import Display, cut, printable, width
 
 X = np.random.default_rng(0).standard_normal((60, 4))
@@ -234,8 +234,8 @@ def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path: Path,
 def test_a_refused_fit_leaves_no_folder(folder: str | None, tmp_path: Path, monkeypatch: Any) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ArgumentError, match="EarlyStop figure"):
-        network().fit(X, Y, plot=True, folder=folder, callbacks=[EarlyStop("nonsense")], progress=False)
+    with pytest.raises(ArgumentError, match="EarlyStopping monitor"):
+        network().fit(X, Y, plot=True, folder=folder, callbacks=[EarlyStopping("nonsense")], progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -257,15 +257,15 @@ class Value(Metric):
 
 @pytest.mark.parametrize("kind", [int, float, np.float32, np.int64, np.array, bool, np.bool_])
 def test_a_value_of_any_type_of_number_can_stop_early(kind: Any) -> None:
-    stop = EarlyStop("value", patience=1, better="higher")
+    stop = EarlyStopping("value", patience=1, mode="max")
     history = network(metrics=[Value(kind)]).fit(X, Y, epochs=9, callbacks=[stop], progress=False)
     assert history.reason == "value has not improved on 1 for 2 epochs"
     assert history["value"] == [1.0] * 3
 
 
-@pytest.mark.parametrize("better", ["higher", "lower"])
-def test_a_value_that_is_never_a_number_stops_early_and_is_called_so(better: str) -> None:
-    stop = EarlyStop("value", patience=1, better=better)
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_value_that_is_never_a_number_stops_early_and_is_called_so(mode: str) -> None:
+    stop = EarlyStopping("value", patience=1, mode=mode)
     metrics = [Value(lambda _: float("nan"))]
     history = network(metrics=metrics).fit(X, Y, epochs=9, callbacks=[stop], progress=False)
     assert history.reason == "value has not become a finite number for 2 epochs"
@@ -278,8 +278,8 @@ def test_a_value_that_is_no_number_is_refused_before_the_training(kind: Any) -> 
 
 
 def test_early_stop_does_not_guess_which_way_is_better() -> None:
-    with pytest.raises(ArgumentError, match='be "lower" or "higher", because the metric does not say which'):
-        network(metrics=[Value(float)]).fit(X, Y, callbacks=[EarlyStop("value")], progress=False)
+    with pytest.raises(ArgumentError, match='be "min" or "max", because the metric does not say which'):
+        network(metrics=[Value(float)]).fit(X, Y, callbacks=[EarlyStopping("value")], progress=False)
 
 
 def test_early_stop_goes_by_what_the_metric_says() -> None:
@@ -291,6 +291,6 @@ def test_early_stop_goes_by_what_the_metric_says() -> None:
             return next(self.figures)
 
     history = network(metrics=[LogLoss(float)]).fit(
-        X, np.eye(3)[Y], epochs=4, callbacks=[EarlyStop("log_loss", patience=0)], progress=False, snapshot_step=1e9
+        X, np.eye(3)[Y], epochs=4, callbacks=[EarlyStopping("log_loss", patience=0)], progress=False, snapshot_step=1e9
     )
     assert len(history.epochs) == 4

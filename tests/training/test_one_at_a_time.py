@@ -21,6 +21,7 @@ from gedanken import (
     BatchNorm,
     Callback,
     CrossEntropy,
+    Cuda,
     Dropout,
     FullyConnectedLayer,
     GedankenWarning,
@@ -290,7 +291,7 @@ def test_a_network_can_be_sent_to_a_process(start: str) -> None:
 def test_a_copy_whose_engine_is_not_here_runs_on_another_and_says_so() -> None:
     net = network(engine="numpy")
     state = net.__getstate__()
-    state["_runs_on"] = ("cuda", "float32", None, "full")
+    state["_engine"] = Cuda()
     twin = Network.__new__(Network)
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         pytest.skip("there may be a GPU")

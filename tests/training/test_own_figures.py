@@ -1,4 +1,4 @@
-"""Costs and metrics of the user's own: no broadcasting hides in them, and records and EarlyStop know their figures."""
+"""Costs and metrics of the user's own: no broadcasting hides in them, and records and callbacks know their values."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -10,12 +10,12 @@ from gedanken import (
     Accuracy,
     ArgumentError,
     ConfusionMatrix,
-    EarlyStop,
+    CustomCost,
+    EarlyStopping,
     FullyConnectedLayer,
     Generator,
     Network,
     ShapeError,
-    UserCost,
 )
 from gedanken.metrics import Metric
 from gedanken.types import Array
@@ -24,12 +24,12 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 3))
 QUIET: dict[str, Any] = {"progress": False}
 
-naive = UserCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3)
-averaging = UserCost(
+naive = CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3)
+averaging = CustomCost(
     lambda y, t: ((y - t) ** 2).reshape(len(y), -1).mean(axis=1),
     lambda y, t: 2 * (y - t).reshape(len(y), -1).mean(axis=1)[:, None] * np.ones_like(y),
 )
-careful = UserCost(
+careful = CustomCost(
     lambda y, t: (y[:, 0] - t.reshape(-1)) ** 2,
     lambda y, t: 2 * (y[:, :1] - t.reshape(-1, 1)) * (np.arange(y.shape[1]) == 0),
 )
@@ -78,7 +78,7 @@ WAYS: dict[str, Callable[[Network, Array], Any]] = {
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("cost", [naive, averaging], ids=["naive", "averaging"])
 def test_a_cost_that_mixes_samples_up_is_refused(
-    cost: UserCost, outputs: int, shape: tuple[int, ...], way: Callable[[Network, Array], Any]
+    cost: CustomCost, outputs: int, shape: tuple[int, ...], way: Callable[[Network, Array], Any]
 ) -> None:
     net, labels = network(outputs, cost), RNG.normal(size=(12, *shape)).astype("float32")
     before = net.feedforward(X)
@@ -88,7 +88,7 @@ def test_a_cost_that_mixes_samples_up_is_refused(
     if outputs == 1 and shape == (3,) and cost is averaging:
         way(net, labels)  # several answers for one output: strange, but each sample by itself
         return
-    with pytest.raises((ShapeError, ValueError), match=r"UserCost|broadcast"):
+    with pytest.raises((ShapeError, ValueError), match=r"CustomCost|broadcast"):
         way(net, labels)
     np.testing.assert_array_equal(net.feedforward(X), before)
 
@@ -108,7 +108,7 @@ def test_the_refusal_says_what_to_do() -> None:
 
 def test_a_validation_set_is_looked_at_too() -> None:
     net = network(1, averaging)
-    with pytest.raises(ShapeError, match="UserCost must judge each sample by itself"):
+    with pytest.raises(ShapeError, match="CustomCost must judge each sample by itself"):
         net.fit(X, X[:, :1], validation_set=(X, X[:, 0]), **QUIET)
     assert net.epoch == 0
 
@@ -147,10 +147,10 @@ KINDS: dict[str, Callable[[float], Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-@pytest.mark.parametrize("better", ["lower", "higher"])
-def test_early_stop_sees_any_number(kind: Callable[[float], Any], better: str) -> None:
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_early_stop_sees_any_number(kind: Callable[[float], Any], mode: str) -> None:
     net = Network().input((3,)).add(FullyConnectedLayer(1)).regression(cost=careful, metrics=[figure_of(kind)])
-    stop = EarlyStop("validation_figure", patience=1, better=better)  # it is always the same
+    stop = EarlyStopping("validation_figure", patience=1, mode=mode)  # it is always the same
     validation = (np.ones((3, 3)), np.ones((3, 1)))
     history = net.fit(X, X[:, :1], epochs=9, validation_set=validation, callbacks=[stop], **QUIET)
     assert len(history.epochs) == 3
@@ -162,7 +162,7 @@ def test_a_metric_says_what_is_better() -> None:
     for name, better in (("LogLoss", "lower"), ("ErrorRate", "lower"), ("Gain", "higher")):
         metric = type(name, (Distance,), {"better": better})()
         net = network(1, metrics=[metric])
-        stop = EarlyStop(metric.name, patience=0)
+        stop = EarlyStopping(metric.name, patience=0)
         net.fit(X, X[:, 0], callbacks=[stop], **QUIET)
         assert stop._sign == (1 if better == "lower" else -1)
 
@@ -171,16 +171,16 @@ def test_a_metric_says_what_is_better() -> None:
 def test_nobody_guesses_what_is_better(name: str) -> None:
     metric = type(name, (Distance,), {"better": None})()
     net = network(1, metrics=[metric])
-    with pytest.raises(ArgumentError, match=r"EarlyStop better for .* must be .*the metric does not say"):
-        net.fit(X, X[:, 0], callbacks=[EarlyStop(metric.name)], **QUIET)
+    with pytest.raises(ArgumentError, match=r"EarlyStopping mode for .* must be .*the metric does not say"):
+        net.fit(X, X[:, 0], callbacks=[EarlyStopping(metric.name)], **QUIET)
     assert net.epoch == 0
-    net.fit(X, X[:, 0], callbacks=[EarlyStop(metric.name, better="lower")], **QUIET)
+    net.fit(X, X[:, 0], callbacks=[EarlyStopping(metric.name, mode="min")], **QUIET)
 
 
 def test_a_matrix_is_nothing_to_stop_by() -> None:
     net = Network().input((3,)).add(FullyConnectedLayer(3)).regression(cost=careful, metrics=[ConfusionMatrix()])
-    with pytest.raises(ArgumentError, match="EarlyStop figure must be one number"):
-        net.fit(X, np.arange(12) % 3, callbacks=[EarlyStop("confusion_matrix", better="lower")], **QUIET)
+    with pytest.raises(ArgumentError, match="EarlyStopping monitor must be one number"):
+        net.fit(X, np.arange(12) % 3, callbacks=[EarlyStopping("confusion_matrix", mode="min")], **QUIET)
 
 
 def test_names_and_directions_of_metrics_are_looked_at() -> None:

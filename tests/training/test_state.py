@@ -15,7 +15,7 @@ from gedanken import (
     ConstantRate,
     CosineDecay,
     Dropout,
-    EarlyStop,
+    EarlyStopping,
     EpochRecord,
     ExponentialDecay,
     FullyConnectedLayer,
@@ -101,7 +101,7 @@ def training(net: Network, keeper: Keeper) -> Training:
     train_state, source = net._train_state, ArraySource(X, Y, 8, shuffle=True, seed=5)
     assert train_state
     run = new_run(train_state, source, True, (1, EPOCHS), None, {})
-    stop = EarlyStop("validation_cost", patience=1, threshold=0.02)
+    stop = EarlyStopping("validation_cost", patience=1, threshold=0.02)
     made = Training(train_state, Single(), source, ArraySource(X[:9], Y[:9], 4), run, [stop, keeper], 1e-9, net)
     keeper.training = made
     return made

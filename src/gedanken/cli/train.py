@@ -11,12 +11,13 @@ from gedanken.cli.data import Image, Pair, Samples, as_input, as_target, load_tr
 from gedanken.cli.networks import Design, build, find_design
 from gedanken.cli.output import note
 from gedanken.datasets.pictures import SIZE
+from gedanken.engine.select import engine_choice
 from gedanken.errors import ArgumentError
 from gedanken.files import check_writable
 from gedanken.named import OPTIMIZERS
 from gedanken.network import Network
 from gedanken.optimizers import Optimizer
-from gedanken.training.callbacks import Callback, EarlyStop
+from gedanken.training.callbacks import Callback, EarlyStopping
 from gedanken.training.records import History, Run
 
 
@@ -30,8 +31,8 @@ def run(arguments: Namespace) -> int:
     samples = _load(arguments, design)
     net = build(design, samples.train[0].shape[1:], len(samples.classes), arguments.seed)
     net.class_names = samples.classes
-    runs_on = {"engine": arguments.engine, "dtype": arguments.dtype, "precision": arguments.precision}
-    net.regression(optimizer, arguments.cost, **runs_on)
+    engine = engine_choice(arguments.engine, dtype=arguments.dtype, precision=arguments.precision)
+    net.regression(optimizer, arguments.cost, engine=engine)
     history = _fit(net, samples, arguments)
     _check_course(history)
     told = "the model was not saved: give --output FILE"
@@ -116,7 +117,7 @@ def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
     validation = ready(samples.validation) if isinstance(samples.validation, tuple) else samples.validation
     watched = "cost" if validation is None else "validation_cost"
     patience = arguments.early_stop
-    callbacks: list[Callback] = [] if patience is None else [EarlyStop(watched, patience)]
+    callbacks: list[Callback] = [] if patience is None else [EarlyStopping(watched, patience)]
     if not arguments.quiet:
         total = net.summary()
         callbacks.append(

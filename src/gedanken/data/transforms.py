@@ -42,7 +42,7 @@ class PictureTransform(Transform):
     A new one defines `change`, which must not write into the picture that it is given.
 
     Args:
-        of: place of the picture in a tuple, or its key in a dict; an item that is one array is the picture itself.
+        key: place of the picture in a tuple, or its key in a dict; an item that is one array is the picture itself.
         channels: which axis they are, "first" or "last". None is first too, but refuses what looks like the other:
             a last axis of 1, 3 or 4 behind a first one of more than 4.
 
@@ -51,15 +51,15 @@ class PictureTransform(Transform):
             channels="last" (H, W, C) in the place of (C, H, W).
 
     Raises:
-        DataError: there is no picture at `of`, or its channels look to be last (when called).
+        DataError: there is no picture at `key`, or its channels look to be last (when called).
     """
 
-    of: int | str = field(default=0, kw_only=True)
+    key: int | str = field(default=0, kw_only=True)
     channels: Literal["first", "last"] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.of, str):
-            whole(f"{type(self).__name__} of", self.of, at_least=0)
+        if not isinstance(self.key, str):
+            whole(f"{type(self).__name__} key", self.key, at_least=0)
         if self.channels is not None:
             one_of(f"{type(self).__name__} channels", self.channels, ("first", "last"))
 
@@ -68,15 +68,15 @@ class PictureTransform(Transform):
         """Return the new picture."""
 
     def __call__(self, rng: "np.random.Generator", item: Any) -> Any:
-        parts, of = _parts(item), self.of if isinstance(item, (tuple, dict)) else 0
-        if of not in parts:
+        parts, key = _parts(item), self.key if isinstance(item, (tuple, dict)) else 0
+        if key not in parts:
             entries = ", ".join(map(repr, parts)) or "none"
-            raise DataError(f"{type(self).__name__} needs a picture at of={of!r}, got an item with entries {entries}")
-        picture = parts[of]
+            raise DataError(f"{type(self).__name__} needs a picture at key={key!r}, got an item with entries {entries}")
+        picture = parts[key]
         if not _is_numbers(picture, "fiub") or picture.ndim not in (2, 3) or not picture.size:
-            rule = f"{type(self).__name__} needs a picture (C, H, W) or (H, W) of real numbers at of={of!r}"
+            rule = f"{type(self).__name__} needs a picture (C, H, W) or (H, W) of real numbers at key={key!r}"
             raise DataError(f"{rule}, got {_kind_of(picture)}")
-        return _with(item, {of: self._changed(rng, picture)})
+        return _with(item, {key: self._changed(rng, picture)})
 
     def _changed(self, rng: "np.random.Generator", picture: Array) -> Array:
         if picture.ndim == 2:
@@ -149,7 +149,7 @@ class Flip(PictureTransform):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Shift(PictureTransform):
+class Translate(PictureTransform):
     """Move the picture by a few whole pixels down or up and right or left.
 
         y[c, i, j] = x[c, i - d, j - r] inside the picture, else fill,    d and r uniform on -pixels ... pixels
@@ -171,12 +171,12 @@ class Shift(PictureTransform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        pair("Shift pixels", self.pixels, at_least=0)
-        real("Shift fill", self.fill, "(-inf, inf)")
+        pair("Translate pixels", self.pixels, at_least=0)
+        real("Translate fill", self.fill, "(-inf, inf)")
 
     def change(self, rng: "np.random.Generator", picture: Array) -> Array:
-        fill = pixel_value("Shift fill", self.fill, picture)
-        down, right = (_below(rng, 2 * most + 1) - most for most in pair("Shift pixels", self.pixels, at_least=0))
+        fill = pixel_value("Translate fill", self.fill, picture)
+        down, right = (_below(rng, 2 * most + 1) - most for most in pair("Translate pixels", self.pixels, at_least=0))
         return window(picture, -down, -right, picture.shape[-2:], fill)
 
 
@@ -256,7 +256,7 @@ class Rotate(PictureTransform):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CutOut(PictureTransform):
+class Cutout(PictureTransform):
     """Cover a rectangle at a random place, so that no single part of the picture decides.
 
         y[c, i, j] = fill where 0 <= i - t < height and 0 <= j - l < width, else x[c, i, j]
@@ -282,14 +282,14 @@ class CutOut(PictureTransform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        pair("CutOut size", self.size)
-        real("CutOut fill", self.fill, "(-inf, inf)")
+        pair("Cutout size", self.size)
+        real("Cutout fill", self.fill, "(-inf, inf)")
 
     def change(self, rng: "np.random.Generator", picture: Array) -> Array:
-        height, width = pair("CutOut size", self.size)
+        height, width = pair("Cutout size", self.size)
         top, left = (_below(rng, there) - s // 2 for there, s in zip(picture.shape[-2:], (height, width), strict=True))
         y = picture.copy()
-        y[..., max(top, 0) : top + height, max(left, 0) : left + width] = pixel_value("CutOut fill", self.fill, picture)
+        y[..., max(top, 0) : top + height, max(left, 0) : left + width] = pixel_value("Cutout fill", self.fill, picture)
         return y
 
 

@@ -15,7 +15,6 @@ from gedanken.layers import (
     Activation,
     AveragePoolLayer,
     Branches,
-    Chain,
     ConvolutionLayer,
     Dropout,
     Flatten,
@@ -25,6 +24,7 @@ from gedanken.layers import (
     LeakyReLU,
     MaxPoolLayer,
     Reshape,
+    Sequential,
     Sigmoid,
     SoftMax,
 )
@@ -72,7 +72,7 @@ def _passes_on(one: Placed) -> bool:
         return layer.threshold == DRAW_RANGE  # type: ignore[attr-defined]  # it keeps all
     if kind is LeakyReLU:
         return layer.slope == 1  # type: ignore[attr-defined]
-    if kind in (Chain, Branches):
+    if kind in (Sequential, Branches):
         return not any(layer.rows.values()) and len(layer.rows) == 1  # type: ignore[attr-defined]
     if kind in (MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer):
         return _pools_single_pixels(one)

@@ -1,52 +1,170 @@
-"""From the name of an engine to the engine."""
+"""What runs a network, by name or by object, and from there to the engine itself."""
 
+import functools
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from gedanken.checks import one_of, require, whole
 from gedanken.engine.cuda import cuda_engine
 from gedanken.engine.plan import Engine
 from gedanken.errors import EngineError
+from gedanken.foreign import KeywordsChecked
 from gedanken.ops import Ops
 from gedanken.process import UNCUT
 
-ENGINES = ("auto", "cpu", "numpy", "cuda")
+P = ParamSpec("P")
+R = TypeVar("R")
+
 PRECISIONS = ("full", "bf16")
 MOST_THREADS = 1024
 
 
-def select_engine(name: str, dtype: str, threads: int | None = None, precision: str = "full") -> Engine:
-    """Return the engine called `name`; its `reason` says why it was chosen.
+@dataclass(frozen=True, kw_only=True)
+class EngineChoice(KeywordsChecked):
+    """What runs a network: `Auto`, `Cpu`, `Numpy` or `Cuda`. A description only; `regression` starts the engine.
 
     Args:
-        name: "cpu", "numpy", "cuda", or "auto" for the fastest that always works here.
-        dtype: "float32" or "float64".
-        threads: how many threads the engine "cpu" uses; None is one for each processor that this process may use.
-        precision: of products: "full" is the dtype, "bf16" wants a processor with AMX, and "auto" is "cpu" then.
+        dtype: of all numbers, "float32" or "float64".
 
     Raises:
-        ArgumentError: unknown name, dtype or precision, or threads or bf16 with an engine or dtype that has no such.
-        EngineError: the engine cannot run on this machine.
+        ArgumentError: an argument breaks its rule.
     """
-    one_of("engine", name, ENGINES)
-    one_of("dtype", dtype, ("float32", "float64"))
-    if threads is not None:
-        whole("threads", threads, at_most=MOST_THREADS)
-        require(name in ("auto", "cpu"), "threads", f'be None with engine "{name}", which has none of its own', threads)
-    one_of("precision", precision, PRECISIONS)
-    if precision == "bf16":
-        require(name in ("auto", "cpu"), "engine", 'be "cpu" or "auto" with precision "bf16"', name)
-        require(dtype == "float32", "dtype", 'be "float32" with precision "bf16", whose sums are float32', dtype)
-    if name == "cuda":
-        return cuda_engine(dtype)
-    if name == "numpy":
-        return Engine("numpy", Ops(dtype=dtype), "asked for")
-    try:
-        return _cpu_engine()("asked for" if name == "cpu" else "auto", dtype, threads, precision)
-    except EngineError as error:
-        if name == "cpu" or precision == "bf16":
-            raise
-        return Engine("numpy", Ops(dtype=dtype), f"auto: {error}")
+
+    name: ClassVar[str]
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        one_of("dtype", self.dtype, ("float32", "float64"))
+
+    def start(self) -> Engine:
+        """Return the engine; its `reason` says why it was chosen.
+
+        Raises:
+            EngineError: it cannot run on this machine.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cpu(EngineChoice):
+    """The engine of compiled kernels.
+
+    Args:
+        dtype: of all numbers, "float32" or "float64".
+        threads: how many compute, 1 to 1,024; None is one for each processor that this process may use. The results are
+            the same for any number.
+        precision: of the products in convolutions and fully connected layers, both ways: "full" is `dtype`; "bf16"
+            rounds both factors to 8 bits of digits and sums in float32, on x86 processors with AMX. Parameters,
+            activations and optimizer stay float32.
+
+    Raises:
+        ArgumentError: an argument breaks its rule, or bf16 is asked for with float64.
+
+    Example:
+        >>> net = Network(seed=1).input((4,)).add(FullyConnectedLayer(3)).add(SoftMax())
+        >>> net.regression("adam", engine=Cpu(threads=1, dtype="float64")).feedforward([[1, 2, 3, 4]]).dtype
+        dtype('float64')
+    """
+
+    name = "cpu"
+    threads: int | None = None
+    precision: str = "full"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threads is not None:
+            whole("threads", self.threads, at_most=MOST_THREADS)
+        one_of("precision", self.precision, PRECISIONS)
+        rule = 'be "float32" with precision "bf16", whose sums are float32'
+        require(self.precision == "full" or self.dtype == "float32", "dtype", rule, self.dtype)
+
+    def start(self) -> Engine:
+        return self._compiled("asked for")
+
+    def _compiled(self, reason: str) -> Engine:
+        return _cpu_engine()(reason, self.dtype, self.threads, self.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(Cpu):
+    """The fastest engine that always works here: `Cpu`, or `Numpy` where that one cannot run and bf16 is not asked for.
+
+    Args:
+        dtype, threads, precision: as of `Cpu`.
+    """
+
+    name = "auto"
+
+    def start(self) -> Engine:
+        try:
+            return self._compiled("auto")
+        except EngineError as error:
+            if self.precision == "bf16":
+                raise
+            return Engine("numpy", Ops(dtype=self.dtype), f"auto: {error}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numpy(EngineChoice):
+    """The specification: every layer's own `forward` and `backward`, on NumPy arrays."""
+
+    name = "numpy"
+
+    def start(self) -> Engine:
+        return Engine("numpy", Ops(dtype=self.dtype), "asked for")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cuda(EngineChoice):
+    """The specification on CuPy arrays, which an NVIDIA GPU computes with.
+
+    Args:
+        dtype: of all numbers, "float32" or "float64".
+        device: number of the GPU, from 0 on. It becomes CuPy's current device of the thread that calls `regression`;
+            use the network in that thread.
+    """
+
+    name = "cuda"
+    device: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("device", self.device, at_least=0)
+
+    def start(self) -> Engine:
+        return cuda_engine(self.dtype, self.device)
+
+
+CHOICES: dict[str, type[EngineChoice]] = {kind.name: kind for kind in (Auto, Cpu, Numpy, Cuda)}
+ENGINES = tuple(CHOICES)
+
+
+def engine_choice(engine: object, **options: Any) -> EngineChoice:
+    """Return what an engine's name stands for, with these options; an object stands for itself and has its own.
+
+    Raises:
+        ArgumentError: unknown name, not an engine, or an option that this engine does not have.
+    """
+    if isinstance(engine, EngineChoice):
+        for name, value in options.items():
+            require(False, name, f"be said in the engine itself: {type(engine).__name__}({name}=...)", value)
+        return engine
+    made = isinstance(engine, type) and issubclass(engine, EngineChoice)
+    require(not made, "engine", "be a name or an object, such as Cpu()", engine)
+    kind = CHOICES[one_of("engine", engine, ENGINES)]
+    if not issubclass(kind, Cpu):
+        precision, threads = options.pop("precision", "full"), options.pop("threads", None)
+        one_of("precision", precision, PRECISIONS)
+        require(precision == "full", "engine", 'be "cpu" or "auto" with precision "bf16"', engine)
+        require(threads is None, "threads", f'be None with engine "{engine}", which has none of its own', threads)
+    return kind(**options)
+
+
+def select_engine(engine: str | EngineChoice, dtype: str = "float32", **options: Any) -> Engine:
+    """Return the engine of this name, dtype and options, or that an object describes, started."""
+    return engine_choice(engine, **({} if isinstance(engine, EngineChoice) else {"dtype": dtype, **options})).start()
 
 
 def _cpu_engine() -> Callable[[str, str, int | None, str], Engine]:
@@ -58,3 +176,17 @@ def _cpu_engine() -> Callable[[str, str, int | None, str], Engine]:
         raise EngineError(f'engine "cpu" needs llvmlite ({error}); install it, or use engine="numpy"') from error
     found: Callable[[str, str, int | None, str], Engine] = module.CpuEngine
     return found
+
+
+def former_options(method: Callable[P, R]) -> Callable[P, R]:
+    """Let `dtype`, `threads` and `precision` beside the engine's name still say what they said before 0.2."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        given: dict[str, Any] = kwargs
+        options = {name: given.pop(name) for name in ("dtype", "threads", "precision") if name in given}
+        if options:
+            given["engine"] = engine_choice(given.get("engine", "auto"), **options)
+        return method(*args, **given)
+
+    return call

@@ -21,6 +21,8 @@ LIBRARY = (
     *METRICS.values(),
 )
 
+FORMER: dict[str, type[Any]] = {"Chain": layers.Sequential}  # names in files of versions before 0.2
+
 
 def known_classes(extra: Iterable[type[Any]] = ()) -> dict[str, type[Any]]:
     """Return the classes that data may name: the library's own and the `extra` ones of a user.
@@ -32,7 +34,7 @@ def known_classes(extra: Iterable[type[Any]] = ()) -> dict[str, type[Any]]:
     for kind in extra:
         name = kind.__name__
         require(name not in MARKS and known.setdefault(name, kind) is kind, "classes", "have names of their own", name)
-    return known
+    return {**FORMER, **known}
 
 
 def layers_from_data(data: Any, known: Known) -> tuple[Layer, ...]:

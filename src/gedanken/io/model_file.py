@@ -16,7 +16,7 @@ import numpy as np
 from gedanken.checks import extent, one_of, real, require, seed_of_draws
 from gedanken.costs import Cost
 from gedanken.engine.plan import Plan
-from gedanken.engine.select import select_engine
+from gedanken.engine.select import EngineChoice, engine_choice
 from gedanken.errors import ArgumentError, CheckpointError, EngineError, GedankenError, StateError
 from gedanken.files import open_regular, replacing
 from gedanken.io.architecture import check_size, known_classes, layers_from_data
@@ -124,8 +124,10 @@ def _learner_data(learner: Learner | None, classes: dict[str, type[Any]]) -> Any
 # ---------------------------------------------------------------------------------------------- reading
 
 
-def read_model(path: str, classes: Sequence[type[Any]], engine: str) -> tuple[Architecture, Plan]:
-    """Read a model file, which may come from anybody.
+def read_model(
+    path: str, classes: Sequence[type[Any]], engine: str | EngineChoice
+) -> tuple[Architecture, Plan, EngineChoice]:
+    """Read a model file, which may come from anybody; also return what runs the plan.
 
     Time and memory are bounded by the size of the file: what it says of its arrays is compared with what its layers
     need before any of them is read.
@@ -133,27 +135,31 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str) -> tuple[Ar
     Args:
         path: the file.
         classes: classes of your own that it may name.
-        engine: what runs the plan, as for `regression`.
+        engine: what runs the plan, as for `regression`; a name takes the file's dtype, an object must have it.
 
     Raises:
-        ArgumentError: an entry of `classes` is not a class that can be in a file.
+        ArgumentError: an entry of `classes` is not a class that can be in a file, or `engine` is none.
         CheckpointError: the file is missing, no file, damaged, foreign, of a newer version, or names unknown classes.
         EngineError: the engine cannot run here.
     """
     listed = isinstance(classes, (list, tuple)) and all(isinstance(kind, type) for kind in classes)
     require(listed, "classes", "be a list of classes", classes)
     known = known_classes(classes)
+    choice = engine_choice(engine)
     with _told_as_checkpoint_error(path), open_regular(path) as file:
         contents = read_contents(file)
         found = _architecture(contents, known)
         _check_table(contents, found)
         values = _finite_arrays(file, contents)
         cost = found.learner.cost if found.learner else None
-        plan = Plan(found.layers, found.input_shape, select_engine(engine, found.dtype), found.seed, cost)
+        if isinstance(engine, str):
+            choice = engine_choice(engine, dtype=found.dtype)
+        require(choice.dtype == found.dtype, "engine dtype", f'be "{found.dtype}", as of the file', choice.dtype)
+        plan = Plan(found.layers, found.input_shape, choice.start(), found.seed, cost)
         plan.restore(values)
         if cost:
             cost.check_output(channels_first_shape(plan.shapes[-1]))
-        return found, plan
+        return found, plan, choice
 
 
 @contextmanager

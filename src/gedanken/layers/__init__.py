@@ -9,12 +9,12 @@
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
 | Dropout | dropout |
 | Flatten, Reshape | shape |
-| Chain, Residual, Branches | containers |
+| Sequential, Residual, Branches | containers |
 """
 
 from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
 from gedanken.layers.base import Context, Layer, Param, StateValue
-from gedanken.layers.containers import Branches, Chain, Residual
+from gedanken.layers.containers import Branches, Residual, Sequential
 from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import Dropout
@@ -30,7 +30,6 @@ __all__ = [
     "BasePool",
     "BatchNorm",
     "Branches",
-    "Chain",
     "Context",
     "ConvolutionLayer",
     "Dropout",
@@ -47,6 +46,7 @@ __all__ = [
     "ReLU",
     "Reshape",
     "Residual",
+    "Sequential",
     "SiLU",
     "Sigmoid",
     "SoftMax",

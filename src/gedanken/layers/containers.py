@@ -58,7 +58,7 @@ class _Before(NamedTuple):
 def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Before | None = None) -> list[Placed]:
     """Return layers in a row with their shapes, and what is in them: one walk through everything.
 
-    A Chain, and Branches of one branch, are taken apart, so that their layers stand in the row.
+    A Sequential, and Branches of one branch, are taken apart, so that their layers stand in the row.
 
     Raises:
         ShapeError: a layer does not fit what comes before it; the message names the layer by its place, both shapes,
@@ -81,7 +81,7 @@ def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Bef
 
 def _only_row(layer: Layer) -> tuple[str, Sequence[Layer]] | None:
     """Return name and layers of a container's row that has nothing beside it, and so nothing to be joined with."""
-    if type(layer) not in (Chain, Branches):
+    if type(layer) not in (Sequential, Branches):
         return None
     (name, row), *others = layer.rows.items()  # type: ignore[attr-defined]
     return None if others or not row else (name, row)
@@ -266,7 +266,7 @@ class Container(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Chain(Container):
+class Sequential(Container):
     """Layers in a row, as one layer.
 
     Args:
@@ -283,7 +283,7 @@ class Chain(Container):
     merge = "sum"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", checked_layers("Chain layers", self.layers))
+        object.__setattr__(self, "layers", checked_layers("Sequential layers", self.layers))
 
     @property
     def rows(self) -> dict[str, tuple[Layer, ...]]:

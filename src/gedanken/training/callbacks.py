@@ -43,55 +43,57 @@ class Callback(KeywordsChecked):
 
 
 @dataclass
-class EarlyStop(Callback):
+class EarlyStopping(Callback):
     """End the training when a value in the records has not improved for some epochs.
 
     Nothing is put back: the network keeps the weights of the last epoch, `patience` + 1 epochs after the best one.
 
     Args:
-        figure: name of a value in the epoch records, such as "validation_cost" or "validation_accuracy".
+        monitor: name of a value in the epoch records, such as "validation_cost" or "validation_accuracy".
         patience: epochs without an improvement that are accepted, >= 0.
-        better: "lower" or "higher"; None is "lower" for a cost, and for a metric what its class says (`Metric.better`).
-        threshold: by how much a value must be better to count, >= 0.
+        mode: "min" or "max", what is better; None is "min" for a cost, and for a metric what its class says
+            (`Metric.better`).
+        threshold: by how much a value must improve to count, >= 0.
 
     Raises:
         ArgumentError: an argument breaks its rule; when `fit` begins: the training has no such value, or it is not one
             number, or the direction that is better is unknown.
     """
 
-    figure: str = "validation_cost"
+    monitor: str = "validation_cost"
     patience: int = 3
-    better: str | None = None
+    mode: str | None = None
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        require(isinstance(self.figure, str), "EarlyStop figure", "be the name of a figure", self.figure)
-        whole("EarlyStop patience", self.patience, at_least=0)
-        if self.better is not None:
-            one_of("EarlyStop better", self.better, ("lower", "higher"))
-        real("EarlyStop threshold", self.threshold, "[0, inf)")
+        require(isinstance(self.monitor, str), "EarlyStopping monitor", "be the name of a value", self.monitor)
+        whole("EarlyStopping patience", self.patience, at_least=0)
+        if self.mode is not None:
+            one_of("EarlyStopping mode", self.mode, ("min", "max"))
+        real("EarlyStopping threshold", self.threshold, "[0, inf)")
         self._best, self._waited = math.inf, 0
 
     def on_start(self, run: Run) -> None:
         names = {"cost", *run.metrics}
         if run.validates:
             names |= {f"validation_{name}" for name in names}
-        if self.figure.startswith("validation_") and not run.validates:
+        if self.monitor.startswith("validation_") and not run.validates:
             known = ", ".join(sorted(names))
             hint = "fit was given no validation_set"
-            raise ArgumentError(f"EarlyStop figure must be one of {known}, got {self.figure!r}; {hint}")
-        one_of("EarlyStop figure", self.figure, names)
-        self._sign = 1 if self._direction(run) == "lower" else -1
+            raise ArgumentError(f"EarlyStopping monitor must be one of {known}, got {self.monitor!r}; {hint}")
+        one_of("EarlyStopping monitor", self.monitor, names)
+        self._sign = 1 if self._mode(run) == "min" else -1
         self._best, self._waited = math.inf, 0
 
-    def _direction(self, run: Run) -> str:
+    def _mode(self, run: Run) -> str:
         """Return which way is better, or raise ArgumentError where nobody says."""
-        name = self.figure.removeprefix("validation_")
+        name = self.monitor.removeprefix("validation_")
         ours = {metric: kind.better for metric, kind in METRICS.items()}
         told = dict(zip(run.metrics, run.better, strict=True)) if run.better else ours
-        found = self.better or {**told, "cost": "lower"}.get(name)
-        rule = 'be "lower" or "higher", because the metric does not say which'
-        require(found is not None, f"EarlyStop better for {self.figure!r}", rule, self.better)
+        better = {**told, "cost": "lower"}.get(name)
+        found = self.mode or {"lower": "min", "higher": "max"}.get(str(better))
+        rule = 'be "min" or "max", because the metric does not say which'
+        require(found is not None, f"EarlyStopping mode for {self.monitor!r}", rule, self.mode)
         return str(found)
 
     def state(self) -> State:
@@ -102,10 +104,10 @@ class EarlyStop(Callback):
         self._best, self._waited = state["best"], state["waited"]
 
     def on_epoch(self, run: Run, record: EpochRecord) -> Stop | None:
-        figure = record.flat().get(self.figure)
+        figure = record.flat().get(self.monitor)
         if figure is None:
             return None  # the epoch was broken off before its validation
-        require(isinstance(figure, float), "EarlyStop figure", "be one number", self.figure)
+        require(isinstance(figure, float), "EarlyStopping monitor", "be one number", self.monitor)
         value = self._sign * figure
         if value < self._best - self.threshold:
             self._best, self._waited = value, 0
@@ -114,7 +116,7 @@ class EarlyStop(Callback):
         if self._waited <= self.patience:
             return None
         missed = f"improved on {self._sign * self._best:.4g}" if math.isfinite(self._best) else "become a finite number"
-        return Stop(f"{self.figure} has not {missed} for {self._waited} epochs")
+        return Stop(f"{self.monitor} has not {missed} for {self._waited} epochs")
 
 
 def checked_callbacks(callbacks: object) -> list[Callback]:

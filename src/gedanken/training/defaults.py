@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gedanken.checks import require
-from gedanken.costs import BinaryCrossEntropy, Cost, UserCost
+from gedanken.costs import BinaryCrossEntropy, Cost, CustomCost
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.metrics.base import required_arguments
 from gedanken.named import as_metric
@@ -34,6 +34,6 @@ def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_s
 
 
 def _default_metrics(cost: Cost) -> tuple[Metric, ...]:
-    if isinstance(cost, UserCost):
+    if isinstance(cost, CustomCost):
         return ()  # its targets may mean anything
     return (Accuracy(),) if cost.classifies else (MeanAbsoluteError(),)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.costs import Cost, UserCost
+from gedanken.costs import Cost, CustomCost
 from gedanken.data.batches import ArraySource, Source
 from gedanken.errors import GedankenError, ShapeError
 from gedanken.layers.shape import channels_first_shape
@@ -84,7 +84,7 @@ def _own(train_state: TrainState) -> list[Cost | Metric]:
     """Return the user's own among cost and metrics."""
     assert train_state.plan.cost
     parts: list[Cost | Metric] = [train_state.plan.cost, *train_state.metrics]
-    return [p for p in parts if isinstance(p, UserCost) or not type(p).__module__.startswith("gedanken.")]
+    return [p for p in parts if isinstance(p, CustomCost) or not type(p).__module__.startswith("gedanken.")]
 
 
 def _different(target: Array) -> list[int]:

@@ -195,7 +195,7 @@ class _Curve:
         return {name: value for name, value in self.points[-1][1].items() if name != "cost"} if self.points else {}
 
     def add(self, record: StepRecord) -> None:
-        self.progress = record.epoch - 1 + record.share
+        self.progress = record.epoch - 1 + record.fraction
         self._meter.add(record)
         self._steps += 1
         if self._steps < self._each:

@@ -39,7 +39,7 @@ class Progress(Callback):
     def on_epoch(self, run: Run, record: EpochRecord) -> None:
         done = "" if record.finished else " (not finished)"
         head = f"epoch {record.epoch}/{run.last_epoch}{done}"
-        self._display.line(head, *figure_texts(record.figures()), f"{record.seconds:.1f} s")
+        self._display.line(head, *figure_texts(record.values()), f"{record.seconds:.1f} s")
         if record.generator and record.epoch == run.first_epoch:
             self._display.line(f"  data by {record.generator['workers']}")
         self._trained += record.seconds
@@ -60,13 +60,13 @@ class Progress(Callback):
 
     def _parts(self, run: Run, record: StepRecord) -> tuple[str, list[str], str]:
         """Return head, figures and tail of a line within an epoch."""
-        passed = record.epoch - run.first_epoch + record.share
+        passed = record.epoch - run.first_epoch + record.fraction
         left = record.seconds / passed * (run.last_epoch - run.first_epoch + 1 - passed)
         figures, speed = {"cost": record.cost}, ""
         if self._snapshot:
             figures = {"cost": self._snapshot.cost, **self._snapshot.metrics}
             speed = f"{self._snapshot.samples_per_second:,.0f} samples/s  "
-        head = f"epoch {record.epoch}/{run.last_epoch} {record.share:4.0%}"
+        head = f"epoch {record.epoch}/{run.last_epoch} {record.fraction:4.0%}"
         return head, list(figure_texts(figures)), f"{speed}{_clock(left)} left"
 
 

@@ -80,7 +80,7 @@ class StepRecord(NamedTuple):
     Args:
         epoch: number of the running epoch, counted from 1.
         step: number of the step in the epoch, counted from 1.
-        share: of the epoch that is done, in (0, 1].
+        fraction: of the epoch that is done, in (0, 1].
         samples: samples of its mini-batch.
         cost: mean cost of its mini-batch.
         rate: learning rate of the next update.
@@ -91,13 +91,18 @@ class StepRecord(NamedTuple):
 
     epoch: int
     step: int
-    share: float
+    fraction: float
     samples: int
     cost: float
     rate: float
     seconds: float
     snapshot: Snapshot | None
     statistics: tuple[Array, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The name of `fraction` before 0.2."""
+        return self.fraction
 
     def to_json(self) -> str:
         """Return the record without its statistics as one line of JSON."""
@@ -136,6 +141,10 @@ class EpochRecord(NamedTuple):
     generator: Mapping[str, Any] | None = None
 
     def figures(self) -> dict[str, Any]:
+        """Return `values`, which was called so before 0.2."""
+        return self.values()
+
+    def values(self) -> dict[str, Any]:
         """Return costs and metrics by name: "cost", "accuracy", "validation_cost", "validation_accuracy" ..."""
         figures = {"cost": self.cost, **self.metrics}
         if self.validation_cost is not None:
@@ -144,8 +153,8 @@ class EpochRecord(NamedTuple):
         return figures
 
     def flat(self) -> dict[str, Any]:
-        """Return `figures` and all other entries but the mappings."""
-        entries = {**self._asdict(), **self.figures()}
+        """Return `values` and all other entries but the mappings."""
+        entries = {**self._asdict(), **self.values()}
         del entries["metrics"], entries["validation_metrics"], entries["generator"]
         return entries
 
@@ -232,7 +241,7 @@ class History:
     run: Run | None = None
 
     def __repr__(self) -> str:
-        last = figures_text(self.epochs[-1].figures()) if self.epochs else ""
+        last = figures_text(self.epochs[-1].values()) if self.epochs else ""
         return f"History of {len(self.epochs)} epochs ({self.reason})  {last}".rstrip()
 
     def __getitem__(self, name: str) -> list[Any]:

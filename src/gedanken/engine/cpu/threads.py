@@ -100,7 +100,7 @@ class Pool:
                 ending = self._ending
                 self._begin()
                 ending()
-                raise EngineError(f"{what}; ask for fewer: regression(..., threads={count})") from error
+                raise EngineError(f"{what}; ask for fewer: Cpu(threads={count})") from error
             crew.complete = True
             warn(f"{what}, and these compute; results are the same")
 

@@ -1,0 +1,109 @@
+"""A network in the making: its input and its layers."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from gedanken.alone import alone
+from gedanken.checks import extent, require, seed_of_draws, whole
+from gedanken.engine.plan import Plan
+from gedanken.errors import StateError
+from gedanken.foreign import keywords_checked
+from gedanken.layers import Layer
+from gedanken.layers.containers import placed
+from gedanken.layers.shape import channels_last_shape
+from gedanken.types import Shape
+
+
+class Builder:
+    """The part of a Network that is put together before `regression` compiles it."""
+
+    input_shape: Shape | None
+    _plan: Plan | None
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.epoch = 0
+        self.input_shape = None
+        self._layers: tuple[Layer, ...] = ()
+        self._plan = None
+        self._changing: dict[object, tuple[str, int]] = {}
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far, a whole number from 0 on. An epoch counts as soon as something was learnt in it."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, number: int) -> None:
+        self._epoch = whole("epoch", number, at_least=0, at_most=2**32 - 1)
+
+    @property
+    def seed(self) -> int:
+        """Initial weights, shuffling and dropout are functions of it; a whole number in [0, 2**64)."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, number: int) -> None:
+        self._seed = seed_of_draws("Network seed", number)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, first to last."""
+        return self._layers
+
+    def __repr__(self) -> str:
+        return f"Network of {len(self.layers)} layers, input {self.input_shape}"
+
+    @alone
+    @keywords_checked
+    def input(self, shape: Sequence[int]) -> Self:
+        """Say what one sample looks like.
+
+        Args:
+            shape: (C, H, W) for images, channels first; (F,) for features; (T,) for an Embedding, or () for one token
+                alone. All at least 1.
+
+        Returns:
+            the network.
+
+        Raises:
+            ArgumentError: shape is not a tuple of at most three positive integers.
+            ShapeError: a layer that was added before does not fit.
+        """
+        self._check_open("input")
+        require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
+        checked = tuple(extent("input shape", size) for size in shape)
+        require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
+        placed(self.layers, channels_last_shape(checked))
+        self.input_shape = checked
+        return self
+
+    @alone
+    @keywords_checked
+    def add(self, layer: Layer) -> Self:
+        """Add a layer at the end.
+
+        Returns:
+            the network.
+
+        Raises:
+            ArgumentError, ShapeError: layer is not a Layer, or does not fit the output before it.
+        """
+        self._check_open("add")
+        made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
+        require(isinstance(layer, Layer), "layer", f"be {made}", layer)
+        if self.input_shape is not None:
+            placed([*self.layers, layer], channels_last_shape(self.input_shape))
+        self._layers = (*self._layers, layer)
+        return self
+
+    def _check_open(self, call: str) -> None:
+        if self._plan is not None:
+            raise StateError(f"{call} must come before regression; the network is compiled")
+
+    def _known_input(self, call: str) -> Shape:
+        if self.input_shape is None:
+            raise StateError(f"{call} needs to know the input: call input((C, H, W)) or input((F,)) before it")
+        if not self._layers:
+            raise StateError(f"{call} needs at least one layer: call add(...) before it")
+        return self.input_shape
