@@ -2,109 +2,22 @@
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from gedanken.checks import one_of, real, require, whole
-from gedanken.errors import ArgumentError, DataError
-from gedanken.metrics.base import Metric, fits, numbers, ratio, table
+from gedanken.checks import one_of, require, whole
+from gedanken.errors import ArgumentError
+from gedanken.metrics.base import Metric, fits, numbers, ratio
+from gedanken.metrics.labels import ClassMetric, LabelledMetric, nan_if_unknown, predicted_classes, scores_and_labels
 from gedanken.ops import Ops
 from gedanken.types import Array
 
 Average = Literal["macro", "micro", "weighted", "binary"]
 
 
-def _scores_and_labels(ops: Ops, metric: Metric, y: Array, target: Array) -> tuple[Array, Array]:
-    """Return the scores, (N, C) or (N, 1), and the true classes, (N,)."""
-    fits(y.ndim in (1, 2) and 0 not in y.shape[1:], metric, "y (N, C), (N, 1) or (N,)", y, target)
-    scores = (y if y.ndim == 2 else y[:, None]).astype(np.float64)
-    samples, outputs = scores.shape
-    if outputs > 1 and target.shape == scores.shape:
-        _require_one_class(metric, target)
-        return scores, target.argmax(axis=1)
-    shapes = [(samples,)] if outputs > 1 else [(samples,), (samples, 1)]
-    fits(target.shape in shapes, metric, "one target for each sample of y", y, target)
-    labels = target.reshape(samples)
-    classes = max(outputs, 2)
-    right = (labels >= 0) & (labels < classes)
-    if labels.dtype.kind == "f":
-        right &= labels == ops.xp.floor(labels)
-    if not right.all():
-        wrong = labels[~right][0]
-        raise DataError(f"labels of {metric.name} must be whole and in 0 ... {classes - 1}, got {wrong}")
-    return scores, labels.astype(np.intp)
-
-
-def _require_one_class(metric: Metric, target: Array) -> None:
-    wrong = (target < 0).any(axis=1) | (abs(target.sum(axis=1, dtype=np.float64) - 1) > 1e-3)
-    if wrong.any():
-        row = wrong.argmax()
-        rule = f"{metric.name} needs one class for each sample, one-hot or probabilities that sum to 1"
-        other = type(metric).__name__ if hasattr(metric, "multi_label") else "Accuracy"
-        hint = f"for several labels a sample use {other}(multi_label=True)"
-        raise DataError(f"{rule}, got {target[row].tolist()[:20]} in row {row} of target; {hint}")
-
-
-def _predicted(scores: Array, threshold: float) -> Array:
-    return scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > threshold).astype(np.intp)
-
-
-def _nan_if_unknown(ops: Ops, scores: Array, statistics: Array) -> Array:
-    """Return the statistics, or nan in their place if a score is NaN and so predicts no class."""
-    return ops.xp.full_like(statistics, math.nan) if ops.xp.isnan(scores).any() else statistics
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Labelled(Metric):
-    """A metric of classes, or of several labels each by itself; None is classes until `regression` knows better."""
-
-    multi_label: bool | None = None
-    better: ClassVar[Literal["higher", "lower"] | None] = "higher"
-
-    def __post_init__(self) -> None:
-        name = f"{type(self).__name__} multi_label"
-        known = self.multi_label is None or isinstance(self.multi_label, (bool, np.bool_))
-        require(known, name, "be True, False or None", self.multi_label)
-
-    def per_label(self) -> Metric:
-        return replace(self, multi_label=True) if self.multi_label is None else self
-
-    def _answers(self, y: Array, target: Array) -> tuple[Array, Array]:
-        """Return the scores of all labels, (N, F), and which of them are true."""
-        scores, targets = table(self, y, target)
-        wrong = ~((targets >= 0) & (targets <= 1))
-        if wrong.any():
-            raise DataError(f"labels of {self.name} must lie in [0, 1], got {targets[wrong][0]}")
-        return scores, targets > 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Classes(_Labelled):
-    """A metric of predicted classes; `threshold` decides where one output gives the answer."""
-
-    threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(f"{type(self).__name__} threshold", self.threshold, "(-inf, inf)")
-
-    def _counts(self, ops: Ops, y: Array, target: Array) -> Array:
-        """Return for each class or label, (4, C): hits, how often it is true, how often predicted, and samples."""
-        if self.multi_label:
-            scores, true = self._answers(y, target)
-            predicted = scores > self.threshold
-            counts = [ops.xp.count_nonzero(marks, axis=0) for marks in (true & predicted, true, predicted)]
-        else:
-            scores, labels = _scores_and_labels(ops, self, y, target)
-            found, classes = _predicted(scores, self.threshold), max(scores.shape[1], 2)
-            counts = [ops.xp.bincount(these, minlength=classes) for these in (labels[labels == found], labels, found)]
-        rows = ops.xp.stack([*counts, ops.xp.full(len(counts[0]), len(scores))])
-        return _nan_if_unknown(ops, scores, rows.astype(np.float64))
-
-
-class Accuracy(_Classes):
+class Accuracy(ClassMetric):
     """Fraction of the samples whose predicted class is the true one; of several labels, fraction of right labels.
 
         accuracy = right / samples,   or with multi_label   right labels / (samples * labels)
@@ -123,9 +36,9 @@ class Accuracy(_Classes):
             scores, true = self._answers(y, target)
             right, count = ops.xp.count_nonzero((scores > self.threshold) == true), true.size
         else:
-            scores, labels = _scores_and_labels(ops, self, y, target)
-            right, count = ops.xp.count_nonzero(_predicted(scores, self.threshold) == labels), len(labels)
-        return _nan_if_unknown(ops, scores, numbers(ops, right, count))
+            scores, labels = scores_and_labels(ops, self, y, target)
+            right, count = ops.xp.count_nonzero(predicted_classes(scores, self.threshold) == labels), len(labels)
+        return nan_if_unknown(ops, scores, numbers(ops, right, count))
 
     def value(self, total: Array) -> float:
         return float(ratio(total[0], total[1], empty=math.nan))
@@ -157,14 +70,14 @@ class TopKAccuracy(Metric):
         return f"top_{self.k}_accuracy"
 
     def measure(self, ops: Ops, y: Array, target: Array) -> Array:
-        scores, labels = _scores_and_labels(ops, self, y, target)
+        scores, labels = scores_and_labels(ops, self, y, target)
         fewest = max(self.k, 2)
         fits(scores.shape[1] >= fewest, self, f"y (N, C) of C >= {fewest} classes", y, target)
         true = ops.xp.take_along_axis(scores, labels[:, None], axis=1)
         lower = ops.xp.arange(scores.shape[1]) < labels[:, None]
         before = ops.xp.count_nonzero((scores > true) | ((scores == true) & lower), axis=1)
         right = ops.xp.count_nonzero(before < self.k)
-        return _nan_if_unknown(ops, scores, numbers(ops, right, len(labels)))
+        return nan_if_unknown(ops, scores, numbers(ops, right, len(labels)))
 
     def value(self, total: Array) -> float:
         return float(ratio(total[0], total[1], empty=math.nan))
@@ -173,7 +86,7 @@ class TopKAccuracy(Metric):
         raise ArgumentError(f"{self.name} needs one class for each sample, got several labels; use Accuracy()")
 
 
-class ConfusionMatrix(_Classes):
+class ConfusionMatrix(ClassMetric):
     """Count for every true class (row) how often each class (column) was predicted; for labels, each by itself.
 
     The figure is the matrix itself, in whole numbers, all zero for no samples. Only where an output was NaN it is a
@@ -193,9 +106,9 @@ class ConfusionMatrix(_Classes):
     def measure(self, ops: Ops, y: Array, target: Array) -> Array:
         if self.multi_label:
             return self._counts(ops, y, target)
-        scores, labels = _scores_and_labels(ops, self, y, target)
+        scores, labels = scores_and_labels(ops, self, y, target)
         classes = max(scores.shape[1], 2)
-        cells, counts = ops.xp.unique(labels * classes + _predicted(scores, self.threshold), return_counts=True)
+        cells, counts = ops.xp.unique(labels * classes + predicted_classes(scores, self.threshold), return_counts=True)
         head = numbers(ops, classes, ops.xp.isnan(scores).any())
         return ops.xp.concatenate([head[None], ops.xp.stack([cells, counts], axis=1)])
 
@@ -223,7 +136,7 @@ class ConfusionMatrix(_Classes):
 
 
 @dataclass(frozen=True)
-class _Averaged(_Classes):
+class _Averaged(ClassMetric):
     """A fraction of counts for each class or label, made one figure by `average`."""
 
     average: Average = "macro"
@@ -316,7 +229,7 @@ class F1(_Averaged):
         return 2 * hits, true + predicted
 
 
-class MatthewsCorrelation(_Classes):
+class MatthewsCorrelation(ClassMetric):
     """Correlation of predicted and true classes, from -1 to 1; 0 is no better than chance.
 
         R_K = (s * hits - sum_k t_k * p_k) / sqrt((s^2 - sum_k t_k^2) * (s^2 - sum_k p_k^2))
@@ -350,7 +263,7 @@ class MatthewsCorrelation(_Classes):
         return float(ratio(common, np.sqrt(scale), empty=0.0))
 
 
-class ROCAUC(_Labelled):
+class ROCAUC(LabelledMetric):
     """Area under the curve of true against false positive rate, exact.
 
         area = P(score of a positive > score of a negative) + P(both are equal) / 2
@@ -378,7 +291,7 @@ class ROCAUC(_Labelled):
 
     def measure(self, ops: Ops, y: Array, target: Array) -> Array:
         return ops.xp.column_stack(
-            self._answers(y, target) if self.multi_label else _scores_and_labels(ops, self, y, target)
+            self._answers(y, target) if self.multi_label else scores_and_labels(ops, self, y, target)
         )
 
     def merge(self, total: Array, part: Array) -> Array:
