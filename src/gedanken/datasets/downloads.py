@@ -91,6 +91,7 @@ class Downloads:
             StateError: it was stopped.
         """
         line = self._line()
+        # Not by urllib3.Retry: its first pause is none, and its sleep goes on after `close`.
         for number in range(self.retries + 1):
             try:
                 return self._try(address, line)
