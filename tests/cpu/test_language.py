@@ -48,22 +48,22 @@ def kernel(
 """
 HELPERS = '''
 
-@helper
+@inline
 def larger(a, c):
     """Return the larger one."""
     if a > c:
         return a
     return c
 
-@helper
+@inline
 def twice(y, i):
     y[i] = y[i] * real(2)
 
-@helper
+@inline
 def scaled(box, corner):
     return box.numbers[box.spot.place + corner.column] * box.spot.factor + real(corner.row)
 
-@apart
+@noinline
 def total(y, count):
     sum_of_all = real(0)
     for i in range(count):
@@ -114,11 +114,11 @@ PROGRAMS = {
     "several at once": "k, l = n, m\nk, l = l, k\nwhole_out[0] = k\nwhole_out[1] = l",
     "helper": "out[0] = larger(t, x[2])\nwhole_out[0] = larger(n, m)",
     "helper that writes": "out[3] = x[3]\ntwice(out, 3)",
-    "helper apart": "out[0] = total(x, 4)",
+    "helper that is not inlined": "out[0] = total(x, 4)",
     "pointers": "p = at(x, 2)\nq = at(p, 1)\nout[0] = q[0] + p[2]",
     "memory of its own": "room = local_reals(4)\nroom[1] = t\nout[0] = room[1]",
-    "conversions": "whole_out[0] = whole(t)\nout[0] = real(n) / real(3)\nwhole_out[1] = byte(n * 100)",
-    "powers of two": "out[0] = two_to(real(n))",
+    "conversions": "whole_out[0] = integer(t)\nout[0] = real(n) / real(3)\nwhole_out[1] = byte(n * 100)",
+    "powers of two": "out[0] = exp2i(real(n))",
     "elements changed in place": "out[1] = t\nout[1] *= real(3)\nout[1] -= x[1]\nwhole_out[1] = 9\nwhole_out[1] //= 2",
     "a text that is skipped": "'What it does.'\npass\nout[0] = t",
     "half a number": "out[0] = 0.5 * t + 1",
@@ -145,7 +145,7 @@ REFUSED = {
     "loop variable behind the loop": ("for i in range(n):\n    pass\nwhole_out[0] = i", "i may have no value here"),
     "read before it is set": ("whole_out[0] = k\nk = 1", "k may have no value here"),
     "unknown name": ("out[0] = faktor * t", "faktor is neither a variable nor a number"),
-    "unknown function": ("out[0] = cosine(t)", "cosine is neither a word"),
+    "unknown function": ("out[0] = cosine(t)", "cosine is neither an intrinsic"),
     "a text": ("out[0] = TEXT", "TEXT is a str, not a number"),
     "None": ("out[0] = None", "None is a NoneType, not a number"),
     "comprehension": ("k = [i for i in range(3)]", "ListComp is no expression"),
@@ -203,8 +203,8 @@ REFUSED = {
     "table of reals": ("k = Corner.read(x, 1)", "Corner.read takes a table of Ints"),
     "reals from a table": ("k = Spot.read(whole_out, 1)", "the fields of the record are Int"),
     "row without a number": ("k = Corner.read(whole_out)", "a row of a table is read by Corner.read"),
-    "product of another record": ("product(n, m, box)", "product takes a Tile, not a Box"),
-    "product of many numbers": ("product(n, m, x, n)", "product takes 3 arguments, 4 are given"),
+    "product of another record": ("gemm_tile(n, m, box)", "gemm_tile takes a Tile, not a Box"),
+    "product of many numbers": ("gemm_tile(n, m, x, n)", "gemm_tile takes 3 arguments, 4 are given"),
     "too large": ("whole_out[0] = 18446744073709551616", "does not fit into 64 bits"),
     "value of a loop's break": ("while n > 0:\n    k = 1\n    break\nwhole_out[0] = k", "k may have no value here"),
 }
@@ -294,7 +294,7 @@ def test_what_is_not_translated_is_refused(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", REFUSED_HELPERS)
 def test_helpers_that_are_refused(name: str, tmp_path: Path) -> None:
     helper, rule = REFUSED_HELPERS[name]
-    kernel = module_of(tmp_path, f"{HEAD}    whole_out[0] = h(n)\n\n\n@helper\n{helper}\n").kernel
+    kernel = module_of(tmp_path, f"{HEAD}    whole_out[0] = h(n)\n\n\n@inline\n{helper}\n").kernel
     with pytest.raises(KernelError, match=rule) as caught:
         kernel_ir(Module(this_machine(), "float32"), kernel, "entry")
     assert str(caught.value).startswith(f"{tmp_path / 'kernels_here.py'}:")

@@ -342,3 +342,36 @@ def test_predict_speaks_in_the_form_of_the_targets() -> None:
     assert np.array_equal(one.predict(X, threshold=0.6), one.feedforward(X)[:, 0] > 0.6)
     again = Network().input((6,)).add(FullyConnectedLayer(3)).add(Sigmoid()).regression(cost="mean_squared")
     assert np.array_equal(again.predict(X), again.feedforward(X))
+
+
+@pytest.mark.parametrize(
+    ("layers", "cost", "shape"),
+    [
+        ([FullyConnectedLayer(3), SoftMax()], "cross_entropy", (64, 3)),
+        ([FullyConnectedLayer(3), SoftMax()], "mean_squared", (64, 3)),
+        ([FullyConnectedLayer(4), Sigmoid()], "binary_cross_entropy", (64, 4)),
+        ([FullyConnectedLayer(1), Sigmoid()], "binary_cross_entropy", (64, 2)),
+        ([FullyConnectedLayer(1), Sigmoid()], "mean_squared", (64, 2)),
+    ],
+)
+def test_predict_proba_gives_what_predict_decides_by(layers: list[Any], cost: str, shape: tuple[int, ...]) -> None:
+    net = Network(3).input((6,))
+    for layer in layers:
+        net.add(layer)
+    net.regression(cost=cost)
+    found, answers = net.predict_proba(X), net.predict(X)
+    assert found.shape == shape and (found >= 0).all() and (found <= 1).all()
+    if shape[1] == 4:
+        assert np.array_equal(answers, found > 0.5)
+        return
+    assert np.array_equal(answers, found.argmax(axis=1))
+    assert np.allclose(found.sum(axis=1), 1)
+    assert np.array_equal(net.predict_proba(X, mini_batch_size=7).argmax(axis=1), answers)
+
+
+def test_predict_proba_refuses_what_is_no_probability() -> None:
+    net = Network().input((6,)).add(FullyConnectedLayer(2))
+    with pytest.raises(StateError, match="predict_proba needs a compiled network"):
+        net.predict_proba(X)
+    with pytest.raises(StateError, match=r"outputs are probabilities: end it with SoftMax\(\)"):
+        net.regression(cost="mean_squared").predict_proba(X)

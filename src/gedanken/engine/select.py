@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, TypeVar
@@ -22,7 +23,7 @@ MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineChoice(KeywordsChecked):
+class EngineChoice(KeywordsChecked, ABC):
     """What runs a network: `Auto`, `Cpu`, `Numpy` or `Cuda`. A description only; `regression` starts the engine.
 
     Args:
@@ -38,13 +39,13 @@ class EngineChoice(KeywordsChecked):
     def __post_init__(self) -> None:
         one_of("dtype", self.dtype, ("float32", "float64"))
 
+    @abstractmethod
     def start(self) -> Engine:
         """Return the engine; its `reason` says why it was chosen.
 
         Raises:
             EngineError: it cannot run on this machine.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,7 +96,7 @@ class LayerStage:
                 raise ArgumentError(f"{self.name} {rule}: g[{name!r}][...] = ...")
         if not self._proven:
             self._proven.append(True)
-        tokens = self.layer.tokens is not None  # nobody reads a gradient by whole numbers
+        tokens = self.layer.tokens is not None  # nobody reads a gradient with respect to whole numbers
         return dx if tokens else self._checked("backward", dx, dy, self.shape, ctx)
 
     @property

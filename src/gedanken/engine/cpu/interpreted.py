@@ -25,7 +25,7 @@ from gedanken.engine.cpu.translate import parameters_of
 from gedanken.errors import KernelError
 from gedanken.types import Array
 
-STORED = {"Bytes": "uint8", "Words": "uint16", "Ints": "int64", "Bf16s": "uint16"}
+STORED = {"Bytes": "uint8", "UInt16s": "uint16", "Ints": "int64", "Bf16s": "uint16"}
 TILE = (16, 64)  # rows and bytes of a tile
 
 
@@ -110,19 +110,19 @@ class Meanings:
     def mean_real(self, value: Any) -> Any:
         return self.type(value)
 
-    def mean_whole(self, value: Any) -> int:
+    def mean_integer(self, value: Any) -> int:
         return int(value)
 
     def mean_byte(self, value: Any) -> int:
         return int(value) & 0xFF
 
-    def mean_word(self, value: Any) -> int:
+    def mean_uint16(self, value: Any) -> int:
         return int(value) & 0xFFFF
 
     def mean_sqrt(self, value: Any) -> Any:
         return np.sqrt(self.type(value))
 
-    def mean_two_to(self, power: Any) -> Any:
+    def mean_exp2i(self, power: Any) -> Any:
         return self.type(2.0 ** int(power))
 
     def mean_multiply_high(self, left: int, right: int) -> int:
@@ -142,8 +142,8 @@ class Meanings:
     def mean_ints(self, pointer: Pointer) -> Pointer:
         return pointer.to("Ints")
 
-    def mean_words(self, pointer: Pointer) -> Pointer:
-        return pointer.to("Words")
+    def mean_uint16s(self, pointer: Pointer) -> Pointer:
+        return pointer.to("UInt16s")
 
     def mean_bf16s(self, pointer: Pointer) -> Pointer:
         return pointer.to("Bf16s")
@@ -157,7 +157,7 @@ class Meanings:
     def mean_local_bf16s(self, count: int) -> Pointer:
         return memory_of(np.full(count, 0x7FC0, np.uint16), "Bf16s", self.dtype)
 
-    def mean_turn(self, source: Pointer, source_pitch: int, target: Pointer, target_pitch: int) -> None:
+    def mean_transpose(self, source: Pointer, source_pitch: int, target: Pointer, target_pitch: int) -> None:
         lanes = int(self.names["vector_lanes"])
         for row in range(lanes):
             for column in range(lanes):
@@ -165,7 +165,7 @@ class Meanings:
 
     # Products, see `tile.py` and `tile_unit.py`.
 
-    def mean_product(self, m: int, n: int, x: language.Tile) -> None:
+    def mean_gemm_tile(self, m: int, n: int, x: language.Tile) -> None:
         rows, columns, inner, tap = np.arange(m), np.arange(n), np.arange(x.depth), np.arange(x.taps)
         start = x.offsets.gathered(tap)
         left = x.a.gathered(start[:, None, None] + rows[None, :, None] * x.sm + inner[None, None, :] * x.sk)

@@ -8,9 +8,9 @@ over the rows of a window, a run of k is contiguous in memory.
 
 The rows of B are packed, with room for whole vectors. One function is made for each number of rows and vectors up to
 the tile's, and one more where C cuts the last vector off: it loads and stores through a mask, so nothing outside the
-matrices is touched. `product` chooses among them. Storing through a mask is slow; only the last rows need it where the
-caller says that what lies between the rows of C is `free` (it is written later), or where nothing does (ldc = n) and
-what a whole vector writes too much is the beginning of the next row.
+matrices is touched. `gemm_tile` chooses among them. Storing through a mask is slow; only the last rows need it where
+the caller says that what lies between the rows of C is `free` (it is written later), or where nothing does (ldc = n)
+and what a whole vector writes too much is the beginning of the next row.
 
 I (ldi = 0 repeats one row, a bias) may be C itself (ldi = ldc), which adds to what is there. It is added at the end: a
 long sum is then one of sums, which keeps its digits.
@@ -27,7 +27,7 @@ WHOLE, CUT = "whole", "cut"  # a tile's last vector in C
 ARGUMENTS = ", ".join([*(f"ptr %{name}" for name in POINTERS), *(f"i64 %{name}" for name in NUMBERS)])
 
 
-def product_ir(machine: Machine, real: str, name: str) -> str:
+def gemm_tile_ir(machine: Machine, real: str, name: str) -> str:
     """Return a module with the function `name`(m, n, *POINTERS, *NUMBERS): one tile, m and n at most its size.
 
     Args:

@@ -3,7 +3,7 @@
 from gedanken.engine.cpu.kernels.blocks import copy_row, zero_row
 from gedanken.engine.cpu.kernels.moments import channel_moments
 from gedanken.engine.cpu.kernels.rows import Curve, activate
-from gedanken.engine.cpu.language import Int, Reals, Record, at, helper
+from gedanken.engine.cpu.language import Int, Reals, Record, at, inline
 
 
 class Weights(Record):
@@ -48,8 +48,8 @@ class Finish(Record):
     statistics: Reals
 
 
-@helper
-def bordered_rows(target, image, shape, first, rows, above):
+@inline
+def padded_rows(target, image, shape, first, rows, above):
     """Copy padded rows of an image into target, with zeros beside it, and where `above` is set also above and below."""
     height, width, channels = shape.height, shape.width, shape.channels
     left, padded_width = shape.left, shape.padded_width
@@ -65,16 +65,16 @@ def bordered_rows(target, image, shape, first, rows, above):
             zero_row(at(place, (left + inside) * channels), (padded_width - left - inside) * channels)
 
 
-@helper
+@inline
 def bordered_bands(target, images, shape, count, first, rows, above):
     """Copy some padded rows of each of some images."""
     for n in range(count):
         place = at(target, n * rows * shape.padded_width * shape.channels)
         picture = at(images, n * shape.height * shape.width * shape.channels)
-        bordered_rows(place, picture, shape, first, rows, above)
+        padded_rows(place, picture, shape, first, rows, above)
 
 
-@helper
+@inline
 def finish_band(out, start, rows, width, channels, finish, number):
     """Do what follows the products while their rows are in the cache: the activation, the statistics of channels."""
     first, pixels = at(out, start * width * channels), rows * width

@@ -2,7 +2,7 @@
 
 from gedanken.engine.cpu.kernels.blocks import BLOCK, Rows, carry, copy_row, settle, zero_row
 from gedanken.engine.cpu.kernels.moments import EIGHTH, channel_moments, less_square
-from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, helper, lanes, real, sqrt
+from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, real, sqrt
 
 
 class Pieces(Record):
@@ -52,7 +52,7 @@ def measure(task: Int, scratch: Reals, x: Reals, statistics: Reals, m: Rows):
     channel_moments(at(x, first * channels), min(m.piece, m.rows - first), channels, found)
 
 
-@helper
+@inline
 def join_moments(given, counts, mean, found, scratch):
     """Join the moments of pieces: set mean, and found[2][channels] to what rounding took from it and the variance.
 
@@ -70,7 +70,7 @@ def join_moments(given, counts, mean, found, scratch):
         var[c] = less_square(var[c], found[c])
 
 
-@helper
+@inline
 def join_pieces(given, counts, base, squared, found, scratch):
     """Set found to an eighth of the mean distance of pieces from base or, `squared`, to that and the mean square."""
     channels = given.channels
@@ -86,7 +86,7 @@ def join_pieces(given, counts, base, squared, found, scratch):
     settle(found, lost, 2 * channels)
 
 
-@helper
+@inline
 def add_piece(sums, piece, base, channels, share, squared):
     rest, var, squares, eighth = at(piece, channels), at(piece, 2 * channels), at(sums, channels), real(EIGHTH)
     if squared:

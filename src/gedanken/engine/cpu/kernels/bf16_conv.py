@@ -28,7 +28,7 @@ from gedanken.engine.cpu.kernels.spread import (
     last_source,
     last_tap,
 )
-from gedanken.engine.cpu.language import Bf16s, Int, Ints, Reals, Record, at, bf16s, helper
+from gedanken.engine.cpu.language import Bf16s, Int, Ints, Reals, Record, at, bf16s, inline
 
 
 class Panel(Record):
@@ -61,7 +61,7 @@ def correlate(
     finish_bands(out, s, band, finish, first * s.bands + task % s.bands)
 
 
-@helper
+@inline
 def slide(base, out, weights, bias, s, phase, band):
     """Slide over the band's rows of one phase, panel by panel."""
     ins, outs, tap_size = s.image.channels // s.groups, s.out_channels // s.groups, full_tiles(s.depth) * TILE
@@ -73,7 +73,7 @@ def slide(base, out, weights, bias, s, phase, band):
         slide_panel(at(base, group * ins), at(out, first), s, phase, band, panel)
 
 
-@helper
+@inline
 def slide_panel(base, out, s, phase, band, panel):
     """Slide one panel over the band's rows."""
     axis, channels, pitch = s.axis, s.image.channels, s.image.padded_width * s.image.channels
@@ -99,7 +99,7 @@ def slide_panel(base, out, s, phase, band, panel):
             j = 0
 
 
-@helper
+@inline
 def slide_line(a, c, s, phase, line, panel):
     """Compute a line of outputs, tile by tile."""
     first_row, last_row = at(s.limits, phase.limits), at(s.limits, phase.limits + phase.rows)
@@ -122,7 +122,7 @@ def slide_line(a, c, s, phase, line, panel):
         slide_tile(m, at(a, begin * line.step + k0), at(c, begin * line.out_step), s, phase, line, panel, seen)
 
 
-@helper
+@inline
 def slide_tile(m, a, c, s, phase, line, panel, seen):
     """Compute a tile of m outputs from the taps that it sees, or from none."""
     inner, deep, across = phase.inner, full_tiles(s.depth), seen.s_end - seen.s
@@ -175,17 +175,17 @@ def spread(
     finish_band(out, start, end - start, s.out_width, s.out_channels, finish, task)
 
 
-@helper
+@inline
 def multiply_pixels(products, pixels, packed, s, strip, number):
     """Multiply the pixels of a strip with panel `number`."""
     count, pitch = strip.rows * s.width, strip.last - strip.first
     for pixel in range(0, count, TILE):
         factors = Operands(
-            a=at(pixels, pixel * s.channels), pitch=s.channels, offsets=s.nought, b=packed, taps=1,
+            a=at(pixels, pixel * s.channels), pitch=s.channels, offsets=s.zero_offset, b=packed, taps=1,
             depth=s.channels // s.groups, deep=0,
         )  # fmt: skip
         place = at(products, pixel * pitch + number * TILE - strip.first)
-        tile_product(min(TILE, count - pixel), TILE, factors, s.nothing, 0, place, pitch)
+        tile_product(min(TILE, count - pixel), TILE, factors, s.zero_bias, 0, place, pitch)
 
 
 class Planes(Record):
@@ -260,7 +260,7 @@ def kernel_gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots,
             add_bias(at(sums.bias, slot * p.out_channels), slopes, count * pixels, p.out_channels, image == begin)
 
 
-@helper
+@inline
 def turned_planes(planes, phased, picture, p):
     """Turn one image into planes; where it has a border or strides, by way of a copy that has them."""
     channels, width = p.channels, p.plane_width
@@ -282,7 +282,7 @@ def turned_planes(planes, phased, picture, p):
         turned(here, at(planes, phase * channels * p.plane), pixels, channels, channels, p.plane)
 
 
-@helper
+@inline
 def strip_gradient(planes, panel, slopes, partial, p, some, block):
     """Add what some rows of dy say of the kernel's gradient to the panels of a block."""
     ins, outs, depth = p.channels // p.groups, p.out_channels // p.groups, full_tiles(some.rows * p.plane_width)
@@ -306,7 +306,7 @@ def strip_gradient(planes, panel, slopes, partial, p, some, block):
                 tile_product(m, n, factors, target, p.out_channels, target, p.out_channels)
 
 
-@helper
+@inline
 def pack_slopes(panel, slopes, p, some, n):
     """Pack some rows of dy of some images, with the planes' pitch and zeros behind each row."""
     depth = full_tiles(some.rows * p.plane_width)

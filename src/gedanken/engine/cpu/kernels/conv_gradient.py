@@ -9,9 +9,9 @@ from gedanken.engine.cpu.language import (
     Record,
     Tile,
     at,
-    helper,
+    gemm_tile,
+    inline,
     lanes,
-    product,
     tile_columns,
     tile_rows,
 )
@@ -112,19 +112,19 @@ def by_kernel(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, sums:
         flush(target, total, rows, g.out_channels, shares, False)
 
 
-@helper
+@inline
 def rows_of(g, part):
     """Return how many output rows a part of an image has."""
     return min(g.strip, g.out_height - part // tiles_in(g.out_width, g.most) * g.strip)
 
 
-@helper
+@inline
 def columns_of(g, part):
     """Return how many output columns a part of an image has."""
     return min(g.most, g.out_width - part % tiles_in(g.out_width, g.most) * g.most)
 
 
-@helper
+@inline
 def panels_gradient(base, slopes, packed, target, g, strip, shares):
     """Add what a strip of outputs says of the gradient to the panels that are of this block."""
     ins, outs, size = g.image.channels // g.groups, shares.outs, g.out_height * g.out_width * g.out_channels
@@ -138,7 +138,7 @@ def panels_gradient(base, slopes, packed, target, g, strip, shares):
             strip_gradient(at(base, group * ins), packed, at(target, first), g, strip, n)
 
 
-@helper
+@inline
 def pack_strip(packed, slopes, strip, image_size, n, channels):
     """Pack some rows of dy of some images, row by row: the first one of all images, then the second one."""
     if strip.images == 1:
@@ -151,7 +151,7 @@ def pack_strip(packed, slopes, strip, image_size, n, channels):
                 pack_rows(place, source, strip.columns, n, channels)
 
 
-@helper
+@inline
 def strip_gradient(base, packed, target, g, strip, n):
     """Add to one panel of the kernel's gradient what a strip of outputs says of it."""
     channels = g.image.channels
@@ -182,7 +182,7 @@ class Span(Record):
     columns: Ints
 
 
-@helper
+@inline
 def span_gradient(packed, c, g, strip, seen, n):
     """Add to some rows of the kernel's gradient, tile by tile, over the outputs that any of a tile's rows sees."""
     images, wide, step = strip.images, strip.columns, g.right * g.image.channels
@@ -203,7 +203,7 @@ def span_gradient(packed, c, g, strip, seen, n):
                 sk=step, taps=(seen.i1 - seen.i0) * images, depth=j1 - j0, ldb=tile_columns, sb=wide * tile_columns,
                 ldi=g.out_channels, ldc=g.out_channels, free=0,
             )  # fmt: skip
-            product(m, n, tile)
+            gemm_tile(m, n, tile)
         m0 += m
 
 
@@ -242,7 +242,7 @@ def by_few_filters(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, 
         flush(target, total, g.out_channels, row_size, shares, False)
 
 
-@helper
+@inline
 def filters_gradient(picture, slopes, target, g, strip):
     """Add what a strip of outputs says of the filters of one group."""
     channels, pitch = g.image.channels, g.image.padded_width * g.image.channels
@@ -265,10 +265,10 @@ def filters_gradient(picture, slopes, target, g, strip):
                         taps=i1 - i0, depth=j1 - j0, ldb=g.right * channels, sb=g.down * pitch, ldi=row_size,
                         ldc=row_size, free=0,
                     )  # fmt: skip
-                    product(min(tile_rows, outs - k), n, tile)
+                    gemm_tile(min(tile_rows, outs - k), n, tile)
 
 
-@helper
+@inline
 def flush(total, sums, rows, channels, shares, fresh):
     """Add the columns of one block to another sum, or begin it with them."""
     outs, panels = shares.outs, tiles_in(shares.outs, tile_columns)
@@ -283,7 +283,7 @@ def flush(total, sums, rows, channels, shares, fresh):
                     there[c] += here[c]
 
 
-@helper
+@inline
 def add_bias(target, slopes, rows, channels, new):
     """Add the sums of some rows of dy, or begin with them."""
     if new:

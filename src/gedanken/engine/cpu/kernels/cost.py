@@ -6,10 +6,10 @@ nothing: so costs and slopes keep their digits, and are numbers wherever the tru
 
 from gedanken.engine.cpu.kernels.blocks import SIDE, Rows, sum_of
 from gedanken.engine.cpu.kernels.rows import exponential
-from gedanken.engine.cpu.language import Int, Ints, Real, Reals, Record, at, helper, lanes, real
+from gedanken.engine.cpu.language import Int, Ints, Real, Reals, Record, at, inline, lanes, real
 
 
-@helper
+@inline
 def largest_at(x, count):
     """Return where the largest of some numbers is, the first of equals; a NaN counts as larger than all."""
     best, largest = 0, x[0]
@@ -20,7 +20,7 @@ def largest_at(x, count):
     return best
 
 
-@helper
+@inline
 def powers(x, y, count, best):
     """y = exp(x - x[best]); return the sum of all but y[best], which is 1."""
     largest = x[best]
@@ -80,7 +80,7 @@ class Wanted(Record):
     spread: Real
 
 
-@helper
+@inline
 def fill_targets(q, wanted, columns):
     """q = weight * (kept * target + spread)"""
     label, shares, weights, kept, spread = wanted.label, wanted.shares, wanted.weights, wanted.kept, wanted.spread
@@ -92,7 +92,7 @@ def fill_targets(q, wanted, columns):
             q[c] = weights[c] * (kept * shares[c] + spread)
 
 
-@helper
+@inline
 def long_terms(slopes, scores, best, wanted, columns, term):
     """Set term[1] and term[2] of `softmax_cross_entropy`, and slopes to q, for many classes."""
     largest = scores[best]
@@ -104,7 +104,7 @@ def long_terms(slopes, scores, best, wanted, columns, term):
     fill_targets(slopes, wanted, columns)
 
 
-@helper
+@inline
 def short_terms(slopes, scores, best, wanted, columns, term):
     """The same for few classes, in one pass."""
     dot, share, largest = real(0), real(0), scores[best]

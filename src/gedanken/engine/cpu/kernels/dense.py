@@ -20,12 +20,12 @@ from gedanken.engine.cpu.language import (
     Reals,
     Record,
     Tile,
-    apart,
     at,
-    helper,
+    gemm_tile,
+    inline,
     lanes,
     local_reals,
-    product,
+    noinline,
     real,
     tile_columns,
 )
@@ -50,7 +50,7 @@ class Product(Record):
     column_blocks: Int
     direct: Int
     held: Int
-    nought: Ints
+    zero_offset: Ints
 
 
 def multiply(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Reals, p: Product):
@@ -99,7 +99,7 @@ def multiply(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Real
             )  # fmt: skip
 
 
-@helper
+@inline
 def multiply_row(out, x, b, scratch, width, pitch, begin, end):
     """Add to a row of C what the numbers of A from begin to end give, reading B as it lies; scratch: two rows."""
     part, rest = scratch, at(scratch, width)
@@ -129,7 +129,7 @@ class Left(Record):
     step: Int
 
 
-@helper
+@inline
 def multiply_block(a, packed, copied, bias, c, p, block):
     """Multiply some rows with some packed panels; a turned A some rows at a time, copied beside each other."""
     turned_rows, depth = p.a_row == 1 and p.a_inner > 1, block.depth
@@ -148,7 +148,7 @@ def multiply_block(a, packed, copied, bias, c, p, block):
             multiply_panel(factor, at(packed, first * depth), at(bias, first), place, count, p, block)
 
 
-@helper
+@inline
 def add_products(y, x, b, depth, count, pitch):
     """y += x B for one row x, four rows of B at a time, in the order of their memory."""
     whole_part = depth - depth % 4
@@ -164,7 +164,7 @@ def add_products(y, x, b, depth, count, pitch):
             y[i] += factor * row[i]
 
 
-@helper
+@inline
 def multiply_panel(left, b, bias, c, count, p, block):
     """Multiply some rows with one panel, tile by tile: into C, or added to what is there."""
     parts = tiles_in(left.rows, rows_of_tile(count))
@@ -180,21 +180,21 @@ def multiply_panel(left, b, bias, c, count, p, block):
         start = bias if block.new and block.biased else place
         start_pitch = 0 if block.new and block.biased else p.columns
         tile = Tile(
-            a=at(left.a, row * p.a_row), offsets=p.nought, b=b, i=start, c=place, sm=p.a_row, sk=left.step, taps=1,
+            a=at(left.a, row * p.a_row), offsets=p.zero_offset, b=b, i=start, c=place, sm=p.a_row, sk=left.step, taps=1,
             depth=block.depth, ldb=tile_columns, sb=0, ldi=start_pitch, ldc=p.columns, free=0,
         )  # fmt: skip
-        product(m, count, tile)
+        gemm_tile(m, count, tile)
         row += m
 
 
-@helper
+@inline
 def begin_rows(c, bias, piece, row, last_row, columns, panel, last_panel):
     for i in range(row, last_row):
         for j in range(panel * tile_columns, min(columns, last_panel * tile_columns)):
             c[i * columns + j] = bias[j] if piece == 0 else real(0)
 
 
-@helper
+@inline
 def pack_panels(packed, b, depth, columns, b_inner, b_column):
     """Copy some rows of B into panels, reading it in the order of its memory."""
     panels = tiles_in(columns, tile_columns)
@@ -211,7 +211,7 @@ def pack_panels(packed, b, depth, columns, b_inner, b_column):
             pack_panel(place, at(b, first * b_column), depth, count, b_inner, b_column)
 
 
-@helper
+@inline
 def pack_panel(packed, b, depth, count, b_inner, b_column):
     """Copy some rows of a panel's columns, each tile_columns wide with zeros at its end; one of the steps is 1."""
     if b_column == 1:
@@ -233,7 +233,7 @@ def dots(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Reals, p
         c[piece * p.rows + row] = total
 
 
-@apart
+@noinline
 def dot(a, b, count):
     """Return the sum of a * b, as many sums beside each other as SIDES."""
     sums = local_reals(SIDES)

@@ -6,19 +6,19 @@ y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]   with h a
 from gedanken.engine.cpu.kernels.band import Finish, Slots, finish_band
 from gedanken.engine.cpu.kernels.blocks import BLOCK, carry, carry_over, copy_row, settle, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.window import Window, first_seen, last_seen
-from gedanken.engine.cpu.language import Int, Reals, apart, at, helper, lanes, real
+from gedanken.engine.cpu.language import Int, Reals, at, inline, lanes, noinline, real
 
 LONG = 128  # taps; the sums over fewer need no carrying
 STRETCH = 256  # pixels, four at a time, whose products are added before the sum is carried
 
 
-@helper
+@inline
 def is_long(window):
     """Return whether a window is a long sum."""
     return window.rows * window.columns > LONG
 
 
-@apart
+@noinline
 def weigh(target, target_pitch, source, source_pitch, weights, pixels, channels):
     """target += source * weights, channel by channel, for some pixels."""
     for pixel in range(pixels):
@@ -135,7 +135,7 @@ def kernel_gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots,
     settle(bias, bias_lost, channels)
 
 
-@helper
+@inline
 def add_row_products(total, picture, slopes, i, column, window):
     """Add what one output row says, from a column on for STRETCH pixels."""
     channels = window.channels
@@ -154,7 +154,7 @@ def add_row_products(total, picture, slopes, i, column, window):
             )  # fmt: skip
 
 
-@apart
+@noinline
 def add_pixel_products(total, a, a_pitch, b, b_pitch, pixels, channels):
     """total[c] += sum over pixels of a * b, four pixels at a time: each sum waits for the one before."""
     fours = pixels - pixels % 4

@@ -3,7 +3,7 @@
 from gedanken.engine.cpu.kernels.blocks import sum_of, sum_products, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.moments import channel_moments, row_moments
 from gedanken.engine.cpu.kernels.rows import normalise_row
-from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, helper, lanes, real, sqrt
+from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, real, sqrt
 
 
 class GroupedNorm(Record):
@@ -22,7 +22,7 @@ class GroupedNorm(Record):
     moments: Reals
 
 
-@helper
+@inline
 def group_moments(channels_found, channels, count, distances, found):
     """Set found to mean, rest and variance of a group of `count` channels, given its place in theirs.
 
@@ -61,7 +61,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, shift: Reals, n: Grou
         normalise_row(at(x, place), at(y, place), pixels, channels, normal)
 
 
-@helper
+@inline
 def fill(line, value, count):
     for c in lanes(count):
         line[c] = value

@@ -16,7 +16,7 @@ from gedanken.engine.cpu.kernels.blocks import (
     zero_row,
 )
 from gedanken.engine.cpu.kernels.moments import PAIR, row_moments
-from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, helper, lanes, local_reals, real, sqrt
+from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, local_reals, real, sqrt
 
 TOGETHER = 8  # lines of at most LINE numbers whose sums beside each other make a block
 
@@ -45,7 +45,7 @@ class Moments(Record):
     offset: Real
 
 
-@helper
+@inline
 def normal(x, moments):
     """(x - mean) / deviation"""
     return (x - moments.mean) * moments.factor - moments.offset
@@ -59,7 +59,7 @@ class Sums(Record):
     side: Reals
 
 
-@helper
+@inline
 def repeated(space, values, channels, width):
     """Return a line of `width` numbers that repeats those of the channels, in `space` if need be."""
     line = values
@@ -89,7 +89,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, shift: Reals, n: Norm
                 out[i] = ((values[i] - mean) * factor - offset) * gains[i] + shifts[i]
 
 
-@helper
+@inline
 def scaled_slopes(d, dy, x, gains, count, moments, sums):
     """d = dy * gain; add to the sums."""
     slopes, products, side, side_products = sums.slopes, sums.products, sums.side, at(sums.side, SIDE)

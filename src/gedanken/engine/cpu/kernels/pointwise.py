@@ -44,7 +44,7 @@ from gedanken.engine.cpu.language import (
     at,
     byte,
     bytes_of,
-    helper,
+    inline,
     lanes,
     real,
     vector_lanes,
@@ -82,7 +82,7 @@ class Pass(Record):
     sums: Int  # the place in scratch of four numbers for each channel, and of two rows
 
 
-@helper
+@inline
 def normal_row(x, space, row, p):
     """Return row number `row` of the image x after BatchNorm: in `space`, or where it is if there is none."""
     source = at(x, row * p.width * p.channels)
@@ -92,8 +92,8 @@ def normal_row(x, space, row, p):
     return source
 
 
-@helper
-def lit_row(x, y, row, p):
+@inline
+def activated_row(x, y, row, p):
     """Set y to row number `row` of the image x after BatchNorm and activation."""
     source = normal_row(x, y, row, p)
     if p.curve.kind or not p.normalised:
@@ -111,7 +111,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pa
         target = at(scratch, p.flat) if p.flat else at(y, place)
         winner = at(winners, place)
         if p.pool == NO_POOL:
-            lit_row(picture, target, row, p)
+            activated_row(picture, target, row, p)
         else:
             filled = fill_ring(scratch, picture, row, filled, p)
             if p.pool == AVERAGE_POOL:
@@ -133,25 +133,25 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pa
             turned(target, flat, p.out_width, p.channels, p.channels, pixels)
 
 
-@helper
+@inline
 def fill_ring(ring, picture, row, filled, p):
     """Bring the input rows that an output row needs into the ring; return the number of the row after the last."""
     size = p.width * p.channels
     top = row * p.down - p.top
     bottom, top = min(top + p.pool_rows, p.height), max(top, filled)
     for h in range(top, bottom):
-        lit_row(picture, at(ring, (h % p.pool_rows) * size), h, p)
+        activated_row(picture, at(ring, (h % p.pool_rows) * size), h, p)
     return max(bottom, filled)
 
 
-@helper
+@inline
 def in_one_run(p):
     """Return whether a tap's values for a whole output row are worked on at once: beside each other, or few."""
     inside = (p.out_width - 1) * p.right + p.pool_columns <= p.width
     return p.left == 0 and inside and (p.right == 1 or p.channels < 2 * vector_lanes)
 
 
-@helper
+@inline
 def pool_row(ring, target, winner, spare, row, p):
     """Pool the rows of the ring into one output row. spare: room for a row and its winners."""
     channels, count = p.channels, p.out_width * p.channels
@@ -196,7 +196,7 @@ def pool_row(ring, target, winner, spare, row, p):
                 new = False
 
 
-@helper
+@inline
 def is_long(p):
     """Return whether a window's mean is a long sum."""
     return p.pool == AVERAGE_POOL and p.pool_rows * p.pool_columns > BLOCK
@@ -211,7 +211,7 @@ class Taps(Record):
     columns: Int
 
 
-@helper
+@inline
 def long_average(ring, y, spare, taps, run, p):
     """Set y, zero at first, to a share of the sum of many taps, for as many windows as stand in a run."""
     channels, width = p.channels, p.width * p.channels
@@ -238,7 +238,7 @@ def long_average(ring, y, spare, taps, run, p):
     settle(y, rest, run)
 
 
-@helper
+@inline
 def copy_slopes(out, dy, image, row, p):
     """Set out to one row of dy, channels last."""
     count = p.out_width * p.channels
@@ -250,7 +250,7 @@ def copy_slopes(out, dy, image, row, p):
         copy_row(out, at(dy, (image * p.out_height + row) * count), count)
 
 
-@helper
+@inline
 def gradient_row(d, scratch, picture, dy, winners, image, row, p):
     """Set d to the gradient with respect to row `row` of the BatchNorm's output (the input where there is none)."""
     size = p.width * p.channels
@@ -264,11 +264,11 @@ def gradient_row(d, scratch, picture, dy, winners, image, row, p):
     if p.curve.kind >= SILU:
         slope_row_from_input(d, normal_row(picture, lit, row, p), size, p.curve)
     elif p.curve.kind:
-        lit_row(picture, lit, row, p)
+        activated_row(picture, lit, row, p)
         slope_row(d, lit, size, p.curve)
 
 
-@helper
+@inline
 def slopes_of(out, space, dy, image, row, p):
     """Set out to one row of dy, thinned as dropout thinned y."""
     count = p.out_width * p.channels
@@ -280,7 +280,7 @@ def slopes_of(out, space, dy, image, row, p):
         drop_row(out, space, count, p.factor)
 
 
-@helper
+@inline
 def unpool_row(d, space, dy, winners, image, row, p, sums):
     """Set d to what the output rows that saw input row `row` give back to it. sums: room for two input rows."""
     channels, count = p.channels, p.out_width * p.channels
@@ -311,7 +311,7 @@ def unpool_row(d, space, dy, winners, image, row, p, sums):
         settle(d, lost, size)
 
 
-@helper
+@inline
 def unpool_line(d, apart, line, winners, r, first, p, share):
     """Add to d what one output row gives back to the window's row r, from its column `first` on.
 

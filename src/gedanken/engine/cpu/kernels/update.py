@@ -6,7 +6,7 @@ it lacks to 1, all from float64: see `moved`.
 """
 
 from gedanken.engine.cpu.kernels.blocks import sum_of, sum_of_squares
-from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, helper, lanes, real, sqrt
+from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, real, sqrt
 
 NORM_PIECE = 4096  # numbers whose squares are added up by one task
 
@@ -74,13 +74,13 @@ class Moment(Record):
     seen: Real
 
 
-@helper
+@inline
 def moved(mean, kept, taken, value):
     """Return kept * mean + taken * value: a moving mean whose two shares keep their digits."""
     return kept.share * mean + (taken * value + kept.less * mean)
 
 
-@helper
+@inline
 def held(value, limit):
     """Cut a value to [-limit, limit]; NaN stays NaN."""
     value = limit if value > limit else value

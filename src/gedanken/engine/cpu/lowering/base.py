@@ -13,8 +13,8 @@ from gedanken.geometry import Geometry
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
-# Emits the backward instructions: (gradient by the output, whether one by the input is wanted) -> gradient by the
-# input.
+# Emits the backward instructions: given the gradient with respect to the output, and whether that with respect to the
+# input is wanted, returns the latter.
 Backward = Callable[[Buffer, bool], Buffer | None]
 Lowered = tuple[Buffer, Backward]
 
@@ -43,7 +43,7 @@ class Lowering:
         self.lanes = machine.lanes(self.real.itemsize)
         self.tile_columns = TILE if self.bf16 else machine.vectors * self.lanes
         self.epoch, self.position = Variable(), Variable()  # of the mini-batch, for what draws random numbers
-        self.nought = np.zeros(1, np.int64)
+        self.zero_offset = np.zeros(1, np.int64)
 
     def buffer(self, shape: Shape, dtype: str = "") -> Buffer:
         return self.program.buffer(shape, dtype or None)

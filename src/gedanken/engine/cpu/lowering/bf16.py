@@ -158,7 +158,7 @@ def multiply(
     row_blocks = min(cut(rows, TILE), cut(wanted, column_blocks))
     blocks = Blocks(
         rows=rows, columns=columns, inner=inner, pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks,
-        nothing=low.zeros(columns), nought=low.nought,
+        zero_bias=low.zeros(columns), zero_offset=low.zero_offset,
     )  # fmt: skip
     low.program.add(
         "bf16.multiply", pieces * row_blocks * column_blocks, left=left, right=right, bias=bias, c=c, s=blocks

@@ -115,7 +115,7 @@ def _multiply(
     product = Product(
         rows=rows, columns=columns, inner=inner, a_row=a.down, a_inner=a.right, b_inner=b.down, b_column=b.right,
         pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks, direct=int(direct), held=held,
-        nought=low.nought,
+        zero_offset=low.zero_offset,
     )  # fmt: skip
     scratch = 2 * columns if direct else DEPTH * (held * low.tile_columns + (TOGETHER if turned else 0))
     low.program.add(

@@ -43,7 +43,7 @@ NORMS = {BatchNorm, LayerNorm, GroupNorm}
 KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, Dropout, *NORMS, *CURVES, *POOLS}
 
 
-def obstacle(step: Placement) -> str:
+def why_no_kernel(step: Placement) -> str:
     """Return why a layer cannot be lowered, or nothing."""
     layer = step.layer
     if isinstance(step, ContainerStage):
@@ -61,7 +61,7 @@ def _obstacle_inside(step: ContainerStage) -> str:
         return "joins in a way of its own"
     for row in step.rows.values():
         for inner in row:
-            if why := obstacle(inner):
+            if why := why_no_kernel(inner):
                 return why
     return ""
 

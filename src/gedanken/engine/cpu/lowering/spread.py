@@ -56,7 +56,7 @@ def by_input(low: Lowering, plan: Plan, geometry: Geometry, dy: Buffer, kernel: 
         weights = low.buffer((panels, outputs, low.tile_columns))
         low.program.add(
             "conv.pack_turned", panels, weights=kernel, packed=weights,
-            kernel=Turned(start=0, taps=low.nought, n_taps=1, inputs=inputs, outputs=outputs, groups=groups),
+            kernel=Turned(start=0, taps=low.zero_offset, n_taps=1, inputs=inputs, outputs=outputs, groups=groups),
         )  # fmt: skip
     before = (geometry.padding[0][0], geometry.padding[1][0])
     given = Weights(weights=weights, bias=low.zeros(plan.target[2]))
@@ -114,7 +114,7 @@ def _spread(
         rows=geometry.size[0], columns=geometry.size[1], down=geometry.stride[0], right=geometry.stride[1],
         top=before[0], left=before[1], by_row=geometry.dilation[0], by_column=geometry.dilation[1],
         groups=geometry.groups, lost=place if lost else 0, bands=bands, band=band, strip=strip, held=held,
-        nothing=low.zeros(low.tile_columns), nought=low.nought,
+        zero_bias=low.zeros(low.tile_columns), zero_offset=low.zero_offset,
     )  # fmt: skip
     low.program.add(
         "bf16_conv.spread" if low.bf16 else "spread.spread", low.samples * bands, place + lost,
