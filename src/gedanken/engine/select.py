@@ -163,9 +163,9 @@ def engine_choice(engine: object, **options: Any) -> EngineChoice:
     return kind(**options)
 
 
-def select_engine(engine: str | EngineChoice, dtype: str = "float32", **options: Any) -> Engine:
-    """Return the engine of this name, dtype and options, or that an object describes, started."""
-    return engine_choice(engine, **({} if isinstance(engine, EngineChoice) else {"dtype": dtype, **options})).start()
+def select_engine(name: str, dtype: str = "float32", threads: int | None = None, precision: str = "full") -> Engine:
+    """Return the engine of this name and these options, started."""
+    return engine_choice(name, dtype=dtype, threads=threads, precision=precision).start()
 
 
 def _cpu_engine() -> Callable[[str, str, int | None, str], Engine]:
