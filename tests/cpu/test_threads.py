@@ -201,7 +201,7 @@ print(len([thread for thread in threading.enumerate() if thread.name.startswith(
     ("threads", "large", "told", "later"),
     [
         (3, 1 << 46, "of 3 threads only 1 could be started (can't start new thread); ask for fewer", "2"),
-        (900, 1 << 38, "could be started (can't start new thread); ask for fewer: regression(..., threads=", "899"),
+        (900, 1 << 38, "could be started (can't start new thread); ask for fewer: Cpu(threads=", "899"),
         (None, 1 << 46, "could be started (can't start new thread), and these compute; results are the same", "0"),
     ],
 )
