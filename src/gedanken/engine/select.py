@@ -149,8 +149,8 @@ def engine_choice(engine: object, **options: Any) -> EngineChoice:
         ArgumentError: unknown name, not an engine, or an option that this engine does not have.
     """
     if isinstance(engine, EngineChoice):
-        for name, value in options.items():
-            require(False, name, f"be said in the engine itself: {type(engine).__name__}({name}=...)", value)
+        name, value = next(iter(options.items()), ("", None))
+        require(not options, name, f"be said in the engine itself: {type(engine).__name__}({name}=...)", value)
         return engine
     made = isinstance(engine, type) and issubclass(engine, EngineChoice)
     require(not made, "engine", "be a name or an object, such as Cpu()", engine)
