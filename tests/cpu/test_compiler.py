@@ -16,7 +16,7 @@ KERNELS = [
     f"{path.stem}.{line[4:].partition('(')[0]}"
     for path in sorted(Path(kernels.__file__).parent.glob("*.py"))
     for before, line in zip(["", *path.read_text().splitlines()], path.read_text().splitlines(), strict=False)
-    if line.startswith("def ") and before not in ("@helper", "@apart")
+    if line.startswith("def ") and before not in ("@inline", "@noinline")
 ]
 TILED = [name for name in KERNELS if name.startswith("bf16")]  # for machines with a tile unit
 # Other processors' tiles: LLVM splits vectors that are too long here, so their kernels run on any machine.

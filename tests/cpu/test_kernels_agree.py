@@ -36,7 +36,7 @@ from gedanken import (
     SoftMax,
     TanH,
 )
-from gedanken.engine.cpu.lowering.match import obstacle
+from gedanken.engine.cpu.lowering.match import why_no_kernel
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
 from tests.cases import LAYERS, LayerCase, name_of
@@ -47,7 +47,7 @@ DTYPES = ("float32", "float64")
 
 def is_known(case: LayerCase) -> bool:
     plan = Plan([case.layer], case.shape, select_engine("numpy", "float32"), 0)
-    return not any(obstacle(step) for step in plan.layers)
+    return not any(why_no_kernel(step) for step in plan.layers)
 
 
 KNOWN = [case for case in LAYERS if is_known(case)]

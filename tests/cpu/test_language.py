@@ -16,7 +16,7 @@ from gedanken.engine.cpu import show
 from gedanken.engine.cpu.compiler import Compiled, Library, optimised, target_machine
 from gedanken.engine.cpu.interpreted import Interpreter
 from gedanken.engine.cpu.ir_text import Module
-from gedanken.engine.cpu.kernels.rows import RELU, Curve
+from gedanken.engine.cpu.kernels.rows import RELU, Activation
 from gedanken.engine.cpu.machine import this_machine
 from gedanken.engine.cpu.program import call
 from gedanken.engine.cpu.translate import kernel_ir
@@ -48,22 +48,22 @@ def kernel(
 """
 HELPERS = '''
 
-@helper
+@inline
 def larger(a, c):
     """Return the larger one."""
     if a > c:
         return a
     return c
 
-@helper
+@inline
 def twice(y, i):
     y[i] = y[i] * real(2)
 
-@helper
+@inline
 def scaled(box, corner):
     return box.numbers[box.spot.place + corner.column] * box.spot.factor + real(corner.row)
 
-@apart
+@noinline
 def total(y, count):
     sum_of_all = real(0)
     for i in range(count):
@@ -83,8 +83,8 @@ PROGRAMS = {
     "bytes are not negative": "whole_out[0] = b[1] + 1\nwhole_out[1] = 1 if b[1] > byte(9) else 0",
     "smaller of bytes": "whole_out[0] = min(b[1], b[0])\nwhole_out[1] = max(b[1], b[0])",
     "smaller and larger": "out[0] = min(t, x[1])\nout[1] = max(t, real(n))\nwhole_out[0] = max(n, min(m, -n))",
-    "smaller where one is no number": "out[0] = min(x[7], t)\nout[1] = min(t, x[7])",
-    "larger where one is no number": "out[0] = max(x[7], t)\nout[1] = max(t, x[7])",
+    "smaller where one is NaN": "out[0] = min(x[7], t)\nout[1] = min(t, x[7])",
+    "larger where one is NaN": "out[0] = max(x[7], t)\nout[1] = max(t, x[7])",
     "sizes": "out[0] = abs(t)\nwhole_out[0] = abs(n)\nout[1] = sqrt(abs(t))",
     "nearest whole numbers": "out[0] = round(t)\nout[1] = round(x[0])\nout[2] = round(x[1])",
     "comparisons": "whole_out[0] = 1 if n < m else 0\nwhole_out[1] = 1 if x[7] != x[7] else 2",
@@ -114,11 +114,11 @@ PROGRAMS = {
     "several at once": "k, l = n, m\nk, l = l, k\nwhole_out[0] = k\nwhole_out[1] = l",
     "helper": "out[0] = larger(t, x[2])\nwhole_out[0] = larger(n, m)",
     "helper that writes": "out[3] = x[3]\ntwice(out, 3)",
-    "helper apart": "out[0] = total(x, 4)",
+    "helper that is not inlined": "out[0] = total(x, 4)",
     "pointers": "p = at(x, 2)\nq = at(p, 1)\nout[0] = q[0] + p[2]",
     "memory of its own": "room = local_reals(4)\nroom[1] = t\nout[0] = room[1]",
-    "conversions": "whole_out[0] = whole(t)\nout[0] = real(n) / real(3)\nwhole_out[1] = byte(n * 100)",
-    "powers of two": "out[0] = two_to(real(n))",
+    "conversions": "whole_out[0] = integer(t)\nout[0] = real(n) / real(3)\nwhole_out[1] = byte(n * 100)",
+    "powers of two": "out[0] = exp2i(real(n))",
     "elements changed in place": "out[1] = t\nout[1] *= real(3)\nout[1] -= x[1]\nwhole_out[1] = 9\nwhole_out[1] //= 2",
     "a text that is skipped": "'What it does.'\npass\nout[0] = t",
     "half a number": "out[0] = 0.5 * t + 1",
@@ -145,7 +145,7 @@ REFUSED = {
     "loop variable behind the loop": ("for i in range(n):\n    pass\nwhole_out[0] = i", "i may have no value here"),
     "read before it is set": ("whole_out[0] = k\nk = 1", "k may have no value here"),
     "unknown name": ("out[0] = faktor * t", "faktor is neither a variable nor a number"),
-    "unknown function": ("out[0] = cosine(t)", "cosine is neither a word"),
+    "unknown function": ("out[0] = cosine(t)", "cosine is neither an intrinsic"),
     "a text": ("out[0] = TEXT", "TEXT is a str, not a number"),
     "None": ("out[0] = None", "None is a NoneType, not a number"),
     "comprehension": ("k = [i for i in range(3)]", "ListComp is no expression"),
@@ -159,7 +159,7 @@ REFUSED = {
     "values of a call": ("k, l = larger(n, m)", "as many values as targets"),
     "starred": ("k, *l = 1, 2", "l cannot be set|cannot be set"),
     "too few arguments": ("out[0] = larger(t)", "larger takes 2 arguments, 1 are given"),
-    "too many for a word": ("out[0] = sqrt(t, t)", "sqrt takes 1 arguments, 2 are given"),
+    "too many for an intrinsic": ("out[0] = sqrt(t, t)", "sqrt takes 1 arguments, 2 are given"),
     "keywords": ("out[0] = larger(a=t, c=t)", "no keywords"),
     "method": ("out[0] = x.sum()", "no methods"),
     "changed type": ("k = 0\nk = k + t", "k is a int and cannot become a real"),
@@ -187,7 +187,7 @@ REFUSED = {
     "records compared": ("if box == box:\n    pass", "a Box cannot become a int"),
     "truth of a record": ("if box:\n    pass", "a Box is neither true nor false"),
     "element of a record": ("out[0] = box[0]", "box is a Box and has no elements"),
-    "word of a record": ("out[0] = sqrt(box)", "sqrt takes numbers and pointers, not a Box"),
+    "intrinsic of a record": ("out[0] = sqrt(box)", "sqrt takes numbers and pointers, not a Box"),
     "choice of records": ("k = Spot(place=1, factor=t) if n > 0 else box.spot", "a choice between records"),
     "choice of record names": ("k = box if n > 0 else box", "a Box cannot become a int"),
     "record set twice": (
@@ -203,8 +203,8 @@ REFUSED = {
     "table of reals": ("k = Corner.read(x, 1)", "Corner.read takes a table of Ints"),
     "reals from a table": ("k = Spot.read(whole_out, 1)", "the fields of the record are Int"),
     "row without a number": ("k = Corner.read(whole_out)", "a row of a table is read by Corner.read"),
-    "product of another record": ("product(n, m, box)", "product takes a Tile, not a Box"),
-    "product of many numbers": ("product(n, m, x, n)", "product takes 3 arguments, 4 are given"),
+    "product of another record": ("gemm_tile(n, m, box)", "gemm_tile takes a Tile, not a Box"),
+    "product of many numbers": ("gemm_tile(n, m, x, n)", "gemm_tile takes 3 arguments, 4 are given"),
     "too large": ("whole_out[0] = 18446744073709551616", "does not fit into 64 bits"),
     "value of a loop's break": ("while n > 0:\n    k = 1\n    break\nwhole_out[0] = k", "k may have no value here"),
 }
@@ -294,21 +294,21 @@ def test_what_is_not_translated_is_refused(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", REFUSED_HELPERS)
 def test_helpers_that_are_refused(name: str, tmp_path: Path) -> None:
     helper, rule = REFUSED_HELPERS[name]
-    kernel = module_of(tmp_path, f"{HEAD}    whole_out[0] = h(n)\n\n\n@helper\n{helper}\n").kernel
+    kernel = module_of(tmp_path, f"{HEAD}    whole_out[0] = h(n)\n\n\n@inline\n{helper}\n").kernel
     with pytest.raises(KernelError, match=rule) as caught:
         kernel_ir(Module(this_machine(), "float32"), kernel, "entry")
     assert str(caught.value).startswith(f"{tmp_path / 'kernels_here.py'}:")
 
 
 def test_the_lowering_gives_a_record_its_fields_by_name() -> None:
-    curve = Curve(kind=RELU, slope=0.0)
-    assert (curve.kind, curve.slope) == (RELU, 0.0)
-    with pytest.raises(KernelError, match="Curve has no field slop; it has kind, slope"):
-        Curve(kind=RELU, slop=0.0)  # type: ignore[call-arg]
-    with pytest.raises(KernelError, match="Curve is given no slope"):
-        Curve(kind=RELU)  # type: ignore[call-arg]
+    activation = Activation(kind=RELU, slope=0.0)
+    assert (activation.kind, activation.slope) == (RELU, 0.0)
+    with pytest.raises(KernelError, match="Activation has no field slop; it has kind, slope"):
+        Activation(kind=RELU, slop=0.0)  # type: ignore[call-arg]
+    with pytest.raises(KernelError, match="Activation is given no slope"):
+        Activation(kind=RELU)  # type: ignore[call-arg]
     with pytest.raises(KernelError, match="kind cannot be set"):
-        curve.kind = 2  # type: ignore[misc]
+        activation.kind = 2  # type: ignore[misc]
 
 
 def test_no_function_takes_more_than_eight_parameters() -> None:

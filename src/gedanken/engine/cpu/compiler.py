@@ -28,11 +28,11 @@ from llvmlite import binding as llvm
 
 from gedanken.caches import REMEDY, CacheError, cache_folder, read_entry, write_entry
 from gedanken.checks import warn
+from gedanken.engine.cpu.intrinsics import GEMM_TILE, YIELD_THREAD
 from gedanken.engine.cpu.ir_text import Module
 from gedanken.engine.cpu.machine import Machine
-from gedanken.engine.cpu.tile import product_ir
+from gedanken.engine.cpu.tile import gemm_tile_ir
 from gedanken.engine.cpu.translate import kernel_ir
-from gedanken.engine.cpu.words import GIVE_WAY, PRODUCT
 from gedanken.process import UNCUT
 
 Emitted = TypeVar("Emitted", bytes, str)
@@ -40,7 +40,7 @@ Emitted = TypeVar("Emitted", bytes, str)
 ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 FOLDER = "kernels"  # in the cache folder
 NOT_TAKEN = "are not taken from the cache"
-MICRO_KERNEL = "product"  # that the others call by name
+MICRO_KERNEL = "gemm_tile"  # that the others call by name
 CHECKSUM = 32  # bytes of SHA-256
 
 
@@ -83,9 +83,9 @@ class Library:
         self._told: set[str] = set()
         self._digest = _digest(machine, dtype)
         self._real = {"float32": "float", "float64": "double"}[dtype]
-        self._symbol = f"{PRODUCT}_{self._real}"
+        self._symbol = f"{GEMM_TILE}_{self._real}"
         with UNCUT:
-            _give_way()
+            _yield_thread()
         with contextlib.suppress(RuntimeError):  # no more threads: whoever needs it compiles it
             threading.Thread(target=self._get_ahead, name="gedanken-compiler", daemon=True).start()
 
@@ -119,7 +119,7 @@ class Library:
         return self._kernels.setdefault(name, Kernel(address, ENTRY(address), compiled.parameters, engine))
 
     def _made_micro_kernel(self) -> Compiled:
-        code = self._code(product_ir(self.machine, self._real, self._symbol))
+        code = self._code(gemm_tile_ir(self.machine, self._real, self._symbol))
         return self._kept(MICRO_KERNEL, Compiled(code, self._symbol, []))
 
     def _made(self, name: str) -> Compiled:
@@ -204,7 +204,7 @@ def _unpacked(content: bytes, name: str, digest: str) -> Compiled | None:
 
 def _digest(machine: Machine, dtype: str) -> str:
     folder = Path(__file__).parent
-    names = ("compiler", "expressions", "ir_text", "record", "tile", "tile_unit", "translate", "words")
+    names = ("compiler", "expressions", "intrinsics", "ir_text", "record", "tile", "tile_unit", "translate")
     sources = [folder / f"{name}.py" for name in names]
     texts = [path.read_bytes() for path in [*sources, *sorted(folder.glob("kernels/*.py"))]]
     versions = [llvmlite_version, llvm.llvm_version_info, sys.platform]
@@ -221,12 +221,12 @@ def target_machine(machine: Machine) -> Any:
 
 
 @cache
-def _give_way() -> Callable[..., Any]:
+def _yield_thread() -> Callable[..., Any]:
     """Make the system's call for letting another thread run known to kernels."""
     system: Any = ctypes  # names differ by platform
     function = system.WinDLL("kernel32").SwitchToThread if os.name == "nt" else ctypes.CDLL(None).sched_yield
     address = ctypes.cast(function, ctypes.c_void_p).value
-    llvm.add_symbol(GIVE_WAY, address)
+    llvm.add_symbol(YIELD_THREAD, address)
     return function
 
 

@@ -10,7 +10,7 @@ from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import Library, library
 from gedanken.engine.cpu.fused_layers import FusedLayers
 from gedanken.engine.cpu.interpreted import InterpretedLibrary
-from gedanken.engine.cpu.lowering.match import obstacle
+from gedanken.engine.cpu.lowering.match import why_no_kernel
 from gedanken.engine.cpu.machine import Machine, this_machine, untried
 from gedanken.engine.cpu.ops import CpuOps
 from gedanken.engine.cpu.threads import Pool
@@ -52,7 +52,7 @@ class CpuEngine(Engine):
         stages: list[Stage] = []
         known: list[Placement] = []
         for layer in layers:
-            if obstacle(layer):
+            if why_no_kernel(layer):
                 stages += self._fused(known, dx or bool(stages))
                 stages.append(self._around(layer, dx or bool(stages)))
                 known = []
@@ -66,7 +66,7 @@ class CpuEngine(Engine):
             if isinstance(stage, ContainerStage):
                 for row in stage.rows.values():
                     found += self.fallbacks(row)
-            elif why := obstacle(stage):
+            elif why := why_no_kernel(stage):
                 found.append(f"{stage.name} ({why})")
         return found
 
@@ -75,7 +75,7 @@ class CpuEngine(Engine):
         return sum(one.step_bytes(samples) for one in fused) if len(fused) == len(stages) else None
 
     def fused_step(self, layers: Sequence[Placement], cost: Cost) -> FusedLayers | None:
-        if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(obstacle, layers)):
+        if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(why_no_kernel, layers)):
             return None
         return FusedLayers(self.library, self.pool, layers, dx=False, cost=cost)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from gedanken.engine.cpu.intrinsics import ORDERED, SIGNED, UNSIGNED, Intrinsics
 from gedanken.engine.cpu.ir_text import POINTERS, Module, Value
 from gedanken.engine.cpu.record import Record, check_names, fields_of, is_record
-from gedanken.engine.cpu.words import ORDERED, SIGNED, UNSIGNED, Words
 from gedanken.errors import KernelError
 
 NUMBERS = {"Int": "int", "Real": "real"}
@@ -25,7 +25,7 @@ HARMLESS = (
     ast.Name, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.IfExp, ast.expr_context, ast.operator,
     ast.cmpop, ast.boolop, ast.unaryop, ast.Attribute,
 )  # fmt: skip
-HARMLESS_WORDS = {"at", "real", "whole", "byte", "word", "min", "max", "abs", "sqrt", "round", "two_to"}
+HARMLESS_INTRINSICS = {"at", "real", "integer", "byte", "uint16", "min", "max", "abs", "sqrt", "round", "exp2i"}
 
 
 def typed(kind: Any) -> Value:
@@ -35,7 +35,7 @@ def typed(kind: Any) -> Value:
     return Value(NUMBERS.get(kind, kind), "")
 
 
-class Expressions(Words):
+class Expressions(Intrinsics):
     """Expressions of one function. What Python would not evaluate is not evaluated, or cannot be noticed."""
 
     def __init__(self, module: Module, name: str, function: FunctionType) -> None:
@@ -63,7 +63,7 @@ class Expressions(Words):
         pointer, index = self.value(node.value), self.value(node.slice)
         if pointer.kind not in POINTERS:
             self.refuse(f"{ast.unparse(node.value)} is a {pointer.kind} and has no elements")
-        if index.kind not in ("int", "byte", "word"):
+        if index.kind not in ("int", "byte", "uint16"):
             self.refuse(f"the index {ast.unparse(node.slice)} is a {index.kind}, not a whole number")
         kind, index = POINTERS[pointer.kind], self.cast(index, "int")
         return kind, self.fresh(f"getelementptr {self.module.llvm(kind)}, ptr {pointer.text}, i64 {index.text}")
@@ -104,7 +104,7 @@ class Expressions(Words):
         kind = self.module.llvm(value.kind)
         if value.kind == "real":
             return self.fresh(f"fcmp une {kind} {value.text}, {self.literal(0.0)}")
-        if value.kind not in ("int", "byte", "word"):
+        if value.kind not in ("int", "byte", "uint16"):
             self.refuse(f"a {value.kind} is neither true nor false")
         return self.fresh(f"icmp ne {kind} {value.text}, 0")
 
@@ -223,7 +223,7 @@ class Expressions(Words):
             if isinstance(part, ast.Subscript) and ast.dump(part) in seen:
                 continue
             if isinstance(part, ast.Call):
-                if not (isinstance(part.func, ast.Name) and part.func.id in HARMLESS_WORDS):
+                if not (isinstance(part.func, ast.Name) and part.func.id in HARMLESS_INTRINSICS):
                     return False
             elif not isinstance(part, HARMLESS) or isinstance(part, DIVISIONS):
                 return False
@@ -251,13 +251,13 @@ class Expressions(Words):
             left, right = self.cast(left, "real"), self.cast(right, "real")
         if left.kind == "bool":
             left, right = self.cast(left, "int"), self.cast(right, "int")
-        words = REAL_OPS if left.kind == "real" else INT_OPS if left.kind in ("int", "byte", "word") else {}
-        if left.kind != "real" and words and isinstance(op, DIVISIONS):
+        operations = REAL_OPS if left.kind == "real" else INT_OPS if left.kind in ("int", "byte", "uint16") else {}
+        if left.kind != "real" and operations and isinstance(op, DIVISIONS):
             return self.divided(op, left, right)
-        if type(op) not in words:
+        if type(op) not in operations:
             self.refuse(f"{self.name_of(op)} of a {left.kind} is no part of the kernels' language")
         contract = " contract" if left.kind == "real" else ""
-        text = f"{words[type(op)]}{contract} {self.module.llvm(left.kind)} {left.text}, {right.text}"
+        text = f"{operations[type(op)]}{contract} {self.module.llvm(left.kind)} {left.text}, {right.text}"
         return Value(left.kind, self.fresh(text))
 
     def divided(self, op: ast.operator, left: Value, right: Value) -> Value:
@@ -298,16 +298,16 @@ class Expressions(Words):
             self.refuse("calls are `name(a, b)`: no keywords, no methods")
         assert isinstance(node.func, ast.Name)
         name, values = node.func.id, [self.value(argument) for argument in node.args]
-        word: Callable[..., Value] | None = getattr(type(self), f"word_{name}", None)
-        if word:
-            self.fits(name, word, 1 + len(values), 1)
+        intrinsic: Callable[..., Value] | None = getattr(type(self), f"intrinsic_{name}", None)
+        if intrinsic:
+            self.fits(name, intrinsic, 1 + len(values), 1)
             for value in values:
-                if value.fields is not None and name != "product":
+                if value.fields is not None and name != "gemm_tile":
                     self.refuse(f"{name} takes numbers and pointers, not a {value.kind}")
-            return word(self, *values)
+            return intrinsic(self, *values)
         function = self.function.__globals__.get(name)
         if not isinstance(function, FunctionType) or name in self.locals:
-            self.refuse(f"{name} is neither a word of the kernels' language nor a function of this file")
+            self.refuse(f"{name} is neither an intrinsic of the kernels' language nor a function of this file")
         assert isinstance(function, FunctionType)
         self.fits(name, function, len(values))
         return self.called(function, values)
@@ -336,7 +336,7 @@ class Expressions(Words):
 
     def field(self, made: type[Record], name: str, value: Value) -> Value:
         wanted = typed(fields_of(made)[name])
-        if wanted.kind == "int" and value.kind in ("byte", "word", "bool"):
+        if wanted.kind == "int" and value.kind in ("byte", "uint16", "bool"):
             return self.cast(value, "int")
         if wanted.type() != value.type():
             self.refuse(f"{made.__name__}.{name} is a {wanted.kind}, a {value.kind} is given")

@@ -7,13 +7,13 @@ from gedanken.engine.cpu.machine import Machine
 from gedanken.errors import KernelError
 
 # What a pointer points to, and what a loaded element is.
-POINTERS = {"Reals": "real", "Bf16s": "bf16", "Bytes": "byte", "Words": "word", "Ints": "int"}
+POINTERS = {"Reals": "real", "Bf16s": "bf16", "Bytes": "byte", "UInt16s": "uint16", "Ints": "int"}
 
-CONVERTED = {"int", "real", "bf16", "bool", "byte", "word"}  # kinds of numbers
+CONVERTED = {"int", "real", "bf16", "bool", "byte", "uint16"}  # kinds of numbers
 
 
 class Value(NamedTuple):
-    """A typed operand: "int", "real", "bf16", "bool", "byte", "word", "none", the name of a pointer type or a record's.
+    """A typed operand: "int", "real", "bf16", "bool", "byte", "uint16", "none", or the name of a pointer or record.
 
     A record's value has no text, it is its fields.
     """
@@ -71,7 +71,7 @@ class Module:
 
     def llvm(self, kind: str) -> str:
         """Return LLVM's name of a type."""
-        names = {"int": "i64", "real": self.real, "bf16": "i16", "bool": "i1", "byte": "i8", "word": "i16"}
+        names = {"int": "i64", "real": self.real, "bf16": "i16", "bool": "i1", "byte": "i8", "uint16": "i16"}
         return "void" if kind == "none" else names.get(kind, "ptr")
 
     def declare(self, name: str, signature: str) -> None:
@@ -118,7 +118,7 @@ class Writer:
         return ", ".join(f"{self.module.llvm(part.kind)} {part.text}" for part in parts)
 
     def alike(self, left: Value, right: Value) -> tuple[Value, Value]:
-        """Make both of one kind: bf16 and, beside them, whole numbers become reals; bytes and words become whole."""
+        """Make both of one kind: bf16 and, beside them, integers become reals; bytes and 16-bit integers become Int."""
         if left.kind == right.kind and left.fields is None:
             return left, right
         kinds = {left.kind, right.kind}

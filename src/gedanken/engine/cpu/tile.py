@@ -27,7 +27,7 @@ WHOLE, CUT = "whole", "cut"  # a tile's last vector in C
 ARGUMENTS = ", ".join([*(f"ptr %{name}" for name in POINTERS), *(f"i64 %{name}" for name in NUMBERS)])
 
 
-def product_ir(machine: Machine, real: str, name: str) -> str:
+def gemm_tile_ir(machine: Machine, real: str, name: str) -> str:
     """Return a module with the function `name`(m, n, *POINTERS, *NUMBERS): one tile, m and n at most its size.
 
     Args:

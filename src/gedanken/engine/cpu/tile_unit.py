@@ -1,15 +1,15 @@
-"""The tile unit: words of the kernels' language for matrix products in bf16 with sums in float32.
+"""The tile unit: intrinsics of the kernels' language for matrix products in bf16 with sums in float32.
 
     tile_load(tile, x, pitch)      16 rows of 64 bytes, `pitch` elements apart, into tile 0 to 7
-    tile_store(tile, y, pitch)     the same way back
+    tile_store(tile, y, pitch)     the same, back to memory
     tile_dot(c, a, b)              C[m, n] += sum over k < 32 of A[m, k] * B[k // 2, n, k % 2]
 
 C is 16 x 16 float32, A 16 x 32 bf16, and B holds its 32 rows in pairs: 16 x 16 x 2 bf16. On x86 processors with AMX
-each word is one instruction. A kernel that uses them is given the unit in one shape for all eight tiles when a task
+each is one instruction. A kernel that uses them is given the unit in one shape for all eight tiles when a task
 begins, and gives it back when the task ends: nothing else in this library may know of it.
 
 On the machine with the tiles "emulated", which only tests and benchmarks ask for, the same kernels run on any
-processor: a function does each word's arithmetic on tiles that lie on the stack of a kernel's entry.
+processor: a function does each intrinsic's arithmetic on tiles that lie on the stack of a kernel's entry.
 """
 
 from gedanken.engine.cpu.ir_text import POINTERS, Module, Value, Writer
@@ -90,16 +90,16 @@ done:
 }"""
 
 
-class TileWords(Writer):
-    """The tile unit's words, and memory on the stack."""
+class TileIntrinsics(Writer):
+    """The tile unit's intrinsics, and memory on the stack."""
 
-    def word_local_reals(self, count: Value) -> Value:
+    def intrinsic_local_reals(self, count: Value) -> Value:
         return Value("Reals", self.room(f"[{count.text} x {self.module.real}]", ", align 64"))
 
-    def word_local_bf16s(self, count: Value) -> Value:
+    def intrinsic_local_bf16s(self, count: Value) -> Value:
         return Value("Bf16s", self.room(f"[{count.text} x i16]", ", align 64"))
 
-    def word_tile_load(self, tile: Value, source: Value, pitch: Value) -> Value:
+    def intrinsic_tile_load(self, tile: Value, source: Value, pitch: Value) -> Value:
         place, step = self.register(tile), self.byte_pitch(source, pitch)
         if self.module.unit == "amx":
             self.emit(f"call void @llvm.x86.tileloadd64({place}, ptr {source.text}, {step})")
@@ -107,7 +107,7 @@ class TileWords(Writer):
             self.emit(f"call void @copy_tile(ptr {source.text}, {step}, {place}, i64 64)")
         return Value("none", "")
 
-    def word_tile_store(self, tile: Value, target: Value, pitch: Value) -> Value:
+    def intrinsic_tile_store(self, tile: Value, target: Value, pitch: Value) -> Value:
         place, step = self.register(tile), self.byte_pitch(target, pitch)
         if self.module.unit == "amx":
             self.emit(f"call void @llvm.x86.tilestored64({place}, ptr {target.text}, {step})")
@@ -115,7 +115,7 @@ class TileWords(Writer):
             self.emit(f"call void @copy_tile({place}, i64 64, ptr {target.text}, {step})")
         return Value("none", "")
 
-    def word_tile_dot(self, sums: Value, left: Value, right: Value) -> Value:
+    def intrinsic_tile_dot(self, sums: Value, left: Value, right: Value) -> Value:
         word = "llvm.x86.tdpbf16ps" if self.module.unit == "amx" else "multiply_tiles"
         self.emit(f"call void @{word}({', '.join(map(self.register, (sums, left, right)))})")
         return Value("none", "")

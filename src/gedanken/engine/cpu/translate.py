@@ -58,8 +58,10 @@ class _Function(Expressions):
         self.block(self.tree.body)
         self.end()
         given += self.module.hidden
-        apart = " noinline" if getattr(self.function, "apart", False) else ""
-        head = f"define internal {self.module.llvm(self.result or 'none')} @{self.name}({self.listed(given)}){apart} {{"
+        noinline = " noinline" if getattr(self.function, "noinline", False) else ""
+        head = (
+            f"define internal {self.module.llvm(self.result or 'none')} @{self.name}({self.listed(given)}){noinline} {{"
+        )
         return "\n".join([head, "entry:", *self.slots, *self.lines, "}"])
 
     def parameters(self) -> list[str]:
@@ -231,7 +233,7 @@ class _Function(Expressions):
 
     def whole_value(self, node: ast.expr) -> Value:
         value = self.value(node)
-        if value.kind not in ("int", "byte", "word"):
+        if value.kind not in ("int", "byte", "uint16"):
             self.refuse(f"{ast.unparse(node)} is a {value.kind}, not a whole number")
         return value
 

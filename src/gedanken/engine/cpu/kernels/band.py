@@ -2,8 +2,8 @@
 
 from gedanken.engine.cpu.kernels.blocks import copy_row, zero_row
 from gedanken.engine.cpu.kernels.moments import channel_moments
-from gedanken.engine.cpu.kernels.rows import Curve, activate
-from gedanken.engine.cpu.language import Int, Reals, Record, at, helper
+from gedanken.engine.cpu.kernels.rows import Activation, activate
+from gedanken.engine.cpu.language import Int, Reals, Record, at, inline
 
 
 class Weights(Record):
@@ -14,7 +14,7 @@ class Weights(Record):
 
 
 class Slots(Record):
-    """Where the gradients by weights and, if `biased`, by the bias are summed: each slot takes some of the images.
+    """Where the gradients of weights and, if `biased`, of the bias are summed: each slot takes some of the images.
 
     weights: [slot][numbers of the kernel].   bias: [slot][out_channels]
     """
@@ -43,13 +43,13 @@ class Finish(Record):
     statistics: [image][band][3][channels]
     """
 
-    curve: Curve
+    activation: Activation
     measured: Int
     statistics: Reals
 
 
-@helper
-def bordered_rows(target, image, shape, first, rows, above):
+@inline
+def padded_rows(target, image, shape, first, rows, above):
     """Copy padded rows of an image into target, with zeros beside it, and where `above` is set also above and below."""
     height, width, channels = shape.height, shape.width, shape.channels
     left, padded_width = shape.left, shape.padded_width
@@ -65,20 +65,20 @@ def bordered_rows(target, image, shape, first, rows, above):
             zero_row(at(place, (left + inside) * channels), (padded_width - left - inside) * channels)
 
 
-@helper
-def bordered_bands(target, images, shape, count, first, rows, above):
+@inline
+def padded_bands(target, images, shape, count, first, rows, above):
     """Copy some padded rows of each of some images."""
     for n in range(count):
         place = at(target, n * rows * shape.padded_width * shape.channels)
         picture = at(images, n * shape.height * shape.width * shape.channels)
-        bordered_rows(place, picture, shape, first, rows, above)
+        padded_rows(place, picture, shape, first, rows, above)
 
 
-@helper
+@inline
 def finish_band(out, start, rows, width, channels, finish, number):
     """Do what follows the products while their rows are in the cache: the activation, the statistics of channels."""
     first, pixels = at(out, start * width * channels), rows * width
-    if finish.curve.kind:
-        activate(first, first, pixels * channels, finish.curve)
+    if finish.activation.kind:
+        activate(first, first, pixels * channels, finish.activation)
     if finish.measured:
         channel_moments(first, pixels, channels, at(finish.statistics, number * 3 * channels))

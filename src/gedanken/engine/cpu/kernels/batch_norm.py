@@ -2,7 +2,7 @@
 
 from gedanken.engine.cpu.kernels.blocks import BLOCK, Rows, carry, copy_row, settle, zero_row
 from gedanken.engine.cpu.kernels.moments import EIGHTH, channel_moments, less_square
-from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, helper, lanes, real, sqrt
+from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, real, sqrt
 
 
 class Pieces(Record):
@@ -38,11 +38,11 @@ class Share(Record):
 def renormalise(task: Int, scratch: Reals, x: Reals, d: Reals, normal: Reals, correction: Reals, m: Rows):
     """d = gain * (d - correction[0] - (x - mean) * correction[1]), in place: from BatchNorm's output to its input."""
     channels = m.columns
-    gain, turn = at(normal, channels), at(correction, channels)
+    gain, coefficient = at(normal, channels), at(correction, channels)
     for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
-        slopes, values = at(d, row * channels), at(x, row * channels)
+        gradients, values = at(d, row * channels), at(x, row * channels)
         for c in lanes(channels):
-            slopes[c] = gain[c] * (slopes[c] - correction[c] - (values[c] - normal[c]) * turn[c])
+            gradients[c] = gain[c] * (gradients[c] - correction[c] - (values[c] - normal[c]) * coefficient[c])
 
 
 def measure(task: Int, scratch: Reals, x: Reals, statistics: Reals, m: Rows):
@@ -52,7 +52,7 @@ def measure(task: Int, scratch: Reals, x: Reals, statistics: Reals, m: Rows):
     channel_moments(at(x, first * channels), min(m.piece, m.rows - first), channels, found)
 
 
-@helper
+@inline
 def join_moments(given, counts, mean, found, scratch):
     """Join the moments of pieces: set mean, and found[2][channels] to what rounding took from it and the variance.
 
@@ -70,7 +70,7 @@ def join_moments(given, counts, mean, found, scratch):
         var[c] = less_square(var[c], found[c])
 
 
-@helper
+@inline
 def join_pieces(given, counts, base, squared, found, scratch):
     """Set found to an eighth of the mean distance of pieces from base or, `squared`, to that and the mean square."""
     channels = given.channels
@@ -86,7 +86,7 @@ def join_pieces(given, counts, base, squared, found, scratch):
     settle(found, lost, 2 * channels)
 
 
-@helper
+@inline
 def add_piece(sums, piece, base, channels, share, squared):
     rest, var, squares, eighth = at(piece, channels), at(piece, 2 * channels), at(sums, channels), real(EIGHTH)
     if squared:
@@ -158,6 +158,6 @@ def correct(
     copy_row(dscale, at(total, channels), channels)
     for c in lanes(channels):
         dscale[c] = (dscale[c] - rest[c] * dshift[c]) * deviation[c]
-        turn = dscale[c] * deviation[c] / given.total
-        correction[c] = dshift[c] / given.total - rest[c] * turn
-        correction[channels + c] = turn
+        coefficient = dscale[c] * deviation[c] / given.total
+        correction[c] = dshift[c] / given.total - rest[c] * coefficient
+        correction[channels + c] = coefficient

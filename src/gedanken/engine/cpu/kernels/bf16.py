@@ -4,8 +4,8 @@ The left factor is bf16 whose rows are contiguous. The right one is packed in pa
 [row // 2][column][row % 2], as many as make the depth a multiple of TILE, and zeros where there are none.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, turned, zero_row
-from gedanken.engine.cpu.kernels.conv import Turned
+from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, transposed, zero_row
+from gedanken.engine.cpu.kernels.conv import Transposed
 from gedanken.engine.cpu.language import (
     Bf16s,
     Int,
@@ -13,7 +13,7 @@ from gedanken.engine.cpu.language import (
     Reals,
     Record,
     at,
-    helper,
+    inline,
     lanes,
     local_bf16s,
     local_reals,
@@ -28,19 +28,19 @@ BLOCK = TILE * TILE
 DEPTH = 512  # numbers that are summed at once: both factors' blocks stay in a second-level cache
 
 
-@helper
+@inline
 def full_tiles(count):
     """Return a count rounded up to whole tiles."""
     return tiles_in(count, TILE) * TILE
 
 
-@helper
+@inline
 def copy_block(target, target_pitch, source, source_pitch, rows, columns):
     for row in range(rows):
         copy_row(at(target, row * target_pitch), at(source, row * source_pitch), columns)
 
 
-@helper
+@inline
 def whole_block(target, source, pitch, rows, columns):
     """Copy a part of some rows, with zeros up to a whole tile."""
     for row in range(rows):
@@ -48,7 +48,7 @@ def whole_block(target, source, pitch, rows, columns):
         zero_row(at(target, row * TILE + columns), TILE - columns)
 
 
-@helper
+@inline
 def load_sums(i, pitch, tall, wide):
     tile_load(0, i, pitch)
     if wide:
@@ -59,7 +59,7 @@ def load_sums(i, pitch, tall, wide):
             tile_load(3, at(i, SIDE * pitch + SIDE), pitch)
 
 
-@helper
+@inline
 def store_sums(c, pitch, tall, wide):
     tile_store(0, c, pitch)
     if wide:
@@ -82,7 +82,7 @@ class Operands(Record):
     deep: Int  # rows of B from one tap to the next
 
 
-@helper
+@inline
 def tile_product(m, n, x, i, i_pitch, c, c_pitch):
     """C[m, n] = I[m, n] + sum over t, k of A[offsets[t] + m * pitch + k] * B[t * deep + k][n] for m, n up to TILE.
 
@@ -118,7 +118,7 @@ def tile_product(m, n, x, i, i_pitch, c, c_pitch):
         copy_block(c, c_pitch, sums, TILE, m, n)
 
 
-@helper
+@inline
 def pack_pairs(packed, b, rows, columns, pitch):
     """Lay rows of B out in pairs; what is behind them is left as it is."""
     for k in range(0, rows - 1, 2):
@@ -149,7 +149,7 @@ def pack(
         pack_pairs(at(place, tap * size), source, depth, min(TILE, columns - first), pitch)
 
 
-def pack_turned(task: Int, scratch: Reals, weights: Reals, packed: Bf16s, depth: Int, kernel: Turned):
+def pack_transposed(task: Int, scratch: Reals, weights: Reals, packed: Bf16s, depth: Int, kernel: Transposed):
     """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
 
     weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][run][depth in pairs]; the listed
@@ -171,19 +171,19 @@ def pack_turned(task: Int, scratch: Reals, weights: Reals, packed: Bf16s, depth:
                 place[k // 2 * 2 * TILE + 2 * j + k % 2] = source[i]
 
 
-def left_factor(task: Int, scratch: Reals, a: Reals, rounded: Bf16s, rows: Int, inner: Int, turn: Int, piece: Int):
+def left_factor(task: Int, scratch: Reals, a: Reals, rounded: Bf16s, rows: Int, inner: Int, trans: Int, piece: Int):
     """Round the left factor of a dense product; a task is a piece of its rows.
 
-    a: (rows, inner), or (inner, rows) where `turn` is set.   rounded: [row][inner in whole tiles], zeros at the end
+    a: (rows, inner), or (inner, rows) where `trans` is set.   rounded: [row][inner in whole tiles], zeros at the end
     """
     deep, begin = full_tiles(inner), task * piece
     end = min(rows, begin + piece)
     for row in range(begin, end):
         zero_row(at(rounded, row * deep + inner), deep - inner)
-        if not turn:
+        if not trans:
             copy_row(at(rounded, row * deep), at(a, row * inner), inner)
-    if turn:
-        turned(at(a, begin), at(rounded, begin * deep), inner, end - begin, rows, deep)
+    if trans:
+        transposed(at(a, begin), at(rounded, begin * deep), inner, end - begin, rows, deep)
 
 
 class Blocks(Record):
@@ -195,8 +195,8 @@ class Blocks(Record):
     pieces: Int
     row_blocks: Int
     column_blocks: Int
-    nothing: Reals  # zeros, as many as columns
-    nought: Ints
+    zero_bias: Reals  # zeros, as many as columns
+    zero_offset: Ints
 
 
 def multiply(task: Int, scratch: Reals, left: Bf16s, right: Bf16s, bias: Reals, c: Reals, s: Blocks):
@@ -216,9 +216,10 @@ def multiply(task: Int, scratch: Reals, left: Bf16s, right: Bf16s, bias: Reals, 
         for column in range(first, last, TILE):
             for row in range(first_row, last_row, TILE):
                 place = at(c, (piece * s.rows + row) * s.columns + column)
-                start = at(bias if piece == 0 else s.nothing, column)
+                start = at(bias if piece == 0 else s.zero_bias, column)
                 factors = Operands(
-                    a=at(left, row * deep + k), pitch=deep, offsets=s.nought, b=at(right, column * deep + k * TILE),
+                    a=at(left, row * deep + k), pitch=deep, offsets=s.zero_offset,
+                    b=at(right, column * deep + k * TILE),
                     taps=1, depth=min(DEPTH, end - k), deep=0,
                 )  # fmt: skip
                 tile_product(

@@ -4,16 +4,16 @@ from gedanken.engine.cpu.language import (
     Int,
     Reals,
     Record,
-    apart,
     at,
-    helper,
+    inline,
     lanes,
     local_reals,
     narrow_rows,
+    noinline,
     real,
     tile_columns,
     tile_rows,
-    turn,
+    transpose,
     vector_lanes,
 )
 
@@ -28,36 +28,36 @@ class Rows(Record):
     piece: Int
 
 
-@helper
+@inline
 def tiles_in(n, size):
     return (n + size - 1) // size
 
 
-@helper
+@inline
 def rows_of_tile(columns):
     """Return the most rows of a tile with so many columns."""
     return narrow_rows if columns <= vector_lanes else tile_rows
 
 
-@helper
+@inline
 def vectors_of(n):
     """Return a count rounded up to whole vectors."""
     return tiles_in(n, vector_lanes) * vector_lanes
 
 
-@helper
+@inline
 def copy_row(target, source, count):
     for i in lanes(count):
         target[i] = source[i]
 
 
-@helper
+@inline
 def zero_row(target, count):
     for i in lanes(count):
         target[i] = real(0)
 
 
-@apart
+@noinline
 def pack_rows(packed, rows, n, count, pitch):
     """Copy n rows of `count` numbers, `pitch` apart, beside each other, each with room for tile_columns.
 
@@ -80,14 +80,14 @@ BLOCK = 32  # terms
 SIDE = 32  # sums that run beside each other, since each waits for the one before; a power of two
 
 
-@helper
+@inline
 def lost_of(old, value, new):
     """Return what rounding took from new = old + value (Knuth 1969, "The art of computer programming", 4.2.2)."""
     came = new - old
     return (old - (new - came)) + (value - came)
 
 
-@apart
+@noinline
 def carry(total, rest, values, count, factor):
     """total += values * factor; what is lost goes to rest."""
     for i in lanes(count):
@@ -97,14 +97,14 @@ def carry(total, rest, values, count, factor):
         total[i] = new
 
 
-@helper
+@inline
 def carry_over(total, rest, values, count):
     """Carry values into a total, and begin a new block of them."""
     carry(total, rest, values, count, real(1))
     zero_row(values, count)
 
 
-@apart
+@noinline
 def settle(total, rest, count):
     """Add to totals what they lost; to an infinite one there is nothing to add."""
     for i in lanes(count):
@@ -112,7 +112,7 @@ def settle(total, rest, count):
         total[i] += lost if lost == lost else real(0)
 
 
-@helper
+@inline
 def sum_of_side(sums):
     """Return the sum of SIDE numbers, which are overwritten."""
     half = SIDE // 2
@@ -126,14 +126,14 @@ def sum_of_side(sums):
     return total
 
 
-@helper
+@inline
 def carried_sum(total, rest):
     """Return the sum of SIDE carried totals."""
     settle(total, rest, SIDE)
     return sum_of_side(total)
 
 
-@helper
+@inline
 def sum_of(x, count, factor):
     """Return the sum of x * factor over a row of numbers."""
     total = real(0)
@@ -145,7 +145,7 @@ def sum_of(x, count, factor):
     return total
 
 
-@apart
+@noinline
 def long_sum(x, count, factor):
     sums, total, rest = local_reals(SIDE), local_reals(SIDE), local_reals(SIDE)
     whole_part = count - count % SIDE
@@ -164,7 +164,7 @@ def long_sum(x, count, factor):
     return carried_sum(total, rest)
 
 
-@apart
+@noinline
 def sum_of_squares(x, count):
     """Return the sum of x**2 over a row of numbers."""
     sums, total, rest = local_reals(SIDE), local_reals(SIDE), local_reals(SIDE)
@@ -184,13 +184,13 @@ def sum_of_squares(x, count):
     return carried_sum(total, rest)
 
 
-@helper
+@inline
 def add_scaled(total, x, count, factor):
     for i in lanes(count):
         total[i] += x[i] * factor
 
 
-@helper
+@inline
 def add_squares(total, x, count):
     for i in lanes(count):
         total[i] += x[i] * x[i]
@@ -199,13 +199,13 @@ def add_squares(total, x, count):
 # Sums over rows. Of few channels some rows are summed side by side; of many, LINE channels at a time.
 
 
-@helper
+@inline
 def rows_in_line(rows, channels):
     """Return how many rows are summed side by side."""
     return max(1, min(LINE // channels, rows))
 
 
-@helper
+@inline
 def add_line(total, line, together, channels):
     """Add the rows of a line to total; the line is used up, one half added to the other."""
     rows = together
@@ -219,13 +219,13 @@ def add_line(total, line, together, channels):
         total[c] += line[c]
 
 
-@helper
+@inline
 def sum_rows(total, x, rows, channels):
     """total[c] += sum of x[row, c]"""
     add_rows(total, x, rows, channels, real(1))
 
 
-@apart
+@noinline
 def add_rows(total, x, rows, channels, factor):
     """total[c] += sum of x[row, c] * factor; a mean, with its factor, does not overflow."""
     together = rows_in_line(rows, channels)
@@ -257,7 +257,7 @@ def add_rows(total, x, rows, channels, factor):
             add_line(at(total, first), line, together, count)
 
 
-@apart
+@noinline
 def sum_products(total, a, x, mean, rows, channels):
     """total[c] += sum of a[row, c] * (x[row, c] - mean[c])"""
     together = rows_in_line(rows, channels)
@@ -290,13 +290,13 @@ def sum_products(total, a, x, mean, rows, channels):
             add_line(at(total, first), line, together, count)
 
 
-@helper
+@inline
 def add_products(total, a, x, mean, count):
     for i in lanes(count):
         total[i] += a[i] * (x[i] - mean[i])
 
 
-@helper
+@inline
 def add_four_products(total, a, x, mean, count, step):
     """As `add_products` of four lines that are `step` apart."""
     a1, a2, a3 = at(a, step), at(a, 2 * step), at(a, 3 * step)
@@ -324,22 +324,24 @@ def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: In
     settle(out, rest, count)
 
 
-@apart
-def turned(source, target, rows, columns, source_pitch, target_pitch):
+@noinline
+def transposed(source, target, rows, columns, source_pitch, target_pitch):
     """target[column][row] = source[row][column], square by square; the last squares overlap those before them."""
     if rows >= vector_lanes and columns >= vector_lanes:
         for row in range(0, rows, vector_lanes):
             i = min(row, rows - vector_lanes)
             for column in range(0, columns, vector_lanes):
                 j = min(column, columns - vector_lanes)
-                turn(at(source, i * source_pitch + j), source_pitch, at(target, j * target_pitch + i), target_pitch)
+                transpose(
+                    at(source, i * source_pitch + j), source_pitch, at(target, j * target_pitch + i), target_pitch
+                )
     else:
         for j in range(columns):
             for i in range(rows):
                 target[j * target_pitch + i] = source[i * source_pitch + j]
 
 
-@apart
+@noinline
 def gather(target, source, pixels, channels, pitch):
     """Copy pixels that are `pitch` apart beside each other, in whole vectors: the next pixel overwrites the surplus."""
     for pixel in range(pixels):
@@ -347,7 +349,7 @@ def gather(target, source, pixels, channels, pitch):
             copy_row(at(target, pixel * channels + c), at(source, pixel * pitch + c), vector_lanes)
 
 
-@apart
+@noinline
 def scatter(target, source, pixels, channels, pitch):
     """Add pixels that lie beside each other to pixels that are `pitch` apart."""
     for pixel in range(pixels):

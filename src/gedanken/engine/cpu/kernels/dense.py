@@ -10,27 +10,27 @@ from gedanken.engine.cpu.kernels.blocks import (
     settle,
     sum_rows,
     tiles_in,
-    turned,
+    transposed,
     zero_row,
 )
-from gedanken.engine.cpu.kernels.rows import Curve, activate, slope_row
+from gedanken.engine.cpu.kernels.rows import Activation, activate, derivative_row
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
     Reals,
     Record,
     Tile,
-    apart,
     at,
-    helper,
+    gemm_tile,
+    inline,
     lanes,
     local_reals,
-    product,
+    noinline,
     real,
     tile_columns,
 )
 
-TOGETHER = 72  # rows of a turned left factor that are copied at once: with DEPTH, they stay in a first-level cache
+TOGETHER = 72  # rows of a transposed left factor that are copied at once: with DEPTH, they stay in a first-level cache
 CHUNK, SIDES = 4096, 64  # numbers of a part of a long sum, and the sums that run beside each other
 DEPTH = 272  # rows of the right factor that are packed at once: a panel of them stays in the first-level cache
 
@@ -50,7 +50,7 @@ class Product(Record):
     column_blocks: Int
     direct: Int
     held: Int
-    nought: Ints
+    zero_offset: Ints
 
 
 def multiply(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Reals, p: Product):
@@ -59,7 +59,7 @@ def multiply(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Real
     A: (rows, inner), elements a_row and a_inner apart.   B: (inner, columns), b_inner and b_column apart.
     C: [piece][rows][columns]; the bias is added in the first piece.
     A task packs its block of B in scratch, `held` panels at a time, unless `direct` says that B is read once only.
-    Where the rows of A lie beside each other (a_row = 1, a turned matrix), it copies its block of A there too.
+    Where the rows of A lie beside each other (a_row = 1, a transposed matrix), it copies its block of A there too.
     """
     piece, block = task // (p.row_blocks * p.column_blocks), task % (p.row_blocks * p.column_blocks)
     panels = tiles_in(p.columns, tile_columns)
@@ -99,7 +99,7 @@ def multiply(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Real
             )  # fmt: skip
 
 
-@helper
+@inline
 def multiply_row(out, x, b, scratch, width, pitch, begin, end):
     """Add to a row of C what the numbers of A from begin to end give, reading B as it lies; scratch: two rows."""
     part, rest = scratch, at(scratch, width)
@@ -129,9 +129,9 @@ class Left(Record):
     step: Int
 
 
-@helper
+@inline
 def multiply_block(a, packed, copied, bias, c, p, block):
-    """Multiply some rows with some packed panels; a turned A some rows at a time, copied beside each other."""
+    """Multiply some rows with some packed panels; a transposed A some rows at a time, copied beside each other."""
     turned_rows, depth = p.a_row == 1 and p.a_inner > 1, block.depth
     step = TOGETHER if turned_rows else max(block.rows, 1)
     for row in range(0, block.rows, step):
@@ -148,7 +148,7 @@ def multiply_block(a, packed, copied, bias, c, p, block):
             multiply_panel(factor, at(packed, first * depth), at(bias, first), place, count, p, block)
 
 
-@helper
+@inline
 def add_products(y, x, b, depth, count, pitch):
     """y += x B for one row x, four rows of B at a time, in the order of their memory."""
     whole_part = depth - depth % 4
@@ -164,7 +164,7 @@ def add_products(y, x, b, depth, count, pitch):
             y[i] += factor * row[i]
 
 
-@helper
+@inline
 def multiply_panel(left, b, bias, c, count, p, block):
     """Multiply some rows with one panel, tile by tile: into C, or added to what is there."""
     parts = tiles_in(left.rows, rows_of_tile(count))
@@ -180,21 +180,21 @@ def multiply_panel(left, b, bias, c, count, p, block):
         start = bias if block.new and block.biased else place
         start_pitch = 0 if block.new and block.biased else p.columns
         tile = Tile(
-            a=at(left.a, row * p.a_row), offsets=p.nought, b=b, i=start, c=place, sm=p.a_row, sk=left.step, taps=1,
+            a=at(left.a, row * p.a_row), offsets=p.zero_offset, b=b, i=start, c=place, sm=p.a_row, sk=left.step, taps=1,
             depth=block.depth, ldb=tile_columns, sb=0, ldi=start_pitch, ldc=p.columns, free=0,
         )  # fmt: skip
-        product(m, count, tile)
+        gemm_tile(m, count, tile)
         row += m
 
 
-@helper
+@inline
 def begin_rows(c, bias, piece, row, last_row, columns, panel, last_panel):
     for i in range(row, last_row):
         for j in range(panel * tile_columns, min(columns, last_panel * tile_columns)):
             c[i * columns + j] = bias[j] if piece == 0 else real(0)
 
 
-@helper
+@inline
 def pack_panels(packed, b, depth, columns, b_inner, b_column):
     """Copy some rows of B into panels, reading it in the order of its memory."""
     panels = tiles_in(columns, tile_columns)
@@ -211,7 +211,7 @@ def pack_panels(packed, b, depth, columns, b_inner, b_column):
             pack_panel(place, at(b, first * b_column), depth, count, b_inner, b_column)
 
 
-@helper
+@inline
 def pack_panel(packed, b, depth, count, b_inner, b_column):
     """Copy some rows of a panel's columns, each tile_columns wide with zeros at its end; one of the steps is 1."""
     if b_column == 1:
@@ -219,7 +219,7 @@ def pack_panel(packed, b, depth, count, b_inner, b_column):
     else:
         if count < tile_columns:
             zero_row(packed, depth * tile_columns)
-        turned(b, packed, count, depth, b_column, tile_columns)
+        transposed(b, packed, count, depth, b_column, tile_columns)
 
 
 def dots(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Reals, p: Product):
@@ -233,7 +233,7 @@ def dots(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Reals, p
         c[piece * p.rows + row] = total
 
 
-@apart
+@noinline
 def dot(a, b, count):
     """Return the sum of a * b, as many sums beside each other as SIDES."""
     sums = local_reals(SIDES)
@@ -254,7 +254,9 @@ def dot(a, b, count):
     return sums[0]
 
 
-def finish(task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, pieces: Int, piece: Int, curve: Curve):
+def finish(
+    task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, pieces: Int, piece: Int, activation: Activation
+):
     """Add up the pieces of a product and apply the activation; a task is a part of all numbers. scratch: a piece."""
     begin = task * piece
     count = min(piece, size - begin)
@@ -272,10 +274,12 @@ def finish(task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, piece
         if pieces > BLOCK:
             for i in lanes(count):
                 out[i] += block[i]
-    activate(out, out, count, curve)
+    activate(out, out, count, activation)
 
 
-def slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, d: Reals, partial: Reals, m: Rows, curve: Curve):
+def gradients(
+    task: Int, scratch: Reals, y: Reals, dy: Reals, d: Reals, partial: Reals, m: Rows, activation: Activation
+):
     """Set d = dy * f'(y) for some rows, and partial[task] to the sum of these rows."""
     begin = task * m.piece
     total = at(partial, task * m.columns)
@@ -283,13 +287,13 @@ def slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, d: Reals, partial: Re
     count = min(m.piece, m.rows - begin)
     out = at(d, begin * m.columns)
     copy_row(out, at(dy, begin * m.columns), count * m.columns)
-    slope_row(out, at(y, begin * m.columns), count * m.columns, curve)
+    derivative_row(out, at(y, begin * m.columns), count * m.columns, activation)
     sum_rows(total, out, count, m.columns)
 
 
 def reorder(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int):
     """Turn the matrix of each sample: y[sample][column][row] = x[sample][row][column]; a task is a sample."""
-    turned(at(x, task * rows * columns), at(y, task * rows * columns), rows, columns, columns, rows)
+    transposed(at(x, task * rows * columns), at(y, task * rows * columns), rows, columns, columns, rows)
 
 
 def add(task: Int, scratch: Reals, x: Reals, y: Reals, z: Reals, size: Int, piece: Int):

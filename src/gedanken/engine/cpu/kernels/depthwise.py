@@ -6,19 +6,19 @@ y[i, j, c] = bias[c] + sum over r, s of x[h, w, c] * weights[r, s, c]   with h a
 from gedanken.engine.cpu.kernels.band import Finish, Slots, finish_band
 from gedanken.engine.cpu.kernels.blocks import BLOCK, carry, carry_over, copy_row, settle, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.window import Window, first_seen, last_seen
-from gedanken.engine.cpu.language import Int, Reals, apart, at, helper, lanes, real
+from gedanken.engine.cpu.language import Int, Reals, at, inline, lanes, noinline, real
 
 LONG = 128  # taps; the sums over fewer need no carrying
 STRETCH = 256  # pixels, four at a time, whose products are added before the sum is carried
 
 
-@helper
+@inline
 def is_long(window):
     """Return whether a window is a long sum."""
     return window.rows * window.columns > LONG
 
 
-@apart
+@noinline
 def weigh(target, target_pitch, source, source_pitch, weights, pixels, channels):
     """target += source * weights, channel by channel, for some pixels."""
     for pixel in range(pixels):
@@ -119,13 +119,13 @@ def kernel_gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots,
     zero_row(bias, channels)
     zero_row(scratch, 2 * (size + channels))
     for image in range(task * sums.images // sums.slots, (task + 1) * sums.images // sums.slots):
-        picture, slopes = at(x, image * window.height * window.width * channels), at(dy, image * pixels * channels)
+        picture, gradients = at(x, image * window.height * window.width * channels), at(dy, image * pixels * channels)
         if sums.biased:
-            sum_rows(bias_part, slopes, pixels, channels)
+            sum_rows(bias_part, gradients, pixels, channels)
             carry_over(bias, bias_lost, bias_part, channels)
         for column in range(0, width, STRETCH):
             for i in range(window.out_height):
-                add_row_products(part, picture, at(slopes, i * width * channels), i, column, window)
+                add_row_products(part, picture, at(gradients, i * width * channels), i, column, window)
                 seen += min(STRETCH, width - column)
                 if seen >= STRETCH:
                     carry_over(total, lost, part, size)
@@ -135,8 +135,8 @@ def kernel_gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots,
     settle(bias, bias_lost, channels)
 
 
-@helper
-def add_row_products(total, picture, slopes, i, column, window):
+@inline
+def add_row_products(total, picture, gradients, i, column, window):
     """Add what one output row says, from a column on for STRETCH pixels."""
     channels = window.channels
     for r in range(window.rows):
@@ -149,12 +149,12 @@ def add_row_products(total, picture, slopes, i, column, window):
             last = min(last_seen(window, s), column + STRETCH)
             w = first * window.right + s * window.by_column - window.left
             add_pixel_products(
-                at(total, tap * channels), at(slopes, first * channels), channels, at(line, w * channels),
+                at(total, tap * channels), at(gradients, first * channels), channels, at(line, w * channels),
                 window.right * channels, max(last - first, 0), channels,
             )  # fmt: skip
 
 
-@apart
+@noinline
 def add_pixel_products(total, a, a_pitch, b, b_pitch, pixels, channels):
     """total[c] += sum over pixels of a * b, four pixels at a time: each sum waits for the one before."""
     fours = pixels - pixels % 4

@@ -24,26 +24,26 @@ from gedanken.engine.cpu.language import (
     atomic_swap,
     call,
     flush_denormals,
-    give_way,
-    helper,
+    inline,
     ints,
     pause,
     restore,
+    yield_thread,
 )
 
 SPINS = 2000  # glances before a waiting thread lets others run: some tens of microseconds
 
 
-@helper
+@inline
 def glance(glances):
     if glances > SPINS:
-        give_way()
+        yield_thread()
     else:
         pause()
     return glances + 1
 
 
-@helper
+@inline
 def work(program, scratch):
     state = flush_denormals()
     for instruction in range(1, program[0] + 1):

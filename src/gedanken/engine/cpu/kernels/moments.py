@@ -24,7 +24,7 @@ from gedanken.engine.cpu.kernels.blocks import (
     sum_of_side,
     zero_row,
 )
-from gedanken.engine.cpu.language import apart, at, helper, lanes, local_reals, real
+from gedanken.engine.cpu.language import at, inline, lanes, local_reals, noinline, real
 
 PAIR = 64  # two times SIDE
 LINES = 256  # two times LINE
@@ -32,14 +32,14 @@ EIGHTH = 0.125
 FEW = 24  # numbers that are not worth SIDE sums beside each other
 
 
-@helper
+@inline
 def less_square(squares, rest):
     """Return a mean square about (mean + rest), given that about mean; an infinite one stays so."""
     square = rest * rest
     return squares - (square if square < squares else real(0))
 
 
-@helper
+@inline
 def row_moments(x, count, found):
     """Set found to mean, rest and variance of a row of numbers."""
     share, first = real(1) / real(count), x[0] * real(EIGHTH)
@@ -61,7 +61,7 @@ def row_moments(x, count, found):
     found[2] = less_square(found[2], found[1])
 
 
-@apart
+@noinline
 def row_sums(x, count, base, share, squared, found):
     """Set found[0] to the sum of (x / 8 - base) * share or, `squared`, found to those of x - base and its square."""
     sums, total, rest = local_reals(PAIR), local_reals(PAIR), local_reals(PAIR)
@@ -85,7 +85,7 @@ def row_sums(x, count, base, share, squared, found):
         found[1] = sum_of_side(at(sums, SIDE))
 
 
-@helper
+@inline
 def add_row_distances(sums, x, count, base, share, squared):
     squares = at(sums, SIDE)
     if squared:
@@ -99,7 +99,7 @@ def add_row_distances(sums, x, count, base, share, squared):
             sums[i] += (x[i] * real(EIGHTH) - base) * share
 
 
-@helper
+@inline
 def channel_moments(x, rows, channels, found):
     """Set found[3][channels] to mean, rest and variance of each channel over some rows."""
     share = real(1) / real(rows)
@@ -113,7 +113,7 @@ def channel_moments(x, rows, channels, found):
         var[c] = less_square(var[c], rest[c])
 
 
-@apart
+@noinline
 def channel_sums(total, x, base, rows, channels, share, squared):
     """total[c] += sum of (x[row, c] - base[c]) / 8 * share; `squared`: of x - base, and total[1][c] of its square."""
     together = rows_in_line(rows, channels)
@@ -146,7 +146,7 @@ def channel_sums(total, x, base, rows, channels, share, squared):
             add_line(at(total, channels + first), at(line, width), together, count)
 
 
-@helper
+@inline
 def add_distances(sums, x, base, count, share, squared, width):
     """Add to `width` sums, and to as many of squares behind them."""
     squares, eighth = at(sums, width), real(EIGHTH)
@@ -161,7 +161,7 @@ def add_distances(sums, x, base, count, share, squared, width):
             sums[i] += (x[i] * eighth - base[i] * eighth) * share
 
 
-@helper
+@inline
 def add_four_distances(sums, x, base, count, step, share, squared, width):
     """As `add_distances` of four lines that are `step` apart."""
     x1, x2, x3, squares, eighth = at(x, step), at(x, 2 * step), at(x, 3 * step), at(sums, width), real(EIGHTH)

@@ -17,23 +17,23 @@ from gedanken.engine.cpu.kernels.blocks import (
     settle,
     sum_products,
     sum_rows,
-    turned,
+    transposed,
     zero_row,
 )
 from gedanken.engine.cpu.kernels.rows import (
     SILU,
-    Curve,
+    Activation,
     Draw,
     activate,
     add_row,
     add_winners,
+    derivative_row,
+    derivative_row_from_input,
     drop_row,
     first_tap,
     keep_row,
     next_tap,
     normalise_row,
-    slope_row,
-    slope_row_from_input,
 )
 from gedanken.engine.cpu.language import (
     Bytes,
@@ -44,7 +44,7 @@ from gedanken.engine.cpu.language import (
     at,
     byte,
     bytes_of,
-    helper,
+    inline,
     lanes,
     real,
     vector_lanes,
@@ -66,7 +66,7 @@ class Pass(Record):
     band: Int  # rows of each
     normalised: Int
     normal: Reals  # mean, gain and shift of each channel
-    curve: Curve
+    activation: Activation
     pool: Int
     pool_rows: Int
     pool_columns: Int
@@ -82,7 +82,7 @@ class Pass(Record):
     sums: Int  # the place in scratch of four numbers for each channel, and of two rows
 
 
-@helper
+@inline
 def normal_row(x, space, row, p):
     """Return row number `row` of the image x after BatchNorm: in `space`, or where it is if there is none."""
     source = at(x, row * p.width * p.channels)
@@ -92,12 +92,12 @@ def normal_row(x, space, row, p):
     return source
 
 
-@helper
-def lit_row(x, y, row, p):
+@inline
+def activated_row(x, y, row, p):
     """Set y to row number `row` of the image x after BatchNorm and activation."""
     source = normal_row(x, y, row, p)
-    if p.curve.kind or not p.normalised:
-        activate(source, y, p.width * p.channels, p.curve)
+    if p.activation.kind or not p.normalised:
+        activate(source, y, p.width * p.channels, p.activation)
 
 
 def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pass):
@@ -111,7 +111,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pa
         target = at(scratch, p.flat) if p.flat else at(y, place)
         winner = at(winners, place)
         if p.pool == NO_POOL:
-            lit_row(picture, target, row, p)
+            activated_row(picture, target, row, p)
         else:
             filled = fill_ring(scratch, picture, row, filled, p)
             if p.pool == AVERAGE_POOL:
@@ -130,28 +130,28 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pa
         if p.flat:
             flat = at(y, image * p.out_height * count + row * p.out_width)
             pixels = p.out_height * p.out_width
-            turned(target, flat, p.out_width, p.channels, p.channels, pixels)
+            transposed(target, flat, p.out_width, p.channels, p.channels, pixels)
 
 
-@helper
+@inline
 def fill_ring(ring, picture, row, filled, p):
     """Bring the input rows that an output row needs into the ring; return the number of the row after the last."""
     size = p.width * p.channels
     top = row * p.down - p.top
     bottom, top = min(top + p.pool_rows, p.height), max(top, filled)
     for h in range(top, bottom):
-        lit_row(picture, at(ring, (h % p.pool_rows) * size), h, p)
+        activated_row(picture, at(ring, (h % p.pool_rows) * size), h, p)
     return max(bottom, filled)
 
 
-@helper
+@inline
 def in_one_run(p):
     """Return whether a tap's values for a whole output row are worked on at once: beside each other, or few."""
     inside = (p.out_width - 1) * p.right + p.pool_columns <= p.width
     return p.left == 0 and inside and (p.right == 1 or p.channels < 2 * vector_lanes)
 
 
-@helper
+@inline
 def pool_row(ring, target, winner, spare, row, p):
     """Pool the rows of the ring into one output row. spare: room for a row and its winners."""
     channels, count = p.channels, p.out_width * p.channels
@@ -196,7 +196,7 @@ def pool_row(ring, target, winner, spare, row, p):
                 new = False
 
 
-@helper
+@inline
 def is_long(p):
     """Return whether a window's mean is a long sum."""
     return p.pool == AVERAGE_POOL and p.pool_rows * p.pool_columns > BLOCK
@@ -211,7 +211,7 @@ class Taps(Record):
     columns: Int
 
 
-@helper
+@inline
 def long_average(ring, y, spare, taps, run, p):
     """Set y, zero at first, to a share of the sum of many taps, for as many windows as stand in a run."""
     channels, width = p.channels, p.width * p.channels
@@ -238,41 +238,41 @@ def long_average(ring, y, spare, taps, run, p):
     settle(y, rest, run)
 
 
-@helper
-def copy_slopes(out, dy, image, row, p):
+@inline
+def copy_gradients(out, dy, image, row, p):
     """Set out to one row of dy, channels last."""
     count = p.out_width * p.channels
     if p.flat:
         flat = at(dy, image * p.out_height * count + row * p.out_width)
         pixels = p.out_height * p.out_width
-        turned(flat, out, p.channels, p.out_width, pixels, p.channels)
+        transposed(flat, out, p.channels, p.out_width, pixels, p.channels)
     else:
         copy_row(out, at(dy, (image * p.out_height + row) * count), count)
 
 
-@helper
+@inline
 def gradient_row(d, scratch, picture, dy, winners, image, row, p):
     """Set d to the gradient with respect to row `row` of the BatchNorm's output (the input where there is none)."""
     size = p.width * p.channels
-    lit = scratch
+    activated = scratch
     rest = at(scratch, size)
     if p.pool == NO_POOL:
-        slopes_of(d, rest, dy, image, row, p)
+        row_gradient(d, rest, dy, image, row, p)
     else:
         sums = at(scratch, p.sums + 4 * p.channels)
         unpool_row(d, rest, dy, winners, image, row, p, sums)
-    if p.curve.kind >= SILU:
-        slope_row_from_input(d, normal_row(picture, lit, row, p), size, p.curve)
-    elif p.curve.kind:
-        lit_row(picture, lit, row, p)
-        slope_row(d, lit, size, p.curve)
+    if p.activation.kind >= SILU:
+        derivative_row_from_input(d, normal_row(picture, activated, row, p), size, p.activation)
+    elif p.activation.kind:
+        activated_row(picture, activated, row, p)
+        derivative_row(d, activated, size, p.activation)
 
 
-@helper
-def slopes_of(out, space, dy, image, row, p):
+@inline
+def row_gradient(out, space, dy, image, row, p):
     """Set out to one row of dy, thinned as dropout thinned y."""
     count = p.out_width * p.channels
-    copy_slopes(out, dy, image, row, p)
+    copy_gradients(out, dy, image, row, p)
     if p.drops:
         sample = image if p.sample_rows == p.out_height else row // p.sample_rows
         start = (row % p.sample_rows) * count
@@ -280,7 +280,7 @@ def slopes_of(out, space, dy, image, row, p):
         drop_row(out, space, count, p.factor)
 
 
-@helper
+@inline
 def unpool_row(d, space, dy, winners, image, row, p, sums):
     """Set d to what the output rows that saw input row `row` give back to it. sums: room for two input rows."""
     channels, count = p.channels, p.out_width * p.channels
@@ -299,10 +299,10 @@ def unpool_row(d, space, dy, winners, image, row, p, sums):
         line = at(dy, place)
         if p.pool == MAX_POOL and p.flat:
             line = space
-            copy_slopes(space, dy, image, reached // p.down, p)
+            copy_gradients(space, dy, image, reached // p.down, p)
         if p.pool == AVERAGE_POOL and (p.drops or p.flat):
             line = space
-            slopes_of(space, at(space, count), dy, image, reached // p.down, p)
+            row_gradient(space, at(space, count), dy, image, reached // p.down, p)
         for s in range(0, p.pool_columns, BLOCK):
             unpool_line(target, at(space, count), line, at(winners, place), r, s, p, share)
             if long:
@@ -311,31 +311,31 @@ def unpool_row(d, space, dy, winners, image, row, p, sums):
         settle(d, lost, size)
 
 
-@helper
-def unpool_line(d, apart, line, winners, r, first, p, share):
+@inline
+def unpool_line(d, spaced, line, winners, r, first, p, share):
     """Add to d what one output row gives back to the window's row r, from its column `first` on.
 
-    apart: room for an output row.
+    spaced: room for an output row.
     """
     channels, count = p.channels, p.out_width * p.channels
-    whole = in_one_run(p)
-    spread = whole and p.right > 1
-    runs = 1 if whole else p.out_width
-    run = count if whole else channels
+    at_once = in_one_run(p)
+    spread = at_once and p.right > 1
+    runs = 1 if at_once else p.out_width
+    run = count if at_once else channels
     for j in range(runs):
         for s in range(first, min(first + BLOCK, p.pool_columns)):
             w = j * p.right - p.left + s
             if w < 0 or w >= p.width:
                 continue
-            target, given = apart if spread else at(d, w * channels), at(line, j * channels)
+            target, given = spaced if spread else at(d, w * channels), at(line, j * channels)
             if spread:
-                zero_row(apart, count)
+                zero_row(spaced, count)
             if p.pool == MAX_POOL:
                 add_winners(target, given, at(winners, j * channels), run, r * p.pool_columns + s, share)
             else:
                 add_row(target, given, run, share)
             if spread:
-                scatter(at(d, w * channels), apart, p.out_width, channels, p.right * channels)
+                scatter(at(d, w * channels), spaced, p.out_width, channels, p.right * channels)
 
 
 def gradient(

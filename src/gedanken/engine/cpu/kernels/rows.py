@@ -5,50 +5,50 @@ from gedanken.engine.cpu.language import (
     Int,
     Real,
     Record,
-    apart,
     at,
     byte,
-    helper,
+    exp2i,
+    inline,
     ints,
     lanes,
     lowest_power,
     multiply_high,
     multiply_low,
+    noinline,
     real,
     single,
-    two_to,
-    word,
-    words,
+    uint16,
+    uint16s,
 )
 
 # Kinds of activation. The derivative is a function of the result; from SILU on, of the input.
 NONE, RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, ELU = 0, 1, 2, 3, 4, 5, 6, 7
 
 
-@helper
+@inline
 def exponential(x):
     """e ** x for x <= 0, to a few units in the last place: 2 ** n e ** r with x = n log(2) + r, |r| <= log(2) / 2."""
     inside = max(x, real(lowest_power))
     n = round(inside * real(1.4426950408889634))
-    value = two_to(n) * (real(1) + series(remainder(inside, n)))
+    value = exp2i(n) * (real(1) + series(remainder(inside, n)))
     return real(0) if x < real(lowest_power) else value
 
 
-@helper
+@inline
 def exponential_less_1(x):
     """e ** x - 1 for x <= 0: (2 ** n - 1) + 2 ** n (e ** r - 1), so that small results keep their digits."""
     x = max(x, real(lowest_power))
     n = round(x * real(1.4426950408889634))
-    return (two_to(n) - real(1)) + two_to(n) * series(remainder(x, n))
+    return (exp2i(n) - real(1)) + exp2i(n) * series(remainder(x, n))
 
 
-@helper
+@inline
 def remainder(x, n):
     """x - n log(2), the logarithm in two parts."""
     return x - n * real(0.693145751953125) - n * real(1.4286068203094172e-06)
 
 
-@helper
+@inline
 def series(r):
     """e ** r - 1 by its Taylor series, for |r| <= log(2) / 2."""
     total = real(1 / 6227020800)
@@ -66,7 +66,7 @@ def series(r):
     return (total * r + real(1)) * r
 
 
-@helper
+@inline
 def hyperbolic_tangent(x):
     """(1 - e ** -2a) / (1 + e ** -2a) for a = |x|, with the sign of x; small results keep their digits."""
     power = exponential_less_1(real(-2) * abs(x))
@@ -74,7 +74,7 @@ def hyperbolic_tangent(x):
     return -size if x < real(0) else size
 
 
-@helper
+@inline
 def sigmoid(x):
     """1 / (1 + e ** -x); small results keep their digits."""
     power = exponential(-abs(x))
@@ -89,14 +89,14 @@ def sigmoid(x):
 FARTHEST = 38.0
 
 
-@helper
+@inline
 def bell(x):
     """exp(-x * x / 2)"""
     a = min(abs(x), real(FARTHEST))
     return exponential(a * a * real(-0.5))
 
 
-@helper
+@inline
 def share_below(x, height):
     """The share of a normal distribution below x, given height = bell(x)."""
     a = min(abs(x), real(FARTHEST))
@@ -106,7 +106,7 @@ def share_below(x, height):
     return above if x < real(0) else real(1) - above
 
 
-@helper
+@inline
 def tail_short(t):
     """To the digits of float32."""
     total = real(0.000457604511)
@@ -120,7 +120,7 @@ def tail_short(t):
     return total * t + real(0.755285151)
 
 
-@helper
+@inline
 def tail_long(t):
     """To the digits of float64."""
     total = real(-4.1838392358544216e-08)
@@ -144,75 +144,75 @@ def tail_long(t):
     return total * t + real(0.75528513041575063)
 
 
-class Curve(Record):
+class Activation(Record):
     """An activation: its kind, and the slope of LeakyReLU or the alpha of ELU."""
 
     kind: Int
     slope: Real
 
 
-@apart
-def activate(x, y, count, curve):
+@noinline
+def activate(x, y, count, activation):
     """y = f(x); x and y may be the same."""
-    if curve.kind == RELU:
+    if activation.kind == RELU:
         for i in lanes(count):
             y[i] = real(0) if x[i] < real(0) else x[i]
-    elif curve.kind == LEAKY_RELU:
+    elif activation.kind == LEAKY_RELU:
         for i in lanes(count):
-            y[i] = x[i] if x[i] > real(0) else x[i] * curve.slope
-    elif curve.kind == SIGMOID:
+            y[i] = x[i] if x[i] > real(0) else x[i] * activation.slope
+    elif activation.kind == SIGMOID:
         for i in lanes(count):
             y[i] = sigmoid(x[i])
-    elif curve.kind == TANH:
+    elif activation.kind == TANH:
         for i in lanes(count):
             y[i] = hyperbolic_tangent(x[i])
-    elif curve.kind >= SILU:
-        activate_from_input(x, y, count, curve)
+    elif activation.kind >= SILU:
+        activate_from_input(x, y, count, activation)
     else:
         copy_row(y, x, count)
 
 
-@apart
-def activate_from_input(x, y, count, curve):
-    """y = f(x), for the kinds from SILU on. curve.slope: alpha of ELU."""
-    if curve.kind == SILU:
+@noinline
+def activate_from_input(x, y, count, activation):
+    """y = f(x), for the kinds from SILU on. activation.slope: alpha of ELU."""
+    if activation.kind == SILU:
         for i in lanes(count):
             y[i] = x[i] * sigmoid(x[i])
-    elif curve.kind == ELU:
+    elif activation.kind == ELU:
         for i in lanes(count):
-            y[i] = x[i] if x[i] > real(0) else curve.slope * exponential_less_1(min(x[i], real(0)))
+            y[i] = x[i] if x[i] > real(0) else activation.slope * exponential_less_1(min(x[i], real(0)))
     else:
         for i in lanes(count):
             y[i] = x[i] * share_below(x[i], bell(x[i]))
 
 
-@apart
-def slope_row(d, y, count, curve):
+@noinline
+def derivative_row(d, y, count, activation):
     """d *= f'(x), given y = f(x), for the kinds before SILU."""
-    if curve.kind == RELU:
+    if activation.kind == RELU:
         for i in lanes(count):
             d[i] *= real(1) if y[i] > real(0) else real(0)
-    elif curve.kind == LEAKY_RELU:
+    elif activation.kind == LEAKY_RELU:
         for i in lanes(count):
-            d[i] *= real(1) if y[i] > real(0) else curve.slope
-    elif curve.kind == SIGMOID:
+            d[i] *= real(1) if y[i] > real(0) else activation.slope
+    elif activation.kind == SIGMOID:
         for i in lanes(count):
             d[i] *= y[i] * (real(1) - y[i])
-    elif curve.kind == TANH:
+    elif activation.kind == TANH:
         for i in lanes(count):
             d[i] *= real(1) - y[i] * y[i]
 
 
-@apart
-def slope_row_from_input(d, x, count, curve):
-    """d *= f'(x), for the kinds from SILU on. curve.slope: alpha of ELU."""
-    if curve.kind == SILU:
+@noinline
+def derivative_row_from_input(d, x, count, activation):
+    """d *= f'(x), for the kinds from SILU on. activation.slope: alpha of ELU."""
+    if activation.kind == SILU:
         for i in lanes(count):
             q = sigmoid(x[i])
             d[i] *= q + x[i] * q * (real(1) - q)
-    elif curve.kind == ELU:
+    elif activation.kind == ELU:
         for i in lanes(count):
-            d[i] *= real(1) if x[i] > real(0) else curve.slope * exponential(min(x[i], real(0)))
+            d[i] *= real(1) if x[i] > real(0) else activation.slope * exponential(min(x[i], real(0)))
     else:
         for i in lanes(count):
             height = bell(x[i])
@@ -225,7 +225,7 @@ WEYL_0, WEYL_1 = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 DRAWS_PER_BLOCK = 16
 
 
-@helper
+@inline
 def philox(target, block, epoch, key_0, key_1):
     """Write the four words of a block."""
     a, b, c, d = block + 1, 0, epoch, 0
@@ -249,7 +249,7 @@ class Draw(Record):
     threshold: Int
 
 
-@apart
+@noinline
 def keep_row(mask, space, sample, start, count, draw):
     """Set mask[i] to 1 where the value number start + i of a sample is kept, else to 0.
 
@@ -261,20 +261,20 @@ def keep_row(mask, space, sample, start, count, draw):
     before = (draw.position + sample) * draw.blocks
     for block in range(first, last + 1):
         philox(at(raw, 4 * (block - first)), before + block, draw.epoch, draw.key_0, draw.key_1)
-    drawn = at(words(space), start - first * DRAWS_PER_BLOCK)
-    threshold = word(draw.threshold)
+    drawn = at(uint16s(space), start - first * DRAWS_PER_BLOCK)
+    threshold = uint16(draw.threshold)
     for i in lanes(count):
         mask[i] = real(1) if drawn[i] < threshold else real(0)
 
 
-@apart
+@noinline
 def drop_row(y, mask, count, factor):
     """Set to zero what is not kept, scale the rest."""
     for i in lanes(count):
         y[i] = y[i] * mask[i] * factor
 
 
-@apart
+@noinline
 def normalise_row(x, y, columns, channels, normal):
     """y = (x - mean) * gain + shift for each of some pixels; normal: mean, gain and shift of the channels."""
     mean, gain, shift = normal, at(normal, channels), at(normal, 2 * channels)
@@ -284,14 +284,14 @@ def normalise_row(x, y, columns, channels, normal):
             target[c] = (source[c] - mean[c]) * gain[c] + shift[c]
 
 
-@apart
+@noinline
 def first_tap(y, winners, values, count, index):
     for i in lanes(count):
         y[i] = values[i]
         winners[i] = index
 
 
-@apart
+@noinline
 def next_tap(y, winners, best, so_far, values, count, index):
     """Let a tap win where it is larger than the best so far, or is NaN; y and winners are other memory than
     those."""
@@ -303,13 +303,13 @@ def next_tap(y, winners, best, so_far, values, count, index):
         winners[i] = won if wins else so_far[i]
 
 
-@apart
+@noinline
 def add_row(y, values, count, factor):
     for i in lanes(count):
         y[i] += values[i] * factor
 
 
-@apart
+@noinline
 def add_winners(d, dy, winners, count, index, factor):
     """Give the gradient to the values that won as tap number `index`."""
     won = byte(index)

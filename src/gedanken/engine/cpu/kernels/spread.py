@@ -16,9 +16,9 @@ from gedanken.engine.cpu.language import (
     Record,
     Tile,
     at,
-    helper,
+    gemm_tile,
+    inline,
     lanes,
-    product,
     real,
     tile_columns,
     tile_rows,
@@ -48,8 +48,8 @@ class Spread(Record):
     band: Int  # output rows of each
     strip: Int  # source rows that are multiplied at once
     held: Int  # panels of the weights that they are multiplied with; the products stay in scratch
-    nothing: Reals  # zeros, as many as tile_columns
-    nought: Ints
+    zero_bias: Reals  # zeros, as many as tile_columns
+    zero_offset: Ints
 
 
 class Strip(Record):
@@ -122,7 +122,7 @@ def spread(
     finish_band(out, start, end - start, s.out_width, s.out_channels, finish, task)
 
 
-@helper
+@inline
 def begin_sums(out, lost, bias, s, start, end):
     """Set a band of outputs to the bias."""
     for pixel in range(start * s.out_width, end * s.out_width):
@@ -131,7 +131,7 @@ def begin_sums(out, lost, bias, s, start, end):
         zero_row(lost, (end - start) * s.out_width * s.out_channels)
 
 
-@helper
+@inline
 def end_sums(out, lost, s, start, end):
     """Give back to a band of outputs what rounding took from them."""
     line = s.out_width * s.out_channels
@@ -139,34 +139,34 @@ def end_sums(out, lost, s, start, end):
         settle(at(out, start * line), lost, (end - start) * line)
 
 
-@helper
+@inline
 def first_source(s, start):
     """Return the first source row with a tap on output row `start` or below."""
     before = start + s.top - (s.rows - 1) * s.by_row
     return (before + s.down - 1) // s.down if before > 0 else 0
 
 
-@helper
+@inline
 def last_source(s, end):
     """Return the source row after the last one with a tap above output row `end`."""
     return min(s.height, (end - 1 + s.top) // s.down + 1)
 
 
-@helper
+@inline
 def first_tap(s, start, row):
     """Return the first row of taps that puts a source row on output row `start` or below."""
     before = start + s.top - row * s.down
     return (before + s.by_row - 1) // s.by_row if before > 0 else 0
 
 
-@helper
+@inline
 def last_tap(s, end, row):
     """Return the row of taps after the last one that puts a source row above output row `end`."""
     room = end - 1 + s.top - row * s.down
     return min(s.rows, room // s.by_row + 1) if room >= 0 else 0
 
 
-@helper
+@inline
 def multiply_pixels(products, pixels, packed, s, strip, number):
     """Multiply the pixels of a strip with panel `number`."""
     count, pitch, first = strip.rows * s.width, strip.last - strip.first, number * tile_columns
@@ -179,15 +179,15 @@ def multiply_pixels(products, pixels, packed, s, strip, number):
     for part in range(parts):
         m = small + 1 if part < larger else small
         tile = Tile(
-            a=at(pixels, pixel * s.channels), offsets=s.nought, b=packed, i=s.nothing, c=at(target, pixel * pitch),
-            sm=s.channels, sk=1, taps=1, depth=s.channels // s.groups, ldb=tile_columns, sb=0, ldi=0, ldc=pitch,
-            free=0,
+            a=at(pixels, pixel * s.channels), offsets=s.zero_offset, b=packed, i=s.zero_bias,
+            c=at(target, pixel * pitch), sm=s.channels, sk=1, taps=1, depth=s.channels // s.groups, ldb=tile_columns,
+            sb=0, ldi=0, ldc=pitch, free=0,
         )  # fmt: skip
-        product(m, n, tile)
+        gemm_tile(m, n, tile)
         pixel += m
 
 
-@helper
+@inline
 def add_strip(out, lost, products, s, strip):
     """Add a strip's products to the outputs that see its rows."""
     outs, pitch, line_size = s.out_channels // s.groups, strip.last - strip.first, s.out_width * s.out_channels
@@ -206,7 +206,7 @@ def add_strip(out, lost, products, s, strip):
                     add_runs(line, rest, here, s, strip, c * s.by_column - s.left, r * run + c * outs, 1)
 
 
-@helper
+@inline
 def add_runs(line, lost, products, s, strip, shift, place, taps):
     """Add the products of one source row with some taps beside each other, whose columns begin at `place`."""
     outs, pitch = s.out_channels // s.groups, strip.last - strip.first

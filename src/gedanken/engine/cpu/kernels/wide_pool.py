@@ -6,7 +6,7 @@ tap, r * S + s, kept as a real: float32 holds whole numbers up to 2 ** 24.
 
 from gedanken.engine.cpu.kernels.blocks import copy_row, lost_of, settle, zero_row
 from gedanken.engine.cpu.kernels.window import Window, first_seen, last_seen
-from gedanken.engine.cpu.language import Int, Reals, apart, at, helper, lanes, real, whole
+from gedanken.engine.cpu.language import Int, Reals, at, inline, integer, lanes, noinline, real
 
 
 def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Reals, window: Window):
@@ -36,7 +36,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Reals, windo
                 pool_row(best, won, slot, at(slot, count), count, number)
 
 
-@helper
+@inline
 def pool_columns(line, best, columns, window):
     """Set best to the largest value that each output column sees in an input row, and columns to where it stands."""
     channels = window.channels
@@ -57,15 +57,15 @@ def pool_columns(line, best, columns, window):
                 pool_tap(at(best, j * channels), at(columns, j * channels), there, channels, real(s))
 
 
-@helper
+@inline
 def fill_row(target, count, value):
     for i in lanes(count):
         target[i] = value
 
 
-@helper
+@inline
 def pool_tap(best, columns, values, count, column):
-    """Let values win where they are larger than the best so far, or are no number."""
+    """Let values win where they are larger than the best so far, or are NaN."""
     for i in lanes(count):
         value, old = values[i], best[i]
         wins = value > old or value != value
@@ -73,14 +73,14 @@ def pool_tap(best, columns, values, count, column):
         columns[i] = column if wins else columns[i]
 
 
-@apart
+@noinline
 def begin_row(best, won, values, columns, count, number):
     for i in lanes(count):
         best[i] = values[i]
         won[i] = columns[i] + number
 
 
-@apart
+@noinline
 def pool_row(best, won, values, columns, count, number):
     """As `pool_tap`, for the best of a row's columns; `number` is that of the row's first tap."""
     for i in lanes(count):
@@ -106,7 +106,7 @@ def gradient(task: Int, scratch: Reals, dy: Reals, winners: Reals, d: Reals, win
         for j in range(window.out_width):
             corner = (i * window.down - window.top) * window.width + j * window.right - window.left
             for c in range(channels):
-                tap = whole(winners[place + j * channels + c])
+                tap = integer(winners[place + j * channels + c])
                 r = tap // window.columns
                 pixel = (corner + r * window.width + tap - r * window.columns) * channels + c
                 old, value = total[pixel], dy[place + j * channels + c]

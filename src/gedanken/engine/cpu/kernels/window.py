@@ -4,7 +4,7 @@ Output pixel (i, j) sees, at the window's row r and column s, the input pixel
 h = i * down + r * by_row - top,   w = j * right + s * by_column - left
 """
 
-from gedanken.engine.cpu.language import Int, Record, helper
+from gedanken.engine.cpu.language import Int, Record, inline
 
 
 class Window(Record):
@@ -27,14 +27,14 @@ class Window(Record):
     bands: Int  # of an image
 
 
-@helper
+@inline
 def first_seen(window, s):
     """Return the first output column that sees an input column at the window's column s."""
     before = window.left - s * window.by_column
     return (before + window.right - 1) // window.right if before > 0 else 0
 
 
-@helper
+@inline
 def last_seen(window, s):
     """Return the column after the last one that sees an input column there."""
     after = window.width - 1 + window.left - s * window.by_column

@@ -1,56 +1,56 @@
 """Intrinsics of the kernels' language, and the LLVM IR that each one emits."""
 
 from gedanken.engine.cpu.ir_text import POINTERS, Value
-from gedanken.engine.cpu.tile_unit import TileWords
+from gedanken.engine.cpu.tile_unit import TileIntrinsics
 
-PRODUCT = "gedanken_product"
-GIVE_WAY = "gedanken_give_way"
-FLUSH = 0x8040  # bits of the SSE control register: results and operands without all their digits become zero
+GEMM_TILE = "gedanken_gemm_tile"
+YIELD_THREAD = "gedanken_yield_thread"
+FLUSH = 0x8040  # bits of the SSE control register: denormals, as results and as operands, become zero
 SIGNED = {"<": "slt", "<=": "sle", ">": "sgt", ">=": "sge", "==": "eq", "!=": "ne"}
 UNSIGNED = {"<": "ult", "<=": "ule", ">": "ugt", ">=": "uge", "==": "eq", "!=": "ne"}
 ORDERED = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq", "!=": "une"}
 
 
-class Words(TileWords):
-    """The method `word_x` writes the word `x`."""
+class Intrinsics(TileIntrinsics):
+    """The method `intrinsic_x` writes the intrinsic `x`."""
 
-    def word_at(self, pointer: Value, index: Value) -> Value:
+    def intrinsic_at(self, pointer: Value, index: Value) -> Value:
         if pointer.kind not in POINTERS:
             self.refuse(f"at takes a pointer, not a {pointer.kind}")
         index = self.cast(index, "int")
         kind = self.module.llvm(POINTERS[pointer.kind])
         return Value(pointer.kind, self.fresh(f"getelementptr {kind}, ptr {pointer.text}, i64 {index.text}"))
 
-    def word_real(self, value: Value) -> Value:
+    def intrinsic_real(self, value: Value) -> Value:
         return self.cast(value, "real")
 
-    def word_whole(self, value: Value) -> Value:
+    def intrinsic_integer(self, value: Value) -> Value:
         return self.cast(value, "int")
 
-    def word_byte(self, value: Value) -> Value:
+    def intrinsic_byte(self, value: Value) -> Value:
         return self.cast(value, "byte")
 
-    def word_word(self, value: Value) -> Value:
-        return self.cast(value, "word")
+    def intrinsic_uint16(self, value: Value) -> Value:
+        return self.cast(value, "uint16")
 
-    def word_ints(self, address: Value) -> Value:
+    def intrinsic_ints(self, address: Value) -> Value:
         if address.kind in POINTERS:
             return Value("Ints", address.text)
         return Value("Ints", self.fresh(f"inttoptr i64 {address.text} to ptr"))
 
-    def word_words(self, pointer: Value) -> Value:
-        return Value("Words", pointer.text)
+    def intrinsic_uint16s(self, pointer: Value) -> Value:
+        return Value("UInt16s", pointer.text)
 
-    def word_bf16s(self, pointer: Value) -> Value:
+    def intrinsic_bf16s(self, pointer: Value) -> Value:
         return Value("Bf16s", pointer.text)
 
-    def word_bytes_of(self, pointer: Value) -> Value:
+    def intrinsic_bytes_of(self, pointer: Value) -> Value:
         return Value("Bytes", pointer.text)
 
-    def word_min(self, left: Value, right: Value) -> Value:
+    def intrinsic_min(self, left: Value, right: Value) -> Value:
         return self.smaller(left, right, "<")
 
-    def word_max(self, left: Value, right: Value) -> Value:
+    def intrinsic_max(self, left: Value, right: Value) -> Value:
         return self.smaller(left, right, ">")
 
     def smaller(self, left: Value, right: Value, sign: str) -> Value:
@@ -61,24 +61,24 @@ class Words(TileWords):
         chosen = self.fresh(f"{test} {kind} {right.text}, {left.text}")
         return Value(left.kind, self.fresh(f"select i1 {chosen}, {kind} {right.text}, {kind} {left.text}"))
 
-    def word_abs(self, value: Value) -> Value:
+    def intrinsic_abs(self, value: Value) -> Value:
         if value.kind != "real":
             return self.smaller(value, Value("int", self.fresh(f"sub i64 0, {value.text}")), ">")
-        return self.intrinsic("fabs", value)
+        return self.llvm_intrinsic("fabs", value)
 
-    def word_sqrt(self, value: Value) -> Value:
-        return self.intrinsic("sqrt", value)
+    def intrinsic_sqrt(self, value: Value) -> Value:
+        return self.llvm_intrinsic("sqrt", value)
 
-    def word_round(self, value: Value) -> Value:
-        return self.intrinsic("rint", value)
+    def intrinsic_round(self, value: Value) -> Value:
+        return self.llvm_intrinsic("rint", value)
 
-    def intrinsic(self, word: str, value: Value) -> Value:
+    def llvm_intrinsic(self, name: str, value: Value) -> Value:
         real, value = self.module.real, self.cast(value, "real")
-        name = f"llvm.{word}.f{self.module.bits}"
-        self.module.declare(name, f"{real} @{name}({real})")
-        return Value("real", self.fresh(f"call {real} @{name}({real} {value.text})"))
+        symbol = f"llvm.{name}.f{self.module.bits}"
+        self.module.declare(symbol, f"{real} @{symbol}({real})")
+        return Value("real", self.fresh(f"call {real} @{symbol}({real} {value.text})"))
 
-    def word_two_to(self, power: Value) -> Value:
+    def intrinsic_exp2i(self, power: Value) -> Value:
         """2 ** power for a real that is whole and in the range of exponents: its bits, written down."""
         bits, (bias, shift) = self.module.bits, (127, 23) if self.module.bits == 32 else (1023, 52)
         number = self.fresh(f"fptosi {self.module.real} {power.text} to i{bits}")
@@ -86,10 +86,10 @@ class Words(TileWords):
         raised = self.fresh(f"shl i{bits} {biased}, {shift}")
         return Value("real", self.fresh(f"bitcast i{bits} {raised} to {self.module.real}"))
 
-    def word_multiply_high(self, left: Value, right: Value) -> Value:
+    def intrinsic_multiply_high(self, left: Value, right: Value) -> Value:
         return Value("int", self.fresh(f"trunc i128 {self.fresh(f'lshr i128 {self.wide(left, right)}, 64')} to i64"))
 
-    def word_multiply_low(self, left: Value, right: Value) -> Value:
+    def intrinsic_multiply_low(self, left: Value, right: Value) -> Value:
         # Taken from the same long product, so that the processor multiplies once.
         return Value("int", self.fresh(f"trunc i128 {self.wide(left, right)} to i64"))
 
@@ -97,8 +97,8 @@ class Words(TileWords):
         wide = [self.fresh(f"zext i64 {value.text} to i128") for value in (left, right)]
         return self.fresh(f"mul i128 {wide[0]}, {wide[1]}")
 
-    def word_turn(self, source: Value, source_pitch: Value, target: Value, target_pitch: Value) -> Value:
-        """Turn a square of lanes x lanes numbers: rows come in as vectors, columns leave as vectors, maybe of bf16.
+    def intrinsic_transpose(self, source: Value, source_pitch: Value, target: Value, target_pitch: Value) -> Value:
+        """Transpose a square of lanes x lanes numbers: rows come in as vectors, columns leave so, maybe as bf16.
 
         Stage by stage, rows i and i + step exchange those lanes whose number has the bit `step`.
         """
@@ -132,45 +132,45 @@ class Words(TileWords):
         offset = self.fresh(f"mul i64 {pitch.text}, {row}")
         return self.fresh(f"getelementptr {self.module.llvm(POINTERS[base.kind])}, ptr {base.text}, i64 {offset}")
 
-    def word_product(self, m: Value, n: Value, tile: Value) -> Value:
-        name = f"{PRODUCT}_{self.module.real}"
+    def intrinsic_gemm_tile(self, m: Value, n: Value, tile: Value) -> Value:
+        name = f"{GEMM_TILE}_{self.module.real}"
         if tile.kind != "Tile":
-            self.refuse(f"product takes a Tile, not a {tile.kind}")
+            self.refuse(f"gemm_tile takes a Tile, not a {tile.kind}")
         kinds = ", ".join(self.module.llvm(part.kind) for part in (m, n, *tile.parts()))
         self.module.declare(name, f"void @{name}({kinds})")
         self.emit(f"call void @{name}({self.listed([m, n, tile])})")
         return Value("none", "")
 
-    def word_atomic_add(self, pointer: Value, index: Value, amount: Value) -> Value:
+    def intrinsic_atomic_add(self, pointer: Value, index: Value, amount: Value) -> Value:
         place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")
         return Value("int", self.fresh(f"atomicrmw add ptr {place}, i64 {amount.text} seq_cst"))
 
-    def word_atomic_swap(self, pointer: Value, index: Value, value: Value) -> Value:
+    def intrinsic_atomic_swap(self, pointer: Value, index: Value, value: Value) -> Value:
         place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")
         return Value("int", self.fresh(f"atomicrmw xchg ptr {place}, i64 {value.text} seq_cst"))
 
-    def word_atomic_load(self, pointer: Value, index: Value) -> Value:
+    def intrinsic_atomic_load(self, pointer: Value, index: Value) -> Value:
         place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")
         return Value("int", self.fresh(f"load atomic i64, ptr {place} seq_cst, align 8"))
 
-    def word_call(self, function: Value, arguments: Value, task: Value, scratch: Value) -> Value:
+    def intrinsic_call(self, function: Value, arguments: Value, task: Value, scratch: Value) -> Value:
         pointer = self.fresh(f"inttoptr i64 {function.text} to ptr")
         self.emit(f"call void {pointer}({self.listed([arguments, task, scratch])})")
         return Value("none", "")
 
-    def word_pause(self) -> Value:
+    def intrinsic_pause(self) -> Value:
         name, kind, value = ("llvm.x86.sse2.pause", "", "") if self.module.x86 else ("llvm.donothing", "", "")
         self.module.declare(name, f"void @{name}({kind})")
         self.emit(f"call void @{name}({value})")
         return Value("none", "")
 
-    def word_give_way(self) -> Value:
-        self.module.declare(GIVE_WAY, f"i32 @{GIVE_WAY}()")
-        self.emit(f"call i32 @{GIVE_WAY}()")
+    def intrinsic_yield_thread(self) -> Value:
+        self.module.declare(YIELD_THREAD, f"i32 @{YIELD_THREAD}()")
+        self.emit(f"call i32 @{YIELD_THREAD}()")
         return Value("none", "")
 
-    def word_flush_denormals(self) -> Value:
-        """Make this thread take numbers too small for all their digits as zero; return its state before.
+    def intrinsic_flush_denormals(self) -> Value:
+        """Make this thread take denormals as zero; return its state before.
 
         They are as good as zero here, but cost a processor a hundred times the time.
         """
@@ -185,7 +185,7 @@ class Words(TileWords):
         self.emit(f"call void @llvm.x86.sse.ldmxcsr(ptr {place})")
         return Value("int", self.fresh(f"zext i32 {before} to i64"))
 
-    def word_restore(self, state: Value) -> Value:
+    def intrinsic_restore(self, state: Value) -> Value:
         """Give this thread the state that `flush_denormals` found."""
         if self.module.x86:
             place = self.slot("int")
