@@ -27,7 +27,7 @@ def passes(
     given: Callable[[Array], Array] = as_it_is,
     mixed: bool = False,
 ) -> dict[str, Array]:
-    """Return all that a training pass, its way back and a prediction give; `given` is done to parameters and dy.
+    """Return all that a training step and a prediction give; `given` is done to parameters and dy.
 
     Layers without kernels may be among them where `mixed` says so.
     """

@@ -87,25 +87,25 @@ def check(layers: list[Layer], shape: Shape, samples: int, seed: int, engine: Cp
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 3.4e38, 3.3961e38, 1e-38, 1e-45, 1.00390625, 1.01171875]
 
 
-@pytest.mark.parametrize("turn", [0, 1])
+@pytest.mark.parametrize("trans", [0, 1])
 @pytest.mark.parametrize("unit", [None, *TILES])
-def test_rounding_is_to_the_nearest_and_ties_to_even(unit: str | None, turn: int) -> None:
+def test_rounding_is_to_the_nearest_and_ties_to_even(unit: str | None, trans: int) -> None:
     machine = machine_like(unit)._replace(tiles="emulated") if unit else EMULATED
     bits = np.random.default_rng(0).integers(0, 1 << 32, 64 * 61, dtype=np.uint64).astype(np.uint32)
     bits[:900] = bits[:900] & 0xFFFF0000 | 0x8000  # ties
     bits[900:904] = 0x7F800001, 0x7FFFFFFF, 0xFF800001, 0xFFFFFFFF  # NaN that adding to would make something else
     x = bits.view(np.float32).reshape(64, 61).copy()
     x[7, : len(SPECIAL)] = SPECIAL
-    rounded = np.full((61, 64) if turn else (64, 64), 0xFFFF, np.uint16)
-    rows, inner = (61, 64) if turn else (64, 61)
+    rounded = np.full((61, 64) if trans else (64, 64), 0xFFFF, np.uint16)
+    rows, inner = (61, 64) if trans else (64, 61)
     kernels = Library(machine, "float32")
     call(
-        kernels, "bf16.left_factor", a=x, rounded=rounded, rows=rows, inner=inner, turn=turn, piece=rows,
+        kernels, "bf16.left_factor", a=x, rounded=rounded, rows=rows, inner=inner, trans=trans, piece=rows,
     )  # fmt: skip
     got = (rounded.astype(np.uint32) << 16).view(np.float32)
     assert (got[:, inner:] == 0).all()
-    np.testing.assert_array_equal(got[:, :inner], nearest(x.T if turn else x))
-    assert (np.signbit(got[:, :inner]) == np.signbit(x.T if turn else x)).all()
+    np.testing.assert_array_equal(got[:, :inner], nearest(x.T if trans else x))
+    assert (np.signbit(got[:, :inner]) == np.signbit(x.T if trans else x)).all()
 
 
 @settings(max_examples=150)

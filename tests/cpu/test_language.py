@@ -16,7 +16,7 @@ from gedanken.engine.cpu import show
 from gedanken.engine.cpu.compiler import Compiled, Library, optimised, target_machine
 from gedanken.engine.cpu.interpreted import Interpreter
 from gedanken.engine.cpu.ir_text import Module
-from gedanken.engine.cpu.kernels.rows import RELU, Curve
+from gedanken.engine.cpu.kernels.rows import RELU, Activation
 from gedanken.engine.cpu.machine import this_machine
 from gedanken.engine.cpu.program import call
 from gedanken.engine.cpu.translate import kernel_ir
@@ -83,8 +83,8 @@ PROGRAMS = {
     "bytes are not negative": "whole_out[0] = b[1] + 1\nwhole_out[1] = 1 if b[1] > byte(9) else 0",
     "smaller of bytes": "whole_out[0] = min(b[1], b[0])\nwhole_out[1] = max(b[1], b[0])",
     "smaller and larger": "out[0] = min(t, x[1])\nout[1] = max(t, real(n))\nwhole_out[0] = max(n, min(m, -n))",
-    "smaller where one is no number": "out[0] = min(x[7], t)\nout[1] = min(t, x[7])",
-    "larger where one is no number": "out[0] = max(x[7], t)\nout[1] = max(t, x[7])",
+    "smaller where one is NaN": "out[0] = min(x[7], t)\nout[1] = min(t, x[7])",
+    "larger where one is NaN": "out[0] = max(x[7], t)\nout[1] = max(t, x[7])",
     "sizes": "out[0] = abs(t)\nwhole_out[0] = abs(n)\nout[1] = sqrt(abs(t))",
     "nearest whole numbers": "out[0] = round(t)\nout[1] = round(x[0])\nout[2] = round(x[1])",
     "comparisons": "whole_out[0] = 1 if n < m else 0\nwhole_out[1] = 1 if x[7] != x[7] else 2",
@@ -159,7 +159,7 @@ REFUSED = {
     "values of a call": ("k, l = larger(n, m)", "as many values as targets"),
     "starred": ("k, *l = 1, 2", "l cannot be set|cannot be set"),
     "too few arguments": ("out[0] = larger(t)", "larger takes 2 arguments, 1 are given"),
-    "too many for a word": ("out[0] = sqrt(t, t)", "sqrt takes 1 arguments, 2 are given"),
+    "too many for an intrinsic": ("out[0] = sqrt(t, t)", "sqrt takes 1 arguments, 2 are given"),
     "keywords": ("out[0] = larger(a=t, c=t)", "no keywords"),
     "method": ("out[0] = x.sum()", "no methods"),
     "changed type": ("k = 0\nk = k + t", "k is a int and cannot become a real"),
@@ -187,7 +187,7 @@ REFUSED = {
     "records compared": ("if box == box:\n    pass", "a Box cannot become a int"),
     "truth of a record": ("if box:\n    pass", "a Box is neither true nor false"),
     "element of a record": ("out[0] = box[0]", "box is a Box and has no elements"),
-    "word of a record": ("out[0] = sqrt(box)", "sqrt takes numbers and pointers, not a Box"),
+    "intrinsic of a record": ("out[0] = sqrt(box)", "sqrt takes numbers and pointers, not a Box"),
     "choice of records": ("k = Spot(place=1, factor=t) if n > 0 else box.spot", "a choice between records"),
     "choice of record names": ("k = box if n > 0 else box", "a Box cannot become a int"),
     "record set twice": (
@@ -301,14 +301,14 @@ def test_helpers_that_are_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_the_lowering_gives_a_record_its_fields_by_name() -> None:
-    curve = Curve(kind=RELU, slope=0.0)
-    assert (curve.kind, curve.slope) == (RELU, 0.0)
-    with pytest.raises(KernelError, match="Curve has no field slop; it has kind, slope"):
-        Curve(kind=RELU, slop=0.0)  # type: ignore[call-arg]
-    with pytest.raises(KernelError, match="Curve is given no slope"):
-        Curve(kind=RELU)  # type: ignore[call-arg]
+    activation = Activation(kind=RELU, slope=0.0)
+    assert (activation.kind, activation.slope) == (RELU, 0.0)
+    with pytest.raises(KernelError, match="Activation has no field slop; it has kind, slope"):
+        Activation(kind=RELU, slop=0.0)  # type: ignore[call-arg]
+    with pytest.raises(KernelError, match="Activation is given no slope"):
+        Activation(kind=RELU)  # type: ignore[call-arg]
     with pytest.raises(KernelError, match="kind cannot be set"):
-        curve.kind = 2  # type: ignore[misc]
+        activation.kind = 2  # type: ignore[misc]
 
 
 def test_no_function_takes_more_than_eight_parameters() -> None:

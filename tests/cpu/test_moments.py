@@ -47,7 +47,7 @@ class Found(NamedTuple):
 def run(
     layers: Sequence[Layer], x: Array, engine: str, threads: int | None = None, steps: int = 1, **params: Any
 ) -> Found:
-    """Run training steps; parameters are random but for the first layer's `params`, and so is the gradient by y."""
+    """Run training steps; parameters are random but for the first layer's `params`, and so is dy."""
     dtype = str(x.dtype)
     plan = Plan(layers, x.shape[1:], select_engine(engine, dtype, threads), 0)
     plan.stages = plan.engine.stages(plan.layers, dx=True)

@@ -251,13 +251,13 @@ class Expressions(Intrinsics):
             left, right = self.cast(left, "real"), self.cast(right, "real")
         if left.kind == "bool":
             left, right = self.cast(left, "int"), self.cast(right, "int")
-        known = REAL_OPS if left.kind == "real" else INT_OPS if left.kind in ("int", "byte", "uint16") else {}
-        if left.kind != "real" and known and isinstance(op, DIVISIONS):
+        operations = REAL_OPS if left.kind == "real" else INT_OPS if left.kind in ("int", "byte", "uint16") else {}
+        if left.kind != "real" and operations and isinstance(op, DIVISIONS):
             return self.divided(op, left, right)
-        if type(op) not in known:
+        if type(op) not in operations:
             self.refuse(f"{self.name_of(op)} of a {left.kind} is no part of the kernels' language")
         contract = " contract" if left.kind == "real" else ""
-        text = f"{known[type(op)]}{contract} {self.module.llvm(left.kind)} {left.text}, {right.text}"
+        text = f"{operations[type(op)]}{contract} {self.module.llvm(left.kind)} {left.text}, {right.text}"
         return Value(left.kind, self.fresh(text))
 
     def divided(self, op: ast.operator, left: Value, right: Value) -> Value:

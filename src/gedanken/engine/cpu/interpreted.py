@@ -92,7 +92,7 @@ def memory_of(array: Array, kind: str, real: str) -> Pointer:
     return Pointer(array.reshape(-1).view(np.uint8), 0, kind, real)
 
 
-class Meanings:
+class PythonIntrinsics:
     """What the names of the language are in Python, for one machine and number type."""
 
     def __init__(self, machine: Machine, dtype: str) -> None:
@@ -102,62 +102,62 @@ class Meanings:
         self.names = {name: getattr(language, name) for name in vars(language) if not name.startswith("_")}
         self.names |= Module(machine, dtype).constants
         self.names |= {
-            name.removeprefix("mean_"): getattr(self, name) for name in dir(self) if name.startswith("mean_")
+            name.removeprefix("intrinsic_"): getattr(self, name) for name in dir(self) if name.startswith("intrinsic_")
         }
 
     # Conversions and numbers.
 
-    def mean_real(self, value: Any) -> Any:
+    def intrinsic_real(self, value: Any) -> Any:
         return self.type(value)
 
-    def mean_integer(self, value: Any) -> int:
+    def intrinsic_integer(self, value: Any) -> int:
         return int(value)
 
-    def mean_byte(self, value: Any) -> int:
+    def intrinsic_byte(self, value: Any) -> int:
         return int(value) & 0xFF
 
-    def mean_uint16(self, value: Any) -> int:
+    def intrinsic_uint16(self, value: Any) -> int:
         return int(value) & 0xFFFF
 
-    def mean_sqrt(self, value: Any) -> Any:
+    def intrinsic_sqrt(self, value: Any) -> Any:
         return np.sqrt(self.type(value))
 
-    def mean_exp2i(self, power: Any) -> Any:
+    def intrinsic_exp2i(self, power: Any) -> Any:
         return self.type(2.0 ** int(power))
 
-    def mean_multiply_high(self, left: int, right: int) -> int:
+    def intrinsic_multiply_high(self, left: int, right: int) -> int:
         return (_unsigned(left) * _unsigned(right)) >> 64
 
-    def mean_multiply_low(self, left: int, right: int) -> int:
+    def intrinsic_multiply_low(self, left: int, right: int) -> int:
         return _unsigned(_unsigned(left) * _unsigned(right))
 
-    def mean_lanes(self, count: int) -> range:
+    def intrinsic_lanes(self, count: int) -> range:
         return range(int(count))
 
     # Memory.
 
-    def mean_at(self, pointer: Pointer, index: int) -> Pointer:
+    def intrinsic_at(self, pointer: Pointer, index: int) -> Pointer:
         return pointer.at(index)
 
-    def mean_ints(self, pointer: Pointer) -> Pointer:
+    def intrinsic_ints(self, pointer: Pointer) -> Pointer:
         return pointer.to("Ints")
 
-    def mean_uint16s(self, pointer: Pointer) -> Pointer:
+    def intrinsic_uint16s(self, pointer: Pointer) -> Pointer:
         return pointer.to("UInt16s")
 
-    def mean_bf16s(self, pointer: Pointer) -> Pointer:
+    def intrinsic_bf16s(self, pointer: Pointer) -> Pointer:
         return pointer.to("Bf16s")
 
-    def mean_bytes_of(self, pointer: Pointer) -> Pointer:
+    def intrinsic_bytes_of(self, pointer: Pointer) -> Pointer:
         return pointer.to("Bytes")
 
-    def mean_local_reals(self, count: int) -> Pointer:
+    def intrinsic_local_reals(self, count: int) -> Pointer:
         return memory_of(np.full(count, np.nan, self.dtype), "Reals", self.dtype)
 
-    def mean_local_bf16s(self, count: int) -> Pointer:
+    def intrinsic_local_bf16s(self, count: int) -> Pointer:
         return memory_of(np.full(count, 0x7FC0, np.uint16), "Bf16s", self.dtype)
 
-    def mean_transpose(self, source: Pointer, source_pitch: int, target: Pointer, target_pitch: int) -> None:
+    def intrinsic_transpose(self, source: Pointer, source_pitch: int, target: Pointer, target_pitch: int) -> None:
         lanes = int(self.names["vector_lanes"])
         for row in range(lanes):
             for column in range(lanes):
@@ -165,7 +165,7 @@ class Meanings:
 
     # Products, see `tile.py` and `tile_unit.py`.
 
-    def mean_gemm_tile(self, m: int, n: int, x: language.Tile) -> None:
+    def intrinsic_gemm_tile(self, m: int, n: int, x: language.Tile) -> None:
         rows, columns, inner, tap = np.arange(m), np.arange(n), np.arange(x.depth), np.arange(x.taps)
         start = x.offsets.gathered(tap)
         left = x.a.gathered(start[:, None, None] + rows[None, :, None] * x.sm + inner[None, None, :] * x.sk)
@@ -175,17 +175,17 @@ class Meanings:
         for row in rows.tolist():
             x.c.elements(row * x.ldc, row * x.ldc + n)[:] = total[row]
 
-    def mean_tile_load(self, tile: int, source: Pointer, pitch: int) -> None:
+    def intrinsic_tile_load(self, tile: int, source: Pointer, pitch: int) -> None:
         wide = TILE[1] // source.dtype.itemsize
         for row in range(TILE[0]):
             self.tiles[tile, row] = source.elements(row * pitch, row * pitch + wide).view(np.uint8)
 
-    def mean_tile_store(self, tile: int, target: Pointer, pitch: int) -> None:
+    def intrinsic_tile_store(self, tile: int, target: Pointer, pitch: int) -> None:
         wide = TILE[1] // target.dtype.itemsize
         for row in range(TILE[0]):
             target.elements(row * pitch, row * pitch + wide)[:] = self.tiles[tile, row].view(target.dtype)
 
-    def mean_tile_dot(self, sums: int, left: int, right: int) -> None:
+    def intrinsic_tile_dot(self, sums: int, left: int, right: int) -> None:
         a, b = (
             (self.tiles[tile].view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
             for tile in (left, right)
@@ -203,7 +203,7 @@ class Interpreter:
 
     def __init__(self, machine: Machine, dtype: str) -> None:
         self.dtype = dtype
-        self._names = Meanings(machine, dtype).names
+        self._names = PythonIntrinsics(machine, dtype).names
         self._builtins = {**vars(builtins), "range": upward, "round": np.rint}
         self._spaces: dict[str, dict[str, Any]] = {}
 

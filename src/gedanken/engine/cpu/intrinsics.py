@@ -5,7 +5,7 @@ from gedanken.engine.cpu.tile_unit import TileIntrinsics
 
 GEMM_TILE = "gedanken_gemm_tile"
 YIELD_THREAD = "gedanken_yield_thread"
-FLUSH = 0x8040  # bits of the SSE control register: results and operands without all their digits become zero
+FLUSH = 0x8040  # bits of the SSE control register: denormals, as results and as operands, become zero
 SIGNED = {"<": "slt", "<=": "sle", ">": "sgt", ">=": "sge", "==": "eq", "!=": "ne"}
 UNSIGNED = {"<": "ult", "<=": "ule", ">": "ugt", ">=": "uge", "==": "eq", "!=": "ne"}
 ORDERED = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq", "!=": "une"}
@@ -74,9 +74,9 @@ class Intrinsics(TileIntrinsics):
 
     def llvm_intrinsic(self, name: str, value: Value) -> Value:
         real, value = self.module.real, self.cast(value, "real")
-        name = f"llvm.{name}.f{self.module.bits}"
-        self.module.declare(name, f"{real} @{name}({real})")
-        return Value("real", self.fresh(f"call {real} @{name}({real} {value.text})"))
+        symbol = f"llvm.{name}.f{self.module.bits}"
+        self.module.declare(symbol, f"{real} @{symbol}({real})")
+        return Value("real", self.fresh(f"call {real} @{symbol}({real} {value.text})"))
 
     def intrinsic_exp2i(self, power: Value) -> Value:
         """2 ** power for a real that is whole and in the range of exponents: its bits, written down."""
@@ -98,7 +98,7 @@ class Intrinsics(TileIntrinsics):
         return self.fresh(f"mul i128 {wide[0]}, {wide[1]}")
 
     def intrinsic_transpose(self, source: Value, source_pitch: Value, target: Value, target_pitch: Value) -> Value:
-        """Turn a square of lanes x lanes numbers: rows come in as vectors, columns leave as vectors, maybe of bf16.
+        """Transpose a square of lanes x lanes numbers: rows come in as vectors, columns leave so, maybe as bf16.
 
         Stage by stage, rows i and i + step exchange those lanes whose number has the bit `step`.
         """

@@ -13,7 +13,7 @@ CONVERTED = {"int", "real", "bf16", "bool", "byte", "uint16"}  # kinds of number
 
 
 class Value(NamedTuple):
-    """A typed operand: "int", "real", "bf16", "bool", "byte", "uint16", "none", or a pointer's or record's type.
+    """A typed operand: "int", "real", "bf16", "bool", "byte", "uint16", "none", or the name of a pointer or record.
 
     A record's value has no text, it is its fields.
     """
@@ -118,7 +118,7 @@ class Writer:
         return ", ".join(f"{self.module.llvm(part.kind)} {part.text}" for part in parts)
 
     def alike(self, left: Value, right: Value) -> tuple[Value, Value]:
-        """Make both of one kind: bf16 and, beside them, whole numbers become reals; bytes and uint16 become whole."""
+        """Make both of one kind: bf16 and, beside them, integers become reals; bytes and 16-bit integers become Int."""
         if left.kind == right.kind and left.fields is None:
             return left, right
         kinds = {left.kind, right.kind}

@@ -1,40 +1,40 @@
 """The language of kernels: a small part of Python that `translate.py` turns into LLVM IR.
 
 A kernel is a function whose parameters are annotated with the types below; the first two are the number of the task
-and the thread's scratch memory. A function marked `inline` or `noinline`, a helper, is called by kernels and takes
-whatever types it is given. They know whole numbers of 64 bits, reals of the number type that they are compiled for,
-truth values, pointers, and records of those:
+and the thread's scratch memory. A helper, marked `inline` or `noinline`, is called by kernels and takes whatever types
+it is given. They know integers of 64 bits, reals of the number type that they are compiled for, truth values, pointers,
+and records of those:
 
-    class Curve(Record):        what a kernel takes as `curve: Curve`, and the lowering hands it by the same names
+    class Activation(Record):       what a kernel takes as `f: Activation`, and the lowering hands it by the same names
         kind: Int
         slope: Real
 
-    curve.kind                  a field; it can be read, not set
-    Curve(kind=1, slope=x[0])   a record, to be handed to helpers; a variable is set to one in one place only
-    Curve.read(table, i)        a record of whole numbers from row i of a table, see `record.py`
+    f.kind                          a field; it can be read, not set
+    Activation(kind=1, slope=x[0])  a record, to be handed to helpers; a variable is set to one in one place only
+    Activation.read(table, i)       a record of integers from row i of a table, see `record.py`
 
 No function takes more than eight parameters: what belongs together has a name.
 
 Statements are assignments (also `a, b = b, a` and `x[i] += y`), `if`, `while`, `for`, `break`, `continue`, `return`,
 `pass` and calls. Expressions are numbers, names, `+ - * / // % & | ^`, comparisons of two, `and`, `or`, `not`,
 `a if c else b` and calls. Each means what it means in Python: `//` and `%` round down, and what Python does not
-evaluate is not evaluated; only whole numbers wrap around. Anything else is refused with its place, among it a variable
+evaluate is not evaluated; only integers wrap around. Anything else is refused with its place, among it a variable
 that may have no value where it is read.
 
-    x[i]                     an element; those of Bytes and UInt16s are whole numbers that are not negative
-    at(x, i)                 a pointer to element i
-    for i in range(...)      a loop; it goes upwards, and behind it what it set may have no value
-    for i in lanes(n)        a loop whose rounds may be done in any order, several at once: it becomes vector code
-    real(i), integer(x)      conversions; byte(i) and uint16(i) keep the lowest 8 and 16 bits
-    ints(x), uint16s(x) ...  the same memory as elements of another type: bytes_of(x), bf16s(x)
-    min, max, abs, sqrt      of numbers; of two of which one is a NaN, min and max give the first one, as in Python
-    round(x), exp2i(n)       the nearest whole number, ties to even, and a power of two, both as reals
-    multiply_high(i, k) ...  the upper and (multiply_low) the lower half of a product of unsigned whole numbers
-    local_reals(n)           a pointer to n numbers of this function, n a constant; local_bf16s(n) likewise
-    gemm_tile(m, n, tile)    the micro-kernel, see `tile.py`
-    transpose(x, p, y, q)    the transposed square of vector_lanes x vector_lanes numbers, rows p and q apart
-    tile_load(i, x, p) ...   the tile unit, see `tile_unit.py`
-    atomic_add(x, i, k) ...  what only `kernels/executor.py` needs: threads, and calls of kernels by address
+    x[i]                       an element; those of Bytes and UInt16s are integers that are not negative
+    at(x, i)                   a pointer to element i
+    for i in range(...)        a loop; it goes upwards, and behind it what it set may have no value
+    for i in lanes(n)          a loop whose rounds may be done in any order, several at once: it becomes vector code
+    real(i), integer(x)        conversions; byte(i) and uint16(i) keep the lowest 8 and 16 bits
+    ints(x), uint16s(x) ...    the same memory as elements of another type: bytes_of(x), bf16s(x)
+    min, max, abs, sqrt        of numbers; of two of which one is a NaN, min and max give the first one, as in Python
+    round(x), exp2i(n)         the nearest integer, ties to even, and 2 ** n of such an n, both as reals
+    multiply_high(i, k) ...    the upper and (multiply_low) the lower half of a product of unsigned integers
+    local_reals(n)             a pointer to n numbers of this function, n a constant; local_bf16s(n) likewise
+    gemm_tile(m, n, Tile(...)) the micro-kernel, see `tile.py`
+    transpose(x, p, y, q)      y = the transpose of x, vector_lanes x vector_lanes numbers, rows p and q numbers apart
+    tile_load(i, x, p) ...     the tile unit, see `tile_unit.py`
+    atomic_add(x, i, k) ...    what only `kernels/executor.py` needs: threads, and calls of kernels by address
 
 Machine code has no overflow check, no bounds check and no exception; GEDANKEN_KERNELS=python has the second, see
 `interpreted.py`. These names exist here so that kernels can be read, checked by linters and imported; they do nothing.
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from typing import Any as Reals
     from typing import Any as UInt16s
 else:
-    # Types of parameters: pointers to reals, whole numbers of 8 and 16 bits without a sign and of 64 bits; numbers.
+    # Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit and signed 64-bit integers; numbers.
     Reals, Bytes, UInt16s, Ints, Int, Real = "Reals", "Bytes", "UInt16s", "Ints", "Int", "Real"
     # A pointer to reals that are kept as bf16: they are rounded when they are stored.
     Bf16s = "Bf16s"
@@ -83,19 +83,19 @@ class Tile(Record):
 
 # The largest tile of a product, the numbers in a vector, and the rows of a tile of one vector, on this machine.
 tile_rows, tile_columns, vector_lanes, narrow_rows = 1, 1, 1, 1
-# The lowest power of e that the number type can tell from nothing.
+# The lowest power of e that is not 0 in the number type.
 lowest_power = -87.0
 # Whether the number type is float32.
 single = True
 
 
 def inline(function: Function) -> Function:
-    """Mark a function that kernels call."""
+    """Mark a helper: a function that kernels call, and that LLVM may copy to where it is called."""
     return function
 
 
 def noinline(function: Function) -> Function:
-    """Mark one that is not copied to where it is called: it works through a row, and LLVM compiles it once."""
+    """Mark a helper that LLVM compiles once and calls: it works through a row, beside which a call costs nothing."""
     function.noinline = True  # type: ignore[attr-defined]
     return function
 

@@ -1,10 +1,10 @@
 """Records: numbers and pointers that kernels and helpers take under one name.
 
-    class Curve(Record):
+    class Activation(Record):
         kind: Int
         slope: Real
 
-A kernel with a parameter `curve: Curve` reads `curve.kind`; the lowering hands it `curve=Curve(kind=1, slope=0.0)`, and
+A kernel with a parameter `f: Activation` reads `f.kind`; the lowering hands it `f=Activation(kind=1, slope=0.0)`, and
 so can a kernel hand one to a helper. A field may be a record again. Machine code knows no records: each field is a
 parameter of its own, in the order of the class, so a record costs what its fields cost.
 """

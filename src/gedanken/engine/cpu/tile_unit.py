@@ -1,7 +1,7 @@
 """The tile unit: intrinsics of the kernels' language for matrix products in bf16 with sums in float32.
 
     tile_load(tile, x, pitch)      16 rows of 64 bytes, `pitch` elements apart, into tile 0 to 7
-    tile_store(tile, y, pitch)     the same way back
+    tile_store(tile, y, pitch)     the same, back to memory
     tile_dot(c, a, b)              C[m, n] += sum over k < 32 of A[m, k] * B[k // 2, n, k % 2]
 
 C is 16 x 16 float32, A 16 x 32 bf16, and B holds its 32 rows in pairs: 16 x 16 x 2 bf16. On x86 processors with AMX
@@ -9,7 +9,7 @@ each is one instruction. A kernel that uses them is given the unit in one shape 
 begins, and gives it back when the task ends: nothing else in this library may know of it.
 
 On the machine with the tiles "emulated", which only tests and benchmarks ask for, the same kernels run on any
-processor: a function does each one's arithmetic on tiles that lie on the stack of a kernel's entry.
+processor: a function does each intrinsic's arithmetic on tiles that lie on the stack of a kernel's entry.
 """
 
 from gedanken.engine.cpu.ir_text import POINTERS, Module, Value, Writer
@@ -116,8 +116,8 @@ class TileIntrinsics(Writer):
         return Value("none", "")
 
     def intrinsic_tile_dot(self, sums: Value, left: Value, right: Value) -> Value:
-        name = "llvm.x86.tdpbf16ps" if self.module.unit == "amx" else "multiply_tiles"
-        self.emit(f"call void @{name}({', '.join(map(self.register, (sums, left, right)))})")
+        word = "llvm.x86.tdpbf16ps" if self.module.unit == "amx" else "multiply_tiles"
+        self.emit(f"call void @{word}({', '.join(map(self.register, (sums, left, right)))})")
         return Value("none", "")
 
     def register(self, number: Value) -> str:

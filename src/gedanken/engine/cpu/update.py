@@ -16,7 +16,7 @@ from gedanken.types import Array, Arrays
 
 Step = Callable[[float, int, Array, Array, Arrays], None]
 
-# For each rule its kernel, and by the kernel's words the fields that it takes; shares near 1 come in parts, as Kept.
+# For each rule its kernel, and for the kernel's parameters the rule's fields; shares near 1 come in parts, as Kept.
 KERNELS: dict[type[Optimizer], tuple[str, dict[str, str]]] = {
     SGD: ("sgd", {}),
     Momentum: ("momentum", {"kept": "momentum"}),

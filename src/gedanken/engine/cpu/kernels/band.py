@@ -2,7 +2,7 @@
 
 from gedanken.engine.cpu.kernels.blocks import copy_row, zero_row
 from gedanken.engine.cpu.kernels.moments import channel_moments
-from gedanken.engine.cpu.kernels.rows import Curve, activate
+from gedanken.engine.cpu.kernels.rows import Activation, activate
 from gedanken.engine.cpu.language import Int, Reals, Record, at, inline
 
 
@@ -14,7 +14,7 @@ class Weights(Record):
 
 
 class Slots(Record):
-    """Where the gradients by weights and, if `biased`, by the bias are summed: each slot takes some of the images.
+    """Where the gradients of weights and, if `biased`, of the bias are summed: each slot takes some of the images.
 
     weights: [slot][numbers of the kernel].   bias: [slot][out_channels]
     """
@@ -43,7 +43,7 @@ class Finish(Record):
     statistics: [image][band][3][channels]
     """
 
-    curve: Curve
+    activation: Activation
     measured: Int
     statistics: Reals
 
@@ -66,7 +66,7 @@ def padded_rows(target, image, shape, first, rows, above):
 
 
 @inline
-def bordered_bands(target, images, shape, count, first, rows, above):
+def padded_bands(target, images, shape, count, first, rows, above):
     """Copy some padded rows of each of some images."""
     for n in range(count):
         place = at(target, n * rows * shape.padded_width * shape.channels)
@@ -78,7 +78,7 @@ def bordered_bands(target, images, shape, count, first, rows, above):
 def finish_band(out, start, rows, width, channels, finish, number):
     """Do what follows the products while their rows are in the cache: the activation, the statistics of channels."""
     first, pixels = at(out, start * width * channels), rows * width
-    if finish.curve.kind:
-        activate(first, first, pixels * channels, finish.curve)
+    if finish.activation.kind:
+        activate(first, first, pixels * channels, finish.activation)
     if finish.measured:
         channel_moments(first, pixels, channels, at(finish.statistics, number * 3 * channels))

@@ -38,11 +38,11 @@ class Share(Record):
 def renormalise(task: Int, scratch: Reals, x: Reals, d: Reals, normal: Reals, correction: Reals, m: Rows):
     """d = gain * (d - correction[0] - (x - mean) * correction[1]), in place: from BatchNorm's output to its input."""
     channels = m.columns
-    gain, turn = at(normal, channels), at(correction, channels)
+    gain, coefficient = at(normal, channels), at(correction, channels)
     for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
-        slopes, values = at(d, row * channels), at(x, row * channels)
+        gradients, values = at(d, row * channels), at(x, row * channels)
         for c in lanes(channels):
-            slopes[c] = gain[c] * (slopes[c] - correction[c] - (values[c] - normal[c]) * turn[c])
+            gradients[c] = gain[c] * (gradients[c] - correction[c] - (values[c] - normal[c]) * coefficient[c])
 
 
 def measure(task: Int, scratch: Reals, x: Reals, statistics: Reals, m: Rows):
@@ -158,6 +158,6 @@ def correct(
     copy_row(dscale, at(total, channels), channels)
     for c in lanes(channels):
         dscale[c] = (dscale[c] - rest[c] * dshift[c]) * deviation[c]
-        turn = dscale[c] * deviation[c] / given.total
-        correction[c] = dshift[c] / given.total - rest[c] * turn
-        correction[channels + c] = turn
+        coefficient = dscale[c] * deviation[c] / given.total
+        correction[c] = dshift[c] / given.total - rest[c] * coefficient
+        correction[channels + c] = coefficient

@@ -4,8 +4,8 @@ The left factor is bf16 whose rows are contiguous. The right one is packed in pa
 [row // 2][column][row % 2], as many as make the depth a multiple of TILE, and zeros where there are none.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, turned, zero_row
-from gedanken.engine.cpu.kernels.conv import Turned
+from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, transposed, zero_row
+from gedanken.engine.cpu.kernels.conv import Transposed
 from gedanken.engine.cpu.language import (
     Bf16s,
     Int,
@@ -149,7 +149,7 @@ def pack(
         pack_pairs(at(place, tap * size), source, depth, min(TILE, columns - first), pitch)
 
 
-def pack_turned(task: Int, scratch: Reals, weights: Reals, packed: Bf16s, depth: Int, kernel: Turned):
+def pack_transposed(task: Int, scratch: Reals, weights: Reals, packed: Bf16s, depth: Int, kernel: Transposed):
     """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
 
     weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][run][depth in pairs]; the listed
@@ -171,19 +171,19 @@ def pack_turned(task: Int, scratch: Reals, weights: Reals, packed: Bf16s, depth:
                 place[k // 2 * 2 * TILE + 2 * j + k % 2] = source[i]
 
 
-def left_factor(task: Int, scratch: Reals, a: Reals, rounded: Bf16s, rows: Int, inner: Int, turn: Int, piece: Int):
+def left_factor(task: Int, scratch: Reals, a: Reals, rounded: Bf16s, rows: Int, inner: Int, trans: Int, piece: Int):
     """Round the left factor of a dense product; a task is a piece of its rows.
 
-    a: (rows, inner), or (inner, rows) where `turn` is set.   rounded: [row][inner in whole tiles], zeros at the end
+    a: (rows, inner), or (inner, rows) where `trans` is set.   rounded: [row][inner in whole tiles], zeros at the end
     """
     deep, begin = full_tiles(inner), task * piece
     end = min(rows, begin + piece)
     for row in range(begin, end):
         zero_row(at(rounded, row * deep + inner), deep - inner)
-        if not turn:
+        if not trans:
             copy_row(at(rounded, row * deep), at(a, row * inner), inner)
-    if turn:
-        turned(at(a, begin), at(rounded, begin * deep), inner, end - begin, rows, deep)
+    if trans:
+        transposed(at(a, begin), at(rounded, begin * deep), inner, end - begin, rows, deep)
 
 
 class Blocks(Record):

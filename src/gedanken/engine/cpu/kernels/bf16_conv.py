@@ -1,8 +1,8 @@
 """Convolution in bf16 on the tile unit; see `conv.py` for the same in the machine's own number type."""
 
-from gedanken.engine.cpu.kernels.band import Finish, Slots, bordered_bands, finish_band
+from gedanken.engine.cpu.kernels.band import Finish, Slots, finish_band, padded_bands
 from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, Operands, full_tiles, pack_pairs, tile_product
-from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, turned, zero_row
+from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, transposed, zero_row
 from gedanken.engine.cpu.kernels.conv import (
     COLUMNS,
     IMAGES,
@@ -53,7 +53,7 @@ def correlate(
     image, first, start = s.image, task // s.bands * s.together, task % s.bands * s.band
     count, rows = min(s.together, s.images - first), (s.band - 1) * s.row_step + s.reach
     base, pictures = bf16s(scratch), at(source, first * image.height * image.width * image.channels)
-    bordered_bands(base, pictures, image, count, start * s.row_step, rows, s.axis == ROWS)
+    padded_bands(base, pictures, image, count, start * s.row_step, rows, s.axis == ROWS)
     size, out_size = rows * image.padded_width * image.channels, s.out_height * s.out_width * s.out_channels
     out, band = at(target, first * out_size), Band(count=count, start=start, size=size, out_size=out_size)
     for p in range(s.n_phases):
@@ -229,8 +229,8 @@ def kernel_gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots,
     sums.weights[slot][place][c, k] =
         sum over n and pixels p of planes[n][phase(place)][c][shift(place) + p] * dy[n][p][k]
 
-    The sum goes over pixels, so each image is turned: a plane for every channel, and for strides a set of planes for
-    each phase, which holds every stride-th row and column of the padded image. Then a place of the window is one
+    The sum goes over pixels, so each image is transposed: a plane for every channel, and for strides a set of planes
+    for each phase, which holds every stride-th row and column of the padded image. Then a place of the window is one
     number in `places`: where its first pixel lies. dy has the planes' pitch, with zeros behind each row; what a plane
     holds there is multiplied by zero, so that NaN and infinity reach every place of its channel's window.
     scratch: planes of `together` images, a panel of dy, an image in phases.
@@ -250,14 +250,14 @@ def kernel_gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots,
         for number in range(count):
             picture = at(x, (image + number) * p.height * p.width * p.channels)
             turned_planes(at(planes, number * image_size), phased, picture, p)
-        slopes = at(dy, image * pixels * p.out_channels)
+        gradients = at(dy, image * pixels * p.out_channels)
         for row in range(0, p.out_height, p.strip):
             some = Rows(
                 row=row, rows=min(p.strip, p.out_height - row), images=count, new=image == begin and row == 0
             )  # fmt: skip
-            strip_gradient(at(planes, row * p.plane_width), panel, slopes, target, p, some, block)
+            strip_gradient(at(planes, row * p.plane_width), panel, gradients, target, p, some, block)
         if sums.biased and block == 0:
-            add_bias(at(sums.bias, slot * p.out_channels), slopes, count * pixels, p.out_channels, image == begin)
+            add_bias(at(sums.bias, slot * p.out_channels), gradients, count * pixels, p.out_channels, image == begin)
 
 
 @inline
@@ -279,11 +279,11 @@ def turned_planes(planes, phased, picture, p):
     pixels = p.plane_rows * width
     for phase in range(p.down * p.right):
         here = at(picture, phase * pixels * channels)
-        turned(here, at(planes, phase * channels * p.plane), pixels, channels, channels, p.plane)
+        transposed(here, at(planes, phase * channels * p.plane), pixels, channels, channels, p.plane)
 
 
 @inline
-def strip_gradient(planes, panel, slopes, partial, p, some, block):
+def strip_gradient(planes, panel, gradients, partial, p, some, block):
     """Add what some rows of dy say of the kernel's gradient to the panels of a block."""
     ins, outs, depth = p.channels // p.groups, p.out_channels // p.groups, full_tiles(some.rows * p.plane_width)
     panels = tiles_in(outs, TILE)
@@ -292,7 +292,7 @@ def strip_gradient(planes, panel, slopes, partial, p, some, block):
         if number % panels % p.blocks != block:
             continue
         column, n = group * outs + first, min(TILE, outs - first)
-        pack_slopes(panel, at(slopes, column), p, some, n)
+        pack_gradients(panel, at(gradients, column), p, some, n)
         for place in range(p.n_places):
             for c in range(0, ins, TILE):
                 m, target = min(TILE, ins - c), at(partial, (place * ins + c) * p.out_channels + column)
@@ -307,12 +307,12 @@ def strip_gradient(planes, panel, slopes, partial, p, some, block):
 
 
 @inline
-def pack_slopes(panel, slopes, p, some, n):
+def pack_gradients(panel, gradients, p, some, n):
     """Pack some rows of dy of some images, with the planes' pitch and zeros behind each row."""
     depth = full_tiles(some.rows * p.plane_width)
     zero_row(panel, some.images * depth * TILE)
     for image in range(some.images):
         for i in range(some.rows):
-            source = at(slopes, (image * p.out_height + some.row + i) * p.out_width * p.out_channels)
+            source = at(gradients, (image * p.out_height + some.row + i) * p.out_width * p.out_channels)
             pairs = at(panel, (image * depth + i * p.plane_width) * TILE)
             pack_pairs(pairs, source, p.out_width, n, p.out_channels)

@@ -325,7 +325,7 @@ def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: In
 
 
 @noinline
-def turned(source, target, rows, columns, source_pitch, target_pitch):
+def transposed(source, target, rows, columns, source_pitch, target_pitch):
     """target[column][row] = source[row][column], square by square; the last squares overlap those before them."""
     if rows >= vector_lanes and columns >= vector_lanes:
         for row in range(0, rows, vector_lanes):

@@ -8,13 +8,13 @@ is narrow, rows of a column, or one pixel of several images. A tile sums over th
 inside the image. Only where its outputs see different ones, zeros are multiplied, and the image needs a border of them.
 """
 
-from gedanken.engine.cpu.kernels.band import Finish, Padded, Weights, bordered_bands, finish_band
+from gedanken.engine.cpu.kernels.band import Finish, Padded, Weights, finish_band, padded_bands
 from gedanken.engine.cpu.kernels.blocks import (
     copy_row,
     pack_rows,
     rows_of_tile,
     tiles_in,
-    turned,
+    transposed,
     zero_row,
 )
 from gedanken.engine.cpu.language import (
@@ -34,7 +34,7 @@ DEEP = 416  # numbers that a part of a panel may be deep: with a tile's width th
 COLUMNS, ROWS, IMAGES = 0, 1, 2  # the axis along which the rows of a tile lie
 
 
-class Turned(Record):
+class Transposed(Record):
     """What is packed of a kernel for the input gradient: listed taps, of so many inputs and outputs of each group."""
 
     start: Int  # the first number of it in packed weights
@@ -181,7 +181,7 @@ def fold(
         folded_bias[c] = (bias[c] - normal[c]) * gain[c] + shift[c]
 
 
-def pack_turned(task: Int, scratch: Reals, weights: Reals, packed: Reals, kernel: Turned):
+def pack_transposed(task: Int, scratch: Reals, weights: Reals, packed: Reals, kernel: Transposed):
     """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
 
     weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][listed tap][output][tile_columns]
@@ -197,7 +197,7 @@ def pack_turned(task: Int, scratch: Reals, weights: Reals, packed: Reals, kernel
         if count < tile_columns:
             zero_row(place, outputs * tile_columns)
         source = at(weights, (taps[number] * inputs + first) * pitch + group * outputs)
-        turned(source, place, count, outputs, pitch, tile_columns)
+        transposed(source, place, count, outputs, pitch, tile_columns)
 
 
 def correlate(
@@ -230,7 +230,7 @@ def correlate(
         rows = (s.band - 1) * s.row_step + s.reach
         size = rows * image.padded_width * image.channels
         pictures = at(source, first * image.height * image.width * image.channels)
-        bordered_bands(scratch, pictures, image, count, start * s.row_step, rows, s.axis == ROWS)
+        padded_bands(scratch, pictures, image, count, start * s.row_step, rows, s.axis == ROWS)
         base = scratch
     out_size = s.out_height * s.out_width * s.out_channels
     out, band = at(target, first * out_size), Band(count=count, start=start, size=size, out_size=out_size)
@@ -353,11 +353,11 @@ def slide_tile(m, a, c, s, phase, line, part, seen):
     taps, n, some = at(s.offsets, phase.first_tap), part.n, part.taps
     if seen.r >= seen.r_end or seen.s >= seen.s_end:  # it sees nothing but zeros
         if some.r == 0 and some.s == 0 and some.k == 0:
-            zero_bias = Tile(
+            bias_only = Tile(
                 a=a, offsets=taps, b=part.packed, i=part.bias, c=c, sm=line.step, sk=1, taps=0, depth=0,
                 ldb=tile_columns, sb=0, ldi=0, ldc=line.out_step, free=part.free,
             )  # fmt: skip
-            gemm_tile(m, n, zero_bias)
+            gemm_tile(m, n, bias_only)
     elif overlap(some, seen):
         new = some.r <= seen.r and some.s <= seen.s and some.k <= seen.k
         first, last = max(some.r, seen.r), min(some.r_end, seen.r_end)

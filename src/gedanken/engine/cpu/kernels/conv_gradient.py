@@ -1,6 +1,6 @@
-"""The gradient of a convolution by its kernel: products of pixels of dy with what the window saw of the image."""
+"""The gradient with respect to a convolution's kernel: pixels of dy times what the window saw of the image."""
 
-from gedanken.engine.cpu.kernels.band import Padded, Slots, bordered_bands
+from gedanken.engine.cpu.kernels.band import Padded, Slots, padded_bands
 from gedanken.engine.cpu.kernels.blocks import pack_rows, rows_of_tile, sum_rows, tiles_in, zero_row
 from gedanken.engine.cpu.language import (
     Int,
@@ -88,9 +88,9 @@ def by_kernel(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, sums:
     for number in range(first, end, g.together):
         count = min(g.together, end - number)
         base = at(x, ((number * height - image.top) * width - image.left) * channels)
-        slopes = at(dy, number * out_pixels * g.out_channels)
+        gradients = at(dy, number * out_pixels * g.out_channels)
         if g.border:
-            bordered_bands(scratch, at(x, number * height * width * channels), image, count, 0, g.reach, False)
+            padded_bands(scratch, at(x, number * height * width * channels), image, count, 0, g.reach, False)
             base = scratch
         for part in range(tiles_in(g.out_height, g.strip) * tiles_in(g.out_width, g.most)):
             new = strips % FLUSH == 0
@@ -104,10 +104,13 @@ def by_kernel(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, sums:
             )  # fmt: skip
             panels_gradient(
                 at(base, strip.row * g.down * pitch + strip.column * g.right * channels),
-                at(slopes, (strip.row * g.out_width + strip.column) * g.out_channels), packed, target, g, strip, shares,
+                at(gradients, (strip.row * g.out_width + strip.column) * g.out_channels), packed, target, g, strip,
+                shares,
             )  # fmt: skip
         if sums.biased and block == 0:
-            add_bias(at(sums.bias, slot * g.out_channels), slopes, count * out_pixels, g.out_channels, number == first)
+            add_bias(
+                at(sums.bias, slot * g.out_channels), gradients, count * out_pixels, g.out_channels, number == first
+            )
     if strips > FLUSH:
         flush(target, total, rows, g.out_channels, shares, False)
 
@@ -125,7 +128,7 @@ def columns_of(g, part):
 
 
 @inline
-def panels_gradient(base, slopes, packed, target, g, strip, shares):
+def panels_gradient(base, gradients, packed, target, g, strip, shares):
     """Add what a strip of outputs says of the gradient to the panels that are of this block."""
     ins, outs, size = g.image.channels // g.groups, shares.outs, g.out_height * g.out_width * g.out_channels
     panels = tiles_in(outs, tile_columns)
@@ -134,20 +137,20 @@ def panels_gradient(base, slopes, packed, target, g, strip, shares):
         if panel % shares.blocks == shares.block:
             first = group * outs + panel * tile_columns
             n = min(tile_columns, outs - panel * tile_columns)
-            pack_strip(packed, at(slopes, first), strip, size, n, g.out_channels)
+            pack_strip(packed, at(gradients, first), strip, size, n, g.out_channels)
             strip_gradient(at(base, group * ins), packed, at(target, first), g, strip, n)
 
 
 @inline
-def pack_strip(packed, slopes, strip, image_size, n, channels):
+def pack_strip(packed, gradients, strip, image_size, n, channels):
     """Pack some rows of dy of some images, row by row: the first one of all images, then the second one."""
     if strip.images == 1:
-        pack_rows(packed, slopes, strip.rows * strip.columns, n, channels)
+        pack_rows(packed, gradients, strip.rows * strip.columns, n, channels)
     else:
         for i in range(strip.rows):
             for image in range(strip.images):
                 place = at(packed, (i * strip.images + image) * strip.columns * tile_columns)
-                source = at(slopes, image * image_size + i * strip.columns * channels)
+                source = at(gradients, image * image_size + i * strip.columns * channels)
                 pack_rows(place, source, strip.columns, n, channels)
 
 
@@ -220,8 +223,8 @@ def by_few_filters(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, 
     strips = 0
     first = task * sums.images // sums.slots
     for number in range(first, (task + 1) * sums.images // sums.slots):
-        slopes = at(dy, number * out_pixels * g.out_channels)
-        bordered_bands(scratch, at(x, number * size), image, 1, 0, g.reach, False)
+        gradients = at(dy, number * out_pixels * g.out_channels)
+        padded_bands(scratch, at(x, number * size), image, 1, 0, g.reach, False)
         for part in range(tiles_in(g.out_height, g.strip) * tiles_in(g.out_width, g.most)):
             if strips % FLUSH == 0:
                 if strips > 0:
@@ -234,16 +237,16 @@ def by_few_filters(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, 
             )  # fmt: skip
             for group in range(g.groups):
                 filters_gradient(
-                    at(scratch, group * ins), at(slopes, group * outs), at(target, group * outs * row_size), g, strip
+                    at(scratch, group * ins), at(gradients, group * outs), at(target, group * outs * row_size), g, strip
                 )
         if sums.biased:
-            add_bias(at(sums.bias, task * g.out_channels), slopes, out_pixels, g.out_channels, number == first)
+            add_bias(at(sums.bias, task * g.out_channels), gradients, out_pixels, g.out_channels, number == first)
     if strips > FLUSH:
         flush(target, total, g.out_channels, row_size, shares, False)
 
 
 @inline
-def filters_gradient(picture, slopes, target, g, strip):
+def filters_gradient(picture, gradients, target, g, strip):
     """Add what a strip of outputs says of the filters of one group."""
     channels, pitch = g.image.channels, g.image.padded_width * g.image.channels
     ins, outs = channels // g.groups, g.out_channels // g.groups
@@ -260,7 +263,7 @@ def filters_gradient(picture, slopes, target, g, strip):
                 for k in range(0, outs if j0 < j1 else 0, tile_rows):
                     place = at(target, k * row_size + (r * spans + s) * span + first)
                     tile = Tile(
-                        a=at(slopes, (i0 * g.out_width + j0) * g.out_channels + k), offsets=g.offsets,
+                        a=at(gradients, (i0 * g.out_width + j0) * g.out_channels + k), offsets=g.offsets,
                         b=at(b, first + j0 * g.right * channels), i=place, c=place, sm=1, sk=g.out_channels,
                         taps=i1 - i0, depth=j1 - j0, ldb=g.right * channels, sb=g.down * pitch, ldi=row_size,
                         ldc=row_size, free=0,
@@ -284,8 +287,8 @@ def flush(total, sums, rows, channels, shares, fresh):
 
 
 @inline
-def add_bias(target, slopes, rows, channels, new):
+def add_bias(target, gradients, rows, channels, new):
     """Add the sums of some rows of dy, or begin with them."""
     if new:
         zero_row(target, channels)
-    sum_rows(target, slopes, rows, channels)
+    sum_rows(target, gradients, rows, channels)

@@ -1,7 +1,7 @@
 """SoftMax and cross-entropy in one pass over the scores.
 
 What a probability near 1 lacks of it is summed up from the others, and a score of infinite distance has a share of
-nothing: so costs and slopes keep their digits, and are numbers wherever the true ones are.
+nothing: so costs and gradients keep their digits, and are numbers wherever the true ones are.
 """
 
 from gedanken.engine.cpu.kernels.blocks import SIDE, Rows, sum_of
@@ -43,19 +43,19 @@ def softmax(task: Int, scratch: Reals, x: Reals, y: Reals, m: Rows):
             shares[c] = shares[c] / total
 
 
-def softmax_slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, m: Rows):
+def softmax_gradient(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, m: Rows):
     """dx = y * (dy - mean), mean = sum of dy * y, row by row; what rounding took from the mean is subtracted too."""
     columns = m.columns
     for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
-        shares, slopes, out = at(y, row * columns), at(dy, row * columns), at(dx, row * columns)
+        shares, gradients, out = at(y, row * columns), at(dy, row * columns), at(dx, row * columns)
         for c in lanes(columns):
-            out[c] = slopes[c] * shares[c]
+            out[c] = gradients[c] * shares[c]
         mean = sum_of(out, columns, real(1))
         for c in lanes(columns):
-            out[c] = shares[c] * (slopes[c] - mean)
+            out[c] = shares[c] * (gradients[c] - mean)
         rest = sum_of(out, columns, real(1))
         for c in lanes(columns):
-            out[c] = shares[c] * ((slopes[c] - mean) - rest)
+            out[c] = shares[c] * ((gradients[c] - mean) - rest)
 
 
 class Targets(Record):
@@ -93,19 +93,19 @@ def fill_targets(q, wanted, columns):
 
 
 @inline
-def long_terms(slopes, scores, best, wanted, columns, term):
-    """Set term[1] and term[2] of `softmax_cross_entropy`, and slopes to q, for many classes."""
+def long_terms(gradients, scores, best, wanted, columns, term):
+    """Set term[1] and term[2] of `softmax_cross_entropy`, and gradients to q, for many classes."""
     largest = scores[best]
-    fill_targets(slopes, wanted, columns)
-    term[2] = sum_of(slopes, columns, real(1))
+    fill_targets(gradients, wanted, columns)
+    term[2] = sum_of(gradients, columns, real(1))
     for c in lanes(columns):
-        slopes[c] = slopes[c] * (scores[c] - largest) if slopes[c] != real(0) and c != best else real(0)
-    term[1] = sum_of(slopes, columns, real(1))
-    fill_targets(slopes, wanted, columns)
+        gradients[c] = gradients[c] * (scores[c] - largest) if gradients[c] != real(0) and c != best else real(0)
+    term[1] = sum_of(gradients, columns, real(1))
+    fill_targets(gradients, wanted, columns)
 
 
 @inline
-def short_terms(slopes, scores, best, wanted, columns, term):
+def short_terms(gradients, scores, best, wanted, columns, term):
     """The same for few classes, in one pass."""
     dot, share, largest = real(0), real(0), scores[best]
     for c in range(columns):
@@ -115,7 +115,7 @@ def short_terms(slopes, scores, best, wanted, columns, term):
             target = wanted.kept * wanted.shares[c]
         q = wanted.weights[c] * (target + wanted.spread)
         share += q
-        slopes[c] = q
+        gradients[c] = q
         dot += q * (scores[c] - largest) if q != real(0) and c != best else real(0)
     term[1], term[2] = dot, share
 
@@ -139,7 +139,7 @@ def softmax_cross_entropy(
     """
     rows, columns, hard = m.rows, m.columns, targets.hard
     for row in range(task * m.piece, min((task + 1) * m.piece, rows)):
-        scores, slopes, term = at(z, row * columns), at(dz, row * columns), at(terms, row * 3)
+        scores, gradients, term = at(z, row * columns), at(dz, row * columns), at(terms, row * 3)
         found, label = at(y, row * columns), 0
         if hard:
             label = targets.classes[row]
@@ -151,14 +151,14 @@ def softmax_cross_entropy(
         others = powers(scores, found, columns, best)
         term[0] = others
         if columns <= SIDE:
-            short_terms(slopes, scores, best, wanted, columns, term)
+            short_terms(gradients, scores, best, wanted, columns, term)
         else:
-            long_terms(slopes, scores, best, wanted, columns, term)
+            long_terms(gradients, scores, best, wanted, columns, term)
         share, total = term[2], real(1) + others
-        q = slopes[best]
+        q = gradients[best]
         for c in lanes(columns):
             probability = found[c] / total
-            slopes[c] = (probability * share - slopes[c]) / real(rows)
+            gradients[c] = (probability * share - gradients[c]) / real(rows)
             found[c] = probability
         # A probability near 1 would lose its digits here: what it lacks is the share of all others.
-        slopes[best] = (found[best] * (share - q) - q * (others / total)) / real(rows)
+        gradients[best] = (found[best] * (share - q) - q * (others / total)) / real(rows)

@@ -10,10 +10,10 @@ from gedanken.engine.cpu.kernels.blocks import (
     settle,
     sum_rows,
     tiles_in,
-    turned,
+    transposed,
     zero_row,
 )
-from gedanken.engine.cpu.kernels.rows import Curve, activate, slope_row
+from gedanken.engine.cpu.kernels.rows import Activation, activate, derivative_row
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
@@ -30,7 +30,7 @@ from gedanken.engine.cpu.language import (
     tile_columns,
 )
 
-TOGETHER = 72  # rows of a turned left factor that are copied at once: with DEPTH, they stay in a first-level cache
+TOGETHER = 72  # rows of a transposed left factor that are copied at once: with DEPTH, they stay in a first-level cache
 CHUNK, SIDES = 4096, 64  # numbers of a part of a long sum, and the sums that run beside each other
 DEPTH = 272  # rows of the right factor that are packed at once: a panel of them stays in the first-level cache
 
@@ -59,7 +59,7 @@ def multiply(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Real
     A: (rows, inner), elements a_row and a_inner apart.   B: (inner, columns), b_inner and b_column apart.
     C: [piece][rows][columns]; the bias is added in the first piece.
     A task packs its block of B in scratch, `held` panels at a time, unless `direct` says that B is read once only.
-    Where the rows of A lie beside each other (a_row = 1, a turned matrix), it copies its block of A there too.
+    Where the rows of A lie beside each other (a_row = 1, a transposed matrix), it copies its block of A there too.
     """
     piece, block = task // (p.row_blocks * p.column_blocks), task % (p.row_blocks * p.column_blocks)
     panels = tiles_in(p.columns, tile_columns)
@@ -131,7 +131,7 @@ class Left(Record):
 
 @inline
 def multiply_block(a, packed, copied, bias, c, p, block):
-    """Multiply some rows with some packed panels; a turned A some rows at a time, copied beside each other."""
+    """Multiply some rows with some packed panels; a transposed A some rows at a time, copied beside each other."""
     turned_rows, depth = p.a_row == 1 and p.a_inner > 1, block.depth
     step = TOGETHER if turned_rows else max(block.rows, 1)
     for row in range(0, block.rows, step):
@@ -219,7 +219,7 @@ def pack_panel(packed, b, depth, count, b_inner, b_column):
     else:
         if count < tile_columns:
             zero_row(packed, depth * tile_columns)
-        turned(b, packed, count, depth, b_column, tile_columns)
+        transposed(b, packed, count, depth, b_column, tile_columns)
 
 
 def dots(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Reals, p: Product):
@@ -254,7 +254,9 @@ def dot(a, b, count):
     return sums[0]
 
 
-def finish(task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, pieces: Int, piece: Int, curve: Curve):
+def finish(
+    task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, pieces: Int, piece: Int, activation: Activation
+):
     """Add up the pieces of a product and apply the activation; a task is a part of all numbers. scratch: a piece."""
     begin = task * piece
     count = min(piece, size - begin)
@@ -272,10 +274,12 @@ def finish(task: Int, scratch: Reals, partial: Reals, y: Reals, size: Int, piece
         if pieces > BLOCK:
             for i in lanes(count):
                 out[i] += block[i]
-    activate(out, out, count, curve)
+    activate(out, out, count, activation)
 
 
-def slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, d: Reals, partial: Reals, m: Rows, curve: Curve):
+def gradients(
+    task: Int, scratch: Reals, y: Reals, dy: Reals, d: Reals, partial: Reals, m: Rows, activation: Activation
+):
     """Set d = dy * f'(y) for some rows, and partial[task] to the sum of these rows."""
     begin = task * m.piece
     total = at(partial, task * m.columns)
@@ -283,13 +287,13 @@ def slopes(task: Int, scratch: Reals, y: Reals, dy: Reals, d: Reals, partial: Re
     count = min(m.piece, m.rows - begin)
     out = at(d, begin * m.columns)
     copy_row(out, at(dy, begin * m.columns), count * m.columns)
-    slope_row(out, at(y, begin * m.columns), count * m.columns, curve)
+    derivative_row(out, at(y, begin * m.columns), count * m.columns, activation)
     sum_rows(total, out, count, m.columns)
 
 
 def reorder(task: Int, scratch: Reals, x: Reals, y: Reals, rows: Int, columns: Int):
     """Turn the matrix of each sample: y[sample][column][row] = x[sample][row][column]; a task is a sample."""
-    turned(at(x, task * rows * columns), at(y, task * rows * columns), rows, columns, columns, rows)
+    transposed(at(x, task * rows * columns), at(y, task * rows * columns), rows, columns, columns, rows)
 
 
 def add(task: Int, scratch: Reals, x: Reals, y: Reals, z: Reals, size: Int, piece: Int):

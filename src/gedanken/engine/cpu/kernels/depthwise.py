@@ -119,13 +119,13 @@ def kernel_gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots,
     zero_row(bias, channels)
     zero_row(scratch, 2 * (size + channels))
     for image in range(task * sums.images // sums.slots, (task + 1) * sums.images // sums.slots):
-        picture, slopes = at(x, image * window.height * window.width * channels), at(dy, image * pixels * channels)
+        picture, gradients = at(x, image * window.height * window.width * channels), at(dy, image * pixels * channels)
         if sums.biased:
-            sum_rows(bias_part, slopes, pixels, channels)
+            sum_rows(bias_part, gradients, pixels, channels)
             carry_over(bias, bias_lost, bias_part, channels)
         for column in range(0, width, STRETCH):
             for i in range(window.out_height):
-                add_row_products(part, picture, at(slopes, i * width * channels), i, column, window)
+                add_row_products(part, picture, at(gradients, i * width * channels), i, column, window)
                 seen += min(STRETCH, width - column)
                 if seen >= STRETCH:
                     carry_over(total, lost, part, size)
@@ -136,7 +136,7 @@ def kernel_gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots,
 
 
 @inline
-def add_row_products(total, picture, slopes, i, column, window):
+def add_row_products(total, picture, gradients, i, column, window):
     """Add what one output row says, from a column on for STRETCH pixels."""
     channels = window.channels
     for r in range(window.rows):
@@ -149,7 +149,7 @@ def add_row_products(total, picture, slopes, i, column, window):
             last = min(last_seen(window, s), column + STRETCH)
             w = first * window.right + s * window.by_column - window.left
             add_pixel_products(
-                at(total, tap * channels), at(slopes, first * channels), channels, at(line, w * channels),
+                at(total, tap * channels), at(gradients, first * channels), channels, at(line, w * channels),
                 window.right * channels, max(last - first, 0), channels,
             )  # fmt: skip
 

@@ -78,7 +78,7 @@ def gradient(
     pixels, channels, groups, scale = n.pixels, n.channels, n.groups, n.scale
     count = channels // groups
     means, factors, middles = scratch, at(scratch, channels), at(scratch, 2 * channels)
-    turns, weighted, tilted = at(scratch, 3 * channels), at(scratch, 4 * channels), at(scratch, 5 * channels)
+    coefficients, weighted, tilted = at(scratch, 3 * channels), at(scratch, 4 * channels), at(scratch, 5 * channels)
     share = real(1) / real(count * pixels)
     for sample in range(task * n.piece, min((task + 1) * n.piece, n.samples)):
         place, found = sample * pixels * channels, at(n.moments, sample * groups * 3)
@@ -98,9 +98,9 @@ def gradient(
             middle, tilt = sum_of(weighted, count, share), sum_of(tilted, count, share)
             fill(at(factors, first), factor, count)
             fill(at(middles, first), middle - offset * tilt, count)
-            fill(at(turns, first), factor * tilt, count)
+            fill(at(coefficients, first), factor * tilt, count)
         for pixel in range(pixels):
             start = place + pixel * channels
-            values, slopes, out = at(x, start), at(dy, start), at(d, start)
+            values, gradients, out = at(x, start), at(dy, start), at(d, start)
             for c in lanes(channels):
-                out[c] = (slopes[c] * scale[c] - middles[c] - (values[c] - means[c]) * turns[c]) * factors[c]
+                out[c] = (gradients[c] * scale[c] - middles[c] - (values[c] - means[c]) * coefficients[c]) * factors[c]

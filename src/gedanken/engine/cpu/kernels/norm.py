@@ -54,7 +54,7 @@ def normal(x, moments):
 class Sums(Record):
     """Sums of dy and of dy * h for each number of a line, and those of d and of d * h, SIDE beside each other."""
 
-    slopes: Reals
+    gradients: Reals
     products: Reals
     side: Reals
 
@@ -90,16 +90,16 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, shift: Reals, n: Norm
 
 
 @inline
-def scaled_slopes(d, dy, x, gains, count, moments, sums):
+def scaled_gradients(d, dy, x, gains, count, moments, sums):
     """d = dy * gain; add to the sums."""
-    slopes, products, side, side_products = sums.slopes, sums.products, sums.side, at(sums.side, SIDE)
+    gradients, products, side, side_products = sums.gradients, sums.products, sums.side, at(sums.side, SIDE)
     for start in range(0, count, SIDE):
         for i in lanes(min(SIDE, count - start)):
             h = normal(x[start + i], moments)
-            slope = dy[start + i]
-            slopes[start + i] += slope
-            products[start + i] += slope * h
-            scaled = slope * gains[start + i]
+            gradient = dy[start + i]
+            gradients[start + i] += gradient
+            products[start + i] += gradient * h
+            scaled = gradient * gains[start + i]
             d[start + i] = scaled
             side[i] += scaled
             side_products[i] += scaled * h
@@ -120,7 +120,7 @@ def gradient(
     zero_row(both, 6 * width)
     long = size > SIDE * BLOCK
     for row in range(task * n.piece, min((task + 1) * n.piece, n.rows)):
-        source, slopes, out = at(x, row * size), at(dy, row * size), at(d, row * size)
+        source, gradients, out = at(x, row * size), at(dy, row * size), at(d, row * size)
         found = at(n.moments, 3 * row)
         moments = Moments(mean=found[0], factor=found[1], offset=found[2])
         zero_row(side, PAIR)
@@ -130,9 +130,9 @@ def gradient(
         for start in range(0, size, width):
             for first in range(start, min(start + width, size), SIDE * BLOCK):
                 place, count = first - start, min(SIDE * BLOCK, min(start + width, size) - first)
-                sums = Sums(slopes=at(both, place), products=at(both, width + place), side=side)
-                scaled_slopes(
-                    at(out, first), at(slopes, first), at(source, first), at(gains, place), count, moments, sums
+                sums = Sums(gradients=at(both, place), products=at(both, width + place), side=side)
+                scaled_gradients(
+                    at(out, first), at(gradients, first), at(source, first), at(gains, place), count, moments, sums
                 )
                 if long and (count == SIDE * BLOCK or (start // width) % TOGETHER == TOGETHER - 1):
                     carry_over(total, rest, side, PAIR)

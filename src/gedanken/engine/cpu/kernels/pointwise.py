@@ -17,23 +17,23 @@ from gedanken.engine.cpu.kernels.blocks import (
     settle,
     sum_products,
     sum_rows,
-    turned,
+    transposed,
     zero_row,
 )
 from gedanken.engine.cpu.kernels.rows import (
     SILU,
-    Curve,
+    Activation,
     Draw,
     activate,
     add_row,
     add_winners,
+    derivative_row,
+    derivative_row_from_input,
     drop_row,
     first_tap,
     keep_row,
     next_tap,
     normalise_row,
-    slope_row,
-    slope_row_from_input,
 )
 from gedanken.engine.cpu.language import (
     Bytes,
@@ -66,7 +66,7 @@ class Pass(Record):
     band: Int  # rows of each
     normalised: Int
     normal: Reals  # mean, gain and shift of each channel
-    curve: Curve
+    activation: Activation
     pool: Int
     pool_rows: Int
     pool_columns: Int
@@ -96,8 +96,8 @@ def normal_row(x, space, row, p):
 def activated_row(x, y, row, p):
     """Set y to row number `row` of the image x after BatchNorm and activation."""
     source = normal_row(x, y, row, p)
-    if p.curve.kind or not p.normalised:
-        activate(source, y, p.width * p.channels, p.curve)
+    if p.activation.kind or not p.normalised:
+        activate(source, y, p.width * p.channels, p.activation)
 
 
 def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pass):
@@ -130,7 +130,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pa
         if p.flat:
             flat = at(y, image * p.out_height * count + row * p.out_width)
             pixels = p.out_height * p.out_width
-            turned(target, flat, p.out_width, p.channels, p.channels, pixels)
+            transposed(target, flat, p.out_width, p.channels, p.channels, pixels)
 
 
 @inline
@@ -239,13 +239,13 @@ def long_average(ring, y, spare, taps, run, p):
 
 
 @inline
-def copy_slopes(out, dy, image, row, p):
+def copy_gradients(out, dy, image, row, p):
     """Set out to one row of dy, channels last."""
     count = p.out_width * p.channels
     if p.flat:
         flat = at(dy, image * p.out_height * count + row * p.out_width)
         pixels = p.out_height * p.out_width
-        turned(flat, out, p.channels, p.out_width, pixels, p.channels)
+        transposed(flat, out, p.channels, p.out_width, pixels, p.channels)
     else:
         copy_row(out, at(dy, (image * p.out_height + row) * count), count)
 
@@ -254,25 +254,25 @@ def copy_slopes(out, dy, image, row, p):
 def gradient_row(d, scratch, picture, dy, winners, image, row, p):
     """Set d to the gradient with respect to row `row` of the BatchNorm's output (the input where there is none)."""
     size = p.width * p.channels
-    lit = scratch
+    activated = scratch
     rest = at(scratch, size)
     if p.pool == NO_POOL:
-        slopes_of(d, rest, dy, image, row, p)
+        row_gradient(d, rest, dy, image, row, p)
     else:
         sums = at(scratch, p.sums + 4 * p.channels)
         unpool_row(d, rest, dy, winners, image, row, p, sums)
-    if p.curve.kind >= SILU:
-        slope_row_from_input(d, normal_row(picture, lit, row, p), size, p.curve)
-    elif p.curve.kind:
-        activated_row(picture, lit, row, p)
-        slope_row(d, lit, size, p.curve)
+    if p.activation.kind >= SILU:
+        derivative_row_from_input(d, normal_row(picture, activated, row, p), size, p.activation)
+    elif p.activation.kind:
+        activated_row(picture, activated, row, p)
+        derivative_row(d, activated, size, p.activation)
 
 
 @inline
-def slopes_of(out, space, dy, image, row, p):
+def row_gradient(out, space, dy, image, row, p):
     """Set out to one row of dy, thinned as dropout thinned y."""
     count = p.out_width * p.channels
-    copy_slopes(out, dy, image, row, p)
+    copy_gradients(out, dy, image, row, p)
     if p.drops:
         sample = image if p.sample_rows == p.out_height else row // p.sample_rows
         start = (row % p.sample_rows) * count
@@ -299,10 +299,10 @@ def unpool_row(d, space, dy, winners, image, row, p, sums):
         line = at(dy, place)
         if p.pool == MAX_POOL and p.flat:
             line = space
-            copy_slopes(space, dy, image, reached // p.down, p)
+            copy_gradients(space, dy, image, reached // p.down, p)
         if p.pool == AVERAGE_POOL and (p.drops or p.flat):
             line = space
-            slopes_of(space, at(space, count), dy, image, reached // p.down, p)
+            row_gradient(space, at(space, count), dy, image, reached // p.down, p)
         for s in range(0, p.pool_columns, BLOCK):
             unpool_line(target, at(space, count), line, at(winners, place), r, s, p, share)
             if long:
@@ -312,30 +312,30 @@ def unpool_row(d, space, dy, winners, image, row, p, sums):
 
 
 @inline
-def unpool_line(d, apart, line, winners, r, first, p, share):
+def unpool_line(d, spaced, line, winners, r, first, p, share):
     """Add to d what one output row gives back to the window's row r, from its column `first` on.
 
-    apart: room for an output row.
+    spaced: room for an output row.
     """
     channels, count = p.channels, p.out_width * p.channels
-    whole = in_one_run(p)
-    spread = whole and p.right > 1
-    runs = 1 if whole else p.out_width
-    run = count if whole else channels
+    at_once = in_one_run(p)
+    spread = at_once and p.right > 1
+    runs = 1 if at_once else p.out_width
+    run = count if at_once else channels
     for j in range(runs):
         for s in range(first, min(first + BLOCK, p.pool_columns)):
             w = j * p.right - p.left + s
             if w < 0 or w >= p.width:
                 continue
-            target, given = apart if spread else at(d, w * channels), at(line, j * channels)
+            target, given = spaced if spread else at(d, w * channels), at(line, j * channels)
             if spread:
-                zero_row(apart, count)
+                zero_row(spaced, count)
             if p.pool == MAX_POOL:
                 add_winners(target, given, at(winners, j * channels), run, r * p.pool_columns + s, share)
             else:
                 add_row(target, given, run, share)
             if spread:
-                scatter(at(d, w * channels), apart, p.out_width, channels, p.right * channels)
+                scatter(at(d, w * channels), spaced, p.out_width, channels, p.right * channels)
 
 
 def gradient(

@@ -144,7 +144,7 @@ def tail_long(t):
     return total * t + real(0.75528513041575063)
 
 
-class Curve(Record):
+class Activation(Record):
     """An activation: its kind, and the slope of LeakyReLU or the alpha of ELU."""
 
     kind: Int
@@ -152,67 +152,67 @@ class Curve(Record):
 
 
 @noinline
-def activate(x, y, count, curve):
+def activate(x, y, count, activation):
     """y = f(x); x and y may be the same."""
-    if curve.kind == RELU:
+    if activation.kind == RELU:
         for i in lanes(count):
             y[i] = real(0) if x[i] < real(0) else x[i]
-    elif curve.kind == LEAKY_RELU:
+    elif activation.kind == LEAKY_RELU:
         for i in lanes(count):
-            y[i] = x[i] if x[i] > real(0) else x[i] * curve.slope
-    elif curve.kind == SIGMOID:
+            y[i] = x[i] if x[i] > real(0) else x[i] * activation.slope
+    elif activation.kind == SIGMOID:
         for i in lanes(count):
             y[i] = sigmoid(x[i])
-    elif curve.kind == TANH:
+    elif activation.kind == TANH:
         for i in lanes(count):
             y[i] = hyperbolic_tangent(x[i])
-    elif curve.kind >= SILU:
-        activate_from_input(x, y, count, curve)
+    elif activation.kind >= SILU:
+        activate_from_input(x, y, count, activation)
     else:
         copy_row(y, x, count)
 
 
 @noinline
-def activate_from_input(x, y, count, curve):
-    """y = f(x), for the kinds from SILU on. curve.slope: alpha of ELU."""
-    if curve.kind == SILU:
+def activate_from_input(x, y, count, activation):
+    """y = f(x), for the kinds from SILU on. activation.slope: alpha of ELU."""
+    if activation.kind == SILU:
         for i in lanes(count):
             y[i] = x[i] * sigmoid(x[i])
-    elif curve.kind == ELU:
+    elif activation.kind == ELU:
         for i in lanes(count):
-            y[i] = x[i] if x[i] > real(0) else curve.slope * exponential_less_1(min(x[i], real(0)))
+            y[i] = x[i] if x[i] > real(0) else activation.slope * exponential_less_1(min(x[i], real(0)))
     else:
         for i in lanes(count):
             y[i] = x[i] * share_below(x[i], bell(x[i]))
 
 
 @noinline
-def slope_row(d, y, count, curve):
+def derivative_row(d, y, count, activation):
     """d *= f'(x), given y = f(x), for the kinds before SILU."""
-    if curve.kind == RELU:
+    if activation.kind == RELU:
         for i in lanes(count):
             d[i] *= real(1) if y[i] > real(0) else real(0)
-    elif curve.kind == LEAKY_RELU:
+    elif activation.kind == LEAKY_RELU:
         for i in lanes(count):
-            d[i] *= real(1) if y[i] > real(0) else curve.slope
-    elif curve.kind == SIGMOID:
+            d[i] *= real(1) if y[i] > real(0) else activation.slope
+    elif activation.kind == SIGMOID:
         for i in lanes(count):
             d[i] *= y[i] * (real(1) - y[i])
-    elif curve.kind == TANH:
+    elif activation.kind == TANH:
         for i in lanes(count):
             d[i] *= real(1) - y[i] * y[i]
 
 
 @noinline
-def slope_row_from_input(d, x, count, curve):
-    """d *= f'(x), for the kinds from SILU on. curve.slope: alpha of ELU."""
-    if curve.kind == SILU:
+def derivative_row_from_input(d, x, count, activation):
+    """d *= f'(x), for the kinds from SILU on. activation.slope: alpha of ELU."""
+    if activation.kind == SILU:
         for i in lanes(count):
             q = sigmoid(x[i])
             d[i] *= q + x[i] * q * (real(1) - q)
-    elif curve.kind == ELU:
+    elif activation.kind == ELU:
         for i in lanes(count):
-            d[i] *= real(1) if x[i] > real(0) else curve.slope * exponential(min(x[i], real(0)))
+            d[i] *= real(1) if x[i] > real(0) else activation.slope * exponential(min(x[i], real(0)))
     else:
         for i in lanes(count):
             height = bell(x[i])

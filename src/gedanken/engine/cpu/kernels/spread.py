@@ -180,9 +180,8 @@ def multiply_pixels(products, pixels, packed, s, strip, number):
         m = small + 1 if part < larger else small
         tile = Tile(
             a=at(pixels, pixel * s.channels), offsets=s.zero_offset, b=packed, i=s.zero_bias,
-            c=at(target, pixel * pitch),
-            sm=s.channels, sk=1, taps=1, depth=s.channels // s.groups, ldb=tile_columns, sb=0, ldi=0, ldc=pitch,
-            free=0,
+            c=at(target, pixel * pitch), sm=s.channels, sk=1, taps=1, depth=s.channels // s.groups, ldb=tile_columns,
+            sb=0, ldi=0, ldc=pitch, free=0,
         )  # fmt: skip
         gemm_tile(m, n, tile)
         pixel += m

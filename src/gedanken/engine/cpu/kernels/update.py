@@ -112,20 +112,20 @@ def adagrad(task: Int, scratch: Reals, u: Update, squares: Reals, epsilon: Real)
     begin, times = task * u.piece, u.factor[0]
     x, d, h = at(u.p, begin), at(u.g, begin), at(squares, begin)
     for i in lanes(min(u.piece, u.size - begin)):
-        slope = held(d[i], u.limit) * times
-        total = h[i] + slope * slope
+        gradient = held(d[i], u.limit) * times
+        total = h[i] + gradient * gradient
         h[i] = total
-        x[i] -= u.rate * slope / (sqrt(total) + epsilon)
+        x[i] -= u.rate * gradient / (sqrt(total) + epsilon)
 
 
 def rmsprop(task: Int, scratch: Reals, u: Update, squares: Reals, kept: Kept, epsilon: Real):
     begin, times = task * u.piece, u.factor[0]
     x, d, h = at(u.p, begin), at(u.g, begin), at(squares, begin)
     for i in lanes(min(u.piece, u.size - begin)):
-        slope = held(d[i], u.limit) * times
-        total = moved(h[i], kept, kept.rest * slope, slope)
+        gradient = held(d[i], u.limit) * times
+        total = moved(h[i], kept, kept.rest * gradient, gradient)
         h[i] = total
-        x[i] -= u.rate * slope / (sqrt(total) + epsilon)
+        x[i] -= u.rate * gradient / (sqrt(total) + epsilon)
 
 
 def adam(task: Int, scratch: Reals, u: Update, mean: Moment, square: Moment, epsilon: Real):
@@ -135,9 +135,9 @@ def adam(task: Int, scratch: Reals, u: Update, mean: Moment, square: Moment, eps
     x, d, m, v = at(u.p, begin), at(u.g, begin), at(mean.values, begin), at(square.values, begin)
     per_mean, per_square = real(1) / mean.seen, real(1) / square.seen
     for i in lanes(count):
-        slope = held(d[i], u.limit) * times
-        first = moved(m[i], mean.kept, mean.kept.rest, slope)
-        second = moved(v[i], square.kept, square.kept.rest * slope, slope)
+        gradient = held(d[i], u.limit) * times
+        first = moved(m[i], mean.kept, mean.kept.rest, gradient)
+        second = moved(v[i], square.kept, square.kept.rest * gradient, gradient)
         m[i] = first
         v[i] = second
         share = u.decay if i < under else real(0)
@@ -150,10 +150,10 @@ def lion(task: Int, scratch: Reals, u: Update, mean: Reals, turning: Kept, kept:
     count, under = min(u.piece, u.size - begin), u.decayed - begin
     x, d, m = at(u.p, begin), at(u.g, begin), at(mean, begin)
     for i in lanes(count):
-        slope = held(d[i], u.limit) * times
-        turn = moved(m[i], turning, turning.rest, slope)
-        sign = real(1) if turn > real(0) else turn
-        sign = real(-1) if turn < real(0) else sign
+        gradient = held(d[i], u.limit) * times
+        direction = moved(m[i], turning, turning.rest, gradient)
+        sign = real(1) if direction > real(0) else direction
+        sign = real(-1) if direction < real(0) else sign
         share = u.decay if i < under else real(0)
         x[i] -= u.rate * (sign + share * x[i])
-        m[i] = moved(m[i], kept, kept.rest, slope)
+        m[i] = moved(m[i], kept, kept.rest, gradient)

@@ -65,7 +65,7 @@ def fill_row(target, count, value):
 
 @inline
 def pool_tap(best, columns, values, count, column):
-    """Let values win where they are larger than the best so far, or are no number."""
+    """Let values win where they are larger than the best so far, or are NaN."""
     for i in lanes(count):
         value, old = values[i], best[i]
         wins = value > old or value != value

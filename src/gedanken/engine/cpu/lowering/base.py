@@ -13,8 +13,8 @@ from gedanken.geometry import Geometry
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
-# Emits the backward instructions: given the gradient with respect to the output, and whether that with respect to the
-# input is wanted, returns the latter.
+# Emits the backward instructions: (gradient with respect to the output, whether the input gradient is wanted) -> the
+# input gradient.
 Backward = Callable[[Buffer, bool], Buffer | None]
 Lowered = tuple[Buffer, Backward]
 
@@ -71,26 +71,26 @@ class Matrix(NamedTuple):
     down: int
     right: int
 
-    def turned(self) -> "Matrix":
+    def transposed(self) -> "Matrix":
         """Return the transposed matrix."""
         return Matrix(self.numbers, self.right, self.down)
 
 
-def slots_of(low: Lowering, step: LayerStage) -> Slots:
+def slots_of(low: Lowering, stage: LayerStage) -> Slots:
     """Return the memory where a convolution's gradients are summed."""
-    kernel = step.g["kernel"]
+    kernel = stage.g["kernel"]
     slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
     return Slots(
         weights=low.buffer((slots, kernel.size)), bias=low.buffer((slots, kernel.shape[3])),
-        biased=int("bias" in step.g), images=low.samples, slots=slots,
+        biased=int("bias" in stage.g), images=low.samples, slots=slots,
     )  # fmt: skip
 
 
-def window_of(step: LayerStage, geometry: Geometry, band: int, bands: int) -> Window:
+def window_of(stage: LayerStage, geometry: Geometry, band: int, bands: int) -> Window:
     """Return where a layer's windows stand, and the bands of what a kernel makes with them."""
     return Window(
-        height=step.shape[0], width=step.shape[1], channels=step.shape[2], out_height=step.output_shape[0],
-        out_width=step.output_shape[1], rows=geometry.size[0], columns=geometry.size[1], down=geometry.stride[0],
+        height=stage.shape[0], width=stage.shape[1], channels=stage.shape[2], out_height=stage.output_shape[0],
+        out_width=stage.output_shape[1], rows=geometry.size[0], columns=geometry.size[1], down=geometry.stride[0],
         right=geometry.stride[1], top=geometry.padding[0][0], left=geometry.padding[1][0], by_row=geometry.dilation[0],
         by_column=geometry.dilation[1], band=band, bands=bands,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 
 from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, Blocks
 from gedanken.engine.cpu.kernels.bf16_conv import Planes
-from gedanken.engine.cpu.kernels.conv import Turned
+from gedanken.engine.cpu.kernels.conv import Transposed
 from gedanken.engine.cpu.lowering.base import CACHED, PIECE, TASKS, Lowering, Matrix, cut, slots_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
@@ -42,10 +42,10 @@ def packed(low: Lowering, kernel: Array | Buffer, sizes: tuple[int, int, int], g
     return made
 
 
-def packed_turned(
+def packed_transposed(
     low: Lowering, kernel: Array | Buffer, taps: list[list[int]], depth: int, sizes: tuple[int, int, int]
 ) -> tuple[Buffer, list[int]]:
-    """Emit the packing of a turned right factor, phase after phase; return also where each phase begins.
+    """Emit the packing of a transposed right factor, phase after phase; return also where each phase begins.
 
     Args:
         taps: of each phase.
@@ -59,11 +59,11 @@ def packed_turned(
     made = low.buffer((max(starts[-1], 1),), "uint16")
     for listed, start in zip(taps, starts, strict=False):
         if listed:
-            turned = Turned(
+            transposed = Transposed(
                 start=start, taps=np.array(listed, np.int64), n_taps=len(listed), inputs=inputs, outputs=outputs,
                 groups=groups,
             )  # fmt: skip
-            low.program.add("bf16.pack_turned", panels, weights=kernel, packed=made, depth=depth, kernel=turned)
+            low.program.add("bf16.pack_transposed", panels, weights=kernel, packed=made, depth=depth, kernel=transposed)
     return made, starts[:-1]
 
 
@@ -78,12 +78,12 @@ def strip_numbers(pixels: int, channels: int, products: int) -> int:
 
 
 def kernel_gradient(
-    low: Lowering, step: LayerStage, geometry: Geometry, image: Shape, output: Shape, x: Buffer, dy: Buffer
+    low: Lowering, stage: LayerStage, geometry: Geometry, image: Shape, output: Shape, x: Buffer, dy: Buffer
 ) -> None:
     """Emit the kernel gradient of a convolution; image and output are (height, width, channels)."""
-    kernel, groups, (down, right) = step.g["kernel"], geometry.groups, geometry.stride
+    kernel, groups, (down, right) = stage.g["kernel"], geometry.groups, geometry.stride
     (height, width, channels), (out_height, out_width, out_channels) = image, output
-    sums = slots_of(low, step)
+    sums = slots_of(low, stage)
     slots = sums.slots
     blocks = min(low.panels(out_channels // groups), cut(TASKS, slots))
     (top, bottom), (left, _) = geometry.padding
@@ -108,8 +108,8 @@ def kernel_gradient(
         p=given,
     )  # fmt: skip
     low.add_up(sums.weights, kernel, slots)
-    if "bias" in step.g:
-        low.add_up(sums.bias, step.g["bias"], slots)
+    if "bias" in stage.g:
+        low.add_up(sums.bias, stage.g["bias"], slots)
 
 
 def plane_width(geometry: Geometry, image: Shape) -> int:
@@ -146,13 +146,13 @@ def multiply(
     left = low.buffer((full_tiles(rows), full_tiles(inner)), "uint16")
     piece = full_tiles(cut(PIECE, inner))
     low.program.add(
-        "bf16.left_factor", cut(rows, piece), a=a.numbers, rounded=left, rows=rows, inner=inner, turn=int(a.down == 1),
+        "bf16.left_factor", cut(rows, piece), a=a.numbers, rounded=left, rows=rows, inner=inner, trans=int(a.down == 1),
         piece=piece,
     )  # fmt: skip
     if b.right == 1:
         right = packed(low, b.numbers, (1, inner, columns))
     else:
-        right, _ = packed_turned(low, b.numbers, [[0]], inner, (columns, inner, 1))
+        right, _ = packed_transposed(low, b.numbers, [[0]], inner, (columns, inner, 1))
     wanted = cut(BLOCKS, pieces)
     column_blocks = min(low.panels(columns), wanted)
     row_blocks = min(cut(rows, TILE), cut(wanted, column_blocks))

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gedanken.engine.cpu.kernels.band import Finish, Padded, Weights
-from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Slide, Turned
-from gedanken.engine.cpu.kernels.rows import Curve
+from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Slide, Transposed
+from gedanken.engine.cpu.kernels.rows import Activation
 from gedanken.engine.cpu.lowering import bf16, spread
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Backward, Lowering, cut
 from gedanken.engine.cpu.lowering.conv_gradient import by_kernel
@@ -43,39 +43,39 @@ class Convolved(NamedTuple):
     counts: Array | None
 
 
-def convolution(low: Lowering, step: LayerStage, x: Buffer, measured: bool) -> Convolved:
+def convolution(low: Lowering, stage: LayerStage, x: Buffer, measured: bool) -> Convolved:
     """Lower a convolution; `measured`: whether a BatchNorm wants to know the outputs' statistics."""
-    layer = step.layer
+    layer = stage.layer
     assert isinstance(layer, ConvolutionLayer)
-    geometry, image = _rows_joined(layer.geometry(step.shape), step.shape)
-    bias = step.p["bias"] if layer.bias else low.zeros(layer.n_filter)
+    geometry, image = _rows_joined(layer.geometry(stage.shape), stage.shape)
+    bias = stage.p["bias"] if layer.bias else low.zeros(layer.n_filter)
     if is_depthwise(geometry, image, layer.n_filter):
-        each = Depthwise(low, step, layer.geometry(step.shape))
-        y, statistics, counts = each.forward(x, step.p["kernel"], bias, measured)
+        each = Depthwise(low, stage, layer.geometry(stage.shape))
+        y, statistics, counts = each.forward(x, stage.p["kernel"], bias, measured)
         return Convolved(y, lambda dy, wanted: each.backward(x, dy, wanted), statistics, counts)
     if _is_dense(geometry, image):
-        y, way_back = _dense(low, step, x, step.p["kernel"], bias, LINEAR)
-        return Convolved(y, way_back, None, None)
+        y, backward_pass = _dense(low, stage, x, stage.p["kernel"], bias, LINEAR)
+        return Convolved(y, backward_pass, None, None)
     plan = forward(geometry, image, layer.n_filter)
-    y, found, counts = _forward(low, plan, geometry, x, step.p["kernel"], bias, measured)
-    y = low.program.view(y, (low.samples, *step.output_shape))
+    y, found, counts = _forward(low, plan, geometry, x, stage.p["kernel"], bias, measured)
+    y = low.program.view(y, (low.samples, *stage.output_shape))
 
     def back(dy: Buffer, wanted: bool) -> Buffer | None:
-        by_kernel(low, step, plan, geometry, x, dy)
+        by_kernel(low, stage, plan, geometry, x, dy)
         if not wanted:
             return None
-        dx = _by_input(low, step, backward(geometry, image, plan.target), geometry, dy)
-        return low.program.view(dx, (low.samples, *step.shape))
+        dx = _by_input(low, stage, backward(geometry, image, plan.target), geometry, dy)
+        return low.program.view(dx, (low.samples, *stage.shape))
 
     return Convolved(y, back, found, counts)
 
 
-def predicted(low: Lowering, step: LayerStage, x: Buffer, normal: Buffer | None, curve: Curve) -> Buffer:
+def predicted(low: Lowering, stage: LayerStage, x: Buffer, normal: Buffer | None, activation: Activation) -> Buffer:
     """Lower a convolution for prediction, and in it the BatchNorm (by its `normal`) and activation that follow."""
-    layer, kernel = step.layer, step.p["kernel"]
+    layer, kernel = stage.layer, stage.p["kernel"]
     assert isinstance(layer, ConvolutionLayer)
-    geometry, image = _rows_joined(layer.geometry(step.shape), step.shape)
-    bias: Array | Buffer = step.p["bias"] if layer.bias else low.zeros(layer.n_filter)
+    geometry, image = _rows_joined(layer.geometry(stage.shape), stage.shape)
+    bias: Array | Buffer = stage.p["bias"] if layer.bias else low.zeros(layer.n_filter)
     weights: Array | Buffer = kernel
     if normal:
         weights, folded_bias = low.buffer(kernel.shape), low.buffer((layer.n_filter,))
@@ -86,13 +86,13 @@ def predicted(low: Lowering, step: LayerStage, x: Buffer, normal: Buffer | None,
         )  # fmt: skip
         bias = folded_bias
     if is_depthwise(geometry, image, layer.n_filter):
-        y, _, _ = Depthwise(low, step, layer.geometry(step.shape)).forward(x, weights, bias, curve=curve)
+        y, _, _ = Depthwise(low, stage, layer.geometry(stage.shape)).forward(x, weights, bias, activation=activation)
         return y
     if _is_dense(geometry, image):
-        return _dense(low, step, x, weights, bias, curve)[0]
+        return _dense(low, stage, x, weights, bias, activation)[0]
     plan = forward(geometry, image, layer.n_filter)
-    y, _, _ = _forward(low, plan, geometry, x, weights, bias, curve=curve)
-    return low.program.view(y, (low.samples, *step.output_shape))
+    y, _, _ = _forward(low, plan, geometry, x, weights, bias, activation=activation)
+    return low.program.view(y, (low.samples, *stage.output_shape))
 
 
 def _rows_joined(geometry: Geometry, image: Shape) -> tuple[Geometry, Shape]:
@@ -110,10 +110,10 @@ def _is_dense(geometry: Geometry, image: Shape) -> bool:
 
 
 def _dense(
-    low: Lowering, step: LayerStage, x: Buffer, kernel: Array | Buffer, bias: Array | Buffer, curve: Curve
+    low: Lowering, stage: LayerStage, x: Buffer, kernel: Array | Buffer, bias: Array | Buffer, activation: Activation
 ) -> tuple[Buffer, Backward]:
-    sizes = (low.samples, math.prod(step.shape), step.output_shape[2])
-    return dense_product(low, step, x, Factor(kernel, bias, sizes), curve)
+    sizes = (low.samples, math.prod(stage.shape), stage.output_shape[2])
+    return dense_product(low, stage, x, Factor(kernel, bias, sizes), activation)
 
 
 # ---------------------------------------------------------------------------------------------- sliding
@@ -127,20 +127,20 @@ def _forward(
     kernel: Array | Buffer,
     bias: Array | Buffer,
     measured: bool = False,
-    curve: Curve = LINEAR,
+    activation: Activation = LINEAR,
 ) -> tuple[Buffer, Buffer, Array]:
     """Emit y = x * kernel + bias; return also the statistics of channels and the sizes of what each is of."""
     if geometry.stride == (1, 1) and not low.bf16 and spread.is_worth(low, plan, geometry):
-        return spread.forward(low, plan, geometry, x, kernel, bias, measured, curve)
+        return spread.forward(low, plan, geometry, x, kernel, bias, measured, activation)
     weights = _packed(low, kernel, geometry.groups, plan.depth)
-    return _correlate(low, plan, x, weights, bias, measured, curve)[:3]
+    return _correlate(low, plan, x, weights, bias, measured, activation)[:3]
 
 
-def _by_input(low: Lowering, step: LayerStage, plan: Plan, geometry: Geometry, dy: Buffer) -> Buffer:
+def _by_input(low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, dy: Buffer) -> Buffer:
     """Emit the input gradient."""
     if spread.is_worth(low, plan, geometry):
-        return spread.by_input(low, plan, geometry, dy, step.p["kernel"])
-    weights = _packed_turned(low, step, plan, geometry)
+        return spread.by_input(low, plan, geometry, dy, stage.p["kernel"])
+    weights = _packed_transposed(low, stage, plan, geometry)
     return _correlate(low, plan, dy, weights[0], low.zeros(plan.target[2]), starts=weights[1])[0]
 
 
@@ -157,24 +157,24 @@ def _packed(low: Lowering, kernel: Array | Buffer, groups: int, depth: int) -> B
     return packed
 
 
-def _packed_turned(low: Lowering, step: LayerStage, plan: Plan, geometry: Geometry) -> tuple[Buffer, list[int]]:
+def _packed_transposed(low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry) -> tuple[Buffer, list[int]]:
     """Pack the kernel for the backward pass, phase after phase; return also where each begins."""
-    kernel, groups = step.p["kernel"], geometry.groups
+    kernel, groups = stage.p["kernel"], geometry.groups
     inputs, outputs = kernel.shape[2], kernel.shape[3] // groups
     phases = tables(plan, plan.padded_width, _swapped(low, plan)).taps
     if low.bf16:
-        return bf16.packed_turned(low, kernel, phases, plan.depth, (inputs, outputs, groups))
+        return bf16.packed_transposed(low, kernel, phases, plan.depth, (inputs, outputs, groups))
     each = groups * low.panels(inputs) * outputs * low.tile_columns
     starts = list(itertools.accumulate((len(taps) * each for taps in phases), initial=0))
     packed = low.buffer((max(starts[-1], 1),))
     for taps, start in zip(phases, starts, strict=False):
         if taps:
-            turned = Turned(
+            transposed = Transposed(
                 start=start, taps=np.array(taps, np.int64), n_taps=len(taps), inputs=inputs, outputs=outputs,
                 groups=groups,
             )  # fmt: skip
             low.program.add(
-                "conv.pack_turned", groups * low.panels(inputs), weights=kernel, packed=packed, kernel=turned
+                "conv.pack_transposed", groups * low.panels(inputs), weights=kernel, packed=packed, kernel=transposed
             )
     return packed, starts[:-1]
 
@@ -191,7 +191,7 @@ def _correlate(
     weights: Buffer,
     bias: Array | Buffer,
     measured: bool = False,
-    curve: Curve = LINEAR,
+    activation: Activation = LINEAR,
     starts: list[int] | None = None,
 ) -> tuple[Buffer, Buffer, Array]:
     (height, width, channels), (out_height, out_width, out_channels) = plan.source, plan.target
@@ -220,7 +220,7 @@ def _correlate(
     low.program.add(
         "bf16_conv.correlate" if low.bf16 else "conv.correlate", cut(low.samples, together) * bands, scratch,
         source=source, weights=weights, bias=bias, target=target, s=slide,
-        finish=Finish(curve=curve, measured=int(measured), statistics=statistics),
+        finish=Finish(activation=activation, measured=int(measured), statistics=statistics),
     )  # fmt: skip
     lengths = [min(band, out_height - start) * out_width for start in range(0, bands * band, band)]
     return target, statistics, np.tile(np.array(lengths, low.real), low.samples)

@@ -1,4 +1,4 @@
-"""The gradient of a convolution by its kernel."""
+"""The gradient of a convolution with respect to its kernel."""
 
 import math
 from typing import NamedTuple
@@ -23,21 +23,21 @@ ZEROS = 3.5  # products of the tile unit for each one that is needed: with more 
 WORTH = 0.8  # of the work with filters as columns: less is worth having them as rows
 
 
-def by_kernel(low: Lowering, step: LayerStage, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
+def by_kernel(low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
     """Emit the gradients with respect to kernel and bias; plan is the one of the forward pass."""
     if low.bf16 and suits_tile_unit(plan, geometry):
-        bf16.kernel_gradient(low, step, geometry, plan.source, plan.target, x, dy)
+        bf16.kernel_gradient(low, stage, geometry, plan.source, plan.target, x, dy)
         return
-    kernel = step.g["kernel"]
-    sums = slots_of(low, step)
+    kernel = stage.g["kernel"]
+    sums = slots_of(low, stage)
     partial = sums.weights
     if _few_filters(low, plan, geometry):
         partial = _by_few_filters(low, plan, geometry, x, dy, sums)
     else:
         _by_strips(low, plan, geometry, x, dy, sums)
     low.add_up(partial, kernel, sums.slots)
-    if "bias" in step.g:
-        low.add_up(sums.bias, step.g["bias"], sums.slots)
+    if "bias" in stage.g:
+        low.add_up(sums.bias, stage.g["bias"], sums.slots)
 
 
 class _Cut(NamedTuple):
@@ -138,10 +138,10 @@ def _by_few_filters(low: Lowering, plan: Plan, geometry: Geometry, x: Buffer, dy
     )  # fmt: skip
     if out_channels == 1:
         return partial
-    turned = low.buffer(partial.shape)
+    transposed = low.buffer(partial.shape)
     rows, columns = out_channels, partial.shape[1] // out_channels
-    low.program.add("dense.reorder", slots, x=partial, y=turned, rows=rows, columns=columns)
-    return turned
+    low.program.add("dense.reorder", slots, x=partial, y=transposed, rows=rows, columns=columns)
+    return transposed
 
 
 def _seen(plan: Plan, geometry: Geometry, axis: int) -> Array:

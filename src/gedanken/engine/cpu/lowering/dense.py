@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER, Product
-from gedanken.engine.cpu.kernels.rows import Curve
+from gedanken.engine.cpu.kernels.rows import Activation
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, Matrix, cut
 from gedanken.engine.cpu.program import Buffer
@@ -33,25 +33,25 @@ class Factor(NamedTuple):
     sizes: tuple[int, int, int]
 
 
-def dense(low: Lowering, step: LayerStage, x: Buffer, curve: Curve) -> Lowered:
+def dense(low: Lowering, stage: LayerStage, x: Buffer, activation: Activation) -> Lowered:
     """Lower y = f(x @ kernel + bias)."""
-    features, units = step.p["kernel"].shape
-    rows = low.samples * (step.shape[0] if len(step.shape) == 2 else 1)
-    factor = Factor(step.p["kernel"], step.p.get("bias", low.zeros(units)), (rows, features, units))
-    return dense_product(low, step, x, factor, curve)
+    features, units = stage.p["kernel"].shape
+    rows = low.samples * (stage.shape[0] if len(stage.shape) == 2 else 1)
+    factor = Factor(stage.p["kernel"], stage.p.get("bias", low.zeros(units)), (rows, features, units))
+    return dense_product(low, stage, x, factor, activation)
 
 
-def dense_product(low: Lowering, step: LayerStage, x: Buffer, factor: Factor, curve: Curve) -> Lowered:
+def dense_product(low: Lowering, stage: LayerStage, x: Buffer, factor: Factor, activation: Activation) -> Lowered:
     """Lower f(x @ kernel + bias) of a layer that amounts to it."""
     rows, features, units = factor.sizes
     pieces = max(1, min(2 * TASKS, features // (4 * DEPTH)), cut(features, LONG))
-    y = low.buffer((low.samples, *step.output_shape))
+    y = low.buffer((low.samples, *stage.output_shape))
     summed = low.buffer((pieces, rows, units))
     given, kernel = Matrix(x, features, 1), Matrix(factor.kernel, units, 1)
     _multiply(low, given, kernel, factor.bias, summed, (rows, units, features), pieces)
     low.program.add(
         "dense.finish", cut(rows * units, PIECE), PIECE, partial=summed, y=y, size=rows * units, pieces=pieces,
-        piece=PIECE, curve=curve,
+        piece=PIECE, activation=activation,
     )  # fmt: skip
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
@@ -60,16 +60,16 @@ def dense_product(low: Lowering, step: LayerStage, x: Buffer, factor: Factor, cu
         slots = cut(rows, piece)
         sums = low.buffer((slots, units))
         low.program.add(
-            "dense.slopes", slots, y=y, dy=dy, d=d, partial=sums, m=Rows(rows=rows, columns=units, piece=piece),
-            curve=curve,
+            "dense.gradients", slots, y=y, dy=dy, d=d, partial=sums, m=Rows(rows=rows, columns=units, piece=piece),
+            activation=activation,
         )  # fmt: skip
-        if "bias" in step.g:
-            low.add_up(sums, step.g["bias"], slots)
-        _product(low, given.turned(), Matrix(d, units, 1), step.g["kernel"], (features, units, rows))
+        if "bias" in stage.g:
+            low.add_up(sums, stage.g["bias"], slots)
+        _product(low, given.transposed(), Matrix(d, units, 1), stage.g["kernel"], (features, units, rows))
         if not wanted:
             return None
-        dx = low.buffer((low.samples, *step.shape))
-        _product(low, Matrix(d, units, 1), kernel.turned(), dx, (rows, features, units))
+        dx = low.buffer((low.samples, *stage.shape))
+        _product(low, Matrix(d, units, 1), kernel.transposed(), dx, (rows, features, units))
         return dx
 
     return y, backward
@@ -104,9 +104,9 @@ def _multiply(
         return
     rows, columns, inner = sizes
     alone = columns == 1 and rows > FEW and (a.right, b.down) == (1, 1)
-    turned = a.down == 1 and a.right > 1
+    transposed = a.down == 1 and a.right > 1
     direct = rows <= FEW and a.right == b.right == 1
-    row_blocks, column_blocks = _blocks(low, sizes, pieces, turned)
+    row_blocks, column_blocks = _blocks(low, sizes, pieces, transposed)
     if direct and pieces >= TASKS:
         column_blocks = 1  # whole rows of B, one after the other
     if alone:
@@ -117,28 +117,28 @@ def _multiply(
         pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks, direct=int(direct), held=held,
         zero_offset=low.zero_offset,
     )  # fmt: skip
-    scratch = 2 * columns if direct else DEPTH * (held * low.tile_columns + (TOGETHER if turned else 0))
+    scratch = 2 * columns if direct else DEPTH * (held * low.tile_columns + (TOGETHER if transposed else 0))
     low.program.add(
         "dense.dots" if alone else "dense.multiply", pieces * row_blocks * column_blocks, 0 if alone else scratch,
         a=a.numbers, b=b.numbers, bias=bias, c=c, p=product,
     )  # fmt: skip
 
 
-def _blocks(low: Lowering, sizes: tuple[int, int, int], pieces: int, turned: bool) -> tuple[int, int]:
+def _blocks(low: Lowering, sizes: tuple[int, int, int], pieces: int, transposed: bool) -> tuple[int, int]:
     """Return in how many blocks of rows and of columns a product falls.
 
-    Every block of rows packs B anew, and every block of columns reads A anew and copies it where it is turned; of all
-    ways to make enough tasks, take the one that moves the fewest numbers.
+    Every block of rows packs B anew, and every block of columns reads A anew and copies it where it is transposed; of
+    all ways to make enough tasks, take the one that moves the fewest numbers.
     """
     rows, columns, inner = sizes
     wanted = cut(max(TASKS, min(BLOCKS, rows * columns * inner >> 20)), pieces)
     ways = [(n, min(low.panels(columns), cut(wanted, n))) for n in range(1, min(cut(rows, FULL), wanted) + 1)]
-    return min(ways, key=lambda way: way[0] * columns + way[1] * rows * (1.0 if turned else READ))
+    return min(ways, key=lambda way: way[0] * columns + way[1] * rows * (1.0 if transposed else READ))
 
 
-def softmax(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
+def softmax(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower a SoftMax that is not part of the cost."""
-    columns = step.shape[-1]
+    columns = stage.shape[-1]
     rows = x.nbytes // low.real.itemsize // columns
     piece = cut(PIECE, columns)
     y = low.buffer(x.shape)
@@ -149,7 +149,7 @@ def softmax(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
         if not wanted:
             return None
         dx = low.buffer(x.shape)
-        low.program.add("cost.softmax_slopes", cut(rows, piece), y=y, dy=dy, dx=dx, m=matrix)
+        low.program.add("cost.softmax_gradient", cut(rows, piece), y=y, dy=dy, dx=dx, m=matrix)
         return dx
 
     return y, backward

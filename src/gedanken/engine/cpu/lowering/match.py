@@ -10,11 +10,11 @@ from gedanken.engine.cpu.lowering.dense import dense, softmax
 from gedanken.engine.cpu.lowering.join import join, split
 from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm
 from gedanken.engine.cpu.lowering.pointwise import (
-    CURVES,
+    ACTIVATIONS,
     LINEAR,
     POOLS,
     Group,
-    curve,
+    activation_of,
     flatten,
     group_of,
     is_wide,
@@ -40,36 +40,36 @@ from gedanken.layers.containers import Container
 from gedanken.layers.stages import ContainerStage, LayerStage
 
 NORMS = {BatchNorm, LayerNorm, GroupNorm}
-KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, Dropout, *NORMS, *CURVES, *POOLS}
+KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS}
 
 
-def why_no_kernel(step: Placement) -> str:
+def why_no_kernel(stage: Placement) -> str:
     """Return why a layer cannot be lowered, or nothing."""
-    layer = step.layer
-    if isinstance(step, ContainerStage):
-        return _obstacle_inside(step)
+    layer = stage.layer
+    if isinstance(stage, ContainerStage):
+        return _why_no_kernel_inside(stage)
     if type(layer) not in KNOWN:
         return "no kernel"
     if isinstance(layer, MaxPoolLayer):
-        taps = math.prod(layer.geometry(step.shape).size)
+        taps = math.prod(layer.geometry(stage.shape).size)
         return f"its window has {taps} pixels, kernels know {MOST_TAPS}" if taps > MOST_TAPS else ""
     return ""
 
 
-def _obstacle_inside(step: ContainerStage) -> str:
-    if type(step.layer).join is not Container.join:
+def _why_no_kernel_inside(stage: ContainerStage) -> str:
+    if type(stage.layer).join is not Container.join:
         return "joins in a way of its own"
-    for row in step.rows.values():
+    for row in stage.rows.values():
         for inner in row:
             if why := why_no_kernel(inner):
                 return why
     return ""
 
 
-def lower(low: Lowering, steps: Sequence[Placement], x: Buffer) -> Lowered:
+def lower(low: Lowering, stages: Sequence[Placement], x: Buffer) -> Lowered:
     """Emit the instructions of a row of layers."""
     backwards: list[Backward] = []
-    rest: list[Any] = list(steps)
+    rest: list[Any] = list(stages)
     while rest:
         x, backward, taken = _next(low, rest, x)
         backwards.append(backward)
@@ -87,23 +87,23 @@ def lower(low: Lowering, steps: Sequence[Placement], x: Buffer) -> Lowered:
 
 def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backward, int]:
     """Emit the run of layers that begins the row; return also how many they are."""
-    step, layer = rest[0], rest[0].layer
-    if isinstance(step, ContainerStage):
-        return *_container(low, step, x), 1
+    stage, layer = rest[0], rest[0].layer
+    if isinstance(stage, ContainerStage):
+        return *_container(low, stage, x), 1
     if isinstance(layer, ConvolutionLayer):
         return _convolution(low, rest, x)
     if isinstance(layer, FullyConnectedLayer):
         return _dense(low, rest, x)
     if type(layer) in ALONE:
-        return *ALONE[type(layer)](low, step, x), 1
-    if is_wide(step):
-        return *wide_pool(low, step, x), 1
+        return *ALONE[type(layer)](low, stage, x), 1
+    if is_wide(stage):
+        return *wide_pool(low, stage, x), 1
     group = group_of(rest)
-    return *pointwise(low, group, x, None, None), len(group.steps)
+    return *pointwise(low, group, x, None, None), len(group.stages)
 
 
 def _dense(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer, Backward, int]:
-    behind = curve(rest[1].layer) if len(rest) > 1 and type(rest[1].layer) in CURVES else LINEAR
+    behind = activation_of(rest[1].layer) if len(rest) > 1 and type(rest[1].layer) in ACTIVATIONS else LINEAR
     if low.train and needs_input(behind):
         behind = LINEAR  # it is the next group's: a dense layer keeps its result only
     return *dense(low, rest[0], x, behind), 1 + (behind is not LINEAR)
@@ -111,14 +111,14 @@ def _dense(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer
 
 def _convolution(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer, Backward, int]:
     group = group_of(rest[1:])
-    taken = 1 + len(group.steps)
+    taken = 1 + len(group.stages)
     if not low.train:
         normal = remembered(low, group.norm) if group.norm else None
-        x = predicted(low, rest[0], x, normal, curve(group.curve.layer if group.curve else None))
+        x = predicted(low, rest[0], x, normal, activation_of(group.activation.layer if group.activation else None))
         left = Group(pool=group.pool, dropout=group.dropout, flatten=group.flatten)
-        return (*pointwise(low, left, x, None, None), taken) if left.steps else (x, _no_way_back, taken)
+        return (*pointwise(low, left, x, None, None), taken) if left.stages else (x, _no_backward, taken)
     made = convolution(low, rest[0], x, group.norm is not None)
-    if not group.steps:
+    if not group.stages:
         return made.y, made.backward, taken
     z, after = pointwise(low, group, made.y, made.statistics if group.norm else None, made.counts)
 
@@ -130,18 +130,18 @@ def _convolution(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[
     return z, both, taken
 
 
-def _no_way_back(*_: object) -> Buffer | None:
-    raise AssertionError("a prediction has no way back")
+def _no_backward(*_: object) -> Buffer | None:
+    raise AssertionError("a prediction has no backward pass")
 
 
-def _container(low: Lowering, step: ContainerStage, x: Buffer) -> Lowered:
+def _container(low: Lowering, stage: ContainerStage, x: Buffer) -> Lowered:
     ys: list[Buffer] = []
     backs: list[Backward] = []
-    for row in step.rows.values():
+    for row in stage.rows.values():
         y, back = lower(low, row, x)
         ys.append(y)
         backs.append(back)
-    shape, merge = (low.samples, *step.output_shape), step.layer.merge
+    shape, merge = (low.samples, *stage.output_shape), stage.layer.merge
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dxs: list[Buffer] = []

@@ -11,9 +11,9 @@ from gedanken.layers import GroupNorm, LayerNorm
 from gedanken.layers.stages import LayerStage
 
 
-def layer_norm(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
+def layer_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower LayerNorm; a row is what has a mean of its own, an image or a vector."""
-    layer, shape = step.layer, step.shape
+    layer, shape = stage.layer, stage.shape
     assert isinstance(layer, LayerNorm)
     channels = shape[-1]
     size = math.prod(shape) if len(shape) == 3 else channels
@@ -23,32 +23,32 @@ def layer_norm(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
     y, moments = low.buffer((low.samples, *shape)), low.buffer((rows, 3))
     norm = Norm(
         rows=rows, size=size, channels=channels, width=width, piece=piece, epsilon=layer.epsilon,
-        scale=step.p["scale"], moments=moments,
+        scale=stage.p["scale"], moments=moments,
     )  # fmt: skip
-    low.program.add("norm.forward", slots, 2 * width, x=x, y=y, shift=step.p["shift"], n=norm)
+    low.program.add("norm.forward", slots, 2 * width, x=x, y=y, shift=stage.p["shift"], n=norm)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, shifts, scales = low.buffer(x.shape), low.buffer((slots, channels)), low.buffer((slots, channels))
         low.program.add("norm.gradient", slots, 7 * width, x=x, dy=dy, d=dx, shifts=shifts, scales=scales, n=norm)
-        low.add_up(shifts, step.g["shift"], slots)
-        low.add_up(scales, step.g["scale"], slots)
+        low.add_up(shifts, stage.g["shift"], slots)
+        low.add_up(scales, stage.g["scale"], slots)
         return dx if wanted else None
 
     return y, backward
 
 
-def group_norm(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
+def group_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower GroupNorm; a group of channels has a mean of its own in each sample."""
-    layer, shape = step.layer, step.shape
+    layer, shape = stage.layer, stage.shape
     assert isinstance(layer, GroupNorm)
     channels, samples = shape[-1], low.samples
     piece = cut(PIECE, math.prod(shape))
     y, moments = low.buffer((samples, *shape)), low.buffer((samples, layer.n_groups, 3))
     norm = GroupedNorm(
         samples=samples, pixels=math.prod(shape[:-1]), channels=channels, groups=layer.n_groups, piece=piece,
-        epsilon=layer.epsilon, scale=step.p["scale"], moments=moments,
+        epsilon=layer.epsilon, scale=stage.p["scale"], moments=moments,
     )  # fmt: skip
-    low.program.add("group_norm.forward", cut(samples, piece), 7 * channels, x=x, y=y, shift=step.p["shift"], n=norm)
+    low.program.add("group_norm.forward", cut(samples, piece), 7 * channels, x=x, y=y, shift=stage.p["shift"], n=norm)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, shifts, scales = low.buffer(x.shape), low.buffer((samples, channels)), low.buffer((samples, channels))
@@ -56,8 +56,8 @@ def group_norm(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
             "group_norm.gradient", cut(samples, piece), 6 * channels, x=x, dy=dy, d=dx, shifts=shifts, scales=scales,
             n=norm,
         )  # fmt: skip
-        low.add_up(shifts, step.g["shift"], samples)
-        low.add_up(scales, step.g["scale"], samples)
+        low.add_up(shifts, stage.g["shift"], samples)
+        low.add_up(scales, stage.g["scale"], samples)
         return dx if wanted else None
 
     return y, backward

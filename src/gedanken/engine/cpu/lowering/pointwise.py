@@ -11,7 +11,7 @@ from gedanken.engine.cpu.kernels import rows as kinds
 from gedanken.engine.cpu.kernels.batch_norm import Normalised, Pieces, Share
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.pointwise import Pass
-from gedanken.engine.cpu.kernels.rows import Curve, Draw
+from gedanken.engine.cpu.kernels.rows import Activation, Draw
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
@@ -35,7 +35,7 @@ from gedanken.layers.stages import LayerStage
 from gedanken.random import DRAW_RANGE, DRAWS_PER_BLOCK, Purpose, stream_key
 from gedanken.types import Array
 
-CURVES = {
+ACTIVATIONS = {
     ReLU: kinds.RELU,
     LeakyReLU: kinds.LEAKY_RELU,
     Sigmoid: kinds.SIGMOID,
@@ -52,23 +52,23 @@ POOLS = {
 MOST_TAPS = 63  # at most DROPPED, since a winner's number is a byte; larger windows are faster along rows and columns
 
 
-LINEAR = Curve(kind=kinds.NONE, slope=0.0)
+LINEAR = Activation(kind=kinds.NONE, slope=0.0)
 
 
-def curve(layer: Layer | None) -> Curve:
+def activation_of(layer: Layer | None) -> Activation:
     """Return the kernels' word for an activation, or for none."""
     if layer is None:
         return LINEAR
     if isinstance(layer, LeakyReLU):
-        return Curve(kind=kinds.LEAKY_RELU, slope=layer.slope)
+        return Activation(kind=kinds.LEAKY_RELU, slope=layer.slope)
     if isinstance(layer, ELU):
-        return Curve(kind=kinds.ELU, slope=layer.alpha)
-    return Curve(kind=CURVES[type(layer)], slope=0.0)
+        return Activation(kind=kinds.ELU, slope=layer.alpha)
+    return Activation(kind=ACTIVATIONS[type(layer)], slope=0.0)
 
 
-def needs_input(curve: Curve) -> bool:
+def needs_input(activation: Activation) -> bool:
     """Return whether the derivative of an activation cannot be had from its result."""
-    return bool(curve.kind >= kinds.SILU)
+    return bool(activation.kind >= kinds.SILU)
 
 
 @dataclass
@@ -76,49 +76,54 @@ class Group:
     """Layers that one pass does; each of them may be missing."""
 
     norm: LayerStage | None = None
-    curve: LayerStage | None = None
+    activation: LayerStage | None = None
     pool: LayerStage | None = None
     dropout: LayerStage | None = None
     flatten: LayerStage | None = None
 
     @property
-    def steps(self) -> list[LayerStage]:
-        return [step for step in (self.norm, self.curve, self.pool, self.dropout, self.flatten) if step]
+    def stages(self) -> list[LayerStage]:
+        return [stage for stage in (self.norm, self.activation, self.pool, self.dropout, self.flatten) if stage]
 
 
-def group_of(steps: Sequence[LayerStage]) -> Group:
-    """Return the longest group that begins the row of steps."""
-    group, rest = Group(), list(steps)
-    kinds_in_order = (("norm", (BatchNorm,)), ("curve", tuple(CURVES)), ("pool", tuple(POOLS)), ("dropout", (Dropout,)))
+def group_of(stages: Sequence[LayerStage]) -> Group:
+    """Return the longest group that begins the row of stages."""
+    group, rest = Group(), list(stages)
+    kinds_in_order = (
+        ("norm", (BatchNorm,)),
+        ("activation", tuple(ACTIVATIONS)),
+        ("pool", tuple(POOLS)),
+        ("dropout", (Dropout,)),
+    )
     for name, types in kinds_in_order:
         if rest and type(rest[0].layer) in types and not is_wide(rest[0]):
             setattr(group, name, rest.pop(0))
-    if group.steps and rest and type(rest[0].layer) is Flatten and len(rest[0].shape) == 3:
+    if group.stages and rest and type(rest[0].layer) is Flatten and len(rest[0].shape) == 3:
         group.flatten = rest[0]
     return group
 
 
-def is_wide(step: LayerStage) -> bool:
+def is_wide(stage: LayerStage) -> bool:
     """Return whether a layer is a max pooling that no group takes."""
-    layer = step.layer
-    return isinstance(layer, MaxPoolLayer) and math.prod(layer.geometry(step.shape).size) > MOST_TAPS
+    layer = stage.layer
+    return isinstance(layer, MaxPoolLayer) and math.prod(layer.geometry(stage.shape).size) > MOST_TAPS
 
 
 def pointwise(low: Lowering, group: Group, x: Buffer, statistics: Buffer | None, counts: Array | None) -> Lowered:
     """Lower a group; statistics and counts are those of x, where the convolution before it took them."""
     work = _Pass(low, group, x)
-    if not (work.drops or group.norm or group.curve or group.pool):
+    if not (work.drops or group.norm or group.activation or group.pool):
         return flatten(low, group.flatten, x) if group.flatten else (x, lambda dy, _: dy)
     if group.norm:
         work.normalise(group.norm, statistics, counts)
     return work.forward(), work.backward
 
 
-def flatten(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
+def flatten(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower Flatten: the pixels of each channel one after the other."""
-    shape = step.shape
+    shape = stage.shape
     pixels, channels = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else (1, 1)
-    flat = (low.samples, *step.output_shape)
+    flat = (low.samples, *stage.output_shape)
     if pixels == 1 or channels == 1:
         return low.program.view(x, flat), lambda dy, _: low.program.view(dy, (low.samples, *shape))
     y = low.buffer(flat)
@@ -134,18 +139,18 @@ def flatten(low: Lowering, step: LayerStage, x: Buffer) -> Lowered:
     return y, backward
 
 
-def remembered(low: Lowering, step: LayerStage) -> Buffer:
+def remembered(low: Lowering, stage: LayerStage) -> Buffer:
     """Emit mean, gain and shift of a BatchNorm at prediction."""
-    normal = low.buffer((5, step.shape[-1]))
-    low.program.add("batch_norm.remember", 1, norm=_normalised(step), channels=step.shape[-1], normal=normal)
+    normal = low.buffer((5, stage.shape[-1]))
+    low.program.add("batch_norm.remember", 1, norm=_normalised(stage), channels=stage.shape[-1], normal=normal)
     return normal
 
 
-def _normalised(step: LayerStage) -> Normalised:
-    layer = step.layer
+def _normalised(stage: LayerStage) -> Normalised:
+    layer = stage.layer
     assert isinstance(layer, BatchNorm)
     return Normalised(
-        scale=step.p["scale"], shift=step.p["shift"], running_mean=step.s["mean"], running_var=step.s["var"],
+        scale=stage.p["scale"], shift=stage.p["shift"], running_mean=stage.s["mean"], running_var=stage.s["var"],
         epsilon=layer.epsilon,
     )  # fmt: skip
 
@@ -155,8 +160,8 @@ class _Pass:
 
     def __init__(self, low: Lowering, group: Group, x: Buffer) -> None:
         self.low, self.group, self.x = low, group, x
-        self.curve = curve(group.curve.layer if group.curve else None)
-        shape = group.steps[0].shape
+        self.activation = activation_of(group.activation.layer if group.activation else None)
+        shape = group.stages[0].shape
         self.image = len(shape) == 3
         self.images = low.samples if self.image else 1
         rows = low.samples * math.prod(shape[:-1])
@@ -165,7 +170,7 @@ class _Pass:
         self.window: tuple[int, ...] = (places.NO_POOL, 1, 1, 1, 1, 0, 0)
         if group.pool:
             self._pool(group.pool)
-        self.out_shape = group.steps[-1].output_shape
+        self.out_shape = group.stages[-1].output_shape
         self.threshold = DRAW_RANGE
         if group.dropout and low.train:
             assert isinstance(group.dropout.layer, Dropout)
@@ -177,11 +182,11 @@ class _Pass:
         self.row = self.width * self.channels
         self.longest = max(self.row, self.out_width * self.channels)
 
-    def _pool(self, step: LayerStage) -> None:
-        layer = step.layer
+    def _pool(self, stage: LayerStage) -> None:
+        layer = stage.layer
         assert isinstance(layer, BasePool)
-        geometry = layer.geometry(step.shape)
-        self.out_height, self.out_width = geometry.positions(step.shape)
+        geometry = layer.geometry(stage.shape)
+        self.out_height, self.out_width = geometry.positions(stage.shape)
         (top, _), (left, _) = geometry.padding
         self.window = (POOLS[type(layer)], *geometry.size, *geometry.stride, top, left)
 
@@ -199,7 +204,7 @@ class _Pass:
         return Pass(
             height=self.height, width=self.width, channels=self.channels, out_height=self.out_height,
             out_width=self.out_width, bands=bands, band=band, normalised=int(self.group.norm is not None),
-            normal=self.normal, curve=self.curve, pool=pool, pool_rows=rows,
+            normal=self.normal, activation=self.activation, pool=pool, pool_rows=rows,
             pool_columns=columns, down=down, right=right, top=top, left=left, drops=int(self.drops),
             factor=self.factor, sample_rows=self.sample_rows, draw=self._draw(),
             flat=self._rows() - self.longest if self.group.flatten else 0, sums=self._rows(),
@@ -213,12 +218,12 @@ class _Pass:
 
     # ------------------------------------------------------------------ BatchNorm
 
-    def normalise(self, step: LayerStage, statistics: Buffer | None, counts: Array | None) -> None:
+    def normalise(self, stage: LayerStage, statistics: Buffer | None, counts: Array | None) -> None:
         """Emit what makes mean, gain and shift of the channels."""
-        layer, low = step.layer, self.low
+        layer, low = stage.layer, self.low
         assert isinstance(layer, BatchNorm)
         if not low.train:
-            self.normal = remembered(low, step)
+            self.normal = remembered(low, stage)
             return
         self.normal = low.buffer((5, self.channels))
         if statistics is None or counts is None:
@@ -228,7 +233,7 @@ class _Pass:
         )
         kept = float(low.real.type(layer.momentum))
         low.program.add(
-            "batch_norm.normalise", 1, 6 * self.channels, given=given, counts=counts, norm=_normalised(step),
+            "batch_norm.normalise", 1, 6 * self.channels, given=given, counts=counts, norm=_normalised(stage),
             share=Share(kept=kept, less=layer.momentum - kept, taken=1 - layer.momentum), normal=self.normal,
         )  # fmt: skip
 
@@ -270,14 +275,14 @@ class _Pass:
             self._renormalise(self.group.norm, partial, tasks, dx)
         return dx
 
-    def _renormalise(self, step: LayerStage, partial: Buffer, pieces: int, dx: Buffer) -> None:
+    def _renormalise(self, stage: LayerStage, partial: Buffer, pieces: int, dx: Buffer) -> None:
         """Emit the backward pass through BatchNorm, in place."""
         low, correction = self.low, self.low.buffer((2, self.channels))
         rows = self.images * self.height * self.width
         low.program.add(
             "batch_norm.correct", 1, 6 * self.channels,
             given=Pieces(values=partial, pieces=pieces, channels=self.channels, total=float(rows)),
-            normal=self.normal, dscale=step.g["scale"], dshift=step.g["shift"], correction=correction,
+            normal=self.normal, dscale=stage.g["scale"], dshift=stage.g["shift"], correction=correction,
         )  # fmt: skip
         piece = cut(PIECE, self.channels)
         low.program.add(

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from gedanken.engine.cpu.kernels.band import Finish, Weights
-from gedanken.engine.cpu.kernels.conv import Turned
-from gedanken.engine.cpu.kernels.rows import Curve
+from gedanken.engine.cpu.kernels.conv import Transposed
+from gedanken.engine.cpu.kernels.rows import Activation
 from gedanken.engine.cpu.kernels.spread import Spread
 from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
@@ -50,13 +50,13 @@ def by_input(low: Lowering, plan: Plan, geometry: Geometry, dy: Buffer, kernel: 
     """Emit the input gradient; plan is the one in the place of which it is emitted."""
     inputs, outputs, groups = math.prod(kernel.shape[:3]), kernel.shape[3] // geometry.groups, geometry.groups
     if low.bf16:
-        weights, _ = bf16.packed_turned(low, kernel, [[0]], outputs, (inputs, outputs, groups))
+        weights, _ = bf16.packed_transposed(low, kernel, [[0]], outputs, (inputs, outputs, groups))
     else:
         panels = groups * low.panels(inputs)
         weights = low.buffer((panels, outputs, low.tile_columns))
         low.program.add(
-            "conv.pack_turned", panels, weights=kernel, packed=weights,
-            kernel=Turned(start=0, taps=low.zero_offset, n_taps=1, inputs=inputs, outputs=outputs, groups=groups),
+            "conv.pack_transposed", panels, weights=kernel, packed=weights,
+            kernel=Transposed(start=0, taps=low.zero_offset, n_taps=1, inputs=inputs, outputs=outputs, groups=groups),
         )  # fmt: skip
     before = (geometry.padding[0][0], geometry.padding[1][0])
     given = Weights(weights=weights, bias=low.zeros(plan.target[2]))
@@ -71,7 +71,7 @@ def forward(
     kernel: Array | Buffer,
     bias: Array | Buffer,
     measured: bool,
-    curve: Curve,
+    activation: Activation,
 ) -> tuple[Buffer, Buffer, Array]:
     """Emit the outputs of a convolution of stride 1: a pixel is spread over those that see it, taps mirrored."""
     taps, ins, outs = math.prod(kernel.shape[:2]), kernel.shape[2], kernel.shape[3] // geometry.groups
@@ -85,7 +85,7 @@ def forward(
         dilation * (size - 1) - pad[0]
         for dilation, size, pad in zip(geometry.dilation, geometry.size, geometry.padding, strict=True)
     )
-    return _spread(low, plan, geometry, (top, left), x, Weights(weights=weights, bias=bias), measured, curve)
+    return _spread(low, plan, geometry, (top, left), x, Weights(weights=weights, bias=bias), measured, activation)
 
 
 def _spread(
@@ -96,7 +96,7 @@ def _spread(
     source: Buffer,
     given: Weights,
     measured: bool = False,
-    curve: Curve = LINEAR,
+    activation: Activation = LINEAR,
 ) -> tuple[Buffer, Buffer, Array]:
     (height, width, channels), (rows, columns, out_channels) = plan.source, plan.target
     band = cut(rows, cut(TASKS, low.samples))
@@ -120,7 +120,7 @@ def _spread(
         "bf16_conv.spread" if low.bf16 else "spread.spread", low.samples * bands, place + lost,
         source=source, weights=given.weights, bias=given.bias, target=target,
         s=spread,
-        finish=Finish(curve=curve, measured=int(measured), statistics=statistics),
+        finish=Finish(activation=activation, measured=int(measured), statistics=statistics),
     )  # fmt: skip
     lengths = [min(band, rows - start) * columns for start in range(0, rows, band)]
     return target, statistics, np.tile(np.array(lengths, low.real), low.samples)

@@ -152,7 +152,7 @@ def forward(geometry: Geometry, image: Shape, filters: int) -> Plan:
 
 
 def backward(geometry: Geometry, image: Shape, output: Shape) -> Plan:
-    """Return how the turned kernel slides over dy: a convolution for each of the stride's phases."""
+    """Return how the transposed kernel slides over dy: a convolution for each of the stride's phases."""
     before = [geometry.dilation[axis] * (geometry.size[axis] - 1) // geometry.stride[axis] for axis in (0, 1)]
     rows, columns = (
         list(
