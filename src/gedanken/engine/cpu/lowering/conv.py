@@ -163,6 +163,7 @@ def _correlate(
 ) -> tuple[Buffer, Buffer, Array]:
     (height, width, channels), (out_height, out_width, out_channels) = plan.source, plan.target
     axis, together, bands, band = _shares(low, plan, weights)
+    # Tiles along images: all outputs of one see the same taps, and those outside are left out.
     border = plan.cut_off(1) if axis == COLUMNS else plan.cut_off(0) if axis == ROWS else False
     padded_width = plan.padded_width if border or not low.products.reads_in_place else width
     swapped = starts is not None and _swapped(low, plan)

@@ -73,6 +73,7 @@ class Full(Products):
         sizes: tuple[int, int, int], pieces: int,
     ) -> None:  # fmt: skip
         rows, columns, inner = sizes
+        # One column of B is dot products, and few rows read B once: neither is worth packing for.
         alone = columns == 1 and rows > FEW and (a.right, b.down) == (1, 1)
         transposed = a.down == 1 and a.right > 1
         direct = rows <= FEW and a.right == b.right == 1

@@ -81,6 +81,7 @@ def forward(geometry: Geometry, image: Shape, filters: int) -> Plan:
 
 def backward(geometry: Geometry, image: Shape, output: Shape) -> Plan:
     """Return how the transposed kernel slides over dy: a convolution for each of the stride's phases."""
+    # Zeros before dy: so many outputs before its own can see an input.
     before = [geometry.dilation[axis] * (geometry.size[axis] - 1) // geometry.stride[axis] for axis in (0, 1)]
     rows, columns = (
         list(
@@ -104,6 +105,7 @@ def _phases(length: int, size: int, stride: int, dilation: int, pad: int, before
     """
     for a in range(stride):
         seen = [(t, (t * dilation - a) // stride) for t in range(size) if (t * dilation - a) % stride == 0]
+        # By their places in dy, ascending: `Line.limits` searches in them.
         seen.sort(key=lambda tap: -tap[1])
         start = max(0, cut(pad - a, stride))  # the first inside the image
         last = (length - 1 + pad - a) // stride
