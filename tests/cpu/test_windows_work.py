@@ -6,9 +6,11 @@ import pytest
 
 from gedanken import ConvolutionLayer
 from gedanken.engine.cpu.engine import CpuEngine
-from gedanken.engine.cpu.lowering import conv_gradient, spread
+from gedanken.engine.cpu.lowering import bf16, spread
 from gedanken.engine.cpu.lowering.base import Lowering
-from gedanken.engine.cpu.lowering.taps import Plan, backward, forward, tiles_of
+from gedanken.engine.cpu.lowering.plan import Plan
+from gedanken.engine.cpu.lowering.products import products_of
+from gedanken.engine.cpu.lowering.taps import backward, forward, tiles_of
 from gedanken.engine.cpu.program import Program
 from gedanken.geometry import Geometry
 
@@ -25,7 +27,7 @@ def needed(plan: Plan) -> int:
 def done(plan: Plan, geometry: Geometry) -> float:
     """Return how many are multiplied, in units of an output's and a tap's numbers."""
     engine = CpuEngine("test", "float32", 1)
-    low = Lowering(Program(engine.library, engine.pool), SAMPLES, True, 0)
+    low = Lowering(Program(engine.library, engine.pool), SAMPLES, True, 0, products_of(engine.library))
     if spread.is_worth(low, plan, geometry):
         return SAMPLES * math.prod(plan.source[:2]) * math.prod(geometry.size)
     return tiles_of(low, plan).work
@@ -81,4 +83,4 @@ def test_the_tile_unit_takes_no_gradient_that_is_mostly_zeros(
 ) -> None:
     image = (*shape[1:], shape[0])
     geometry = layer.geometry(image)
-    assert conv_gradient.suits_tile_unit(forward(geometry, image, layer.n_filter), geometry) == suits
+    assert bf16.suits_tile_unit(forward(geometry, image, layer.n_filter), geometry) == suits

@@ -10,6 +10,7 @@ from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.cost import mean_cost, softmax_cross_entropy
 from gedanken.engine.cpu.lowering.match import lower
+from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.plan import Placement
@@ -108,7 +109,7 @@ class _Draft:
 
     def __init__(self, fused: FusedLayers, samples: int, train: bool, seed: int) -> None:
         self.program = Program(fused.library, fused.pool)
-        self.low = Lowering(self.program, samples, train, seed)
+        self.low = Lowering(self.program, samples, train, seed, products_of(fused.library))
         first, last = fused.layers[0], fused.layers[-1]
         self.x = self.program.input((samples, *first.shape))
         self.y, back = lower(self.low, fused.layers, self.x)

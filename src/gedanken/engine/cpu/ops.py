@@ -10,6 +10,7 @@ from gedanken.engine.cpu.kernels.cost import Targets
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
 from gedanken.engine.cpu.lowering.join import add_up, put_together, take_apart
+from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.program import Program, call
 from gedanken.engine.cpu.threads import Pool
 from gedanken.ops import Ops
@@ -54,7 +55,7 @@ class CpuOps(Ops):
     def _share(self, emit: Callable[[Lowering], None]) -> None:
         """Let all threads do some instructions on arrays, once."""
         program = Program(self.library, self.pool)
-        emit(Lowering(program, 0, train=False, seed=0))
+        emit(Lowering(program, 0, train=False, seed=0, products=products_of(self.library)))
         program.cut()
         program.complete()
         program.run(0)

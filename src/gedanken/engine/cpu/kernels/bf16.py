@@ -96,6 +96,7 @@ def tile_product(m, n, x, i, i_pitch, c, c_pitch):
         copy_block(sums, TILE, i, i_pitch, m, n)
         i, i_pitch, to, to_pitch = sums, TILE, sums, TILE
     load_sums(i, i_pitch, tall, wide)
+    # Tiles 0 to 3 are the sums, 4 and 5 two halves of the left factor, 6 and 7 of the right one.
     for t in range(x.taps):
         for k in range(0, x.depth, TILE):
             left, left_pitch, right = at(x.a, x.offsets[t] + k), x.pitch, at(x.b, (t * x.deep + k) * TILE)

@@ -108,6 +108,7 @@ def carry_over(total, rest, values, count):
 def settle(total, rest, count):
     """Add to totals what they lost; to an infinite one there is nothing to add."""
     for i in lanes(count):
+        # What an infinite total lost is infinity less infinity, a NaN.
         lost = rest[i]
         total[i] += lost if lost == lost else real(0)
 

@@ -222,6 +222,7 @@ def correlate(
     """
     image, first, start = s.image, task // s.bands * s.together, task % s.bands * s.band
     count = min(s.together, s.images - first)
+    # This may lie before the image; tiles take only taps inside it, see `slide_line`.
     base = at(
         source, ((first * image.height + start * s.row_step - image.top) * image.width - image.left) * image.channels
     )
@@ -267,6 +268,7 @@ def slide(base, out, weights, bias, s, phase, band):
         group, panel = number // panels, panels - 1 - number % panels
         packed = at(weights, phase.packed + (group * panels + panel) * outer * inner * s.depth * tile_columns)
         first = group * outs + panel * tile_columns
+        # One round at least: a phase without taps has outputs too, the bias.
         for r in range(0, max(outer, 1), max(some_outer, 1)):
             for c in range(0, max(inner, 1), max(some_inner, 1)):
                 for k in range(0, s.depth, some_depth):
@@ -323,6 +325,7 @@ def lines_across(axis, images, rows, columns):
 @inline
 def slide_line(a, c, s, phase, line, part):
     """Compute a line of outputs, tile by tile."""
+    # Tiles as even as they come: one of few rows takes as long as one of four, since sums wait for each other.
     parts = tiles_in(line.length, rows_of_tile(part.n))
     small = line.length // parts
     larger = line.length - small * parts
@@ -333,6 +336,7 @@ def slide_line(a, c, s, phase, line, part):
         m = small + 1 if number < larger else small
         down, right = (begin if s.axis == ROWS else 0), (begin if s.axis == COLUMNS else 0)
         tall, wide = (m - 1 if s.axis == ROWS else 0), (m - 1 if s.axis == COLUMNS else 0)
+        # What any output of the tile sees. Later outputs see earlier taps, so the last output has the first tap.
         r0, r1 = first_row[line.i + down + tall], last_row[line.i + down]
         s0, s1 = first_column[line.j + right + wide], last_column[line.j + right]
         k0, k1 = 0, s.depth
@@ -359,6 +363,7 @@ def slide_tile(m, a, c, s, phase, line, part, seen):
             )  # fmt: skip
             gemm_tile(m, n, bias_only)
     elif overlap(some, seen):
+        # The part with the first of the seen taps starts from the bias, the others from what is there.
         new = some.r <= seen.r and some.s <= seen.s and some.k <= seen.k
         first, last = max(some.r, seen.r), min(some.r_end, seen.r_end)
         column, begin = max(some.s, seen.s), max(some.k, seen.k)

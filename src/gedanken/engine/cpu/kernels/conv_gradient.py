@@ -87,6 +87,7 @@ def by_kernel(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, sums:
     first, end = slot * sums.images // sums.slots, (slot + 1) * sums.images // sums.slots
     for number in range(first, end, g.together):
         count = min(g.together, end - number)
+        # This may lie before the image; no tile takes what `seen_rows` and `seen_columns` leave out.
         base = at(x, ((number * height - image.top) * width - image.left) * channels)
         gradients = at(dy, number * out_pixels * g.out_channels)
         if g.border:
@@ -95,6 +96,7 @@ def by_kernel(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, sums:
         for part in range(tiles_in(g.out_height, g.strip) * tiles_in(g.out_width, g.most)):
             new = strips % FLUSH == 0
             if new and strips > 0:
+                # Strips are summed in target; FLUSH of them move to the sum of sums.
                 flush(total, target, rows, g.out_channels, shares, strips == FLUSH)
             strips += 1
             strip = Strip(
@@ -107,6 +109,7 @@ def by_kernel(task: Int, scratch: Reals, x: Reals, dy: Reals, kept: Reals, sums:
                 at(gradients, (strip.row * g.out_width + strip.column) * g.out_channels), packed, target, g, strip,
                 shares,
             )  # fmt: skip
+        # All blocks of a slot see the same dy; one of them adds it up.
         if sums.biased and block == 0:
             add_bias(
                 at(sums.bias, slot * g.out_channels), gradients, count * out_pixels, g.out_channels, number == first
@@ -197,6 +200,7 @@ def span_gradient(packed, c, g, strip, seen, n):
     m0 = 0
     for part in range(parts):
         m = small + 1 if part < larger else small
+        # The outputs that see any of the tile's numbers: an earlier output sees a later number of the window.
         j0 = max(seen.columns[2 * (m0 + m - 1)] - strip.column, 0)
         j1 = min(seen.columns[2 * m0 + 1] - strip.column, wide)
         place = at(c, m0 * g.out_channels)

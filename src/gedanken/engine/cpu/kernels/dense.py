@@ -69,6 +69,7 @@ def multiply(task: Int, scratch: Reals, a: Reals, b: Reals, bias: Reals, c: Real
     last_panel = (block % p.column_blocks + 1) * panels // p.column_blocks
     begin, end = piece * p.inner // p.pieces, (piece + 1) * p.inner // p.pieces
     target = at(c, piece * p.rows * p.columns)
+    # Without a product C is the bias alone, and `multiply_row` adds to what is there.
     if begin == end or p.direct:
         begin_rows(target, bias, piece, row, last_row, p.columns, panel, last_panel)
     if p.direct:
@@ -132,12 +133,12 @@ class Left(Record):
 @inline
 def multiply_block(a, packed, copied, bias, c, p, block):
     """Multiply some rows with some packed panels; a transposed A some rows at a time, copied beside each other."""
-    turned_rows, depth = p.a_row == 1 and p.a_inner > 1, block.depth
-    step = TOGETHER if turned_rows else max(block.rows, 1)
+    transposed_left, depth = p.a_row == 1 and p.a_inner > 1, block.depth
+    step = TOGETHER if transposed_left else max(block.rows, 1)
     for row in range(0, block.rows, step):
         some = min(step, block.rows - row)
         left, left_step = at(a, row * p.a_row), p.a_inner
-        if turned_rows:
+        if transposed_left:
             for k in range(depth):
                 copy_row(at(copied, k * some), at(left, k * p.a_inner), some)
             left, left_step = copied, some
@@ -152,6 +153,7 @@ def multiply_block(a, packed, copied, bias, c, p, block):
 def add_products(y, x, b, depth, count, pitch):
     """y += x B for one row x, four rows of B at a time, in the order of their memory."""
     whole_part = depth - depth % 4
+    # Four rows at once, so that y is read and written a quarter as often.
     for k in range(0, whole_part, 4):
         first, second, third, fourth = x[k], x[k + 1], x[k + 2], x[k + 3]
         b0, b1 = at(b, k * pitch), at(b, (k + 1) * pitch)
@@ -174,6 +176,7 @@ def multiply_panel(left, b, bias, c, count, p, block):
     for part in range(parts):
         m = small + 1 if part < larger else small
         place = at(c, row * p.columns)
+        # The pieces behind the first begin at zero: I is C itself.
         if block.new and not block.biased:
             for i in range(m):
                 zero_row(at(place, i * p.columns), count)
@@ -217,6 +220,7 @@ def pack_panel(packed, b, depth, count, b_inner, b_column):
     if b_column == 1:
         pack_rows(packed, b, depth, count, b_inner)
     else:
+        # Only `count` columns are written below, but the micro-kernel reads whole vectors.
         if count < tile_columns:
             zero_row(packed, depth * tile_columns)
         transposed(b, packed, count, depth, b_column, tile_columns)

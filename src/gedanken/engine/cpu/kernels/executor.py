@@ -50,12 +50,14 @@ def work(program, scratch):
         base = 8 * instruction
         tasks = program[base + 2]
         while True:
+            # Whoever is free takes the next task, so a helper that comes late delays nobody.
             task = atomic_add(program, base + 3, 1)
             if task >= tasks:
                 break
             call(program[base], program[base + 1], task, scratch)
             atomic_add(program, base + 4, 1)
         glances = 0
+        # The next instruction reads what this one writes: wait for the tasks of other threads too.
         while atomic_load(program, base + 4) < tasks:
             glances = glance(glances)
     restore(state)
@@ -64,11 +66,13 @@ def work(program, scratch):
 def lead(task: Int, scratch: Ints, control: Ints, memories: Int):
     """Run the program at the address `task`, and return when it is done and no helper is inside."""
     program = ints(task)
+    # No task is taken and none is done.
     for instruction in range(1, program[0] + 1):
         program[8 * instruction + 3] = 0
         program[8 * instruction + 4] = 0
     control[0] = task
     control[1] = memories
+    # Opened before helpers see the new turn, and closed before they are waited for.
     atomic_swap(control, 16, 1)
     atomic_add(control, 8, 1)
     work(program, ints(memories)[0])
@@ -91,6 +95,7 @@ def assist(task: Int, scratch: Ints, control: Ints, helper_number: Int, patience
             glances = glance(glances)
             continue
         seen, glances = turn, 0
+        # Counted first and asked after that whether it is open, so `lead` misses nobody whom it let in.
         atomic_add(control, 24, 1)
         if atomic_load(control, 16) == 1:
             work(ints(control[0]), ints(control[1])[helper_number + 1])

@@ -126,6 +126,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Bytes, p: Pa
             drop_row(target, mask, count, p.factor)
             if p.pool == MAX_POOL:
                 for i in lanes(count):
+                    # One byte says which tap won, and whether dropout took what it gave.
                     winner[i] = winner[i] | (byte(0) if mask[i] > real(0) else byte(DROPPED))
         if p.flat:
             flat = at(y, image * p.out_height * count + row * p.out_width)
@@ -138,6 +139,7 @@ def fill_ring(ring, picture, row, filled, p):
     """Bring the input rows that an output row needs into the ring; return the number of the row after the last."""
     size = p.width * p.channels
     top = row * p.down - p.top
+    # What an earlier output row brought is still there.
     bottom, top = min(top + p.pool_rows, p.height), max(top, filled)
     for h in range(top, bottom):
         activated_row(picture, at(ring, (h % p.pool_rows) * size), h, p)
@@ -257,7 +259,7 @@ def gradient_row(d, scratch, picture, dy, winners, image, row, p):
     activated = scratch
     rest = at(scratch, size)
     if p.pool == NO_POOL:
-        row_gradient(d, rest, dy, image, row, p)
+        dropout_gradient_row(d, rest, dy, image, row, p)
     else:
         sums = at(scratch, p.sums + 4 * p.channels)
         unpool_row(d, rest, dy, winners, image, row, p, sums)
@@ -269,7 +271,7 @@ def gradient_row(d, scratch, picture, dy, winners, image, row, p):
 
 
 @inline
-def row_gradient(out, space, dy, image, row, p):
+def dropout_gradient_row(out, space, dy, image, row, p):
     """Set out to one row of dy, thinned as dropout thinned y."""
     count = p.out_width * p.channels
     copy_gradients(out, dy, image, row, p)
@@ -292,17 +294,19 @@ def unpool_row(d, space, dy, winners, image, row, p, sums):
         zero_row(sums, 2 * size)
     share = p.factor if p.pool == MAX_POOL else real(1) / real(p.pool_rows * p.pool_columns)
     for r in range(p.pool_rows):
+        # The window's row r sees this row from one output row at most.
         reached = row + p.top - r
         if reached < 0 or reached % p.down or reached // p.down >= p.out_height:
             continue
         place = (image * p.out_height + reached // p.down) * count
         line = at(dy, place)
+        # Flattened, channels are planes. Of a maximum the winners know what was dropped, of an average nothing does.
         if p.pool == MAX_POOL and p.flat:
             line = space
             copy_gradients(space, dy, image, reached // p.down, p)
         if p.pool == AVERAGE_POOL and (p.drops or p.flat):
             line = space
-            row_gradient(space, at(space, count), dy, image, reached // p.down, p)
+            dropout_gradient_row(space, at(space, count), dy, image, reached // p.down, p)
         for s in range(0, p.pool_columns, BLOCK):
             unpool_line(target, at(space, count), line, at(winners, place), r, s, p, share)
             if long:

@@ -28,6 +28,7 @@ NONE, RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, ELU = 0, 1, 2, 3, 4, 5, 6, 7
 @inline
 def exponential(x):
     """e ** x for x <= 0, to a few units in the last place: 2 ** n e ** r with x = n log(2) + r, |r| <= log(2) / 2."""
+    # exp2i has no exponent for less. A NaN stays one: max gives the first of its arguments.
     inside = max(x, real(lowest_power))
     n = round(inside * real(1.4426950408889634))
     value = exp2i(n) * (real(1) + series(remainder(inside, n)))
@@ -45,6 +46,7 @@ def exponential_less_1(x):
 @inline
 def remainder(x, n):
     """x - n log(2), the logarithm in two parts."""
+    # The first part has 15 bits, so that its product with n is exact.
     return x - n * real(0.693145751953125) - n * real(1.4286068203094172e-06)
 
 

@@ -1,13 +1,14 @@
 """What the instructions of one program share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from gedanken.engine.cpu.kernels.band import Slots
-from gedanken.engine.cpu.kernels.bf16 import TILE
 from gedanken.engine.cpu.kernels.window import Window
+from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.program import Buffer, Program, Variable
 from gedanken.geometry import Geometry
 from gedanken.layers.stages import LayerStage
@@ -32,16 +33,14 @@ class Lowering:
         samples: mini-batch size.
         train: whether it is a training pass.
         seed: of the network.
+        products: how matrices are multiplied.
     """
 
-    def __init__(self, program: Program, samples: int, train: bool, seed: int) -> None:
+    def __init__(self, program: Program, samples: int, train: bool, seed: int, products: "Products") -> None:
         self.program, self.samples, self.train, self.seed = program, samples, train, seed
-        machine = program.library.machine
-        self.real = np.dtype(program.library.dtype)
-        self.bf16 = program.library.precision == "bf16"
-        self.tile_rows = TILE if self.bf16 else machine.rows
-        self.lanes = machine.lanes(self.real.itemsize)
-        self.tile_columns = TILE if self.bf16 else machine.vectors * self.lanes
+        self.products, self.real = products, np.dtype(program.library.dtype)
+        self.lanes = program.library.machine.lanes(self.real.itemsize)
+        self.tile_rows, self.tile_columns = products.tile
         self.epoch, self.position = Variable(), Variable()  # of the mini-batch, for what draws random numbers
         self.zero_offset = np.zeros(1, np.int64)
 
@@ -74,6 +73,66 @@ class Matrix(NamedTuple):
     def transposed(self) -> "Matrix":
         """Return the transposed matrix."""
         return Matrix(self.numbers, self.right, self.down)
+
+
+class Products(ABC):
+    """How the matrices of a program are multiplied: all that lowering needs to know of it.
+
+    Attributes:
+        tile: the largest tile of the micro-kernel, (rows, columns).
+        correlate, spread: the kernels of a convolution that gathers, and of one that spreads.
+        speed: vectors that are multiplied and added in the time that a vector unit takes for one.
+        reads_in_place: whether a left factor may be read where it lies; else it is copied first, with zeros beside it.
+        spreads_forward: whether a forward pass may spread: there is a packing for it.
+    """
+
+    tile: tuple[int, int]
+    correlate: str
+    spread: str
+    speed: int
+    reads_in_place: bool
+    spreads_forward: bool
+
+    @abstractmethod
+    def tile_cost(self, rows: Array) -> Array:
+        """Return what tiles of so many rows cost, in rows."""
+
+    @abstractmethod
+    def band_scratch(self, size: int, pitch: int, border: bool) -> int:
+        """Return the scratch memory for a band of images, rows `pitch` apart; `border`: whether zeros are beside it."""
+
+    @abstractmethod
+    def strip_scratch(self, pixels: int, channels: int, products: int) -> int:
+        """Return the scratch memory for some pixels that are spread and for their products."""
+
+    @abstractmethod
+    def pack(self, low: Lowering, kernel: Array | Buffer, sizes: tuple[int, int, int], groups: int = 1) -> Buffer:
+        """Emit the packing of a right factor; sizes are taps, depth of each, and columns of a group."""
+
+    @abstractmethod
+    def pack_transposed(
+        self, low: Lowering, kernel: Array | Buffer, taps: list[list[int]], depth: int, sizes: tuple[int, int, int]
+    ) -> tuple[Buffer, list[int]]:
+        """Emit the packing of a transposed right factor, phase after phase; return also where each phase begins.
+
+        Args:
+            taps: of each phase.
+            depth: numbers that lie in a row in the left factor.
+            sizes: inputs (the columns), outputs (summed over) of a group, groups.
+        """
+
+    @abstractmethod
+    def multiply(
+        self, low: Lowering, a: Matrix, b: Matrix, bias: Array | Buffer, c: Buffer | Array,
+        sizes: tuple[int, int, int], pieces: int,
+    ) -> None:  # fmt: skip
+        """Emit C = A B + bias; sizes are (rows, columns, inner), and C is `pieces` partial sums over inner."""
+
+    @abstractmethod
+    def kernel_gradient(
+        self, low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer
+    ) -> None:
+        """Emit a convolution's gradients with respect to kernel and bias; plan is the one of the forward pass."""
 
 
 def slots_of(low: Lowering, stage: LayerStage) -> Slots:

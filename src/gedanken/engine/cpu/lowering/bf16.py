@@ -1,20 +1,111 @@
-"""Products in bf16 on the tile unit: operands are rounded and packed once, then multiplied."""
+"""Products in bf16 on the tile unit: operands are rounded and packed once, then multiplied.
+
+What else the engine knows of bf16 is in `kernels/bf16.py` and `kernels/bf16_conv.py`, the intrinsics of
+`tile_unit.py`, and `amx.py`, which asks the system for the unit.
+"""
 
 import itertools
+import math
 
 import numpy as np
 
 from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, Blocks
 from gedanken.engine.cpu.kernels.bf16_conv import Planes
 from gedanken.engine.cpu.kernels.conv import Transposed
-from gedanken.engine.cpu.lowering.base import CACHED, PIECE, TASKS, Lowering, Matrix, cut, slots_of
+from gedanken.engine.cpu.lowering.base import CACHED, PIECE, TASKS, Lowering, Matrix, Products, cut, slots_of
+from gedanken.engine.cpu.lowering.conv_gradient import by_kernel, seen
+from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
 BLOCKS = 32  # tasks of a product: enough to share evenly
+SPEED = 8  # vectors that a tile unit multiplies in the time of one
+ZEROS = 3.5  # products of the tile unit for each one that is needed: with more it is no faster
 PIXELS = 768  # of dy in a panel: they fill most of a first-level cache
+
+
+class Bf16(Products):
+    """Products of numbers rounded to bf16, summed in float32; a kernel gradient that is mostly zeros stays float32."""
+
+    correlate, spread, speed = "bf16_conv.correlate", "bf16_conv.spread", SPEED
+    reads_in_place, spreads_forward = False, False
+
+    def __init__(self) -> None:
+        self.tile = (TILE, TILE)
+
+    def tile_cost(self, rows: Array) -> Array:
+        return -(-rows // SIDE) * SIDE
+
+    def band_scratch(self, size: int, pitch: int, border: bool) -> int:
+        return scratch(size + SIDE * pitch)  # the last tile is read whole, behind the band too
+
+    def strip_scratch(self, pixels: int, channels: int, products: int) -> int:
+        return scratch(cut((pixels + SIDE) * channels, 2) * 2, products)  # as for a band
+
+    def pack(self, low: Lowering, kernel: Array | Buffer, sizes: tuple[int, int, int], groups: int = 1) -> Buffer:
+        taps, depth, columns = sizes
+        panels = groups * low.panels(columns)
+        made = low.buffer((panels, taps, full_tiles(depth), TILE), "uint16")
+        low.program.add(
+            "bf16.pack", panels, weights=kernel, packed=made, taps=taps, depth=depth, columns=columns,
+            groups=groups,
+        )  # fmt: skip
+        return made
+
+    def pack_transposed(
+        self, low: Lowering, kernel: Array | Buffer, taps: list[list[int]], depth: int, sizes: tuple[int, int, int]
+    ) -> tuple[Buffer, list[int]]:
+        inputs, outputs, groups = sizes
+        panels = groups * low.panels(inputs)
+        runs = [len(listed) * outputs // depth for listed in taps]
+        starts = list(itertools.accumulate((count * panels * full_tiles(depth) * TILE for count in runs), initial=0))
+        made = low.buffer((max(starts[-1], 1),), "uint16")
+        for listed, start in zip(taps, starts, strict=False):
+            if listed:
+                transposed = Transposed(
+                    start=start, taps=np.array(listed, np.int64), n_taps=len(listed), inputs=inputs, outputs=outputs,
+                    groups=groups,
+                )  # fmt: skip
+                low.program.add(
+                    "bf16.pack_transposed", panels, weights=kernel, packed=made, depth=depth, kernel=transposed
+                )
+        return made, starts[:-1]
+
+    def multiply(
+        self, low: Lowering, a: Matrix, b: Matrix, bias: Array | Buffer, c: Buffer | Array,
+        sizes: tuple[int, int, int], pieces: int,
+    ) -> None:  # fmt: skip
+        rows, columns, inner = sizes
+        left = low.buffer((full_tiles(rows), full_tiles(inner)), "uint16")
+        piece = full_tiles(cut(PIECE, inner))
+        low.program.add(
+            "bf16.left_factor", cut(rows, piece), a=a.numbers, rounded=left, rows=rows, inner=inner,
+            trans=int(a.down == 1), piece=piece,
+        )  # fmt: skip
+        if b.right == 1:
+            right = self.pack(low, b.numbers, (1, inner, columns))
+        else:
+            right, _ = self.pack_transposed(low, b.numbers, [[0]], inner, (columns, inner, 1))
+        wanted = cut(BLOCKS, pieces)
+        column_blocks = min(low.panels(columns), wanted)
+        row_blocks = min(cut(rows, TILE), cut(wanted, column_blocks))
+        blocks = Blocks(
+            rows=rows, columns=columns, inner=inner, pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks,
+            zero_bias=low.zeros(columns), zero_offset=low.zero_offset,
+        )  # fmt: skip
+        low.program.add(
+            "bf16.multiply", pieces * row_blocks * column_blocks, left=left, right=right, bias=bias, c=c, s=blocks
+        )
+
+    def kernel_gradient(
+        self, low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer
+    ) -> None:
+        if suits_tile_unit(plan, geometry):
+            _by_planes(low, stage, geometry, plan.source, plan.target, x, dy)
+        else:
+            by_kernel(low, stage, plan, geometry, x, dy)
 
 
 def full_tiles(count: int) -> int:
@@ -27,57 +118,17 @@ def scratch(bf16s: int, reals: int = 0) -> int:
     return cut(bf16s, 4) + cut(reals, 2)
 
 
-# ---------------------------------------------------------------------------------------------- convolution
+def suits_tile_unit(plan: Plan, geometry: Geometry) -> bool:
+    """Return whether the tile unit, which takes whole rows of images and whole tiles, multiplies few zeros."""
+    ins, outs = plan.unit, plan.target[2] // plan.groups
+    rows, columns = ((found[:, 1] - found[:, 0]).clip(0).sum() for found in (seen(plan, geometry, a) for a in (0, 1)))
+    width = plane_width(geometry, plan.source)
+    taken = math.prod(geometry.size) * plan.target[0] * width
+    tiles = cut(ins, SIDE) * SIDE * cut(outs, TILE) * TILE
+    return bool(taken * tiles < ZEROS * rows * columns * ins * cut(outs, SIDE) * SIDE)
 
 
-def packed(low: Lowering, kernel: Array | Buffer, sizes: tuple[int, int, int], groups: int = 1) -> Buffer:
-    """Emit the packing of a right factor; sizes are taps, depth of each, and columns of a group."""
-    taps, depth, columns = sizes
-    panels = groups * low.panels(columns)
-    made = low.buffer((panels, taps, full_tiles(depth), TILE), "uint16")
-    low.program.add(
-        "bf16.pack", panels, weights=kernel, packed=made, taps=taps, depth=depth, columns=columns,
-        groups=groups,
-    )  # fmt: skip
-    return made
-
-
-def packed_transposed(
-    low: Lowering, kernel: Array | Buffer, taps: list[list[int]], depth: int, sizes: tuple[int, int, int]
-) -> tuple[Buffer, list[int]]:
-    """Emit the packing of a transposed right factor, phase after phase; return also where each phase begins.
-
-    Args:
-        taps: of each phase.
-        depth: numbers that lie in a row in the left factor.
-        sizes: inputs (the columns), outputs (summed over) of a group, groups.
-    """
-    inputs, outputs, groups = sizes
-    panels = groups * low.panels(inputs)
-    runs = [len(listed) * outputs // depth for listed in taps]
-    starts = list(itertools.accumulate((count * panels * full_tiles(depth) * TILE for count in runs), initial=0))
-    made = low.buffer((max(starts[-1], 1),), "uint16")
-    for listed, start in zip(taps, starts, strict=False):
-        if listed:
-            transposed = Transposed(
-                start=start, taps=np.array(listed, np.int64), n_taps=len(listed), inputs=inputs, outputs=outputs,
-                groups=groups,
-            )  # fmt: skip
-            low.program.add("bf16.pack_transposed", panels, weights=kernel, packed=made, depth=depth, kernel=transposed)
-    return made, starts[:-1]
-
-
-def band_numbers(size: int, pitch: int) -> int:
-    """Return the scratch memory for a band of an image, and what is read behind its last whole tile."""
-    return scratch(size + SIDE * pitch)
-
-
-def strip_numbers(pixels: int, channels: int, products: int) -> int:
-    """Return the scratch memory for some pixels, what is read behind their last whole tile, and their products."""
-    return scratch(cut((pixels + SIDE) * channels, 2) * 2, products)
-
-
-def kernel_gradient(
+def _by_planes(
     low: Lowering, stage: LayerStage, geometry: Geometry, image: Shape, output: Shape, x: Buffer, dy: Buffer
 ) -> None:
     """Emit the kernel gradient of a convolution; image and output are (height, width, channels)."""
@@ -127,39 +178,3 @@ def _planes(geometry: Geometry, channels: int, rows: int, width: int, out_height
     phases = [r % down * right + s % right for r, s in window]
     places = [phase * channels * plane + shift for phase, shift in zip(phases, shifts, strict=True)]
     return plane, np.array(places, np.int64)
-
-
-# ---------------------------------------------------------------------------------------------- dense products
-
-
-def multiply(
-    low: Lowering,
-    a: Matrix,
-    b: Matrix,
-    bias: Array | Buffer,
-    c: Buffer | Array,
-    sizes: tuple[int, int, int],
-    pieces: int,
-) -> None:
-    """Emit C = A B + bias; the arguments are those of `lowering/dense._multiply`."""
-    rows, columns, inner = sizes
-    left = low.buffer((full_tiles(rows), full_tiles(inner)), "uint16")
-    piece = full_tiles(cut(PIECE, inner))
-    low.program.add(
-        "bf16.left_factor", cut(rows, piece), a=a.numbers, rounded=left, rows=rows, inner=inner, trans=int(a.down == 1),
-        piece=piece,
-    )  # fmt: skip
-    if b.right == 1:
-        right = packed(low, b.numbers, (1, inner, columns))
-    else:
-        right, _ = packed_transposed(low, b.numbers, [[0]], inner, (columns, inner, 1))
-    wanted = cut(BLOCKS, pieces)
-    column_blocks = min(low.panels(columns), wanted)
-    row_blocks = min(cut(rows, TILE), cut(wanted, column_blocks))
-    blocks = Blocks(
-        rows=rows, columns=columns, inner=inner, pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks,
-        zero_bias=low.zeros(columns), zero_offset=low.zero_offset,
-    )  # fmt: skip
-    low.program.add(
-        "bf16.multiply", pieces * row_blocks * column_blocks, left=left, right=right, bias=bias, c=c, s=blocks
-    )

@@ -1,21 +1,20 @@
 """Convolution: which instructions it becomes, forward and backward."""
 
-import itertools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
 from gedanken.engine.cpu.kernels.band import Finish, Padded, Weights
-from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Slide, Transposed
+from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Slide
 from gedanken.engine.cpu.kernels.rows import Activation
-from gedanken.engine.cpu.lowering import bf16, spread
+from gedanken.engine.cpu.lowering import spread
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Backward, Lowering, cut
-from gedanken.engine.cpu.lowering.conv_gradient import by_kernel
 from gedanken.engine.cpu.lowering.dense import Factor, dense_product
 from gedanken.engine.cpu.lowering.depthwise import Depthwise, is_depthwise
+from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.lowering.pointwise import LINEAR
-from gedanken.engine.cpu.lowering.taps import Plan, backward, forward, most_seen, tables, tiles_of
+from gedanken.engine.cpu.lowering.taps import backward, forward, most_seen, tables, tiles_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.cpu.record import table_of
 from gedanken.geometry import Geometry
@@ -23,7 +22,6 @@ from gedanken.layers import ConvolutionLayer
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array, Shape
 
-PACKED = 128  # rows of weights that a task packs
 STREAMED = 512 << 10  # bytes of packed weights: more are worth reading for several images at once
 
 
@@ -61,7 +59,7 @@ def convolution(low: Lowering, stage: LayerStage, x: Buffer, measured: bool) -> 
     y = low.program.view(y, (low.samples, *stage.output_shape))
 
     def back(dy: Buffer, wanted: bool) -> Buffer | None:
-        by_kernel(low, stage, plan, geometry, x, dy)
+        low.products.kernel_gradient(low, stage, plan, geometry, x, dy)
         if not wanted:
             return None
         dx = _by_input(low, stage, backward(geometry, image, plan.target), geometry, dy)
@@ -130,9 +128,10 @@ def _forward(
     activation: Activation = LINEAR,
 ) -> tuple[Buffer, Buffer, Array]:
     """Emit y = x * kernel + bias; return also the statistics of channels and the sizes of what each is of."""
-    if geometry.stride == (1, 1) and not low.bf16 and spread.is_worth(low, plan, geometry):
+    if geometry.stride == (1, 1) and low.products.spreads_forward and spread.is_worth(low, plan, geometry):
         return spread.forward(low, plan, geometry, x, kernel, bias, measured, activation)
-    weights = _packed(low, kernel, geometry.groups, plan.depth)
+    taps, columns = math.prod(kernel.shape[:3]) // plan.depth, kernel.shape[3] // geometry.groups
+    weights = low.products.pack(low, kernel, (taps, plan.depth, columns), geometry.groups)
     return _correlate(low, plan, x, weights, bias, measured, activation)[:3]
 
 
@@ -140,43 +139,11 @@ def _by_input(low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, 
     """Emit the input gradient."""
     if spread.is_worth(low, plan, geometry):
         return spread.by_input(low, plan, geometry, dy, stage.p["kernel"])
-    weights = _packed_transposed(low, stage, plan, geometry)
-    return _correlate(low, plan, dy, weights[0], low.zeros(plan.target[2]), starts=weights[1])[0]
-
-
-def _packed(low: Lowering, kernel: Array | Buffer, groups: int, depth: int) -> Buffer:
-    rows, columns = math.prod(kernel.shape[:3]), kernel.shape[3] // groups
-    if low.bf16:
-        return bf16.packed(low, kernel, (rows // depth, depth, columns), groups)
-    panels = groups * low.panels(columns)
-    packed = low.buffer((panels, rows, low.tile_columns))
-    low.program.add(
-        "conv.pack", cut(rows, PACKED), weights=kernel, packed=packed, rows=rows, columns=columns, groups=groups,
-        block=PACKED,
-    )  # fmt: skip
-    return packed
-
-
-def _packed_transposed(low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry) -> tuple[Buffer, list[int]]:
-    """Pack the kernel for the backward pass, phase after phase; return also where each begins."""
     kernel, groups = stage.p["kernel"], geometry.groups
-    inputs, outputs = kernel.shape[2], kernel.shape[3] // groups
-    phases = tables(plan, plan.padded_width, _swapped(low, plan)).taps
-    if low.bf16:
-        return bf16.packed_transposed(low, kernel, phases, plan.depth, (inputs, outputs, groups))
-    each = groups * low.panels(inputs) * outputs * low.tile_columns
-    starts = list(itertools.accumulate((len(taps) * each for taps in phases), initial=0))
-    packed = low.buffer((max(starts[-1], 1),))
-    for taps, start in zip(phases, starts, strict=False):
-        if taps:
-            transposed = Transposed(
-                start=start, taps=np.array(taps, np.int64), n_taps=len(taps), inputs=inputs, outputs=outputs,
-                groups=groups,
-            )  # fmt: skip
-            low.program.add(
-                "conv.pack_transposed", groups * low.panels(inputs), weights=kernel, packed=packed, kernel=transposed
-            )
-    return packed, starts[:-1]
+    taps = tables(plan, plan.padded_width, _swapped(low, plan)).taps
+    sizes = (kernel.shape[2], kernel.shape[3] // groups, groups)
+    weights, starts = low.products.pack_transposed(low, kernel, taps, plan.depth, sizes)
+    return _correlate(low, plan, dy, weights, low.zeros(plan.target[2]), starts=starts)[0]
 
 
 def _swapped(low: Lowering, plan: Plan) -> bool:
@@ -196,15 +163,16 @@ def _correlate(
 ) -> tuple[Buffer, Buffer, Array]:
     (height, width, channels), (out_height, out_width, out_channels) = plan.source, plan.target
     axis, together, bands, band = _shares(low, plan, weights)
+    # Tiles along images: all outputs of one see the same taps, and those outside are left out.
     border = plan.cut_off(1) if axis == COLUMNS else plan.cut_off(0) if axis == ROWS else False
-    padded_width = plan.padded_width if border or low.bf16 else width
+    padded_width = plan.padded_width if border or not low.products.reads_in_place else width
     swapped = starts is not None and _swapped(low, plan)
     table = tables(plan, padded_width, swapped, starts)
     target = low.buffer((low.samples, *plan.target))
     statistics = low.buffer((low.samples * bands, 3, out_channels) if measured else (1,))
     size = ((band - 1) * plan.step[0] + plan.reach) * padded_width * channels
     move = {COLUMNS: plan.step[1] * channels, ROWS: plan.step[0] * padded_width * channels}.get(axis, size)
-    scratch = bf16.band_numbers(together * size, move) if low.bf16 else together * size if border else 0
+    scratch = low.products.band_scratch(together * size, move, border)
     image = Padded(
         height=height, width=width, channels=channels, top=plan.before[0], left=plan.before[1],
         padded_width=padded_width,
@@ -218,7 +186,7 @@ def _correlate(
         bands=bands, band=band,
     )  # fmt: skip
     low.program.add(
-        "bf16_conv.correlate" if low.bf16 else "conv.correlate", cut(low.samples, together) * bands, scratch,
+        low.products.correlate, cut(low.samples, together) * bands, scratch,
         source=source, weights=weights, bias=bias, target=target, s=slide,
         finish=Finish(activation=activation, measured=int(measured), statistics=statistics),
     )  # fmt: skip

@@ -1,16 +1,14 @@
 """The gradient of a convolution with respect to its kernel."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from gedanken.engine.cpu.kernels.band import Padded, Slots
-from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE
 from gedanken.engine.cpu.kernels.conv_gradient import FLUSH, Gradient
-from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut, slots_of
-from gedanken.engine.cpu.lowering.taps import Plan, contiguous
+from gedanken.engine.cpu.lowering.plan import Plan
+from gedanken.engine.cpu.lowering.taps import contiguous
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
 from gedanken.layers.stages import LayerStage
@@ -19,15 +17,11 @@ from gedanken.types import Array
 STRIP = 160  # pixels of dy in a strip: with a panel's width they fill half of a first-level cache
 LONG = 320  # pixels of a row in a strip: longer sums lose digits
 NUMBERS = 6 << 10  # of an image in a strip where filters are few: half of a first-level cache
-ZEROS = 3.5  # products of the tile unit for each one that is needed: with more it is no faster
 WORTH = 0.8  # of the work with filters as columns: less is worth having them as rows
 
 
 def by_kernel(low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer) -> None:
     """Emit the gradients with respect to kernel and bias; plan is the one of the forward pass."""
-    if low.bf16 and suits_tile_unit(plan, geometry):
-        bf16.kernel_gradient(low, stage, geometry, plan.source, plan.target, x, dy)
-        return
     kernel = stage.g["kernel"]
     sums = slots_of(low, stage)
     partial = sums.weights
@@ -63,23 +57,13 @@ def _gradient(plan: Plan, geometry: Geometry, parts: _Cut) -> Gradient:
         window_columns=geometry.size[1], column_dilation=geometry.dilation[1], joined=int(contiguous(geometry)),
         out_height=plan.target[0], out_width=plan.target[1], out_channels=plan.target[2], groups=geometry.groups,
         blocks=parts.blocks, strip=parts.strip, most=parts.most, together=parts.together, offsets=parts.offsets,
-        seen_rows=_seen(plan, geometry, 0), seen_columns=np.repeat(_seen(plan, geometry, 1), plan.unit, axis=0),
+        seen_rows=seen(plan, geometry, 0), seen_columns=np.repeat(seen(plan, geometry, 1), plan.unit, axis=0),
     )  # fmt: skip
 
 
 def _reach(plan: Plan, geometry: Geometry) -> int:
     """Return how many rows of an image all outputs see."""
     return (plan.target[0] - 1) * geometry.stride[0] + plan.reach
-
-
-def suits_tile_unit(plan: Plan, geometry: Geometry) -> bool:
-    """Return whether the tile unit, which takes whole rows of images and whole tiles, multiplies few zeros."""
-    ins, outs = plan.unit, plan.target[2] // plan.groups
-    rows, columns = ((found[:, 1] - found[:, 0]).clip(0).sum() for found in (_seen(plan, geometry, a) for a in (0, 1)))
-    width = bf16.plane_width(geometry, plan.source)
-    taken = math.prod(geometry.size) * plan.target[0] * width
-    tiles = cut(ins, SIDE) * SIDE * cut(outs, TILE) * TILE
-    return bool(taken * tiles < ZEROS * rows * columns * ins * cut(outs, SIDE) * SIDE)
 
 
 def _by_strips(low: Lowering, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer, sums: Slots) -> None:
@@ -144,7 +128,7 @@ def _by_few_filters(low: Lowering, plan: Plan, geometry: Geometry, x: Buffer, dy
     return transposed
 
 
-def _seen(plan: Plan, geometry: Geometry, axis: int) -> Array:
+def seen(plan: Plan, geometry: Geometry, axis: int) -> Array:
     """Return for each place of the window along an axis between which outputs it lies inside the image."""
     at = np.arange(plan.target[axis]) * geometry.stride[axis]
     places = np.arange(geometry.size[axis]) * geometry.dilation[axis]

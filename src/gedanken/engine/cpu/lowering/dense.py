@@ -3,21 +3,15 @@
 from typing import NamedTuple
 
 from gedanken.engine.cpu.kernels.blocks import Rows
-from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER, Product
+from gedanken.engine.cpu.kernels.dense import DEPTH
 from gedanken.engine.cpu.kernels.rows import Activation
-from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, Matrix, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array
 
-BLOCKS = 32  # tasks of a product: enough to share evenly
-HELD = 8  # panels that are packed at once: with DEPTH, a quarter of a second-level cache
-FULL = 72  # rows of a block that are worth packing B for
-READ = 0.25  # what reading a number costs, in units of packing one
 LONG = 64 * DEPTH  # numbers that are added to one sum: longer sums lose digits
 SHORT = 2048  # the same, where a right factor is read as it lies
-FEW = 8  # rows: below, a right factor is read once and not worth packing
 
 
 class Factor(NamedTuple):
@@ -48,7 +42,7 @@ def dense_product(low: Lowering, stage: LayerStage, x: Buffer, factor: Factor, a
     y = low.buffer((low.samples, *stage.output_shape))
     summed = low.buffer((pieces, rows, units))
     given, kernel = Matrix(x, features, 1), Matrix(factor.kernel, units, 1)
-    _multiply(low, given, kernel, factor.bias, summed, (rows, units, features), pieces)
+    low.products.multiply(low, given, kernel, factor.bias, summed, (rows, units, features), pieces)
     low.program.add(
         "dense.finish", cut(rows * units, PIECE), PIECE, partial=summed, y=y, size=rows * units, pieces=pieces,
         piece=PIECE, activation=activation,
@@ -76,64 +70,18 @@ def dense_product(low: Lowering, stage: LayerStage, x: Buffer, factor: Factor, a
 
 
 def _product(low: Lowering, a: Matrix, b: Matrix, c: Buffer | Array, sizes: tuple[int, int, int]) -> None:
-    """Emit C = A B; see `_multiply`. What is long to sum is summed in pieces."""
+    """Emit C = A B; see `Products.multiply`. What is long to sum is summed in pieces."""
     rows, columns, inner = sizes
     pieces = cut(inner, LONG)
-    if columns == 1 and a.down == 1 and inner <= SHORT and not low.bf16:  # one row of C: nothing has to be packed
+    # As one row of C nothing has to be packed.
+    if columns == 1 and a.down == 1 and inner <= SHORT and low.products.reads_in_place:
         a, b = Matrix(b.numbers, inner, b.down), Matrix(a.numbers, a.right, a.down)
         rows, columns = 1, rows
         sizes = (rows, columns, inner)
     to = low.buffer((pieces, rows, columns)) if pieces > 1 else c
-    _multiply(low, a, b, low.zeros(columns), to, sizes, pieces)
+    low.products.multiply(low, a, b, low.zeros(columns), to, sizes, pieces)
     if pieces > 1:
         low.add_up(to, c, pieces)
-
-
-def _multiply(
-    low: Lowering,
-    a: Matrix,
-    b: Matrix,
-    bias: Array | Buffer,
-    c: Buffer | Array,
-    sizes: tuple[int, int, int],
-    pieces: int,
-) -> None:
-    """Emit C = A B + bias; sizes are (rows, columns, inner)."""
-    if low.bf16:
-        bf16.multiply(low, a, b, bias, c, sizes, pieces)
-        return
-    rows, columns, inner = sizes
-    alone = columns == 1 and rows > FEW and (a.right, b.down) == (1, 1)
-    transposed = a.down == 1 and a.right > 1
-    direct = rows <= FEW and a.right == b.right == 1
-    row_blocks, column_blocks = _blocks(low, sizes, pieces, transposed)
-    if direct and pieces >= TASKS:
-        column_blocks = 1  # whole rows of B, one after the other
-    if alone:
-        row_blocks, column_blocks = min(rows, max(1, cut(TASKS, pieces))), 1
-    held = min(cut(low.panels(columns), column_blocks), HELD) if b.right == 1 else 1
-    product = Product(
-        rows=rows, columns=columns, inner=inner, a_row=a.down, a_inner=a.right, b_inner=b.down, b_column=b.right,
-        pieces=pieces, row_blocks=row_blocks, column_blocks=column_blocks, direct=int(direct), held=held,
-        zero_offset=low.zero_offset,
-    )  # fmt: skip
-    scratch = 2 * columns if direct else DEPTH * (held * low.tile_columns + (TOGETHER if transposed else 0))
-    low.program.add(
-        "dense.dots" if alone else "dense.multiply", pieces * row_blocks * column_blocks, 0 if alone else scratch,
-        a=a.numbers, b=b.numbers, bias=bias, c=c, p=product,
-    )  # fmt: skip
-
-
-def _blocks(low: Lowering, sizes: tuple[int, int, int], pieces: int, transposed: bool) -> tuple[int, int]:
-    """Return in how many blocks of rows and of columns a product falls.
-
-    Every block of rows packs B anew, and every block of columns reads A anew and copies it where it is transposed; of
-    all ways to make enough tasks, take the one that moves the fewest numbers.
-    """
-    rows, columns, inner = sizes
-    wanted = cut(max(TASKS, min(BLOCKS, rows * columns * inner >> 20)), pieces)
-    ways = [(n, min(low.panels(columns), cut(wanted, n))) for n in range(1, min(cut(rows, FULL), wanted) + 1)]
-    return min(ways, key=lambda way: way[0] * columns + way[1] * rows * (1.0 if transposed else READ))
 
 
 def softmax(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:

@@ -79,6 +79,7 @@ def lower(low: Lowering, stages: Sequence[Placement], x: Buffer) -> Lowered:
         gradient: Buffer | None = dy
         for place in reversed(range(len(backwards))):
             assert gradient is not None
+            # Only the first layer of the row may leave its input gradient out.
             gradient = backwards[place](gradient, wanted or place > 0)
         return gradient
 
@@ -115,6 +116,7 @@ def _convolution(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[
     if not low.train:
         normal = remembered(low, group.norm) if group.norm else None
         x = predicted(low, rest[0], x, normal, activation_of(group.activation.layer if group.activation else None))
+        # BatchNorm and activation went into the convolution.
         left = Group(pool=group.pool, dropout=group.dropout, flatten=group.flatten)
         return (*pointwise(low, left, x, None, None), taken) if left.stages else (x, _no_backward, taken)
     made = convolution(low, rest[0], x, group.norm is not None)

@@ -5,13 +5,12 @@ import math
 import numpy as np
 
 from gedanken.engine.cpu.kernels.band import Finish, Weights
-from gedanken.engine.cpu.kernels.conv import Transposed
 from gedanken.engine.cpu.kernels.rows import Activation
 from gedanken.engine.cpu.kernels.spread import Spread
-from gedanken.engine.cpu.lowering import bf16
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
+from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.lowering.pointwise import LINEAR
-from gedanken.engine.cpu.lowering.taps import Plan, contiguous, tiles_of
+from gedanken.engine.cpu.lowering.taps import contiguous, tiles_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
 from gedanken.types import Array
@@ -22,7 +21,6 @@ PIXELS = 48  # of a strip: enough to fill tiles
 RUN, VECTOR = 20, 14
 WORTH = 0.8  # of the work of gathering: less is worth it
 MANY = 128  # taps whose products are not simply added up: each is a rounding
-TILE_UNIT = 8  # vectors that a tile unit multiplies in the time of one
 
 
 def is_worth(low: Lowering, plan: Plan, geometry: Geometry) -> bool:
@@ -33,7 +31,7 @@ def is_worth(low: Lowering, plan: Plan, geometry: Geometry) -> bool:
         geometry: of the convolution.
     """
     (height, width, _), (rows, columns) = plan.source, geometry.size
-    outs, speed = plan.target[2] // plan.groups, TILE_UNIT if low.bf16 else 1
+    outs, speed = plan.target[2] // plan.groups, low.products.speed
     gathered = tiles_of(low, plan).work * plan.groups * plan.unit * _vectors(low, outs) / speed
     products = plan.groups * plan.unit * _vectors(low, rows * columns * outs) / speed
     joined = contiguous(geometry)
@@ -49,15 +47,7 @@ def _vectors(low: Lowering, count: int) -> int:
 def by_input(low: Lowering, plan: Plan, geometry: Geometry, dy: Buffer, kernel: Array) -> Buffer:
     """Emit the input gradient; plan is the one in the place of which it is emitted."""
     inputs, outputs, groups = math.prod(kernel.shape[:3]), kernel.shape[3] // geometry.groups, geometry.groups
-    if low.bf16:
-        weights, _ = bf16.packed_transposed(low, kernel, [[0]], outputs, (inputs, outputs, groups))
-    else:
-        panels = groups * low.panels(inputs)
-        weights = low.buffer((panels, outputs, low.tile_columns))
-        low.program.add(
-            "conv.pack_transposed", panels, weights=kernel, packed=weights,
-            kernel=Transposed(start=0, taps=low.zero_offset, n_taps=1, inputs=inputs, outputs=outputs, groups=groups),
-        )  # fmt: skip
+    weights, _ = low.products.pack_transposed(low, kernel, [[0]], outputs, (inputs, outputs, groups))
     before = (geometry.padding[0][0], geometry.padding[1][0])
     given = Weights(weights=weights, bias=low.zeros(plan.target[2]))
     return _spread(low, plan, geometry, before, dy, given)[0]
@@ -107,7 +97,7 @@ def _spread(
     held = max(1, min(panels, CACHED // (pitch * low.real.itemsize)))
     target = low.buffer((low.samples, *plan.target))
     statistics = low.buffer((low.samples * bands, 3, out_channels) if measured else (1,))
-    place = bf16.strip_numbers(strip * width, channels, held * pitch) if low.bf16 else held * pitch
+    place = low.products.strip_scratch(strip * width, channels, held * pitch)
     lost = band * columns * out_channels if math.prod(geometry.size) > MANY else 0
     spread = Spread(
         height=height, width=width, channels=channels, out_height=rows, out_width=columns, out_channels=out_channels,
@@ -117,7 +107,7 @@ def _spread(
         zero_bias=low.zeros(low.tile_columns), zero_offset=low.zero_offset,
     )  # fmt: skip
     low.program.add(
-        "bf16_conv.spread" if low.bf16 else "spread.spread", low.samples * bands, place + lost,
+        low.products.spread, low.samples * bands, place + lost,
         source=source, weights=given.weights, bias=given.bias, target=target,
         s=spread,
         finish=Finish(activation=activation, measured=int(measured), statistics=statistics),

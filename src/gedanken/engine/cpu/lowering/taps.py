@@ -8,83 +8,11 @@ import numpy as np
 
 from gedanken.engine.cpu.kernels.conv import COLUMNS, IMAGES, ROWS, Phase
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
+from gedanken.engine.cpu.lowering.plan import Line, Plan
 from gedanken.geometry import Geometry
 from gedanken.types import Array, Shape
 
 WORTH = 0.85  # of the work that tiles along columns are: less is worth another axis
-
-
-class Line(NamedTuple):
-    """Outputs of one phase along one axis, all of which see the same window.
-
-    Args:
-        amount, first: how many they are, and the first of them.
-        taps: the window's places that they see.
-        places: where, in the padded image, the first output sees each; in order.
-    """
-
-    amount: int
-    first: int
-    taps: list[int]
-    places: list[int]
-
-    def limits(self, step: int, before: int, length: int) -> tuple[Array, Array]:
-        """Return for each output the first tap that lies inside the image, and the one after the last."""
-        at = np.arange(self.amount) * step
-        first, last = (np.searchsorted(self.places, edge - at) for edge in (before, before + length))
-        return first, last
-
-
-class Plan(NamedTuple):
-    """How a packed kernel slides over images.
-
-    Args:
-        source, target: (height, width, channels) of one image.
-        before: rows and columns of zeros before the image.
-        padded_width: of the image with its zeros.
-        step: of the window between two outputs of a phase, (rows, columns).
-        out_step: between two outputs of a phase.
-        rows, columns: the phases along both axes.
-        groups: of channels.
-        across: columns of the window.
-        joined: whether a window's row is one run of memory.
-    """
-
-    source: Shape
-    target: Shape
-    before: tuple[int, int]
-    padded_width: int
-    step: tuple[int, int]
-    out_step: tuple[int, int]
-    rows: list[Line]
-    columns: list[Line]
-    groups: int
-    across: int
-    joined: bool
-
-    @property
-    def unit(self) -> int:
-        """Numbers that one tap sums over."""
-        return self.source[2] // self.groups
-
-    @property
-    def depth(self) -> int:
-        """Numbers that one listed tap sums over: the window's place, or its row."""
-        return self.unit * (len(self.columns[0].taps) if self.joined else 1)
-
-    @property
-    def reach(self) -> int:
-        """Rows that an output row sees."""
-        return max((line.places[-1] for line in self.rows if line.places), default=0) + 1
-
-    def limits(self, axis: int) -> list[tuple[Line, Array, Array]]:
-        """Return the phases along an axis (0 or 1) with their limits."""
-        lines = (self.rows, self.columns)[axis]
-        return [(line, *line.limits(self.step[axis], self.before[axis], self.source[axis])) for line in lines]
-
-    def cut_off(self, axis: int) -> bool:
-        """Return whether some output sees less than its whole window along an axis."""
-        return any(first.any() or (last < len(line.taps)).any() for line, first, last in self.limits(axis))
 
 
 class Tables(NamedTuple):
@@ -153,6 +81,7 @@ def forward(geometry: Geometry, image: Shape, filters: int) -> Plan:
 
 def backward(geometry: Geometry, image: Shape, output: Shape) -> Plan:
     """Return how the transposed kernel slides over dy: a convolution for each of the stride's phases."""
+    # Zeros before dy: so many outputs before its own can see an input.
     before = [geometry.dilation[axis] * (geometry.size[axis] - 1) // geometry.stride[axis] for axis in (0, 1)]
     rows, columns = (
         list(
@@ -176,6 +105,7 @@ def _phases(length: int, size: int, stride: int, dilation: int, pad: int, before
     """
     for a in range(stride):
         seen = [(t, (t * dilation - a) // stride) for t in range(size) if (t * dilation - a) % stride == 0]
+        # By their places in dy, ascending: `Line.limits` searches in them.
         seen.sort(key=lambda tap: -tap[1])
         start = max(0, cut(pad - a, stride))  # the first inside the image
         last = (length - 1 + pad - a) // stride
@@ -203,7 +133,7 @@ def tiles_of(low: Lowering, plan: Plan) -> Tiles:
     choice = [
         Tiles(COLUMNS, 1, low.samples * rows * tiled_columns),
         Tiles(ROWS, 1, low.samples * tiled_rows * columns),
-        Tiles(IMAGES, together, blocks * _cost(low, np.array([together])).sum() * rows * columns),
+        Tiles(IMAGES, together, blocks * low.products.tile_cost(np.array([together])).sum() * rows * columns),
     ]
     best = min(choice, key=lambda one: one.work)
     return best if best.work < WORTH * choice[0].work else choice[0]
@@ -237,7 +167,7 @@ def _seen(low: Lowering, plan: Plan, axis: int) -> tuple[float, float]:
     for line, first, last in plan.limits(axis):
         union, sizes = _union(line, first, last, low.tile_rows)
         single += float(np.maximum(last - first, 0).sum())
-        tiled += float((union * _cost(low, sizes)).sum())
+        tiled += float((union * low.products.tile_cost(sizes)).sum())
     return single, tiled
 
 
@@ -246,8 +176,3 @@ def _parts(count: int, most: int) -> tuple[Array, Array]:
     parts = cut(count, most)
     sizes = np.full(parts, count // parts) + (np.arange(parts) < count % parts)
     return np.cumsum(sizes) - sizes, sizes
-
-
-def _cost(low: Lowering, rows: Array) -> Array:
-    """Return what tiles of so many rows cost: a vector's sum waits for the one before, a tile unit takes 16 at once."""
-    return -(-rows // 16) * 16 if low.bf16 else np.maximum(rows, 4)
