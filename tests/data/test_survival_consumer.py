@@ -296,6 +296,29 @@ def test_interrupt_while_workers_import(way: str, group: bool, tmp_path: Path) -
         program.end(-signal.SIGINT, "KeyboardInterrupt", tracebacks=1, seconds=20)
 
 
+def test_interrupt_between_a_worker_s_fork_and_the_word_of_it(tmp_path: Path) -> None:
+    source = """
+    import time
+    if __name__ != "__main__":
+        print("imports", flush=True)
+        time.sleep(600)
+    from multiprocessing import forkserver
+    read = forkserver.read_signed
+
+    def read_late(fd):
+        found = read(fd)
+        time.sleep(0.2)
+        return found
+
+    forkserver.read_signed = read_late
+    """
+    made = f"Made([1] * 9, mini_batch_size=2, **{options('forkserver')})"
+    with Program(tmp_path, dedent(source) + WAITS.replace("MADE", made).replace("MOMENT", "None")) as program:
+        program.wait_for("imports")
+        program.send(signal.SIGINT, False)
+        program.end(-signal.SIGINT, "KeyboardInterrupt", tracebacks=1, seconds=20)
+
+
 @pytest.mark.parametrize("way", PROCESSES)
 def test_closed_while_workers_start(way: str, tmp_path: Path) -> None:
     program = f"""

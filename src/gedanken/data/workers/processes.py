@@ -46,6 +46,7 @@ from gedanken.data.workers.starting import (
     no_file_of_a_session,
     one_thread_of_blas,
     preload,
+    start_by_server,
     why_server_ended,
     without_interrupts,
 )
@@ -133,7 +134,8 @@ class ProcessWorkers(Workers):
         finally:
             # The worker has a copy, the only one: the pipe ends when the worker does.
             results.close()
-        self._processes.append(process)
+            if process.ident is not None:  # also where an interrupt came after its start
+                self._processes.append(process)
         # They are ended by us alone; multiprocessing would also end them when a fork of this process ends.
         getattr(multiprocessing.process, "_children", set()).discard(process)
 
@@ -150,7 +152,7 @@ class ProcessWorkers(Workers):
         if start != "forkserver":
             return
         try:
-            process.start()  # Ctrl-C is heard, since the server may import for long before it answers
+            start_by_server(process)
         except (EOFError, ConnectionError):
             if self._processes or self._servers:
                 raise

@@ -10,8 +10,10 @@ from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 from gedanken.data.workers.pickling import is_session
+from gedanken.process import start_thread
 
 GUARD = 'a script must start its training under `if __name__ == "__main__":`, because worker processes import it'
+ANSWER_SECONDS = 0.5  # for a server that forks already
 BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -27,6 +29,35 @@ def ensure_server() -> list[int]:
     forkserver.ensure_running()
     now = _server()
     return [now] if now and now != before else []
+
+
+def start_by_server(process: Any) -> None:
+    """Start a process; Ctrl-C is heard, since the server may import for long before it answers.
+
+    Another thread asks the server, so that no interrupt comes between the server's fork and its answer: nobody would
+    know of the process.
+    """
+    raised: list[BaseException] = []
+    answered = threading.Event()  # as `join` takes a thread for ended once it was interrupted
+
+    def ask() -> None:
+        try:
+            process.start()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            answered.set()
+
+    try:
+        start_thread(threading.Thread(target=ask, name="gedanken start", daemon=True))
+        answered.wait()
+    except RuntimeError:  # no more threads
+        process.start()
+    except BaseException:
+        answered.wait(ANSWER_SECONDS)
+        raise
+    if raised:
+        raise raised[0]
 
 
 def kill_server() -> None:
