@@ -1,4 +1,4 @@
-"""Programs that were written with the names of before 0.2 go on working."""
+"""Programs that were written with former names go on working."""
 
 from pathlib import Path
 from typing import Any

@@ -109,7 +109,7 @@ ARGUMENTS = {
     "y": ("labels",),
 }
 
-# Names that arguments had here before 0.2.
+# Former names of arguments here.
 FORMER = {"better": ("mode",), "figure": ("monitor",), "of": ("key",)}
 
 # Names of arguments for things that are said in another place here.

@@ -1,4 +1,4 @@
-"""Names of before 0.2, for programs that were written with them; docs and examples use the new ones."""
+"""Former names, for programs that were written with them; docs and examples use the new ones."""
 
 from typing import Any
 
@@ -6,11 +6,9 @@ from gedanken.costs import CustomCost as UserCost
 from gedanken.data.transforms import Cutout as CutOut
 from gedanken.data.transforms import Translate as Shift
 from gedanken.layers import Sequential as Chain
-from gedanken.training.callbacks import EarlyStopping
+from gedanken.training.callbacks import MODES, EarlyStopping
 
 __all__ = ["Chain", "CutOut", "EarlyStop", "Shift", "UserCost"]
-
-MODES = {"lower": "min", "higher": "max"}
 
 
 class EarlyStop(EarlyStopping):

@@ -180,7 +180,7 @@ def _cpu_engine() -> Callable[[str, str, int | None, str], Engine]:
 
 
 def former_options(method: Callable[P, R]) -> Callable[P, R]:
-    """Let `dtype`, `threads` and `precision` beside the engine's name still say what they said before 0.2."""
+    """Let the former arguments `dtype`, `threads` and `precision` still say what they said, beside an engine's name."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -21,7 +21,7 @@ LIBRARY = (
     *METRICS.values(),
 )
 
-FORMER: dict[str, type[Any]] = {"Chain": layers.Sequential}  # names in files of versions before 0.2
+FORMER: dict[str, type[Any]] = {"Chain": layers.Sequential}  # former names, in older files
 
 
 def known_classes(extra: Iterable[type[Any]] = ()) -> dict[str, type[Any]]:

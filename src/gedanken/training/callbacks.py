@@ -12,6 +12,8 @@ from gedanken.named import METRICS
 from gedanken.state import State, check_state
 from gedanken.training.records import Answer, EpochRecord, Run, StepRecord, Stop
 
+MODES = {"lower": "min", "higher": "max"}  # what `Metric.better` says, in the words of EarlyStopping
+
 
 class Callback(KeywordsChecked):
     """Listens to a training. What it answers is done after the step: Stop, SetRate or Checkpoint; see there.
@@ -91,7 +93,7 @@ class EarlyStopping(Callback):
         ours = {metric: kind.better for metric, kind in METRICS.items()}
         told = dict(zip(run.metrics, run.better, strict=True)) if run.better else ours
         better = {**told, "cost": "lower"}.get(name)
-        found = self.mode or {"lower": "min", "higher": "max"}.get(str(better))
+        found = self.mode or MODES.get(str(better))
         rule = 'be "min" or "max", because the metric does not say which'
         require(found is not None, f"EarlyStopping mode for {self.monitor!r}", rule, self.mode)
         return str(found)

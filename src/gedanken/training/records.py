@@ -101,7 +101,7 @@ class StepRecord(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The name of `fraction` before 0.2."""
+        """The former name of `fraction`."""
         return self.fraction
 
     def to_json(self) -> str:
@@ -141,7 +141,7 @@ class EpochRecord(NamedTuple):
     generator: Mapping[str, Any] | None = None
 
     def figures(self) -> dict[str, Any]:
-        """Return `values`, which was called so before 0.2."""
+        """Return `values`, which was called so formerly."""
         return self.values()
 
     def values(self) -> dict[str, Any]:

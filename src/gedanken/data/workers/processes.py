@@ -136,8 +136,8 @@ class ProcessWorkers(Workers):
             results.close()
             if process.ident is not None:  # also where an interrupt came after its start
                 self._processes.append(process)
-        # They are ended by us alone; multiprocessing would also end them when a fork of this process ends.
-        getattr(multiprocessing.process, "_children", set()).discard(process)
+                # It is ended by us alone; multiprocessing would also end it when a fork of this process ends.
+                getattr(multiprocessing.process, "_children", set()).discard(process)
 
     def _launch(self, process: Any, start: str) -> None:
         with without_interrupts():

@@ -1,5 +1,6 @@
 """What the instructions of one program share."""
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gedanken.engine.cpu.kernels.band import Slots
+from gedanken.engine.cpu.kernels.conv import Transposed
 from gedanken.engine.cpu.kernels.window import Window
 from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.program import Buffer, Program, Variable
@@ -133,6 +135,33 @@ class Products(ABC):
         self, low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer
     ) -> None:
         """Emit a convolution's gradients with respect to kernel and bias; plan is the one of the forward pass."""
+
+
+def pack_phases(
+    low: Lowering, name: str, weights: Array | Buffer, taps: list[list[int]], lengths: list[int],
+    sizes: tuple[int, int, int], dtype: str = "", **more: int,
+) -> tuple[Buffer, list[int]]:  # fmt: skip
+    """Emit the packing of each phase that has taps; return the packed memory, and where in it each phase begins.
+
+    Args:
+        name: of the kernel that packs.
+        weights, taps, sizes: as of `Products.pack_transposed`.
+        lengths: numbers in a panel of each phase.
+        dtype: of the packed numbers.
+        more: what else the kernel is told.
+    """
+    inputs, outputs, groups = sizes
+    panels = groups * low.panels(inputs)
+    starts = list(itertools.accumulate((panels * length for length in lengths), initial=0))
+    packed = low.buffer((max(starts[-1], 1),), dtype)
+    for listed, start in zip(taps, starts, strict=False):
+        if listed:
+            transposed = Transposed(
+                start=start, taps=np.array(listed, np.int64), n_taps=len(listed), inputs=inputs, outputs=outputs,
+                groups=groups,
+            )  # fmt: skip
+            low.program.add(name, panels, weights=weights, packed=packed, kernel=transposed, **more)
+    return packed, starts[:-1]
 
 
 def slots_of(low: Lowering, stage: LayerStage) -> Slots:

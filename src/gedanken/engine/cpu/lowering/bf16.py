@@ -4,15 +4,23 @@ What else the engine knows of bf16 is in `kernels/bf16.py` and `kernels/bf16_con
 `tile_unit.py`, and `amx.py`, which asks the system for the unit.
 """
 
-import itertools
 import math
 
 import numpy as np
 
 from gedanken.engine.cpu.kernels.bf16 import SIDE, TILE, Blocks
 from gedanken.engine.cpu.kernels.bf16_conv import Planes
-from gedanken.engine.cpu.kernels.conv import Transposed
-from gedanken.engine.cpu.lowering.base import CACHED, PIECE, TASKS, Lowering, Matrix, Products, cut, slots_of
+from gedanken.engine.cpu.lowering.base import (
+    CACHED,
+    PIECE,
+    TASKS,
+    Lowering,
+    Matrix,
+    Products,
+    cut,
+    pack_phases,
+    slots_of,
+)
 from gedanken.engine.cpu.lowering.conv_gradient import by_kernel, seen
 from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.program import Buffer
@@ -57,21 +65,8 @@ class Bf16(Products):
     def pack_transposed(
         self, low: Lowering, kernel: Array | Buffer, taps: list[list[int]], depth: int, sizes: tuple[int, int, int]
     ) -> tuple[Buffer, list[int]]:
-        inputs, outputs, groups = sizes
-        panels = groups * low.panels(inputs)
-        runs = [len(listed) * outputs // depth for listed in taps]
-        starts = list(itertools.accumulate((count * panels * full_tiles(depth) * TILE for count in runs), initial=0))
-        made = low.buffer((max(starts[-1], 1),), "uint16")
-        for listed, start in zip(taps, starts, strict=False):
-            if listed:
-                transposed = Transposed(
-                    start=start, taps=np.array(listed, np.int64), n_taps=len(listed), inputs=inputs, outputs=outputs,
-                    groups=groups,
-                )  # fmt: skip
-                low.program.add(
-                    "bf16.pack_transposed", panels, weights=kernel, packed=made, depth=depth, kernel=transposed
-                )
-        return made, starts[:-1]
+        lengths = [len(listed) * sizes[1] // depth * full_tiles(depth) * TILE for listed in taps]
+        return pack_phases(low, "bf16.pack_transposed", kernel, taps, lengths, sizes, "uint16", depth=depth)
 
     def multiply(
         self, low: Lowering, a: Matrix, b: Matrix, bias: Array | Buffer, c: Buffer | Array,

@@ -1,12 +1,9 @@
 """Products in the number type of the network, on the micro-kernel."""
 
-import itertools
-
 import numpy as np
 
-from gedanken.engine.cpu.kernels.conv import Transposed
 from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER, Product
-from gedanken.engine.cpu.lowering.base import TASKS, Lowering, Matrix, Products, cut
+from gedanken.engine.cpu.lowering.base import TASKS, Lowering, Matrix, Products, cut, pack_phases
 from gedanken.engine.cpu.lowering.conv_gradient import by_kernel
 from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.machine import Machine
@@ -54,19 +51,8 @@ class Full(Products):
     def pack_transposed(
         self, low: Lowering, kernel: Array | Buffer, taps: list[list[int]], depth: int, sizes: tuple[int, int, int]
     ) -> tuple[Buffer, list[int]]:
-        inputs, outputs, groups = sizes
-        panels = groups * low.panels(inputs)
-        each = panels * outputs * low.tile_columns
-        starts = list(itertools.accumulate((len(listed) * each for listed in taps), initial=0))
-        packed = low.buffer((max(starts[-1], 1),))
-        for listed, start in zip(taps, starts, strict=False):
-            if listed:
-                transposed = Transposed(
-                    start=start, taps=np.array(listed, np.int64), n_taps=len(listed), inputs=inputs, outputs=outputs,
-                    groups=groups,
-                )  # fmt: skip
-                low.program.add("conv.pack_transposed", panels, weights=kernel, packed=packed, kernel=transposed)
-        return packed, starts[:-1]
+        lengths = [len(listed) * sizes[1] * low.tile_columns for listed in taps]
+        return pack_phases(low, "conv.pack_transposed", kernel, taps, lengths, sizes)
 
     def multiply(
         self, low: Lowering, a: Matrix, b: Matrix, bias: Array | Buffer, c: Buffer | Array,
