@@ -88,19 +88,19 @@ MORE
 x = np.random.default_rng(1).random((5, 9))
 net = Network(seed=2).input((9,)).add(FullyConnectedLayer(3)).add(SoftMax())
 
-def outputs():
+def outputs(net):
     net.regression(engine="cpu", threads=2)
     return net.feedforward(x).tobytes().hex()
 
-threading.Thread(target=outputs, daemon=True).start()
+threading.Thread(target=outputs, args=(net,), daemon=True).start()
 time.sleep(DELAY)
 child = os.fork()
 if child == 0:
     signal.alarm(60)
 else:
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-net = copy.copy(net)  # the thread may still be in `regression`, and one call at a time may change a network
-print(outputs(), flush=True)
+# A copy: the thread may still be in `regression`, and one call at a time may change a network.
+print(outputs(copy.copy(net)), flush=True)
 os._exit(0 if child == 0 else status)
 """
 
