@@ -1,6 +1,7 @@
 """Time Gedanken beside its peers and print a table.
 
-    python benchmarks/bench.py [--rows diary mlp ...] [--quick] [--compile none|diary|all] [--output runs/bench.md]
+    python benchmarks/bench.py [--rows diary mlp ...] [--quick] [--compile none|diary|all] [--beside CHECKOUT]
+        [--output runs/bench.md]
 
 Every candidate (a peer in one configuration) works in a process of its own; all of a row are started first, must agree
 on the losses of a few steps from the same weights, and are then asked in turns, A B C A B C. A figure is the median of
@@ -37,11 +38,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few turns")
     parser.add_argument("--turns", type=int, help="instead of 9, or 3 with --quick")
     parser.add_argument("--compile", choices=("none", "diary", "all"), default="diary", help="where torch.compile runs")
+    parser.add_argument("--beside", type=Path, help="compare with Gedanken in another checkout alone, not with peers")
     parser.add_argument("--output", type=Path, default=Path("runs/bench.md"))
     found = parser.parse_args()
     found.turns = found.turns or (3 if found.quick else 9)
     if unknown := set(found.rows) - set(ROWS):
         parser.error(f"no rows {sorted(unknown)}; there are {' '.join(ROWS)}")
+    if found.beside and not (found.beside / "src" / "gedanken").is_dir():
+        parser.error(f"--beside must be a checkout of Gedanken; {found.beside} has no src/gedanken")
     return found
 
 
@@ -153,7 +157,7 @@ def main() -> None:
     for name in chosen.rows or ROWS:
         for title, measure, task in ROWS[name]:
             log(f"{title} (load {os.getloadavg()[0]:.1f})")
-            names = candidates_of(task, measure, chosen.compile in (task.network, "all"))
+            names = candidates_of(task, measure, chosen.compile in (task.network, "all"), chosen.beside)
             if measure == "memory":
                 rows.append(measure_memory(title, task, names))
             else:

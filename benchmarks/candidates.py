@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from networks import Task
 
-WORKER = str(Path(__file__).with_name("worker.py"))
+BENCHMARKS = Path(__file__).parent
+ANOTHER = "another checkout"  # a peer whose configuration is the folder of it
 LIMIT = ("numpy", "sgemm")
 PAUSE = 0.2  # seconds before each turn: threads that wait by spinning have gone to sleep by then
 MOST_RUNS = 300  # in a turn
@@ -34,9 +35,11 @@ ROWS: dict[str, list[tuple[str, str, Task]]] = {
 }
 
 
-def candidates_of(task: Task, measure: str, compiled: bool) -> list[tuple[str, str]]:
-    """Return the peers and configurations for a task, Gedanken first."""
+def candidates_of(task: Task, measure: str, compiled: bool, beside: Path | None) -> list[tuple[str, str]]:
+    """Return the peers and configurations for a task, Gedanken first; `beside` is a checkout to compare with alone."""
     ours, torch = [("gedanken", "cpu")], [("torch", "eager"), ("torch", "channels-last")]
+    if beside:
+        return [*ours, (ANOTHER, str(beside))]
     if measure == "whole":
         return [*ours, ("torch", "channels-last")]
     if measure == "memory":
@@ -59,9 +62,9 @@ class Candidate:
     def __init__(self, peer: str, configuration: str, task: Task) -> None:
         self.peer, self.configuration = peer, configuration
         self.fastest, self.runs, self.word = 0.0, 1, "go"
-        command = [sys.executable, WORKER, peer, configuration, *map(str, task)]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=_errors(), text=True)
+        command, environment = _command(peer, configuration, task), _environment(peer, configuration)
+        self.process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=_errors(), text=True)
         if self._read() != "ready":
             raise CandidateError(f"{self} did not start")
 
@@ -112,13 +115,27 @@ class Single:
     """A whole process that does its work once."""
 
     def __init__(self, peer: str, configuration: str, task: Task) -> None:
-        self.command = [sys.executable, WORKER, peer, configuration, *map(str, task), "--once"]
+        self.command = [*_command(peer, configuration, task), "--once"]
+        self.environment = _environment(peer, configuration)
 
     def turn(self) -> float:
         """Return its wall time."""
         began = time.perf_counter()
-        subprocess.run(self.command, check=True, stderr=_errors())
+        subprocess.run(self.command, check=True, env=self.environment, stderr=_errors())
         return time.perf_counter() - began
+
+
+def _command(peer: str, configuration: str, task: Task) -> list[str]:
+    """Return what starts a worker; another checkout's is that checkout's own."""
+    another = peer == ANOTHER
+    worker = (Path(configuration) / "benchmarks" if another else BENCHMARKS) / "worker.py"
+    who = ["gedanken", "cpu"] if another else [peer, configuration]
+    return [sys.executable, str(worker), *who, *map(str, task)]
+
+
+def _environment(peer: str, configuration: str) -> dict[str, str]:
+    """Return a worker's environment, in which another checkout's library is found before the installed one."""
+    return os.environ | ({"PYTHONPATH": str(Path(configuration) / "src")} if peer == ANOTHER else {})
 
 
 def _errors() -> int | None:

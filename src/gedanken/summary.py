@@ -1,6 +1,5 @@
 """A network as a table."""
 
-import html
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -85,6 +84,8 @@ class Summary(NamedTuple):
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
+        import html  # noqa: PLC0415 - for notebooks alone, and it takes as long as ten modules of ours
+
         return f'<pre style="overflow-x: auto">{html.escape(str(self))}</pre>'
 
 

@@ -11,7 +11,7 @@ from gedanken.checks import one_of, require, whole
 from gedanken.engine.cuda import cuda_engine
 from gedanken.engine.plan import Engine
 from gedanken.errors import EngineError
-from gedanken.foreign import KeywordsChecked
+from gedanken.hyperparameters import Hyperparameters
 from gedanken.ops import Ops
 from gedanken.process import UNCUT
 
@@ -22,8 +22,8 @@ PRECISIONS = ("full", "bf16")
 MOST_THREADS = 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class EngineChoice(KeywordsChecked, ABC):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class EngineChoice(Hyperparameters, ABC):
     """What runs a network: `Auto`, `Cpu`, `Numpy` or `Cuda`. A description only; `regression` starts the engine.
 
     Args:
@@ -48,7 +48,7 @@ class EngineChoice(KeywordsChecked, ABC):
         """
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cpu(EngineChoice):
     """The engine of compiled kernels.
 
@@ -88,7 +88,7 @@ class Cpu(EngineChoice):
         return _cpu_engine()(reason, self.dtype, self.threads, self.precision)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Auto(Cpu):
     """The fastest engine that always works here: `Cpu`, or `Numpy` where that one cannot run and bf16 is not asked for.
 
@@ -107,7 +107,7 @@ class Auto(Cpu):
             return Engine("numpy", Ops(dtype=self.dtype), f"auto: {error}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Numpy(EngineChoice):
     """The specification: every layer's own `forward` and `backward`, on NumPy arrays."""
 
@@ -117,7 +117,7 @@ class Numpy(EngineChoice):
         return Engine("numpy", Ops(dtype=self.dtype), "asked for")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cuda(EngineChoice):
     """The specification on CuPy arrays, which an NVIDIA GPU computes with.
 
