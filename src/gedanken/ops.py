@@ -17,7 +17,7 @@ from gedanken.geometry import Geometry
 from gedanken.types import Array, Shape
 
 # Products of very long rows are summed in parts by the array module, the parts in float64.
-LONG = 4096  # numbers up to which a row is one part
+LONG = 2048  # numbers up to which a row is one part
 DEEP = 384  # numbers of a part of a longer one
 ROWS = 128  # rows of a part where the sum is over rows
 ROOM = 1 << 18  # numbers of the parts that are worked out at once
