@@ -642,7 +642,7 @@ FOREIGN = [
         (lambda: HeNormal(gain=2), "HeNormal has no argument 'gain'; it takes slope"),
         (
             lambda: ArrayGenerator(X, Y, batch_size=8),
-            "Generator has no argument 'batch_size'; here it is mini_batch_size",
+            "ArrayGenerator has no argument 'batch_size'; here it is mini_batch_size",
         ),
     ]
 ] + [

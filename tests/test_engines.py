@@ -264,3 +264,8 @@ def test_the_summary_tells_the_memory_of_the_mini_batches_that_were_trained_with
     with Squares(mini_batch_size=2, mode="serial") as generator:
         net.fit(generator, progress=False)
     assert net.summary().samples == 2
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.dtype("float64"), "float64"], ids=str)
+def test_number_types_of_numpy_are_their_names(dtype: Any) -> None:
+    assert Cpu(dtype=dtype) == Cpu(dtype="float64")

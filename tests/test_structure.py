@@ -146,3 +146,10 @@ def test_the_oldest_versions_that_are_tried_are_those_that_are_allowed() -> None
     needs += [need for need in groups["dev"] if need.startswith("cloudpickle")]
     tried = re.findall(r"^(\S+)==(\S+)$", (ROOT / "tests/oldest.txt").read_text(), re.MULTILINE)
     assert sorted(f"{name}>={version}" for name, version in tried) == sorted(needs)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("Dense", "FullyConnectedLayer"), ("Conv2d", "ConvolutionLayer")])
+def test_names_of_other_libraries_are_told_ours(theirs: str, ours: str) -> None:
+    with pytest.raises(AttributeError, match=f"has no attribute '{theirs}'; here it is {ours}"):
+        getattr(gedanken, theirs)
+    assert not hasattr(gedanken, "Nothing")

@@ -51,6 +51,16 @@ NAMES = {
     "swish": "SiLU",
 }
 
+# Names of values in records, and of engines, likewise.
+VALUES = {
+    "acc": "accuracy",
+    "gpu": "cuda",
+    "loss": "cost",
+    "valacc": "validation_accuracy",
+    "valaccuracy": "validation_accuracy",
+    "valloss": "validation_cost",
+}
+
 # Names of arguments, and how what they say is said here: the first word is an argument of ours. Where there are
 # several, the one that the called function has is meant.
 ARGUMENTS = {
@@ -123,9 +133,11 @@ ELSEWHERE = {
     "in_features": "it follows from the layer before",
     "initial_epoch": "a further fit goes on where the last one ended",
     "input_shape": "Network.input says it, once",
+    "momentum": "use the optimizer Momentum",
     "name": "a layer's name is its place in the network",
     "nesterov": "use the optimizer Nesterov",
     "num_features": "it follows from the layer before",
+    "restore_best_weights": "a callback that answers Checkpoint() saves the network after the best epoch",
 }
 
 
@@ -133,7 +145,7 @@ def our_name(name: str, known: Iterable[str]) -> str | None:
     """Return the one of the `known` names that means what `name` does elsewhere, or None."""
     plain = name.lower().replace("_", "").replace(" ", "")
     names = {one.lower().replace("_", ""): one for one in known}
-    return names.get(NAMES.get(plain, plain).lower().replace("_", ""))
+    return names.get({**NAMES, **VALUES}.get(plain, plain).lower().replace("_", ""))
 
 
 def check_keywords(owner: str, given: Iterable[str], accepted: Collection[str]) -> None:
@@ -227,8 +239,12 @@ def keywords_checked(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if accepted is not None:
-            # A method is known by the class that a user calls it of.
-            known = f"{type(args[0]).__name__}.{function.__name__}" if name.startswith("Predictor.") else name
+            # A call is known by the class that a user makes it of.
+            known, kind = name, type(args[0]).__name__ if args else ""
+            if name.startswith("Predictor."):
+                known = f"{kind}.{function.__name__}"
+            elif last == "__init__":
+                known = kind
             check_keywords(known, kwargs, accepted)
             check_count(known, function, len(args) - 1, kwargs)
         return function(*args, **kwargs)

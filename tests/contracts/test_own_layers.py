@@ -427,3 +427,31 @@ def test_a_layer_is_guarded_where_the_network_slides(engine: str) -> None:
         net.regression(cost="mean_squared", engine=engine)
         with pytest.raises(ShapeError, match=r"must return the declared shape \(.*\) from forward, got"):
             net.slide(np.zeros((1, 5, 5)))
+
+
+class Raises(Layer):
+    """Has an error of its own."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def output_shape(self, shape: Any) -> Any:
+        return shape
+
+    def forward(self, ctx: Any, p: Any, s: Any, x: Any) -> Any:
+        if self.where == "forward":
+            raise KeyError("no such colour")
+        return x.copy(), None
+
+    def backward(self, ctx: Any, p: Any, g: Any, cache: Any, dy: Any) -> Any:
+        raise KeyError("no such colour")
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
+def test_what_a_layer_raises_says_which_it_was(where: str, engine: str) -> None:
+    net = Network(1).input((3,)).add(FullyConnectedLayer(4)).add(Raises(where)).add(FullyConnectedLayer(2))
+    net.add(SoftMax()).regression(engine=engine)
+    with pytest.raises(KeyError, match="no such colour") as caught:
+        net.fit(np.zeros((4, 3)), [0, 1, 0, 1], progress=False)
+    assert caught.value.__notes__[0].startswith("raised by layer 1 ")

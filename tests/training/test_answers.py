@@ -15,6 +15,7 @@ from gedanken import (
     ArgumentError,
     Callback,
     Checkpoint,
+    EarlyStopping,
     EpochRecord,
     GedankenWarning,
     Network,
@@ -120,3 +121,48 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path) -> Non
             X, Y, epochs=2, callbacks=[Answers({1: Checkpoint()})], folder=str(tmp_path / "file"), **QUIET
         )
     assert len(history.epochs) == 2
+
+
+@pytest.mark.parametrize(
+    ("hook", "ours"),
+    [("on_epoch_end", "on_epoch"), ("on_train_begin", "on_start"), ("on_train_batch_end", "on_step")],
+)
+def test_hooks_of_other_libraries_are_refused(hook: str, ours: str) -> None:
+    kind = type("Theirs", (Callback,), {hook: lambda self, *_: None})
+    with pytest.raises(ArgumentError, match=rf"Theirs.{hook} would never be called; here it is {ours}\(run"):
+        network().fit(X, Y, callbacks=[kind()], **QUIET)
+
+
+def test_an_answer_before_the_first_step_is_refused() -> None:
+    class Eager(Callback):
+        def on_start(self, run: Run) -> Any:
+            return Stop("too early")
+
+    net = network()
+    with pytest.raises(ArgumentError, match="on_start must return nothing"):
+        net.fit(X, Y, callbacks=[Eager()], **QUIET)
+    assert net.epoch == 0
+
+
+def test_the_name_of_a_checkpoint_may_have_its_ending(tmp_path: Path) -> None:
+    class Keeps(Callback):
+        def on_epoch(self, run: Run, record: EpochRecord) -> Checkpoint:
+            return Checkpoint("best.safetensors")
+
+    network().fit(X, Y, callbacks=[Keeps()], folder=tmp_path, **QUIET)
+    assert os.listdir(tmp_path) == ["best.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("val_loss", "validation_cost"), ("val_accuracy", "validation_accuracy"), ("loss", "cost"), ("acc", "accuracy")],
+)
+def test_values_are_known_by_other_names(theirs: str, ours: str) -> None:
+    with pytest.raises(ArgumentError, match=f"got '{theirs}'; did you mean '{ours}'"):
+        network().fit(X, Y, validation_set=(X, Y), callbacks=[EarlyStopping(theirs)], **QUIET)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("lower", "min"), ("higher", "max")])
+def test_former_directions_are_told_the_new_ones(theirs: str, ours: str) -> None:
+    with pytest.raises(ArgumentError, match=f"""mode must be "min" or "max", here '{ours}', got '{theirs}'"""):
+        EarlyStopping(mode=theirs)

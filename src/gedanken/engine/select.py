@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
+import numpy as np
+
 from gedanken.checks import one_of, require, whole
 from gedanken.engine.cuda import cuda_engine
 from gedanken.engine.plan import Engine
@@ -37,6 +39,7 @@ class EngineChoice(Hyperparameters, ABC):
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", _name_of(self.dtype))
         one_of("dtype", self.dtype, ("float32", "float64"))
 
     @abstractmethod
@@ -136,6 +139,12 @@ class Cuda(EngineChoice):
 
     def start(self) -> Engine:
         return cuda_engine(self.dtype, self.device)
+
+
+def _name_of(dtype: Any) -> Any:
+    """Return the name of NumPy's number type, np.float64 for one; anything else stays as it is."""
+    known = isinstance(dtype, np.dtype) or (isinstance(dtype, type) and issubclass(dtype, np.generic))
+    return np.dtype(dtype).name if known else dtype
 
 
 CHOICES: dict[str, type[EngineChoice]] = {kind.name: kind for kind in (Auto, Cpu, Numpy, Cuda)}

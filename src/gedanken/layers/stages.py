@@ -4,7 +4,8 @@ Kernels trust shapes: they read as far as a layer declared. So what a layer of a
 anyone reads it, for every engine and inside of containers too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gedanken.checks import is_masked_array
-from gedanken.errors import ArgumentError, ShapeError
+from gedanken.errors import ArgumentError, GedankenError, ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
 
@@ -71,7 +72,8 @@ class LayerStage:
             return self.layer.forward(ctx, self.p, self.s, x)
         p, s = {name: sealed(view) for name, view in self.p.items()}, dict(self.s)
         kept = dict(p)
-        given = guarded(self.name, "x, dy and p", self.layer.forward, ctx, p, s, sealed(x))
+        with noted(self.name):
+            given = guarded(self.name, "x, dy and p", self.layer.forward, ctx, p, s, sealed(x))
         if not (isinstance(given, tuple) and len(given) == 2):
             raise ArgumentError(f"{self.name} must return (y, cache) from forward, got {_described(given)}")
         self._unchanged("p", p, kept)
@@ -87,7 +89,8 @@ class LayerStage:
         probes = {name: _probe(view, whole=not self._proven) for name, view in self.g.items()}
         for probe in probes.values():
             probe[...] = UNWRITTEN[probe.dtype.itemsize]
-        dx = guarded(self.name, "x, dy and p", self.layer.backward, ctx, p, g, cache, sealed(dy))
+        with noted(self.name):
+            dx = guarded(self.name, "x, dy and p", self.layer.backward, ctx, p, g, cache, sealed(dy))
         self._unchanged("p", p, kept)
         self._written("g", g, self.g)
         for name, probe in probes.items():
@@ -212,6 +215,18 @@ def sealed(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+@contextlib.contextmanager
+def noted(name: str) -> Iterator[None]:
+    """Say of what a layer of the user's raises which layer it was."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, GedankenError):
+            with contextlib.suppress(Exception):  # of a class that takes no notes
+                error.add_note(f"raised by {name}")
+        raise
 
 
 def guarded(name: str, lent: str, call: Callable[..., Any], *arguments: Any) -> Any:

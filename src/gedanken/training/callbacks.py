@@ -12,6 +12,19 @@ from gedanken.named import METRICS
 from gedanken.state import State, check_state
 from gedanken.training.records import Answer, EpochRecord, Run, StepRecord, Stop
 
+# Hooks of Keras and Lightning, and what is called at that time here.
+HOOKS = {
+    "on_batch_end": "on_step",
+    "on_epoch_end": "on_epoch",
+    "on_fit_end": "on_stop",
+    "on_fit_start": "on_start",
+    "on_train_batch_end": "on_step",
+    "on_train_begin": "on_start",
+    "on_train_end": "on_stop",
+    "on_train_epoch_end": "on_epoch",
+    "on_train_start": "on_start",
+    "on_validation_end": "on_epoch",
+}
 MODES = {"lower": "min", "higher": "max"}  # what `Metric.better` says, in the words of EarlyStopping
 
 
@@ -71,6 +84,8 @@ class EarlyStopping(Callback):
         require(isinstance(self.monitor, str), "EarlyStopping monitor", "be the name of a value", self.monitor)
         whole("EarlyStopping patience", self.patience, at_least=0)
         if self.mode is not None:
+            former = MODES.get(str(self.mode))
+            require(not former, "EarlyStopping mode", f'be "min" or "max", here {former!r}', self.mode)
             one_of("EarlyStopping mode", self.mode, ("min", "max"))
         real("EarlyStopping threshold", self.threshold, "[0, inf)")
         self._best, self._waited = math.inf, 0
@@ -118,11 +133,21 @@ class EarlyStopping(Callback):
         if self._waited <= self.patience:
             return None
         missed = f"improved on {self._sign * self._best:.4g}" if math.isfinite(self._best) else "become a finite number"
-        return Stop(f"{self.monitor} has not {missed} for {self._waited} epochs")
+        return Stop(f"{self.monitor} has not {missed} for {self._waited} epoch{'s' * (self._waited > 1)}")
 
 
 def checked_callbacks(callbacks: object) -> list[Callback]:
     """Return the callbacks as a list, or raise ArgumentError."""
     if isinstance(callbacks, (list, tuple)) and all(isinstance(c, Callback) for c in callbacks):
+        for callback in callbacks:
+            _check_hooks(callback)
         return list(callbacks)
     raise ArgumentError(f"callbacks must be a list of Callback objects, got {short(callbacks)}")
+
+
+def _check_hooks(callback: Callback) -> None:
+    """Raise ArgumentError for a hook of another library's, which nobody would ever call."""
+    for theirs, ours in HOOKS.items():
+        if hasattr(callback, theirs):
+            name = type(callback).__name__
+            raise ArgumentError(f"{name}.{theirs} would never be called; here it is {ours}(run, ...), see Callback")

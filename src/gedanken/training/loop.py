@@ -108,7 +108,10 @@ class Training:
         try:
             for callback in self.callbacks:
                 started.append(callback)
-                callback.on_start(self.run)
+                begin: Callable[[Run], object] = callback.on_start
+                answer = begin(self.run)
+                name = f"{type(callback).__name__}.on_start"
+                require(answer is None, name, "return nothing: on_step and on_epoch answer", answer)
             # Numbers that overflow show in the cost, which is watched.
             with self.interrupt, np.errstate(all="ignore"):
                 self.strategy.start(self.train_state)
@@ -271,7 +274,7 @@ class Training:
             require(
                 plain and "\0" not in name, f"{callback}: Checkpoint name", "be a file's name without folders", name
             )
-            path = os.path.join(self.run.folder, f"{answer.name}.safetensors")
+            path = os.path.join(self.run.folder, f"{answer.name.removesuffix('.safetensors')}.safetensors")
             try:
                 os.makedirs(self.run.folder, exist_ok=True)
                 self.network.save(path)
