@@ -48,7 +48,7 @@ from tests.cpu.chaos_programs import HANG, SOURCES, ends, forks, starts
 RNG = np.random.default_rng(0)
 PICTURES, LABELS = RNG.random((48, 2, 9, 9)).astype("float32"), RNG.integers(0, 4, 48)
 LARGER = RNG.random((2, 14, 14)).astype("float32")
-TRACED = [SOURCES / name for name in ("caches.py", "process.py", "training/interrupt.py")]
+TRACED = [SOURCES / name for name in ("caches.py", "processes/uncut.py", "training/interrupt.py")]
 TRACED += [
     SOURCES / "engine/cpu" / f"{name}.py" for name in ("compiler", "machine", "threads", "program", "run", "update")
 ]

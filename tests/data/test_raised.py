@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gedanken.data.workers.raised import noted, pack_error, unpack_error
+from gedanken.processes.raised import noted, pack_error, unpack_error
 from tests.data.programs import run
 
 NASTY = [

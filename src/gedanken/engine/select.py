@@ -15,7 +15,7 @@ from gedanken.engine.plan import Engine
 from gedanken.errors import EngineError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.ops import Ops
-from gedanken.process import UNCUT
+from gedanken.processes.uncut import UNCUT
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,15 +13,10 @@ from typing import Any
 import numpy as np
 
 from gedanken.data.workers.items import ItemSpec
+from gedanken.processes.memory import CACHE_LINE, rounded_up
 from gedanken.types import Array
 
-CACHE_LINE = 64  # bytes: each array of a slot begins at such a border
 LENT = 2  # slots that the caller may hold: the mini-batch in use, and the next one when it is handed over
-
-
-def rounded_up(size: int, border: int) -> int:
-    """Return the least multiple of `border` that is no less than `size`."""
-    return -(-size // border) * border
 
 
 class Arena:

@@ -1,21 +1,20 @@
 """What lies between a Generator and its worker processes: shared memory, records of tasks, and results."""
 
 import contextlib
-import mmap
 import os
 import pickle
 import struct
-import tempfile
 import threading
-from multiprocessing import reduction
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gedanken.data.workers.arena import Arena
 from gedanken.data.workers.items import ArraySpec, ItemSpec
-from gedanken.data.workers.raised import pack_error, unpack_error
 from gedanken.data.workers.tasks import MOST_SLOTS, Task, TaskResult
+from gedanken.processes.memory import Descriptor, mapped
+from gedanken.processes.pickling import SharedObject
+from gedanken.processes.raised import pack_error, unpack_error
 
 TASK = struct.Struct(f"<IIIQQIIII{MOST_SLOTS}H")
 RESULT = struct.Struct("<IIIQdQ")  # a pickle of so many bytes may follow
@@ -23,70 +22,6 @@ NO_TASK = 0  # number of the result that says a worker is ready or could not sta
 WARNED = 2**32 - 1  # number of the result that carries a warning
 TEXT = 1 << 16  # bytes for the description of the arena
 CELL = 8  # bytes of one integer
-
-
-class Descriptor:
-    """A file descriptor that is handed to a process when it is started."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __reduce__(self) -> tuple[Any, tuple[Any]]:
-        return _received, (reduction.DupFd(self.fd),)
-
-    def close(self) -> None:
-        """Give it up; what is mapped of it stays."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-def _received(fd: Any) -> Descriptor:
-    return Descriptor(fd.detach())
-
-
-def unnamed_memory(size: int = 0) -> Descriptor:
-    """Return memory without a name, which other processes can map and which goes with its last user."""
-    if hasattr(os, "memfd_create"):
-        found = Descriptor(os.memfd_create("gedanken"))
-    else:
-        with tempfile.TemporaryFile() as file:
-            found = Descriptor(os.dup(file.fileno()))
-    os.ftruncate(found.fd, size)
-    return found
-
-
-def resize(memory: Descriptor, size: int) -> None:
-    """Set the size of shared memory.
-
-    Raises:
-        MemoryError: there may not be so much.
-    """
-    try:
-        os.ftruncate(memory.fd, size)
-    except OSError as error:
-        raise MemoryError(
-            f"no {size:,} bytes of shared memory for a mini-batch and its buffer: {error.strerror}"
-        ) from error
-
-
-def reserve(memory: Descriptor, start: int, size: int) -> None:
-    """Reserve this part now, so that a full memory is an error here and not SIGBUS at the first write.
-
-    Raises:
-        MemoryError: there is not enough.
-    """
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(memory.fd, start, size)
-        except OSError as error:
-            raise MemoryError(f"no {size:,} bytes of shared memory for a mini-batch: {error.strerror}") from error
-
-
-def mapped(memory: Descriptor, private: bool = False) -> mmap.mmap:
-    """Return all of the memory as a buffer; what is written to a private one stays unseen by others."""
-    access = mmap.ACCESS_COPY if private else mmap.ACCESS_WRITE
-    return mmap.mmap(memory.fd, os.fstat(memory.fd).st_size, access=access)
 
 
 class SharedStatus:
@@ -138,7 +73,6 @@ class WorkerDescriptors(NamedTuple):
         tasks: where tasks are read.
         results: where results are written.
         status, arena, stacks: shared memory; the last is for writing down where threads stand.
-        pickle: memory with the pickled Generator.
     """
 
     tasks: Descriptor
@@ -146,7 +80,6 @@ class WorkerDescriptors(NamedTuple):
     status: Descriptor
     arena: Descriptor
     stacks: Descriptor
-    pickle: Descriptor
 
 
 class WorkerArguments(NamedTuple):
@@ -154,7 +87,7 @@ class WorkerArguments(NamedTuple):
 
     Args:
         descriptors: what it reads, writes and maps.
-        parts: (start, size) of the parts of the pickled Generator.
+        sent: the Generator.
         inherited: the Generator itself, in a forked process that needs no pickle.
         foreign: descriptors that a forked process has too and must not keep.
         first: number of its first thread among all workers.
@@ -164,7 +97,7 @@ class WorkerArguments(NamedTuple):
     """
 
     descriptors: WorkerDescriptors
-    parts: tuple[tuple[int, int], ...]
+    sent: SharedObject
     inherited: Any
     foreign: tuple[int, ...]
     first: int

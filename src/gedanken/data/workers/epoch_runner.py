@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from gedanken.checks import whole
 from gedanken.data.workers.base import Workers
-from gedanken.data.workers.pickling import importing_main, sendable, thread_bound
 from gedanken.data.workers.planning import (
     Probe,
     WorkerOptions,
@@ -23,7 +22,8 @@ from gedanken.data.workers.scheduler import Scheduler
 from gedanken.data.workers.statistics import Statistics
 from gedanken.data.workers.threads import SerialWorkers, ThreadWorkers
 from gedanken.errors import ArgumentError, StateError
-from gedanken.process import start_thread
+from gedanken.processes.pickling import importing_main, sendable, thread_bound
+from gedanken.processes.uncut import start_thread
 from gedanken.random import Purpose, call_generator
 
 

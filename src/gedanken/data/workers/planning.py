@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gedanken.data.workers.base import LOOK, Watchdog
-from gedanken.data.workers.raised import as_raised
 from gedanken.data.workers.tasks import Calls, Span, Task, TaskResult
 from gedanken.data.workers.threads import ThreadWorkers
 from gedanken.errors import ArgumentError, WorkerError
+from gedanken.processes.raised import as_raised
 from gedanken.processors import usable_processors
 
 MODES = ("auto", "threads", "processes", "serial")

@@ -18,8 +18,8 @@ from gedanken.data.workers.batch_builder import BatchBuilder
 from gedanken.data.workers.items import ItemSpec
 from gedanken.data.workers.pending import PendingTask
 from gedanken.data.workers.position import Mark, Record, rest_of
-from gedanken.data.workers.raised import as_raised
 from gedanken.data.workers.tasks import MOST_SLOTS, Span, Task, TaskResult
+from gedanken.processes.raised import as_raised
 from gedanken.types import Array
 
 GROUP_SECONDS = 0.004  # a task takes about so long: enough of them to share, few enough that telling costs nothing

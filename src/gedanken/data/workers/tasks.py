@@ -11,8 +11,8 @@ import numpy as np
 
 from gedanken.data.workers.arena import Arena, RowWriter
 from gedanken.data.workers.items import ItemSpec, Samples
-from gedanken.data.workers.raised import noted
 from gedanken.errors import DataError
+from gedanken.processes.raised import noted
 from gedanken.random import Purpose, call_generator, permutation
 from gedanken.types import Array
 

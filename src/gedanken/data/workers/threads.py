@@ -16,7 +16,7 @@ from gedanken.data.workers.base import GRACE, Workers
 from gedanken.data.workers.items import ItemSpec
 from gedanken.data.workers.tasks import IDLE, Calls, Permutations, Task, TaskResult, TaskRunner
 from gedanken.errors import WorkerError
-from gedanken.process import start_thread
+from gedanken.processes.uncut import start_thread
 
 
 class SerialWorkers(Workers):

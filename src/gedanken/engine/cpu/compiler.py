@@ -33,7 +33,7 @@ from gedanken.engine.cpu.ir_text import Module
 from gedanken.engine.cpu.machine import Machine
 from gedanken.engine.cpu.tile import gemm_tile_ir
 from gedanken.engine.cpu.translate import kernel_ir
-from gedanken.process import UNCUT, start_thread
+from gedanken.processes.uncut import UNCUT, start_thread
 
 Emitted = TypeVar("Emitted", bytes, str)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from llvmlite import binding as llvm
 
-from gedanken.process import UNCUT
+from gedanken.processes.uncut import UNCUT
 
 
 class Machine(NamedTuple):

@@ -1,4 +1,4 @@
-"""Sending a Generator to worker processes: once, with large arrays beside the pickle instead of in it."""
+"""Sending an object to worker processes: once, with large arrays beside the pickle instead of in it."""
 
 import ast
 import io
@@ -7,9 +7,10 @@ import pickle
 import sys
 from collections.abc import Iterator, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from gedanken.errors import ArgumentError
+from gedanken.processes.memory import Descriptor, mapped, places_of, reserve, unnamed_memory
 
 REMEDY = (
     "open it in get_mini_batches when it is first needed, leave it out in __getstate__, or choose mode='threads'; "
@@ -62,6 +63,40 @@ class Pickled:
             _by_value().CloudPickler(stream, protocol=5, buffer_callback=self._arrays.append).dump(value)
         first = stream.getvalue()
         self.parts = [memoryview(first), *(array.raw() for array in self._arrays)]
+
+
+class SharedObject(NamedTuple):
+    """A pickled object in memory that processes share.
+
+    Args:
+        memory: where.
+        places: start and size of the parts of the pickle.
+    """
+
+    memory: Descriptor
+    places: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, pickled: Pickled | None, what: str) -> "SharedObject":
+        """Return it; None is nothing, which a forked process inherits instead.
+
+        Raises:
+            MemoryError: there is not enough for it, called `what`.
+        """
+        places, size = places_of(pickled.parts if pickled else ())
+        found = cls(unnamed_memory(size), places)
+        if pickled:
+            reserve(found.memory, 0, size, what)
+            memory = memoryview(mapped(found.memory))
+            for (start, length), part in zip(places, pickled.parts, strict=True):
+                memory[start : start + length] = part.cast("B")
+        return found
+
+    def loaded(self) -> Any:
+        """Return the object; what is changed in its arrays stays unseen by others."""
+        memory = memoryview(mapped(self.memory, private=True))
+        first, *others = [memory[at : at + size] for at, size in self.places]
+        return pickle.loads(first, buffers=others)  # noqa: S301 - from our own process
 
 
 def pickle_for_workers(value: Any) -> Pickled:

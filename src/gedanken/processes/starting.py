@@ -5,12 +5,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-from gedanken.data.workers.pickling import is_session
-from gedanken.process import start_thread
+from gedanken.processes.pickling import is_session
+from gedanken.processes.uncut import start_thread
 
 GUARD = 'a script must start its training under `if __name__ == "__main__":`, because worker processes import it'
 ANSWER_SECONDS = 0.5  # for a server that forks already
@@ -77,11 +77,9 @@ def why_server_ended(served: bool) -> str:
     return f"while it imported your script; {GUARD}"
 
 
-def preload(context: Any, module: str) -> None:
+def preload(context: Any, modules: Sequence[str]) -> None:
     """Let the server of processes import once what every worker needs; it does nothing where one runs already."""
-    context.set_forkserver_preload(
-        ["__main__", "gedanken.data.workers.worker", *([] if module == "__main__" else [module])]
-    )
+    context.set_forkserver_preload(["__main__", *(name for name in modules if name != "__main__")])
 
 
 @contextlib.contextmanager
