@@ -13,7 +13,7 @@ export GEDANKEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test check docs format parity accuracy bench bench-generator bench-diary bench-waiting soak oldest second gpu clean
+.PHONY: demo test check docs format parity accuracy bench bench-generator bench-hogwild bench-diary bench-waiting soak oldest second gpu clean
 
 demo: $(VENV)/.demo ## train the diary's network on embedded data
 	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
@@ -49,6 +49,9 @@ bench: $(VENV)-bench/.ready ## time Gedanken beside its peers, in turns; the tab
 bench-generator: $(VENV)-bench-generator/.ready ## time the Generator beside other data loaders; the table goes to runs/generator.md
 	$(VENV)-bench-generator/bin/python benchmarks/generator/bench.py $(if $(QUICK),--quick) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_OPTIONS)
 
+bench-hogwild: $(VENV)-bench-hogwild/.ready ## time parallel training beside the serial one and PyTorch's Hogwild; the table goes to runs/hogwild.md
+	$(VENV)-bench-hogwild/bin/python benchmarks/hogwild/bench.py $(if $(QUICK),--quick) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_OPTIONS)
+
 bench-diary: $(VENV)-bench-generator/.ready ## the diary's comparison of 1, 2, 3 workers, and more; the table goes to runs/generator-diary.md
 	$(VENV)-bench-generator/bin/python benchmarks/generator/diary.py $(if $(QUICK),--mini-batches 100) $(BENCH_OPTIONS)
 
@@ -70,7 +73,7 @@ gpu: $(VENV)/.dev ## the contract tests on a real GPU; needs CuPy in the environ
 	GEDANKEN_GPU=1 $(PYTEST) -q -m gpu tests
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-second $(VENV)-parity $(VENV)-bench $(VENV)-bench-generator build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-second $(VENV)-parity $(VENV)-bench $(VENV)-bench-generator $(VENV)-bench-hogwild build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -109,6 +112,11 @@ $(VENV)-parity/.ready: pyproject.toml
 $(VENV)-bench/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install -q 'torch==2.13.0' 'keras==3.15.1' 'tensorflow-cpu==2.21.0' 'jax==0.10.2' 'onnxruntime==1.32.0' onnx -e . $(TORCH_INDEX)
+	@touch $@
+
+$(VENV)-bench-hogwild/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-bench-hogwild
+	$(VENV)-bench-hogwild/bin/python -m pip install -q 'torch==2.13.0' -e . $(TORCH_INDEX)
 	@touch $@
 
 $(VENV)-bench-generator/.ready: pyproject.toml

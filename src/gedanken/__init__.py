@@ -4,6 +4,7 @@
 | --- | --- |
 | networks | `Network` |
 | engines | `Auto`, `Cpu`, `Numpy`, `Cuda` |
+| parallel training | `Hogwild` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
@@ -63,6 +64,7 @@ _HOMES = {
     ),
     "network": "Network",
     "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
+    "parallel.hogwild": "Hogwild",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
     "training.callbacks": "Callback EarlyStopping",
     "training.records": "Answered Checkpoint EpochRecord Evaluation History Run SetRate Snapshot StepRecord Stop",

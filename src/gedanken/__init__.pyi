@@ -76,6 +76,7 @@ from gedanken.metrics import (
 )
 from gedanken.network import Network
 from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp
+from gedanken.parallel.hogwild import Hogwild
 from gedanken.schedules import (
     ConstantRate,
     CosineDecay,
@@ -162,6 +163,7 @@ __all__ = [
     "HeNormal",
     "HeUniform",
     "History",
+    "Hogwild",
     "Huber",
     "Initializer",
     "IterableGenerator",

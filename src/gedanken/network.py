@@ -8,7 +8,7 @@ from typing import Any
 from gedanken.alone import alone
 from gedanken.building import Builder
 from gedanken.checks import path as checked_path
-from gedanken.checks import real, short, truth, whole
+from gedanken.checks import real, require, short, truth, whole
 from gedanken.copies import held, rebuilt
 from gedanken.costs import Cost, as_cost
 from gedanken.data.generator import Generator
@@ -22,7 +22,8 @@ from gedanken.layers.shape import channels_first_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_optimizer
 from gedanken.optimizers import Adam, Optimizer
-from gedanken.parallel.base import TrainState
+from gedanken.parallel.base import Parallel, Strategy, TrainState
+from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.single import Single
 from gedanken.prediction import Predictor, not_compiled
 from gedanken.summary import Summary, summarise
@@ -142,6 +143,7 @@ class Network(Builder, Predictor):
         snapshot_step: float = 10.0,
         folder: str | os.PathLike[str] | None = None,
         progress: bool = True,
+        parallel: Parallel | None = None,
     ) -> History:
         """Train the network; a further call goes on where the last one ended.
 
@@ -168,6 +170,8 @@ class Network(Builder, Predictor):
                 and drawn, > 0.
             folder: the run's folder; None is a new one, `runs/` and the time. Made only where something is saved in it.
             progress: whether progress is shown, on standard error or below the notebook's cell.
+            parallel: who computes the steps: None is this process, one step after the other, on all of the engine's
+                threads; `Hogwild()` is several workers at the same time.
 
         Returns:
             the History of this call.
@@ -185,6 +189,7 @@ class Network(Builder, Predictor):
         truth("plot", plot)
         truth("progress", progress)
         display = Display(quiet=not progress)
+        strategy = Single() if parallel is None else self._parallel(parallel, train_state)
         place = None if folder is None else checked_path("folder", folder)
         if plot:
             listeners.insert(0, Plot(display, train_state.metrics))
@@ -194,7 +199,7 @@ class Network(Builder, Predictor):
         self._mini_batch_size = source.mini_batch_size
         span, config = (self.epoch + 1, self.epoch + count), self._config(train_state, source.mini_batch_size)
         run = new_run(train_state, source, validation is not None, span, place, config)
-        return Training(train_state, Single(), source, validation, run, listeners, every, self)()
+        return Training(train_state, strategy, source, validation, run, listeners, every, self)()
 
     @keywords_checked
     def evaluate(
@@ -312,6 +317,13 @@ class Network(Builder, Predictor):
         if self._train_state is None:
             raise not_compiled(call)
         return self._train_state
+
+    def _parallel(self, parallel: Parallel, train_state: TrainState) -> Strategy:
+        made = f"an object: {parallel.__name__}()" if isinstance(parallel, type) else "an object such as Hogwild()"
+        require(isinstance(parallel, Parallel), "parallel", f"be {made}, or None", parallel)
+        assert self._cost
+        described = self._known_input("fit"), self.seed, self._cost, train_state.optimizer_state.optimizer
+        return parallel.strategy(Recipe(self.layers, *described, tuple(train_state.metrics), self._engine))
 
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""

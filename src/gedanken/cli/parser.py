@@ -155,6 +155,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     products = f"of products: full, or bf16 on a processor with AMX {DEFAULT}"
     learning.add_argument("--precision", metavar="NAME", default="full", help=products)
 
+    learning.add_argument("--parallel", metavar="NAME", help="hogwild: several workers at once (default: one)")
+    learning.add_argument("--workers", type=int, metavar="N", help="of --parallel (default: one for each processor)")
+
     samples = train.add_argument_group("samples")
     held = "share of the samples to validate on, in (0, 1) (default: a data set's test part; of a folder 0.2)"
     samples.add_argument("--validation", type=float, metavar="SHARE", help=held)

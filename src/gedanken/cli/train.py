@@ -17,6 +17,8 @@ from gedanken.files import check_writable
 from gedanken.named import OPTIMIZERS
 from gedanken.network import Network
 from gedanken.optimizers import Optimizer
+from gedanken.parallel.base import Parallel
+from gedanken.parallel.hogwild import Hogwild
 from gedanken.training.callbacks import Callback, EarlyStopping
 from gedanken.training.records import History, Run
 
@@ -138,4 +140,14 @@ def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
         snapshot_step=arguments.snapshot_step,
         folder=arguments.folder,
         progress=not arguments.quiet,
+        parallel=_parallel(arguments.parallel, arguments.workers),
     )
+
+
+def _parallel(name: str | None, workers: int | None) -> Parallel | None:
+    """Return who computes the steps."""
+    if name is None:
+        require(workers is None, "--workers", "be given with --parallel hogwild", workers)
+        return None
+    one_of("--parallel", name, ("hogwild",))
+    return Hogwild() if workers is None else Hogwild(workers=workers)

@@ -103,24 +103,40 @@ class ArraySource(Source):
     ) -> None:
         self.x, self.target, self._rows = x, target, rows
         samples = len(x) if rows is None else len(rows)
-        self.samples, self.steps = samples, math.ceil(samples / mini_batch_size)
+        self.samples: int = samples
+        self.steps: int = math.ceil(samples / mini_batch_size)
         self.mini_batch_size, self.shuffle, self.seed = mini_batch_size, shuffle, seed
+        self._order: tuple[int, Array | None] = (-1, None)  # an epoch, and the places of its samples in order
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker process is sent: whom it works for is no matter of its own."""
+        return {**{k: v for k, v in vars(self).items() if k != "broken_off"}, "_order": (-1, None)}
 
     def look_first(self, look: Callable[[Array, Array], None]) -> None:
         look(self.x, self.target)
 
     def batches(self, epoch: int, start: int = 0) -> Batches:
-        order, samples = self._rows, len(self.x) if self._rows is None else len(self._rows)
-        if self.shuffle:
-            shuffled = permutation(self.seed, Purpose.ORDER, samples, epoch)
-            order = shuffled if order is None else order[shuffled]
-        for first in range(start * self.mini_batch_size, samples, self.mini_batch_size):
-            part = slice(first, first + self.mini_batch_size)
-            share = min(1.0, part.stop / samples)
-            if order is None:
-                yield Batch(self.x[part], self.target[part], first, share)
-            else:
-                yield Batch(taken(self.x, order[part]), taken(self.target, order[part]), first, share)
+        for number in range(start, self.steps):
+            yield self.batch(epoch, number)
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """Return one mini-batch of an epoch, both counted from 0."""
+        order, first = self._order_of(epoch), number * self.mini_batch_size
+        part = slice(first, first + self.mini_batch_size)
+        share = min(1.0, part.stop / self.samples)
+        if order is None:
+            return Batch(self.x[part], self.target[part], first, share)
+        return Batch(taken(self.x, order[part]), taken(self.target, order[part]), first, share)
+
+    def _order_of(self, epoch: int) -> Array | None:
+        """Return the places of an epoch's samples, in order; None is that of the arrays."""
+        if self._order[0] != epoch:
+            order = self._rows
+            if self.shuffle:
+                shuffled = permutation(self.seed, Purpose.ORDER, self.samples, epoch)
+                order = shuffled if order is None else order[shuffled]
+            self._order = epoch, order
+        return self._order[1]
 
     def state(self) -> dict[str, Any]:
         """Return what the order of the mini-batches depends on: they have no other state."""

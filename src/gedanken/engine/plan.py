@@ -1,7 +1,7 @@
 """A network compiled for one input shape and one engine: flat vectors, named views, steps."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
@@ -39,6 +39,7 @@ class FusedStep(Protocol):
 
 
 Placement: TypeAlias = LayerStage | ContainerStage
+Memory: TypeAlias = Callable[[str, int], Array | None]  # (a vector's name, its length) -> where it lies
 
 
 class Engine:
@@ -108,6 +109,8 @@ class Plan:
         seed: seed of initial weights and dropout.
         cost: what training makes small, or None for a plan that only predicts. Its last activation may become a
             part of it, see `fuse_cost`.
+        memory: gives "params", "grads" and "layer_state" their place, as workers share it; what it has no place for,
+            None, is memory of the plan's own.
 
     Raises:
         ArgumentError: the cost does not suit the last layer, or the number type would take an epsilon as 0.
@@ -115,7 +118,13 @@ class Plan:
     """
 
     def __init__(
-        self, layers: Sequence[Layer], input_shape: Shape, engine: Engine, seed: int, cost: Cost | None = None
+        self,
+        layers: Sequence[Layer],
+        input_shape: Shape,
+        engine: Engine,
+        seed: int,
+        cost: Cost | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.engine, self.ops, self.seed = engine, engine.ops, seed
         self.cost: Cost | None = None
@@ -126,7 +135,7 @@ class Plan:
         if cost:
             self.cost, fused = fuse_cost(row, cost)
         self.takes_tokens = layers[0].tokens is not None
-        self.layers = stages_of(row, self._allocate(row))
+        self.layers = stages_of(row, self._allocate(row, memory))
         norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
         self._by_sample = [
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
@@ -238,6 +247,10 @@ class Plan:
         """Return the views of all parameters and state by name, such as "0.kernel"."""
         return {**self._params, **self._state}
 
+    def gradients(self) -> dict[str, Array]:
+        """Return the views of all gradients by the names of their parameters."""
+        return dict(self._grads)
+
     def state(self) -> State:
         """Return copies of all parameters and state by name, on the host."""
         return {name: np.array(self.ops.to_host(view)) for name, view in self.arrays().items()}
@@ -280,7 +293,7 @@ class Plan:
         for name, value in self._first_state.items():
             self._state[name][...] = value
 
-    def _allocate(self, row: Sequence[Placed]) -> Views:
+    def _allocate(self, row: Sequence[Placed], memory: Memory | None) -> Views:
         """Lay out the vectors, and return what gives a layer its views of them."""
         params = {one.path: declared_params(one.name, one.layer, one.shape) for one in leaves(row)}
         state = {one.path: declared_state(one.name, one.layer, one.shape) for one in leaves(row)}
@@ -290,9 +303,10 @@ class Plan:
         values = {k: v for path, found in state.items() for k, v in prefixed(path, found).items()}
         order = sorted(self._declared, key=lambda name: not self._declared[name].decay)
         sizes = {name: self._declared[name].shape for name in order}
-        self.params, self._params = self._vector(sizes)
-        self.grads, self._grads = self._vector(sizes)
-        self.layer_state, self._state = self._vector({name: value.shape for name, value in values.items()})
+        self.params, self._params = self._vector(sizes, "params", memory)
+        self.grads, self._grads = self._vector(sizes, "grads", memory)
+        held = {name: value.shape for name, value in values.items()}
+        self.layer_state, self._state = self._vector(held, "layer_state", memory)
         self._first_state = {name: value.value for name, value in values.items()}
         self.decayed = sum(self._params[name].size for name in order if self._declared[name].decay)
 
@@ -302,17 +316,18 @@ class Plan:
 
         return views
 
-    def _vector(self, shapes: Mapping[str, Shape]) -> tuple[Array, dict[str, Array]]:
-        """Return a vector of zeros and its views, one after the other."""
+    def _vector(self, shapes: Mapping[str, Shape], name: str, memory: Memory | None) -> tuple[Array, dict[str, Array]]:
+        """Return a vector, of zeros where it has no place yet, and its views, one after the other."""
         ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()], dtype=int).tolist()
         size = ends[-1] if ends else 0
         try:
-            vector = self.ops.xp.zeros(size, self.ops.dtype)
+            given = memory(name, size) if memory else None
+            vector = self.ops.xp.zeros(size, self.ops.dtype) if given is None else given
         except (MemoryError, ValueError):  # ValueError: NumPy's, for more bytes than it counts
             raise ShapeError(f"the layers must fit into memory, got {size:,} parameters of {self.ops.dtype}") from None
         starts = [0, *ends[:-1]]
         cuts = zip(shapes.items(), starts, ends, strict=False)
-        return vector, {name: vector[start:end].reshape(shape) for (name, shape), start, end in cuts}
+        return vector, {path: vector[start:end].reshape(shape) for (path, shape), start, end in cuts}
 
 
 def _sample_by_sample(x: Array) -> Array:

@@ -3,12 +3,15 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
+from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from gedanken.checks import short
 from gedanken.data.batches import Batch, Source
 from gedanken.engine.plan import Plan
+from gedanken.errors import ArgumentError
 from gedanken.layers.base import Context
 from gedanken.layers.stages import guarded, sealed
 from gedanken.metrics import Metric
@@ -42,6 +45,7 @@ class StepResult(NamedTuple):
         statistics: of each metric, on the host or the device.
         fault: what of the step was not finite, as the begin of a sentence; "" for a sound step. Nothing of a step with
             a fault is kept: parameters, optimizer and state stay as they were before it.
+        batches: how many mini-batches it was, one update after the other; 1 but for workers, who tell of some at once.
     """
 
     samples: int
@@ -49,6 +53,7 @@ class StepResult(NamedTuple):
     cost: Any
     statistics: tuple[Array, ...]
     fault: str = ""
+    batches: int = 1
 
     def read(self, ops: Ops) -> "StepResult":
         """Return it with values of the host, which waits for a device that still computes."""
@@ -58,6 +63,16 @@ class StepResult(NamedTuple):
 
 
 Results: TypeAlias = Generator[StepResult, None, None]
+
+
+def together(results: Sequence[StepResult], metrics: Sequence[Metric]) -> StepResult:
+    """Return steps that were made one after the other as one, with values of the host."""
+    samples = sum(result.samples for result in results)
+    cost = sum(float(result.cost) * result.samples for result in results) / samples
+    columns = zip(*(result.statistics for result in results), strict=True)
+    statistics = tuple(reduce(metric.merge, parts) for metric, parts in zip(metrics, columns, strict=True))
+    last = results[-1]
+    return StepResult(samples, last.share, cost, statistics, last.fault, len(results))
 
 
 def gradients(train_state: TrainState, batch: Batch, epoch: int) -> StepResult:
@@ -79,8 +94,32 @@ def run_batch(train_state: TrainState, batch: Batch, ctx: Context) -> StepResult
     target = ops.asarray(batch.target, batch.target.dtype)
     outputs, cost = train_state.plan.cost_and_gradients(ctx, batch.x, target)
     lent = ops, sealed(outputs), sealed(target)
-    statistics = tuple(guarded(m.name, "outputs and labels", m.measure, *lent) for m in train_state.metrics)
+    statistics = tuple(measured(metric, *lent) for metric in train_state.metrics)
     return StepResult(len(batch.x), batch.share, cost, statistics)
+
+
+def measured(metric: Metric, *lent: Any) -> Array:
+    """Return a metric's statistics of a mini-batch as an array: lists would be joined where arrays are added."""
+    found: Any = guarded(metric.name, "outputs and labels", metric.measure, *lent)
+    if hasattr(found, "shape"):
+        return found
+    try:
+        return np.asarray(found, "float64")
+    except (TypeError, ValueError):
+        kind = type(metric).__name__
+        raise ArgumentError(f"{kind}.measure must return an array or numbers, got {short(found)}") from None
+
+
+class Parallel(ABC):
+    """What `fit(parallel=...)` takes: the description of a strategy, which may be used again."""
+
+    @abstractmethod
+    def strategy(self, recipe: Any) -> "Strategy":
+        """Return what trains a network in this way, once.
+
+        Args:
+            recipe: a Recipe.
+        """
 
 
 class Strategy(ABC):
@@ -105,6 +144,9 @@ class Strategy(ABC):
         Nothing is learnt from a mini-batch where something is not finite: see StepResult.
         """
 
+    def show(self) -> None:  # noqa: B027 - one process has nothing to bring
+        """Let the plan hold the parameters that are reached now, to be saved; called between two steps."""
+
     @abstractmethod
     def sync(self) -> str:
         """Bring all that was learnt into the plan; called at the end of each epoch.
@@ -120,6 +162,10 @@ class Strategy(ABC):
         Returns:
             what was wrong, as StepResult.fault.
         """
+
+    def report(self) -> Mapping[str, Any] | None:
+        """Return how the work of the last epoch was shared, or None where nobody shared it."""
+        return None
 
     def state(self) -> State:
         """Return what a training needs to go on from here; asked between two steps, after `start`.

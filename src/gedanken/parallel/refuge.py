@@ -41,9 +41,13 @@ class Refuge:
             state: as it was before that pass.
         """
         if self._steps % EVERY == 0:
-            self._params[...], self._state[...] = self._train_state.plan.params, state
-            self._updates = self._train_state.optimizer_state.updates
+            self.renew(state)
         self._steps += 1
+
+    def renew(self, state: Array) -> None:
+        """Take in the plan's parameters now."""
+        self._params[...], self._state[...] = self._train_state.plan.params, state
+        self._updates = self._train_state.optimizer_state.updates
 
     def settle(self) -> str:
         """Go back where what was learnt is of no use, and say so."""

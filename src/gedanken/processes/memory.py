@@ -64,11 +64,27 @@ def reserve(memory: Descriptor, start: int, size: int, what: str) -> None:
     Raises:
         MemoryError: there is not enough.
     """
-    if hasattr(os, "posix_fallocate"):
+    if hasattr(os, "posix_fallocate") and size:
         try:
             os.posix_fallocate(memory.fd, start, size)
         except OSError as error:
             raise MemoryError(f"no {size:,} bytes of shared memory for {what}: {error.strerror}") from error
+
+
+def reserved_memory(size: int, what: str) -> Descriptor:
+    """Return memory without a name that is all there.
+
+    Raises:
+        MemoryError: there is not enough for it, called `what`.
+    """
+    found = unnamed_memory()
+    try:
+        resize(found, size, what)
+        reserve(found, 0, size, what)
+    except MemoryError:
+        found.close()
+        raise
+    return found
 
 
 def mapped(memory: Descriptor, private: bool = False) -> mmap.mmap:

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from gedanken.errors import ArgumentError
-from gedanken.processes.memory import Descriptor, mapped, places_of, reserve, unnamed_memory
+from gedanken.processes.memory import Descriptor, mapped, places_of, reserved_memory
 
 REMEDY = (
     "open it in get_mini_batches when it is first needed, leave it out in __getstate__, or choose mode='threads'; "
@@ -84,9 +84,8 @@ class SharedObject(NamedTuple):
             MemoryError: there is not enough for it, called `what`.
         """
         places, size = places_of(pickled.parts if pickled else ())
-        found = cls(unnamed_memory(size), places)
+        found = cls(reserved_memory(size, what), places)
         if pickled:
-            reserve(found.memory, 0, size, what)
             memory = memoryview(mapped(found.memory))
             for (start, length), part in zip(places, pickled.parts, strict=True):
                 memory[start : start + length] = part.cast("B")

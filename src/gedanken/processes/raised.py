@@ -112,11 +112,16 @@ def pack_error(error: BaseException) -> Sent:
     return sent
 
 
-def unpack_error(sent: Sent) -> BaseException:
-    """Return the exception that a worker met: its own type with its attributes where possible, else a WorkerError."""
+def unpack_error(sent: Sent, where: str = "get_mini_batches") -> BaseException:
+    """Return the exception that a worker met: its own type with its attributes where possible, else a WorkerError.
+
+    Args:
+        sent: what `pack_error` returned.
+        where: what raised it, for the WorkerError.
+    """
     error = next(filter(None, (_tried(form, sent) for form in sent.forms)), None)
     if error is None:
-        error = WorkerError(f"get_mini_batches raised {sent.kind}({sent.text}), which cannot be sent from its process")
+        error = WorkerError(f"{where} raised {sent.kind}({sent.text}), which cannot be sent from its process")
     _set(error, "__notes__", sent.notes)
     first, seen = error, {id(error)}
     while (cause := first.__cause__) is not None and id(cause) not in seen:

@@ -194,6 +194,7 @@ class Training:
             self._seconds() - trained,
             self.source.waited - waited,
             self.source.stats(),
+            self.strategy.report(),
         )
         self.history.epochs.append(record)
         if finished:
@@ -203,16 +204,16 @@ class Training:
 
     def _steps(self, epoch: int) -> bool:
         """Learn from the mini-batches of an epoch that are left; return whether all were seen."""
-        share, done = 0.0, self._place.step
-        with contextlib.closing(self.strategy.steps(self.source, epoch - 1, done)) as results:
-            for step, given in enumerate(results, start=done + 1):
+        share = 0.0
+        with contextlib.closing(self.strategy.steps(self.source, epoch - 1, self._place.step)) as results:
+            for given in results:
                 result = given.read(self.train_state.plan.ops) if self.callbacks else given
                 share = result.share
-                if step == 1:
+                if not self._place.step:
                     self.network.epoch = epoch
                 self._meter.add(result)
-                self._place.step = step
-                self._tell_step(epoch, step, result)
+                self._place.step += result.batches
+                self._tell_step(epoch, self._place.step, result)
                 if self.stop:
                     break
             else:
@@ -277,6 +278,7 @@ class Training:
             path = os.path.join(self.run.folder, f"{answer.name.removesuffix('.safetensors')}.safetensors")
             try:
                 os.makedirs(self.run.folder, exist_ok=True)
+                self.strategy.show()
                 self.network.save(path)
             except OSError as error:
                 warn(f"the checkpoint {path} could not be written, the training goes on: {error}")

@@ -125,6 +125,7 @@ class EpochRecord(NamedTuple):
         validation_seconds: length of its validation.
         waiting_seconds: how much of `seconds` was spent waiting for mini-batches of a Generator.
         generator: its `stats()` at the end of the epoch; None for arrays.
+        parallel: how workers shared the epoch; None without `fit(parallel=...)`. See docs/hogwild.md.
     """
 
     epoch: int
@@ -139,6 +140,7 @@ class EpochRecord(NamedTuple):
     validation_seconds: float
     waiting_seconds: float = 0.0
     generator: Mapping[str, Any] | None = None
+    parallel: Mapping[str, Any] | None = None
 
     def figures(self) -> dict[str, Any]:
         """Return `values`, which was called so formerly."""
@@ -155,7 +157,7 @@ class EpochRecord(NamedTuple):
     def flat(self) -> dict[str, Any]:
         """Return `values` and all other entries but the mappings."""
         entries = {**self._asdict(), **self.values()}
-        del entries["metrics"], entries["validation_metrics"], entries["generator"]
+        del entries["metrics"], entries["validation_metrics"], entries["generator"], entries["parallel"]
         return entries
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What lies between a Generator and its worker processes: shared memory, records of tasks, and results."""
 
-import contextlib
-import os
 import pickle
 import struct
 import threading
@@ -13,6 +11,7 @@ from gedanken.data.workers.arena import Arena
 from gedanken.data.workers.items import ArraySpec, ItemSpec
 from gedanken.data.workers.tasks import MOST_SLOTS, Task, TaskResult
 from gedanken.processes.memory import Descriptor, mapped
+from gedanken.processes.messages import PipeReader, write_all
 from gedanken.processes.pickling import SharedObject
 from gedanken.processes.raised import pack_error, unpack_error
 
@@ -136,10 +135,8 @@ class ResultWriter:
         except Exception as error:
             done = done._replace(samples=0, extra=None, error=error)
             content = _content(done)
-        view = memoryview(RESULT.pack(*done[:5], len(content)) + content)
         with self._lock:
-            while view:
-                view = view[os.write(self._fd, view) :]
+            write_all(self._fd, RESULT.pack(*done[:5], len(content)) + content)
 
 
 def _content(done: TaskResult) -> bytes:
@@ -148,37 +145,24 @@ def _content(done: TaskResult) -> bytes:
     return pickle.dumps((done.extra, pack_error(done.error) if done.error else None), protocol=5)
 
 
-class ResultReader:
+class ResultReader(PipeReader):
     """The other end: reads results as they come, never waits."""
-
-    def __init__(self, fd: int) -> None:
-        os.set_blocking(fd, False)
-        self.fd, self._got = fd, bytearray()
-        self.ended = False
 
     def read(self) -> list[TaskResult]:
         """Return the results that are complete."""
-        with contextlib.suppress(BlockingIOError):
-            while part := os.read(self.fd, 1 << 20):
-                self._got += part
-                if len(part) < 1 << 16:
-                    return self._parsed()
-            self.ended = True
-        return self._parsed()
-
-    def _parsed(self) -> list[TaskResult]:
+        self.fill()
         found, at = [], 0
-        while len(self._got) - at >= RESULT.size:
-            *values, length = RESULT.unpack_from(self._got, at)
-            if len(self._got) - at < RESULT.size + length:
+        while len(self.got) - at >= RESULT.size:
+            *values, length = RESULT.unpack_from(self.got, at)
+            if len(self.got) - at < RESULT.size + length:
                 break
             at += RESULT.size
             extra = error = None
             if length:
-                extra, packed = pickle.loads(memoryview(self._got)[at : at + length])  # noqa: S301 - our own process
+                extra, packed = pickle.loads(memoryview(self.got)[at : at + length])  # noqa: S301 - our own process
                 error = unpack_error(packed) if packed else None
             at += length
             found.append(TaskResult._make((*values, extra, error)))
         if at:
-            self._got = self._got[at:]
+            self.got = self.got[at:]
         return found

@@ -10,6 +10,7 @@ import builtins
 import ctypes
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
@@ -27,6 +28,7 @@ from gedanken.types import Array
 
 STORED = {"Bytes": "uint8", "UInt16s": "uint16", "Ints": "int64", "Bf16s": "uint16"}
 TILE = (16, 64)  # rows and bytes of a tile
+_EXCHANGING = threading.Lock()
 
 
 class Pointer:
@@ -150,6 +152,13 @@ class PythonIntrinsics:
 
     def intrinsic_bytes_of(self, pointer: Pointer) -> Pointer:
         return pointer.to("Bytes")
+
+    def intrinsic_exchange(self, pointer: Pointer, index: int, seen: Any, value: Any) -> int:
+        with _EXCHANGING:
+            same = self.type(pointer[index]).tobytes() == self.type(seen).tobytes()
+            if same:
+                pointer[index] = value
+            return int(same)
 
     def intrinsic_local_reals(self, count: int) -> Pointer:
         return memory_of(np.full(count, np.nan, self.dtype), "Reals", self.dtype)

@@ -153,6 +153,15 @@ class Intrinsics(TileIntrinsics):
         place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")
         return Value("int", self.fresh(f"load atomic i64, ptr {place} seq_cst, align 8"))
 
+    def intrinsic_exchange(self, pointer: Value, index: Value, seen: Value, value: Value) -> Value:
+        """Put a real in place of another one if it is still there, bit for bit; return whether it was, as 1 or 0."""
+        real, bits = self.module.real, self.module.bits
+        place = self.fresh(f"getelementptr {real}, ptr {pointer.text}, i64 {index.text}")
+        old, new = (self.fresh(f"bitcast {real} {self.cast(one, 'real').text} to i{bits}") for one in (seen, value))
+        pair = self.fresh(f"cmpxchg ptr {place}, i{bits} {old}, i{bits} {new} seq_cst seq_cst")
+        done = self.fresh(f"extractvalue {{ i{bits}, i1 }} {pair}, 1")
+        return Value("int", self.fresh(f"zext i1 {done} to i64"))
+
     def intrinsic_call(self, function: Value, arguments: Value, task: Value, scratch: Value) -> Value:
         pointer = self.fresh(f"inttoptr i64 {function.text} to ptr")
         self.emit(f"call void {pointer}({self.listed([arguments, task, scratch])})")

@@ -63,6 +63,11 @@ def work(program, scratch):
     restore(state)
 
 
+def flush(task: Int, scratch: Ints):
+    """Let the calling thread take denormals as zero from now on, in all that it computes."""
+    flush_denormals()
+
+
 def lead(task: Int, scratch: Ints, control: Ints, memories: Int):
     """Run the program at the address `task`, and return when it is done and no helper is inside."""
     program = ints(task)

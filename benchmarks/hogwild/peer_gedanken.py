@@ -1,0 +1,53 @@
+"""Gedanken's side: the serial training, and Hogwild with any number of workers."""
+
+import os
+import time
+from typing import Any
+
+from tasks import EPOCHS, Task, samples
+
+from gedanken import SGD, Adam, Cpu, Dropout, FullyConnectedLayer, Hogwild, Network, ReLU, SoftMax, networks
+
+
+def network(task: Task, threads: int) -> Network:
+    """Return the compiled network."""
+    if task.network == "diary":
+        layers = [layer if not isinstance(layer, Dropout) else Dropout(layer.keep) for layer in networks.diary(10)]
+        net, rule = Network(seed=task.seed).input((1, 28, 28)), Adam(1e-3)
+    else:
+        layers = [FullyConnectedLayer(128), ReLU(), FullyConnectedLayer(10), SoftMax()]
+        net, rule = Network(seed=task.seed).input((784,)), SGD(0.1)
+    for layer in layers:
+        net.add(layer)
+    return net.regression(rule, "cross_entropy", engine=Cpu(threads=threads))
+
+
+class Peer:
+    """One way to train.
+
+    Args:
+        configuration: "plain THREADS", or "WORKERS BACKEND UPDATE".
+        task: what is trained.
+    """
+
+    def __init__(self, configuration: str, task: Task) -> None:
+        self.task = task
+        (self.x, self.y), self.test = samples(task)
+        first, second, *rest = configuration.split()
+        self.parallel = None if first == "plain" else Hogwild(workers=int(first), backend=second, update=rest[0])
+        self.threads = int(second) if first == "plain" else len(os.sched_getaffinity(0))
+
+    def run(self) -> dict[str, Any]:
+        """Train anew; return samples per second after the first epoch, accuracy, and how long the start took."""
+        net = network(self.task, self.threads)
+        began = time.perf_counter()
+        how: dict[str, Any] = {"mini_batch_size": self.task.batch, "epochs": EPOCHS, "progress": False}
+        history = net.fit(self.x, self.y, parallel=self.parallel, **how)
+        wall = time.perf_counter() - began
+        later = history.epochs[1:]
+        rate = sum(record.samples for record in later) / sum(record.seconds for record in later)
+        found = net.evaluate(*self.test, progress=False)
+        start = wall - sum(record.seconds for record in later) - self.task.samples / rate
+        report = history.epochs[-1].parallel or {}
+        told = {name: report.get(name) for name in ("mean_staleness", "conflicts", "lost")}
+        return {"rate": rate, "accuracy": found["accuracy"], "cost": history.epochs[-1].cost, "start": start, **told}

@@ -1,0 +1,239 @@
+"""How mini-batches come to workers: of arrays each worker gathers its own; those of a Generator lie in shared slots.
+
+Each way has two sides: the owner's gives out numbers of mini-batches, and a worker's turns numbers into mini-batches.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gedanken.data.batches import ArraySource, Batch, Batches, Source
+from gedanken.errors import DataError
+from gedanken.processes.memory import CACHE_LINE, Descriptor, mapped, reserved_memory, rounded_up
+from gedanken.types import Array
+
+HEAD = 3  # numbers beside a slot's arrays: samples, position, share
+
+
+class Feed(ABC):
+    """A worker's side. It is sent to processes, all but its memory, which they are handed when they start.
+
+    Attributes:
+        memory: what it shares, or None.
+    """
+
+    memory: Descriptor | None = None
+
+    def attach(self, memory: Descriptor) -> None:
+        """Take the memory into use."""
+        self.memory = memory
+
+    @abstractmethod
+    def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
+        """Yield these mini-batches of an epoch."""
+
+
+class Orders(ABC):
+    """The owner's side.
+
+    Attributes:
+        feed: the worker's side; known once an epoch has begun.
+        over: whether all mini-batches of the epoch are given out.
+    """
+
+    feed: Feed
+    over: bool
+
+    @property
+    def memory(self) -> Descriptor | None:
+        """What its feed shares, if it has begun."""
+        return self.feed.memory if hasattr(self, "feed") else None
+
+    @abstractmethod
+    def begin(self, epoch: int, start: int) -> None:
+        """Let `next` begin with mini-batch number `start` of an epoch."""
+
+    @abstractmethod
+    def next(self, longest: int) -> tuple[int, int] | None:
+        """Return first and count of the next mini-batches, about `longest` at most; None where there are none now."""
+
+    @abstractmethod
+    def give_back(self, first: int, count: int) -> None:
+        """Take note that these were learnt from."""
+
+    @abstractmethod
+    def sample(self) -> Batch:
+        """Return a mini-batch of the last epoch, to try the network on."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Leave the epoch."""
+
+
+class ArrayFeed(Feed):
+    """Gathers mini-batches of arrays."""
+
+    def __init__(self, source: ArraySource) -> None:
+        self._source = source
+
+    def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
+        for number in range(first, first + count):
+            yield self._source.batch(epoch, number)
+
+
+class ArrayOrders(Orders):
+    """Mini-batches of arrays.
+
+    Args:
+        source: the arrays.
+        workers: how many there are.
+        unit: an order has a multiple of so many mini-batches, but for the last.
+    """
+
+    def __init__(self, source: ArraySource, workers: int, unit: int) -> None:
+        self._source, self._workers, self._unit, self._epoch = source, workers, unit, 0
+        self._given = source.steps
+        self.feed = ArrayFeed(source)
+
+    @property
+    def over(self) -> bool:  # type: ignore[override]
+        return self._given == self._source.steps
+
+    def begin(self, epoch: int, start: int) -> None:
+        self._epoch, self._given = epoch, start
+
+    def next(self, longest: int) -> tuple[int, int] | None:
+        """Orders become shorter towards the end of the epoch, so that workers end together whatever their speed."""
+        first, left = self._given, self._source.steps - self._given
+        fair = left // (2 * self._workers)
+        count = min(left, max(1, min(longest, fair) // self._unit) * self._unit)
+        self._given += count
+        return (first, count) if count else None
+
+    def give_back(self, first: int, count: int) -> None:
+        pass
+
+    def sample(self) -> Batch:
+        return self._source.batch(self._epoch, 0)
+
+    def end(self) -> None:
+        self._given = self._source.steps
+
+
+class SlotFeed(Feed):
+    """Mini-batches in shared memory.
+
+    Args:
+        batch: one of them; the others have its types and shapes, and at most `most` samples.
+        slots: how many there is room for.
+
+    Raises:
+        MemoryError: there is not enough memory.
+    """
+
+    def __init__(self, batch: Batch, most: int, slots: int) -> None:
+        self._most = max(most, len(batch.x))
+        self._forms = [(part.shape[1:], part.dtype) for part in (batch.x, batch.target)]
+        sizes = [int(np.prod(shape, dtype=int)) * dtype.itemsize * self._most for shape, dtype in self._forms]
+        self._ends = np.cumsum([CACHE_LINE, *(rounded_up(size, CACHE_LINE) for size in sizes)]).tolist()
+        self.attach(reserved_memory(slots * self._ends[-1], f"{slots} mini-batches"))
+
+    def attach(self, memory: Descriptor) -> None:
+        super().attach(memory)
+        self._buffer = mapped(memory)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_buffer", "memory")}
+
+    def _arrays(self, slot: int) -> tuple[Array, list[Array]]:
+        """Return the numbers and the arrays of a slot."""
+        at = slot * self._ends[-1]
+        head: Array = np.ndarray((HEAD,), np.float64, self._buffer, at)
+        places = zip(self._forms, self._ends, strict=False)
+        return head, [np.ndarray((self._most, *shape), dtype, self._buffer, at + end) for (shape, dtype), end in places]
+
+    def put(self, slot: int, batch: Batch) -> None:
+        """Copy a mini-batch into a slot.
+
+        Raises:
+            DataError: it is of other types or shapes than the first one.
+        """
+        head, arrays = self._arrays(slot)
+        for array, part, (shape, dtype) in zip(arrays, (batch.x, batch.target), self._forms, strict=True):
+            if part.shape[1:] != shape or part.dtype != dtype or len(part) > self._most:
+                wanted = f"at most {self._most} samples of shape {shape} and type {dtype}, as the first one"
+                raise DataError(f"mini-batches must have {wanted}, got {part.shape} of type {part.dtype}")
+            array[: len(part)] = part
+        head[:] = len(batch.x), batch.position, batch.share
+
+    def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
+        for slot in range(first, first + count):
+            head, (x, target) = self._arrays(slot)
+            samples, position = int(head[0]), int(head[1])
+            yield Batch(x[:samples], target[:samples], position, float(head[2]))
+
+
+class SlotOrders(Orders):
+    """Mini-batches of a Generator, which the owner copies into slots.
+
+    Args:
+        source: the Generator as a source.
+        workers: how many there are.
+        unit: an order has so many mini-batches, but for the last.
+    """
+
+    feed: SlotFeed
+
+    def __init__(self, source: Source, workers: int, unit: int) -> None:
+        self._source, self._unit, self._groups = source, unit, 2 * workers + 1
+        self._free = list(range(self._groups))
+        self._batches: Batches | None = None
+        self._coming: Batch | None = None
+        self._sample: Batch | None = None
+
+    @property
+    def over(self) -> bool:  # type: ignore[override]
+        return self._coming is None
+
+    def begin(self, epoch: int, start: int) -> None:
+        self._batches = self._source.batches(epoch, start)
+        self._coming = next(self._batches, None)
+        if self._coming and not hasattr(self, "feed"):
+            self.feed = SlotFeed(self._coming, self._source.mini_batch_size, self._groups * self._unit)
+        if self._coming:
+            first = self._coming
+            self._sample = first._replace(x=first.x[:1].copy(), target=first.target[:1].copy())
+
+    def next(self, longest: int) -> tuple[int, int] | None:
+        if not self._free or not self._coming:
+            return None
+        first, count = self._free.pop() * self._unit, 0
+        assert self._batches
+        while self._coming and count < self._unit:
+            self.feed.put(first + count, self._coming)
+            count += 1
+            self._coming = None  # its slot of the Generator is free before the next one is asked for
+            self._coming = next(self._batches, None)
+        return first, count
+
+    def give_back(self, first: int, count: int) -> None:
+        self._free.append(first // self._unit)
+
+    def sample(self) -> Batch:
+        assert self._sample
+        return self._sample
+
+    def end(self) -> None:
+        self._coming = None
+        self._free = list(range(self._groups))
+        if self._batches:
+            self._batches.close()
+
+
+def orders_of(source: Source, workers: int, unit: int) -> Orders:
+    """Return the owner's side for a source."""
+    if isinstance(source, ArraySource):
+        return ArrayOrders(source, workers, unit)
+    return SlotOrders(source, workers, unit)

@@ -1,0 +1,40 @@
+"""What a network is made from, for workers that need a plan of their own."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from gedanken.costs import Cost
+from gedanken.engine.plan import Memory, Plan
+from gedanken.engine.select import Cpu, EngineChoice
+from gedanken.layers import Layer
+from gedanken.metrics import Metric
+from gedanken.optimizers import Optimizer
+from gedanken.parallel.base import TrainState
+from gedanken.types import Shape
+
+
+class Recipe(NamedTuple):
+    """Everything that `regression` was told, and the network's layers.
+
+    Args:
+        layers, input_shape, seed: of the network.
+        cost, optimizer, metrics, engine: as `regression` took them.
+    """
+
+    layers: tuple[Layer, ...]
+    input_shape: Shape
+    seed: int
+    cost: Cost
+    optimizer: Optimizer
+    metrics: tuple[Metric, ...]
+    engine: EngineChoice
+
+    def for_worker(self) -> "Recipe":
+        """Return it for one of several workers, which computes in one thread."""
+        engine = replace(self.engine, threads=1) if isinstance(self.engine, Cpu) else self.engine
+        return self._replace(engine=engine)
+
+    def train_state(self, memory: Memory | None = None) -> TrainState:
+        """Return what there is to train, with first values and in this memory; None is memory of its own."""
+        plan = Plan(self.layers, self.input_shape, self.engine.start(), self.seed, self.cost, memory)
+        return TrainState(plan, plan.optimizer_state(self.optimizer), self.metrics)

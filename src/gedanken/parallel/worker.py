@@ -1,0 +1,219 @@
+"""One worker of a parallel training without locks: it learns from the mini-batches of an order, and says what it did.
+
+Threads and processes run the same code. The parameters are shared; gradients, the optimizer's memory and the running
+means of layers are each worker's own, since moments that all of them change cost accuracy.
+"""
+
+import contextlib
+import importlib
+import os
+import struct
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gedanken.data.batches import Batch
+from gedanken.parallel.base import StepResult, gradients, together
+from gedanken.parallel.block import BEFORE, DONE, GENERATION, ORDER, STEP, UPDATES, WRITING, Block
+from gedanken.parallel.feeds import Feed
+from gedanken.parallel.recipe import Recipe
+from gedanken.parallel.tally import Tally
+from gedanken.processes.raised import Sent, pack_error
+from gedanken.processes.uncut import UNCUT
+from gedanken.schedules import Plateau
+from gedanken.types import Array
+
+ORDERS = struct.Struct("<QQQQQ")
+SAMPLED = 256  # updates between two of which it is counted how many of their additions get lost
+
+
+class Order(NamedTuple):
+    """Mini-batches that a worker is to learn from.
+
+    Args:
+        generation: of the epoch; orders of older ones are dropped.
+        number: counts all orders, from 1 on; 0 lets the worker end.
+        epoch: counted from 0.
+        first, length: which mini-batches, by numbers of the feed's.
+    """
+
+    generation: int
+    number: int
+    epoch: int
+    first: int
+    length: int
+
+    def packed(self) -> bytes:
+        """Return it as a record of `ORDERS.size` bytes."""
+        return ORDERS.pack(*self)
+
+
+class Work(NamedTuple):
+    """What a worker did.
+
+    Args:
+        worker, order: numbers of the worker and of its order; an order of 0 says that it is ready, or failed to be.
+        result: of its mini-batches together; None if it learnt from none.
+        seconds: that it took.
+        tally: how its updates met those of others.
+        error: what was raised.
+        warning: what the user's code warned of.
+    """
+
+    worker: int
+    order: int
+    result: StepResult | None = None
+    seconds: float = 0.0
+    tally: Tally | None = None
+    error: Sent | None = None
+    warning: Warning | None = None
+
+
+class Worker:
+    """One worker.
+
+    Args:
+        number: its place among the workers.
+        recipe: of the network.
+        block: the shared memory.
+        feed: where the mini-batches are.
+        update: "racy", "atomic" or "locked".
+        lock: for "locked".
+    """
+
+    def __init__(
+        self,
+        number: int,
+        recipe: Recipe,
+        block: Block,
+        feed: Feed,
+        update: str,
+        lock: AbstractContextManager[Any],
+    ) -> None:
+        self.number, self._block, self._feed = number, block, feed
+        self._lock = lock if update == "locked" else contextlib.nullcontext()
+        self._cells = block.cells[number]
+        places = {"layer_state": block.layer_states[number]}
+        if update != "atomic":
+            places["params"] = block.params
+        self._train_state = recipe.train_state(lambda name, _: places.get(name))
+        self._optimizer = self._train_state.optimizer_state
+        self._optimizer.slots = dict(block.slots[number])
+        self._merger = merger(str(block.params.dtype))
+        self._atomic = update == "atomic"
+        self._seen = np.empty_like(block.params)  # the parameters as they were read
+        self._tally = Tally()
+
+    def prepare(self) -> None:
+        """Get ready, in the thread that will compute."""
+        if self._merger:
+            self._merger.flush_denormals()
+
+    def do(self, order: Order) -> Work:
+        """Learn from the mini-batches of an order, as long as it is wanted."""
+        began, results = time.perf_counter(), list[StepResult]()
+        self._cells[DONE], self._cells[ORDER] = 0, order.number
+        self._optimizer.step = self._cells[STEP]
+        self._optimizer.plateau = Plateau(factor=self._block.factor)
+        with np.errstate(all="ignore"):
+            for batch in self._feed.batches(order.epoch, order.first, order.length):
+                if self._block.head[GENERATION] != order.generation:
+                    break
+                results.append(self._learn(batch, order.epoch))
+                self._cells[DONE] = len(results)
+                if results[-1].fault:
+                    break
+            if results and not results[-1].fault:
+                results[-1] = results[-1]._replace(fault=self._write(self._optimizer.flush))
+        self._cells[ORDER] = 0
+        tally, self._tally = self._tally, Tally()
+        result = together(results, self._train_state.metrics) if results else None
+        return Work(self.number, order.number, result, time.perf_counter() - began, tally)
+
+    def _learn(self, batch: Batch, epoch: int) -> StepResult:
+        """Learn from one mini-batch, or leave everything as it was."""
+        plan, block = self._train_state.plan, self._block
+        if self._atomic:
+            self._seen[...] = block.params
+            plan.params[...] = self._seen
+        read, _ = block.others(self.number)
+        before = plan.layer_state.copy()
+        result = gradients(self._train_state, batch, epoch)
+        fault = result.fault or self._fault_of_gradients()
+        if not fault:
+            made, _ = block.others(self.number)
+            self._tally.stale(made - read)
+            self._optimizer.before = block.head[BEFORE] + made + self._cells[UPDATES] - self._optimizer.step
+            fault = self._write(lambda p: self._optimizer.apply(p, plan.grads, result.samples))
+        if not fault:
+            return result
+        plan.layer_state[...] = before
+        last = batch.position + len(batch.x) - 1
+        where = f"in worker {self.number}, for samples {batch.position} to {last} of the epoch's order,"
+        return result._replace(fault=f"{fault} {where}")
+
+    def _write(self, update: Callable[[Array], str]) -> str:
+        """Let the optimizer change the shared parameters; return what it says is wrong."""
+        block, cells, steps = self._block, self._cells, self._optimizer.step
+        with self._lock:
+            made, busy = block.others(self.number)
+            cells[WRITING] = 1
+            if self._atomic:
+                fault = update(self._train_state.plan.params)
+                if self._optimizer.step != steps:
+                    self._merger.add(block.params, self._seen, self._train_state.plan.params)
+            elif self._merger and cells[UPDATES] % SAMPLED == SAMPLED - 1:
+                fault = self._sampled(update)
+            else:
+                fault = update(block.params)
+            cells[WRITING] = 0
+            now, still = block.others(self.number)
+        if self._optimizer.step != steps:
+            cells[UPDATES] += 1
+            cells[STEP] = self._optimizer.step
+            self._tally.conflicts += busy or still or now != made
+        return fault
+
+    def _sampled(self, update: Callable[[Array], str]) -> str:
+        """Write in a way that shows how many additions get lost, several times slower."""
+        self._seen[...] = self._block.params
+        after, steps = self._seen.copy(), self._optimizer.step
+        fault = update(after)
+        if self._optimizer.step != steps:
+            self._tally.sampled += after.size
+            self._tally.lost += self._merger.collisions(self._block.params, self._seen, after)
+        return fault
+
+    def _fault_of_gradients(self) -> str:
+        """Say which layer's gradient is not finite, if any is: it must not come into parameters that all share."""
+        plan = self._train_state.plan
+        if plan.ops.finite(plan.grads):
+            return ""
+        wrong = next((name for name, g in plan.gradients().items() if not np.isfinite(g).all()), "the layers")
+        return f"the gradient of {wrong} became not finite"
+
+
+def merger(dtype: str) -> Any:
+    """Return a Merger, or None where there are no kernels."""
+    try:
+        with UNCUT:  # a fork during an import would leave the module locked
+            return importlib.import_module("gedanken.engine.cpu.merging").Merger(dtype)
+    except (ImportError, OSError):
+        return None
+
+
+def serve(worker: Worker, orders: int, send: Callable[[Work], None]) -> None:
+    """Do orders, one after the other, until there are no more."""
+    worker.prepare()
+    while record := os.read(orders, ORDERS.size):
+        order = Order._make(ORDERS.unpack(record))
+        if not order.number:
+            return
+        try:
+            work = worker.do(order)
+        except BaseException as error:
+            work = Work(worker.number, order.number, error=pack_error(error))
+        send(work)
