@@ -201,7 +201,8 @@ def check_count(owner: str, function: Callable[..., Any], given: int, options: C
     missing = [name for name in needed if name not in {*names[:given], *options}]
     whole = f"{owner}({', '.join(name if name in needed else f'{name}=...' for name in (*names, *others))})"
     if given > len(names):
-        raise UnknownArgumentError(f"{owner} takes {len(names) or 'no'} arguments by place, got {given}; it is {whole}")
+        count = f"{len(names) or 'no'} argument{'s' * (len(names) != 1)}"
+        raise UnknownArgumentError(f"{owner} takes {count} by place, got {given}; it is {whole}")
     if missing:
         raise UnknownArgumentError(f"{owner} needs {', '.join(missing)}; it is {whole}")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.checks import require
 from gedanken.hyperparameters import require_normal
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
@@ -35,7 +36,7 @@ class OptimizerState:
         self.step = 0  # updates made with these slots
         self.before = 0  # and with the slots of the network's former lives: only the schedule knows of them
         self.plateau = Plateau()
-        self.slots = {name: ops.xp.zeros(size, ops.dtype) for name in optimizer.slots()}
+        self.slots = {name: ops.xp.zeros(size, ops.dtype) for name in _slot_names(optimizer)}
         self._schedule = as_schedule(optimizer.learning_rate)
         self._groups = _groups(optimizer, size, decayed)
         self._fused = updater
@@ -131,8 +132,13 @@ class OptimizerState:
     def _by_rule(self, rate: float, p: Array, g: Array) -> None:
         self._clip(g)
         for rule, part in self._groups:
-            slots = {name: slot[part] for name, slot in self.slots.items()}
-            rule.update(self.ops, rate, self.step, p[part], g[part], slots)
+            views = {name: slot[part] for name, slot in self.slots.items()}
+            slots = dict(views)
+            given: object = rule.update(self.ops, rate, self.step, p[part], g[part], slots)
+            require(given is None, f"{type(rule).__name__}.update", "change p in place and return nothing", given)
+            for name, view in views.items():
+                if slots.get(name) is not view:  # slots["mean"] = ... instead of slots["mean"][...] = ...
+                    _take(f"{type(rule).__name__}.update", name, slots, view)
 
     def _clip(self, g: Array) -> None:
         if (limit := self.optimizer.clip_value) is not None:
@@ -142,6 +148,23 @@ class OptimizerState:
             norm = largest * math.sqrt(float(self.ops.sum((g / largest) ** 2)))
             if norm > longest:
                 g *= longest / norm
+
+
+def _take(owner: str, name: str, slots: Arrays, view: Array) -> None:
+    """Keep what a rule of a user's put in place of a slot."""
+    given = slots.get(name)
+    fits = getattr(given, "shape", None) == view.shape
+    require(fits, owner, f"leave slots[{name!r}] of shape {view.shape}", given)
+    view[...] = given
+
+
+def _slot_names(optimizer: Optimizer) -> tuple[str, ...]:
+    """Return the names of an optimizer's slots, or raise ArgumentError."""
+    names: Any = optimizer.slots()
+    listed = isinstance(names, (tuple, list)) and all(isinstance(name, str) for name in names)
+    rule = 'return names that are all different, such as ("mean",)'
+    require(listed and len({*names}) == len(names), f"{type(optimizer).__name__}.slots", rule, names)
+    return tuple(names)
 
 
 def _groups(optimizer: Optimizer, size: int, decayed: int) -> list[tuple[Optimizer, slice]]:

@@ -62,6 +62,7 @@ class Optimizer(Hyperparameters, ABC):
 class _Decaying(Optimizer):
     """An optimizer with weight decay."""
 
+    _: KW_ONLY
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:

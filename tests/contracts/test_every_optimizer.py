@@ -267,7 +267,12 @@ def test_an_epsilon_that_the_number_type_does_not_know_is_refused(epsilon: float
     for rule in (Adam, AdamW, RMSProp, AdaGrad):
         with pytest.raises(ArgumentError, match=rf"{rule.__name__} epsilon must lie in \[1.18e-38, 3.4e.* in float32"):
             net.regression(rule(epsilon=epsilon), "mean_squared", engine=engine)
-    for layer in (BatchNorm(epsilon=epsilon), LayerNorm(epsilon), GroupNorm(1, epsilon), Residual(LayerNorm(epsilon))):
+    for layer in (
+        BatchNorm(epsilon=epsilon),
+        LayerNorm(epsilon=epsilon),
+        GroupNorm(1, epsilon),
+        Residual(LayerNorm(epsilon=epsilon)),
+    ):
         with pytest.raises(ArgumentError, match="epsilon must lie in"):
             Network().input((2,)).add(layer).regression(cost="mean_squared", engine=engine)
     with pytest.raises(ArgumentError, match="Huber delta must lie in"):

@@ -137,8 +137,8 @@ def test_a_cost_of_ones_own_that_gives_nan_once_costs_no_step() -> None:
     calls = []
 
     def each(y: Any, target: Any) -> Any:
-        calls.append(1)
-        return ((y - target) ** 2).mean(axis=1) * (math.nan if len(calls) == 6 else 1)
+        calls.extend([1] * (len(y) == 8))  # a dry run before has fewer samples
+        return ((y - target) ** 2).mean(axis=1) * (math.nan if len(calls) == 5 and len(y) == 8 else 1)
 
     net = network(SGD(0.01), CustomCost(each, lambda y, target: 2 * (y - target)))
     seen = Remember(net)

@@ -34,7 +34,10 @@ class Activation(Layer):
         return y, (x, y)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        return dy * self.derivative(ctx.ops, *cache)
+        slope = self.derivative(ctx.ops, *cache)
+        if getattr(slope, "shape", ()) not in (dy.shape, ()):  # NumPy would broadcast some others
+            raise ShapeError(f"{self} must give a derivative of the shape of x, {dy.shape}, got {slope.shape}")
+        return dy * slope
 
 
 class ReLU(Activation):

@@ -1,7 +1,7 @@
 """Normalisations: subtract a mean, divide by a deviation, then scale and shift."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from gedanken.checks import extent, real
@@ -53,6 +53,7 @@ class BatchNorm(Layer):
         value leaves the running ones, and the network warns of it.
     """
 
+    _: KW_ONLY
     momentum: float = 0.9
     epsilon: float = 1e-5
 
@@ -129,6 +130,7 @@ class LayerNorm(Layer):
         Ba, Kiros & Hinton 2016, arXiv:1607.06450, equation 3.
     """
 
+    _: KW_ONLY
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:

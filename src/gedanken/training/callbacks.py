@@ -84,7 +84,7 @@ class EarlyStopping(Callback):
         require(isinstance(self.monitor, str), "EarlyStopping monitor", "be the name of a value", self.monitor)
         whole("EarlyStopping patience", self.patience, at_least=0)
         if self.mode is not None:
-            former = MODES.get(str(self.mode))
+            former = MODES.get(self.mode) if isinstance(self.mode, str) else None
             require(not former, "EarlyStopping mode", f'be "min" or "max", here {former!r}', self.mode)
             one_of("EarlyStopping mode", self.mode, ("min", "max"))
         real("EarlyStopping threshold", self.threshold, "[0, inf)")

@@ -10,12 +10,14 @@ import numpy as np
 from gedanken.costs import Cost, CustomCost
 from gedanken.data.batches import ArraySource, Source
 from gedanken.errors import GedankenError, ShapeError
-from gedanken.layers.shape import channels_first_shape
+from gedanken.layers.shape import channels_first_shape, to_channels_last
 from gedanken.metrics import Metric
 from gedanken.metrics.base import HOST
-from gedanken.parallel.base import TrainState
+from gedanken.parallel.base import TrainState, measured
 from gedanken.training.loop import evaluate
 from gedanken.types import Array
+
+MEAN = "the mean over the samples is taken by the library"
 
 
 def warm_up(train_state: TrainState, source: Source, validation: Source | None, epoch: int) -> None:
@@ -33,9 +35,8 @@ def warm_up(train_state: TrainState, source: Source, validation: Source | None, 
 def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
     """Let cost and metrics see some samples, so that they complain before anything is trained.
 
-    Where labels have another shape than outputs, what is the user's own has to give the same for samples together and
-    one by one: where NumPy broadcasts labels (N,) beside outputs (N, 1) to (N, N), samples are mixed up, and it does
-    not.
+    What is the user's own has to give the same for samples together and one by one. It does not where a mean over the
+    samples is taken, or where NumPy broadcasts labels (N,) beside outputs (N, 1) to (N, N).
 
     Raises:
         ShapeError: it does not.
@@ -45,8 +46,8 @@ def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
     hint = f"NumPy broadcasts outputs {output} and labels {label}: give labels of the outputs' shape"
     with _told_of_shapes(hint if _own(train_state) and shapes[0] != shapes[1] else ""):
         evaluate(train_state, ArraySource(x[:1], target[:1], mini_batch_size=1))
-        if _own(train_state) and shapes[0] != shapes[1]:
-            _compare(train_state, x, target, hint)
+        if _own(train_state):
+            _compare(train_state, x, target, hint if shapes[0] != shapes[1] else MEAN)
 
 
 @contextmanager
@@ -69,6 +70,8 @@ def _compare(train_state: TrainState, x: Array, target: Array, hint: str) -> Non
         else:
             alone = (TrainState(train_state.plan, train_state.optimizer_state, ()), x[few], target[few])
             together, apart = (_cost(*alone, size) for size in (len(few), 1))
+            if _alike(together, apart):
+                together, apart = _slopes(train_state, x[few], target[few])
         if not _alike(together, apart):
             what = f"{type(part).__name__} must judge each sample by itself, but gives {together} for some"
             raise ShapeError(f"{what} samples together and {apart} one by one", hint)
@@ -99,10 +102,22 @@ def _cost(train_state: TrainState, x: Array, target: Array, size: int) -> float:
 
 
 @np.errstate(all="ignore")
+def _slopes(train_state: TrainState, x: Array, target: Array) -> tuple[Array, Array]:
+    """Return the cost's gradients with respect to the outputs of samples together, and of the same one by one."""
+    cost, y = train_state.plan.cost, to_channels_last(train_state.plan.predict(x))
+    assert cost
+    wanted = to_channels_last(target)
+    together = cost(HOST, y, wanted)[1]
+    if getattr(together, "shape", None) != y.shape:
+        return y, y  # the first step says what is wrong with it
+    return together * len(y), np.concatenate([cost(HOST, y[i : i + 1], wanted[i : i + 1])[1] for i in range(len(y))])
+
+
+@np.errstate(all="ignore")
 def _figures(metric: Metric, y: Array, target: Array) -> tuple[Any, Any]:
     """Return what tells of samples together, and of the same one by one: statistics, or else figures."""
-    together = metric.measure(HOST, y, target)
-    apart = reduce(metric.merge, (metric.measure(HOST, y[i : i + 1], target[i : i + 1]) for i in range(len(y))))
+    together = measured(metric, HOST, y, target)
+    apart = reduce(metric.merge, (measured(metric, HOST, y[i : i + 1], target[i : i + 1]) for i in range(len(y))))
     return (together, apart) if _alike(together, apart) else (metric.value(together), metric.value(apart))
 
 

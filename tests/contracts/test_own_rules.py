@@ -1,0 +1,103 @@
+"""Optimizers and activations of a user's own: what would be wrong without a word is right, or an error."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gedanken import (
+    Activation,
+    ArgumentError,
+    BatchNorm,
+    FullyConnectedLayer,
+    LayerNorm,
+    Momentum,
+    Network,
+    Optimizer,
+    ShapeError,
+)
+
+X = np.random.default_rng(0).random((40, 3))
+Y = np.random.default_rng(1).random((40, 1))
+
+
+def rule(update: Any, slots: Any = ("m",)) -> Any:
+    """Return a class of optimizers."""
+    return dataclass(frozen=True)(type("Own", (Optimizer,), {"slots": lambda self: slots, "update": update}))
+
+
+def trained(optimizer: Any) -> Any:
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression(optimizer, "mean_squared", engine="numpy")
+    net.fit(X, Y, mini_batch_size=8, epochs=2, progress=False)
+    assert net._plan
+    return net._plan.params
+
+
+def in_place(self: Any, ops: Any, rate: float, step: int, p: Any, g: Any, slots: Any) -> None:
+    slots["m"][...] = 0.9 * slots["m"] + g
+    p -= rate * slots["m"]
+
+
+def put_in_place(self: Any, ops: Any, rate: float, step: int, p: Any, g: Any, slots: Any) -> None:
+    slots["m"] = 0.9 * slots["m"] + g
+    p -= rate * slots["m"]
+
+
+def returning(self: Any, ops: Any, rate: float, step: int, p: Any, g: Any, slots: Any) -> Any:
+    return p - rate * g
+
+
+def of_another_shape(self: Any, ops: Any, rate: float, step: int, p: Any, g: Any, slots: Any) -> None:
+    slots["m"] = 0.0
+
+
+def test_a_slot_may_be_put_in_place_of_the_former() -> None:
+    assert np.array_equal(trained(rule(put_in_place)(0.1)), trained(rule(in_place)(0.1)))
+
+
+@pytest.mark.parametrize(
+    ("update", "slots", "text"),
+    [
+        (returning, ("m",), "Own.update must change p in place and return nothing"),
+        (of_another_shape, ("m",), r"Own.update must leave slots\['m'\] of shape"),
+        (in_place, "mean", "Own.slots must return names that are all different"),
+        (in_place, ("m", "m"), "Own.slots must return names that are all different"),
+        (in_place, None, "Own.slots must return names that are all different"),
+    ],
+)
+def test_a_rule_that_would_learn_nothing_is_an_error(update: Any, slots: Any, text: str) -> None:
+    with pytest.raises(ArgumentError, match=text):
+        trained(rule(update, slots)(0.1))
+
+
+@dataclass(frozen=True)
+class Squares(Activation):
+    """x**2, with what goes wrong in the derivative."""
+
+    wrong: Any
+
+    def function(self, ops: Any, x: Any) -> Any:
+        return x * x
+
+    def derivative(self, ops: Any, x: Any, y: Any) -> Any:
+        return self.wrong(2 * x)
+
+
+@pytest.mark.parametrize("wrong", [lambda d: d.mean(axis=0), lambda d: d[:, 0], lambda d: d[:1]])
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
+def test_a_derivative_of_another_shape_is_an_error(wrong: Any, engine: str) -> None:
+    net = Network(1).input((3,)).add(FullyConnectedLayer(4)).add(Squares(wrong)).add(FullyConnectedLayer(1))
+    net.regression("sgd", "mean_squared", engine=engine)
+    with pytest.raises(ShapeError, match="must give a derivative of the shape of x"):
+        net.fit(X, Y, progress=False)
+
+
+@pytest.mark.parametrize("kind", [LayerNorm, BatchNorm])
+def test_what_other_libraries_take_by_place_is_refused(kind: Any) -> None:
+    with pytest.raises(ArgumentError, match="takes no arguments by place, got 1"):
+        kind(16)
+
+
+def test_the_second_number_of_momentum_is_its_momentum() -> None:
+    assert Momentum(0.1, 0.8).momentum == 0.8
