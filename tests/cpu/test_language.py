@@ -159,7 +159,7 @@ REFUSED = {
     "values of a call": ("k, l = larger(n, m)", "as many values as targets"),
     "starred": ("k, *l = 1, 2", "l cannot be set|cannot be set"),
     "too few arguments": ("out[0] = larger(t)", "larger takes 2 arguments, 1 are given"),
-    "too many for an intrinsic": ("out[0] = sqrt(t, t)", "sqrt takes 1 argument, 2 are given"),
+    "too many for an intrinsic": ("out[0] = sqrt(t, t)", "sqrt takes 1 arguments, 2 are given"),
     "keywords": ("out[0] = larger(a=t, c=t)", "no keywords"),
     "method": ("out[0] = x.sum()", "no methods"),
     "changed type": ("k = 0\nk = k + t", "k is a int and cannot become a real"),

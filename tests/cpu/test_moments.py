@@ -27,7 +27,7 @@ SHAPES = st.one_of(
 def norms(shape: Shape, epsilon: float = 1e-5) -> st.SearchStrategy[Layer]:
     channels = shape[0] if len(shape) == 3 else shape[-1]
     groups = [GroupNorm(n, epsilon) for n in range(1, min(channels, 40) + 1) if channels % n == 0]
-    return st.sampled_from([BatchNorm(epsilon=epsilon), LayerNorm(epsilon)]) | st.sampled_from(groups)
+    return st.sampled_from([BatchNorm(epsilon=epsilon), LayerNorm(epsilon=epsilon)]) | st.sampled_from(groups)
 
 
 MAGNITUDES = {"float32": (-30, 38), "float64": (-290, 300)}

@@ -107,6 +107,7 @@ class Asynchronous(Strategy):
             self._manager = Manager(self._crew, self._block, self._lines, care)
             for number in range(self._workers):
                 self._crew.start(number)
+            self.train_state.plan.step_bytes(source.mini_batch_size)  # kernels that workers then find on disk
         return self._manager
 
     def _crew_for(self, job: Job) -> Crew:

@@ -17,7 +17,7 @@ AHEAD = 4  # orders for each worker that are given out before they are needed
 MOST_AHEAD = 64  # in all, at most, but two for each worker: they fit into the smallest pipe
 SECONDS = 0.004  # that an order takes, about
 LOOK = 0.02  # seconds between two looks at workers that do not answer
-START_SECONDS = 120.0  # for all workers to be ready
+START_SECONDS = 120.0  # for a worker to be ready, and for the first update of all
 DEATHS = 3  # of a worker that does nothing in between; it is not started again then
 
 
@@ -163,7 +163,9 @@ class Manager:
         waits = not state[0] and number not in self._starting and not self._crew.unread(number)
         if waits or state != self._watched[number]:
             self._watched[number], self._since[number] = state, now
-        limit = START_SECONDS if number in self._starting else self._care.time_limit
+        limit = self._care.time_limit
+        if number in self._starting or not any(one[UPDATES] for one in self._block.cells):  # kernels are being compiled
+            limit = max(START_SECONDS, limit or 0.0)
         return limit is not None and now - self._since[number] > limit
 
     def _lost(self, number: int, how: str) -> None:
