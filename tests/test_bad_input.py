@@ -931,7 +931,7 @@ FIT = [
         "user cost of another shape",
         lambda: values().regression(cost=CustomCost(lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t))),
         fit(X, X[:, :1]), ShapeError,
-        "CustomCost must give costs of shape (1,) and slopes of shape (1, 1), got (1, 1) and (1, 1)",
+        "CustomCost must give costs of shape (1,) and derivatives of shape (1, 1), got (1, 1) and (1, 1)",
     ),
     *[
         Mistake(
@@ -968,18 +968,18 @@ FIT = [
             ),
             (
                 "changes labels", SQUARES.function, lambda y, t: np.subtract(y, t, out=t), ArgumentError,
-                "...must not change what it was lent, got: output array is read-only",
+                "...must not change outputs and labels in place, got: output array is read-only",
             ),
             (
                 "changes outputs", lambda y, t: np.square(y - t, out=y).sum(axis=1), SQUARES.derivative, ArgumentError,
-                "...must not change what it was lent, got: output array is read-only",
+                "...must not change outputs and labels in place, got: output array is read-only",
             ),
         ]
     ],
     Mistake(
         "metric that changes labels", lambda: values().regression(cost="mean_squared", metrics=[Changing()]),
         fit(X, X[:, :1]), ArgumentError,
-        "changing must not change what it was lent, got: output array is read-only",
+        "changing must not change outputs and labels in place, got: output array is read-only",
     ),
     Mistake(
         "threshold of values", values, lambda net: net.predict(X, threshold=0.5), ArgumentError,

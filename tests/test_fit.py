@@ -806,7 +806,7 @@ class Named(Accuracy):
 @pytest.mark.parametrize("metrics", [[Accuracy(), Accuracy(threshold=0.9)], [Named()]], ids=["twice", "cost"])
 def test_metrics_need_names_of_their_own(metrics: list[Metric]) -> None:
     net = Network().input((4,)).add(FullyConnectedLayer(2)).add(SoftMax())
-    with pytest.raises(ArgumentError, match="metrics must have names of their own, got"):
+    with pytest.raises(ArgumentError, match="metrics must have different names, got"):
         net.regression(metrics=metrics)
 
 

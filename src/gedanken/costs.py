@@ -339,7 +339,7 @@ class CustomCost(Cost):
         costs, slopes = self.function(y, target), self.derivative(y, target)
         got = (getattr(costs, "shape", ()), getattr(slopes, "shape", ()))
         if got != ((len(y),), y.shape):
-            rule = f"CustomCost must give costs of shape {(len(y),)} and slopes of shape {y.shape}"
+            rule = f"CustomCost must give costs of shape {(len(y),)} and derivatives of shape {y.shape}"
             apart = f"NumPy broadcasts outputs {y.shape} and labels {target.shape}; give labels of the outputs' shape"
             raise ShapeError(f"{rule}, got {got[0]} and {got[1]}", "" if target.shape == y.shape else apart)
         for name, values in (("function", costs), ("derivative", slopes)):

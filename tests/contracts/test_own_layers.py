@@ -217,7 +217,7 @@ MISTAKES: dict[str, tuple[Layer, type[Exception], str]] = {
     "a gradient of nothing": (
         writing(lambda g, dw: g.update(v=dw)),
         ArgumentError,
-        "keep the names ['w'] in g, 'v' is too much",
+        "keep the names ['w'] in g, 'v' is not one of them",
     ),
     "a gradient taken out": (
         writing(lambda g, dw: g.pop("w")),

@@ -186,6 +186,6 @@ def test_a_matrix_is_nothing_to_stop_by() -> None:
 def test_names_and_directions_of_metrics_are_looked_at() -> None:
     with pytest.raises(ArgumentError, match="better must be 'lower', 'higher' or None, got 'up'"):
         network(1, metrics=[type("Odd", (Distance,), {"better": "up"})()])
-    with pytest.raises(ArgumentError, match="metrics must have names of their own"):
+    with pytest.raises(ArgumentError, match="metrics must have different names"):
         network(1, metrics=[type("Odd", (Distance,), {"name": 3})()])
     assert Accuracy.better == "higher"

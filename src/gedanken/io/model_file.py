@@ -216,7 +216,7 @@ def _learner(data: Any, known: Known) -> Learner | None:
         right = isinstance(learner.metrics, tuple) and all(isinstance(metric, Metric) for metric in learner.metrics)
         require(right, "metrics", "be Metric objects", learner.metrics)
         names = [metric.name for metric in learner.metrics]
-        require(len(set(names)) == len(names), "metrics", "have names of their own", names)
+        require(len(set(names)) == len(names), "metrics", "have different names", names)
     return learner
 
 

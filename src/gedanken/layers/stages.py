@@ -123,7 +123,10 @@ class LayerStage:
 
     def _written(self, kind: str, handed: Arrays, views: Arrays) -> None:
         """Take in what was put into the dict where it should have been written into the array."""
-        for wrong, what in ((views.keys() - handed.keys(), "missing"), (handed.keys() - views.keys(), "too much")):
+        for wrong, what in (
+            (views.keys() - handed.keys(), "missing"),
+            (handed.keys() - views.keys(), "not one of them"),
+        ):
             if wrong:
                 name = min(wrong, key=str)
                 raise ArgumentError(f"{self.name} must keep the names {sorted(views)} in {kind}, {name!r} is {what}")
@@ -236,7 +239,7 @@ def guarded(name: str, lent: str, call: Callable[..., Any], *arguments: Any) -> 
     except ValueError as error:
         if "read-only" not in str(error):
             raise
-        refused = ArgumentError(f"{name} must not change what it was lent, got: {error}")
+        refused = ArgumentError(f"{name} must not change {lent} in place, got: {error}")
         refused.add_note(f"{name}: {lent} belong to others too; change a copy")
         raise refused from error
 

@@ -22,7 +22,7 @@ def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_s
     taken = {"samples", "finished", *EpochRecord._fields}
     for name in names:
         right = isinstance(name, str) and name not in taken and names.count(name) == 1
-        require(right, "metrics", "have names of their own", name)
+        require(right, "metrics", "have different names", name)
     for metric in chosen:
         better = metric.better
         require(better in (None, "lower", "higher"), f"{metric.name} better", "be 'lower', 'higher' or None", better)
