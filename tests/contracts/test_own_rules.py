@@ -1,6 +1,7 @@
 """Optimizers and activations of a user's own: what would be wrong without a word is right, or an error."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,20 @@ from gedanken import (
     Activation,
     ArgumentError,
     BatchNorm,
+    Callback,
     FullyConnectedLayer,
+    Layer,
     LayerNorm,
     Momentum,
     Network,
     Optimizer,
+    Param,
+    ReLU,
+    Residual,
+    SetRate,
     ShapeError,
+    StateValue,
+    Zeros,
 )
 
 X = np.random.default_rng(0).random((40, 3))
@@ -101,3 +110,83 @@ def test_what_other_libraries_take_by_place_is_refused(kind: Any) -> None:
 
 def test_the_second_number_of_momentum_is_its_momentum() -> None:
     assert Momentum(0.1, 0.8).momentum == 0.8
+
+
+class Cuts(Residual):
+    def join(self, ctx: Any, ys: Any) -> Any:
+        return (ys[0] + ys[1])[:, :2]
+
+
+class Halves(Residual):
+    def split(self, ctx: Any, dy: Any, widths: Any) -> Any:
+        return [dy * 0.5, dy]
+
+
+class One(Residual):
+    def split(self, ctx: Any, dy: Any, widths: Any) -> Any:
+        return [dy]
+
+
+class Writes(Residual):
+    def split(self, ctx: Any, dy: Any, widths: Any) -> Any:
+        dy *= 0.5
+        return [dy, dy]
+
+
+def with_container(kind: Any, engine: str) -> Network:
+    net = Network(1).input((3,)).add(FullyConnectedLayer(4)).add(kind([FullyConnectedLayer(4)])).add(ReLU())
+    return net.add(FullyConnectedLayer(1)).regression("sgd", "mean_squared", engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(Cuts, "must return the declared shape"), (One, "must return gradients of"), (Writes, "read-only")],
+)
+def test_a_container_of_ones_own_is_looked_at(kind: Any, text: str, engine: str) -> None:
+    net = with_container(kind, engine)
+    with pytest.raises(ValueError, match=text):
+        net.fit(X, Y, progress=False)
+
+
+def test_a_split_of_ones_own_is_used_on_every_engine() -> None:
+    nets = [with_container(Halves, engine) for engine in ("cpu", "numpy")]
+    for net in nets:
+        net.fit(X, Y, mini_batch_size=8, progress=False)
+    first, second = (net.feedforward(X) for net in nets)
+    np.testing.assert_allclose(first, second, rtol=1e-4)
+
+
+def test_one_name_for_a_parameter_and_a_state_is_refused() -> None:
+    class Twice(Layer):
+        def params(self, shape: Any) -> Any:
+            return {"w": Param(shape, Zeros())}
+
+        def state(self, shape: Any) -> Any:
+            return {"w": StateValue(shape, 0.0)}
+
+        def output_shape(self, shape: Any) -> Any:
+            return shape
+
+        def forward(self, ctx: Any, p: Any, s: Any, x: Any) -> Any:
+            return x.copy(), None
+
+        def backward(self, ctx: Any, p: Any, g: Any, cache: Any, dy: Any) -> Any:
+            return dy
+
+    net = Network(1).input((3,)).add(Twice()).add(FullyConnectedLayer(1))
+    with pytest.raises(ArgumentError, match="different names for parameters and state, got 'w' twice"):
+        net.regression("sgd", "mean_squared")
+
+
+def test_a_rate_that_was_raised_comes_back_from_a_file(tmp_path: Path) -> None:
+    class Doubles(Callback):
+        def on_epoch(self, run: Any, record: Any) -> Any:
+            return SetRate(2.0)
+
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
+    net.fit(X, Y, callbacks=[Doubles()], progress=False)
+    net.save(tmp_path / "raised.safetensors")
+    loaded = Network.load(tmp_path / "raised.safetensors")
+    assert loaded._train_state
+    assert loaded._train_state.optimizer_state.rate == 2 * 0.01

@@ -298,6 +298,10 @@ class Plan:
         params = {one.path: declared_params(one.name, one.layer, one.shape) for one in leaves(row)}
         state = {one.path: declared_state(one.name, one.layer, one.shape) for one in leaves(row)}
         for one in leaves(row):
+            if both := params[one.path].keys() & state[one.path].keys():
+                raise ArgumentError(
+                    f"{one.name} must have different names for parameters and state, got {min(both)!r} twice"
+                )
             _check_sizes(one, [*params[one.path].values(), *state[one.path].values()])
         self._declared = {k: v for path, found in params.items() for k, v in prefixed(path, found).items()}
         values = {k: v for path, found in state.items() for k, v in prefixed(path, found).items()}

@@ -223,7 +223,7 @@ def _learner(data: Any, known: Known) -> Learner | None:
 def _checked_plateau(factor: Any, best: Any, waited: Any) -> Plateau:
     require(type(best) is float and not math.isnan(best), "plateau best", "be a number", best)
     _check_count("plateau waited", waited)
-    return Plateau(real("plateau factor", factor, "[0, 1]"), best, waited)
+    return Plateau(real("plateau factor", factor, "[0, inf)"), best, waited)
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -175,6 +175,11 @@ class ContainerStage:
     dx: bool = True
 
     @property
+    def _own(self) -> bool:
+        """Whether the container is of a class of the user's."""
+        return not type(self.layer).__module__.startswith("gedanken.")
+
+    @property
     def p(self) -> Arrays:
         """The parameters of all layers inside, by their names in the container."""
         return self._gathered("p")
@@ -200,10 +205,20 @@ class ContainerStage:
             y, tape = through(row, ctx, x)
             ys.append(y)
             tapes.append(tape)
-        return self.layer.join(ctx, ys), tapes
+        y = self.layer.join(ctx, ys)
+        if self._own and getattr(y, "shape", None) != (len(x), *self.output_shape):
+            wanted = f"the declared shape {(len(x), *self.output_shape)}"
+            raise ShapeError(f"layer {self.path} {self.layer} must return {wanted} from join, got {_described(y)}")
+        return y, tapes
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
-        dys = self.layer.split(ctx, dy, self.widths)
+        dys = self.layer.split(ctx, sealed(dy) if self._own else dy, self.widths)
+        if self._own:
+            shapes = [getattr(part, "shape", None) for part in dys]
+            wanted = [(*dy.shape[:-1], width) for width in self.widths]
+            if shapes != wanted:
+                rule = f"must return gradients of the shapes {wanted} from split, got {shapes}"
+                raise ShapeError(f"layer {self.path} {self.layer} {rule}")
         dxs = [
             back_through(row, ctx, list(tape), dy_of_row)
             for row, tape, dy_of_row in zip(self.rows.values(), cache, dys, strict=True)

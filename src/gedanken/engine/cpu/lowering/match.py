@@ -59,6 +59,8 @@ def why_no_kernel(stage: Placement) -> str:
 def _why_no_kernel_inside(stage: ContainerStage) -> str:
     if type(stage.layer).join is not Container.join:
         return "joins in a way of its own"
+    if type(stage.layer).split is not Container.split:
+        return "splits in a way of its own"
     for row in stage.rows.values():
         for inner in row:
             if why := why_no_kernel(inner):
