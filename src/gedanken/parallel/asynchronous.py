@@ -59,7 +59,6 @@ class Asynchronous(Strategy):
         layout = Layout(self._workers, str(plan.ops.dtype), *sizes, slots)
         self._memory = reserved_memory(layout.nbytes, f"the parameters and {self._workers} workers")
         self._block = Block(layout, self._memory)
-        self._tallies: list[Tally] = []
         self._hand_out()
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:

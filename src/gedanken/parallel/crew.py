@@ -65,10 +65,20 @@ class Crew(ABC):
             return os.write(self._writing[line].fd, order.packed()) > 0
         return False
 
+    def _ask_to_end(self) -> None:
+        """Let every worker end when it has done what was ordered before."""
+        for line in range(len(self._writing)):
+            for _ in range(self.workers):
+                self.submit(STOP, line)
+
+    def _orders_for(self, number: int) -> Descriptor:
+        """Return the pipe that a worker reads its orders from."""
+        return self._reading[number % len(self._reading)]
+
     def unread(self, number: int) -> bool:
         """Return whether there are orders for a worker that nobody has read."""
         waiting = select.poll()
-        waiting.register(self._reading[number % len(self._reading)].fd, select.POLLIN)
+        waiting.register(self._orders_for(number).fd, select.POLLIN)
         return bool(waiting.poll(0))
 
     @abstractmethod
@@ -110,7 +120,7 @@ class ThreadCrew(Crew):
 
     def start(self, number: int) -> None:
         name = f"gedanken worker {number}"
-        orders = self._reading[number % len(self._reading)].fd
+        orders = self._orders_for(number).fd
         thread = threading.Thread(target=self._work, args=(number, orders), name=name, daemon=True)
         self._threads[number] = thread
         try:
@@ -150,9 +160,7 @@ class ThreadCrew(Crew):
         return f"worker {number} (a thread)"
 
     def close(self) -> None:
-        for line in range(len(self._writing)):
-            for _ in range(self.workers):
-                self.submit(STOP, line)
+        self._ask_to_end()
         limit = time.monotonic() + 5.0
         for thread in self._threads:
             if thread and thread.ident is not None:
@@ -172,7 +180,6 @@ class ProcessJob(NamedTuple):
         layout, block: of the shared memory.
         slots: the feed's memory.
         orders, results, stacks: what it reads and writes.
-        locked: a file that is locked while parameters are written.
         foreign: descriptors that a forked process has too and must not keep.
         owner: process id of the owner.
     """
@@ -252,7 +259,7 @@ class ProcessCrew(Crew):
         foreign = [reader.fd for reader in self._readers if reader] + [one.fd for one in self._writing]
         job = ProcessJob(
             number, self._sent, self._inherited, self._layout, self._memory, self._slots,
-            self._reading[number % len(self._reading)], results, self._group.stacks,
+            self._orders_for(number), results, self._group.stacks,
             tuple(foreign) if fork else (), os.getpid(),
         )  # fmt: skip
         self._processes[number] = self._group.start(main, job, f"gedanken worker {number}", results)
@@ -281,9 +288,7 @@ class ProcessCrew(Crew):
         return f"worker {number} (process {self._processes[number].pid})"
 
     def close(self) -> None:
-        for line in range(len(self._writing)):
-            for _ in range(self.workers):
-                self.submit(STOP, line)
+        self._ask_to_end()
         self._end()
 
 

@@ -190,14 +190,13 @@ class _Memory:
     def __init__(self, pickled: Pickled | None, workers: int) -> None:
         self.status, self.arena = unnamed_memory(SharedStatus.size(workers)), unnamed_memory()
         self.sent = SharedObject.of(pickled, "a Generator")
-        self.owner = os.getpid()
 
 
 def _end(
     tasks: Descriptor, group: ProcessGroup, readers: Sequence[ResultReader], memory: _Memory, workers: int
 ) -> None:
     """End all workers: those that are busy are waited for a moment, then killed."""
-    if memory.owner != os.getpid():
+    if group.owner != os.getpid():
         return  # a fork of the owner
     # No task is of this generation, so those that are still in the pipe are dropped instead of done.
     SharedStatus(memory.status, workers).generation = 0xFFFFFFFF
