@@ -49,6 +49,16 @@ def kernel(
 HELPERS = '''
 
 @inline
+def step(a):
+    return a + 1
+
+first_step = step
+
+@inline
+def step(a):
+    return a + 100
+
+@inline
 def larger(a, c):
     """Return the larger one."""
     if a > c:
@@ -81,6 +91,15 @@ PROGRAMS = {
     "bits": "whole_out[0] = (n & 6) ^ (m | 1)",
     "negation": "whole_out[0] = -n\nout[0] = -t",
     "bytes are not negative": "whole_out[0] = b[1] + 1\nwhole_out[1] = 1 if b[1] > byte(9) else 0",
+    "sums of bytes": "whole_out[0] = b[1] + b[1]\nwhole_out[1] = b[0] - b[1]\nwhole_out[2] = b[1] * b[1]\n"
+    "whole_out[3] = min(b[0], b[2]) - b[1]\nout[0] = real(b[1] + b[1])\nwhole_out[4] = b[1] ^ b[0] - b[2]",
+    "sums of 16 bits": "whole_out[0] = 65535\ny = uint16s(whole_out)\nwhole_out[1] = y[0] + y[0] - y[1] * y[0]",
+    "lowest bits": "whole_out[0] = byte(n) + byte(m) - byte(3)\nwhole_out[1] = uint16(n) * uint16(n) - byte(t)",
+    "bytes as bounds": "for i in range(b[0] - b[2], b[1] + b[1], b[0]):\n    whole_out[0] += 1",
+    "bytes in place": "y = bytes_of(whole_out)\ny[0] = b[1]\ny[0] += b[1]\ny[1] -= b[0]",
+    "truth values as numbers": "whole_out[0] = abs(n > 0) + min(n > 0, m > 0)\nout[0] = real(n > 0) + sqrt(m > 0)",
+    "truth values compared": "whole_out[0] = 1 if (n > 0) < (m > 0) else 2\nwhole_out[1] = 1 if (n > 0) > 0 else 2",
+    "whole numbers for reals": "out[0] = exp2i(n) + round(n) + sqrt(b[0])\nout[1] = exp2i(b[0])",
     "smaller of bytes": "whole_out[0] = min(b[1], b[0])\nwhole_out[1] = max(b[1], b[0])",
     "smaller and larger": "out[0] = min(t, x[1])\nout[1] = max(t, real(n))\nwhole_out[0] = max(n, min(m, -n))",
     "smaller where one is NaN": "out[0] = min(x[7], t)\nout[1] = min(t, x[7])",
@@ -94,6 +113,10 @@ PROGRAMS = {
     "choice of two types, one of which must not be read": "out[0] = 7 // m if m != 0 else x[2]",
     "choice by a helper": "out[0] = total(x, 3) if n > 0 else total(x, 2)",
     "and stops early": "if n >= 0 and n < 8 and x[n] > t:\n    out[0] = x[n]",
+    "and that decides twice": "k = n * 1000000000\n"
+    "if n >= 0 and n < 1 and x[k] > -9.0 and x[k] < t:\n    out[0] = x[k]",
+    "choice by what was read on one way only": "k = n * 1000000000\nout[0] = x[k] if n == 0 and x[k] > -9.0 else t",
+    "choice in a choice": "k = n * 1000000000\nout[0] = x[k] if (x[k] if n == 0 else -9.0) > -5.0 else t",
     "or stops early": "if n < 0 or n > 7 or x[n] > t:\n    out[0] = real(1)",
     "and, or, not": "if (n > 0 and not m > 0) or (n == m):\n    out[0] = real(1)\nelse:\n    out[0] = real(2)",
     "truth of numbers": "if n and t:\n    out[0] = real(1)\nif not t:\n    out[1] = real(1)",
@@ -114,6 +137,7 @@ PROGRAMS = {
     "several at once": "k, l = n, m\nk, l = l, k\nwhole_out[0] = k\nwhole_out[1] = l",
     "helper": "out[0] = larger(t, x[2])\nwhole_out[0] = larger(n, m)",
     "helper that writes": "out[3] = x[3]\ntwice(out, 3)",
+    "helpers of one name": "whole_out[0] = first_step(n) * 1000 + step(n)",
     "helper that is not inlined": "out[0] = total(x, 4)",
     "pointers": "p = at(x, 2)\nq = at(p, 1)\nout[0] = q[0] + p[2]",
     "memory of its own": "room = local_reals(4)\nroom[1] = t\nout[0] = room[1]",
@@ -187,7 +211,7 @@ REFUSED = {
     "records compared": ("if box == box:\n    pass", "a Box cannot become a int"),
     "truth of a record": ("if box:\n    pass", "a Box is neither true nor false"),
     "element of a record": ("out[0] = box[0]", "box is a Box and has no elements"),
-    "intrinsic of a record": ("out[0] = sqrt(box)", "sqrt takes numbers and pointers, not a Box"),
+    "intrinsic of a record": ("out[0] = sqrt(box)", "sqrt takes real, not a Box"),
     "choice of records": ("k = Spot(place=1, factor=t) if n > 0 else box.spot", "a choice between records"),
     "choice of record names": ("k = box if n > 0 else box", "a Box cannot become a int"),
     "record set twice": (
@@ -206,6 +230,30 @@ REFUSED = {
     "product of another record": ("gemm_tile(n, m, box)", "gemm_tile takes a Tile, not a Box"),
     "product of many numbers": ("gemm_tile(n, m, x, n)", "gemm_tile takes 3 arguments, 4 are given"),
     "too large": ("whole_out[0] = 18446744073709551616", "does not fit into 64 bits"),
+    "step of nothing": ("for i in range(0, n, 0):\n    pass", "a range goes upwards"),
+    "pointers compared": ("if at(x, 1) == at(x, 1):\n    pass", "a Reals is compared with nothing"),
+    "memory of a size unknown": ("k = local_reals(n)", "local_reals takes a whole number that is written down"),
+    "memory of less than nothing": ("k = local_reals(-1)", "local_reals takes a whole number that is written down"),
+    "memory of half a number": ("k = local_reals(2.5)", "local_reals takes a whole number that is written down"),
+    "memory of a truth value": ("k = local_bf16s(True)", "local_bf16s takes a whole number that is written down"),
+    "memory of a sum": ("k = local_reals(2 + 2)", "local_reals takes a whole number that is written down"),
+    "memory of a byte": ("k = local_reals(b[0])", "local_reals takes a whole number that is written down"),
+    "place of a real": ("k = at(x, t)", "at takes whole, not a real"),
+    "place in a number": ("k = at(n, n)", "at takes pointer, not a int"),
+    "pointer of a real": ("k = ints(t)", "ints takes address, not a real"),
+    "16 bits of a number": ("k = uint16s(n)", "uint16s takes pointer, not a int"),
+    "bytes of a number": ("k = bytes_of(t)", "bytes_of takes pointer, not a real"),
+    "product of reals": ("whole_out[0] = multiply_high(t, n)", "multiply_high takes whole, not a real"),
+    "size of a pointer": ("out[0] = abs(x)", "abs takes number, not a Reals"),
+    "adding to reals": ("k = atomic_add(x, 0, 1)", "atomic_add takes a Ints, not a Reals"),
+    "adding a real": ("k = atomic_add(whole_out, 0, t)", "atomic_add takes whole, not a real"),
+    "exchanging whole numbers": ("k = exchange(whole_out, 0, t, t)", "exchange takes a Reals, not a Ints"),
+    "calling a real": ("call(t, n, n, n)", "call takes whole, not a real"),
+    "state of a real": ("restore(t)", "restore takes whole, not a real"),
+    "transposed numbers": ("transpose(n, n, n, n)", "transpose takes a Reals, not a int"),
+    "a tile that is not known": ("tile_load(n, x, n)", "tile_load takes a whole number that is written down"),
+    "no tile unit": ("tile_load(0, x, n)", "this machine has no tile unit"),
+    "row of a real": ("k = Corner.read(whole_out, t)", "Corner.read takes whole, not a real"),
     "value of a loop's break": ("while n > 0:\n    k = 1\n    break\nwhole_out[0] = k", "k may have no value here"),
 }
 REFUSED_HELPERS = {
@@ -218,6 +266,25 @@ REFUSED_HELPERS = {
     "recursion": ("def h(a):\n    return h(a)", "h calls itself"),
     "record returned": ("def h(a):\n    return Corner(row=a, column=a)", "h returns a Corner"),
     "defaults": ("def h(a, c=1):\n    return a", "h takes 2 arguments, 1 are given"),
+    "own abs": (
+        "def h(a):\n    return abs(a)\n\n\ndef abs(a):\n    return a",
+        "abs is a name of the kernels' language",
+    ),
+    "own range": (
+        "def h(a):\n    for i in range(a):\n        pass\n    return a\n\n\ndef range(a):\n    return [1]",
+        "range is a name of the kernels' language",
+    ),
+    "own constant": ("def h(a):\n    return a + tile_rows\n\n\ntile_rows = 77", "tile_rows is a name of the kernels'"),
+    "own parameter": ("def h(min):\n    return min(min, 1)", "min is a name of the kernels' language"),
+    "inside of a function": (
+        "def made(k):\n    @inline\n    def h(a):\n        return a + k\n    return h\n\n\nh = made(3)",
+        "h is made by a decorator or inside of a function",
+    ),
+    "another one's text": (
+        "def other(a):\n    return a + 1\n\n\nimport functools\n\n\n@functools.wraps(other)\ndef h(a):\n    return a",
+        "is made by a decorator",
+    ),
+    "letters": ("def h(größe):\n    return größe", "are made of ASCII letters"),
     "stars": ("def h(*a):\n    return 1", "no stars, no defaults"),
 }
 
@@ -284,7 +351,7 @@ def test_what_is_not_translated_is_refused(name: str, tmp_path: Path) -> None:
     kernel = kernel_with(tmp_path, body)
     lines = (HEAD + textwrap.indent(body, "    ")).splitlines()
     with pytest.raises(KernelError, match=rule) as caught:
-        kernel_ir(Module(this_machine(), "float32"), kernel, "entry")
+        kernel_ir(Module(this_machine()._replace(tiles=""), "float32"), kernel, "entry")
     place, line = str(caught.value).split("\n")
     file, number, _ = place.split(":", 2)
     assert file == str(tmp_path / "kernels_here.py")

@@ -3,15 +3,17 @@
 import ast
 import inspect
 import struct
-from collections.abc import Callable
+from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
-from gedanken.engine.cpu.intrinsics import ORDERED, SIGNED, UNSIGNED, Intrinsics
+from gedanken.engine.cpu import language
+from gedanken.engine.cpu.intrinsics import KINDS, ORDERED, SIGNED, TAKES, Intrinsics
 from gedanken.engine.cpu.ir_text import POINTERS, Module, Value
 from gedanken.engine.cpu.record import Record, check_names, fields_of, is_record
 from gedanken.errors import KernelError
 
+LOOPS = {"range": (1, 2, 3), "lanes": (1,)}  # how many numbers each takes
 NUMBERS = {"Int": "int", "Real": "real"}
 COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 INT_OPS = {
@@ -19,7 +21,6 @@ INT_OPS = {
 }  # fmt: skip
 DIVISIONS = (ast.FloorDiv, ast.Mod)
 REAL_OPS = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
-BELOW_ZERO = {ast.FloorDiv: ("sdiv", "udiv"), ast.Mod: ("srem", "urem")}
 # What can be worked out although Python would not: it reads no memory, stops nothing and changes nothing.
 HARMLESS = (
     ast.Name, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.IfExp, ast.expr_context, ast.operator,
@@ -63,13 +64,14 @@ class Expressions(Intrinsics):
         pointer, index = self.value(node.value), self.value(node.slice)
         if pointer.kind not in POINTERS:
             self.refuse(f"{ast.unparse(node.value)} is a {pointer.kind} and has no elements")
-        if index.kind not in ("int", "byte", "uint16"):
+        if index.kind != "int":
             self.refuse(f"the index {ast.unparse(node.slice)} is a {index.kind}, not a whole number")
-        kind, index = POINTERS[pointer.kind], self.cast(index, "int")
+        kind = POINTERS[pointer.kind]
         return kind, self.fresh(f"getelementptr {self.module.llvm(kind)}, ptr {pointer.text}, i64 {index.text}")
 
     def loaded(self, kind: str, place: str) -> Value:
-        return Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {place}{self.grouped()}"))
+        value = Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {place}{self.grouped()}"))
+        return self.cast(value, "int") if kind in ("byte", "uint16") else value
 
     def grouped(self) -> str:
         return f", !llvm.access.group !{1 + 3 * self.group}" if self.group >= 0 else ""
@@ -104,7 +106,7 @@ class Expressions(Intrinsics):
         kind = self.module.llvm(value.kind)
         if value.kind == "real":
             return self.fresh(f"fcmp une {kind} {value.text}, {self.literal(0.0)}")
-        if value.kind not in ("int", "byte", "uint16"):
+        if value.kind != "int":
             self.refuse(f"a {value.kind} is neither true nor false")
         return self.fresh(f"icmp ne {kind} {value.text}, 0")
 
@@ -138,6 +140,7 @@ class Expressions(Intrinsics):
             if fields is not None:
                 return self.variables[name]
             return Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {slot}"))
+        self.check_meaning(name)
         known = self.module.constants if name in self.module.constants else self.function.__globals__
         if name not in known:
             self.refuse(f"{name} is neither a variable nor a number of this file")
@@ -159,7 +162,7 @@ class Expressions(Intrinsics):
 
     def get_IfExp(self, node: ast.IfExp) -> Value:
         test = self.truth(node.test)
-        if all(self.is_harmless(arm, [node.test]) for arm in (node.body, node.orelse)):
+        if all(self.is_harmless(arm, node.test) for arm in (node.body, node.orelse)):
             return self.chosen(test, self.value(node.body), self.value(node.orelse))
         first, second, after = self.label("yes"), self.label("no"), self.label("after")
         self.branch(test, first, second)
@@ -192,8 +195,8 @@ class Expressions(Intrinsics):
         """
         both = isinstance(node.op, ast.And)
         text = self.operand(node.values[0], strictly)
-        for number, part in enumerate(node.values[1:], start=1):
-            if self.is_harmless(part, node.values[:number]):
+        for part in node.values[1:]:
+            if self.is_harmless(part, node.values[0]):
                 text = self.fresh(f"{'and' if both else 'or'} i1 {text}, {self.operand(part, strictly)}")
                 continue
             more, after, slot = self.label("more"), self.label("after"), self.slot("bool")
@@ -214,9 +217,9 @@ class Expressions(Intrinsics):
             self.refuse(f"{ast.unparse(node)} is a {value.kind}: as a value, and/or take comparisons")
         return value.text
 
-    def is_harmless(self, node: ast.expr, read: list[ast.expr]) -> bool:
-        """Return whether an expression can be evaluated although Python would not; `read`: what is in any case."""
-        seen = {ast.dump(part) for other in read for part in ast.walk(other) if isinstance(part, ast.Subscript)}
+    def is_harmless(self, node: ast.expr, before: ast.expr) -> bool:
+        """Return whether an expression can be evaluated although Python would not; `before` is in any case."""
+        seen = {ast.dump(part) for part in evaluated(before) if isinstance(part, ast.Subscript)}
         rest: list[ast.AST] = [node]
         while rest:
             part = rest.pop()
@@ -251,7 +254,7 @@ class Expressions(Intrinsics):
             left, right = self.cast(left, "real"), self.cast(right, "real")
         if left.kind == "bool":
             left, right = self.cast(left, "int"), self.cast(right, "int")
-        operations = REAL_OPS if left.kind == "real" else INT_OPS if left.kind in ("int", "byte", "uint16") else {}
+        operations = {"real": REAL_OPS, "int": INT_OPS}.get(left.kind, {})
         if left.kind != "real" and operations and isinstance(op, DIVISIONS):
             return self.divided(op, left, right)
         if type(op) not in operations:
@@ -262,13 +265,10 @@ class Expressions(Intrinsics):
 
     def divided(self, op: ast.operator, left: Value, right: Value) -> Value:
         """Return quotient or remainder, rounded down as in Python; a processor rounds towards zero."""
-        kind, (signed, unsigned) = self.module.llvm(left.kind), BELOW_ZERO[type(op)]
-        if left.kind != "int":
-            return Value(left.kind, self.fresh(f"{unsigned} {kind} {left.text}, {right.text}"))
         rest = self.fresh(f"srem i64 {left.text}, {right.text}")
         across = self.fresh(f"icmp slt i64 {self.fresh(f'xor i64 {rest}, {right.text}')}, 0")
         down = self.fresh(f"and i1 {across}, {self.fresh(f'icmp ne i64 {rest}, 0')}")
-        if signed == "srem":
+        if isinstance(op, ast.Mod):
             more = self.fresh(f"select i1 {down}, i64 {right.text}, i64 0")
             return Value("int", self.fresh(f"add i64 {rest}, {more}"))
         quotient = self.fresh(f"sdiv i64 {left.text}, {right.text}")
@@ -282,11 +282,14 @@ class Expressions(Intrinsics):
         left, right = self.alike(self.value(node.left), self.value(node.comparators[0]))
         if left.kind == "bf16":
             left, right = self.cast(left, "real"), self.cast(right, "real")
+        if left.kind == "bool":
+            left, right = self.cast(left, "int"), self.cast(right, "int")
+        if left.kind not in ("real", "int"):
+            self.refuse(f"a {left.kind} is compared with nothing: it is no number")
         sign, kind = COMPARISONS[type(node.ops[0])], self.module.llvm(left.kind)
         if left.kind == "real":
             return Value("bool", self.fresh(f"fcmp {ORDERED[sign]} {kind} {left.text}, {right.text}"))
-        names = SIGNED if left.kind == "int" else UNSIGNED
-        return Value("bool", self.fresh(f"icmp {names[sign]} {kind} {left.text}, {right.text}"))
+        return Value("bool", self.fresh(f"icmp {SIGNED[sign]} {kind} {left.text}, {right.text}"))
 
     # ------------------------------------------------------------------ calls
 
@@ -298,19 +301,38 @@ class Expressions(Intrinsics):
             self.refuse("calls are `name(a, b)`: no keywords, no methods")
         assert isinstance(node.func, ast.Name)
         name, values = node.func.id, [self.value(argument) for argument in node.args]
-        intrinsic: Callable[..., Value] | None = getattr(type(self), f"intrinsic_{name}", None)
-        if intrinsic:
-            self.fits(name, intrinsic, 1 + len(values), 1)
-            for value in values:
-                if value.fields is not None and name != "gemm_tile":
-                    self.refuse(f"{name} takes numbers and pointers, not a {value.kind}")
-            return intrinsic(self, *values)
+        self.check_meaning(name)
+        if name in TAKES:
+            wanted, intrinsic = TAKES[name].split(), getattr(self, f"intrinsic_{name}")
+            self.fits(name, len(wanted), len(values))
+            return intrinsic(*(self.taken(name, kind, value) for kind, value in zip(wanted, values, strict=True)))
         function = self.function.__globals__.get(name)
         if not isinstance(function, FunctionType) or name in self.locals:
             self.refuse(f"{name} is neither an intrinsic of the kernels' language nor a function of this file")
         assert isinstance(function, FunctionType)
-        self.fits(name, function, len(values))
+        if not function.__code__.co_flags & inspect.CO_VARARGS:
+            self.fits(name, function.__code__.co_argcount, len(values))
         return self.called(function, values)
+
+    def check_meaning(self, name: str) -> None:
+        """Refuse a name of the language to which this function or its file gives another meaning."""
+        if not (name in TAKES or name in LOOPS or name in self.module.constants):
+            return
+        own = getattr(language, name, None)
+        if name in self.locals or self.function.__globals__.get(name, own) is not own:
+            self.refuse(f"{name} is a name of the kernels' language: what this file calls so needs another one")
+
+    def taken(self, name: str, wanted: str, value: Value) -> Value:
+        """Return what an intrinsic is handed, as the kind that it takes; TAKES says which that is."""
+        if value.kind == "bool" and wanted in ("whole", "number", "real"):
+            value = self.cast(value, "int")
+        if (value.kind == "bf16" and wanted in ("number", "real")) or (value.kind, wanted) == ("int", "real"):
+            value = self.cast(value, "real")
+        if wanted == "constant" and not (value.kind == "int" and value.text.isdigit()):
+            self.refuse(f"{name} takes a whole number that is written down or a name of this file's, not negative")
+        if (wanted in KINDS and value.kind not in KINDS[wanted]) or (wanted not in KINDS and value.kind != wanted):
+            self.refuse(f"{name} takes {wanted if wanted in KINDS else f'a {wanted}'}, not a {value.kind}")
+        return value
 
     # ------------------------------------------------------------------ records
 
@@ -336,7 +358,7 @@ class Expressions(Intrinsics):
 
     def field(self, made: type[Record], name: str, value: Value) -> Value:
         wanted = typed(fields_of(made)[name])
-        if wanted.kind == "int" and value.kind in ("byte", "uint16", "bool"):
+        if wanted.kind == "int" and value.kind == "bool":
             return self.cast(value, "int")
         if wanted.type() != value.type():
             self.refuse(f"{made.__name__}.{name} is a {wanted.kind}, a {value.kind} is given")
@@ -349,13 +371,23 @@ class Expressions(Intrinsics):
         if table.kind != "Ints" or any(kind != "Int" for kind in fields_of(made).values()):
             self.refuse(f"{made.__name__}.read takes a table of Ints, and the fields of the record are Int")
         names = fields_of(made)
-        start = self.fresh(f"mul i64 {self.cast(number, 'int').text}, {len(names)}")
+        start = self.fresh(f"mul i64 {self.taken(f'{made.__name__}.read', 'whole', number).text}, {len(names)}")
         first = self.fresh(f"getelementptr i64, ptr {table.text}, i64 {start}")
         places = {name: self.fresh(f"getelementptr i64, ptr {first}, i64 {place}") for place, name in enumerate(names)}
         return Value(made.__name__, "", {name: self.loaded("int", place) for name, place in places.items()})
 
-    def fits(self, name: str, function: Any, given: int, own: int = 0) -> None:
-        """Refuse a wrong number of arguments; `own` of them are no arguments of the call."""
-        code = function.__code__
-        if not code.co_flags & inspect.CO_VARARGS and code.co_argcount != given:
-            self.refuse(f"{name} takes {code.co_argcount - own} arguments, {given - own} are given")
+    def fits(self, name: str, wanted: int, given: int) -> None:
+        if wanted != given:
+            self.refuse(f"{name} takes {wanted} arguments, {given} are given")
+
+
+def evaluated(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the parts of an expression that Python evaluates in any case."""
+    yield node
+    always: list[ast.AST] = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.BoolOp):
+        always = [node.values[0]]
+    elif isinstance(node, ast.IfExp):
+        always = [node.test]
+    for part in always:
+        yield from evaluated(part)

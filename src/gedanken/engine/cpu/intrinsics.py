@@ -7,7 +7,23 @@ GEMM_TILE = "gedanken_gemm_tile"
 YIELD_THREAD = "gedanken_yield_thread"
 FLUSH = 0x8040  # bits of the SSE control register: denormals, as results and as operands, become zero
 SIGNED = {"<": "slt", "<=": "sle", ">": "sgt", ">=": "sge", "==": "eq", "!=": "ne"}
-UNSIGNED = {"<": "ult", "<=": "ule", ">": "ugt", ">=": "uge", "==": "eq", "!=": "ne"}
+# What each intrinsic takes: a type of the language, or a word of KINDS. A truth value is handed over as 0 or 1, a whole
+# number as a real where one is taken; a constant is written down.
+TAKES = {
+    "at": "pointer whole", "real": "number", "integer": "number", "byte": "number", "uint16": "number",
+    "ints": "address", "uint16s": "pointer", "bf16s": "pointer", "bytes_of": "pointer",
+    "min": "number number", "max": "number number", "abs": "number", "sqrt": "real", "round": "real", "exp2i": "real",
+    "multiply_high": "whole whole", "multiply_low": "whole whole", "transpose": "Reals whole floats whole",
+    "local_reals": "constant", "local_bf16s": "constant", "gemm_tile": "whole whole Tile",
+    "tile_load": "constant floats whole", "tile_store": "constant floats whole",
+    "tile_dot": "constant constant constant", "exchange": "Reals whole real real", "atomic_add": "Ints whole whole",
+    "atomic_swap": "Ints whole whole", "atomic_load": "Ints whole", "call": "whole whole whole whole", "pause": "",
+    "yield_thread": "", "flush_denormals": "", "restore": "whole",
+}  # fmt: skip
+KINDS = {
+    "whole": ("int",), "real": ("real",), "number": ("int", "real"), "constant": ("int",), "pointer": tuple(POINTERS),
+    "floats": ("Reals", "Bf16s"), "address": ("int", *POINTERS),
+}  # fmt: skip
 ORDERED = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq", "!=": "une"}
 
 
@@ -15,9 +31,6 @@ class Intrinsics(TileIntrinsics):
     """The method `intrinsic_x` writes the intrinsic `x`."""
 
     def intrinsic_at(self, pointer: Value, index: Value) -> Value:
-        if pointer.kind not in POINTERS:
-            self.refuse(f"at takes a pointer, not a {pointer.kind}")
-        index = self.cast(index, "int")
         kind = self.module.llvm(POINTERS[pointer.kind])
         return Value(pointer.kind, self.fresh(f"getelementptr {kind}, ptr {pointer.text}, i64 {index.text}"))
 
@@ -28,10 +41,10 @@ class Intrinsics(TileIntrinsics):
         return self.cast(value, "int")
 
     def intrinsic_byte(self, value: Value) -> Value:
-        return self.cast(value, "byte")
+        return self.cast(self.cast(self.cast(value, "int"), "byte"), "int")
 
     def intrinsic_uint16(self, value: Value) -> Value:
-        return self.cast(value, "uint16")
+        return self.cast(self.cast(self.cast(value, "int"), "uint16"), "int")
 
     def intrinsic_ints(self, address: Value) -> Value:
         if address.kind in POINTERS:
@@ -56,8 +69,8 @@ class Intrinsics(TileIntrinsics):
     def smaller(self, left: Value, right: Value, sign: str) -> Value:
         """As in Python, the first of two where the second is not smaller; so a NaN stays if it comes first."""
         left, right = self.alike(left, right)
-        kind, names = self.module.llvm(left.kind), SIGNED if left.kind == "int" else UNSIGNED
-        test = f"fcmp {ORDERED[sign]}" if left.kind == "real" else f"icmp {names[sign]}"
+        kind = self.module.llvm(left.kind)
+        test = f"fcmp {ORDERED[sign]}" if left.kind == "real" else f"icmp {SIGNED[sign]}"
         chosen = self.fresh(f"{test} {kind} {right.text}, {left.text}")
         return Value(left.kind, self.fresh(f"select i1 {chosen}, {kind} {right.text}, {kind} {left.text}"))
 
@@ -73,7 +86,7 @@ class Intrinsics(TileIntrinsics):
         return self.llvm_intrinsic("rint", value)
 
     def llvm_intrinsic(self, name: str, value: Value) -> Value:
-        real, value = self.module.real, self.cast(value, "real")
+        real = self.module.real
         symbol = f"llvm.{name}.f{self.module.bits}"
         self.module.declare(symbol, f"{real} @{symbol}({real})")
         return Value("real", self.fresh(f"call {real} @{symbol}({real} {value.text})"))
@@ -134,8 +147,6 @@ class Intrinsics(TileIntrinsics):
 
     def intrinsic_gemm_tile(self, m: Value, n: Value, tile: Value) -> Value:
         name = f"{GEMM_TILE}_{self.module.real}"
-        if tile.kind != "Tile":
-            self.refuse(f"gemm_tile takes a Tile, not a {tile.kind}")
         kinds = ", ".join(self.module.llvm(part.kind) for part in (m, n, *tile.parts()))
         self.module.declare(name, f"void @{name}({kinds})")
         self.emit(f"call void @{name}({self.listed([m, n, tile])})")
@@ -157,7 +168,7 @@ class Intrinsics(TileIntrinsics):
         """Put a real in place of another one if it is still there, bit for bit; return whether it was, as 1 or 0."""
         real, bits = self.module.real, self.module.bits
         place = self.fresh(f"getelementptr {real}, ptr {pointer.text}, i64 {index.text}")
-        old, new = (self.fresh(f"bitcast {real} {self.cast(one, 'real').text} to i{bits}") for one in (seen, value))
+        old, new = (self.fresh(f"bitcast {real} {one.text} to i{bits}") for one in (seen, value))
         pair = self.fresh(f"cmpxchg ptr {place}, i{bits} {old}, i{bits} {new} seq_cst seq_cst")
         done = self.fresh(f"extractvalue {{ i{bits}, i1 }} {pair}, 1")
         return Value("int", self.fresh(f"zext i1 {done} to i64"))

@@ -9,11 +9,11 @@ from gedanken.errors import KernelError
 # What a pointer points to, and what a loaded element is.
 POINTERS = {"Reals": "real", "Bf16s": "bf16", "Bytes": "byte", "UInt16s": "uint16", "Ints": "int"}
 
-CONVERTED = {"int", "real", "bf16", "bool", "byte", "uint16"}  # kinds of numbers
+CONVERTED = {"int", "real", "bf16", "bool", "byte", "uint16"}  # kinds of numbers; bytes and uint16s are in memory only
 
 
 class Value(NamedTuple):
-    """A typed operand: "int", "real", "bf16", "bool", "byte", "uint16", "none", or the name of a pointer or record.
+    """A typed operand: "int", "real", "bf16", "bool", "none", or the name of a pointer or record.
 
     A record's value has no text, it is its fields.
     """
@@ -118,7 +118,7 @@ class Writer:
         return ", ".join(f"{self.module.llvm(part.kind)} {part.text}" for part in parts)
 
     def alike(self, left: Value, right: Value) -> tuple[Value, Value]:
-        """Make both of one kind: bf16 and, beside them, integers become reals; bytes and 16-bit integers become Int."""
+        """Make both of one kind: bf16 and, beside reals, integers become reals; truth values become integers."""
         if left.kind == right.kind and left.fields is None:
             return left, right
         kinds = {left.kind, right.kind}

@@ -19,7 +19,7 @@ Statements are assignments (also `a, b = b, a` and `x[i] += y`), `if`, `while`, 
 `pass` and calls. Expressions are numbers, names, `+ - * / // % & | ^`, comparisons of two, `and`, `or`, `not`,
 `a if c else b` and calls. Each means what it means in Python: `//` and `%` round down, and what Python does not
 evaluate is not evaluated; only integers wrap around. Anything else is refused with its place, among it a variable
-that may have no value where it is read.
+that may have no value where it is read, and a file that gives one of the names below another meaning.
 
     x[i]                       an element; those of Bytes and UInt16s are integers that are not negative
     at(x, i)                   a pointer to element i
@@ -30,15 +30,18 @@ that may have no value where it is read.
     min, max, abs, sqrt        of numbers; of two of which one is a NaN, min and max give the first one, as in Python
     round(x), exp2i(n)         the nearest integer, ties to even, and 2 ** n of such an n, both as reals
     multiply_high(i, k) ...    the upper and (multiply_low) the lower half of a product of unsigned integers
-    local_reals(n)             a pointer to n numbers of this function, n a constant; local_bf16s(n) likewise
+    local_reals(n)             a pointer to n numbers of this function, n a constant; the same ones in every round of a
+                               loop; local_bf16s(n) likewise
     gemm_tile(m, n, Tile(...)) the micro-kernel, see `tile.py`
     transpose(x, p, y, q)      y = the transpose of x, vector_lanes x vector_lanes numbers, rows p and q numbers apart
     tile_load(i, x, p) ...     the tile unit, see `tile_unit.py`
     exchange(x, i, a, b)       x[i] = b if it is still a, bit for bit, in one go for all threads; 1 if it was, else 0
     atomic_add(x, i, k) ...    what only `kernels/executor.py` needs: threads, and calls of kernels by address
 
-Machine code has no overflow check, no bounds check and no exception; GEDANKEN_KERNELS=python has the second, see
-`interpreted.py`. These names exist here so that kernels can be read, checked by linters and imported; they do nothing.
+Machine code has no overflow check, no bounds check and no exception: a division by zero stops the program, a range
+whose step is not positive does not end, an integer of a real above 2 ** 63 is any number. GEDANKEN_KERNELS=python
+checks bounds and steps, see `interpreted.py`. These names exist here so that kernels can be read, checked by linters
+and imported; they do nothing.
 """
 
 from collections.abc import Callable

@@ -122,6 +122,10 @@ class TileIntrinsics(Writer):
 
     def register(self, number: Value) -> str:
         """Return a tile as an argument: the number of a register, or its place in the emulated unit."""
+        if not self.module.unit:
+            self.refuse("this machine has no tile unit")
+        if int(number.text) > 7:
+            self.refuse(f"there are the tiles 0 to 7, not {number.text}")
         self.module.uses_tiles = True
         if self.module.unit == "amx":
             return f"i8 {number.text}"
@@ -135,7 +139,6 @@ def configured(module: Module) -> tuple[str, str]:
     """Return what an entry does before and after a kernel that uses tiles; add to its module what that needs."""
     if not module.uses_tiles:
         return "", ""
-    assert module.unit, "this machine has no tile unit"
     if module.unit == "emulated":
         module.declared["tiles"] = EMULATED
         return "", ""

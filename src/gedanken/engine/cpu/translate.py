@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from types import FunctionType
 from typing import Any, NoReturn
 
-from gedanken.engine.cpu.expressions import NUMBERS, Expressions, typed
+from gedanken.engine.cpu.expressions import LOOPS, NUMBERS, Expressions, typed
 from gedanken.engine.cpu.ir_text import POINTERS, Module, Value
 from gedanken.engine.cpu.record import parts_of
 from gedanken.engine.cpu.tile_unit import HELD, configured
 from gedanken.errors import KernelError
-
-LOOPS = {"range": (1, 2, 3), "lanes": (1,)}  # how many numbers each takes
 
 
 class Functions:
@@ -21,11 +19,11 @@ class Functions:
 
     def __init__(self, module: Module) -> None:
         self.module = module
-        self._known: dict[tuple[str, tuple[str, ...]], tuple[str, str] | None] = {}
+        self._known: dict[tuple[FunctionType, tuple[str, ...]], tuple[str, str] | None] = {}
 
     def translated(self, function: FunctionType, given: Sequence[Value]) -> tuple[str, str] | None:
         """Return name and result type of a function for arguments of these types; None while it is translated."""
-        key = (f"{function.__module__}.{function.__qualname__}", tuple(value.type() for value in given))
+        key = (function, tuple(value.type() for value in given))
         if key not in self._known:
             name = f"f{len(self._known)}_{function.__name__}"
             self._known[key] = None
@@ -51,6 +49,8 @@ class _Function(Expressions):
     def translate(self) -> str:
         if not isinstance(self.tree, ast.FunctionDef):
             self.refuse("a kernel is written with `def`")
+        if hasattr(self.function, "__wrapped__") or self.function.__code__.co_freevars:
+            self.refuse(f"{self.function.__name__} is made by a decorator or inside of a function: its text is not all")
         names = self.parameters()
         given = [value.named(f"%a_{name}") for name, value in zip(names, self.given, strict=True)]
         for name, value in zip(names, given, strict=True):
@@ -69,6 +69,8 @@ class _Function(Expressions):
         names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
         if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults:
             self.refuse("parameters are plain names: no stars, no defaults")
+        if not all(word.isascii() for word in (self.function.__name__, *names, *(v.type() for v in self.given))):
+            self.refuse("names of functions, parameters and fields are made of ASCII letters")
         if len(names) != len(self.given):
             self.refuse(f"{self.function.__name__} takes {len(names)} arguments, {len(self.given)} are given")
         return names
@@ -196,7 +198,9 @@ class _Function(Expressions):
 
     def do_For(self, node: ast.For) -> None:
         word, bounds = self.loop_of(node)
-        numbers = [self.cast(self.whole_value(bound), "int").text for bound in bounds]
+        numbers = [self.whole_value(bound).text for bound in bounds]
+        if len(bounds) == 3 and numbers[2].lstrip("-").isdigit() and int(numbers[2]) <= 0:
+            self.refuse("a range goes upwards: its step is positive")
         first, last, step = {1: ("0", *numbers, "1"), 2: (*numbers, "1"), 3: tuple(numbers)}[len(numbers)]
         test, body, following, after = (self.label(word) for word in ("test", "body", "next", "after"))
         counter = self.slot("int")
@@ -225,6 +229,7 @@ class _Function(Expressions):
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in LOOPS):
             self.refuse("loops are `for name in range(...)` or `for name in lanes(n)`")
         assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+        self.check_meaning(call.func.id)
         if len(call.args) not in LOOPS[call.func.id] or call.keywords or not isinstance(node.target, ast.Name):
             self.refuse("loops are `for name in range(...)` or `for name in lanes(n)`")
         if len(call.args) == 3 and isinstance(call.args[2], ast.UnaryOp):
@@ -233,7 +238,7 @@ class _Function(Expressions):
 
     def whole_value(self, node: ast.expr) -> Value:
         value = self.value(node)
-        if value.kind not in ("int", "byte", "uint16"):
+        if value.kind != "int":
             self.refuse(f"{ast.unparse(node)} is a {value.kind}, not a whole number")
         return value
 
