@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import require
+from gedanken.errors import CheckpointError
 from gedanken.hyperparameters import require_normal
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
@@ -93,6 +94,8 @@ class OptimizerState:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another one was, with the same optimizer; a CheckpointError changes nothing."""
         check_state(str(self.optimizer), state, {**self._numbers(), **self._arrays()})
+        if not 0 < (factor := state["plateau.factor"]) < math.inf:
+            raise CheckpointError(f"{self.optimizer}: plateau.factor must be in (0, inf), got {factor}")
         for name, array in self._arrays().items():
             array[...] = self.ops.asarray(state[name])
         self.step, self.before = state["step"], state["before"]

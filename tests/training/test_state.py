@@ -9,6 +9,7 @@ import pytest
 from gedanken import (
     SGD,
     Adam,
+    ArgumentError,
     BatchNorm,
     Callback,
     CheckpointError,
@@ -175,6 +176,24 @@ DAMAGE: dict[str, dict[str, Any]] = {
     "statistics of more steps": {"meter.0.steps": 64},
     "a callback's number as text": {"callbacks.0.waited": "3"},
     "a callback that keeps nothing": {"callbacks.1.more": 1},
+    "a step before the first": {"place.step": -1},
+    "no epoch": {"place.epoch": 0},
+    "an epoch that no computer counts": {"place.epoch": 2**70},
+    "time that is no number": {"place.seconds": float("nan")},
+    "a part of nobody's": {"plan.0.kernel": np.zeros(3)},
+    "an entry of nobody's": {"else": 1},
+    "statistics as text": {"meter.0.0": "many"},
+    "statistics as a list": {"meter.1.0": [1, 2]},
+    "statistics of another metric": {"meter.2.0": np.zeros((7, 2))},
+    "samples before the first": {"meter.samples": -1},
+    "a cost that is no number": {"meter.cost": float("nan")},
+    "a rate of another sign": {"strategy.optimizer.plateau.factor": -1.0},
+    "a rate of nothing": {"strategy.optimizer.plateau.factor": 0.0},
+    "mini-batches before the first": {"strategy.optimizer.batches": -1},
+    "a best value that is no number": {"callbacks.0.best": float("nan")},
+    "waiting before it began": {"callbacks.0.waited": -1},
+    "masked weights": {"strategy.plan.0.bias": np.ma.masked_array(np.zeros(6), np.ones(6, bool))},
+    "complex weights": {"strategy.plan.0.bias": np.zeros(6, complex)},
 }
 
 
@@ -190,6 +209,34 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(damage: dict[str, Any]
     with pytest.raises(CheckpointError):
         resumed()
     assert_same(before, {**net._train_state.plan.state(), **net._train_state.optimizer_state.state()})
+
+
+def begin(one: Any, state: Any) -> None:
+    """Restore; a training looks at most of a state when it is called."""
+    one.restore(state)
+    if isinstance(one, Training):
+        one()
+
+
+@pytest.mark.parametrize("state", [None, [], "abc", 3, {1: 2}, {}], ids=repr)
+def test_what_is_no_state_is_refused(state: Any) -> None:
+    resumed = training(network(SGD(0.1)), Keeper((0, 0)))
+    train_state = resumed.train_state
+    for one in (train_state.plan, train_state.optimizer_state, EarlyStopping(), resumed):
+        with pytest.raises(CheckpointError, match="must have"):
+            begin(one, state)
+
+
+@pytest.mark.parametrize("state", [None, [1], {"set": {1}}, {3: 1}], ids=repr)
+def test_a_callback_whose_state_is_no_plain_data_is_named(state: Any) -> None:
+    class Own(Callback):
+        def state(self) -> Any:
+            return state
+
+    made = training(network(SGD(0.1)), keeper := Keeper((1, 1)))
+    made.callbacks = [keeper, Own()]
+    with pytest.raises(ArgumentError, match=r"Own.state must return a dict of arrays, numbers and texts by name"):
+        made()
 
 
 def test_a_state_of_another_network_or_optimizer_is_refused() -> None:

@@ -17,7 +17,7 @@ from gedanken.layers.stages import guarded, sealed
 from gedanken.metrics import Metric
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
-from gedanken.state import State, Stateful, restore_all, state_of
+from gedanken.state import State, Stateful, restore_parts, state_of
 from gedanken.types import Array
 
 
@@ -176,7 +176,7 @@ class Strategy(ABC):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another training was, after `start`; a CheckpointError changes nothing."""
-        restore_all(self._parts(), state)
+        restore_parts("the strategy", self._parts(), state)
 
     def _parts(self) -> dict[str, Stateful]:
         return {"plan": self.train_state.plan, "optimizer": self.train_state.optimizer_state}

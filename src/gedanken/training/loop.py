@@ -13,8 +13,9 @@ import numpy as np
 
 from gedanken.checks import real, require, warn
 from gedanken.data.batches import Source
+from gedanken.errors import CheckpointError
 from gedanken.parallel.base import StepResult, Strategy, TrainState, run_batch
-from gedanken.state import State, Stateful, check_state, part, prefixed, restore_all, state_of
+from gedanken.state import State, Stateful, check_is_state, check_state, restore_parts, state_of
 from gedanken.training.callbacks import Callback
 from gedanken.training.interrupt import Interrupt
 from gedanken.training.meter import Meter
@@ -134,13 +135,14 @@ class Training:
         It is asked between two steps, when all callbacks were told of the one before. The history is not part of it.
         """
         place = replace(self._place, seconds=self._seconds(), waited=self.source.waited - self._place.waited)
-        return {**prefixed("place", vars(place)), **state_of(self._parts())}
+        return state_of({"place": place, **self._parts()})
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Begin where another training was, with the same network, source and callbacks, once it is called.
 
-        What the state holds is looked at then, after the callbacks' `on_start`; a CheckpointError ends the training.
+        What a dict holds is looked at then, after the callbacks' `on_start`; a CheckpointError ends the training.
         """
+        check_is_state("the training", state)
         self._resumed = state
 
     def _begin(self) -> None:
@@ -148,10 +150,8 @@ class Training:
         self._place, self._meter = _Place(self.run.first_epoch), _new_meter(self.train_state)
         if self._resumed is None:
             return
-        place = part("place", self._resumed)
-        check_state("the training", place, vars(self._place))
-        restore_all(self._parts(), self._resumed)
-        self._place = _Place(**{**place, "waited": self.source.waited - place["waited"]})
+        restore_parts("the training", {"place": self._place, **self._parts()}, self._resumed)
+        self._place.waited = self.source.waited - self._place.waited
         self._began -= self._place.seconds
         if self._place.step:
             self.network.epoch = self._place.epoch
@@ -307,6 +307,15 @@ class _Place:
     began: float = 0.0
     waited: float = 0.0
 
+    def state(self) -> State:
+        return dict(vars(self))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        check_state("the training's place", state, vars(self))
+        if state["epoch"] < 1:
+            raise CheckpointError(f"the training's place: epochs are counted from 1, got {state['epoch']}")
+        vars(self).update(state)
+
 
 class _Snapshots:
     """Makes a snapshot whenever `every` seconds of training have passed."""
@@ -334,9 +343,7 @@ class _Snapshots:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another one was; a CheckpointError changes nothing."""
-        rest = {name: value for name, value in state.items() if not name.startswith("meter.")}
-        check_state("the snapshots", rest, {"last": self._last})
-        restore_all({"meter": self._meter}, state)
+        restore_parts("the snapshots", {"meter": self._meter}, state, {"last": self._last})
         self._last = state["last"]
 
 

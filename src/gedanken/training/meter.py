@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import require
+from gedanken.checks import require, short
 from gedanken.errors import CheckpointError
 from gedanken.metrics.base import HOST, Metric
 from gedanken.ops import Ops
 from gedanken.parallel.base import StepResult
-from gedanken.state import State, check_state, restore_all, state_of
+from gedanken.state import State, Stateful, check_state, restore_parts, state_of
 from gedanken.training.records import Evaluation, StepRecord
 from gedanken.types import Array
 
@@ -55,15 +55,15 @@ class Meter:
         """Return sums and gathered statistics."""
         self._read()
         sums = {"samples": self.samples, "cost": self._cost}
-        return {**sums, **state_of({str(place): one for place, one in enumerate(self._gathered)})}
+        return {**sums, **state_of(self._parts())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another one was, with the same metrics; a CheckpointError changes nothing."""
-        places = [str(place) for place in range(len(self._gathered))]
-        rest = {name: value for name, value in state.items() if name.partition(".")[0] not in places}
-        check_state("the meter", rest, {"samples": self.samples, "cost": self._cost})
-        restore_all(dict(zip(places, self._gathered, strict=True)), state)
+        restore_parts("the meter", self._parts(), state, {"samples": self.samples, "cost": self._cost})
         self.samples, self._cost, self._unread = state["samples"], state["cost"], []
+
+    def _parts(self) -> dict[str, Stateful]:
+        return {str(place): one for place, one in enumerate(self._gathered)}
 
     @property
     def cost(self) -> float:
@@ -108,12 +108,18 @@ class _Gathered:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        count: Any = state.get("steps")
-        digits = range(count.bit_length()) if type(count) is int and count >= 0 else ()
-        steps = [1 << digit for digit in reversed(digits) if count >> digit & 1]
-        if state.keys() != {"steps", *map(str, range(len(steps)))}:
-            raise CheckpointError(f"{self._metric.name} must have a part for each digit of its steps, got {state}")
-        self._parts = [(size, state[str(place)]) for place, size in enumerate(steps)]
+        name, count = self._metric.name, state.get("steps")
+        check_state(name, {"steps": count}, {"steps": 0})
+        steps = [1 << digit for digit in reversed(range(int(count or 0).bit_length())) if int(count or 0) >> digit & 1]
+        given: list[Any] = [state.get(str(place)) for place in range(len(steps))]
+        if len(state) != 1 + len(steps) or any(type(one) is not np.ndarray for one in given):
+            raise CheckpointError(f"{name} must have an array for each digit of its steps, got {short(dict(state))}")
+        if given:
+            try:
+                self._metric.value(reduce(self._metric.merge, given))
+            except Exception as error:  # what a metric's own class does with arrays that are not its own
+                raise CheckpointError(f"{name} cannot go on from the arrays of its state: {error}") from error
+        self._parts = list(zip(steps, given, strict=True))
 
     @property
     def total(self) -> Array:
