@@ -111,8 +111,10 @@ class OptimizerState:
         return {**prefixed("slots", self.slots), **gathered}
 
     def scale_rate(self, factor: float) -> None:
-        """Multiply the rate of all further updates."""
-        self.plateau = self.plateau._replace(factor=self.plateau.factor * factor)
+        """Multiply the rate of all further updates; an ArgumentError where that leaves the range of numbers."""
+        scaled = self.plateau.factor * factor
+        require(0 < scaled < math.inf, "SetRate factor", f"leave a rate in (0, inf) of {self.rate:.3g}", factor)
+        self.plateau = self.plateau._replace(factor=scaled)
 
     def watch(self, cost: float) -> None:
         """Let a rate that falls on a plateau see the cost of an epoch."""

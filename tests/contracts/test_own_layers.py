@@ -124,6 +124,7 @@ ODD_BUT_RIGHT: dict[str, Layer] = {
     ),
     "transposed twice": giving(lambda y: y.T.copy().T),
     "every second number": giving(lambda y: y.repeat(2, 1)[:, ::2]),
+    "views that are turned": own(forward=lambda self, ctx, p, s, x: (s["passes"].resize((1, 1)), (x * p["w"], x))[1]),
     "an input that is passed on": own(forward=lambda self, ctx, p, s, x: (x * 1 * p["w"], x)),
 }
 
@@ -159,6 +160,11 @@ def test_an_initializer_may_be_a_function(engine: str) -> None:
         np.testing.assert_allclose(got[key], value, rtol=1e-7, atol=1e-9)
 
 
+def starting(values: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Return a method `params` whose w begins with these values."""
+    return lambda self, shape: {"w": Param(shape, lambda rng, shape, fan_in, fan_out: values(shape))}
+
+
 class Small(Initializer):
     def __call__(self, rng: Any, shape: Any, fan_in: int, fan_out: int) -> Array:
         return np.zeros(1)
@@ -176,14 +182,18 @@ MISTAKES: dict[str, tuple[Layer, type[Exception], str]] = {
     "outputs None": (
         giving(lambda y: None),
         ShapeError,
-        "an array of real numbers (%d, 4) from forward, got a NoneType",
+        "declared shape (%d, 4) from forward, an array of real numbers, got a NoneType",
     ),
     "outputs a list": (
         giving(lambda y: [1.0] * 4),
         ShapeError,
-        "an array of real numbers (%d, 4) from forward, got a l",
+        "declared shape (%d, 4) from forward, an array of real numbers, got a l",
     ),
-    "outputs complex": (giving(lambda y: y * 1j), ShapeError, "an array of real numbers (%d, 4) from forward, got a"),
+    "outputs complex": (
+        giving(lambda y: y * 1j),
+        ShapeError,
+        "declared shape (%d, 4) from forward, an array of real numbers, got a",
+    ),
     "forward gives None": (own(forward=lambda *a: None), ArgumentError, "return (y, cache) from forward, got a None"),
     "forward gives y": (
         own(forward=lambda self, ctx, p, s, x: x),
@@ -199,7 +209,7 @@ MISTAKES: dict[str, tuple[Layer, type[Exception], str]] = {
     "dx None": (
         returning(lambda dx: None),
         ShapeError,
-        "an array of real numbers (8, 4) from backward, got a NoneType",
+        "shape of x (8, 4) from backward, an array of real numbers, got a NoneType",
     ),
     "no gradient": (writing(lambda g, dw: None), ArgumentError, "must write every number of g['w'] in backward"),
     "half a gradient": (writing(lambda g, dw: g["w"][:2].fill(1)), ArgumentError, "must write every number of g['w']"),
@@ -211,9 +221,19 @@ MISTAKES: dict[str, tuple[Layer, type[Exception], str]] = {
     "a gradient of another shape": (
         writing(lambda g, dw: g.update(w=dw[None])),
         ShapeError,
-        "declares g['w'] with shape (4,), got a",
+        "must give g['w'] the declared shape (4,), got (1, 4)",
     ),
-    "a gradient that is a list": (writing(lambda g, dw: g.update(w=[1.0] * 4)), ShapeError, "shape (4,), got a list"),
+    "a gradient that is a list": (writing(lambda g, dw: g.update(w=[1.0] * 4)), ShapeError, "numbers, got a list"),
+    "a masked gradient": (
+        writing(lambda g, dw: g.update(w=np.ma.masked_equal(np.ones(4), 1))),
+        ShapeError,
+        "must give g['w'] the declared shape (4,), an array of real numbers, got a ",
+    ),
+    "a text with a shape": (
+        writing(lambda g, dw: g.update(w=np.array(["a"] * 4))),
+        ShapeError,
+        "must give g['w'] the declared shape (4,), an array of real numbers, got a ",
+    ),
     "a gradient of nothing": (
         writing(lambda g, dw: g.update(v=dw)),
         ArgumentError,
@@ -232,7 +252,7 @@ MISTAKES: dict[str, tuple[Layer, type[Exception], str]] = {
     "state of another shape": (
         in_forward(lambda p, s, x: s.update(passes=s["passes"][None])),
         ShapeError,
-        "s['passes'] with shape (1,), got a",
+        "must give s['passes'] the declared shape (1,), got (1, 1)",
     ),
 }
 
@@ -296,7 +316,29 @@ DECLARED: dict[str, tuple[Layer, str]] = {
     ),
     "init of another shape": (
         own(params=lambda self, shape: {"w": Param(shape, Small())}),
-        "Small() must return the values of its parameter, got an array (1,) for 1.w of shape (4,)",
+        "Small() must return the values of 1.w, of shape (4,), got (1,)",
+    ),
+    "init of nothing": (own(params=starting(lambda shape: None)), "the values of 1.w, of shape (4,), an array of real"),
+    "init complex": (own(params=starting(lambda shape: np.ones(shape) * 1j)), "the values of 1.w, of shape (4,), an"),
+    "init masked": (
+        own(params=starting(lambda shape: np.ma.masked_equal(np.ones(shape), 1))),
+        "the values of 1.w, of shape (4,), an array of real numbers, got a MaskedArray",
+    ),
+    "state without a value": (
+        own(state=lambda self, shape: {"passes": StateValue((1,), None)}),  # type: ignore[arg-type]
+        "layer 1 Own() state['passes'] value must be a number in (-inf, inf), got None",
+    ),
+    "state of text": (
+        own(state=lambda self, shape: {"passes": StateValue((1,), "x")}),  # type: ignore[arg-type]
+        "layer 1 Own() state['passes'] value must be",
+    ),
+    "state complex": (
+        own(state=lambda self, shape: {"passes": StateValue((1,), 1j)}),  # type: ignore[arg-type]
+        "layer 1 Own() state['passes'] value must be",
+    ),
+    "state as an initializer": (
+        own(state=lambda self, shape: {"passes": StateValue((1,), Constant(0))}),  # type: ignore[arg-type]
+        "layer 1 Own() state['passes'] value must be",
     ),
     "fan_in unknown": (
         own(params=lambda self, shape: {"w": Param(shape, HeNormal())}),
@@ -398,7 +440,7 @@ class OwnCost(Cost):
 @pytest.mark.parametrize("dy", [lambda y: y[:, :1], lambda y: y.tolist(), lambda y: None, lambda y: y[0]])
 def test_a_cost_whose_gradient_has_another_shape_is_refused(dy: Callable[[Any], Any], engine: str) -> None:
     net = Network().input((4,)).add(FullyConnectedLayer(3)).regression(cost=OwnCost(dy), metrics=[], engine=engine)
-    with pytest.raises(ShapeError, match=r"must give a gradient of the outputs' shape \(20, 3\), got"):
+    with pytest.raises(ShapeError, match=r"must give a gradient of the outputs' shape \(1, 3\)"):
         net.fit(DATA, DATA[:, :3], progress=False)
 
 

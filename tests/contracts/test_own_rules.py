@@ -1,5 +1,7 @@
 """Optimizers and activations of a user's own: what would be wrong without a word is right, or an error."""
 
+import copy
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ from gedanken import (
     BatchNorm,
     Callback,
     FullyConnectedLayer,
+    GedankenWarning,
     Layer,
     LayerNorm,
+    MeanSquared,
+    Metric,
     Momentum,
     Network,
     Optimizer,
@@ -190,3 +195,115 @@ def test_a_rate_that_was_raised_comes_back_from_a_file(tmp_path: Path) -> None:
     loaded = Network.load(tmp_path / "raised.safetensors")
     assert loaded._train_state
     assert loaded._train_state.optimizer_state.rate == 2 * 0.01
+
+
+class Lies(np.ndarray):
+    """An array that says another shape than it has."""
+
+    @property
+    def shape(self) -> Any:  # type: ignore[override]
+        return (*super().shape[:-1], 4)
+
+
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
+@pytest.mark.parametrize("container", [True, False])
+def test_an_array_that_lies_about_its_shape_is_measured(container: bool, engine: str) -> None:
+    class Joins(Residual):
+        def join(self, ctx: Any, ys: Any) -> Any:
+            return (ys[0] + ys[1])[:, :2].copy().view(Lies)
+
+    class Gives(Activation):
+        def function(self, ops: Any, x: Any) -> Any:
+            return x[:, :2].copy().view(Lies)
+
+        def derivative(self, ops: Any, x: Any, y: Any) -> Any:
+            return np.ones_like(x)
+
+    layer = Joins([FullyConnectedLayer(4)]) if container else Gives()
+    net = Network(1).input((3,)).add(FullyConnectedLayer(4)).add(layer).add(ReLU()).add(FullyConnectedLayer(1))
+    net.regression("sgd", "mean_squared", engine=engine)
+    with pytest.raises(
+        ShapeError, match=r"must return the declared shape \(\d, 4\) from (join|forward), got \(\d, 2\)"
+    ):
+        net.fit(X, Y, progress=False)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 1.0, (None, 1), (1j, 1), ("3", 1), (np.ones(2), 1), [1.0, 1], (1.0, None), (1.0, "dy")], ids=repr
+)
+def test_a_cost_of_ones_own_gives_a_number_and_a_gradient(answer: Any) -> None:
+    class Own(MeanSquared):
+        def __call__(self, ops: Any, y: Any, target: Any) -> Any:
+            dy = super().__call__(ops, y, target)[1]
+            return (answer[0], dy) if isinstance(answer, tuple) and answer[1] == 1 else answer
+
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", Own(), engine="numpy")
+    with pytest.raises(ArgumentError, match=r"Own\(\)"):
+        net.fit(X, Y, progress=False)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 1j, "many", [1, "x"], {"a": 1}, np.array([1j]), np.ma.masked_equal(np.ones(2), 1)], ids=repr
+)
+def test_a_metric_of_ones_own_measures_numbers(answer: Any) -> None:
+    class Own(Metric):
+        def measure(self, y: Any, target: Any) -> Any:  # type: ignore[override]
+            return answer
+
+        def value(self, total: Any) -> Any:
+            return 1.0
+
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared", metrics=[Own()])
+    with pytest.raises(ArgumentError, match=r"Own\.measure must return an array or numbers, real ones, got"):
+        net.fit(X, Y, progress=False)
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_a_rate_stays_a_number(factor: float) -> None:
+    class Scales(Callback):
+        def on_step(self, run: Any, record: Any) -> Any:
+            return SetRate(factor)
+
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
+    with pytest.raises(ArgumentError, match=r"SetRate factor must leave a rate in \(0, inf\)"):
+        net.fit(X, Y, mini_batch_size=8, callbacks=[Scales()], progress=False)
+
+
+def test_an_answer_after_the_last_step_is_told() -> None:
+    class Late(Callback):
+        def on_stop(self, run: Any, reason: str) -> Any:
+            return SetRate(0.5)
+
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
+    with pytest.warns(GedankenWarning, match="Late.on_stop must return nothing, the training is over"):
+        history = net.fit(X, Y, callbacks=[Late()], progress=False)
+    assert len(history.epochs) == 1
+
+
+def test_an_error_that_cannot_be_read_is_passed_on() -> None:
+    class Silent(ValueError):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    class Raises(Activation):
+        def function(self, ops: Any, x: Any) -> Any:
+            raise Silent
+
+        def derivative(self, ops: Any, x: Any, y: Any) -> Any:
+            return x
+
+    net = Network(1).input((3,)).add(Raises()).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
+    with pytest.raises(Silent):
+        net.fit(X, Y, progress=False)
+
+
+def test_what_may_be_nested_can_be_copied_and_kept(tmp_path: Path) -> None:
+    layer: Any = FullyConnectedLayer(3)
+    for _ in range(50):
+        layer = Residual([layer])
+    net = Network(1).input((3,)).add(layer).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
+    net.fit(X, Y, progress=False)
+    net.save(tmp_path / "deep.safetensors")
+    expected = net.feedforward(X)
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "deep.safetensors")):
+        np.testing.assert_array_equal(other.feedforward(X), expected)

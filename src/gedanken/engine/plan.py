@@ -13,11 +13,12 @@ from gedanken.engine.fuse_cost import activation_place, fuse_cost
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.hyperparameters import require_normal
 from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.layers.border import described, guarded, sealed, taken
 from gedanken.layers.containers import Placed, Views, leaves, placed, stages_of
 from gedanken.layers.declared import declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
-from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, guarded, sealed, through
+from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState, Updater
 from gedanken.optimizers import Optimizer
@@ -180,16 +181,23 @@ class Plan:
             outputs, cost = self.fused_step.run(ctx, self.enter(x), wanted)
             return self._outputs(outputs), cost
         y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.stages, x), [])
-        cost, dy = guarded(str(self.cost), "outputs and labels", self.cost, self.ops, sealed(y), sealed(wanted))
+        cost, dy = self._judged(y, wanted)
         if ctx.train:
-            if getattr(dy, "shape", None) != y.shape:
-                got = getattr(dy, "shape", f"a {type(dy).__name__}")
-                raise ShapeError(f"{self.cost} must give a gradient of the outputs' shape {y.shape}, got {got}")
-            require(dy.dtype.kind in "fiu", f"the gradient of {self.cost}", "be of real numbers", dy.dtype)
             self.backward(ctx, tape, dy)
         for stage in self.output_activation:
             y, _ = stage.forward(self.context(train=False), y)
         return self._outputs(y), cost
+
+    def _judged(self, y: Array, target: Array) -> tuple[Array, Array]:
+        """Return the cost and its gradient; a cost of the user's own may give anything."""
+        assert self.cost
+        given: Any = guarded(str(self.cost), "outputs and labels", self.cost, self.ops, sealed(y), sealed(target))
+        if not (isinstance(given, tuple) and len(given) == 2):
+            raise ArgumentError(f"{self.cost} must return (cost, gradient), got {described(given)}")
+        number = given[0]
+        real = isinstance(number, (int, float)) or getattr(number, "dtype", np.dtype("O")).kind in "fiub"
+        require(real and getattr(number, "shape", ()) == (), f"the cost of {self.cost}", "be a real number", number)
+        return number, taken(str(self.cost), "give a gradient of the outputs' shape {}", given[1], y.shape, y, self.ops)
 
     def _tell_of_single_values(self) -> None:
         """Warn, once, of each BatchNorm that is about to normalise a single value: it is its own mean."""
@@ -286,10 +294,10 @@ class Plan:
             rng = generator(self.seed, Purpose.WEIGHTS, name)
             assert declared.fan_in and declared.fan_out
             first = declared.init(rng, declared.shape, declared.fan_in, declared.fan_out)
-            if np.shape(first) != declared.shape:
-                got = f"an array {np.shape(first)} for {name} of shape {declared.shape}"
-                raise ShapeError(f"{declared.init} must return the values of its parameter, got {got}")
-            self._params[name][...] = self.ops.asarray(first)
+            rule = f"return the values of {name}, of shape {{}}"
+            first = first if isinstance(first, np.ndarray) else np.asarray(first)
+            values = taken(str(declared.init), rule, first, declared.shape, first, self.ops)
+            self._params[name][...] = self.ops.asarray(values)
         for name, value in self._first_state.items():
             self._state[name][...] = value
 

@@ -16,7 +16,7 @@ from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import part, prefixed
 from gedanken.types import Array, Arrays, Shape
 
-DEEPEST = 200  # containers around a layer: each takes some of the calls within calls that Python allows
+DEEPEST = 50  # containers around a layer: copies and files take many of Python's calls within calls for each
 
 
 class Placed(NamedTuple):

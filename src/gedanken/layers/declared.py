@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any
 
+from gedanken.checks import real
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Layer, Param, StateValue
 from gedanken.types import Shape
@@ -22,7 +23,10 @@ def declared_params(name: str, layer: Layer, shape: Shape) -> dict[str, Param]:
 
 def declared_state(name: str, layer: Layer, shape: Shape) -> dict[str, StateValue]:
     """Return the state that a layer declares for inputs of `shape`, or raise as `declared_params` does."""
-    return _entries(f"{name} state", layer.state(shape), StateValue)
+    found = _entries(f"{name} state", layer.state(shape), StateValue)
+    for key, declared in found.items():
+        real(f"{name} state[{key!r}] value", declared.value, "(-inf, inf)")
+    return found
 
 
 def checked_shape(where: Callable[[], str], shape: object) -> Shape:

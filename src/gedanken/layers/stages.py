@@ -1,20 +1,13 @@
-"""A layer with its arrays, ready to run, and what guards the border to a layer that is not the library's own.
+"""A layer with its arrays, ready to run; a layer of a user's own is run behind the border, on every engine."""
 
-Kernels trust shapes: they read as far as a layer declared. So what a layer of a user's gives is looked at here before
-anyone reads it, for every engine and inside of containers too.
-"""
-
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
-
-from gedanken.checks import is_masked_array
-from gedanken.errors import ArgumentError, GedankenError, ShapeError
+from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Context, Layer
+from gedanken.layers.border import described, guarded, noted, sealed, taken
 from gedanken.types import Array, Arrays, Shape
 
 UNWRITTEN = {4: 0x7FC6EDA1, 8: 0x7FF86EDA6EDA6EDA}  # bits of a NaN that no arithmetic makes
@@ -70,29 +63,30 @@ class LayerStage:
         ctx = ctx.at(self.path)
         if self._trusted:
             return self.layer.forward(ctx, self.p, self.s, x)
-        p, s = {name: sealed(view) for name, view in self.p.items()}, dict(self.s)
-        kept = dict(p)
+        p, s = {name: sealed(view) for name, view in self.p.items()}, _views(self.s)
+        kept, given_s = dict(p), dict(s)
         with noted(self.name):
             given = guarded(self.name, "x, dy and p", self.layer.forward, ctx, p, s, sealed(x))
         if not (isinstance(given, tuple) and len(given) == 2):
-            raise ArgumentError(f"{self.name} must return (y, cache) from forward, got {_described(given)}")
+            raise ArgumentError(f"{self.name} must return (y, cache) from forward, got {described(given)}")
         self._unchanged("p", p, kept)
-        self._written("s", s, self.s)
-        return self._checked("forward", given[0], x, self.output_shape, ctx), given[1]
+        self._written("s", s, given_s, ctx)
+        rule = "return the declared shape {} from forward"
+        return taken(self.name, rule, given[0], (len(x), *self.output_shape), x, ctx.ops), given[1]
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
         ctx = ctx.at(self.path)
         if self._trusted:
             return self.layer.backward(ctx, self.p, self.g, cache, dy)
-        p, g = {name: sealed(view) for name, view in self.p.items()}, dict(self.g)
-        kept = dict(p)
+        p, g = {name: sealed(view) for name, view in self.p.items()}, _views(self.g)
+        kept, given_g = dict(p), dict(g)
         probes = {name: _probe(view, whole=not self._proven) for name, view in self.g.items()}
         for probe in probes.values():
             probe[...] = UNWRITTEN[probe.dtype.itemsize]
         with noted(self.name):
             dx = guarded(self.name, "x, dy and p", self.layer.backward, ctx, p, g, cache, sealed(dy))
         self._unchanged("p", p, kept)
-        self._written("g", g, self.g)
+        self._written("g", g, given_g, ctx)
         for name, probe in probes.items():
             if (probe == UNWRITTEN[probe.dtype.itemsize]).any():
                 rule = f"must write every number of g[{name!r}] in backward, and with = instead of +="
@@ -100,7 +94,8 @@ class LayerStage:
         if not self._proven:
             self._proven.append(True)
         tokens = self.layer.tokens is not None  # nobody reads a gradient with respect to whole numbers
-        return dx if tokens else self._checked("backward", dx, dy, self.shape, ctx)
+        rule = "return the shape of x {} from backward"
+        return dx if tokens else taken(self.name, rule, dx, (len(dy), *self.shape), dy, ctx.ops)
 
     @property
     def name(self) -> str:
@@ -121,8 +116,16 @@ class LayerStage:
         if changed:
             raise ArgumentError(f"{self.name} must leave {kind}[{changed[0]!r}] as it is")
 
-    def _written(self, kind: str, handed: Arrays, views: Arrays) -> None:
-        """Take in what was put into the dict where it should have been written into the array."""
+    def _written(self, kind: str, handed: Arrays, views: Arrays, ctx: Context) -> None:
+        """Take in what was put into the dict where it should have been written into the array.
+
+        Args:
+            kind: the dict's name.
+            handed: it, as it came back.
+            views: what was in it.
+            ctx: the pass.
+        """
+        own = {"g": self.g, "s": self.s}[kind]
         for wrong, what in (
             (views.keys() - handed.keys(), "missing"),
             (handed.keys() - views.keys(), "not one of them"),
@@ -131,26 +134,9 @@ class LayerStage:
                 name = min(wrong, key=str)
                 raise ArgumentError(f"{self.name} must keep the names {sorted(views)} in {kind}, {name!r} is {what}")
         for name, view in views.items():
-            value = handed[name]
-            if value is view:
-                continue
-            if getattr(value, "shape", None) != view.shape or value.dtype.kind not in "biuf":
-                raise ShapeError(
-                    f"{self.name} declares {kind}[{name!r}] with shape {view.shape}, got {_described(value)}"
-                )
-            view[...] = value
-
-    def _checked(self, call: str, array: Any, like: Array, shape: Shape, ctx: Context) -> Array:
-        """Return an array in the network's number type, or raise that it is not what the layer declared."""
-        expected = (len(like), *shape)
-        kind = type(like)
-        if not isinstance(array, kind) or is_masked_array(array) or array.dtype.kind not in "biuf":
-            must = f"must return an array of real numbers {expected} from {call}"
-            raise ShapeError(f"{self.name} {must}, got {_described(array)}")
-        if array.shape != expected:
-            declared = f"the declared shape {expected}" if call == "forward" else f"the shape of x {expected}"
-            raise ShapeError(f"{self.name} must return {declared} from {call}, got {array.shape}")
-        return array if array.dtype == ctx.ops.dtype and type(array) is kind else ctx.ops.asarray(array)
+            if handed[name] is not view:
+                rule = f"give {kind}[{name!r}] the declared shape {{}}"
+                own[name][...] = taken(self.name, rule, handed[name], own[name].shape, own[name], ctx.ops)
 
 
 @dataclass(frozen=True)
@@ -206,65 +192,40 @@ class ContainerStage:
             ys.append(y)
             tapes.append(tape)
         y = self.layer.join(ctx, ys)
-        if self._own and getattr(y, "shape", None) != (len(x), *self.output_shape):
-            wanted = f"the declared shape {(len(x), *self.output_shape)}"
-            raise ShapeError(f"layer {self.path} {self.layer} must return {wanted} from join, got {_described(y)}")
+        if self._own:
+            wanted = (len(x), *self.output_shape)
+            y = taken(self._name, "return the declared shape {} from join", y, wanted, x, ctx.ops)
         return y, tapes
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
-        dys = self.layer.split(ctx, sealed(dy) if self._own else dy, self.widths)
-        if self._own:
-            shapes = [getattr(part, "shape", None) for part in dys]
-            wanted = [(*dy.shape[:-1], width) for width in self.widths]
-            if shapes != wanted:
-                rule = f"must return gradients of the shapes {wanted} from split, got {shapes}"
-                raise ShapeError(f"layer {self.path} {self.layer} {rule}")
+        dys = self._split(ctx, dy) if self._own else self.layer.split(ctx, dy, self.widths)
         dxs = [
             back_through(row, ctx, list(tape), dy_of_row)
             for row, tape, dy_of_row in zip(self.rows.values(), cache, dys, strict=True)
         ]
         return ctx.ops.total(dxs) if self.dx else ctx.ops.xp.zeros((0, *self.shape), dy.dtype)
 
+    def _split(self, ctx: Context, dy: Array) -> list[Array]:
+        """Return the gradient of each row's output as a container of the user's own gives it."""
+        wanted = [(*dy.shape[:-1], width) for width in self.widths]
+        parts = self.layer.split(ctx, sealed(dy), self.widths)
+        if not (isinstance(parts, (list, tuple)) and len(parts) == len(wanted)):
+            got = f"a {type(parts).__name__}" + (f" of {len(parts)}" if isinstance(parts, (list, tuple)) else "")
+            raise ShapeError(f"{self._name} must return gradients of the shapes {wanted} from split, got {got}")
+        rule = "return gradients of the shapes of the rows, here {}, from split"
+        return [taken(self._name, rule, one, shape, dy, ctx.ops) for one, shape in zip(parts, wanted, strict=True)]
 
-def sealed(array: Array) -> Array:
-    """Return a view that cannot be written to; an array of a GPU has none and comes back as it is."""
-    if not isinstance(array, np.ndarray):
-        return array
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-@contextlib.contextmanager
-def noted(name: str) -> Iterator[None]:
-    """Say of what a layer of the user's raises which layer it was."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, GedankenError):
-            with contextlib.suppress(Exception):  # of a class that takes no notes
-                error.add_note(f"raised by {name}")
-        raise
+    @property
+    def _name(self) -> str:
+        return f"layer {self.path} {self.layer}"
 
 
-def guarded(name: str, lent: str, call: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a call of the user's gives, or raise ArgumentError where it writes into what was lent to it."""
-    try:
-        return call(*arguments)
-    except ValueError as error:
-        if "read-only" not in str(error):
-            raise
-        refused = ArgumentError(f"{name} must not change {lent} in place, got: {error}")
-        refused.add_note(f"{name}: {lent} belong to others too; change a copy")
-        raise refused from error
+def _views(arrays: Arrays) -> Arrays:
+    """Return other views of the same memory: what is done to their shape and type is done to them alone."""
+    return {name: array.view() for name, array in arrays.items()}
 
 
 def _probe(view: Array, whole: bool) -> Array:
     """Return the bits of an array's numbers: of all, or of some hundred that lie all over it."""
     bits = view.reshape(-1).view(f"uint{8 * view.dtype.itemsize}")
     return bits if whole else bits[:: max(1, bits.size // PROBES)]
-
-
-def _described(value: Any) -> str:
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    return f"a {type(value).__name__}" if dtype is None else f"a {type(value).__name__} {shape} of {dtype}"

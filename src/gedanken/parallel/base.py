@@ -1,5 +1,6 @@
 """The contract of a strategy."""
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
@@ -8,12 +9,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gedanken.checks import short
+from gedanken.checks import is_masked_array, short
 from gedanken.data.batches import Batch, Source
 from gedanken.engine.plan import Plan
 from gedanken.errors import ArgumentError
 from gedanken.layers.base import Context
-from gedanken.layers.stages import guarded, sealed
+from gedanken.layers.border import guarded, sealed
 from gedanken.metrics import Metric
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
@@ -101,13 +102,12 @@ def run_batch(train_state: TrainState, batch: Batch, ctx: Context) -> StepResult
 def measured(metric: Metric, *lent: Any) -> Array:
     """Return a metric's statistics of a mini-batch as an array: lists would be joined where arrays are added."""
     found: Any = guarded(metric.name, "outputs and labels", metric.measure, *lent)
-    if hasattr(found, "shape"):
-        return found
-    try:
-        return np.asarray(found, "float64")
-    except (TypeError, ValueError):
-        kind = type(metric).__name__
-        raise ArgumentError(f"{kind}.measure must return an array or numbers, got {short(found)}") from None
+    with contextlib.suppress(TypeError, ValueError):  # ValueError: of lists that are no array
+        array = found if hasattr(found, "dtype") else np.asarray(found)
+        if array.dtype.kind in "biuf" and not is_masked_array(array):
+            return array if hasattr(found, "dtype") else array.astype("float64")
+    rule = "must return an array or numbers, real ones"
+    raise ArgumentError(f"{type(metric).__name__}.measure {rule}, got {short(found)}")
 
 
 class Parallel(ABC):

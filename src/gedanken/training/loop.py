@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gedanken.checks import real, require, warn
+from gedanken.checks import real, require, short, warn
 from gedanken.data.batches import Source
 from gedanken.errors import CheckpointError
 from gedanken.parallel.base import StepResult, Strategy, TrainState, run_batch
@@ -166,7 +166,14 @@ class Training:
             ending.callback(self.interrupt.put_back)
             ending.callback(self.strategy.stop)
             for callback in reversed(started):
-                ending.callback(callback.on_stop, self.run, reason)
+                ending.callback(self._tell_stop, callback, reason)
+
+    def _tell_stop(self, callback: Callback, reason: str) -> None:
+        tell: Callable[[Run, str], object] = callback.on_stop
+        answer = tell(self.run, reason)
+        if answer is not None:  # no error: what was learnt is already there, and the history is wanted
+            name = f"{type(callback).__name__}.on_stop"
+            warn(f"{name} must return nothing, the training is over; {short(answer)} is not followed")
 
     def _epoch(self, epoch: int) -> None:
         if not self._place.step:
