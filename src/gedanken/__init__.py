@@ -71,10 +71,13 @@ _HOMES = {
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 _FORMER = dict.fromkeys(("Chain", "CutOut", "EarlyStop", "Shift", "UserCost"), "former")
+_PUBLIC_MODULES = ("datasets", "metrics", "networks")  # reached as gedanken.networks, too
 __all__ = sorted(_MODULES)  # noqa: PLE0605 - a list of strings all the same
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PUBLIC_MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     home = _MODULES.get(name) or _FORMER.get(name)
     if home is None:
         # Asked for by tools and by `hasattr` too, so what others call it is looked up only where there is such a name.

@@ -13,7 +13,7 @@ from gedanken.copies import held, rebuilt
 from gedanken.costs import Cost, as_cost
 from gedanken.data.generator import Generator
 from gedanken.data.input_spec import MINI_BATCH_SIZE, InputSpec
-from gedanken.engine.plan import Plan
+from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
 from gedanken.foreign import keywords_checked
 from gedanken.hyperparameters import require_normal
@@ -115,7 +115,9 @@ class Network(Builder, Predictor):
         input_shape = self._known_input("regression")
         rule, minimised = as_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
         choice = engine_choice(engine)
-        plan = Plan(self.layers, input_shape, choice.start(), self.seed, minimised)
+        started: Any = choice.start()
+        require(isinstance(started, Engine), f"{type(choice).__name__}.start", "return an Engine", started)
+        plan = Plan(self.layers, input_shape, started, self.seed, minimised)
         output_shape = channels_first_shape(plan.shapes[-1])
         minimised.check_output(output_shape)
         chosen = checked_metrics(metrics, minimised, output_shape)

@@ -29,8 +29,10 @@ from gedanken import (
     SetRate,
     ShapeError,
     StateValue,
+    Stop,
     Zeros,
 )
+from gedanken.engine.select import EngineChoice
 
 X = np.random.default_rng(0).random((40, 3))
 Y = np.random.default_rng(1).random((40, 1))
@@ -307,3 +309,60 @@ def test_what_may_be_nested_can_be_copied_and_kept(tmp_path: Path) -> None:
     expected = net.feedforward(X)
     for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "deep.safetensors")):
         np.testing.assert_array_equal(other.feedforward(X), expected)
+
+
+def test_a_callback_may_answer_several_things() -> None:
+    class Two(Callback):
+        def on_epoch(self, run: Any, record: Any) -> Any:
+            return [SetRate(0.5), Stop("enough")]
+
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
+    history = net.fit(X, Y, epochs=3, callbacks=[Two()], progress=False)
+    assert [answered.answer for answered in history.answers] == [SetRate(0.5), Stop("enough")]
+    assert (len(history.epochs), history.reason) == (1, "enough")
+
+
+@pytest.mark.parametrize("answer", [(SetRate(0.5),), [None], [SetRate(0.5), 3], "stop", 0], ids=repr)
+def test_other_answers_are_refused(answer: Any) -> None:
+    class Odd(Callback):
+        def on_epoch(self, run: Any, record: Any) -> Any:
+            return answer
+
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
+    with pytest.raises(ArgumentError, match=r"Odd\.on_epoch must return a Stop, SetRate, Checkpoint, a list of them"):
+        net.fit(X, Y, callbacks=[Odd()], progress=False)
+
+
+def test_a_first_step_that_is_not_finite_is_not_blamed_on_the_rate() -> None:
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
+    history = net.fit(np.full((8, 3), 3e38), np.ones((8, 1)), progress=False)
+    assert history.reason.endswith("look at the data and the first weights")
+
+
+@pytest.mark.parametrize("tokens", ["x", 0, 2.5, True])
+def test_a_layer_says_of_how_many_tokens_it_knows(tokens: Any) -> None:
+    class Looks(Activation):
+        @property
+        def tokens(self) -> Any:
+            return tokens
+
+        def function(self, ops: Any, x: Any) -> Any:
+            return x
+
+        def derivative(self, ops: Any, x: Any, y: Any) -> Any:
+            return x
+
+    with pytest.raises(ArgumentError, match=r"tokens must be a whole number of at least 1"):
+        Network(1).input((3,)).add(Looks())
+
+
+def test_an_engine_of_ones_own_is_started() -> None:
+    class Nothing(EngineChoice):
+        name = "nothing"
+
+        def start(self) -> Any:
+            return None
+
+    net = Network(1).input((3,)).add(FullyConnectedLayer(1))
+    with pytest.raises(ArgumentError, match=r"Nothing\.start must return an Engine, got None"):
+        net.regression("sgd", "mean_squared", engine=Nothing())

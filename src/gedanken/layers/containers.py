@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from gedanken.checks import one_of, require
+from gedanken.checks import one_of, require, whole
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.geometry import NEEDS_IMAGES
 from gedanken.layers.base import Context, Layer, Param, StateValue
@@ -89,6 +89,8 @@ def _only_row(layer: Layer) -> tuple[str, Sequence[Layer]] | None:
 
 def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Placed:
     apart = isinstance(layer, Container) and layer.is_plain
+    if layer.tokens is not None:
+        whole(f"layer {path} {layer} tokens", layer.tokens)
     if before and not apart and layer.tokens is not None:
         raise ShapeError(f"layer {path} {layer} takes whole numbers", "it can only be the first layer")
     rows = layer.parts(shape, f"{path}.", before) if isinstance(layer, Container) and apart else None

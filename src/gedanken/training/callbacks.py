@@ -10,7 +10,7 @@ from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
 from gedanken.named import METRICS
 from gedanken.state import State, check_state
-from gedanken.training.records import Answer, EpochRecord, Run, StepRecord, Stop
+from gedanken.training.records import Answers, EpochRecord, Run, StepRecord, Stop
 
 # Hooks of Keras and Lightning, and what is called at that time here.
 HOOKS = {
@@ -29,7 +29,7 @@ MODES = {"lower": "min", "higher": "max"}  # what `Metric.better` says, in the w
 
 
 class Callback(KeywordsChecked):
-    """Listens to a training. What it answers is done after the step: Stop, SetRate or Checkpoint; see there.
+    """Listens to a training. What it answers is done after the step: Stop, SetRate, Checkpoint, or a list of them.
 
     Nothing else controls the loop, and every answer is written into `History.answers`.
     """
@@ -37,11 +37,11 @@ class Callback(KeywordsChecked):
     def on_start(self, run: Run) -> None:
         """Before the first step."""
 
-    def on_step(self, run: Run, record: StepRecord) -> Answer | None:
+    def on_step(self, run: Run, record: StepRecord) -> Answers:
         """After each step."""
         return None
 
-    def on_epoch(self, run: Run, record: EpochRecord) -> Answer | None:
+    def on_epoch(self, run: Run, record: EpochRecord) -> Answers:
         """After each epoch and its validation."""
         return None
 

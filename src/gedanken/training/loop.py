@@ -22,6 +22,7 @@ from gedanken.training.meter import Meter
 from gedanken.training.records import (
     Answer,
     Answered,
+    Answers,
     Checkpoint,
     EpochRecord,
     Evaluation,
@@ -246,7 +247,11 @@ class Training:
         """End the training because of what was not finite, if anything was; the step itself was undone."""
         if fault:
             self.history.diverged = True
-            self.stop = Stop(f"{fault} {when}; the weights are those before it; try a lower learning rate")
+            # The first cost comes before the first update, so the rate has no part in it.
+            first = fault.startswith("the cost") and not self.train_state.optimizer_state.updates
+            blamed = first and self._place.step == 1
+            advice = "look at the data and the first weights" if blamed else "try a lower learning rate"
+            self.stop = Stop(f"{fault} {when}; the weights are those before it; {advice}")
 
     def _validate(self) -> Evaluation:
         if self.validation is None:
@@ -258,13 +263,14 @@ class Training:
             self.stop = self.stop or Stop(f"the validation cost became {found['cost']}; try a lower learning rate")
         return found
 
-    def _listen(self, answers: Sequence[Answer | None] = (), hook: str = "", epoch: int = 0, step: int = 0) -> None:
+    def _listen(self, answers: Sequence[Answers] = (), hook: str = "", epoch: int = 0, step: int = 0) -> None:
         """Do what callbacks answered; the first reason to stop, theirs or Ctrl-C, is kept."""
-        for callback, answer in zip(self.callbacks, answers, strict=False):
-            name = type(callback).__name__
-            right = answer is None or isinstance(answer, (Stop, SetRate, Checkpoint))
-            require(right, f"{name}.{hook}", "return a Stop, SetRate, Checkpoint or None", answer)
-            if answer:
+        for callback, given in zip(self.callbacks, answers, strict=False):
+            name, rule = type(callback).__name__, "return a Stop, SetRate, Checkpoint, a list of them or None"
+            listed = given if isinstance(given, list) else [] if given is None else [given]
+            for answer in listed:
+                require(isinstance(answer, (Stop, SetRate, Checkpoint)), f"{name}.{hook}", rule, given)
+            for answer in listed:
                 self._follow(answer, name)
                 self.history.answers.append(Answered(epoch, step, name, answer))
         if self.interrupt.asked:

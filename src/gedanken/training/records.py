@@ -200,6 +200,7 @@ class Checkpoint(NamedTuple):
 
 
 Answer = Stop | SetRate | Checkpoint
+Answers = Answer | list[Answer] | None  # of a callback: one, several in this order, or none
 
 
 class Answered(NamedTuple):
