@@ -47,6 +47,7 @@ from gedanken import (
     Sigmoid,
     SiLU,
     SoftMax,
+    SparseFullyConnectedLayer,
     TanH,
 )
 from gedanken.types import Array, Shape
@@ -74,6 +75,8 @@ class LayerCase(NamedTuple):
         if isinstance(self.layer, Embedding):
             return rng.integers(0, self.layer.n_tokens, size)
         count = int(np.prod(size))
+        if self.layer.sparse:
+            return np.where(rng.random(size) < 0.5, rng.normal(size=size), 0).astype(dtype)
         return ((rng.permutation(count) - count / 2 + 0.3) * (3 / count)).reshape(size).astype(dtype)
 
 
@@ -83,6 +86,8 @@ LAYERS = [
     LayerCase(FullyConnectedLayer(3, bias=False, init=GlorotNormal()), (7, 5), (7, 3), 15, 105),
     LayerCase(Embedding(6, 4), (5,), (5, 4), 24),
     LayerCase(Embedding(6, 4), (), (4,), 24),
+    LayerCase(SparseFullyConnectedLayer(3), (7,), (3,), 24, 21),
+    LayerCase(SparseFullyConnectedLayer(1, bias=False), (7,), (1,), 7, 7),
     LayerCase(ConvolutionLayer(4, 3, 3), IMAGE, (4, 4, 3), 112, 1296),
     LayerCase(ConvolutionLayer(2, 2, 4, stride=2, zero_padding=1), IMAGE, (2, 3, 3), 50, 432),
     LayerCase(ConvolutionLayer(2, 3, 2, stride=(1, 2), zero_padding=(2, 0), bias=False), IMAGE, (2, 9, 2), 36, 648),

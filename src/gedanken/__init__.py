@@ -56,7 +56,8 @@ _HOMES = {
     "layers": (
         "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout "
         "ELU Embedding Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm "
-        "LeakyReLU MaxPoolLayer Param ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax StateValue TanH"
+        "LeakyReLU MaxPoolLayer Param ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax SparseFullyConnectedLayer "
+        "StateValue TanH"
     ),
     "metrics": (
         "Accuracy ConfusionMatrix F1 MatthewsCorrelation MeanAbsoluteError Metric Precision R2 ROCAUC Recall "
@@ -65,6 +66,7 @@ _HOMES = {
     "network": "Network",
     "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
     "parallel.hogwild": "Hogwild",
+    "sparse": "SparseRows",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
     "training.callbacks": "Callback EarlyStopping",
     "training.records": "Answered Checkpoint EpochRecord Evaluation History Run SetRate Snapshot StepRecord Stop",

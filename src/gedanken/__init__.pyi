@@ -57,6 +57,7 @@ from gedanken.layers import (
     Sigmoid,
     SiLU,
     SoftMax,
+    SparseFullyConnectedLayer,
     StateValue,
     TanH,
 )
@@ -87,6 +88,7 @@ from gedanken.schedules import (
     StepDecay,
     WarmUp,
 )
+from gedanken.sparse import SparseRows
 from gedanken.training.callbacks import Callback, EarlyStopping
 from gedanken.training.records import (
     Answered,
@@ -208,6 +210,8 @@ __all__ = [
     "Sigmoid",
     "Snapshot",
     "SoftMax",
+    "SparseFullyConnectedLayer",
+    "SparseRows",
     "StateError",
     "StateValue",
     "StepDecay",

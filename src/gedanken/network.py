@@ -336,7 +336,8 @@ class Network(Builder, Predictor):
     def _take(self, plan: Plan, cost: Cost | None, train_state: TrainState | None) -> None:
         """Be compiled, which also says what data the network takes."""
         shapes = self._known_input("regression"), channels_first_shape(plan.shapes[-1])
-        spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, cost.checked_target if cost else None)
+        targets = cost.checked_target if cost else None
+        spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse)
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
 

@@ -290,12 +290,6 @@ class Ops:
         w = self.asarray(weights or [1.0] * classes, y.dtype)
         return w * ((1 - smoothing) * shares.astype(y.dtype) + smoothing / classes)
 
-    def add_rows(self, table: Array, rows: Array, values: Array) -> None:
-        """Add values (M, F) to the rows (M,) of table (T, F) in place; a row may come more than once."""
-        total = table.astype("float64")
-        self.xp.add.at(total, rows, values)
-        table[...] = total
-
 
 @functools.cache
 def _tail_coefficients() -> tuple[float, ...]:

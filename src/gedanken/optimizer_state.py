@@ -1,8 +1,8 @@
 """An optimizer at work: its memory, its place in the schedule, clipping, and what it gathers over mini-batches."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,31 @@ from gedanken.hyperparameters import require_normal
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.schedules import OnPlateau, Plateau, as_schedule
+from gedanken.sparse import RowPart
 from gedanken.state import State, check_state, prefixed
 from gedanken.types import Array, Arrays
 
 # Does what an Optimizer and its clipping do: (rate, step, p, g, slots).
 Updater = Callable[[float, int, Array, Array, Arrays], None]
+
+
+class Updated(NamedTuple):
+    """What an optimizer updates.
+
+    Args:
+        size: length of the vectors.
+        decayed: weight decay applies to this many numbers at the front of them.
+        rows: matrices at their end of which only touched rows are updated.
+    """
+
+    size: int
+    decayed: int
+    rows: Sequence[RowPart] = ()
+
+    @property
+    def whole(self) -> int:
+        """How many numbers, at the front, are all updated."""
+        return self.rows[0].start if self.rows else self.size
 
 
 class OptimizerState:
@@ -25,12 +45,12 @@ class OptimizerState:
     Args:
         ops: the device's primitives.
         optimizer: the rule.
-        size: length of the vector.
-        decayed: weight decay applies to this many numbers at the front of it.
+        updated: the parameters.
         updater: what the engine has to update with in one go, or None.
     """
 
-    def __init__(self, ops: Ops, optimizer: Optimizer, size: int, decayed: int, updater: Updater | None = None) -> None:
+    def __init__(self, ops: Ops, optimizer: Optimizer, updated: Updated, updater: Updater | None = None) -> None:
+        size = updated.size
         require_normal(optimizer, ops.dtype)
         self.ops = ops
         self.optimizer = optimizer
@@ -39,7 +59,7 @@ class OptimizerState:
         self.plateau = Plateau()
         self.slots = {name: ops.xp.zeros(size, ops.dtype) for name in _slot_names(optimizer)}
         self._schedule = as_schedule(optimizer.learning_rate)
-        self._groups = _groups(optimizer, size, decayed)
+        self._updated, self._groups = updated, _groups(optimizer, updated.whole, updated.decayed)
         self._fused = updater
         self._gathered = ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None
         self._batches = self._samples = 0
@@ -123,8 +143,8 @@ class OptimizerState:
 
     def _update(self, p: Array, g: Array) -> str:
         rate = self.rate
-        if self._looks and not (float(self.ops.xp.vdot(g, g)) < self._easy and rate <= 1.0):
-            bound = self.ops.bound(g)
+        if self._looks and not (self._square(g) < self._easy and rate <= 1.0):
+            bound = self._bound(g)
             if not (math.isfinite(bound) and max(rate, 1.0) * min(bound, self._clipped) < self._limit):
                 return f"the gradient's length became {bound:.3g} (at a learning rate of {rate:.3g})"
         if self._fused:
@@ -134,16 +154,40 @@ class OptimizerState:
         self.step += 1
         return ""
 
+    def finite(self, g: Array) -> bool:
+        """Say whether a gradient is finite, as far as an update reads it."""
+        return math.isfinite(self._bound(g))
+
+    def _read(self, g: Array) -> list[Array]:
+        """Return the parts of a gradient that an update reads."""
+        rows = (part.of(g)[part.gradient.rows].reshape(-1) for part in self._updated.rows)
+        return [g[: self._updated.whole], *rows]
+
+    def _square(self, g: Array) -> float:
+        return sum(float(self.ops.xp.vdot(part, part)) for part in self._read(g))
+
+    def _bound(self, g: Array) -> float:
+        return math.hypot(*map(self.ops.bound, self._read(g)))
+
     def _by_rule(self, rate: float, p: Array, g: Array) -> None:
         self._clip(g)
         for rule, part in self._groups:
-            views = {name: slot[part] for name, slot in self.slots.items()}
-            slots = dict(views)
-            given: object = rule.update(self.ops, rate, self.step, p[part], g[part], slots)
-            require(given is None, f"{type(rule).__name__}.update", "change p in place and return nothing", given)
-            for name, view in views.items():
-                if slots.get(name) is not view:  # slots["mean"] = ... instead of slots["mean"][...] = ...
-                    _take(f"{type(rule).__name__}.update", name, slots, view)
+            self._follow(rule, rate, p[part], g[part], {name: slot[part] for name, slot in self.slots.items()})
+        for one in self._updated.rows:
+            rows, all_of = one.gradient.rows, {"": p, **self.slots}
+            held = {name: one.of(vector)[rows] for name, vector in all_of.items()}
+            flat = {name: values.reshape(-1) for name, values in held.items()}
+            self._follow(self.optimizer.without_decay(), rate, flat.pop(""), one.of(g)[rows].reshape(-1), flat)
+            for name, vector in all_of.items():
+                one.of(vector)[rows] = held[name]
+
+    def _follow(self, rule: Optimizer, rate: float, p: Array, g: Array, views: Arrays) -> None:
+        slots = dict(views)
+        given: object = rule.update(self.ops, rate, self.step, p, g, slots)
+        require(given is None, f"{type(rule).__name__}.update", "change p in place and return nothing", given)
+        for name, view in views.items():
+            if slots.get(name) is not view:  # slots["mean"] = ... instead of slots["mean"][...] = ...
+                _take(f"{type(rule).__name__}.update", name, slots, view)
 
     def _clip(self, g: Array) -> None:
         if (limit := self.optimizer.clip_value) is not None:

@@ -43,6 +43,14 @@ class Optimizer(Hyperparameters, ABC):
         """Return the names of the vectors, zero at first, that the rule keeps beside the parameters."""
         return ()
 
+    @property
+    def lazy(self) -> bool:
+        """Whether an update by a gradient of 0 changes neither a parameter nor its slots.
+
+        Then of a matrix of which a step touches few rows only these are updated, with the same result.
+        """
+        return False
+
     @abstractmethod
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         """Change the parameters, and the slots, in place.
@@ -52,6 +60,10 @@ class Optimizer(Hyperparameters, ABC):
             step: number of this update, counted from 0.
             p, g, slots: vectors of one length.
         """
+
+    @property
+    def _takes_gradients_as_they_are(self) -> bool:
+        return self.clip_norm is None and self.clip_value is None and self.accumulate == 1
 
     def without_decay(self) -> "Optimizer":
         """Return the rule for parameters that weight decay does not apply to."""
@@ -89,6 +101,10 @@ class SGD(_Decaying):
     """
 
     learning_rate: float | Schedule = 0.01
+
+    @property
+    def lazy(self) -> bool:
+        return type(self) is SGD and self._takes_gradients_as_they_are
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         p -= rate * (g + self.weight_decay * p)
@@ -173,6 +189,10 @@ class AdaGrad(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         real("AdaGrad epsilon", self.epsilon, "(0, inf)")
+
+    @property
+    def lazy(self) -> bool:
+        return type(self) is AdaGrad and self._takes_gradients_as_they_are
 
     def slots(self) -> tuple[str, ...]:
         return ("squares",)

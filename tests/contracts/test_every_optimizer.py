@@ -31,7 +31,7 @@ from gedanken.engine.select import select_engine
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.ops import Ops
-from gedanken.optimizer_state import OptimizerState
+from gedanken.optimizer_state import OptimizerState, Updated
 from gedanken.types import Array
 from tests.cases import OPTIMIZERS, PUBLIC, RATE, OptimizerCase, name_of, public_kinds
 from tests.standin_cupy import StandInCupy
@@ -51,7 +51,7 @@ def first() -> Array:
 
 def descended(optimizer: Optimizer, gs: Array, ops: Ops = OPS) -> Array:
     p = ops.asarray(first())
-    optimizer_state = OptimizerState(ops, optimizer, SIZE, DECAYED)
+    optimizer_state = OptimizerState(ops, optimizer, Updated(SIZE, DECAYED))
     for g in gs:
         optimizer_state.apply(p, ops.asarray(g), samples=1)
     return ops.to_host(p)
@@ -69,7 +69,7 @@ def test_ten_steps_follow_the_paper(case: OptimizerCase) -> None:
 def test_a_quadratic_is_descended(case: OptimizerCase) -> None:
     optimizer = replace(case.optimizer, learning_rate=0.02)
     p = first()
-    optimizer_state = OptimizerState(OPS, optimizer, SIZE, DECAYED)
+    optimizer_state = OptimizerState(OPS, optimizer, Updated(SIZE, DECAYED))
     start = float((p * p).sum())
     for _ in range(100):
         optimizer_state.apply(p, 2 * p, samples=1)
@@ -80,7 +80,7 @@ def test_a_quadratic_is_descended(case: OptimizerCase) -> None:
 def test_everything_happens_in_place_and_in_one_type(case: OptimizerCase) -> None:
     ops = Ops(dtype="float32")
     p, g = ops.asarray(first()), ops.asarray(gradients(1)[0])
-    optimizer_state = OptimizerState(ops, case.optimizer, SIZE, DECAYED)
+    optimizer_state = OptimizerState(ops, case.optimizer, Updated(SIZE, DECAYED))
     slots = dict(optimizer_state.slots)
     optimizer_state.apply(p, g, samples=1)
     assert p.dtype == "float32"
@@ -125,7 +125,7 @@ def test_saved_and_loaded_it_is_the_same_optimizer(case: OptimizerCase, tmp_path
 def test_large_gradients_are_clipped_without_overflow() -> None:
     ops = Ops(dtype="float32")
     p = ops.asarray([0.0, 0.0])
-    OptimizerState(ops, SGD(1.0, clip_norm=1.0), 2, 2).apply(p, ops.asarray([3e20, 4e20]), samples=1)
+    OptimizerState(ops, SGD(1.0, clip_norm=1.0), Updated(2, 2)).apply(p, ops.asarray([3e20, 4e20]), samples=1)
     np.testing.assert_allclose(p, [-0.6, -0.8], rtol=1e-6)
 
 
@@ -140,7 +140,7 @@ def test_gathered_gradients_are_one_large_mini_batch(case: OptimizerCase) -> Non
     parts, sizes = gradients(4), [3, 3, 3, 1]
     large = [(3 * parts[0] + 3 * parts[1]) / 6, (3 * parts[2] + parts[3]) / 4]
     p = first()
-    optimizer_state = OptimizerState(OPS, replace(case.optimizer, accumulate=2), SIZE, DECAYED)
+    optimizer_state = OptimizerState(OPS, replace(case.optimizer, accumulate=2), Updated(SIZE, DECAYED))
     for g, samples in zip(parts, sizes, strict=True):
         optimizer_state.apply(p, g, samples)
     np.testing.assert_allclose(p, descended(case.optimizer, np.array(large)), rtol=1e-12)
@@ -148,7 +148,7 @@ def test_gathered_gradients_are_one_large_mini_batch(case: OptimizerCase) -> Non
 
 def test_what_is_left_of_an_epoch_makes_an_update() -> None:
     p = first()
-    optimizer_state = OptimizerState(OPS, SGD(RATE, accumulate=4), SIZE, DECAYED)
+    optimizer_state = OptimizerState(OPS, SGD(RATE, accumulate=4), Updated(SIZE, DECAYED))
     optimizer_state.apply(p, np.ones(SIZE), samples=2)
     np.testing.assert_array_equal(p, first())
     optimizer_state.flush(p)
@@ -168,12 +168,12 @@ def test_what_is_left_of_an_epoch_makes_an_update() -> None:
 )
 def test_gradients_are_clipped(options: dict[str, float], g: list[float], expected: list[float]) -> None:
     p = np.zeros(3)
-    OptimizerState(OPS, SGD(1.0, **options), 3, 3).apply(p, np.array(g), samples=1)
+    OptimizerState(OPS, SGD(1.0, **options), Updated(3, 3)).apply(p, np.array(g), samples=1)
     np.testing.assert_allclose(p, np.negative(expected))
 
 
 def test_the_rate_follows_its_schedule() -> None:
-    p, optimizer_state = np.zeros(1), OptimizerState(OPS, SGD(StepDecay(1.0, every=2, factor=0.5)), 1, 1)
+    p, optimizer_state = np.zeros(1), OptimizerState(OPS, SGD(StepDecay(1.0, every=2, factor=0.5)), Updated(1, 1))
     moves = []
     for _ in range(5):
         before = p.copy()
@@ -183,7 +183,7 @@ def test_the_rate_follows_its_schedule() -> None:
 
 
 def test_a_plateau_lowers_the_rate() -> None:
-    optimizer_state = OptimizerState(OPS, SGD(OnPlateau(1.0, factor=0.5, patience=1)), 1, 1)
+    optimizer_state = OptimizerState(OPS, SGD(OnPlateau(1.0, factor=0.5, patience=1)), Updated(1, 1))
     rates = []
     for cost in (3.0, 2.0, 2.0, 2.0, 2.0, 2.0):
         optimizer_state.watch(cost)
@@ -192,7 +192,7 @@ def test_a_plateau_lowers_the_rate() -> None:
 
 
 def test_a_constant_rate_does_not_see_the_cost() -> None:
-    optimizer_state = OptimizerState(OPS, SGD(1.0), 1, 1)
+    optimizer_state = OptimizerState(OPS, SGD(1.0), Updated(1, 1))
     for _ in range(30):
         optimizer_state.watch(1.0)
     assert optimizer_state.rate == 1.0
@@ -209,7 +209,7 @@ SHARES = [
 
 
 def at_work(engine: Engine, optimizer: Optimizer, size: int) -> OptimizerState:
-    return OptimizerState(engine.ops, optimizer, size, size, engine.updater(optimizer, size, size))
+    return OptimizerState(engine.ops, optimizer, Updated(size, size), engine.updater(optimizer, Updated(size, size)))
 
 
 def stages_of(optimizer: Optimizer, engine: Engine, steps: int) -> Array:

@@ -32,7 +32,7 @@ def passes(
     Layers without kernels may be among them where `mixed` says so.
     """
     plan = Plan(layers, shape, engine, seed)
-    plan.stages = engine.stages(plan.layers, dx=True)
+    plan.stages = engine.stages(plan.layers, dx=not plan.takes_sparse)
     if isinstance(engine, CpuEngine) and not mixed:
         assert all(isinstance(step, FusedLayers) for step in plan.stages), [type(step) for step in plan.stages]
     plan.initialise()
@@ -45,7 +45,8 @@ def passes(
     gradient = given(rng.normal(size=y.shape).astype(y.dtype))
     for step in reversed(plan.stages):
         gradient = step.backward(ctx, tape.pop(), gradient)
-    found |= {"dx": gradient.copy(), "grads": plan.grads.copy(), "state": plan.layer_state.copy()}
+    dx = gradient.copy() if not plan.takes_sparse else y[:0]
+    found |= {"dx": dx, "grads": plan.grads.copy(), "state": plan.layer_state.copy()}
     found["prediction"] = plan.predict(x)
     return found
 

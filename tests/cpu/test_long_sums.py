@@ -23,7 +23,7 @@ from gedanken import (
 )
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
-from gedanken.optimizer_state import OptimizerState
+from gedanken.optimizer_state import OptimizerState, Updated
 from gedanken.types import Array
 
 
@@ -113,7 +113,7 @@ def test_gradients_of_a_frequent_token() -> None:
 def test_the_length_of_a_long_gradient(engine: str) -> None:
     chosen, size, rule = select_engine(engine, "float32"), 3_000_000, AdaGrad(1.0, clip_norm=1.0, epsilon=1e3)
     p, g = np.zeros(size, "float32"), np.full(size, 0.1, "float32")
-    OptimizerState(chosen.ops, rule, size, size, chosen.updater(rule, size, size)).apply(p, g, 1)
+    OptimizerState(chosen.ops, rule, Updated(size, size), chosen.updater(rule, Updated(size, size))).apply(p, g, 1)
     np.testing.assert_allclose(p, -1 / np.sqrt(size) / 1e3, rtol=3e-6)
 
 

@@ -12,6 +12,7 @@ from gedanken.checks import require
 from gedanken.data.generator import Generator, check_same, runner_of
 from gedanken.errors import DataError
 from gedanken.random import Purpose, permutation
+from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
 
@@ -153,12 +154,14 @@ class ArraySource(Source):
         check_same(own, state, "that of these arrays")
 
 
-def taken(array: Array, rows: Array) -> Array:
+def taken(array: Any, rows: Array) -> Any:
     """Return some rows of an array of any layout, without a copy of all of it.
 
     `take` is faster than an index, but first makes a whole copy that is C-contiguous where the array is not; most
     arrays are so with their axes in another order.
     """
+    if isinstance(array, SparseRows):
+        return array[rows]
     if array.flags.c_contiguous and array.flags.aligned:
         return array.take(rows, axis=0)
     axes = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from gedanken.checks import require, whole
 from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
 from gedanken.data.generator import Generator
-from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs
+from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs, checked_rows
 from gedanken.types import Array, Shape
 
 MINI_BATCH_SIZE = 128
@@ -22,6 +22,7 @@ class InputSpec(NamedTuple):
         dtype: number type that it computes in.
         tokens: for a network that takes whole numbers: how many different ones.
         checked_target: `Cost.checked_target` of its cost, or None where nothing says what targets are.
+        sparse: whether it takes sparse rows.
     """
 
     input_shape: Shape
@@ -29,9 +30,12 @@ class InputSpec(NamedTuple):
     dtype: Any
     tokens: int | None
     checked_target: Callable[[str, Array, Shape], Array] | None
+    sparse: bool = False
 
     def inputs(self, argument: str, data: Any) -> Array:
-        """Return samples as an array, or raise DataError."""
+        """Return samples as an array or sparse rows, or raise DataError."""
+        if self.sparse:
+            return checked_rows(argument, data, self.input_shape, self.dtype)  # type: ignore[return-value]
         return checked_inputs(argument, data, self.input_shape, self.dtype, self.tokens)
 
     def pair(self, names: tuple[str, str], data: Any, labels: Any) -> Pair:

@@ -8,10 +8,36 @@ import numpy as np
 from gedanken.checks import warn
 from gedanken.data.conversion import as_array
 from gedanken.errors import DataError
+from gedanken.sparse import SparseRows, is_sparse
 from gedanken.types import Array, Shape
 
 LEAST_PICTURE = 64  # pixels: fewer bytes in a row are taken for features
 BLOCK = 1 << 20  # numbers looked at in one go: no second copy of the data is made
+
+
+def checked_rows(argument: str, x: Any, shape: Shape, dtype: Any) -> SparseRows:
+    """Return `x` as sparse rows in the network's number type, or raise DataError.
+
+    Args:
+        argument, shape, dtype: as of `checked_inputs`.
+        x: SparseRows, a SciPy matrix or an array (N, F).
+    """
+    data = x
+    if not is_sparse(x):
+        data = checked_array(argument, x)
+        if data.ndim != 2:
+            raise DataError(f"{argument} must have shape (N, {shape[0]}), got {data.shape}")
+    try:
+        rows = SparseRows.of(data)
+    except DataError as error:
+        raise DataError(f"{argument}: {error}") from None
+    if len(rows) == 0:
+        raise DataError(f"{argument} must have at least one sample, got none: shape {rows.shape}")
+    if rows.features != shape[0]:
+        raise DataError(f"{argument} must have shape (N, {shape[0]}), got {rows.shape}")
+    if rows.values.size:
+        check_finite(f"the numbers of {argument}", rows.values, dtype)
+    return rows.astype(dtype)
 
 
 def checked_inputs(argument: str, x: Any, shape: Shape, dtype: Any, tokens: int | None = None) -> Array:
@@ -24,6 +50,9 @@ def checked_inputs(argument: str, x: Any, shape: Shape, dtype: Any, tokens: int 
         dtype: number type that the network computes in.
         tokens: for a network that takes whole numbers: how many different ones.
     """
+    if is_sparse(x):
+        rule = "must be an array for this network, whose first layer is not a SparseFullyConnectedLayer"
+        raise DataError(f"{argument} {rule}, got sparse rows of shape {x.shape}; toarray() makes one")
     array = checked_array(argument, x)
     if array.shape[1:] != shape:
         expected = f"(N, {', '.join(map(str, shape))})"

@@ -20,9 +20,10 @@ from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
 from gedanken.ops import Ops
-from gedanken.optimizer_state import OptimizerState, Updater
+from gedanken.optimizer_state import OptimizerState, Updated, Updater
 from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
+from gedanken.sparse import RowGradient, RowPart, SparseRows
 from gedanken.state import State, check_state, prefixed
 from gedanken.types import Array, Arrays, Shape
 
@@ -68,14 +69,8 @@ class Engine:
         """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
         return None
 
-    def updater(self, rule: Optimizer, size: int, decayed: int) -> Updater | None:
-        """Return what does an optimizer's update and its clipping in one go, or None where the rule does it.
-
-        Args:
-            rule: the Optimizer.
-            size: length of the vectors.
-            decayed: weight decay applies to this many numbers at the front of them.
-        """
+    def updater(self, rule: Optimizer, updated: Updated) -> Updater | None:
+        """Return what does an optimizer's update and its clipping in one go, or None where the rule does it."""
         return None
 
     def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
@@ -100,8 +95,9 @@ def _check_sizes(one: Placed, arrays: Iterable[Param | StateValue]) -> None:
 class Plan:
     """Layers in a row, ready to run.
 
-    All parameters stand in the flat vector `params`, those with weight decay first (`decayed` numbers); all gradients
-    in `grads`, in the same order; all state of layers in `layer_state`. `arrays()` gives them by name.
+    All parameters stand in the flat vector `params`: first those with weight decay (`decayed` numbers), last those of
+    which a step touches few rows (`row_parts`). All gradients stand in `grads`, in the same order, all state of layers
+    in `layer_state`. `arrays()` gives them by name.
 
     Args:
         layers: the layers.
@@ -135,7 +131,10 @@ class Plan:
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
             self.cost, fused = fuse_cost(row, cost)
-        self.takes_tokens = layers[0].tokens is not None
+        self.takes_tokens, self.takes_sparse = layers[0].tokens is not None, row[0].layer.sparse
+        for one in leaves(row):
+            if one.layer.sparse and one.path != row[0].path:
+                raise ShapeError(f"{one.name} takes sparse rows", "it can only be the first layer, beside no other")
         self.layers = stages_of(row, self._allocate(row, memory))
         norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
         self._by_sample = [
@@ -234,12 +233,14 @@ class Plan:
 
     def enter(self, x: Array) -> Array:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""
+        if self.takes_sparse:
+            return SparseRows.of(x).astype(self.ops.dtype)  # type: ignore[return-value]
         return self.ops.asarray(to_channels_last(_sample_by_sample(x)), np.int64 if self.takes_tokens else None)
 
     def optimizer_state(self, rule: Optimizer) -> OptimizerState:
         """Return an optimizer at work on the parameters of this plan."""
-        size = self.params.size
-        return OptimizerState(self.ops, rule, size, self.decayed, self.engine.updater(rule, size, self.decayed))
+        updated = Updated(self.params.size, self.decayed, self.row_parts if rule.lazy else ())
+        return OptimizerState(self.ops, rule, updated, self.engine.updater(rule, updated))
 
     # ------------------------------------------------------------------ memory
 
@@ -313,17 +314,28 @@ class Plan:
             _check_sizes(one, [*params[one.path].values(), *state[one.path].values()])
         self._declared = {k: v for path, found in params.items() for k, v in prefixed(path, found).items()}
         values = {k: v for path, found in state.items() for k, v in prefixed(path, found).items()}
-        order = sorted(self._declared, key=lambda name: not self._declared[name].decay)
+        order = sorted(self._declared, key=lambda name: (not self._declared[name].decay, self._declared[name].rows))
         sizes = {name: self._declared[name].shape for name in order}
         self.params, self._params = self._vector(sizes, "params", memory)
         self.grads, self._grads = self._vector(sizes, "grads", memory)
         held = {name: value.shape for name, value in values.items()}
         self.layer_state, self._state = self._vector(held, "layer_state", memory)
         self._first_state = {name: value.value for name, value in values.items()}
+        gradients = {
+            name: RowGradient(view, self.ops.xp) if self._declared[name].rows else view
+            for name, view in self._grads.items()
+        }
+        ends = dict(zip(order, np.cumsum([self._params[name].size for name in order]).tolist(), strict=True))
+        self.row_parts = [
+            RowPart(ends[name] - self._params[name].size, gradient)
+            for name, gradient in gradients.items()
+            if isinstance(gradient, RowGradient)
+        ]
         self.decayed = sum(self._params[name].size for name in order if self._declared[name].decay)
 
         def views(one: Placed) -> tuple[Arrays, Arrays, Arrays]:
-            p, g = ({k: v[f"{one.path}.{k}"] for k in params[one.path]} for v in (self._params, self._grads))
+            p = {k: self._params[f"{one.path}.{k}"] for k in params[one.path]}
+            g: dict[str, Any] = {k: gradients[f"{one.path}.{k}"] for k in params[one.path]}
             return p, g, {k: self._state[f"{one.path}.{k}"] for k in state[one.path]}
 
         return views

@@ -9,6 +9,7 @@
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
 | Dropout | dropout |
 | Flatten, Reshape | shape |
+| SparseFullyConnectedLayer | sparse |
 | Sequential, Residual, Branches | containers |
 """
 
@@ -21,6 +22,7 @@ from gedanken.layers.dropout import Dropout
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from gedanken.layers.pool import AveragePoolLayer, BasePool, GlobalAveragePoolLayer, MaxPoolLayer
 from gedanken.layers.shape import Flatten, Reshape
+from gedanken.layers.sparse import SparseFullyConnectedLayer
 
 __all__ = [
     "ELU",
@@ -50,6 +52,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "SoftMax",
+    "SparseFullyConnectedLayer",
     "StateValue",
     "TanH",
 ]

@@ -21,7 +21,9 @@ class Param(NamedTuple):
         init: rule for its first values.
         fan_in: how many inputs one output sums over; >= 1.
         fan_out: how many outputs one input contributes to; >= 1.
-        decay: whether weight decay applies to it.
+        decay: whether weight decay applies to it; not to one with `rows`.
+        rows: whether a step touches few of its rows, the first axis. `backward` then says `g[name].set(rows, values)`,
+            see RowGradient.
 
     Fans that are left out follow from a shape (..., inputs, outputs), the axes before being those of a window:
     fan_in = window * inputs, fan_out = window * outputs. A shape with fewer than two axes says nothing of them, so
@@ -33,6 +35,7 @@ class Param(NamedTuple):
     fan_in: int | None = None
     fan_out: int | None = None
     decay: bool = False
+    rows: bool = False
 
 
 class StateValue(NamedTuple):
@@ -93,6 +96,11 @@ class Layer(Hyperparameters, ABC):
     def tokens(self) -> int | None:
         """For a layer that takes whole numbers: how many different ones, from 0 on. None for all others."""
         return None
+
+    @property
+    def sparse(self) -> bool:
+        """Whether it takes SparseRows; it can only be the first layer then."""
+        return False
 
     @abstractmethod
     def output_shape(self, shape: Shape) -> Shape:

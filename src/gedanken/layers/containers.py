@@ -91,8 +91,9 @@ def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Pl
     apart = isinstance(layer, Container) and layer.is_plain
     if layer.tokens is not None:
         whole(f"layer {path} {layer} tokens", layer.tokens)
-    if before and not apart and layer.tokens is not None:
-        raise ShapeError(f"layer {path} {layer} takes whole numbers", "it can only be the first layer")
+    if before and not apart and (layer.tokens is not None or layer.sparse):
+        taken = "sparse rows" if layer.sparse else "whole numbers"
+        raise ShapeError(f"layer {path} {layer} takes {taken}", "it can only be the first layer")
     rows = layer.parts(shape, f"{path}.", before) if isinstance(layer, Container) and apart else None
     try:
         made = layer.output_shape(shape) if rows is None else layer.joined_shape(_outputs(rows, shape))  # type: ignore[attr-defined]

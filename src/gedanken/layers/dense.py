@@ -78,7 +78,8 @@ class Embedding(Layer):
 
         y[n, t] = table[x[n, t]]
 
-    It can only be the first layer: whole numbers have no gradient, so none is returned for them (zeros).
+    An update by SGD or AdaGrad takes the time of the vectors that a mini-batch has, not of the whole table. It can only
+    be the first layer: whole numbers have no gradient, so none is returned for them (zeros).
 
     Args:
         n_tokens: numbers run from 0 to n_tokens - 1, at least 1.
@@ -116,12 +117,11 @@ class Embedding(Layer):
 
     def params(self, shape: Shape) -> dict[str, Param]:
         size = (self.n_tokens, self.n_features)
-        return {"table": Param(size, self.init, self.n_features, self.n_features)}
+        return {"table": Param(size, self.init, self.n_features, self.n_features, rows=True)}
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         return p["table"][x], x
 
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        g["table"][...] = 0
-        ctx.ops.add_rows(g["table"], cache.reshape(-1), dy.reshape(-1, self.n_features))
+    def backward(self, ctx: Context, p: Arrays, g: Any, cache: Any, dy: Array) -> Array:
+        g["table"].set(cache.reshape(-1), dy.reshape(-1, self.n_features))
         return ctx.ops.xp.zeros(cache.shape, dy.dtype)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.border import described, guarded, noted, sealed, taken
+from gedanken.sparse import RowGradient
 from gedanken.types import Array, Arrays, Shape
 
 UNWRITTEN = {4: 0x7FC6EDA1, 8: 0x7FF86EDA6EDA6EDA}  # bits of a NaN that no arithmetic makes
@@ -80,7 +81,8 @@ class LayerStage:
             return self.layer.backward(ctx, self.p, self.g, cache, dy)
         p, g = {name: sealed(view) for name, view in self.p.items()}, _views(self.g)
         kept, given_g = dict(p), dict(g)
-        probes = {name: _probe(view, whole=not self._proven) for name, view in self.g.items()}
+        arrays = {name: view for name, view in self.g.items() if not isinstance(view, RowGradient)}
+        probes = {name: _probe(view, whole=not self._proven) for name, view in arrays.items()}
         for probe in probes.values():
             probe[...] = UNWRITTEN[probe.dtype.itemsize]
         with noted(self.name):
@@ -222,7 +224,7 @@ class ContainerStage:
 
 def _views(arrays: Arrays) -> Arrays:
     """Return other views of the same memory: what is done to their shape and type is done to them alone."""
-    return {name: array.view() for name, array in arrays.items()}
+    return {name: array if isinstance(array, RowGradient) else array.view() for name, array in arrays.items()}
 
 
 def _probe(view: Array, whole: bool) -> Array:

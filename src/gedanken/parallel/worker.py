@@ -190,7 +190,7 @@ class Worker:
     def _fault_of_gradients(self) -> str:
         """Say which layer's gradient is not finite, if any is: it must not come into parameters that all share."""
         plan = self._train_state.plan
-        if plan.ops.finite(plan.grads):
+        if self._optimizer.finite(plan.grads):
             return ""
         wrong = next((name for name, g in plan.gradients().items() if not np.isfinite(g).all()), "the layers")
         return f"the gradient of {wrong} became not finite"

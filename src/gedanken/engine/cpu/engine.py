@@ -17,7 +17,7 @@ from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.plan import Engine, Placement
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage
-from gedanken.optimizer_state import Updater
+from gedanken.optimizer_state import Updated, Updater
 from gedanken.optimizers import Optimizer
 from gedanken.processors import usable_processors
 
@@ -79,8 +79,8 @@ class CpuEngine(Engine):
             return None
         return FusedLayers(self.library, self.pool, layers, dx=False, cost=cost)
 
-    def updater(self, rule: Optimizer, size: int, decayed: int) -> Updater | None:
-        return fused_update(self.library, self.pool, rule, size, decayed)
+    def updater(self, rule: Optimizer, updated: Updated) -> Updater | None:
+        return fused_update(self.library, self.pool, rule, updated)
 
     def _fused(self, known: Sequence[Placement], dx: bool) -> list[Stage]:
         return [FusedLayers(self.library, self.pool, known, dx)] if known else []

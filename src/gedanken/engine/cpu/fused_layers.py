@@ -11,11 +11,13 @@ from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.cost import mean_cost, softmax_cross_entropy
 from gedanken.engine.cpu.lowering.match import lower
 from gedanken.engine.cpu.lowering.products import products_of
+from gedanken.engine.cpu.lowering.sparse import SparseInput
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.plan import Placement
 from gedanken.layers.base import Context
 from gedanken.layers.stages import back_through, through
+from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
 Result = TypeVar("Result")
@@ -47,7 +49,7 @@ class FusedLayers:
         self._programs: dict[_Key, BatchProgram] = {}
 
     def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
-        given = np.ascontiguousarray(x, self.library.dtype)
+        given = self._given(x)
 
         def work(program: BatchProgram) -> tuple[Array, Any]:
             y = program.forward(ctx, given)
@@ -63,8 +65,12 @@ class FusedLayers:
 
     def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs and their mean cost; in training also write the gradients."""
-        given = np.ascontiguousarray(x, self.library.dtype)
+        given = self._given(x)
         return self._alone(ctx, len(x), lambda program: program.run(ctx, given, target))
+
+    def _given(self, x: Any) -> Any:
+        """Return the input as kernels read it."""
+        return x if isinstance(x, SparseRows) else np.ascontiguousarray(x, self.library.dtype)
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory of a training pass of so many samples; of more than LAID_OUT what follows from fewer."""
@@ -111,7 +117,11 @@ class _Draft:
         self.program = Program(fused.library, fused.pool)
         self.low = Lowering(self.program, samples, train, seed, products_of(fused.library))
         first, last = fused.layers[0], fused.layers[-1]
-        self.x = self.program.input((samples, *first.shape))
+        self.x: Any
+        if first.layer.sparse:
+            self.x = SparseInput(self.program, samples, *first.shape)
+        else:
+            self.x = self.program.input((samples, *first.shape))
         self.y, back = lower(self.low, fused.layers, self.x)
         self.cost_buffers = softmax_cross_entropy(self.low, fused.cost, self.y) if fused.cost else None
         if self.cost_buffers:

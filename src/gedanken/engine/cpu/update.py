@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from gedanken.engine.cpu.compiler import Library
+from gedanken.engine.cpu.kernels.sparse import Part
 from gedanken.engine.cpu.kernels.update import NORM_PIECE, Kept, Moment, Update
 from gedanken.engine.cpu.lowering.base import PIECE, cut
 from gedanken.engine.cpu.program import Program, Variable
 from gedanken.engine.cpu.threads import Pool
+from gedanken.optimizer_state import Updated
 from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp, seen_share
+from gedanken.sparse import RowPart
 from gedanken.types import Array, Arrays
 
 Step = Callable[[float, int, Array, Array, Arrays], None]
@@ -29,22 +32,23 @@ KERNELS: dict[type[Optimizer], tuple[str, dict[str, str]]] = {
 }
 
 
-def fused_update(library: Library, pool: Pool, rule: Optimizer, size: int, decayed: int) -> Step | None:
+def fused_update(library: Library, pool: Pool, rule: Optimizer, updated: Updated) -> Step | None:
     """Return what clips and updates in one pass, or None for a rule that has no kernel."""
-    if type(rule) not in KERNELS or not size:
+    if type(rule) not in KERNELS or not updated.size:
         return None
-    return _Step(library, pool, rule, size, decayed)
+    return _Step(library, pool, rule, updated)
 
 
 class _Step:
-    """One optimizer's program for vectors of one length."""
+    """One optimizer's program for one set of parameters."""
 
-    def __init__(self, library: Library, pool: Pool, rule: Optimizer, size: int, decayed: int) -> None:
+    def __init__(self, library: Library, pool: Pool, rule: Optimizer, updated: Updated) -> None:
         self.rule, self.program = rule, Program(library, pool)
-        self.vectors = {name: self.program.input((size,)) for name in ("p", "g", *rule.slots())}
+        self.vectors = {name: self.program.input((updated.size,)) for name in ("p", "g", *rule.slots())}
         self._bound: tuple[Array, ...] = ()
         self.rate, self.seen = Variable(), {"mean": Variable(), "square": Variable()}
         kernel, fields = KERNELS[type(rule)]
+        size, decayed = updated.whole, updated.decayed
         limit = math.inf if rule.clip_value is None else rule.clip_value
         update = Update(
             p=self.vectors["p"], g=self.vectors["g"], size=size, piece=PIECE, decayed=decayed,
@@ -54,9 +58,21 @@ class _Step:
         given |= {word: self._number(word, getattr(rule, field)) for word, field in fields.items()}
         if kernel == "momentum":
             given["ahead"] = int(type(rule) is Nesterov)
-        self.program.add(f"update.{kernel}", cut(size, PIECE), u=update, **given)
+        if size:
+            self.program.add(f"update.{kernel}", cut(size, PIECE), u=update, **given)
+        for part in updated.rows:
+            self._touched(kernel, part, given)
         self.program.cut()
         self.program.complete()
+
+    def _touched(self, kernel: str, part: RowPart, given: dict[str, Any]) -> None:
+        """Emit the update of a matrix's touched rows; a lazy rule has a kernel of the same name for it."""
+        gradient = part.gradient
+        rows = Part(
+            p=self.vectors["p"], g=self.vectors["g"], start=part.start, width=gradient.array[0].size,
+            touched=gradient.touched, count=gradient.count, rate=self.rate,
+        )  # fmt: skip
+        self.program.add(f"sparse.{kernel}", 1, part=rows, **given)
 
     def _number(self, word: str, value: float) -> Any:
         """Return one of the rule's numbers as the kernel takes it; the parts of a share come from float64."""

@@ -22,6 +22,7 @@ from gedanken.engine.cpu.lowering.pointwise import (
     pointwise,
     remembered,
 )
+from gedanken.engine.cpu.lowering.sparse import sparse_dense
 from gedanken.engine.cpu.lowering.wide_pool import MOST_TAPS, wide_pool
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import Placement
@@ -35,12 +36,14 @@ from gedanken.layers import (
     LayerNorm,
     MaxPoolLayer,
     SoftMax,
+    SparseFullyConnectedLayer,
 )
 from gedanken.layers.containers import Container
 from gedanken.layers.stages import ContainerStage, LayerStage
 
 NORMS = {BatchNorm, LayerNorm, GroupNorm}
-KNOWN = {ConvolutionLayer, FullyConnectedLayer, Flatten, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS}
+DENSE = {FullyConnectedLayer, SparseFullyConnectedLayer}
+KNOWN = {ConvolutionLayer, *DENSE, Flatten, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS}
 
 
 def why_no_kernel(stage: Placement) -> str:
@@ -159,9 +162,10 @@ def _container(low: Lowering, stage: ContainerStage, x: Buffer) -> Lowered:
 
 
 # Layers that are lowered by themselves.
-ALONE: dict[type, Callable[[Lowering, LayerStage, Buffer], Lowered]] = {
+ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     Flatten: flatten,
     SoftMax: softmax,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
+    SparseFullyConnectedLayer: sparse_dense,
 }

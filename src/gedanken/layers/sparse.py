@@ -1,0 +1,99 @@
+"""Layers whose input is mostly zeros: of their parameters a step touches few rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gedanken.checks import extent, real, truth
+from gedanken.errors import ShapeError
+from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
+from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.types import Array, Arrays, Shape
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SparseFullyConnectedLayer(Layer):
+    """Multiply rows of which most numbers are 0 with a matrix and add a bias; it can only be the first layer.
+
+        y[n] = bias + sum over k with x[n, k] != 0 of x[n, k] * kernel[k]
+
+    Its time follows the numbers that are not 0, and so does that of an update by SGD or AdaGrad. The others, clipping
+    and `accumulate` look at the whole kernel in each step, with the same result.
+
+    Args:
+        n_units: features of the output, at least 1.
+        bias: whether a bias is added.
+        l2: strength of the penalty l2 / 2 * |kernel|**2, >= 0. A step adds l2 * kernel[k] / share[k] for each sample
+            that has feature k, where share[k] is the fraction of samples so far that had it: in the mean this is
+            l2 * kernel. `weight_decay` does not apply to the kernel, since it would change all of it in each step.
+        init: first values of the kernel; by default uniform with variance 1 / (3 * fan_in).
+        bias_init: first values of the bias.
+
+    Shapes:
+        x: (N, F), SparseRows, a SciPy matrix or an array.   y: (N, n_units).
+        kernel: (F, n_units).   bias: (n_units,).   seen: (F + 1,), samples that had each feature, and all.
+
+    Raises:
+        ShapeError: the input is not (F,), or it is not the first layer (at compile time).
+
+    Source:
+        Niu, Recht, Ré & Wright 2011, "HOGWILD!", arXiv:1106.5730, equation 2 (the penalty by feature).
+    """
+
+    n_units: int
+    bias: bool = True
+    l2: float = 0.0
+    init: Initializer = DEFAULT
+    bias_init: Initializer = Zeros()
+
+    def __post_init__(self) -> None:
+        extent("SparseFullyConnectedLayer n_units", self.n_units)
+        truth("SparseFullyConnectedLayer bias", self.bias)
+        real("SparseFullyConnectedLayer l2", self.l2, "[0, inf)")
+        check_initializers("SparseFullyConnectedLayer", init=self.init, bias_init=self.bias_init)
+
+    @property
+    def sparse(self) -> bool:
+        return True
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 1:
+            raise ShapeError("needs rows (F,)", "say input((F,))")
+        return (self.n_units,)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        features = shape[0]
+        kernel = Param((features, self.n_units), self.init, features, self.n_units, rows=True)
+        bias = {"bias": Param((self.n_units,), self.bias_init, features, self.n_units)} if self.bias else {}
+        return {"kernel": kernel, **bias}
+
+    def state(self, shape: Shape) -> dict[str, StateValue]:
+        return {"seen": StateValue((shape[0] + 1,), 0.0)} if self.l2 else {}
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Any) -> tuple[Array, Any]:
+        xp = ctx.ops.xp
+        rows, columns, values = (ctx.ops.asarray(part, part.dtype) for part in x.listed())
+        total = xp.zeros((len(x), self.n_units), "float64")
+        xp.add.at(total, rows, values[:, None] * p["kernel"][columns])
+        if self.bias:
+            total += p["bias"]
+        penalty = None
+        if self.l2:
+            if ctx.train:
+                xp.add.at(s["seen"], columns, 1)
+                s["seen"][-1] += len(x)
+            share = xp.maximum(s["seen"][columns], 1) / xp.maximum(s["seen"][-1], 1)
+            penalty = self.l2 / share
+        return total.astype(p["kernel"].dtype), (x.shape, rows, columns, values, penalty)
+
+    def backward(self, ctx: Context, p: Arrays, g: Any, cache: Any, dy: Array) -> Array:
+        shape, rows, columns, values, penalty = cache
+        changes = values[:, None] * dy[rows]
+        if penalty is not None:
+            changes = changes + penalty[:, None] * p["kernel"][columns] / shape[0]
+        g["kernel"].set(columns, changes)
+        if self.bias:
+            g["bias"][...] = ctx.ops.sum(dy, axis=0)
+        return ctx.ops.xp.broadcast_to(ctx.ops.asarray(0.0), shape)  # nobody reads it, so it takes no memory
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return shape[0] * self.n_units  # as if no number were 0
