@@ -13,7 +13,7 @@
 | layers made of layers | `Sequential`, `Residual`, `Branches` |
 | layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
-| costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `CustomCost` |
+| costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge`, `CustomCost` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `Adam`, `AdamW`, `Lion` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `ExponentialDecay`, `CosineDecay` |
 | | `WarmUp`, `OneCycle`, `OnPlateau` |
@@ -41,7 +41,7 @@ __version__ = "0.1.0"
 # Where each public name stands. Its module is imported when the name is first used, so that a worker process that
 # prepares data, or `gedanken --version`, starts with what it needs. `__init__.pyi` tells type checkers the same.
 _HOMES = {
-    "costs": "BinaryCrossEntropy Cost CrossEntropy CustomCost Huber MeanAbsolute MeanSquared",
+    "costs": "BinaryCrossEntropy Cost CrossEntropy CustomCost Hinge Huber MeanAbsolute MeanSquared",
     "data.generator": "Generator",
     "data.workers.items": "Samples",
     "data.mapped": "MappedArray",

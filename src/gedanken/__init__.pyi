@@ -1,4 +1,4 @@
-from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, CustomCost, Huber, MeanAbsolute, MeanSquared
+from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, CustomCost, Hinge, Huber, MeanAbsolute, MeanSquared
 from gedanken.data.generator import Generator
 from gedanken.data.mapped import MappedArray
 from gedanken.data.sources import ArrayGenerator, DatasetGenerator, IterableGenerator
@@ -164,6 +164,7 @@ __all__ = [
     "GroupNorm",
     "HeNormal",
     "HeUniform",
+    "Hinge",
     "History",
     "Hogwild",
     "Huber",

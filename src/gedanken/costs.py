@@ -20,6 +20,7 @@ class Cost(Hyperparameters, ABC):
     """A cost is a pure function of outputs and targets that also gives its gradient."""
 
     classifies: ClassVar[bool] = False
+    yes_above: ClassVar[float | None] = None  # of costs of yes-or-no outputs: an output above this is a yes
 
     @abstractmethod
     def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
@@ -189,6 +190,7 @@ class BinaryCrossEntropy(_Elementwise):
 
     pos_weight: float | Sequence[float] | None = None
     classifies: ClassVar[bool] = True
+    yes_above: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         name, given = f"{type(self).__name__} pos_weight", self.pos_weight
@@ -221,6 +223,39 @@ class BinaryCrossEntropy(_Elementwise):
         if wrong.any():
             index = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise DataError(f"{argument} must lie in [0, 1], got {target[index]} at index {index}")
+        return target
+
+
+class Hinge(_Elementwise):
+    """Cost of the support vector machine, for yes-or-no outputs of any size: a yes is above 0.
+
+        cost = mean over all values of max(0, 1 - y)   where t = 1
+                                       max(0, 1 + y)   where t = 0
+
+    Shapes:
+        y, t: (N, ...), t each 0 or 1; t may be (N,) where y is (N, 1).
+
+    Raises:
+        DataError: a target is neither 0 nor 1.
+
+    Source:
+        Cortes & Vapnik 1995, "Support-vector networks".
+    """
+
+    classifies: ClassVar[bool] = True
+    yes_above: ClassVar[float | None] = 0.0
+
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        sign = 1 - 2 * target
+        lacking = 1 + sign * y
+        return ops.xp.maximum(lacking, 0), ops.xp.where(lacking <= 0, 0, sign)
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        target = super().checked_target(argument, target, shape)
+        wrong = (target != 0) & (target != 1)
+        if wrong.any():
+            index = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise DataError(f"{argument} must be 0 or 1 for Hinge, got {target[index]} at index {index}; labels > 0 is")
         return target
 
 
@@ -358,6 +393,7 @@ COSTS: dict[str, type[Cost]] = {
     "mean_squared": MeanSquared,
     "mean_absolute": MeanAbsolute,
     "huber": Huber,
+    "hinge": Hinge,
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import real, require, whole
-from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy
+from gedanken.costs import Cost, CrossEntropy, Hinge
 from gedanken.data.input_spec import InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.errors import StateError
@@ -46,13 +46,13 @@ class Predictor:
         """Return the network's answer for each sample, in the form of its targets.
 
             cross_entropy or SoftMax             (N,), the class with the largest output; for pictures (N, H, W)
-            binary_cross_entropy                 (N, ...), for each label 1 where it is above the threshold, else 0
+            binary_cross_entropy, hinge          (N, ...), for each label 1 where it is above the threshold, else 0
             that or Sigmoid, and one output      (N,), the same
             anything else                        (N, ...), the outputs, as `feedforward` gives them
 
         Args:
             data: the samples.
-            threshold: probability above which an answer is yes, in [0, 1]; None is 0.5.
+            threshold: probability above which an answer is yes, in [0, 1]; None is 0.5. For hinge None alone, 0.
             mini_batch_size: samples computed at once, at least 1.
 
         Shapes:
@@ -88,7 +88,8 @@ class Predictor:
         """
         plan = self._compiled_plan("predict_proba")
         last, shape = plan.layers[-1].layer, plan.shapes[-1]
-        if not _has_classes(last, self._cost) and not is_yes_or_no(shape, last, self._cost):
+        told = is_yes_or_no(shape, last, self._cost) and not isinstance(self._cost, Hinge)
+        if not _has_classes(last, self._cost) and not told:
             raise StateError("predict_proba needs a network whose outputs are probabilities: end it with SoftMax()")
         outputs = check_numbers(self.feedforward(data, mini_batch_size=mini_batch_size))
         return np.concatenate([1 - outputs, outputs], axis=1) if shape == (1,) else outputs
@@ -135,14 +136,14 @@ def not_compiled(call: str) -> StateError:
 
 
 def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
-    """Say whether each output is the probability of a yes.
+    """Say whether each output tells of a yes, as its probability or, with hinge, its score.
 
     Args:
         shape: of one output, channels first.
         last: the last layer.
         cost: what the network was trained with, or None.
     """
-    return isinstance(cost, BinaryCrossEntropy) or (shape == (1,) and isinstance(last, Sigmoid))
+    return (cost is not None and cost.yes_above is not None) or (shape == (1,) and isinstance(last, Sigmoid))
 
 
 def _has_classes(last: Layer, cost: Cost | None) -> bool:
@@ -158,7 +159,11 @@ def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float |
         threshold: in [0, 1], or None for 0.5.
     """
     if is_yes_or_no(outputs.shape[1:], last, cost):
-        limit = 0.5 if threshold is None else real("threshold", threshold, "[0, 1]")
+        scores = isinstance(cost, Hinge)
+        require(
+            threshold is None or not scores, "threshold", "be left out for hinge: no output is a probability", threshold
+        )
+        limit = (0.0 if scores else 0.5) if threshold is None else real("threshold", threshold, "[0, 1]")
         answers = (outputs > limit).astype(np.int64)
         return answers[:, 0] if outputs.shape[1:] == (1,) else answers
     require(threshold is None, "threshold", "be left out, because no output is the probability of a yes", threshold)

@@ -40,18 +40,19 @@ class SparseRows:
 
     def __init__(self, starts: Any, columns: Any, values: Any, features: int) -> None:
         ends = _whole_numbers("starts", starts)
-        self.columns = np.ascontiguousarray(_whole_numbers("columns", columns), np.int64)
+        listed = _whole_numbers("columns", columns)
         self.values = _numbers(values)
         self.features = extent("features", features)
-        size = len(self.columns)
+        size = len(listed)
         rising = len(ends) > 0 and ends[0] == 0 and ends[-1] == size and bool((ends[1:] >= ends[:-1]).all())
         if not rising:
             raise DataError(f"starts must not fall, from 0 to the number of columns {size}, got {ends}")
         if len(self.values) != size:
             raise DataError(f"values must be as many as columns, got {len(self.values)} for {size}")
-        if size and not (self.columns.min() >= 0 and self.columns.max() < self.features):
-            low, high = self.columns.min(), self.columns.max()
+        if size and not (listed.min() >= 0 and listed.max() < self.features):
+            low, high = listed.min(), listed.max()
             raise DataError(f"columns must be in [0, {self.features}), got {low if low < 0 else high}")
+        self.columns = np.ascontiguousarray(listed, np.int32)
         self.begins, self.ends = (np.ascontiguousarray(part, np.int64) for part in (ends[:-1], ends[1:]))
 
     @classmethod

@@ -122,8 +122,12 @@ class ArraySource(Source):
 
     def batch(self, epoch: int, number: int) -> Batch:
         """Return one mini-batch of an epoch, both counted from 0."""
+        return self.run(epoch, number, 1)
+
+    def run(self, epoch: int, number: int, count: int) -> Batch:
+        """Return some mini-batches of an epoch, from number `number` on, as one."""
         order, first = self._order_of(epoch), number * self.mini_batch_size
-        part = slice(first, first + self.mini_batch_size)
+        part = slice(first, first + count * self.mini_batch_size)
         share = min(1.0, part.stop / self.samples)
         if order is None:
             return Batch(self.x[part], self.target[part], first, share)

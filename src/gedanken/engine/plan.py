@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -40,6 +40,44 @@ class FusedStep(Protocol):
         """Return the memory that a training pass of so many samples takes."""
 
 
+class Sharing(NamedTuple):
+    """How parameters are changed that other workers change at the same time.
+
+    Args:
+        mode: "racy", "atomic" or "locked".
+        lock: (1,), a whole number in memory that all share; with "locked" `me` while this worker writes, else 0.
+        me: the worker, from 1 on.
+    """
+
+    mode: str
+    lock: Array
+    me: int
+
+
+class Learnt(NamedTuple):
+    """What came of a run of mini-batches.
+
+    Args:
+        scores: (N, ...), outputs of all samples of those that were learnt from; the rest is anything.
+        batches: how many were learnt from; the next one's scores are not finite, if there is one.
+        collisions: numbers that another worker changed between reading and writing; counted with "atomic" alone.
+    """
+
+    scores: Array
+    batches: int
+    collisions: int
+
+
+class Learner(Protocol):
+    """What learns from many mini-batches in one go: forward pass, gradient and update."""
+
+    def takes(self, mini_batch_size: int) -> bool:
+        """Return whether it knows mini-batches of this size."""
+
+    def learn(self, x: Any, target: Array, size: int, rates: Array, sharing: Sharing | None = None) -> Learnt:
+        """Learn from mini-batches of `size` samples, one for each rate, and end before one that is not finite."""
+
+
 Placement: TypeAlias = LayerStage | ContainerStage
 Memory: TypeAlias = Callable[[str, int], Array | None]  # (a vector's name, its length) -> where it lies
 
@@ -67,6 +105,10 @@ class Engine:
 
     def fused_step(self, layers: Sequence[Placement], cost: Cost) -> "FusedStep | None":
         """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
+        return None
+
+    def learner(self, layers: Sequence[Placement], cost: Cost, rule: Optimizer) -> Learner | None:
+        """Return what learns from many mini-batches in one go, or None: then each is a step of its own."""
         return None
 
     def updater(self, rule: Optimizer, updated: Updated) -> Updater | None:
@@ -146,6 +188,20 @@ class Plan:
         self.prediction = engine.stages(self.layers, dx=False) if fused else self.stages
         self.fused_step = engine.fused_step(body, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
+        self._body = body
+
+    def learner(self, rule: Optimizer) -> Learner | None:
+        """Return what learns by a rule from many mini-batches in one go, or None."""
+        return self.engine.learner(self._body, self.cost, rule) if self.cost else None
+
+    def judged(self, scores: Array, target: Array) -> tuple[Array, Array]:
+        """Return the outputs and the mean cost of what a Learner gave."""
+        assert self.cost
+        cost, _ = self.cost(self.ops, scores, target)
+        y = scores
+        for stage in self.output_activation:
+            y, _ = stage.forward(self.context(train=False), y)
+        return self._outputs(y), cost
 
     def _without_activation(self, place: int) -> tuple[list[Placement], list[Placement]]:
         """Return the layers without the activation there, and it as the last of all."""

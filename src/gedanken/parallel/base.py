@@ -11,7 +11,7 @@ import numpy as np
 
 from gedanken.checks import is_masked_array, short
 from gedanken.data.batches import Batch, Source
-from gedanken.engine.plan import Plan
+from gedanken.engine.plan import Learner, Plan, Sharing
 from gedanken.errors import ArgumentError
 from gedanken.layers.base import Context
 from gedanken.layers.border import guarded, sealed
@@ -97,6 +97,28 @@ def run_batch(train_state: TrainState, batch: Batch, ctx: Context) -> StepResult
     lent = ops, sealed(outputs), sealed(target)
     statistics = tuple(measured(metric, *lent) for metric in train_state.metrics)
     return StepResult(len(batch.x), batch.share, cost, statistics)
+
+
+def learn_run(
+    train_state: TrainState, learner: Learner, batch: Batch, size: int, sharing: Sharing | None = None
+) -> tuple[StepResult, int]:
+    """Learn from mini-batches of `size` samples that are given as one, up to one whose cost is not finite.
+
+    Return what they tell, and how many numbers met another worker's.
+    """
+    optimizer_state, plan = train_state.optimizer_state, train_state.plan
+    count = math.ceil(len(batch.x) / size)
+    learnt = learner.learn(batch.x, batch.target, size, optimizer_state.rates(count), sharing)
+    optimizer_state.step += learnt.batches
+    samples = min(learnt.batches * size, len(batch.x))
+    fault = "" if learnt.batches == count else "the cost became not finite"
+    if not samples:
+        first = batch._replace(x=batch.x[:size], target=batch.target[:size])
+        return run_batch(train_state, first, plan.context(train=False))._replace(fault=fault), learnt.collisions
+    target = batch.target[:samples]
+    outputs, cost = plan.judged(learnt.scores[:samples], target)
+    statistics = tuple(measured(metric, plan.ops, sealed(outputs), sealed(target)) for metric in train_state.metrics)
+    return StepResult(samples, batch.share, float(cost), statistics, fault, learnt.batches), learnt.collisions
 
 
 def measured(metric: Metric, *lent: Any) -> Array:

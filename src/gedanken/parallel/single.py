@@ -2,9 +2,12 @@
 
 import contextlib
 
-from gedanken.data.batches import Batch, Source
-from gedanken.parallel.base import Results, StepResult, Strategy, TrainState, gradients
+from gedanken.data.batches import ArraySource, Batch, Source
+from gedanken.engine.plan import Learner
+from gedanken.parallel.base import Results, StepResult, Strategy, TrainState, gradients, learn_run
 from gedanken.parallel.refuge import Refuge
+
+RUN = 1 << 10  # samples of a run, where a model learns from several mini-batches in one go
 
 
 class Single(Strategy):
@@ -14,12 +17,29 @@ class Single(Strategy):
         self.train_state = train_state
         train_state.optimizer_state.discard()
         self._refuge = Refuge(train_state)
+        self._learner = train_state.plan.learner(train_state.optimizer_state.optimizer)
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
+        if isinstance(source, ArraySource) and self._learner and self._learner.takes(source.mini_batch_size):
+            yield from self._runs(source, self._learner, epoch, start)
+            return
         with contextlib.closing(source.batches(epoch, start)) as batches, self._refuge:
             for batch in batches:
                 self._refuge.last = batch
                 yield self.step(batch, epoch)
+
+    def _runs(self, source: ArraySource, learner: Learner, epoch: int, start: int) -> Results:
+        """Learn from small mini-batches some at a time."""
+        count = max(1, RUN // source.mini_batch_size)
+        with self._refuge:
+            for number in range(start, source.steps, count):
+                batch = source.run(epoch, number, count)
+                self._refuge.last = batch
+                self._refuge.keep(self.train_state.plan.layer_state)
+                result, _ = learn_run(self.train_state, learner, batch, source.mini_batch_size)
+                if result.fault:
+                    self._refuge.seek(batch)
+                yield result
 
     def step(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""

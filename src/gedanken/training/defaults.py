@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gedanken.checks import require
-from gedanken.costs import BinaryCrossEntropy, Cost, CustomCost
+from gedanken.costs import Cost, CustomCost
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.metrics.base import required_arguments
 from gedanken.named import as_metric
@@ -29,11 +29,13 @@ def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_s
         takes = required_arguments(metric.measure)
         rule = "take (y, target), NumPy arrays, or (ops, y, target), arrays of the device"
         require(takes in (2, 3), f"{type(metric).__name__}.measure", rule, f"{takes} arguments")
-    several_answers = isinstance(cost, BinaryCrossEntropy) and output_shape != (1,)
+    several_answers = cost.yes_above is not None and output_shape != (1,)
     return tuple(metric.per_label() if several_answers else metric for metric in chosen)
 
 
 def _default_metrics(cost: Cost) -> tuple[Metric, ...]:
     if isinstance(cost, CustomCost):
         return ()  # its targets may mean anything
+    if cost.yes_above is not None:
+        return (Accuracy(threshold=cost.yes_above),)
     return (Accuracy(),) if cost.classifies else (MeanAbsoluteError(),)

@@ -13,9 +13,10 @@ from gedanken.engine.cpu.interpreted import InterpretedLibrary
 from gedanken.engine.cpu.lowering.match import why_no_kernel
 from gedanken.engine.cpu.machine import Machine, this_machine, untried
 from gedanken.engine.cpu.ops import CpuOps
+from gedanken.engine.cpu.sparse_steps import sparse_steps
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
-from gedanken.engine.plan import Engine, Placement
+from gedanken.engine.plan import Engine, Learner, Placement
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage
 from gedanken.optimizer_state import Updated, Updater
 from gedanken.optimizers import Optimizer
@@ -78,6 +79,9 @@ class CpuEngine(Engine):
         if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(why_no_kernel, layers)):
             return None
         return FusedLayers(self.library, self.pool, layers, dx=False, cost=cost)
+
+    def learner(self, layers: Sequence[Placement], cost: Cost, rule: Optimizer) -> Learner | None:
+        return sparse_steps(self.library, layers, cost, rule)
 
     def updater(self, rule: Optimizer, updated: Updated) -> Updater | None:
         return fused_update(self.library, self.pool, rule, updated)

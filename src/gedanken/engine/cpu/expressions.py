@@ -9,7 +9,7 @@ from typing import Any
 
 from gedanken.engine.cpu import language
 from gedanken.engine.cpu.intrinsics import KINDS, ORDERED, SIGNED, TAKES, Intrinsics
-from gedanken.engine.cpu.ir_text import POINTERS, Module, Value
+from gedanken.engine.cpu.ir_text import POINTERS, SHORT, Module, Value
 from gedanken.engine.cpu.record import Record, check_names, fields_of, is_record
 from gedanken.errors import KernelError
 
@@ -71,7 +71,7 @@ class Expressions(Intrinsics):
 
     def loaded(self, kind: str, place: str) -> Value:
         value = Value(kind, self.fresh(f"load {self.module.llvm(kind)}, ptr {place}{self.grouped()}"))
-        return self.cast(value, "int") if kind in ("byte", "uint16") else value
+        return self.cast(value, "int") if kind in SHORT else value
 
     def grouped(self) -> str:
         return f", !llvm.access.group !{1 + 3 * self.group}" if self.group >= 0 else ""

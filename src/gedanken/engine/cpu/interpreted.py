@@ -26,7 +26,7 @@ from gedanken.engine.cpu.translate import parameters_of
 from gedanken.errors import KernelError
 from gedanken.types import Array
 
-STORED = {"Bytes": "uint8", "UInt16s": "uint16", "Ints": "int64", "Bf16s": "uint16"}
+STORED = {"Bytes": "uint8", "UInt16s": "uint16", "Int32s": "int32", "Ints": "int64", "Bf16s": "uint16"}
 TILE = (16, 64)  # rows and bytes of a tile
 _EXCHANGING = threading.Lock()
 
@@ -159,6 +159,15 @@ class PythonIntrinsics:
             if same:
                 pointer[index] = value
             return int(same)
+
+    def intrinsic_atomic_swap(self, pointer: Pointer, index: int, value: int) -> int:
+        with _EXCHANGING:
+            before = int(pointer[index])
+            pointer[index] = value
+            return before
+
+    def intrinsic_pause(self) -> None:
+        pass
 
     def intrinsic_local_reals(self, count: int) -> Pointer:
         return memory_of(np.full(count, np.nan, self.dtype), "Reals", self.dtype)

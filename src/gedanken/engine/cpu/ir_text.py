@@ -7,9 +7,12 @@ from gedanken.engine.cpu.machine import Machine
 from gedanken.errors import KernelError
 
 # What a pointer points to, and what a loaded element is.
-POINTERS = {"Reals": "real", "Bf16s": "bf16", "Bytes": "byte", "UInt16s": "uint16", "Ints": "int"}
+POINTERS = {
+    "Reals": "real", "Bf16s": "bf16", "Bytes": "byte", "UInt16s": "uint16", "Int32s": "int32", "Ints": "int",
+}  # fmt: skip
 
-CONVERTED = {"int", "real", "bf16", "bool", "byte", "uint16"}  # kinds of numbers; bytes and uint16s are in memory only
+SHORT = {"byte": "zext", "uint16": "zext", "int32": "sext"}  # kinds that are in memory only, and how each becomes an int
+CONVERTED = {"int", "real", "bf16", "bool", *SHORT}  # kinds of numbers
 
 
 class Value(NamedTuple):
@@ -72,6 +75,7 @@ class Module:
     def llvm(self, kind: str) -> str:
         """Return LLVM's name of a type."""
         names = {"int": "i64", "real": self.real, "bf16": "i16", "bool": "i1", "byte": "i8", "uint16": "i16"}
+        names["int32"] = "i32"
         return "void" if kind == "none" else names.get(kind, "ptr")
 
     def declare(self, name: str, signature: str) -> None:
@@ -140,7 +144,7 @@ class Writer:
             return Value(kind, self.fresh(f"sitofp i64 {value.text} to {there}"))
         if value.kind == "real":
             return Value(kind, self.fresh(f"fptosi {here} {value.text} to {there}"))
-        word = "trunc" if value.kind == "int" else "zext"
+        word = "trunc" if value.kind == "int" else SHORT.get(value.kind, "zext")
         return Value(kind, self.fresh(f"{word} {here} {value.text} to {there}"))
 
     # ------------------------------------------------------------------ bf16, the upper half of a float32's bits

@@ -55,13 +55,14 @@ if TYPE_CHECKING:
     from typing import Any as Bf16s
     from typing import Any as Bytes
     from typing import Any as Int
+    from typing import Any as Int32s
     from typing import Any as Ints
     from typing import Any as Real
     from typing import Any as Reals
     from typing import Any as UInt16s
 else:
-    # Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit and signed 64-bit integers; numbers.
-    Reals, Bytes, UInt16s, Ints, Int, Real = "Reals", "Bytes", "UInt16s", "Ints", "Int", "Real"
+    # Types of parameters: pointers to reals, unsigned bytes, unsigned 16-bit, signed 32- and 64-bit integers; numbers.
+    Reals, Bytes, UInt16s, Int32s, Ints, Int, Real = "Reals", "Bytes", "UInt16s", "Int32s", "Ints", "Int", "Real"
     # A pointer to reals that are kept as bf16: they are rounded when they are stored.
     Bf16s = "Bf16s"
 

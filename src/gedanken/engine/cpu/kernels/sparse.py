@@ -1,7 +1,27 @@
 """Rows of which most numbers are 0, times a matrix; the gradient of the matrix, and its update, in the touched rows."""
 
 from gedanken.engine.cpu.kernels.blocks import Rows
-from gedanken.engine.cpu.language import Bytes, Int, Ints, Real, Reals, Record, at, byte, inline, lanes, real, sqrt
+from gedanken.engine.cpu.kernels.cost import Targets, softmax_cross_entropy
+from gedanken.engine.cpu.kernels.rows import sigmoid
+from gedanken.engine.cpu.language import (
+    Bytes,
+    Int,
+    Int32s,
+    Ints,
+    Real,
+    Reals,
+    Record,
+    at,
+    atomic_swap,
+    byte,
+    exchange,
+    inline,
+    lanes,
+    noinline,
+    pause,
+    real,
+    sqrt,
+)
 
 
 class Csr(Record):
@@ -9,7 +29,7 @@ class Csr(Record):
 
     begins: Ints
     ends: Ints
-    columns: Ints
+    columns: Int32s
     values: Reals
 
 
@@ -147,3 +167,185 @@ def adagrad(task: Int, scratch: Reals, part: Part, squares: Reals, epsilon: Real
             square = s[j] + g[j] * g[j]
             s[j] = square
             p[j] -= part.rate * g[j] / (sqrt(square) + epsilon)
+
+
+RACY, ATOMIC, LOCKED = 0, 1, 2  # how weights are changed that other workers change too
+SOFTMAX, SIGMOID, SQUARED, HINGE = 0, 1, 2, 3  # costs
+
+
+class Weights(Record):
+    """The parameters, and what is 1 while a worker with LOCKED writes."""
+
+    kernel: Reals
+    bias: Reals
+    lock: Ints
+
+
+class Run(Record):
+    """Mini-batches in a row: `size` rows each but for the last; `me` is what the lock has while this worker writes."""
+
+    rows: Int
+    size: Int
+    units: Int
+    cost: Int
+    positive: Real
+    mode: Int
+    me: Int
+
+
+class Results(Record):
+    """What a run is told and tells: a rate for each mini-batch, scores of all rows, and memory for one mini-batch.
+
+    done[0], done[1] = mini-batches that were learnt from; numbers that another worker changed in between (ATOMIC).
+    """
+
+    rates: Reals
+    scores: Reals
+    shares: Reals
+    slopes: Reals
+    terms: Reals
+    done: Ints
+
+
+def learn(task: Int, scratch: Reals, x: Csr, targets: Targets, w: Weights, penalty: Penalty, run: Run, told: Results):
+    """Learn by SGD from mini-batches in a row; end before one whose scores are not finite.
+
+    A gradient is never made: each number that is not 0 changes the weights that it was multiplied with.
+    """
+    first, done = 0, 0
+    told.done[1] = 0
+    while first < run.rows:
+        rows = min(run.size, run.rows - first)
+        part = Csr(begins=at(x.begins, first), ends=at(x.ends, first), columns=x.columns, values=x.values)
+        scores = at(told.scores, first * run.units)
+        score(part, w, scores, rows, run.units)
+        if not all_finite(scores, rows * run.units):
+            break
+        judge(scores, first, targets, run, told, rows)
+        if run.mode == LOCKED:
+            while atomic_swap(w.lock, 0, run.me) != 0:
+                pause()
+        change(part, w, penalty, run, told, Piece(rows=rows, rate=told.rates[done]))
+        if run.mode == LOCKED:
+            atomic_swap(w.lock, 0, 0)
+        done += 1
+        first += rows
+    told.done[0] = done
+
+
+@noinline
+def score(x, w, scores, rows, units):
+    """scores = x @ kernel + bias"""
+    for row in range(rows):
+        if units == 1:
+            scores[row] = w.bias[0] + dot(x, row, w.kernel)
+        else:
+            sums = at(scores, row * units)
+            for unit in range(units):
+                sums[unit] = w.bias[unit]
+            for k in range(x.begins[row], x.ends[row]):
+                value, weights = x.values[k], at(w.kernel, x.columns[k] * units)
+                for unit in range(units):
+                    sums[unit] += value * weights[unit]
+
+
+@inline
+def all_finite(values, count):
+    """Return whether all of some numbers are."""
+    wrong = real(0)
+    for i in range(count):
+        wrong += values[i] - values[i]
+    return wrong == real(0)
+
+
+@noinline
+def judge(scores, first, targets, run, told, rows):
+    """told.slopes = the gradient of a mini-batch's mean cost by its scores."""
+    units, slopes = run.units, told.slopes
+    if run.cost == SOFTMAX:
+        mine = Targets(
+            classes=at(targets.classes, first if targets.hard else 0),
+            shares=at(targets.shares, 0 if targets.hard else first * units), hard=targets.hard,
+            weights=targets.weights, kept=targets.kept, smoothing=targets.smoothing,
+        )  # fmt: skip
+        whole = Rows(rows=rows, columns=units, piece=rows)
+        softmax_cross_entropy(0, slopes, scores, mine, told.shares, slopes, told.terms, whole)
+    else:
+        wanted = at(targets.shares, first * units)
+        for i in range(rows * units):
+            z, t, slope = scores[i], wanted[i], real(0)
+            if run.cost == SIGMOID:
+                slope = (real(1) - t) * sigmoid(z) - run.positive * t * sigmoid(-z)
+            elif run.cost == SQUARED:
+                slope = real(2) * (z - t)
+            else:
+                sign = real(1) - real(2) * t
+                slope = sign if real(1) + sign * z > real(0) else real(0)
+            slopes[i] = slope / real(rows * units)
+
+
+class Piece(Record):
+    """One mini-batch of a run."""
+
+    rows: Int
+    rate: Real
+
+
+@noinline
+def change(x, w, penalty, run, told, piece):
+    """weights -= rate * gradient, number by number."""
+    units, total = run.units, real(0)
+    if penalty.l2 > real(0):
+        for row in range(piece.rows):
+            for k in range(x.begins[row], x.ends[row]):
+                penalty.seen[x.columns[k]] += real(1)
+        penalty.seen[penalty.features] += real(piece.rows)
+    for row in range(piece.rows):
+        slopes = at(told.slopes, row * units)
+        if units == 1 and run.mode != ATOMIC and penalty.l2 == real(0):
+            step = piece.rate * slopes[0]
+            if step != real(0):
+                for k in range(x.begins[row], x.ends[row]):
+                    w.kernel[x.columns[k]] -= step * x.values[k]
+        else:
+            for k in range(x.begins[row], x.ends[row]):
+                change_feature(x.columns[k], x.values[k], slopes, w, penalty, ChangeOf(run=run, piece=piece, told=told))
+    for unit in range(units):
+        total = real(0)
+        for row in range(piece.rows):
+            total += told.slopes[row * units + unit]
+        subtract(w.bias, unit, piece.rate * total, run.mode, told)
+
+
+class ChangeOf(Record):
+    """A change in the making."""
+
+    run: Run
+    piece: Piece
+    told: Results
+
+
+@inline
+def change_feature(feature, value, slopes, w, penalty, c):
+    """Change the weights of one feature for one row."""
+    pull = real(0)
+    if penalty.l2 > real(0):
+        pull = penalty.l2 * penalty.seen[penalty.features] / (penalty.seen[feature] * real(c.piece.rows))
+    for unit in range(c.run.units):
+        place = feature * c.run.units + unit
+        slope = value * slopes[unit]
+        if penalty.l2 > real(0):
+            slope += pull * w.kernel[place]
+        subtract(w.kernel, place, c.piece.rate * slope, c.run.mode, c.told)
+
+
+@inline
+def subtract(y, place, amount, mode, told):
+    """y[place] -= amount; with ATOMIC nothing is lost that another thread adds meanwhile."""
+    if mode == ATOMIC:
+        seen = y[place]
+        while exchange(y, place, seen, seen - amount) == 0:
+            told.done[1] += 1
+            seen = y[place]
+    else:
+        y[place] -= amount

@@ -20,8 +20,8 @@ class SparseInput:
 
     def __init__(self, program: Program, samples: int, features: int) -> None:
         self.shape, self.dtype = (samples, features), program.library.dtype
-        self._begins, self._ends, self._columns = (program.input((samples,), "int64") for _ in range(3))
-        self._values = program.input((samples,))
+        self._begins, self._ends = (program.input((samples,), "int64") for _ in range(2))
+        self._columns, self._values = program.input((samples,), "int32"), program.input((samples,))
 
     def point_to(self, rows: SparseRows) -> None:
         """Say which rows the next run reads."""

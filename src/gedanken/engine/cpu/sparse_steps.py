@@ -1,0 +1,115 @@
+"""Linear models on sparse rows under SGD: many mini-batches in one call of a kernel, which makes no gradient."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gedanken.costs import Cost, Hinge, MeanSquared, SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy
+from gedanken.engine.cpu.compiler import Library
+from gedanken.engine.cpu.kernels.cost import Targets
+from gedanken.engine.cpu.kernels.sparse import (
+    ATOMIC,
+    HINGE,
+    LOCKED,
+    RACY,
+    SIGMOID,
+    SOFTMAX,
+    SQUARED,
+    Csr,
+    Penalty,
+    Results,
+    Run,
+    Weights,
+)
+from gedanken.engine.cpu.lowering.cost import class_weights
+from gedanken.engine.cpu.program import call
+from gedanken.engine.plan import Learnt, Placement, Sharing
+from gedanken.layers import SparseFullyConnectedLayer
+from gedanken.layers.stages import LayerStage
+from gedanken.optimizers import Optimizer
+from gedanken.sparse import SparseRows
+from gedanken.types import Array
+
+COSTS: dict[type[Cost], int] = {
+    SoftMaxCrossEntropy: SOFTMAX,
+    SigmoidBinaryCrossEntropy: SIGMOID,
+    MeanSquared: SQUARED,
+    Hinge: HINGE,
+}
+MODES = {"racy": RACY, "atomic": ATOMIC, "locked": LOCKED}
+
+
+def sparse_steps(library: Library, layers: Sequence[Placement], cost: Cost, rule: Optimizer) -> "SparseSteps | None":
+    """Return what learns in runs, or None where the model, its cost or the rule is another one."""
+    alone = (
+        len(layers) == 1 and isinstance(layers[0], LayerStage) and type(layers[0].layer) is SparseFullyConnectedLayer
+    )
+    weighted = isinstance(getattr(cost, "pos_weight", None), tuple)
+    if not alone or type(cost) not in COSTS or weighted or not rule.lazy or rule.slots():
+        return None
+    return SparseSteps(library, layers[0], cost)  # type: ignore[arg-type]
+
+
+class SparseSteps:
+    """Learns from runs of mini-batches.
+
+    Args:
+        library: where kernels come from.
+        stage: the layer with its arrays.
+        cost: what is made small.
+    """
+
+    def __init__(self, library: Library, stage: LayerStage, cost: Cost) -> None:
+        self._library, self._stage, self._cost = library, stage, cost
+        self._units, self._dtype = stage.output_shape[0], np.dtype(library.dtype)
+        self._layer: Any = stage.layer
+        self._done = np.zeros(2, np.int64)
+        self._unlocked = np.zeros(1, np.int64)
+        # What a layer without bias or penalty reads in place of them: the first is written to as well.
+        self._nothing, self._one = np.zeros(self._units, self._dtype), np.ones(1, self._dtype)
+
+    def takes(self, mini_batch_size: int) -> bool:
+        """Return whether it does what a gradient of a mini-batch would do: a penalty changes weights in between."""
+        return not self._layer.l2 or mini_batch_size == 1
+
+    def learn(self, x: SparseRows, target: Array, size: int, rates: Array, sharing: Sharing | None = None) -> Learnt:
+        """Learn from mini-batches of `size` rows, one for each rate; end before one whose scores are not finite."""
+        samples, p = len(x), self._stage.p
+        scores = np.empty((samples, self._units), self._dtype)
+        most = min(size, samples)
+        memory = (np.empty((most, width), self._dtype) for width in (self._units, self._units, 3))
+        shares, slopes, terms = memory
+        if not self._layer.bias:
+            self._nothing[...] = 0
+        mode, lock, me = sharing or Sharing("racy", self._unlocked, 1)
+        positive = getattr(self._cost, "pos_weight", None)
+        call(
+            self._library, "sparse.learn",
+            x=Csr(begins=x.begins, ends=x.ends, columns=x.columns, values=x.values),
+            targets=self._targets(target),
+            w=Weights(kernel=p["kernel"], bias=p.get("bias", self._nothing), lock=lock),
+            penalty=Penalty(
+                l2=self._layer.l2, kernel=p["kernel"], seen=self._stage.s.get("seen", self._one),
+                features=self._stage.shape[0],
+            ),
+            run=Run(
+                rows=samples, size=size, units=self._units, cost=COSTS[type(self._cost)],
+                positive=1.0 if positive is None else positive, mode=MODES[mode], me=me,
+            ),
+            told=Results(
+                rates=rates.astype(self._dtype), scores=scores, shares=shares, slopes=slopes, terms=terms,
+                done=self._done,
+            ),
+        )  # fmt: skip
+        return Learnt(scores, *self._done.tolist())
+
+    def _targets(self, target: Array) -> Targets:
+        hard = isinstance(self._cost, SoftMaxCrossEntropy) and target.ndim == 1
+        smoothing = getattr(self._cost, "label_smoothing", 0.0)
+        weights = getattr(self._cost, "class_weights", None)
+        return Targets(
+            classes=np.ascontiguousarray(target, np.int64) if hard else np.zeros(1, np.int64),
+            shares=self._one if hard else np.ascontiguousarray(target, self._dtype), hard=int(hard),
+            weights=class_weights(weights, self._units, self._dtype), kept=1 - smoothing, smoothing=smoothing,
+        )  # fmt: skip
