@@ -73,7 +73,7 @@ def together(results: Sequence[StepResult], metrics: Sequence[Metric]) -> StepRe
     columns = zip(*(result.statistics for result in results), strict=True)
     statistics = tuple(reduce(metric.merge, parts) for metric, parts in zip(metrics, columns, strict=True))
     last = results[-1]
-    return StepResult(samples, last.share, cost, statistics, last.fault, len(results))
+    return StepResult(samples, last.share, cost, statistics, last.fault, sum(result.batches for result in results))
 
 
 def gradients(train_state: TrainState, batch: Batch, epoch: int) -> StepResult:

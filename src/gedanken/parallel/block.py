@@ -8,7 +8,8 @@ from gedanken.processes.memory import CACHE_LINE, Descriptor, mapped, rounded_up
 from gedanken.types import Array, Arrays
 
 CELLS = 16  # integers of each worker and of the head: two cache lines, since processors fetch pairs of them
-GENERATION, FACTOR, BEFORE = 0, 1, 2  # of the head: orders that still count; the rate's factor; updates made before
+# Of the head: orders that still count; the rate's factor; updates made before; which worker writes, where they lock.
+GENERATION, FACTOR, BEFORE, LOCK = 0, 1, 2, 8
 # Of a worker: updates of this training; its order, and mini-batches of it that are done; whether it writes; updates
 # made with its slots.
 UPDATES, ORDER, DONE, WRITING, STEP = 0, 1, 2, 3, 4
@@ -54,12 +55,14 @@ class Block:
         params: the parameters that all workers read and write.
         layer_states, slots: of each worker; nobody else reads them while it works.
         head, cells: integers of the owner, and of each worker.
+        lock: (1,), 0, or the number of the worker that writes, from 1 on, where kernels lock.
     """
 
     def __init__(self, layout: Layout, memory: Descriptor) -> None:
         self.layout, buffer = layout, mapped(memory)
         integers = memoryview(buffer)[: (1 + layout.workers) * CELLS * 8].cast("q")
         self.head, *self.cells = [integers[at : at + CELLS] for at in range(0, len(integers), CELLS)]
+        self.lock: Array = np.ndarray((1,), np.int64, buffer, LOCK * 8)
         self._factor = memoryview(buffer)[FACTOR * 8 : (FACTOR + 1) * 8].cast("d")
         self._at = len(integers) * 8
         self.params = self._vector(buffer, layout.params)
@@ -73,6 +76,11 @@ class Block:
         found: Array = np.ndarray((size,), self.layout.dtype, buffer, self._at)
         self._at += self.layout._room(size)
         return found
+
+    def unlock(self, worker: int) -> None:
+        """Free the kernels' lock if a worker that was lost holds it."""
+        if self.lock[0] == worker + 1:
+            self.lock[0] = 0
 
     @property
     def factor(self) -> float:

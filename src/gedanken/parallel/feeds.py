@@ -12,6 +12,7 @@ import numpy as np
 from gedanken.data.batches import ArraySource, Batch, Batches, Source
 from gedanken.errors import DataError
 from gedanken.processes.memory import CACHE_LINE, Descriptor, mapped, reserved_memory, rounded_up
+from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
 HEAD = 3  # numbers beside a slot's arrays: samples, position, share
@@ -25,6 +26,7 @@ class Feed(ABC):
     """
 
     memory: Descriptor | None = None
+    mini_batch_size = 0  # of a feed that gives runs: several mini-batches as one
 
     def attach(self, memory: Descriptor) -> None:
         """Take the memory into use."""
@@ -33,6 +35,14 @@ class Feed(ABC):
     @abstractmethod
     def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
         """Yield these mini-batches of an epoch."""
+
+    def run(self, epoch: int, first: int, count: int) -> Batch:
+        """Return these mini-batches as one."""
+        raise NotImplementedError
+
+    def hottest(self, count: int) -> Array | None:
+        """Return the columns that have the most numbers, of sparse rows."""
+        return None
 
 
 class Orders(ABC):
@@ -76,7 +86,13 @@ class ArrayFeed(Feed):
     """Gathers mini-batches of arrays."""
 
     def __init__(self, source: ArraySource) -> None:
-        self._source = source
+        self._source, self.mini_batch_size = source, source.mini_batch_size
+
+    def run(self, epoch: int, first: int, count: int) -> Batch:
+        return self._source.run(epoch, first, count)
+
+    def hottest(self, count: int) -> Array | None:
+        return self._source.x.hottest(count) if isinstance(self._source.x, SparseRows) else None
 
     def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
         for number in range(first, first + count):

@@ -172,6 +172,7 @@ class Manager:
         cells, policy = self._block.cells[number], self._care.on_loss
         doing, done = cells[ORDER], cells[DONE]
         cells[ORDER] = cells[WRITING] = 0
+        self._block.unlock(number)
         self.losses.append(how)
         self._failures[number] += 1
         self._alive.discard(number)

@@ -27,9 +27,9 @@ class Tally:
         """How many updates were counted."""
         return sum(self.staleness)
 
-    def stale(self, updates: int) -> None:
-        """Count an update with so many of others between reading and writing."""
-        self.staleness[min(updates, STALEST)] += 1
+    def stale(self, updates: int, count: int = 1) -> None:
+        """Count updates, each with so many of others between reading and writing."""
+        self.staleness[min(updates, STALEST)] += count
 
     def add(self, other: "Tally") -> None:
         """Count in what another one counted."""

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.data.batches import Batch
-from gedanken.parallel.base import StepResult, gradients, together
+from gedanken.engine.plan import Learner, Sharing
+from gedanken.parallel.base import StepResult, gradients, learn_run, together
 from gedanken.parallel.block import BEFORE, DONE, GENERATION, ORDER, STEP, UPDATES, WRITING, Block
 from gedanken.parallel.feeds import Feed
 from gedanken.parallel.recipe import Recipe
@@ -27,7 +28,9 @@ from gedanken.schedules import Plateau
 from gedanken.types import Array
 
 ORDERS = struct.Struct("<QQQQQ")
+HOT = 4096  # features of sparse rows whose weights each worker copies, where there are several
 SAMPLED = 256  # updates between two of which it is counted how many of their additions get lost
+SAMPLED_RUNS = 16  # the same, in runs of many mini-batches
 
 
 class Order(NamedTuple):
@@ -100,12 +103,21 @@ class Worker:
         if update != "atomic":
             places["params"] = block.params
         self._train_state = recipe.train_state(lambda name, _: places.get(name))
+        self._learner = self._train_state.plan.learner(recipe.optimizer)
+        if self._learner and not (feed.mini_batch_size and self._learner.takes(feed.mini_batch_size)):
+            self._learner = None
+        if self._learner and update == "atomic":  # its kernel adds to what all share
+            places["params"] = block.params
+            self._train_state = recipe.train_state(lambda name, _: places.get(name))
+            self._learner = self._train_state.plan.learner(recipe.optimizer)
         self._optimizer = self._train_state.optimizer_state
         self._optimizer.slots = dict(block.slots[number])
         self._merger = merger(str(block.params.dtype))
-        self._atomic = update == "atomic"
+        self._atomic, self._update, self._runs = update == "atomic", update, 0
         self._seen = np.empty_like(block.params)  # the parameters as they were read
         self._tally = Tally()
+        alone = update != "racy" or block.layout.workers == 1 or not self._learner
+        self._hot = None if alone else feed.hottest(HOT)
 
     def prepare(self) -> None:
         """Get ready, in the thread that will compute."""
@@ -119,19 +131,51 @@ class Worker:
         self._optimizer.step = self._cells[STEP]
         self._optimizer.plateau = Plateau(factor=self._block.factor)
         with np.errstate(all="ignore"):
-            for batch in self._feed.batches(order.epoch, order.first, order.length):
-                if self._block.head[GENERATION] != order.generation:
-                    break
-                results.append(self._learn(batch, order.epoch))
-                self._cells[DONE] = len(results)
-                if results[-1].fault:
-                    break
+            if self._learner and self._block.head[GENERATION] == order.generation:
+                results.append(self._learn_run(order, self._learner))
+                self._cells[DONE] = order.length
+            elif not self._learner:
+                self._learn_each(order, results)
             if results and not results[-1].fault:
                 results[-1] = results[-1]._replace(fault=self._write(self._optimizer.flush))
         self._cells[ORDER] = 0
         tally, self._tally = self._tally, Tally()
         result = together(results, self._train_state.metrics) if results else None
         return Work(self.number, order.number, result, time.perf_counter() - began, tally)
+
+    def _learn_each(self, order: Order, results: list[StepResult]) -> None:
+        """Learn from one mini-batch after the other."""
+        for batch in self._feed.batches(order.epoch, order.first, order.length):
+            if self._block.head[GENERATION] != order.generation:
+                return
+            results.append(self._learn(batch, order.epoch))
+            self._cells[DONE] = len(results)
+            if results[-1].fault:
+                return
+
+    def _learn_run(self, order: Order, learner: Learner) -> StepResult:
+        """Learn from all mini-batches of an order in one go; every 16th shows how many additions get lost."""
+        block, cells, size = self._block, self._cells, self._feed.mini_batch_size
+        batch = self._feed.run(order.epoch, order.first, order.length)
+        sampled, self._runs = self._update == "racy" and self._runs % SAMPLED_RUNS == 0, self._runs + 1
+        hot = None if sampled else self._hot
+        sharing = Sharing("atomic" if sampled else self._update, block.lock, self.number + 1, hot)
+        read, _ = block.others(self.number)
+        self._optimizer.before = block.head[BEFORE] + read + cells[UPDATES] - self._optimizer.step
+        cells[WRITING] = 1
+        result, collisions = learn_run(self._train_state, learner, batch, size, sharing)
+        cells[WRITING] = 0
+        made, _ = block.others(self.number)
+        learnt = self._optimizer.step - cells[STEP]
+        cells[UPDATES] += learnt
+        cells[STEP] = self._optimizer.step
+        self._tally.stale(round((made - read) / max(learnt, 1)), learnt)
+        self._tally.conflicts += learnt if made != read else 0
+        if sampled:
+            self._tally.sampled += batch.x.count * self._train_state.plan.shapes[1][0]  # type: ignore[attr-defined]
+            self._tally.lost += collisions
+        where = f"in worker {self.number}, among samples {batch.position} to {batch.position + len(batch.x) - 1}"
+        return result._replace(fault=f"{result.fault} {where} of the epoch's order,") if result.fault else result
 
     def _learn(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""

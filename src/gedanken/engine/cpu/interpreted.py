@@ -169,6 +169,9 @@ class PythonIntrinsics:
     def intrinsic_pause(self) -> None:
         pass
 
+    def intrinsic_prefetch(self, pointer: Pointer, index: int) -> None:
+        pass
+
     def intrinsic_local_reals(self, count: int) -> Pointer:
         return memory_of(np.full(count, np.nan, self.dtype), "Reals", self.dtype)
 

@@ -17,7 +17,7 @@ TAKES = {
     "local_reals": "constant", "local_bf16s": "constant", "gemm_tile": "whole whole Tile",
     "tile_load": "constant floats whole", "tile_store": "constant floats whole",
     "tile_dot": "constant constant constant", "exchange": "Reals whole real real", "atomic_add": "Ints whole whole",
-    "atomic_swap": "Ints whole whole", "atomic_load": "Ints whole", "call": "whole whole whole whole", "pause": "",
+    "prefetch": "pointer whole", "atomic_swap": "Ints whole whole", "atomic_load": "Ints whole", "call": "whole whole whole whole", "pause": "",
     "yield_thread": "", "flush_denormals": "", "restore": "whole",
 }  # fmt: skip
 KINDS = {
@@ -172,6 +172,13 @@ class Intrinsics(TileIntrinsics):
         pair = self.fresh(f"cmpxchg ptr {place}, i{bits} {old}, i{bits} {new} seq_cst seq_cst")
         done = self.fresh(f"extractvalue {{ i{bits}, i1 }} {pair}, 1")
         return Value("int", self.fresh(f"zext i1 {done} to i64"))
+
+    def intrinsic_prefetch(self, pointer: Value, index: Value) -> Value:
+        """Let the processor fetch an element that is read soon; one outside of the memory is no error."""
+        name, place = "llvm.prefetch.p0", self.intrinsic_at(pointer, index).text
+        self.module.declare(name, f"void @{name}(ptr, i32, i32, i32)")
+        self.emit(f"call void @{name}(ptr {place}, i32 0, i32 3, i32 1)")
+        return Value("none", "")
 
     def intrinsic_call(self, function: Value, arguments: Value, task: Value, scratch: Value) -> Value:
         pointer = self.fresh(f"inttoptr i64 {function.text} to ptr")

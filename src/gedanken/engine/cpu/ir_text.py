@@ -11,7 +11,11 @@ POINTERS = {
     "Reals": "real", "Bf16s": "bf16", "Bytes": "byte", "UInt16s": "uint16", "Int32s": "int32", "Ints": "int",
 }  # fmt: skip
 
-SHORT = {"byte": "zext", "uint16": "zext", "int32": "sext"}  # kinds that are in memory only, and how each becomes an int
+SHORT = {
+    "byte": "zext",
+    "uint16": "zext",
+    "int32": "sext",
+}  # kinds that are in memory only, and how each becomes an int
 CONVERTED = {"int", "real", "bf16", "bool", *SHORT}  # kinds of numbers
 
 

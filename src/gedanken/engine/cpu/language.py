@@ -36,6 +36,7 @@ that may have no value where it is read, and a file that gives one of the names 
     transpose(x, p, y, q)      y = the transpose of x, vector_lanes x vector_lanes numbers, rows p and q numbers apart
     tile_load(i, x, p) ...     the tile unit, see `tile_unit.py`
     exchange(x, i, a, b)       x[i] = b if it is still a, bit for bit, in one go for all threads; 1 if it was, else 0
+    prefetch(x, i)             nothing but that x[i], which is read soon, may come faster
     atomic_add(x, i, k) ...    what only `kernels/executor.py` needs: threads, and calls of kernels by address
 
 Machine code has no overflow check, no bounds check and no exception: a division by zero stops the program, a range
@@ -111,7 +112,7 @@ def _intrinsic(*_: Any) -> Any:
 
 at = real = integer = byte = uint16 = lanes = sqrt = exp2i = gemm_tile = _intrinsic
 uint16s = ints = bytes_of = multiply_high = multiply_low = call = pause = yield_thread = _intrinsic
-atomic_add = atomic_swap = atomic_load = exchange = _intrinsic
+prefetch = atomic_add = atomic_swap = atomic_load = exchange = _intrinsic
 flush_denormals = restore = transpose = bf16s = local_reals = local_bf16s = tile_load = tile_store = tile_dot = (
     _intrinsic
 )
