@@ -115,12 +115,6 @@ class SparseRows:
         places = np.repeat(self.begins - firsts, lengths) + np.arange(int(lengths.sum()))
         return np.repeat(np.arange(len(self)), lengths), self.columns[places], self.values[places]
 
-    def hottest(self, count: int) -> Array:
-        """Return the columns that have the most numbers, at most `count` of them, as the first million says."""
-        found = np.bincount(self.columns[: 1 << 20], minlength=self.features)
-        count = min(count, int((found > 0).sum()))
-        return np.argsort(-found, kind="stable")[:count]
-
     def toarray(self) -> Array:
         """Return the rows with all their zeros, (N, F)."""
         rows, columns, values = self.listed()

@@ -107,11 +107,17 @@ class ArraySource(Source):
         self.samples: int = samples
         self.steps: int = math.ceil(samples / mini_batch_size)
         self.mini_batch_size, self.shuffle, self.seed = mini_batch_size, shuffle, seed
-        self._order: tuple[int, Array | None] = (-1, None)  # an epoch, and the places of its samples in order
+        # An epoch, and the places of its samples in order; the same of the one that comes next, where it is known.
+        self._order: tuple[int, Array | None] = (-1, None)
+        self._later: tuple[int, Array | None] = (-1, None)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker process is sent: whom it works for is no matter of its own."""
-        return {**{k: v for k, v in vars(self).items() if k != "broken_off"}, "_order": (-1, None)}
+        return {
+            **{k: v for k, v in vars(self).items() if k != "broken_off"},
+            "_order": (-1, None),
+            "_later": (-1, None),
+        }
 
     def look_first(self, look: Callable[[Array, Array], None]) -> None:
         look(self.x, self.target)
@@ -133,15 +139,27 @@ class ArraySource(Source):
             return Batch(self.x[part], self.target[part], first, share)
         return Batch(taken(self.x, order[part]), taken(self.target, order[part]), first, share)
 
+    def first(self) -> Batch:
+        """Return the first sample, in the order of the arrays."""
+        rows = np.zeros(1, int) if self._rows is None else self._rows[:1]
+        return Batch(taken(self.x, rows), taken(self.target, rows), 0, 1.0)
+
+    def prepare(self, epoch: int) -> None:
+        """Find the order of an epoch that comes."""
+        if self._later[0] != epoch:
+            self._later = epoch, self._made_order(epoch)
+
     def _order_of(self, epoch: int) -> Array | None:
         """Return the places of an epoch's samples, in order; None is that of the arrays."""
         if self._order[0] != epoch:
-            order = self._rows
-            if self.shuffle:
-                shuffled = permutation(self.seed, Purpose.ORDER, self.samples, epoch)
-                order = shuffled if order is None else order[shuffled]
-            self._order = epoch, order
+            self._order = self._later if self._later[0] == epoch else (epoch, self._made_order(epoch))
         return self._order[1]
+
+    def _made_order(self, epoch: int) -> Array | None:
+        if not self.shuffle:
+            return self._rows
+        shuffled = permutation(self.seed, Purpose.ORDER, self.samples, epoch)
+        return shuffled if self._rows is None else self._rows[shuffled]
 
     def state(self) -> dict[str, Any]:
         """Return what the order of the mini-batches depends on: they have no other state."""

@@ -47,14 +47,11 @@ class Sharing(NamedTuple):
         mode: "racy", "atomic" or "locked".
         lock: (1,), a whole number in memory that all share; with "locked" `me` while this worker writes, else 0.
         me: the worker, from 1 on.
-        hot: (H,), features whose weights the worker copies and brings together with the others' now and then, since
-            every worker writes to them all the time; None is none.
     """
 
     mode: str
     lock: Array
     me: int
-    hot: Array | None = None
 
 
 class Learnt(NamedTuple):

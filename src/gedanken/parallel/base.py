@@ -3,7 +3,7 @@
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
@@ -100,25 +100,48 @@ def run_batch(train_state: TrainState, batch: Batch, ctx: Context) -> StepResult
 
 
 def learn_run(
-    train_state: TrainState, learner: Learner, batch: Batch, size: int, sharing: Sharing | None = None
+    train_state: TrainState,
+    learner: Learner,
+    batch: Batch,
+    size: int,
+    sharing: Sharing | None = None,
+    meeting: tuple[int, Callable[[], None]] | None = None,
 ) -> tuple[StepResult, int]:
     """Learn from mini-batches of `size` samples that are given as one, up to one whose cost is not finite.
 
-    Return what they tell, and how many numbers met another worker's.
+    Args:
+        train_state, learner: what learns.
+        batch: all samples.
+        size: samples of a mini-batch; the last one may have fewer.
+        sharing: with other workers.
+        meeting: a number of samples, whole mini-batches, and what is done after each so many.
+
+    Returns:
+        what they tell, and how many numbers met another worker's.
     """
     optimizer_state, plan = train_state.optimizer_state, train_state.plan
     count = math.ceil(len(batch.x) / size)
-    learnt = learner.learn(batch.x, batch.target, size, optimizer_state.rates(count), sharing)
-    optimizer_state.step += learnt.batches
-    samples = min(learnt.batches * size, len(batch.x))
-    fault = "" if learnt.batches == count else "the cost became not finite"
+    rates, every = optimizer_state.rates(count), meeting[0] if meeting else count * size
+    scores, done, collisions = list[Array](), 0, 0
+    for first in range(0, len(batch.x), every):
+        part, own = slice(first, first + every), rates[first // size : (first + every) // size]
+        learnt = learner.learn(batch.x[part], batch.target[part], size, own, sharing)
+        scores.append(learnt.scores[: learnt.batches * size])
+        done, collisions = done + learnt.batches, collisions + learnt.collisions
+        if meeting:
+            meeting[1]()
+        if learnt.batches < len(own):
+            break
+    optimizer_state.step += done
+    samples = min(done * size, len(batch.x))
+    fault = "" if done == count else "the cost became not finite"
     if not samples:
-        first = batch._replace(x=batch.x[:size], target=batch.target[:size])
-        return run_batch(train_state, first, plan.context(train=False))._replace(fault=fault), learnt.collisions
+        one = batch._replace(x=batch.x[:size], target=batch.target[:size])
+        return run_batch(train_state, one, plan.context(train=False))._replace(fault=fault), collisions
     target = batch.target[:samples]
-    outputs, cost = plan.judged(learnt.scores[:samples], target)
+    outputs, cost = plan.judged(np.concatenate(scores), target)
     statistics = tuple(measured(metric, plan.ops, sealed(outputs), sealed(target)) for metric in train_state.metrics)
-    return StepResult(samples, batch.share, float(cost), statistics, fault, learnt.batches), learnt.collisions
+    return StepResult(samples, batch.share, float(cost), statistics, fault, done), collisions
 
 
 def measured(metric: Metric, *lent: Any) -> Array:

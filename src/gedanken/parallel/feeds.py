@@ -12,9 +12,9 @@ import numpy as np
 from gedanken.data.batches import ArraySource, Batch, Batches, Source
 from gedanken.errors import DataError
 from gedanken.processes.memory import CACHE_LINE, Descriptor, mapped, reserved_memory, rounded_up
-from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
+SHORTEST = 8  # the part of a long order that is still worth being one
 HEAD = 3  # numbers beside a slot's arrays: samples, position, share
 
 
@@ -36,13 +36,13 @@ class Feed(ABC):
     def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
         """Yield these mini-batches of an epoch."""
 
+    def prepare(self, epoch: int) -> None:
+        """Do what the first run of an epoch needs."""
+        raise NotImplementedError
+
     def run(self, epoch: int, first: int, count: int) -> Batch:
         """Return these mini-batches as one."""
         raise NotImplementedError
-
-    def hottest(self, count: int) -> Array | None:
-        """Return the columns that have the most numbers, of sparse rows."""
-        return None
 
 
 class Orders(ABC):
@@ -75,7 +75,7 @@ class Orders(ABC):
 
     @abstractmethod
     def sample(self) -> Batch:
-        """Return a mini-batch of the last epoch, to try the network on."""
+        """Return a sample or more, to try the network on."""
 
     @abstractmethod
     def end(self) -> None:
@@ -88,11 +88,11 @@ class ArrayFeed(Feed):
     def __init__(self, source: ArraySource) -> None:
         self._source, self.mini_batch_size = source, source.mini_batch_size
 
+    def prepare(self, epoch: int) -> None:
+        self._source.prepare(epoch)
+
     def run(self, epoch: int, first: int, count: int) -> Batch:
         return self._source.run(epoch, first, count)
-
-    def hottest(self, count: int) -> Array | None:
-        return self._source.x.hottest(count) if isinstance(self._source.x, SparseRows) else None
 
     def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
         for number in range(first, first + count):
@@ -124,7 +124,8 @@ class ArrayOrders(Orders):
         """Orders become shorter towards the end of the epoch, so that workers end together whatever their speed."""
         first, left = self._given, self._source.steps - self._given
         fair = left // (2 * self._workers)
-        count = min(left, max(1, min(longest, fair) // self._unit) * self._unit)
+        wanted = max(min(longest, fair), longest // SHORTEST)
+        count = min(left, max(1, wanted // self._unit) * self._unit)
         self._given += count
         return (first, count) if count else None
 
@@ -132,7 +133,7 @@ class ArrayOrders(Orders):
         pass
 
     def sample(self) -> Batch:
-        return self._source.batch(self._epoch, 0)
+        return self._source.first()
 
     def end(self) -> None:
         self._given = self._source.steps

@@ -7,7 +7,7 @@ from gedanken.engine.plan import Learner
 from gedanken.parallel.base import Results, StepResult, Strategy, TrainState, gradients, learn_run
 from gedanken.parallel.refuge import Refuge
 
-RUN = 1 << 10  # samples of a run, where a model learns from several mini-batches in one go
+RUN = 1 << 12  # samples of a run, where a model learns from several mini-batches in one go
 
 
 class Single(Strategy):

@@ -7,6 +7,7 @@ means of layers are each worker's own, since moments that all of them change cos
 import contextlib
 import importlib
 import os
+import select
 import struct
 import time
 from collections.abc import Callable
@@ -28,7 +29,8 @@ from gedanken.schedules import Plateau
 from gedanken.types import Array
 
 ORDERS = struct.Struct("<QQQQQ")
-HOT = 4096  # features of sparse rows whose weights each worker copies, where there are several
+COPIED = 1 << 18  # parameters up to which workers with runs have a copy each
+MEETING = 1 << 12  # samples after which a copy is brought together with what all share
 SAMPLED = 256  # updates between two of which it is counted how many of their additions get lost
 SAMPLED_RUNS = 16  # the same, in runs of many mini-batches
 
@@ -106,18 +108,23 @@ class Worker:
         self._learner = self._train_state.plan.learner(recipe.optimizer)
         if self._learner and not (feed.mini_batch_size and self._learner.takes(feed.mini_batch_size)):
             self._learner = None
-        if self._learner and update == "atomic":  # its kernel adds to what all share
-            places["params"] = block.params
+        several, small = block.layout.workers > 1, block.params.size <= COPIED
+        self._meets = bool(self._learner) and update == "racy" and several and small
+        if self._learner and (update == "atomic" or self._meets):
+            places = {"layer_state": block.layer_states[number]}
+            if not self._meets:  # its kernel adds to what all share
+                places["params"] = block.params
             self._train_state = recipe.train_state(lambda name, _: places.get(name))
             self._learner = self._train_state.plan.learner(recipe.optimizer)
         self._optimizer = self._train_state.optimizer_state
         self._optimizer.slots = dict(block.slots[number])
         self._merger = merger(str(block.params.dtype))
         self._atomic, self._update, self._runs = update == "atomic", update, 0
-        self._seen = np.empty_like(block.params)  # the parameters as they were read
+        self._seen = block.params.copy()  # the parameters as they were read
+        if self._meets:
+            self._train_state.plan.params[...] = self._seen
         self._tally = Tally()
-        alone = update != "racy" or block.layout.workers == 1 or not self._learner
-        self._hot = None if alone else feed.hottest(HOT)
+        self._epoch = -1  # of the last order
 
     def prepare(self) -> None:
         """Get ready, in the thread that will compute."""
@@ -127,7 +134,7 @@ class Worker:
     def do(self, order: Order) -> Work:
         """Learn from the mini-batches of an order, as long as it is wanted."""
         began, results = time.perf_counter(), list[StepResult]()
-        self._cells[DONE], self._cells[ORDER] = 0, order.number
+        self._cells[DONE], self._cells[ORDER], self._epoch = 0, order.number, order.epoch
         self._optimizer.step = self._cells[STEP]
         self._optimizer.plateau = Plateau(factor=self._block.factor)
         with np.errstate(all="ignore"):
@@ -157,13 +164,16 @@ class Worker:
         """Learn from all mini-batches of an order in one go; every 16th shows how many additions get lost."""
         block, cells, size = self._block, self._cells, self._feed.mini_batch_size
         batch = self._feed.run(order.epoch, order.first, order.length)
-        sampled, self._runs = self._update == "racy" and self._runs % SAMPLED_RUNS == 0, self._runs + 1
-        hot = None if sampled else self._hot
-        sharing = Sharing("atomic" if sampled else self._update, block.lock, self.number + 1, hot)
+        several = block.layout.workers > 1
+        sampled = self._update == "racy" and several and not self._meets and self._runs % SAMPLED_RUNS == 0
+        self._runs += 1
+        sharing = Sharing("atomic" if sampled else self._update, block.lock, self.number + 1)
         read, _ = block.others(self.number)
         self._optimizer.before = block.head[BEFORE] + read + cells[UPDATES] - self._optimizer.step
         cells[WRITING] = 1
-        result, collisions = learn_run(self._train_state, learner, batch, size, sharing)
+        meeting = (max(1, MEETING // size) * size, self._meet) if self._meets else None
+        self._meet()
+        result, collisions = learn_run(self._train_state, learner, batch, size, sharing, meeting)
         cells[WRITING] = 0
         made, _ = block.others(self.number)
         learnt = self._optimizer.step - cells[STEP]
@@ -176,6 +186,16 @@ class Worker:
             self._tally.lost += collisions
         where = f"in worker {self.number}, among samples {batch.position} to {batch.position + len(batch.x) - 1}"
         return result._replace(fault=f"{result.fault} {where} of the epoch's order,") if result.fault else result
+
+    def idle(self) -> None:
+        """Do what the next epoch begins with, while there is nothing else to do."""
+        if self._learner:
+            self._feed.prepare(self._epoch + 1)
+
+    def _meet(self) -> None:
+        """Bring this worker's copy of the parameters, where it has one, together with what all share."""
+        if self._meets:
+            self._merger.meet(self._block.params, self._train_state.plan.params, self._seen)
 
     def _learn(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""
@@ -252,7 +272,7 @@ def merger(dtype: str) -> Any:
 def serve(worker: Worker, orders: int, send: Callable[[Work], None]) -> None:
     """Do orders, one after the other, until there are no more."""
     worker.prepare()
-    while record := os.read(orders, ORDERS.size):
+    while record := _next(orders, worker.idle):
         order = Order._make(ORDERS.unpack(record))
         if not order.number:
             return
@@ -261,3 +281,10 @@ def serve(worker: Worker, orders: int, send: Callable[[Work], None]) -> None:
         except BaseException as error:
             work = Work(worker.number, order.number, error=pack_error(error))
         send(work)
+
+
+def _next(orders: int, idle: Callable[[], None]) -> bytes:
+    """Return the next order; if none is waiting, be idle first."""
+    if os.name != "nt" and not select.select([orders], [], [], 0)[0]:
+        idle()
+    return os.read(orders, ORDERS.size)

@@ -121,6 +121,9 @@ class PythonIntrinsics:
     def intrinsic_uint16(self, value: Any) -> int:
         return int(value) & 0xFFFF
 
+    def intrinsic_times(self, left: Any, right: Any) -> Any:
+        return self.type(left) * self.type(right)
+
     def intrinsic_sqrt(self, value: Any) -> Any:
         return np.sqrt(self.type(value))
 

@@ -11,14 +11,14 @@ SIGNED = {"<": "slt", "<=": "sle", ">": "sgt", ">=": "sge", "==": "eq", "!=": "n
 # number as a real where one is taken; a constant is written down.
 TAKES = {
     "at": "pointer whole", "real": "number", "integer": "number", "byte": "number", "uint16": "number",
-    "ints": "address", "uint16s": "pointer", "bf16s": "pointer", "bytes_of": "pointer",
-    "min": "number number", "max": "number number", "abs": "number", "sqrt": "real", "round": "real", "exp2i": "real",
+    "ints": "address", "uint16s": "pointer", "bf16s": "pointer", "bytes_of": "pointer", "min": "number number",
+    "max": "number number", "abs": "number", "sqrt": "real", "times": "real real", "round": "real", "exp2i": "real",
     "multiply_high": "whole whole", "multiply_low": "whole whole", "transpose": "Reals whole floats whole",
     "local_reals": "constant", "local_bf16s": "constant", "gemm_tile": "whole whole Tile",
     "tile_load": "constant floats whole", "tile_store": "constant floats whole",
     "tile_dot": "constant constant constant", "exchange": "Reals whole real real", "atomic_add": "Ints whole whole",
-    "prefetch": "pointer whole", "atomic_swap": "Ints whole whole", "atomic_load": "Ints whole", "call": "whole whole whole whole", "pause": "",
-    "yield_thread": "", "flush_denormals": "", "restore": "whole",
+    "prefetch": "pointer whole", "atomic_swap": "Ints whole whole", "atomic_load": "Ints whole",
+    "call": "whole whole whole whole", "pause": "", "yield_thread": "", "flush_denormals": "", "restore": "whole",
 }  # fmt: skip
 KINDS = {
     "whole": ("int",), "real": ("real",), "number": ("int", "real"), "constant": ("int",), "pointer": tuple(POINTERS),
@@ -78,6 +78,10 @@ class Intrinsics(TileIntrinsics):
         if value.kind != "real":
             return self.smaller(value, Value("int", self.fresh(f"sub i64 0, {value.text}")), ">")
         return self.llvm_intrinsic("fabs", value)
+
+    def intrinsic_times(self, left: Value, right: Value) -> Value:
+        """A product that is rounded before anything is added to it."""
+        return Value("real", self.fresh(f"fmul {self.module.real} {left.text}, {right.text}"))
 
     def intrinsic_sqrt(self, value: Value) -> Value:
         return self.llvm_intrinsic("sqrt", value)

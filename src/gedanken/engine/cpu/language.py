@@ -27,6 +27,7 @@ that may have no value where it is read, and a file that gives one of the names 
     for i in lanes(n)          a loop whose rounds may be done in any order, several at once: it becomes vector code
     real(i), integer(x)        conversions; byte(i) and uint16(i) keep the lowest 8 and 16 bits
     ints(x), uint16s(x) ...    the same memory as elements of another type: bytes_of(x), bf16s(x)
+    times(x, y)                x * y, rounded before something is added to it: else both may be one instruction
     min, max, abs, sqrt        of numbers; of two of which one is a NaN, min and max give the first one, as in Python
     round(x), exp2i(n)         the nearest integer, ties to even, and 2 ** n of such an n, both as reals
     multiply_high(i, k) ...    the upper and (multiply_low) the lower half of a product of unsigned integers
@@ -112,7 +113,7 @@ def _intrinsic(*_: Any) -> Any:
 
 at = real = integer = byte = uint16 = lanes = sqrt = exp2i = gemm_tile = _intrinsic
 uint16s = ints = bytes_of = multiply_high = multiply_low = call = pause = yield_thread = _intrinsic
-prefetch = atomic_add = atomic_swap = atomic_load = exchange = _intrinsic
+prefetch = times = atomic_add = atomic_swap = atomic_load = exchange = _intrinsic
 flush_denormals = restore = transpose = bf16s = local_reals = local_bf16s = tile_load = tile_store = tile_dot = (
     _intrinsic
 )

@@ -24,7 +24,6 @@ from gedanken.engine.cpu.kernels.sparse import (
 )
 from gedanken.engine.cpu.lowering.cost import class_weights
 from gedanken.engine.cpu.program import call
-from gedanken.engine.cpu.threads import aligned
 from gedanken.engine.plan import Learnt, Placement, Sharing
 from gedanken.layers import SparseFullyConnectedLayer
 from gedanken.layers.stages import LayerStage
@@ -38,7 +37,6 @@ COSTS: dict[type[Cost], int] = {
     MeanSquared: SQUARED,
     Hinge: HINGE,
 }
-EVERY = 1 << 11  # rows after which copies of weights are brought together with what all share
 MODES = {"racy": RACY, "atomic": ATOMIC, "locked": LOCKED}
 
 
@@ -67,9 +65,8 @@ class SparseSteps:
         self._units, self._dtype = stage.output_shape[0], np.dtype(library.dtype)
         self._layer: Any = stage.layer
         self._done = np.zeros(2, np.int64)
-        self._unlocked, self._zero = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        self._copies: dict[str, Any] | None = None
-        # What a layer without bias or penalty reads in place of them: the first is written to as well.
+        self._unlocked = np.zeros(1, np.int64)
+        # What a layer without bias or penalty reads in place of them.
         self._nothing, self._one = np.zeros(self._units, self._dtype), np.ones(1, self._dtype)
 
     def takes(self, mini_batch_size: int) -> bool:
@@ -83,23 +80,19 @@ class SparseSteps:
         most = min(size, samples)
         memory = (np.empty((most, width), self._dtype) for width in (self._units, self._units, 3))
         shares, slopes, terms = memory
-        if not self._layer.bias:
-            self._nothing[...] = 0
-        mode, lock, me, hot = sharing or Sharing("racy", self._unlocked, 1)
+        mode, lock, me = sharing or Sharing("racy", self._unlocked, 1)
         positive = getattr(self._cost, "pos_weight", None)
         call(
             self._library, "sparse.learn",
             x=Csr(begins=x.begins, ends=x.ends, columns=x.columns, values=x.values),
             targets=self._targets(target),
-            w=Weights(
-                kernel=p["kernel"], bias=p.get("bias", self._nothing), lock=lock, **self._copies_of(hot), every=EVERY
-            ),
+            w=Weights(kernel=p["kernel"], bias=p.get("bias", self._nothing), lock=lock),
             penalty=Penalty(
                 l2=self._layer.l2, kernel=p["kernel"], seen=self._stage.s.get("seen", self._one),
                 features=self._stage.shape[0],
             ),
             run=Run(
-                rows=samples, size=size, units=self._units, cost=COSTS[type(self._cost)],
+                rows=samples, size=size, units=self._units, biased=int(self._layer.bias), cost=COSTS[type(self._cost)],
                 positive=1.0 if positive is None else positive, mode=MODES[mode], me=me,
             ),
             told=Results(
@@ -108,22 +101,6 @@ class SparseSteps:
             ),
         )  # fmt: skip
         return Learnt(scores, *self._done.tolist())
-
-    def _copies_of(self, hot: Array | None) -> dict[str, Any]:
-        """Return memory for this worker's copies of the weights of some features."""
-        if hot is None or not len(hot):
-            return {"places": self._zero, "hot": self._zero, "mine": self._one, "seen": self._one, "copies": 0}
-        if self._copies is None or self._copies["hot"] is not hot:
-            kernel = self._stage.p["kernel"]
-            mine = aligned((len(hot) + 1) * self._units * self._dtype.itemsize).view(self._dtype)
-            mine[...] = 0
-            apart = mine.ctypes.data - kernel.ctypes.data
-            places = np.arange(len(kernel)) * self._units
-            places[hot] = apart // self._dtype.itemsize + np.arange(len(hot)) * self._units
-            self._copies = {
-                "places": places, "hot": hot, "mine": mine, "seen": np.zeros_like(mine), "copies": len(hot),
-            }  # fmt: skip
-        return self._copies
 
     def _targets(self, target: Array) -> Targets:
         hard = isinstance(self._cost, SoftMaxCrossEntropy) and target.ndim == 1

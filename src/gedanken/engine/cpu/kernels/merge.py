@@ -1,6 +1,6 @@
 """Updates of a vector that several workers change at the same time."""
 
-from gedanken.engine.cpu.language import Int, Ints, Reals, exchange
+from gedanken.engine.cpu.language import Int, Ints, Reals, exchange, lanes
 
 
 def merge(task: Int, scratch: Reals, shared: Reals, before: Reals, after: Reals, size: Int):
@@ -30,3 +30,12 @@ def collide(task: Int, scratch: Reals, shared: Reals, before: Reals, after: Real
             collisions += 1
             seen = shared[i]
     lost[0] = collisions
+
+
+def meet(task: Int, scratch: Reals, shared: Reals, mine: Reals, before: Reals, size: Int):
+    """Add to what all share how a worker's copy has changed since `before`, and make both what is there now."""
+    for i in lanes(size):
+        now = shared[i] + (mine[i] - before[i])
+        shared[i] = now
+        mine[i] = now
+        before[i] = now

@@ -1,4 +1,8 @@
-"""Rows of which most numbers are 0, times a matrix; the gradient of the matrix, and its update, in the touched rows."""
+"""Rows of which most numbers are 0, times a matrix; the gradient of the matrix, and its update, in the touched rows.
+
+What several workers may change at once is changed by a rounded product (`times`), so that all ways to write it, RACY,
+ATOMIC and LOCKED, give the same numbers.
+"""
 
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.cost import Targets, softmax_cross_entropy
@@ -22,6 +26,7 @@ from gedanken.engine.cpu.language import (
     prefetch,
     real,
     sqrt,
+    times,
 )
 
 
@@ -176,22 +181,11 @@ SOFTMAX, SIGMOID, SQUARED, HINGE = 0, 1, 2, 3  # costs
 
 
 class Weights(Record):
-    """The parameters, what is not 0 while a worker with LOCKED writes, and this worker's own copies of some.
-
-    Where `copies` is not 0, the weights of feature k begin at kernel[places[k]]: of most features that is where they
-    are, of the `copies` features that are listed in `hot` a copy in `mine`, whose last row is one of the bias. The
-    copies are brought together with what all share after `every` rows, and at the end; `seen` is what was there then.
-    """
+    """The parameters, and what is not 0 while a worker with LOCKED writes."""
 
     kernel: Reals
     bias: Reals
     lock: Ints
-    places: Ints
-    hot: Ints
-    mine: Reals
-    seen: Reals
-    copies: Int
-    every: Int
 
 
 class Run(Record):
@@ -200,6 +194,7 @@ class Run(Record):
     rows: Int
     size: Int
     units: Int
+    biased: Int
     cost: Int
     positive: Real
     mode: Int
@@ -225,9 +220,8 @@ def learn(task: Int, scratch: Reals, x: Csr, targets: Targets, w: Weights, penal
 
     A gradient is never made: each number that is not 0 changes the weights that it was multiplied with.
     """
-    first, done, merged = 0, 0, 0
+    first, done = 0, 0
     told.done[1] = 0
-    merge(w, run.units)
     while first < run.rows:
         rows = min(run.size, run.rows - first)
         part = Csr(begins=at(x.begins, first), ends=at(x.ends, first), columns=x.columns, values=x.values)
@@ -244,29 +238,7 @@ def learn(task: Int, scratch: Reals, x: Csr, targets: Targets, w: Weights, penal
             atomic_swap(w.lock, 0, 0)
         done += 1
         first += rows
-        if first - merged >= w.every:
-            merge(w, run.units)
-            merged = first
-    merge(w, run.units)
     told.done[0] = done
-
-
-@noinline
-def merge(w, units):
-    """Add to what all share how the copies have changed, and make them what is there now."""
-    if w.copies > 0:
-        for i in range(w.copies + 1):
-            for unit in range(units):
-                place = i * units + unit
-                change_of_copy = w.mine[place] - w.seen[place]
-                if i < w.copies:
-                    shared = w.kernel[w.hot[i] * units + unit] + change_of_copy
-                    w.kernel[w.hot[i] * units + unit] = shared
-                else:
-                    shared = w.bias[unit] + change_of_copy
-                    w.bias[unit] = shared
-                w.mine[place] = shared
-                w.seen[place] = shared
 
 
 class Width(Record):
@@ -288,43 +260,19 @@ def fetch(x, row):
 def score(x, w, scores, rows, width):
     """scores = x @ kernel + bias"""
     units = width.units
-    bias = at(w.mine, w.copies * units) if w.copies > 0 else w.bias
     for row in range(rows):
         if row + AHEAD <= width.ahead:
             fetch(x, row + AHEAD)
         if units == 1:
-            scores[row] = bias[0] + (dot_of_copies(x, row, w) if w.copies > 0 else dot(x, row, w.kernel))
+            scores[row] = w.bias[0] + dot(x, row, w.kernel)
         else:
             sums = at(scores, row * units)
             for unit in range(units):
-                sums[unit] = bias[unit]
+                sums[unit] = w.bias[unit]
             for k in range(x.begins[row], x.ends[row]):
-                value, weights = x.values[k], at(w.kernel, place_of(x.columns[k], w, units))
+                value, weights = x.values[k], at(w.kernel, x.columns[k] * units)
                 for unit in range(units):
                     sums[unit] += value * weights[unit]
-
-
-@inline
-def place_of(feature, w, units):
-    """Return where a feature's weights begin."""
-    return w.places[feature] if w.copies > 0 else feature * units
-
-
-@inline
-def dot_of_copies(x, row, w):
-    """`dot` where some weights are copies."""
-    k, end = x.begins[row], x.ends[row]
-    a, b, c, d = real(0), real(0), real(0), real(0)
-    while k + 4 <= end:
-        a += x.values[k] * w.kernel[w.places[x.columns[k]]]
-        b += x.values[k + 1] * w.kernel[w.places[x.columns[k + 1]]]
-        c += x.values[k + 2] * w.kernel[w.places[x.columns[k + 2]]]
-        d += x.values[k + 3] * w.kernel[w.places[x.columns[k + 3]]]
-        k += 4
-    while k < end:
-        a += x.values[k] * w.kernel[w.places[x.columns[k]]]
-        k += 1
-    return (a + b) + (c + d)
 
 
 @inline
@@ -378,16 +326,15 @@ def change(x, w, penalty, run, told, piece):
     for row in range(piece.rows):
         slopes = at(told.slopes, row * run.units)
         if simple:
-            change_row(x, row, w, piece.rate * slopes[0])
+            change_row(x, row, w, times(piece.rate, slopes[0]))
         else:
             for k in range(x.begins[row], x.ends[row]):
                 change_feature(x.columns[k], x.values[k], slopes, w, penalty, ChangeOf(run=run, piece=piece, told=told))
-    bias = at(w.mine, w.copies * run.units) if w.copies > 0 else w.bias
-    for unit in range(run.units):
+    for unit in range(run.units if run.biased else 0):
         total = real(0)
         for row in range(piece.rows):
             total += told.slopes[row * run.units + unit]
-        subtract(bias, unit, piece.rate * total, run.mode, told)
+        subtract(w.bias, unit, times(piece.rate, total), run.mode, told)
 
 
 @inline
@@ -403,12 +350,8 @@ def count_features(x, penalty, rows):
 def change_row(x, row, w, step):
     """weights -= step * x[row], of a single output; nothing where the step is 0, as for most rows of a hinge cost."""
     if step != real(0):
-        if w.copies > 0:
-            for k in range(x.begins[row], x.ends[row]):
-                w.kernel[w.places[x.columns[k]]] -= step * x.values[k]
-        else:
-            for k in range(x.begins[row], x.ends[row]):
-                w.kernel[x.columns[k]] -= step * x.values[k]
+        for k in range(x.begins[row], x.ends[row]):
+            w.kernel[x.columns[k]] -= times(step, x.values[k])
 
 
 class ChangeOf(Record):
@@ -426,11 +369,11 @@ def change_feature(feature, value, slopes, w, penalty, c):
     if penalty.l2 > real(0):
         pull = penalty.l2 * penalty.seen[penalty.features] / (penalty.seen[feature] * real(c.piece.rows))
     for unit in range(c.run.units):
-        place = place_of(feature, w, c.run.units) + unit
-        slope = value * slopes[unit]
+        place = feature * c.run.units + unit
+        amount = times(times(c.piece.rate, slopes[unit]), value)
         if penalty.l2 > real(0):
-            slope += pull * w.kernel[place]
-        subtract(w.kernel, place, c.piece.rate * slope, c.run.mode, c.told)
+            amount = amount + times(c.piece.rate, times(pull, w.kernel[place]))
+        subtract(w.kernel, place, amount, c.run.mode, c.told)
 
 
 @inline

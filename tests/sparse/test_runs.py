@@ -1,0 +1,191 @@
+"""Linear models on sparse rows learn from many mini-batches in one go: as step by step, and by several workers."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gedanken import (
+    SGD,
+    Adam,
+    BinaryCrossEntropy,
+    Callback,
+    Cpu,
+    CrossEntropy,
+    ExponentialDecay,
+    GedankenWarning,
+    Hogwild,
+    Metric,
+    Network,
+    Sigmoid,
+    SoftMax,
+    SparseFullyConnectedLayer,
+    SparseRows,
+    Zeros,
+)
+from gedanken.parallel.block import Block, Layout
+from gedanken.processes.memory import reserved_memory
+
+RNG = np.random.default_rng(0)
+FEATURES, SAMPLES = 60, 403
+DENSE = np.where(RNG.random((SAMPLES, FEATURES)) < 0.1, RNG.normal(size=(SAMPLES, FEATURES)), 0).astype("float32")
+DENSE[7] = 0
+ROWS = SparseRows.of(DENSE)
+SCORES = DENSE @ RNG.normal(size=(FEATURES, 3))
+YES, CLASSES, VALUES = (SCORES[:, 0] > 0).astype(int), SCORES.argmax(axis=1), SCORES.astype("float32")
+
+# Name: (the last layer, the cost, units, targets).
+MODELS: dict[str, tuple[Any, Any, int, Any]] = {
+    "logistic": (Sigmoid(), "binary_cross_entropy", 1, YES),
+    "logistic, weighted": (Sigmoid(), BinaryCrossEntropy(pos_weight=3.0), 1, YES),
+    "several labels": (Sigmoid(), "binary_cross_entropy", 3, (SCORES > 0).astype(int)),
+    "classes": (SoftMax(), "cross_entropy", 3, CLASSES),
+    "shares, smoothed": (SoftMax(), CrossEntropy(label_smoothing=0.1, class_weights=[1, 2, 3]), 3, np.eye(3)[CLASSES]),
+    "support vectors": (None, "hinge", 1, YES),
+    "values": (None, "mean_squared", 3, VALUES),
+}
+
+
+def network(model: str, engine: Any, rule: Any = None, **options: Any) -> Network:
+    last, cost, units, _ = MODELS[model]
+    net = Network(seed=3).input((FEATURES,)).add(SparseFullyConnectedLayer(units, init=Zeros(), **options))
+    if last:
+        net.add(last)
+    return net.regression(rule or SGD(0.1), cost, engine=engine)
+
+
+def learnt(net: Network, model: str, size: int, parallel: Any = None, epochs: int = 3) -> tuple[Any, Any]:
+    history = net.fit(ROWS, MODELS[model][3], mini_batch_size=size, epochs=epochs, progress=False, parallel=parallel)
+    assert net._plan
+    return net._plan.params.copy(), history
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_is_what_its_steps_are(model: str, size: int) -> None:
+    rule = SGD(ExponentialDecay(0.1, 50, 0.5))
+    found, history = learnt(network(model, "cpu", rule), model, size)
+    expected, steps = learnt(network(model, "numpy", rule), model, size)
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6)
+    for one, other in zip(history.epochs, steps.epochs, strict=True):
+        assert one.samples == other.samples == SAMPLES
+        np.testing.assert_allclose(one.cost, other.cost, rtol=1e-4)
+        for name, value in one.metrics.items():
+            np.testing.assert_allclose(value, other.metrics[name], atol=0.01)
+        assert one.rate == pytest.approx(other.rate)
+
+
+@pytest.mark.parametrize(("bias", "l2"), [(False, 0.0), (True, 0.05), (False, 0.05)])
+@pytest.mark.parametrize("model", ["logistic", "classes"])
+def test_a_run_of_single_samples_knows_penalty_and_bias(model: str, bias: bool, l2: float) -> None:
+    nets = [network(model, engine, bias=bias, l2=l2) for engine in ("cpu", "numpy")]
+    (found, _), (expected, _) = (learnt(net, model, 1) for net in nets)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("update", ["racy", "atomic", "locked"])
+@pytest.mark.parametrize("backend", ["threads", "processes"])
+@pytest.mark.parametrize("size", [1, 32])
+def test_one_worker_is_the_serial_training(update: str, backend: str, size: int) -> None:
+    expected, _ = learnt(network("logistic", Cpu(threads=1)), "logistic", size)
+    found, history = learnt(
+        network("logistic", Cpu(threads=1)), "logistic", size, Hogwild(workers=1, backend=backend, update=update)
+    )
+    assert found.tobytes() == expected.tobytes()
+    assert history.epochs[-1].samples == SAMPLES
+
+
+@pytest.mark.parametrize("update", ["racy", "atomic", "locked"])
+@pytest.mark.parametrize("backend", ["threads", "processes"])
+@pytest.mark.parametrize("model", ["logistic", "support vectors", "classes"])
+def test_several_workers_learn_as_much(model: str, backend: str, update: str) -> None:
+    _, expected = learnt(network(model, "cpu"), model, 1, epochs=8)
+    found, history = learnt(
+        network(model, "cpu"), model, 1, Hogwild(workers=2, backend=backend, update=update), epochs=8
+    )
+    assert np.isfinite(found).all()
+    record = history.epochs[-1]
+    assert record.samples == SAMPLES
+    assert sum(record.parallel["samples"]) == SAMPLES
+    assert sum(record.parallel["updates"]) == SAMPLES
+    assert record.cost == pytest.approx(expected.epochs[-1].cost, rel=0.25)
+
+
+def test_the_penalty_keeps_weights_small_with_workers_too() -> None:
+    sizes = []
+    for l2 in (0.0, 0.5):
+        net = network("logistic", "cpu", l2=l2)
+        found, _ = learnt(net, "logistic", 1, Hogwild(workers=2), epochs=5)
+        sizes.append(float(np.linalg.norm(found)))
+    assert sizes[1] < 0.5 * sizes[0]
+
+
+@pytest.mark.parametrize("parallel", [None, Hogwild(workers=2), Hogwild(workers=1, backend="threads")], ids=repr)
+@pytest.mark.parametrize("size", [1, 16])
+def test_what_explodes_ends_the_training(parallel: Any, size: int) -> None:
+    net = network("values", "cpu", SGD(1e6))
+    _, history = learnt(net, "values", size, parallel)
+    assert history.diverged
+    assert "the cost became not finite" in history.reason
+    assert np.isfinite(net.feedforward(ROWS)).all()
+
+
+def test_a_step_that_callbacks_hear_of_says_how_many_mini_batches_it_was() -> None:
+    steps: list[int] = []
+
+    class Listens(Callback):
+        def on_step(self, run: Any, record: Any) -> None:
+            steps.append(record.step)
+
+    network("logistic", "cpu").fit(ROWS, YES, mini_batch_size=2, callbacks=[Listens()], progress=False)
+    assert steps == [202]
+    steps.clear()
+    network("logistic", "cpu", Adam(0.01)).fit(ROWS, YES, mini_batch_size=100, callbacks=[Listens()], progress=False)
+    assert steps == [1, 2, 3, 4, 5]
+
+
+@dataclass(frozen=True)
+class KillsOnce(Metric):
+    """Kills the process that it is measured in, but for the one that runs the tests, as long as a file is there."""
+
+    file: str
+    owner: int
+
+    def measure(self, y: Any, target: Any) -> Any:  # type: ignore[override]
+        if os.getpid() != self.owner and os.path.exists(self.file):
+            os.unlink(self.file)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.array([len(y)], float)
+
+    def value(self, total: Any) -> Any:
+        return 1.0
+
+
+@pytest.mark.parametrize("update", ["racy", "atomic", "locked"])
+@pytest.mark.parametrize("policy", ["respawn", "continue"])
+def test_what_a_killed_worker_had_is_learnt_by_others(update: str, policy: str, tmp_path: Path) -> None:
+    file = tmp_path / "alive"
+    file.touch()
+    net = Network(seed=3).input((FEATURES,)).add(SparseFullyConnectedLayer(1, init=Zeros())).add(Sigmoid())
+    net.regression(SGD(0.1), "binary_cross_entropy", metrics=[KillsOnce(str(file), os.getpid())])
+    with pytest.warns(GedankenWarning, match=r"was killed by SIGKILL .*the training goes on"):
+        history = net.fit(
+            ROWS, YES, mini_batch_size=1, epochs=4, progress=False,
+            parallel=Hogwild(workers=2, update=update, on_worker_loss=policy),
+        )  # fmt: skip
+    assert [record.samples for record in history.epochs[1:]] == [SAMPLES] * 3
+    assert not file.exists()
+
+
+def test_the_kernels_lock_of_a_lost_worker_is_freed() -> None:
+    layout = Layout(2, "float32", 8, 0, ())
+    block = Block(layout, reserved_memory(layout.nbytes, "a test"))
+    block.lock[0] = 2
+    block.unlock(0)
+    assert block.lock[0] == 2
+    block.unlock(1)
+    assert block.lock[0] == 0
