@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gedanken import (
     GedankenWarning,
     Hogwild,
     Metric,
+    Momentum,
     Network,
     Sigmoid,
     SoftMax,
@@ -189,3 +191,24 @@ def test_the_kernels_lock_of_a_lost_worker_is_freed() -> None:
     assert block.lock[0] == 2
     block.unlock(1)
     assert block.lock[0] == 0
+
+
+def test_workers_are_compared_with_the_serial_training() -> None:
+    net = network("logistic", "cpu")
+    before = net.feedforward(ROWS)
+    found = Hogwild(workers=2, backend="threads").check(net, ROWS, YES, epochs=3, mini_batch_size=4)
+    np.testing.assert_array_equal(net.feedforward(ROWS), before)
+    assert (found.workers, set(found.serial)) == (2, {"cost", "accuracy"})
+    assert found.parallel["cost"] == pytest.approx(found.serial["cost"], rel=0.2)
+    assert found.speedup > 0
+    assert "2 workers" in str(found).splitlines()[0]
+    assert [line.split()[0] for line in str(found).splitlines()[1:]] == ["cost", "accuracy", "seconds"]
+
+
+@pytest.mark.parametrize(("momentum", "workers", "told"), [(0.99, 2, True), (0.95, 2, False), (0.99, 1, False)])
+def test_too_much_momentum_is_warned_of(momentum: float, workers: int, told: bool) -> None:
+    net = network("logistic", "cpu", Momentum(0.01, momentum))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        learnt(net, "logistic", 16, Hogwild(workers=workers, backend="threads"), epochs=1)
+    assert any("a momentum of 0.99 with 2 workers" in str(one.message) for one in caught) == told

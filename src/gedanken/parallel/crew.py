@@ -131,6 +131,7 @@ class ThreadCrew(Crew):
     def _work(self, number: int, orders: int) -> None:
         try:
             worker = Worker(number, self._job.recipe, self._block, self._job.feed, self._job.update, self._lock)
+            worker.prepare()
         except BaseException as error:
             self._send(Work(number, 0, error=pack_error(error)))
             return
@@ -326,6 +327,7 @@ def _main(given: ProcessJob) -> None:
             job.feed.attach(given.slots)
         block, lock = Block(given.layout, given.block), FileLock(given.block.fd)
         worker = Worker(given.number, job.recipe, block, job.feed, job.update, lock)
+        worker.prepare()
     except BaseException as error:  # the user's own __setstate__, or the import of his module
         results.send(Work(given.number, 0, error=pack_error(error)))
         return

@@ -27,6 +27,7 @@ class Feed(ABC):
 
     memory: Descriptor | None = None
     mini_batch_size = 0  # of a feed that gives runs: several mini-batches as one
+    most = 0  # samples of a mini-batch, at most
 
     def attach(self, memory: Descriptor) -> None:
         """Take the memory into use."""
@@ -87,6 +88,7 @@ class ArrayFeed(Feed):
 
     def __init__(self, source: ArraySource) -> None:
         self._source, self.mini_batch_size = source, source.mini_batch_size
+        self.most = min(source.mini_batch_size, source.samples)
 
     def prepare(self, epoch: int) -> None:
         self._source.prepare(epoch)
@@ -151,9 +153,9 @@ class SlotFeed(Feed):
     """
 
     def __init__(self, batch: Batch, most: int, slots: int) -> None:
-        self._most = max(most, len(batch.x))
+        self.most = max(most, len(batch.x))
         self._forms = [(part.shape[1:], part.dtype) for part in (batch.x, batch.target)]
-        sizes = [int(np.prod(shape, dtype=int)) * dtype.itemsize * self._most for shape, dtype in self._forms]
+        sizes = [int(np.prod(shape, dtype=int)) * dtype.itemsize * self.most for shape, dtype in self._forms]
         self._ends = np.cumsum([CACHE_LINE, *(rounded_up(size, CACHE_LINE) for size in sizes)]).tolist()
         self.attach(reserved_memory(slots * self._ends[-1], f"{slots} mini-batches"))
 
@@ -169,7 +171,7 @@ class SlotFeed(Feed):
         at = slot * self._ends[-1]
         head: Array = np.ndarray((HEAD,), np.float64, self._buffer, at)
         places = zip(self._forms, self._ends, strict=False)
-        return head, [np.ndarray((self._most, *shape), dtype, self._buffer, at + end) for (shape, dtype), end in places]
+        return head, [np.ndarray((self.most, *shape), dtype, self._buffer, at + end) for (shape, dtype), end in places]
 
     def put(self, slot: int, batch: Batch) -> None:
         """Copy a mini-batch into a slot.
@@ -179,8 +181,8 @@ class SlotFeed(Feed):
         """
         head, arrays = self._arrays(slot)
         for array, part, (shape, dtype) in zip(arrays, (batch.x, batch.target), self._forms, strict=True):
-            if part.shape[1:] != shape or part.dtype != dtype or len(part) > self._most:
-                wanted = f"at most {self._most} samples of shape {shape} and type {dtype}, as the first one"
+            if part.shape[1:] != shape or part.dtype != dtype or len(part) > self.most:
+                wanted = f"at most {self.most} samples of shape {shape} and type {dtype}, as the first one"
                 raise DataError(f"mini-batches must have {wanted}, got {part.shape} of type {part.dtype}")
             array[: len(part)] = part
         head[:] = len(batch.x), batch.position, batch.share

@@ -4,9 +4,12 @@ Source:
     Niu, Recht, Re, Wright 2011, "HOGWILD!: A Lock-Free Approach to Parallelizing Stochastic Gradient Descent".
 """
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from gedanken.checks import one_of, real, require, whole
+from gedanken.checks import one_of, real, require, warn, whole
 from gedanken.data.workers.planning import METHODS
 from gedanken.errors import EngineError
 from gedanken.hyperparameters import Hyperparameters
@@ -17,6 +20,35 @@ from gedanken.parallel.worker import merger
 from gedanken.processors import usable_processors
 
 MOST_WORKERS = 1024
+MOST_MOMENTUM = 0.95  # up to which sixteen workers were seen to learn as well as one, see docs/hogwild.md
+
+
+class Comparison(NamedTuple):
+    """A serial training and one by workers, from the same weights and with the same samples.
+
+    Args:
+        workers: how many there were.
+        serial, parallel: cost and metrics after the training, by name.
+        serial_seconds, parallel_seconds: of the epochs.
+    """
+
+    workers: int
+    serial: Mapping[str, Any]
+    parallel: Mapping[str, Any]
+    serial_seconds: float
+    parallel_seconds: float
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast the workers were."""
+        return self.serial_seconds / self.parallel_seconds
+
+    def __str__(self) -> str:
+        figures = [name for name, value in self.serial.items() if isinstance(value, float)]
+        rows = [(name, f"{self.serial[name]:.4f}", f"{self.parallel[name]:.4f}") for name in figures]
+        rows.append(("seconds", f"{self.serial_seconds:.2f}", f"{self.parallel_seconds:.2f}"))
+        head = ("", "serial", f"{self.workers} workers")
+        return "\n".join(f"{name:<12}{one:>12}{other:>12}" for name, one, other in [head, *rows])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -79,8 +111,37 @@ class Hogwild(Hyperparameters, Parallel):
         require(recipe.engine.name != "cuda", "parallel", 'be None with engine "cuda": workers share memory', self)
         if self.update == "atomic" and merger(recipe.engine.dtype) is None:
             raise EngineError('update="atomic" needs llvmlite; install it, or choose "racy" or "locked"')
+        momentum = getattr(recipe.optimizer, "momentum", 0.0)
+        if momentum > MOST_MOMENTUM and self.count > 1:
+            warn(
+                f"a momentum of {momentum} with {self.count} workers may learn worse than with one: late updates act "
+                f"as more momentum; stay at {MOST_MOMENTUM} or below, or see what check() says"
+            )
         told = {name: value for name, value in vars(self).items() if name != "workers"}
         return Asynchronous(Options(self.count, **told), recipe)
+
+    def check(self, net: Any, data: Any, labels: Any, *, validation_set: Any = None, **options: Any) -> Comparison:
+        """Train two copies of a network, one serially and one by these workers, and return how they compare.
+
+        The network itself stays as it is.
+
+        Args:
+            net: a Network after `regression`.
+            data, labels: as for `fit`.
+            validation_set: a pair (data, labels) that both are evaluated on; None is the samples trained on.
+            options: what else `fit` takes, such as epochs and mini_batch_size.
+
+        Raises:
+            what `fit` and `evaluate` raise.
+        """
+        pair = (data, labels) if validation_set is None else validation_set
+        found, seconds = [], []
+        for parallel in (None, self):
+            one = copy.deepcopy(net)
+            history = one.fit(data, labels, parallel=parallel, **{"progress": False, **options})
+            found.append(one.evaluate(*pair, progress=False))
+            seconds.append(sum(record.seconds for record in history.epochs))
+        return Comparison(self.count, *found, *seconds)
 
     @property
     def count(self) -> int:

@@ -17,7 +17,7 @@ AHEAD = 4  # orders for each worker that are given out before they are needed
 MOST_AHEAD = 64  # in all, at most, but two for each worker: they fit into the smallest pipe
 SECONDS = 0.004  # that an order takes, about
 LOOK = 0.02  # seconds between two looks at workers that do not answer
-START_SECONDS = 120.0  # for a worker to be ready, and for the first update of all
+START_SECONDS = 120.0  # for a worker to be ready
 DEATHS = 3  # of a worker that does nothing in between; it is not started again then
 
 
@@ -164,7 +164,7 @@ class Manager:
         if waits or state != self._watched[number]:
             self._watched[number], self._since[number] = state, now
         limit = self._care.time_limit
-        if number in self._starting or not any(one[UPDATES] for one in self._block.cells):  # kernels are being compiled
+        if number in self._starting:  # kernels are being compiled
             limit = max(START_SECONDS, limit or 0.0)
         return limit is not None and now - self._since[number] > limit
 

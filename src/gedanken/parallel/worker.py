@@ -127,7 +127,9 @@ class Worker:
         self._epoch = -1  # of the last order
 
     def prepare(self) -> None:
-        """Get ready, in the thread that will compute."""
+        """Get ready, in the thread that will compute, kernels included: they may have to be compiled."""
+        if not self._learner:
+            self._train_state.plan.step_bytes(self._feed.most)
         if self._merger:
             self._merger.flush_denormals()
 
@@ -271,7 +273,6 @@ def merger(dtype: str) -> Any:
 
 def serve(worker: Worker, orders: int, send: Callable[[Work], None]) -> None:
     """Do orders, one after the other, until there are no more."""
-    worker.prepare()
     while record := _next(orders, worker.idle):
         order = Order._make(ORDERS.unpack(record))
         if not order.number:
