@@ -116,7 +116,7 @@ $(VENV)-bench/.ready: pyproject.toml
 
 $(VENV)-bench-hogwild/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-bench-hogwild
-	$(VENV)-bench-hogwild/bin/python -m pip install -q 'torch==2.13.0' -e . $(TORCH_INDEX)
+	$(VENV)-bench-hogwild/bin/python -m pip install -q 'torch==2.13.0' 'scikit-learn==1.9.0' -e . $(TORCH_INDEX)
 	@touch $@
 
 $(VENV)-bench-generator/.ready: pyproject.toml

@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,6 +85,8 @@ def test_rates_are_numbers_that_never_turn_negative(schedule: Schedule) -> None:
     rates = [schedule(step) for step in range(100)]
     assert all(isinstance(rate, float) and 0 <= rate < math.inf for rate in rates)
     assert rates == [schedule(step) for step in range(100)]
+    np.testing.assert_allclose(schedule.rates(0, 100), rates, rtol=1e-12)
+    np.testing.assert_allclose(schedule.rates(37, 20), rates[37:57], rtol=1e-12)
 
 
 CONTINUOUS: list[tuple[Callable[[int], Schedule], float]] = [

@@ -17,6 +17,7 @@ from typing import Any
 from tasks import Task, processors
 
 HERE = Path(__file__).parent
+SPARSE, MARGIN = Task("logistic", "rcv1", 150_000, 1), Task("hinge", "rcv1", 150_000, 1)
 MLP, DIARY = Task("mlp", "fashion", 60_000, 64), Task("diary", "mnist", 6_000, 128)
 PROCESSES, PLAIN = "processes racy", "plain 1"
 # Name: what is trained, the candidates, and how many turns there are.
@@ -41,6 +42,19 @@ ROWS: dict[str, tuple[Task, list[tuple[str, str]], int]] = {
         [("gedanken", f"1 {PROCESSES}"), ("gedanken", f"2 {PROCESSES}"), ("gedanken", PLAIN), ("gedanken", "plain 2")],
         3,
     ),
+    **{
+        name: (
+            task,
+            [
+                *(("gedanken", kind) for kind in (f"1 {PROCESSES}", f"2 {PROCESSES}", "2 threads racy")),
+                *(("gedanken", f"2 processes {update}") for update in ("atomic", "locked")),
+                *(("gedanken", kind) for kind in (PLAIN, "plain 2")),
+                ("sklearn", "one"),
+            ],
+            5,
+        )
+        for name, task in (("sparse", SPARSE), ("sparse-hinge", MARGIN))
+    },
     "workers": (MLP, [("gedanken", f"{n} {PROCESSES}") for n in (1, 2, 4, 8, 16, 32)], 3),
 }
 
@@ -97,8 +111,8 @@ def measured(name: str, quick: bool) -> str:
     lines = [
         f"### {title}",
         "",
-        "| candidate | samples/s | x one worker | accuracy | start | staleness | lost |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| candidate | samples/s | x one worker | accuracy | cost | start | staleness | lost |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for one in candidates:
         ratio = statistics.median(found["rate"] / first for found, first in zip(one.found, base, strict=True))
@@ -107,6 +121,7 @@ def measured(name: str, quick: bool) -> str:
             f"{one.median('rate'):,.0f}",
             f"{ratio:.2f}",
             f"{one.median('accuracy'):.4f}",
+            _shown(one.median("cost"), ".4f"),
             *(_shown(one.median(figure), form) for figure, form in (("start", ".2f"), ("mean_staleness", ".2f"))),
             _shown(one.median("lost"), ".1e"),
         ]

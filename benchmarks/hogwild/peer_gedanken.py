@@ -4,22 +4,44 @@ import os
 import time
 from typing import Any
 
-from tasks import EPOCHS, Task, samples
+from tasks import EPOCHS, FEATURES, Task, samples, sparse_rows
 
-from gedanken import SGD, Adam, Cpu, Dropout, FullyConnectedLayer, Hogwild, Network, ReLU, SoftMax, networks
+from gedanken import (
+    SGD,
+    Adam,
+    Cpu,
+    Dropout,
+    ExponentialDecay,
+    FullyConnectedLayer,
+    Hogwild,
+    Network,
+    ReLU,
+    Sigmoid,
+    SoftMax,
+    SparseFullyConnectedLayer,
+    SparseRows,
+    Zeros,
+    networks,
+)
 
 
 def network(task: Task, threads: int) -> Network:
     """Return the compiled network."""
-    if task.network == "diary":
+    if task.data == "rcv1":
+        layers: list[Any] = [SparseFullyConnectedLayer(1, init=Zeros())]
+        layers += [Sigmoid()] if task.network == "logistic" else []
+        steps = -(-task.samples // task.batch)
+        net, rule = Network(seed=task.seed).input((FEATURES,)), SGD(ExponentialDecay(0.5, steps, 0.9))
+        cost = "binary_cross_entropy" if task.network == "logistic" else "hinge"
+    elif task.network == "diary":
         layers = [layer if not isinstance(layer, Dropout) else Dropout(layer.keep) for layer in networks.diary(10)]
-        net, rule = Network(seed=task.seed).input((1, 28, 28)), Adam(1e-3)
+        net, rule, cost = Network(seed=task.seed).input((1, 28, 28)), Adam(1e-3), "cross_entropy"
     else:
         layers = [FullyConnectedLayer(128), ReLU(), FullyConnectedLayer(10), SoftMax()]
-        net, rule = Network(seed=task.seed).input((784,)), SGD(0.1)
+        net, rule, cost = Network(seed=task.seed).input((784,)), SGD(0.1), "cross_entropy"
     for layer in layers:
         net.add(layer)
-    return net.regression(rule, "cross_entropy", engine=Cpu(threads=threads))
+    return net.regression(rule, cost, engine=Cpu(threads=threads))
 
 
 class Peer:
@@ -32,7 +54,12 @@ class Peer:
 
     def __init__(self, configuration: str, task: Task) -> None:
         self.task = task
-        (self.x, self.y), self.test = samples(task)
+        if task.data == "rcv1":
+            starts, columns, values, self.y = sparse_rows(task.samples)
+            self.x = SparseRows(starts, columns, values, FEATURES)
+            self.test = self.x, self.y
+        else:
+            (self.x, self.y), self.test = samples(task)
         first, second, *rest = configuration.split()
         self.parallel = None if first == "plain" else Hogwild(workers=int(first), backend=second, update=rest[0])
         self.threads = int(second) if first == "plain" else len(os.sched_getaffinity(0))

@@ -12,8 +12,8 @@ class Task(NamedTuple):
     """One row of the table.
 
     Args:
-        network: "mlp" or "diary".
-        data: "fashion", "mnist" or "drawn".
+        network: "mlp", "diary", or for sparse rows "logistic" or "hinge".
+        data: "fashion", "mnist" or "rcv1", rows that are made with the statistics of RCV1.
         samples: to train on in an epoch.
         batch: samples of a mini-batch.
         seed: of the weights.
@@ -39,6 +39,22 @@ def samples(task: Task) -> tuple[Pair, Pair]:
     every: list[Any] = [np.ascontiguousarray(part.reshape(shape), np.float32) for part in (x, x_test)]
     labels, test_labels = (part.argmax(1) if part.ndim == 2 else part for part in (y, y_test))
     return (every[0][: task.samples], labels[: task.samples]), (every[1], test_labels)
+
+
+FEATURES, EACH, FLATNESS = 47_236, 75, 0.9  # of RCV1: features, numbers of a row, and how their frequency falls
+
+
+def sparse_rows(samples: int) -> tuple[Any, Any, Any, Any]:
+    """Return starts, columns, values and labels (0 or 1) of rows whose feature number k comes with k**-FLATNESS."""
+    rng = np.random.default_rng(0)
+    share = np.arange(1, FEATURES + 1) ** -FLATNESS
+    edges = np.cumsum(share / share.sum())
+    columns = np.searchsorted(edges, rng.random(samples * EACH)).clip(0, FEATURES - 1).astype(np.int32)
+    values = ((rng.random(samples * EACH) + 0.5) / np.sqrt(EACH)).astype(np.float32)
+    starts = np.arange(samples + 1) * EACH
+    scores = np.add.reduceat(values * rng.normal(size=FEATURES)[columns], starts[:-1])
+    scores += 0.3 * scores.std() * rng.normal(size=samples)
+    return starts, columns, values, (scores > np.median(scores)).astype(int)
 
 
 def processors() -> int:

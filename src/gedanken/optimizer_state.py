@@ -11,7 +11,7 @@ from gedanken.errors import CheckpointError
 from gedanken.hyperparameters import require_normal
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
-from gedanken.schedules import ConstantRate, OnPlateau, Plateau, as_schedule
+from gedanken.schedules import OnPlateau, Plateau, as_schedule
 from gedanken.sparse import RowPart
 from gedanken.state import State, check_state, prefixed
 from gedanken.types import Array, Arrays
@@ -75,10 +75,7 @@ class OptimizerState:
 
     def rates(self, count: int) -> Array:
         """Return the learning rates of the next updates."""
-        if isinstance(self._schedule, ConstantRate):
-            return np.full(count, self.rate)
-        rates = [self._schedule(self.updates + place) for place in range(count)]
-        return np.array(rates) * self.plateau.factor
+        return self._schedule.rates(self.updates, count) * self.plateau.factor
 
     @property
     def updates(self) -> int:

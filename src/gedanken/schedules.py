@@ -5,8 +5,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from gedanken.checks import real, require, whole
 from gedanken.hyperparameters import Hyperparameters
+from gedanken.types import Array
 
 
 class Schedule(Hyperparameters, ABC):
@@ -15,6 +18,10 @@ class Schedule(Hyperparameters, ABC):
     @abstractmethod
     def __call__(self, step: int) -> float:
         """Return the learning rate of update number `step`, counted from 0."""
+
+    def rates(self, first: int, count: int) -> Array:
+        """Return the learning rates of `count` updates from number `first` on: `self` of each, up to rounding."""
+        return np.array([self(first + place) for place in range(count)], np.float64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,6 +39,9 @@ class ConstantRate(Schedule):
 
     def __call__(self, step: int) -> float:
         return self.rate
+
+    def rates(self, first: int, count: int) -> Array:
+        return np.full(count, self.rate, np.float64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,6 +68,9 @@ class StepDecay(Schedule):
     def __call__(self, step: int) -> float:
         return float(self.rate * self.factor ** (step // self.every))
 
+    def rates(self, first: int, count: int) -> Array:
+        return self.rate * float(self.factor) ** (np.arange(first, first + count) // self.every)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ExponentialDecay(Schedule):
@@ -82,6 +95,9 @@ class ExponentialDecay(Schedule):
 
     def __call__(self, step: int) -> float:
         return float(self.rate * self.factor ** (step / self.steps))
+
+    def rates(self, first: int, count: int) -> Array:
+        return self.rate * float(self.factor) ** (np.arange(first, first + count) / self.steps)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
