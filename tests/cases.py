@@ -33,6 +33,7 @@ from gedanken import (
     LayerNorm,
     LeakyReLU,
     Lion,
+    MatrixFactorisation,
     MaxPoolLayer,
     MeanAbsolute,
     MeanSquared,
@@ -72,8 +73,8 @@ class LayerCase(NamedTuple):
         """Samples whose values differ by more than any step of finite differences; tokens for an Embedding."""
         rng = np.random.default_rng(seed)
         size = (samples, *self.shape)
-        if isinstance(self.layer, Embedding):
-            return rng.integers(0, self.layer.n_tokens, size)
+        if isinstance(self.layer, (Embedding, MatrixFactorisation)):
+            return rng.integers(0, self.layer.tokens, size)  # type: ignore[arg-type]
         count = int(np.prod(size))
         if self.layer.sparse:
             return np.where(rng.random(size) < 0.5, rng.normal(size=size), 0).astype(dtype)
@@ -86,6 +87,8 @@ LAYERS = [
     LayerCase(FullyConnectedLayer(3, bias=False, init=GlorotNormal()), (7, 5), (7, 3), 15, 105),
     LayerCase(Embedding(6, 4), (5,), (5, 4), 24),
     LayerCase(Embedding(6, 4), (), (4,), 24),
+    LayerCase(MatrixFactorisation(5, 4, 3), (2,), (1,), 37, 3),
+    LayerCase(MatrixFactorisation(5, 4, 3, bias=False), (2,), (1,), 27, 3),
     LayerCase(SparseFullyConnectedLayer(3), (7,), (3,), 24, 21),
     LayerCase(SparseFullyConnectedLayer(1, bias=False), (7,), (1,), 7, 7),
     LayerCase(ConvolutionLayer(4, 3, 3), IMAGE, (4, 4, 3), 112, 1296),

@@ -18,6 +18,7 @@ from tasks import Task, processors
 
 HERE = Path(__file__).parent
 SPARSE, MARGIN = Task("logistic", "rcv1", 150_000, 1), Task("hinge", "rcv1", 150_000, 1)
+FACTORS = Task("factors", "ratings", 6_000_000, 1)
 MLP, DIARY = Task("mlp", "fashion", 60_000, 64), Task("diary", "mnist", 6_000, 128)
 PROCESSES, PLAIN = "processes racy", "plain 1"
 # Name: what is trained, the candidates, and how many turns there are.
@@ -55,6 +56,15 @@ ROWS: dict[str, tuple[Task, list[tuple[str, str]], int]] = {
         )
         for name, task in (("sparse", SPARSE), ("sparse-hinge", MARGIN))
     },
+    "factors": (
+        FACTORS,
+        [
+            *(("gedanken", kind) for kind in (f"1 {PROCESSES}", f"2 {PROCESSES}", "2 threads racy")),
+            *(("gedanken", f"2 processes {update}") for update in ("atomic", "locked")),
+            ("gedanken", PLAIN),
+        ],
+        3,
+    ),
     "workers": (MLP, [("gedanken", f"{n} {PROCESSES}") for n in (1, 2, 4, 8, 16, 32)], 3),
 }
 
@@ -120,7 +130,7 @@ def measured(name: str, quick: bool) -> str:
             one.name,
             f"{one.median('rate'):,.0f}",
             f"{ratio:.2f}",
-            f"{one.median('accuracy'):.4f}",
+            _shown(one.median("accuracy"), ".4f"),
             _shown(one.median("cost"), ".4f"),
             *(_shown(one.median(figure), form) for figure, form in (("start", ".2f"), ("mean_staleness", ".2f"))),
             _shown(one.median("lost"), ".1e"),

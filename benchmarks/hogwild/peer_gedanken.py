@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any
 
-from tasks import EPOCHS, FEATURES, Task, samples, sparse_rows
+from tasks import EPOCHS, FEATURES, PEOPLE, RANK, THINGS, Task, ratings, samples, sparse_rows
 
 from gedanken import (
     SGD,
@@ -14,6 +14,7 @@ from gedanken import (
     ExponentialDecay,
     FullyConnectedLayer,
     Hogwild,
+    MatrixFactorisation,
     Network,
     ReLU,
     Sigmoid,
@@ -27,6 +28,9 @@ from gedanken import (
 
 def network(task: Task, threads: int) -> Network:
     """Return the compiled network."""
+    if task.data == "ratings":
+        net = Network(seed=task.seed).input((2,)).add(MatrixFactorisation(PEOPLE, THINGS, RANK))
+        return net.regression(SGD(0.05), "mean_squared", metrics=[], engine=Cpu(threads=threads))
     if task.data == "rcv1":
         layers: list[Any] = [SparseFullyConnectedLayer(1, init=Zeros())]
         layers += [Sigmoid()] if task.network == "logistic" else []
@@ -58,6 +62,10 @@ class Peer:
             starts, columns, values, self.y = sparse_rows(task.samples)
             self.x = SparseRows(starts, columns, values, FEATURES)
             self.test = self.x, self.y
+        elif task.data == "ratings":
+            pairs, values = ratings(task.samples + task.samples // 10)
+            self.x, self.y = pairs[: task.samples], values[: task.samples]
+            self.test = pairs[task.samples :], values[task.samples :]
         else:
             (self.x, self.y), self.test = samples(task)
         first, second, *rest = configuration.split()
@@ -77,4 +85,5 @@ class Peer:
         start = wall - sum(record.seconds for record in later) - self.task.samples / rate
         report = history.epochs[-1].parallel or {}
         told = {name: report.get(name) for name in ("mean_staleness", "conflicts", "lost")}
-        return {"rate": rate, "accuracy": found["accuracy"], "cost": history.epochs[-1].cost, "start": start, **told}
+        cost = found["cost"] ** 0.5 if self.task.data == "ratings" else history.epochs[-1].cost
+        return {"rate": rate, "accuracy": found.get("accuracy"), "cost": cost, "start": start, **told}

@@ -12,8 +12,9 @@ class Task(NamedTuple):
     """One row of the table.
 
     Args:
-        network: "mlp", "diary", or for sparse rows "logistic" or "hinge".
-        data: "fashion", "mnist" or "rcv1", rows that are made with the statistics of RCV1.
+        network: "mlp", "diary", for sparse rows "logistic" or "hinge", or "factors", a matrix that is completed.
+        data: "fashion", "mnist", "rcv1", rows that are made with the statistics of RCV1, or "ratings", entries of a
+            matrix of rank 10 with some noise.
         samples: to train on in an epoch.
         batch: samples of a mini-batch.
         seed: of the weights.
@@ -55,6 +56,18 @@ def sparse_rows(samples: int) -> tuple[Any, Any, Any, Any]:
     scores = np.add.reduceat(values * rng.normal(size=FEATURES)[columns], starts[:-1])
     scores += 0.3 * scores.std() * rng.normal(size=samples)
     return starts, columns, values, (scores > np.median(scores)).astype(int)
+
+
+PEOPLE, THINGS, RANK = 60_000, 20_000, 10  # of the ratings
+
+
+def ratings(samples: int) -> tuple[Any, Any]:
+    """Return places (N, 2) and values of entries."""
+    rng = np.random.default_rng(0)
+    left, right = (rng.normal(size=(size, RANK)) / np.sqrt(RANK) for size in (PEOPLE, THINGS))
+    pairs = np.stack([rng.integers(0, PEOPLE, samples), rng.integers(0, THINGS, samples)], axis=1)
+    values = (left[pairs[:, 0]] * right[pairs[:, 1]]).sum(axis=1) + 0.1 * rng.normal(size=samples)
+    return pairs, values.astype(np.float32)
 
 
 def processors() -> int:

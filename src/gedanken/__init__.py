@@ -54,10 +54,10 @@ _HOMES = {
     ),
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (
-        "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout "
-        "ELU Embedding Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm "
-        "LeakyReLU MaxPoolLayer Param ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax SparseFullyConnectedLayer "
-        "StateValue TanH"
+        "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout ELU Embedding "
+        "Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm LeakyReLU "
+        "MatrixFactorisation MaxPoolLayer Param ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax "
+        "SparseFullyConnectedLayer StateValue TanH"
     ),
     "metrics": (
         "Accuracy ConfusionMatrix F1 MatthewsCorrelation MeanAbsoluteError Metric Precision R2 ROCAUC Recall "

@@ -28,7 +28,7 @@ class InputSpec(NamedTuple):
     input_shape: Shape
     output_shape: Shape
     dtype: Any
-    tokens: int | None
+    tokens: int | tuple[int, ...] | None
     checked_target: Callable[[str, Array, Shape], Array] | None
     sparse: bool = False
 

@@ -40,7 +40,9 @@ def checked_rows(argument: str, x: Any, shape: Shape, dtype: Any) -> SparseRows:
     return rows.astype(dtype)
 
 
-def checked_inputs(argument: str, x: Any, shape: Shape, dtype: Any, tokens: int | None = None) -> Array:
+def checked_inputs(
+    argument: str, x: Any, shape: Shape, dtype: Any, tokens: int | tuple[int, ...] | None = None
+) -> Array:
     """Return `x` as an array of samples of `shape`, or raise DataError.
 
     Args:
@@ -48,7 +50,7 @@ def checked_inputs(argument: str, x: Any, shape: Shape, dtype: Any, tokens: int 
         x: (N, *shape), anything that NumPy makes an array of.
         shape: one sample, channels first.
         dtype: number type that the network computes in.
-        tokens: for a network that takes whole numbers: how many different ones.
+        tokens: for a network that takes whole numbers: how many different ones, or how many in each column.
     """
     if is_sparse(x):
         rule = "must be an array for this network, whose first layer is not a SparseFullyConnectedLayer"
@@ -124,8 +126,14 @@ def check_finite(argument: str, array: Array, dtype: Any) -> None:
             raise DataError(f"{argument} must {rule}, got {array[index]} at index {index}")
 
 
-def _check_tokens(argument: str, array: Array, tokens: int) -> None:
-    rule = f"{argument} must be whole numbers from 0 to {tokens - 1} for the Embedding"
+def _check_tokens(
+    argument: str, array: Array, tokens: int | tuple[int, ...], whose: str = " for the Embedding"
+) -> None:
+    if isinstance(tokens, tuple):
+        for column, limit in enumerate(tokens):
+            _check_tokens(f"column {column} of {argument}", array[:, column], limit, "")
+        return
+    rule = f"{argument} must be whole numbers from 0 to {tokens - 1}{whose}"
     if array.dtype.kind not in "iu":
         raise DataError(f"{rule}, got {array.dtype}")
     low, high = array.min(), array.max()

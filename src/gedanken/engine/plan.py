@@ -74,6 +74,9 @@ class Learner(Protocol):
     def takes(self, mini_batch_size: int) -> bool:
         """Return whether it knows mini-batches of this size."""
 
+    def written(self, x: Any) -> int:
+        """Return how many numbers are written to, learning from these samples."""
+
     def learn(self, x: Any, target: Array, size: int, rates: Array, sharing: Sharing | None = None) -> Learnt:
         """Learn from mini-batches of `size` samples, one for each rate, and end before one that is not finite."""
 

@@ -9,7 +9,7 @@
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
 | Dropout | dropout |
 | Flatten, Reshape | shape |
-| SparseFullyConnectedLayer | sparse |
+| SparseFullyConnectedLayer, MatrixFactorisation | sparse |
 | Sequential, Residual, Branches | containers |
 """
 
@@ -22,7 +22,7 @@ from gedanken.layers.dropout import Dropout
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from gedanken.layers.pool import AveragePoolLayer, BasePool, GlobalAveragePoolLayer, MaxPoolLayer
 from gedanken.layers.shape import Flatten, Reshape
-from gedanken.layers.sparse import SparseFullyConnectedLayer
+from gedanken.layers.sparse import MatrixFactorisation, SparseFullyConnectedLayer
 
 __all__ = [
     "ELU",
@@ -43,6 +43,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "MatrixFactorisation",
     "MaxPoolLayer",
     "Param",
     "ReLU",

@@ -93,8 +93,11 @@ class Layer(Hyperparameters, ABC):
     """
 
     @property
-    def tokens(self) -> int | None:
-        """For a layer that takes whole numbers: how many different ones, from 0 on. None for all others."""
+    def tokens(self) -> int | tuple[int, ...] | None:
+        """For a layer that takes whole numbers: how many different ones, from 0 on, or how many in each column.
+
+        None for all others.
+        """
         return None
 
     @property

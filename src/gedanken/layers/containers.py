@@ -89,8 +89,9 @@ def _only_row(layer: Layer) -> tuple[str, Sequence[Layer]] | None:
 
 def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Placed:
     apart = isinstance(layer, Container) and layer.is_plain
-    if layer.tokens is not None:
-        whole(f"layer {path} {layer} tokens", layer.tokens)
+    for tokens in layer.tokens if isinstance(layer.tokens, tuple) else (layer.tokens,):
+        if tokens is not None:
+            whole(f"layer {path} {layer} tokens", tokens)
     if before and not apart and (layer.tokens is not None or layer.sparse):
         taken = "sparse rows" if layer.sparse else "whole numbers"
         raise ShapeError(f"layer {path} {layer} takes {taken}", "it can only be the first layer")
@@ -191,9 +192,12 @@ class Container(Layer):
         return all(getattr(type(self), name) is getattr(Container, name) for name in formulas)
 
     @property
-    def tokens(self) -> int | None:
+    def tokens(self) -> int | tuple[int, ...] | None:
         limits = [row[0].tokens for row in self.rows.values() if row and row[0].tokens is not None]
-        return min(limits, default=None)
+        wide = max((len(limit) for limit in limits if isinstance(limit, tuple)), default=0)
+        if not wide:
+            return min(limits, default=None)
+        return tuple(map(min, zip(*((n,) * wide if isinstance(n, int) else n for n in limits), strict=True)))
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         """Return what comes out where the rows give these shapes, or raise ShapeError."""

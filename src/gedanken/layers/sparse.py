@@ -5,7 +5,7 @@ from typing import Any
 
 from gedanken.checks import extent, real, truth
 from gedanken.errors import ShapeError
-from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
+from gedanken.init import DEFAULT, GlorotNormal, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.types import Array, Arrays, Shape
 
@@ -97,3 +97,83 @@ class SparseFullyConnectedLayer(Layer):
 
     def multiply_adds(self, shape: Shape) -> int:
         return shape[0] * self.n_units  # as if no number were 0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MatrixFactorisation(Layer):
+    """The entry of a matrix that is a product of two thin ones, as for ratings of things by people; the only layer.
+
+        y[n] = offset + row_bias[i] + column_bias[j] + rows[i] . columns[j],   (i, j) = x[n]
+
+    Args:
+        n_rows, n_columns: of the matrix, each at least 1.
+        rank: length of the vectors `rows[i]` and `columns[j]`, at least 1.
+        bias: whether there are biases and an offset.
+        l2: strength of the penalty, >= 0: a step adds l2 times the vectors and biases of each sample in it.
+        init: first values of the vectors; variances are those of fan_in = fan_out = rank.
+
+    Shapes:
+        x: (N, 2), whole numbers.   y: (N, 1).
+        rows: (n_rows, rank).   columns: (n_columns, rank).   row_bias: (n_rows, 1).   column_bias: (n_columns, 1).
+
+    Raises:
+        ShapeError: the input is not (2,), or it is not the first layer (at compile time).
+
+    Source:
+        Koren, Bell & Volinsky 2009, "Matrix factorization techniques for recommender systems", equations 4 and 5.
+    """
+
+    n_rows: int
+    n_columns: int
+    rank: int
+    bias: bool = True
+    l2: float = 0.0
+    init: Initializer = GlorotNormal()
+
+    def __post_init__(self) -> None:
+        for name in ("n_rows", "n_columns", "rank"):
+            extent(f"MatrixFactorisation {name}", getattr(self, name))
+        truth("MatrixFactorisation bias", self.bias)
+        real("MatrixFactorisation l2", self.l2, "[0, inf)")
+        check_initializers("MatrixFactorisation", init=self.init)
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        return self.n_rows, self.n_columns
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape != (2,):
+            raise ShapeError("needs pairs of a row and a column", "say input((2,))")
+        return (1,)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        found = {
+            name: Param((size, self.rank), self.init, self.rank, self.rank, rows=True)
+            for name, size in (("rows", self.n_rows), ("columns", self.n_columns))
+        }
+        if self.bias:
+            found["offset"] = Param((1,), Zeros(), 1, 1)
+            for name, size in (("row_bias", self.n_rows), ("column_bias", self.n_columns)):
+                found[name] = Param((size, 1), Zeros(), 1, 1, rows=True)
+        return found
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        rows, columns = x[:, 0], x[:, 1]
+        y = ctx.ops.sum(p["rows"][rows] * p["columns"][columns], axis=1, keepdims=True)
+        if self.bias:
+            y += p["offset"] + p["row_bias"][rows] + p["column_bias"][columns]
+        return y, (rows, columns)
+
+    def backward(self, ctx: Context, p: Arrays, g: Any, cache: Any, dy: Array) -> Array:
+        rows, columns = cache
+        pull = self.l2 / len(dy)
+        g["rows"].set(rows, dy * p["columns"][columns] + pull * p["rows"][rows])
+        g["columns"].set(columns, dy * p["rows"][rows] + pull * p["columns"][columns])
+        if self.bias:
+            g["offset"][...] = ctx.ops.sum(dy, axis=0)
+            g["row_bias"].set(rows, dy + pull * p["row_bias"][rows])
+            g["column_bias"].set(columns, dy + pull * p["column_bias"][columns])
+        return ctx.ops.xp.broadcast_to(ctx.ops.asarray(0.0), (len(dy), 2))
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return self.rank

@@ -184,7 +184,7 @@ class Worker:
         self._tally.stale(round((made - read) / max(learnt, 1)), learnt)
         self._tally.conflicts += learnt if made != read else 0
         if sampled:
-            self._tally.sampled += batch.x.count * self._train_state.plan.shapes[1][0]  # type: ignore[attr-defined]
+            self._tally.sampled += learner.written(batch.x)
             self._tally.lost += collisions
         where = f"in worker {self.number}, among samples {batch.position} to {batch.position + len(batch.x) - 1}"
         return result._replace(fault=f"{result.fault} {where} of the epoch's order,") if result.fault else result

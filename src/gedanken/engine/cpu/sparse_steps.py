@@ -7,6 +7,7 @@ import numpy as np
 
 from gedanken.costs import Cost, Hinge, MeanSquared, SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy
 from gedanken.engine.cpu.compiler import Library
+from gedanken.engine.cpu.factor_steps import FactorSteps
 from gedanken.engine.cpu.kernels.cost import Targets
 from gedanken.engine.cpu.kernels.sparse import (
     ATOMIC,
@@ -25,7 +26,7 @@ from gedanken.engine.cpu.kernels.sparse import (
 from gedanken.engine.cpu.lowering.cost import class_weights
 from gedanken.engine.cpu.program import call
 from gedanken.engine.plan import Learnt, Placement, Sharing
-from gedanken.layers import SparseFullyConnectedLayer
+from gedanken.layers import MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.stages import LayerStage
 from gedanken.optimizers import Optimizer
 from gedanken.sparse import SparseRows
@@ -40,15 +41,19 @@ COSTS: dict[type[Cost], int] = {
 MODES = {"racy": RACY, "atomic": ATOMIC, "locked": LOCKED}
 
 
-def sparse_steps(library: Library, layers: Sequence[Placement], cost: Cost, rule: Optimizer) -> "SparseSteps | None":
+def sparse_steps(
+    library: Library, layers: Sequence[Placement], cost: Cost, rule: Optimizer
+) -> "SparseSteps | FactorSteps | None":
     """Return what learns in runs, or None where the model, its cost or the rule is another one."""
-    alone = (
-        len(layers) == 1 and isinstance(layers[0], LayerStage) and type(layers[0].layer) is SparseFullyConnectedLayer
-    )
     weighted = isinstance(getattr(cost, "pos_weight", None), tuple)
-    if not alone or type(cost) not in COSTS or weighted or not rule.lazy or rule.slots():
+    if len(layers) != 1 or type(cost) not in COSTS or weighted or not rule.lazy or rule.slots():
         return None
-    return SparseSteps(library, layers[0], cost)  # type: ignore[arg-type]
+    stage, number = layers[0], COSTS[type(cost)]
+    if isinstance(stage, LayerStage) and type(stage.layer) is SparseFullyConnectedLayer:
+        return SparseSteps(library, stage, cost)
+    if isinstance(stage, LayerStage) and type(stage.layer) is MatrixFactorisation and number != SOFTMAX:
+        return FactorSteps(library, stage, (number, getattr(cost, "pos_weight", None) or 1.0), MODES)
+    return None
 
 
 class SparseSteps:
@@ -72,6 +77,10 @@ class SparseSteps:
     def takes(self, mini_batch_size: int) -> bool:
         """Return whether it does what a gradient of a mini-batch would do: a penalty changes weights in between."""
         return not self._layer.l2 or mini_batch_size == 1
+
+    def written(self, x: SparseRows) -> int:
+        """Return how many numbers are written to, learning from these rows."""
+        return x.count * self._units
 
     def learn(self, x: SparseRows, target: Array, size: int, rates: Array, sharing: Sharing | None = None) -> Learnt:
         """Learn from mini-batches of `size` rows, one for each rate; end before one whose scores are not finite."""

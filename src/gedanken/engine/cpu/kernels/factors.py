@@ -1,0 +1,102 @@
+"""A matrix as the product of two thin ones, learnt entry by entry."""
+
+from gedanken.engine.cpu.kernels.rows import sigmoid
+from gedanken.engine.cpu.kernels.sparse import ATOMIC, HINGE, LOCKED, SIGMOID, Results, Run, subtract
+from gedanken.engine.cpu.language import (
+    Int,
+    Ints,
+    Real,
+    Reals,
+    Record,
+    at,
+    atomic_swap,
+    inline,
+    lanes,
+    pause,
+    prefetch,
+    real,
+    times,
+)
+
+AHEAD = 4  # entries whose vectors are fetched ahead
+
+
+class Factors(Record):
+    """The vectors, `rank` numbers each, and where `biased` the biases; `lock` as in Weights."""
+
+    rows: Reals
+    columns: Reals
+    row_bias: Reals
+    column_bias: Reals
+    offset: Reals
+    rank: Int
+    biased: Int
+    l2: Real
+    lock: Ints
+
+
+def learn(task: Int, scratch: Reals, pairs: Ints, targets: Reals, f: Factors, run: Run, told: Results):
+    """Learn by SGD from one entry after the other; end before one whose score is not finite."""
+    done = 0
+    told.done[1] = 0
+    while done < run.rows:
+        if done + AHEAD < run.rows:
+            prefetch(f.rows, pairs[2 * (done + AHEAD)] * f.rank)
+            prefetch(f.columns, pairs[2 * (done + AHEAD) + 1] * f.rank)
+        i, j = pairs[2 * done], pairs[2 * done + 1]
+        score = entry(f, i, j)
+        told.scores[done] = score
+        if score - score != real(0):
+            break
+        slope = slope_of(score, targets[done], run)
+        if run.mode == LOCKED:
+            while atomic_swap(f.lock, 0, run.me) != 0:
+                pause()
+        change(f, i, j, slope, told.rates[done], run, told)
+        if run.mode == LOCKED:
+            atomic_swap(f.lock, 0, 0)
+        done += 1
+    told.done[0] = done
+
+
+@inline
+def entry(f, i, j):
+    """Return an entry of the product."""
+    u, v = at(f.rows, i * f.rank), at(f.columns, j * f.rank)
+    score = f.offset[0] + f.row_bias[i] + f.column_bias[j] if f.biased else real(0)
+    for k in range(f.rank):
+        score += u[k] * v[k]
+    return score
+
+
+@inline
+def slope_of(z, t, run):
+    """Return the slope of the cost."""
+    if run.cost == SIGMOID:
+        slope = (real(1) - t) * sigmoid(z) - run.positive * t * sigmoid(-z)
+    elif run.cost == HINGE:
+        sign = real(1) - real(2) * t
+        slope = sign if real(1) + sign * z > real(0) else real(0)
+    else:
+        slope = real(2) * (z - t)
+    return slope
+
+
+@inline
+def change(f, i, j, slope, rate, run, told):
+    """Step against the gradient of one entry."""
+    u, v = at(f.rows, i * f.rank), at(f.columns, j * f.rank)
+    if run.mode == ATOMIC:
+        for k in range(f.rank):
+            left, right = times(rate, slope * v[k] + f.l2 * u[k]), times(rate, slope * u[k] + f.l2 * v[k])
+            subtract(u, k, left, ATOMIC, told)
+            subtract(v, k, right, ATOMIC, told)
+    else:
+        for k in lanes(f.rank):
+            left, right = times(rate, slope * v[k] + f.l2 * u[k]), times(rate, slope * u[k] + f.l2 * v[k])
+            u[k] -= left
+            v[k] -= right
+    if f.biased:
+        subtract(f.row_bias, i, times(rate, slope + f.l2 * f.row_bias[i]), run.mode, told)
+        subtract(f.column_bias, j, times(rate, slope + f.l2 * f.column_bias[j]), run.mode, told)
+        subtract(f.offset, 0, times(rate, slope), run.mode, told)
