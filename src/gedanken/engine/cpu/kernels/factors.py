@@ -10,6 +10,7 @@ from gedanken.engine.cpu.language import (
     Record,
     at,
     atomic_swap,
+    exchange,
     inline,
     lanes,
     pause,
@@ -18,6 +19,7 @@ from gedanken.engine.cpu.language import (
     times,
 )
 
+TOGETHER = 256  # entries between two meetings of the offset
 AHEAD = 4  # entries whose vectors are fetched ahead
 
 
@@ -36,15 +38,23 @@ class Factors(Record):
 
 
 def learn(task: Int, scratch: Reals, pairs: Ints, targets: Reals, f: Factors, run: Run, told: Results):
-    """Learn by SGD from one entry after the other; end before one whose score is not finite."""
+    """Learn by SGD from one entry after the other; end before one whose score is not finite.
+
+    The offset, which every entry changes, is this worker's own for TOGETHER entries; else workers would wait for it.
+    """
     done = 0
     told.done[1] = 0
+    before = f.offset[0]
+    offset = before
     while done < run.rows:
+        if done % TOGETHER == 0:
+            offset = met(f.offset, before, offset)
+            before = offset
         if done + AHEAD < run.rows:
             prefetch(f.rows, pairs[2 * (done + AHEAD)] * f.rank)
             prefetch(f.columns, pairs[2 * (done + AHEAD) + 1] * f.rank)
         i, j = pairs[2 * done], pairs[2 * done + 1]
-        score = entry(f, i, j)
+        score = entry(f, i, j, offset)
         told.scores[done] = score
         if score - score != real(0):
             break
@@ -53,17 +63,31 @@ def learn(task: Int, scratch: Reals, pairs: Ints, targets: Reals, f: Factors, ru
             while atomic_swap(f.lock, 0, run.me) != 0:
                 pause()
         change(f, i, j, slope, told.rates[done], run, told)
+        if f.biased:
+            offset -= times(told.rates[done], slope)
         if run.mode == LOCKED:
             atomic_swap(f.lock, 0, 0)
         done += 1
+    met(f.offset, before, offset)
     told.done[0] = done
 
 
 @inline
-def entry(f, i, j):
+def met(shared, before, mine):
+    """Add to a number that all share what a copy has gained since `before`; return what it is then."""
+    seen = shared[0]
+    now = mine if seen == before else seen + (mine - before)
+    while exchange(shared, 0, seen, now) == 0:
+        seen = shared[0]
+        now = mine if seen == before else seen + (mine - before)
+    return now
+
+
+@inline
+def entry(f, i, j, offset):
     """Return an entry of the product."""
     u, v = at(f.rows, i * f.rank), at(f.columns, j * f.rank)
-    score = f.offset[0] + f.row_bias[i] + f.column_bias[j] if f.biased else real(0)
+    score = offset + f.row_bias[i] + f.column_bias[j] if f.biased else real(0)
     for k in range(f.rank):
         score += u[k] * v[k]
     return score
@@ -99,4 +123,3 @@ def change(f, i, j, slope, rate, run, told):
     if f.biased:
         subtract(f.row_bias, i, times(rate, slope + f.l2 * f.row_bias[i]), run.mode, told)
         subtract(f.column_bias, j, times(rate, slope + f.l2 * f.column_bias[j]), run.mode, told)
-        subtract(f.offset, 0, times(rate, slope), run.mode, told)
