@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gedanken.random import DRAW_RANGE, Purpose, generator, permutation, sample_draws
+from gedanken.random import DRAW_RANGE, Purpose, _philox, generator, permutation, sample_draws
 from gedanken.types import Array
 
 quietly = settings(deadline=None, max_examples=50)
@@ -178,3 +178,11 @@ def test_no_global_state_is_read_or_written() -> None:
     np.testing.assert_array_equal(first, sample_draws(1, Purpose.DROPOUT, "3", 0, 0, 4, 4))
     after = np.random.get_state(legacy=False)  # noqa: NPY002
     np.testing.assert_equal(after, before)
+
+
+def test_an_order_is_that_of_the_draws() -> None:
+    for size in (1, 2, 100, 8191, 8192, 20_000):
+        order = permutation(3, Purpose.ORDER, size, 2)
+        keys = np.atleast_1d(_philox(3, Purpose.ORDER, "", 2).random_raw(size))[order]
+        assert sorted(order.tolist()) == list(range(size))
+        assert (np.diff((keys >> np.uint64(32)).astype(np.int64)) >= 0).all()
