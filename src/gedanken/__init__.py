@@ -6,6 +6,7 @@
 | engines | `Auto`, `Cpu`, `Numpy`, `Cuda` |
 | parallel training | `Hogwild` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
+| data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
 | activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
