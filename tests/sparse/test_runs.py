@@ -13,12 +13,14 @@ import pytest
 from gedanken import (
     SGD,
     Adam,
+    ArgumentError,
     BinaryCrossEntropy,
     Callback,
     Cpu,
     CrossEntropy,
     ExponentialDecay,
     GedankenWarning,
+    Generator,
     Hogwild,
     Metric,
     Momentum,
@@ -212,3 +214,20 @@ def test_too_much_momentum_is_warned_of(momentum: float, workers: int, told: boo
         warnings.simplefilter("always")
         learnt(net, "logistic", 16, Hogwild(workers=workers, backend="threads"), epochs=1)
     assert any("a momentum of 0.99 with 2 workers" in str(one.message) for one in caught) == told
+
+
+class Rows(Generator):
+    def __len__(self) -> int:
+        return 4
+
+    def get_mini_batches(self, index: int) -> Any:
+        return [(DENSE[index], YES[index])]
+
+
+def test_a_generator_gives_arrays_to_one_and_nothing_to_workers() -> None:
+    net = network("logistic", "cpu")
+    net.fit(Rows(mini_batch_size=2, mode="serial"), progress=False)
+    with pytest.raises(ArgumentError, match="data must be SparseRows, a SciPy matrix or an array for workers"):
+        net.fit(Rows(mini_batch_size=2, mode="serial"), progress=False, parallel=Hogwild(workers=2, backend="threads"))
+    with pytest.raises(ArgumentError, match="net must be a Network after regression, got None"):
+        Hogwild(workers=2).check(None, ROWS, YES)

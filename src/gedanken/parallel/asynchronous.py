@@ -62,7 +62,7 @@ class Asynchronous(Strategy):
         self._hand_out()
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
-        orders = self._orders = self._orders or orders_of(source, self._workers, self._unit)
+        orders = self._orders = self._orders or orders_of(source, self._workers, self._unit, self._sparse)
         orders.begin(epoch, start)
         self._block.factor = self.train_state.optimizer_state.plateau.factor
         manager = self._manager_of(source, orders)
@@ -87,6 +87,10 @@ class Asynchronous(Strategy):
     def _break_off(self, manager: Manager, orders: Orders) -> None:
         for work in manager.break_off(orders):
             self._count(work)
+
+    @property
+    def _sparse(self) -> bool:
+        return self.train_state.plan.takes_sparse
 
     @property
     def _unit(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.data.batches import ArraySource, Batch, Batches, Source
-from gedanken.errors import DataError
+from gedanken.errors import ArgumentError, DataError
 from gedanken.processes.memory import CACHE_LINE, Descriptor, mapped, reserved_memory, rounded_up
 from gedanken.types import Array
 
@@ -251,8 +251,10 @@ class SlotOrders(Orders):
             self._batches.close()
 
 
-def orders_of(source: Source, workers: int, unit: int) -> Orders:
-    """Return the owner's side for a source."""
+def orders_of(source: Source, workers: int, unit: int, sparse: bool) -> Orders:
+    """Return the owner's side for a source; `sparse`: the network takes sparse rows, which slots have no place for."""
+    if sparse and not isinstance(source, ArraySource):
+        raise ArgumentError("data must be SparseRows, a SciPy matrix or an array for workers, got a Generator")
     if isinstance(source, ArraySource):
         return ArrayOrders(source, workers, unit)
     return SlotOrders(source, workers, unit)

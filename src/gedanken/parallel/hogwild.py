@@ -134,6 +134,7 @@ class Hogwild(Hyperparameters, Parallel):
         Raises:
             what `fit` and `evaluate` raise.
         """
+        require(hasattr(net, "fit") and hasattr(net, "evaluate"), "net", "be a Network after regression", net)
         pair = (data, labels) if validation_set is None else validation_set
         found, seconds = [], []
         for parallel in (None, self):
