@@ -65,6 +65,11 @@ ROWS: dict[str, tuple[Task, list[tuple[str, str]], int]] = {
         ],
         3,
     ),
+    "straggler": (
+        MLP,
+        [("gedanken", f"{kind}") for kind in (f"1 {PROCESSES}", f"2 {PROCESSES} dynamic", f"2 {PROCESSES} static")],
+        3,
+    ),
     "workers": (MLP, [("gedanken", f"{n} {PROCESSES}") for n in (1, 2, 4, 8, 16, 32)], 3),
 }
 

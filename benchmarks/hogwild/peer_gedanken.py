@@ -1,13 +1,16 @@
 """Gedanken's side: the serial training, and Hogwild with any number of workers."""
 
 import os
+import tempfile
 import time
 from typing import Any
 
+import numpy as np
 from tasks import EPOCHS, FEATURES, PEOPLE, RANK, THINGS, Task, ratings, samples, sparse_rows
 
 from gedanken import (
     SGD,
+    Accuracy,
     Adam,
     Cpu,
     Dropout,
@@ -15,6 +18,7 @@ from gedanken import (
     FullyConnectedLayer,
     Hogwild,
     MatrixFactorisation,
+    Metric,
     Network,
     ReLU,
     Sigmoid,
@@ -26,7 +30,34 @@ from gedanken import (
 )
 
 
-def network(task: Task, threads: int) -> Network:
+class Slow(Metric):
+    """Makes the first process that measures it four times as slow, the one that runs the benchmark left out."""
+
+    def __init__(self) -> None:
+        self.file, self.owner = os.path.join(tempfile.mkdtemp(), "claim"), os.getpid()
+        self.mine: bool | None = None
+        self.last = 0.0
+
+    def measure(self, y: Any, target: Any) -> Any:  # type: ignore[override]
+        if self.mine is None and os.getpid() != self.owner:
+            try:
+                os.close(os.open(self.file, os.O_CREAT | os.O_EXCL))
+                self.mine = True
+            except FileExistsError:
+                self.mine = False
+        now = time.perf_counter()
+        if self.mine and now - self.last < 0.1:
+            end = now + 3 * (now - self.last)
+            while time.perf_counter() < end:
+                pass
+        self.last = time.perf_counter()
+        return np.array([len(y)], float)
+
+    def value(self, total: Any) -> Any:
+        return float(total[0])
+
+
+def network(task: Task, threads: int, slow: bool = False) -> Network:
     """Return the compiled network."""
     if task.data == "ratings":
         net = Network(seed=task.seed).input((2,)).add(MatrixFactorisation(PEOPLE, THINGS, RANK))
@@ -45,14 +76,15 @@ def network(task: Task, threads: int) -> Network:
         net, rule, cost = Network(seed=task.seed).input((784,)), SGD(0.1), "cross_entropy"
     for layer in layers:
         net.add(layer)
-    return net.regression(rule, cost, engine=Cpu(threads=threads))
+    return net.regression(rule, cost, metrics=[Accuracy(), Slow()] if slow else None, engine=Cpu(threads=threads))
 
 
 class Peer:
     """One way to train.
 
     Args:
-        configuration: "plain THREADS", or "WORKERS BACKEND UPDATE".
+        configuration: "plain THREADS", or "WORKERS BACKEND UPDATE", perhaps with "dynamic" or "static" behind it:
+            then one worker is four times as slow as the others.
         task: what is trained.
     """
 
@@ -69,12 +101,14 @@ class Peer:
         else:
             (self.x, self.y), self.test = samples(task)
         first, second, *rest = configuration.split()
-        self.parallel = None if first == "plain" else Hogwild(workers=int(first), backend=second, update=rest[0])
+        self.slow = len(rest) > 1
+        how = {"update": rest[0], "schedule": rest[1] if self.slow else "dynamic"} if rest else {}
+        self.parallel = None if first == "plain" else Hogwild(workers=int(first), backend=second, **how)
         self.threads = int(second) if first == "plain" else len(os.sched_getaffinity(0))
 
     def run(self) -> dict[str, Any]:
         """Train anew; return samples per second after the first epoch, accuracy, and how long the start took."""
-        net = network(self.task, self.threads)
+        net = network(self.task, self.threads, self.slow)
         began = time.perf_counter()
         how: dict[str, Any] = {"mini_batch_size": self.task.batch, "epochs": EPOCHS, "progress": False}
         history = net.fit(self.x, self.y, parallel=self.parallel, **how)
