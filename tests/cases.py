@@ -28,6 +28,7 @@ from gedanken import (
     GlobalAveragePoolLayer,
     GlorotNormal,
     GroupNorm,
+    Hinge,
     Huber,
     Layer,
     LayerNorm,
@@ -190,6 +191,10 @@ def _values(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
     return rng.normal(size=(samples, 3)), 2 * rng.normal(size=(samples, 3))
 
 
+def _signs(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return 2 * rng.normal(size=(samples, 3)), rng.integers(0, 2, (samples, 3)).astype(float)
+
+
 COSTS = [
     CostCase(CrossEntropy(), _classes),
     CostCase(CrossEntropy(label_smoothing=0.1), _one_hot),
@@ -200,6 +205,7 @@ COSTS = [
     CostCase(MeanSquared(), _values),
     CostCase(MeanAbsolute(), _values),
     CostCase(Huber(0.7), _values),
+    CostCase(Hinge(), _signs),
     CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
 ]
 

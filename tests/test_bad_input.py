@@ -412,7 +412,7 @@ def vast() -> Network:
     return Network().input((2**17,)).add(FullyConnectedLayer(2**31 - 1, bias=False))
 
 
-COSTS = "binary_cross_entropy, cross_entropy, huber, mean_absolute, mean_squared"
+COSTS = "binary_cross_entropy, cross_entropy, hinge, huber, mean_absolute, mean_squared"
 COMPILE = [
     Mistake(
         "SoftMax forgotten", lambda: Network().input((4,)).add(FullyConnectedLayer(3)), regression(), ArgumentError,
@@ -744,7 +744,7 @@ DATA = [
         Mistake(
             f"sparse {name}", classes, make, DataError,
             f"{argument_} must be an array of numbers, got a sparse matrix (Sparse... (1000, 4096)); use .toarray(), "
-            "which takes 31.2 MiB, or a Generator that does so for some rows",
+            "which takes 31.2 MiB, or a Generator that does so for some rows, or begin with SparseFullyConnectedLayer",
         )
         for name, argument_, make in [
             ("data", "data", lambda net: net.fit(Sparse(), Y)),

@@ -44,6 +44,7 @@ from gedanken import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    MatrixFactorisation,
     MaxPoolLayer,
     MeanSquared,
     Momentum,
@@ -57,6 +58,7 @@ from gedanken import (
     Sigmoid,
     SiLU,
     SoftMax,
+    SparseFullyConnectedLayer,
     StateError,
     TanH,
     WarmUp,
@@ -78,7 +80,7 @@ def small(seed: int = 1) -> Network:
 def fitted(net: Network) -> Network:
     """Return the network after two epochs, so that its weights and running values are no first values."""
     assert net.input_shape is not None
-    tokens = isinstance(net.layers[0], Embedding)
+    tokens = bool(net.layers[0].tokens)
     shape = (6, *net.input_shape)
     data = RNG.integers(0, 5, shape) if tokens else RNG.standard_normal(shape)
     net.fit(data, np.zeros_like(net.feedforward(data)), epochs=2, mini_batch_size=3, progress=False)
@@ -105,6 +107,8 @@ ROWS = {
     "sequence": ((4, 3), [LayerNorm(), FullyConnectedLayer(5, bias=False), GELU()]),
     "tokens": ((4,), [Embedding(5, 3), FullyConnectedLayer(2)]),
     "token": ((), [Embedding(5, 3)]),
+    "rows": ((4,), [SparseFullyConnectedLayer(3, l2=0.5), TanH()]),
+    "pairs": ((2,), [MatrixFactorisation(5, 5, 2, bias=False), TanH()]),
     "no weights": ((4,), [ReLU()]),
 }
 
@@ -123,7 +127,7 @@ def test_every_layer_comes_back(shape: Any, layers: list[Layer], dtype: str, tmp
     for layer in layers:
         net.add(layer)
     fitted(net.regression(cost="mean_squared", dtype=dtype)).save(tmp_path / "net")
-    tokens = isinstance(layers[0], Embedding)
+    tokens = bool(layers[0].tokens)
     data = RNG.integers(0, 5, (3, *shape)) if tokens else RNG.standard_normal((3, *shape))
     assert_same(Network.load(tmp_path / "net"), net, data)
     assert Network.load(tmp_path / "net").summary().dtype == dtype

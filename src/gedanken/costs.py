@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gedanken.checks import is_list, named, real, require, short
-from gedanken.errors import ArgumentError, DataError, ShapeError
+from gedanken.checks import is_list, real, require
+from gedanken.errors import DataError, ShapeError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
@@ -163,6 +163,12 @@ class _Elementwise(Cost):
         return ops.mean(costs), slopes / y.size
 
 
+def _refuse_targets(argument: str, target: Array, wrong: Array, rule: str) -> None:
+    if wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise DataError(f"{argument} must {rule}, got {target[index]} at index {index}")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class BinaryCrossEntropy(_Elementwise):
     """Cross-entropy of yes-or-no outputs, each by itself.
@@ -219,10 +225,7 @@ class BinaryCrossEntropy(_Elementwise):
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
         target = super().checked_target(argument, target, shape)
-        wrong = (target < 0) | (target > 1)
-        if wrong.any():
-            index = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise DataError(f"{argument} must lie in [0, 1], got {target[index]} at index {index}")
+        _refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
         return target
 
 
@@ -234,9 +237,6 @@ class Hinge(_Elementwise):
 
     Shapes:
         y, t: (N, ...), t each 0 or 1; t may be (N,) where y is (N, 1).
-
-    Raises:
-        DataError: a target is neither 0 nor 1.
 
     Source:
         Cortes & Vapnik 1995, "Support-vector networks".
@@ -252,10 +252,7 @@ class Hinge(_Elementwise):
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
         target = super().checked_target(argument, target, shape)
-        wrong = (target != 0) & (target != 1)
-        if wrong.any():
-            index = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise DataError(f"{argument} must be 0 or 1 for Hinge, got {target[index]} at index {index}; labels > 0 is")
+        _refuse_targets(argument, target, (target != 0) & (target != 1), "be 0 or 1 for Hinge, as labels > 0 is")
         return target
 
 
@@ -395,13 +392,3 @@ COSTS: dict[str, type[Cost]] = {
     "huber": Huber,
     "hinge": Hinge,
 }
-
-
-def as_cost(cost: str | Cost) -> Cost:
-    """Return a cost by its name, or the object itself."""
-    if isinstance(cost, Cost):
-        return cost
-    if isinstance(cost, str):
-        kind: type[Cost] = named("cost", cost, COSTS)
-        return kind()
-    raise ArgumentError(f"cost must be a name or a Cost, got {short(cost)}; wrap your own functions in CustomCost")

@@ -1,10 +1,12 @@
-"""Optimizers and metrics by name."""
+"""Costs, optimizers and metrics by name."""
 
 import inspect
 from typing import Any
 
 from gedanken import metrics, optimizers
-from gedanken.checks import named, require
+from gedanken.checks import named, require, short
+from gedanken.costs import COSTS, Cost
+from gedanken.errors import ArgumentError
 from gedanken.metrics import Metric
 from gedanken.optimizers import Optimizer
 
@@ -38,3 +40,13 @@ def as_metric(metric: str | Metric) -> Metric:
     made = f"{metric.__name__}()" if isinstance(metric, type) else "Accuracy()"
     require(isinstance(metric, Metric), "metrics", f"be Metric objects or their names, such as {made}", metric)
     return metric
+
+
+def as_cost(cost: str | Cost) -> Cost:
+    """Return a cost by its name, or the object itself."""
+    if isinstance(cost, Cost):
+        return cost
+    if isinstance(cost, str):
+        kind: type[Cost] = named("cost", cost, COSTS)
+        return kind()
+    raise ArgumentError(f"cost must be a name or a Cost, got {short(cost)}; wrap your own functions in CustomCost")

@@ -10,7 +10,7 @@ from gedanken.building import Builder
 from gedanken.checks import path as checked_path
 from gedanken.checks import real, require, short, truth, whole
 from gedanken.copies import held, rebuilt
-from gedanken.costs import Cost, as_cost
+from gedanken.costs import Cost
 from gedanken.data.generator import Generator
 from gedanken.data.input_spec import MINI_BATCH_SIZE, InputSpec
 from gedanken.engine.plan import Engine, Plan
@@ -20,7 +20,7 @@ from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Architecture, Learner, checked_names, read_model, write_model
 from gedanken.layers.shape import channels_first_shape
 from gedanken.metrics import Metric
-from gedanken.named import as_optimizer
+from gedanken.named import as_cost, as_optimizer
 from gedanken.optimizers import Adam, Optimizer
 from gedanken.parallel.base import Parallel, Strategy, TrainState
 from gedanken.parallel.recipe import Recipe

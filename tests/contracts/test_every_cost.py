@@ -8,12 +8,13 @@ import pytest
 import gedanken
 from gedanken import ArgumentError, BinaryCrossEntropy, Cost, CrossEntropy, CustomCost, DataError, Network
 from gedanken.costs import COSTS as NAMED
-from gedanken.costs import SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy, as_cost
+from gedanken.costs import SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy
 from gedanken.engine.fuse_cost import fuse_cost
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.layers import Branches, FullyConnectedLayer, Layer, ReLU, Sequential, Sigmoid, SoftMax
 from gedanken.layers.containers import placed
+from gedanken.named import as_cost
 from gedanken.ops import Ops
 from gedanken.types import Array
 from tests.cases import COSTS, CostCase, name_of, public_kinds

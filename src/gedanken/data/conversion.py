@@ -11,6 +11,7 @@ import numpy as np
 
 from gedanken.checks import is_masked_array
 from gedanken.errors import DataError
+from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
 REAL = "fiub"  # kinds of NumPy's number types
@@ -71,8 +72,8 @@ def refuse_masked(name: str, values: Any, axes: int = MOST_AXES) -> None:
 
 
 def refuse_sparse(name: str, values: Any) -> None:
-    """Raise DataError for a sparse matrix of SciPy: it looks like an array, and NumPy makes one object of it."""
-    if hasattr(values, "tocsr") or hasattr(values, "nnz"):
+    """Raise DataError for sparse rows and matrices: they look like arrays, and NumPy makes one object of them."""
+    if isinstance(values, SparseRows) or hasattr(values, "tocsr") or hasattr(values, "nnz"):
         raise DataError(f"{name} must be an array of numbers, got a sparse matrix ({_sparse_kind(values)}")
 
 
@@ -81,7 +82,8 @@ def _sparse_kind(matrix: Any) -> str:
     kind, shape, dtype = type(matrix).__name__, getattr(matrix, "shape", ()), getattr(matrix, "dtype", None)
     taken = math.prod(shape) * np.dtype(dtype).itemsize / 2**20 if shape and dtype else 0.0
     size = f", which takes {taken:,.1f} MiB" if taken > 1 else ""
-    return f"{kind}{f' {shape}' if shape else ''}); use .toarray(){size}, or a Generator that does so for some rows"
+    helps = f"use .toarray(){size}, or a Generator that does so for some rows, or begin with SparseFullyConnectedLayer"
+    return f"{kind}{f' {shape}' if shape else ''}); {helps}"
 
 
 def _described(values: Any, array: Array) -> str:

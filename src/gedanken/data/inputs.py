@@ -52,9 +52,6 @@ def checked_inputs(
         dtype: number type that the network computes in.
         tokens: for a network that takes whole numbers: how many different ones, or how many in each column.
     """
-    if is_sparse(x):
-        rule = "must be an array for this network, whose first layer is not a SparseFullyConnectedLayer"
-        raise DataError(f"{argument} {rule}, got sparse rows of shape {x.shape}; toarray() makes one")
     array = checked_array(argument, x)
     if array.shape[1:] != shape:
         expected = f"(N, {', '.join(map(str, shape))})"

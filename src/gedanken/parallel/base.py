@@ -11,7 +11,8 @@ import numpy as np
 
 from gedanken.checks import is_masked_array, short
 from gedanken.data.batches import Batch, Source
-from gedanken.engine.plan import Learner, Plan, Sharing
+from gedanken.engine.learner import Learner, Sharing
+from gedanken.engine.plan import Plan
 from gedanken.errors import ArgumentError
 from gedanken.layers.base import Context
 from gedanken.layers.border import guarded, sealed

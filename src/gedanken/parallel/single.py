@@ -3,7 +3,7 @@
 import contextlib
 
 from gedanken.data.batches import ArraySource, Batch, Source
-from gedanken.engine.plan import Learner
+from gedanken.engine.learner import Learner
 from gedanken.parallel.base import Results, StepResult, Strategy, TrainState, gradients, learn_run
 from gedanken.parallel.refuge import Refuge
 

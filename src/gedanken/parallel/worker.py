@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.data.batches import Batch
-from gedanken.engine.plan import Learner, Sharing
+from gedanken.engine.learner import Learner, Sharing
 from gedanken.parallel.base import StepResult, gradients, learn_run, together
 from gedanken.parallel.block import BEFORE, DONE, GENERATION, ORDER, STEP, UPDATES, WRITING, Block
 from gedanken.parallel.feeds import Feed

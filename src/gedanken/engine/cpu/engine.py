@@ -16,7 +16,8 @@ from gedanken.engine.cpu.ops import CpuOps
 from gedanken.engine.cpu.sparse_steps import sparse_steps
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
-from gedanken.engine.plan import Engine, Learner, Placement
+from gedanken.engine.learner import Learner
+from gedanken.engine.plan import Engine, Placement
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage
 from gedanken.optimizer_state import Updated, Updater
 from gedanken.optimizers import Optimizer

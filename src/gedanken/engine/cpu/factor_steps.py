@@ -8,7 +8,7 @@ from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.kernels.factors import Factors
 from gedanken.engine.cpu.kernels.sparse import Results, Run
 from gedanken.engine.cpu.program import call
-from gedanken.engine.plan import Learnt, Sharing
+from gedanken.engine.learner import Learnt, Sharing
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array
 

@@ -25,7 +25,8 @@ from gedanken.engine.cpu.kernels.sparse import (
 )
 from gedanken.engine.cpu.lowering.cost import class_weights
 from gedanken.engine.cpu.program import call
-from gedanken.engine.plan import Learnt, Placement, Sharing
+from gedanken.engine.learner import Learnt, Sharing
+from gedanken.engine.plan import Placement
 from gedanken.layers import MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.stages import LayerStage
 from gedanken.optimizers import Optimizer
