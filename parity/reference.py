@@ -29,6 +29,7 @@ from gedanken import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    MatrixFactorisation,
     MaxPoolLayer,
     Network,
     ReLU,
@@ -38,11 +39,13 @@ from gedanken import (
     Sigmoid,
     SiLU,
     SoftMax,
+    SparseFullyConnectedLayer,
     TanH,
 )
 from gedanken.costs import Cost
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
+from gedanken.sparse import RowGradient
 
 TOLERANCE = 1e-9
 ENGINE = os.environ.get("PARITY_ENGINE", "auto")
@@ -100,7 +103,7 @@ class Ours:
     """Layers in a plan, behind a probe where their input has a gradient."""
 
     def __init__(self, layers: Sequence[Layer], shape: tuple[int, ...], cost: Cost | None = None) -> None:
-        self.probe = None if layers[0].tokens is not None else Probe()
+        self.probe = None if layers[0].tokens is not None or layers[0].sparse else Probe()
         row = [*([self.probe] if self.probe else []), *layers]
         self.plan = Plan(row, shape, select_engine(ENGINE, "float64"), seed=3, cost=cost)
         self.plan.initialise()
@@ -132,7 +135,8 @@ class Ours:
         for step in self.plan.layers[self.first :]:
             position, *inner = step.path.split(".")
             place = ".".join([str(int(position) - self.first), *inner])
-            found |= {f"{place}.{name}": view.copy() for name, view in getattr(step, kind).items()}
+            for name, view in getattr(step, kind).items():
+                found[f"{place}.{name}"] = np.array(view.array if isinstance(view, RowGradient) else view)
         return found
 
 
@@ -164,7 +168,7 @@ class Theirs:
 
     def run(self, x: Any, dy: Any, train: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what `Ours.run` returns."""
-        leaves = {**tensors({"x": x}, grad=True), **self.p}
+        leaves = {**tensors({"x": x}, grad=not self.chain.layers[0].sparse if self.chain.layers else True), **self.p}
         y = self(leaves["x"], train)
         wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
         return y, dict(zip(wanted, torch.autograd.grad(y, list(wanted.values()), torch.from_numpy(dy)), strict=True))
@@ -245,6 +249,18 @@ def _(layer: FullyConnectedLayer, p: Tensors, s: Tensors, x: Tensor, train: bool
 @torched.register
 def _(layer: Embedding, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     return F.embedding(x, p["table"])
+
+
+@torched.register
+def _(layer: SparseFullyConnectedLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.linear(x, p["kernel"].T, p.get("bias"))
+
+
+@torched.register
+def _(layer: MatrixFactorisation, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    rows, columns = x.T
+    y = (F.embedding(rows, p["rows"]) * F.embedding(columns, p["columns"])).sum(1, keepdim=True)
+    return y + p["offset"] + F.embedding(rows, p["row_bias"]) + F.embedding(columns, p["column_bias"])
 
 
 @torched.register

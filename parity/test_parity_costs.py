@@ -19,6 +19,7 @@ from gedanken import (
     Cost,
     CrossEntropy,
     CustomCost,
+    Hinge,
     Huber,
     Layer,
     MeanAbsolute,
@@ -79,6 +80,7 @@ ROWS = [
     Row(MeanAbsolute(), None, VALUES, F.l1_loss),
     Row(Huber(), None, VALUES, F.huber_loss),
     Row(Huber(0.4), None, VALUES, lambda z, t: F.huber_loss(z, t, delta=0.4)),
+    Row(Hinge(), None, YES_NO, lambda z, t: F.relu(1 - (2 * t - 1) * z).mean()),
     Row(LOG_COSH, None, VALUES, log_cosh),
 ]
 

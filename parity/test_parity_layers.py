@@ -26,6 +26,7 @@ from gedanken import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    MatrixFactorisation,
     MaxPoolLayer,
     ReLU,
     Reshape,
@@ -34,6 +35,7 @@ from gedanken import (
     Sigmoid,
     SiLU,
     SoftMax,
+    SparseFullyConnectedLayer,
     TanH,
 )
 
@@ -86,6 +88,9 @@ ROWS = [
     Row(FullyConnectedLayer(7), SEQUENCE),
     Row(Embedding(9, 4), (20,), "tokens"),
     Row(Embedding(9, 4), (), "tokens"),
+    Row(SparseFullyConnectedLayer(7), ROW, "whole"),
+    Row(SparseFullyConnectedLayer(1, bias=False), ROW, "whole"),
+    Row(MatrixFactorisation(9, 9, 4), (2,), "tokens"),
     Row(MaxPoolLayer(2, 2), IMAGE),
     Row(MaxPoolLayer(2, 2, 1), IMAGE),
     Row(MaxPoolLayer(2, 2, 1), IMAGE, "whole"),
