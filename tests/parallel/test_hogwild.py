@@ -30,6 +30,7 @@ from gedanken import (
     OnPlateau,
     SetRate,
     SoftMax,
+    StepDecay,
     Stop,
     WorkerError,
 )
@@ -145,18 +146,19 @@ def test_racy_updates_are_counted_truly(way: dict[str, Any]) -> None:
 def test_several_workers_learn_as_well_as_one(way: dict[str, Any]) -> None:
     x, y = arrays(4000)
     held = arrays(1000, seed=5)
-    nets = {workers: network("cpu", Momentum(0.05)) for workers in (0, 2, 3)}
+    rule = Momentum(StepDecay(0.05, every=750, factor=0.1))  # small last steps: not one of them is judged
+    nets = {workers: network("cpu", rule) for workers in (0, 2, 3)}
     for workers, net in nets.items():
         parallel = Hogwild(workers=workers, **way) if workers else None
         net.fit(x, y, mini_batch_size=32, epochs=8, parallel=parallel, **QUIET)
     found = {workers: net.evaluate(*held, progress=False)["accuracy"] for workers, net in nets.items()}
-    assert min(found.values()) > 0.9
-    assert max(found.values()) - min(found.values()) < 0.06
+    assert min(found.values()) > 0.93
+    assert max(found.values()) - min(found.values()) < 0.05
     # Running means of BatchNorm end at what the weights that all have learnt together give.
     for net in nets.values():
         found = weights(net)
         values = x @ found["0.kernel"] + found["0.bias"]
-        assert (abs(found["1.mean"] - values.mean(0)) < 0.5 * values.std(0)).all()
+        assert (abs(found["1.mean"] - values.mean(0)) < 0.3 * values.std(0)).all()
         np.testing.assert_allclose(found["1.var"], values.var(0), rtol=0.25)
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from gedanken.checks import one_of, real, require, seed_of_draws, truth, whole
 from gedanken.data.workers.epoch_runner import EpochRunner
-from gedanken.data.workers.planning import METHODS, MODES, WorkerOptions
+from gedanken.data.workers.planning import MODES, WorkerOptions
 from gedanken.data.workers.position import Position
 from gedanken.data.workers.tasks import Span, running_epoch
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
+from gedanken.processes.possible import METHODS
 from gedanken.random import Purpose, call_generator
 
 ORDERS = ("exact", "as ready")

@@ -13,12 +13,12 @@ import numpy as np
 from gedanken.checks import is_list, one_of, path, printable, require, warn, whole
 from gedanken.data.conversion import NUMBERS
 from gedanken.data.generator import AUTO, Generator
-from gedanken.data.workers.planning import processes_possible
 from gedanken.datasets.decoding import MOST_PIXELS, Decoder
 from gedanken.datasets.folders import Reasons, class_files, report
 from gedanken.datasets.labels import held_out
 from gedanken.datasets.pictures import SIZE, PathLike
 from gedanken.errors import DatasetError
+from gedanken.processes.possible import processes_possible
 from gedanken.processors import usable_processors
 from gedanken.types import Array
 

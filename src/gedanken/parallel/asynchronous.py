@@ -7,7 +7,6 @@ import numpy as np
 
 from gedanken.checks import warn
 from gedanken.data.batches import Source
-from gedanken.data.workers.planning import default_method, folder_too_long, lock_free, processes_possible
 from gedanken.errors import ArgumentError
 from gedanken.parallel.base import Results, Strategy, TrainState
 from gedanken.parallel.block import BEFORE, STEP, UPDATES, Block, Layout
@@ -20,6 +19,7 @@ from gedanken.parallel.tally import Tally
 from gedanken.parallel.worker import Work
 from gedanken.processes.memory import Descriptor, reserved_memory
 from gedanken.processes.pickling import Pickled, pickle_for_workers
+from gedanken.processes.possible import default_method, folder_too_long, lock_free, processes_possible
 
 
 class Options(NamedTuple):

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gedanken.checks import one_of, real, require, warn, whole
-from gedanken.data.workers.planning import METHODS
 from gedanken.errors import EngineError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.parallel.asynchronous import Asynchronous, Options
 from gedanken.parallel.base import Parallel, Strategy
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.worker import merger
+from gedanken.processes.possible import METHODS
 from gedanken.processors import usable_processors
 
 MOST_WORKERS = 1024

@@ -12,9 +12,7 @@ from gedanken.data.workers.planning import (
     WorkerOptions,
     WorkerPlan,
     choose,
-    default_method,
     fixed_plan,
-    processes_possible,
     timed_calls,
 )
 from gedanken.data.workers.position import Position
@@ -23,6 +21,7 @@ from gedanken.data.workers.statistics import Statistics
 from gedanken.data.workers.threads import SerialWorkers, ThreadWorkers
 from gedanken.errors import ArgumentError, StateError
 from gedanken.processes.pickling import importing_main, sendable, thread_bound
+from gedanken.processes.possible import default_method, processes_possible
 from gedanken.processes.uncut import start_thread
 from gedanken.random import Purpose, call_generator
 

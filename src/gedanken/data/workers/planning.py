@@ -1,9 +1,5 @@
 """Who makes the calls of a Generator: the plan, and the few calls that are timed for it."""
 
-import multiprocessing
-import os
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,17 +8,16 @@ from gedanken.data.workers.base import LOOK, Watchdog
 from gedanken.data.workers.tasks import Calls, Span, Task, TaskResult
 from gedanken.data.workers.threads import ThreadWorkers
 from gedanken.errors import ArgumentError, WorkerError
+from gedanken.processes.possible import default_method, folder_too_long, lock_free, processes_possible
 from gedanken.processes.raised import as_raised
 from gedanken.processors import usable_processors
 
 MODES = ("auto", "threads", "processes", "serial")
-METHODS = ("fork", "forkserver", "spawn")
 WAITS = 0.3  # a call whose thread computes for less of its time mostly waits; beside another thread it may be 0.5
 CHEAP = 10e-6  # seconds a sample: handing it to a worker costs as much
 COPIED = 5e9  # bytes a second that one processor copies, about
 PROBE_CALLS = 64  # at most, and not many longer than this:
 PROBE_SECONDS = 0.02
-MOST_FOLDER_BYTES = 70  # the name of a socket in it has 32 more, and systems allow 103 to 107
 IN_FLIGHT = 128  # calls that wait at the same time, at most
 PER_PROCESS = 32  # threads of one process: with more of them Python's lock is what they wait for
 
@@ -81,34 +76,6 @@ class WorkerPlan(NamedTuple):
             each = f" of {self.threads} threads" if self.threads > 1 else ""
             who = f"{self.workers} process{'es' * (self.workers > 1)}{each} ({self.method})"
         return f"{who}: {self.reason}"
-
-
-def processes_possible() -> str:
-    """Return why this process can have no worker processes, or nothing."""
-    if os.name != "posix":
-        return "worker processes need a POSIX system"
-    if multiprocessing.current_process().daemon:
-        return "a daemon process may have no children"
-    return ""
-
-
-def default_method() -> str:
-    """Return the safest way to start processes that starts fast."""
-    possible = "forkserver" in multiprocessing.get_all_start_methods() and not folder_too_long()
-    return "forkserver" if possible else "spawn"
-
-
-def folder_too_long() -> str:
-    """Return why the server of processes cannot have its socket in the folder of temporary files, or nothing."""
-    folder = tempfile.gettempdir()
-    if len(os.fsencode(folder)) <= MOST_FOLDER_BYTES:
-        return ""
-    return f"the folder of temporary files (TMPDIR) has more than {MOST_FOLDER_BYTES} bytes in its name, {folder}"
-
-
-def lock_free() -> bool:
-    """Return whether this Python runs threads side by side."""
-    return not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def fixed_plan(options: WorkerOptions) -> WorkerPlan | None:
