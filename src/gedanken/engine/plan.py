@@ -161,10 +161,7 @@ class Plan:
         """Return the outputs and the mean cost of what a Learner gave."""
         assert self.cost
         cost, _ = self.cost(self.ops, scores, target)
-        y = scores
-        for stage in self.output_activation:
-            y, _ = stage.forward(self.context(train=False), y)
-        return self._outputs(y), cost
+        return self._activated(scores), cost
 
     def _without_activation(self, place: int) -> tuple[list[Placement], list[Placement]]:
         """Return the layers without the activation there, and it as the last of all."""
@@ -202,9 +199,13 @@ class Plan:
         cost, dy = self._judged(y, wanted)
         if ctx.train:
             self.backward(ctx, tape, dy)
+        return self._activated(y), cost
+
+    def _activated(self, y: Array) -> Array:
+        """Return the outputs of what comes before the activation that the cost contains, channels first."""
         for stage in self.output_activation:
             y, _ = stage.forward(self.context(train=False), y)
-        return self._outputs(y), cost
+        return self._outputs(y)
 
     def _judged(self, y: Array, target: Array) -> tuple[Array, Array]:
         """Return the cost and its gradient; a cost of the user's own may give anything."""

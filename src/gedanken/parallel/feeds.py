@@ -111,7 +111,7 @@ class ArrayOrders(Orders):
     """
 
     def __init__(self, source: ArraySource, workers: int, unit: int) -> None:
-        self._source, self._workers, self._unit, self._epoch = source, workers, unit, 0
+        self._source, self._workers, self._unit = source, workers, unit
         self._given = source.steps
         self.feed = ArrayFeed(source)
 
@@ -120,7 +120,7 @@ class ArrayOrders(Orders):
         return self._given == self._source.steps
 
     def begin(self, epoch: int, start: int) -> None:
-        self._epoch, self._given = epoch, start
+        self._given = start
 
     def next(self, longest: int) -> tuple[int, int] | None:
         """Orders become shorter towards the end of the epoch, so that workers end together whatever their speed."""

@@ -110,6 +110,7 @@ class Worker:
             self._learner = None
         several, small = block.layout.workers > 1, block.params.size <= COPIED
         self._meets = bool(self._learner) and update == "racy" and several and small
+        self._samples_runs = update == "racy" and several and not small
         if self._learner and (update == "atomic" or self._meets):
             places = {"layer_state": block.layer_states[number]}
             if not self._meets:  # its kernel adds to what all share
@@ -166,8 +167,7 @@ class Worker:
         """Learn from all mini-batches of an order in one go; every 16th shows how many additions get lost."""
         block, cells, size = self._block, self._cells, self._feed.mini_batch_size
         batch = self._feed.run(order.epoch, order.first, order.length)
-        several = block.layout.workers > 1
-        sampled = self._update == "racy" and several and not self._meets and self._runs % SAMPLED_RUNS == 0
+        sampled = self._samples_runs and self._runs % SAMPLED_RUNS == 0
         self._runs += 1
         sharing = Sharing("atomic" if sampled else self._update, block.lock, self.number + 1)
         read, _ = block.others(self.number)

@@ -41,10 +41,14 @@ class Intrinsics(TileIntrinsics):
         return self.cast(value, "int")
 
     def intrinsic_byte(self, value: Value) -> Value:
-        return self.cast(self.cast(self.cast(value, "int"), "byte"), "int")
+        return self.lowest(value, "byte")
 
     def intrinsic_uint16(self, value: Value) -> Value:
-        return self.cast(self.cast(self.cast(value, "int"), "uint16"), "int")
+        return self.lowest(value, "uint16")
+
+    def lowest(self, value: Value, kind: str) -> Value:
+        """Return the bits of a number that a kind of memory holds."""
+        return self.cast(self.cast(self.cast(value, "int"), kind), "int")
 
     def intrinsic_ints(self, address: Value) -> Value:
         if address.kind in POINTERS:

@@ -11,11 +11,8 @@ POINTERS = {
     "Reals": "real", "Bf16s": "bf16", "Bytes": "byte", "UInt16s": "uint16", "Int32s": "int32", "Ints": "int",
 }  # fmt: skip
 
-SHORT = {
-    "byte": "zext",
-    "uint16": "zext",
-    "int32": "sext",
-}  # kinds that are in memory only, and how each becomes an int
+# Kinds that are in memory only, and how each becomes an int.
+SHORT = {"byte": "zext", "uint16": "zext", "int32": "sext"}
 CONVERTED = {"int", "real", "bf16", "bool", *SHORT}  # kinds of numbers
 
 
@@ -78,8 +75,8 @@ class Module:
 
     def llvm(self, kind: str) -> str:
         """Return LLVM's name of a type."""
-        names = {"int": "i64", "real": self.real, "bf16": "i16", "bool": "i1", "byte": "i8", "uint16": "i16"}
-        names["int32"] = "i32"
+        whole = {"bool": "i1", "byte": "i8", "uint16": "i16", "int32": "i32", "int": "i64"}
+        names = {**whole, "real": self.real, "bf16": "i16"}
         return "void" if kind == "none" else names.get(kind, "ptr")
 
     def declare(self, name: str, signature: str) -> None:

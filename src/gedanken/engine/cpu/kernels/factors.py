@@ -1,7 +1,6 @@
 """A matrix as the product of two thin ones, learnt entry by entry."""
 
-from gedanken.engine.cpu.kernels.rows import sigmoid
-from gedanken.engine.cpu.kernels.sparse import ATOMIC, HINGE, LOCKED, SIGMOID, Results, Run, subtract
+from gedanken.engine.cpu.kernels.sparse import ATOMIC, Results, Run, give_back, slope_of, subtract, take
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
@@ -9,11 +8,9 @@ from gedanken.engine.cpu.language import (
     Reals,
     Record,
     at,
-    atomic_swap,
     exchange,
     inline,
     lanes,
-    pause,
     prefetch,
     real,
     times,
@@ -59,14 +56,11 @@ def learn(task: Int, scratch: Reals, pairs: Ints, targets: Reals, f: Factors, ru
         if score - score != real(0):
             break
         slope = slope_of(score, targets[done], run)
-        if run.mode == LOCKED:
-            while atomic_swap(f.lock, 0, run.me) != 0:
-                pause()
+        take(f.lock, run)
         change(f, i, j, slope, told.rates[done], run, told)
         if f.biased:
             offset -= times(told.rates[done], slope)
-        if run.mode == LOCKED:
-            atomic_swap(f.lock, 0, 0)
+        give_back(f.lock, run)
         done += 1
     met(f.offset, before, offset)
     told.done[0] = done
@@ -91,19 +85,6 @@ def entry(f, i, j, offset):
     for k in range(f.rank):
         score += u[k] * v[k]
     return score
-
-
-@inline
-def slope_of(z, t, run):
-    """Return the slope of the cost."""
-    if run.cost == SIGMOID:
-        slope = (real(1) - t) * sigmoid(z) - run.positive * t * sigmoid(-z)
-    elif run.cost == HINGE:
-        sign = real(1) - real(2) * t
-        slope = sign if real(1) + sign * z > real(0) else real(0)
-    else:
-        slope = real(2) * (z - t)
-    return slope
 
 
 @inline

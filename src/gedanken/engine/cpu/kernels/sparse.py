@@ -60,17 +60,10 @@ class Penalty(Record):
 
 def forward(task: Int, scratch: Reals, x: Csr, kernel: Reals, bias: Reals, y: Reals, m: Rows):
     """y = x @ kernel + bias, for a piece of the rows."""
-    for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
-        if m.columns == 1:
-            y[row] = bias[0] + dot(x, row, kernel)
-        else:
-            sums = at(y, row * m.columns)
-            for unit in lanes(m.columns):
-                sums[unit] = bias[unit]
-            for k in range(x.begins[row], x.ends[row]):
-                value, weights = x.values[k], at(kernel, x.columns[k] * m.columns)
-                for unit in lanes(m.columns):
-                    sums[unit] += value * weights[unit]
+    first = task * m.piece
+    rows = min(m.piece, m.rows - first)
+    part = Csr(begins=at(x.begins, first), ends=at(x.ends, first), columns=x.columns, values=x.values)
+    score(part, kernel, bias, at(y, first * m.columns), rows, Width(units=m.columns, ahead=rows - 1))
 
 
 @inline
@@ -226,19 +219,33 @@ def learn(task: Int, scratch: Reals, x: Csr, targets: Targets, w: Weights, penal
         rows = min(run.size, run.rows - first)
         part = Csr(begins=at(x.begins, first), ends=at(x.ends, first), columns=x.columns, values=x.values)
         scores = at(told.scores, first * run.units)
-        score(part, w, scores, rows, Width(units=run.units, ahead=min(run.rows - first - 1, rows + AHEAD)))
+        score(
+            part, w.kernel, w.bias, scores, rows, Width(units=run.units, ahead=min(run.rows - first - 1, rows + AHEAD))
+        )
         if not all_finite(scores, rows * run.units):
             break
         judge(scores, first, targets, run, told, rows)
-        if run.mode == LOCKED:
-            while atomic_swap(w.lock, 0, run.me) != 0:
-                pause()
+        take(w.lock, run)
         change(part, w, penalty, run, told, Piece(rows=rows, rate=told.rates[done]))
-        if run.mode == LOCKED:
-            atomic_swap(w.lock, 0, 0)
+        give_back(w.lock, run)
         done += 1
         first += rows
     told.done[0] = done
+
+
+@inline
+def take(lock, run):
+    """Wait until no other worker writes, with LOCKED."""
+    if run.mode == LOCKED:
+        while atomic_swap(lock, 0, run.me) != 0:
+            pause()
+
+
+@inline
+def give_back(lock, run):
+    """Let another worker write."""
+    if run.mode == LOCKED:
+        atomic_swap(lock, 0, 0)
 
 
 class Width(Record):
@@ -257,20 +264,20 @@ def fetch(x, row):
 
 
 @noinline
-def score(x, w, scores, rows, width):
+def score(x, kernel, bias, scores, rows, width):
     """scores = x @ kernel + bias"""
     units = width.units
     for row in range(rows):
         if row + AHEAD <= width.ahead:
             fetch(x, row + AHEAD)
         if units == 1:
-            scores[row] = w.bias[0] + dot(x, row, w.kernel)
+            scores[row] = bias[0] + dot(x, row, kernel)
         else:
             sums = at(scores, row * units)
             for unit in range(units):
-                sums[unit] = w.bias[unit]
+                sums[unit] = bias[unit]
             for k in range(x.begins[row], x.ends[row]):
-                value, weights = x.values[k], at(w.kernel, x.columns[k] * units)
+                value, weights = x.values[k], at(kernel, x.columns[k] * units)
                 for unit in range(units):
                     sums[unit] += value * weights[unit]
 
@@ -299,15 +306,20 @@ def judge(scores, first, targets, run, told, rows):
     else:
         wanted = at(targets.shares, first * units)
         for i in range(rows * units):
-            z, t, slope = scores[i], wanted[i], real(0)
-            if run.cost == SIGMOID:
-                slope = (real(1) - t) * sigmoid(z) - run.positive * t * sigmoid(-z)
-            elif run.cost == SQUARED:
-                slope = real(2) * (z - t)
-            else:
-                sign = real(1) - real(2) * t
-                slope = sign if real(1) + sign * z > real(0) else real(0)
-            slopes[i] = slope / real(rows * units)
+            slopes[i] = slope_of(scores[i], wanted[i], run) / real(rows * units)
+
+
+@inline
+def slope_of(z, t, run):
+    """Return the slope of the cost of one score, which is by itself: of all costs but SOFTMAX."""
+    if run.cost == SIGMOID:
+        slope = (real(1) - t) * sigmoid(z) - run.positive * t * sigmoid(-z)
+    elif run.cost == SQUARED:
+        slope = real(2) * (z - t)
+    else:
+        sign = real(1) - real(2) * t
+        slope = sign if real(1) + sign * z > real(0) else real(0)
+    return slope
 
 
 class Piece(Record):
