@@ -25,6 +25,7 @@ from gedanken import (
     Flatten,
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
+    GraphCut,
     GroupNorm,
     Layer,
     LayerNorm,
@@ -261,6 +262,12 @@ def _(layer: MatrixFactorisation, p: Tensors, s: Tensors, x: Tensor, train: bool
     rows, columns = x.T
     y = (F.embedding(rows, p["rows"]) * F.embedding(columns, p["columns"])).sum(1, keepdim=True)
     return y + p["offset"] + F.embedding(rows, p["row_bias"]) + F.embedding(columns, p["column_bias"])
+
+
+@torched.register
+def _(layer: GraphCut, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    whole = torch.cat([torch.eye(layer.n_labels, dtype=p["shares"].dtype), p["shares"]])
+    return (F.embedding(x[:, 0], whole) - F.embedding(x[:, 1], whole)).abs().sum(1, keepdim=True) / 2
 
 
 @torched.register

@@ -27,6 +27,7 @@ from gedanken import (
     Network,
     Sigmoid,
     SoftMax,
+    WeightedMean,
 )
 
 N, CLASSES = 7, 5
@@ -81,6 +82,7 @@ ROWS = [
     Row(Huber(), None, VALUES, F.huber_loss),
     Row(Huber(0.4), None, VALUES, lambda z, t: F.huber_loss(z, t, delta=0.4)),
     Row(Hinge(), None, YES_NO, lambda z, t: F.relu(1 - (2 * t - 1) * z).mean()),
+    Row(WeightedMean(), None, VALUES, lambda z, t: (z * t).mean()),
     Row(LOG_COSH, None, VALUES, log_cosh),
 ]
 

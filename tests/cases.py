@@ -27,6 +27,7 @@ from gedanken import (
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
     GlorotNormal,
+    GraphCut,
     GroupNorm,
     Hinge,
     Huber,
@@ -51,6 +52,7 @@ from gedanken import (
     SoftMax,
     SparseFullyConnectedLayer,
     TanH,
+    WeightedMean,
 )
 from gedanken.types import Array, Shape
 
@@ -74,7 +76,7 @@ class LayerCase(NamedTuple):
         """Samples whose values differ by more than any step of finite differences; tokens for an Embedding."""
         rng = np.random.default_rng(seed)
         size = (samples, *self.shape)
-        if isinstance(self.layer, (Embedding, MatrixFactorisation)):
+        if self.layer.tokens is not None:
             return rng.integers(0, self.layer.tokens, size)  # type: ignore[arg-type]
         count = int(np.prod(size))
         if self.layer.sparse:
@@ -90,6 +92,7 @@ LAYERS = [
     LayerCase(Embedding(6, 4), (), (4,), 24),
     LayerCase(MatrixFactorisation(5, 4, 3), (2,), (1,), 37, 3),
     LayerCase(MatrixFactorisation(5, 4, 3, bias=False), (2,), (1,), 27, 3),
+    LayerCase(GraphCut(6, 3), (2,), (1,), 18, 0),
     LayerCase(SparseFullyConnectedLayer(3), (7,), (3,), 24, 21),
     LayerCase(SparseFullyConnectedLayer(1, bias=False), (7,), (1,), 7, 7),
     LayerCase(ConvolutionLayer(4, 3, 3), IMAGE, (4, 4, 3), 112, 1296),
@@ -206,6 +209,7 @@ COSTS = [
     CostCase(MeanAbsolute(), _values),
     CostCase(Huber(0.7), _values),
     CostCase(Hinge(), _signs),
+    CostCase(WeightedMean(), _values),
     CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
 ]
 

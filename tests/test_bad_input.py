@@ -412,7 +412,7 @@ def vast() -> Network:
     return Network().input((2**17,)).add(FullyConnectedLayer(2**31 - 1, bias=False))
 
 
-COSTS = "binary_cross_entropy, cross_entropy, hinge, huber, mean_absolute, mean_squared"
+COSTS = "binary_cross_entropy, cross_entropy, hinge, huber, mean_absolute, mean_squared, weighted_mean"
 COMPILE = [
     Mistake(
         "SoftMax forgotten", lambda: Network().input((4,)).add(FullyConnectedLayer(3)), regression(), ArgumentError,

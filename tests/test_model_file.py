@@ -39,6 +39,7 @@ from gedanken import (
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
     GlorotUniform,
+    GraphCut,
     GroupNorm,
     Huber,
     Layer,
@@ -109,6 +110,7 @@ ROWS = {
     "token": ((), [Embedding(5, 3)]),
     "rows": ((4,), [SparseFullyConnectedLayer(3, l2=0.5), TanH()]),
     "pairs": ((2,), [MatrixFactorisation(5, 5, 2, bias=False), TanH()]),
+    "edges": ((2,), [GraphCut(3, 2), TanH()]),
     "no weights": ((4,), [ReLU()]),
 }
 

@@ -6,7 +6,7 @@
 | engines | `Auto`, `Cpu`, `Numpy`, `Cuda` |
 | parallel training | `Hogwild` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
-| data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation` |
+| data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
 | activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
@@ -14,7 +14,8 @@
 | layers made of layers | `Sequential`, `Residual`, `Branches` |
 | layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
-| costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge`, `CustomCost` |
+| costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
+| | `WeightedMean`, `CustomCost` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `Adam`, `AdamW`, `Lion` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `ExponentialDecay`, `CosineDecay` |
 | | `WarmUp`, `OneCycle`, `OnPlateau` |
@@ -42,7 +43,7 @@ __version__ = "0.1.0"
 # Where each public name stands. Its module is imported when the name is first used, so that a worker process that
 # prepares data, or `gedanken --version`, starts with what it needs. `__init__.pyi` tells type checkers the same.
 _HOMES = {
-    "costs": "BinaryCrossEntropy Cost CrossEntropy CustomCost Hinge Huber MeanAbsolute MeanSquared",
+    "costs": "BinaryCrossEntropy Cost CrossEntropy CustomCost Hinge Huber MeanAbsolute MeanSquared WeightedMean",
     "data.generator": "Generator",
     "data.workers.items": "Samples",
     "data.mapped": "MappedArray",
@@ -56,7 +57,7 @@ _HOMES = {
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (
         "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout ELU Embedding "
-        "Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GroupNorm Layer LayerNorm LeakyReLU "
+        "Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU "
         "MatrixFactorisation MaxPoolLayer Param ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax "
         "SparseFullyConnectedLayer StateValue TanH"
     ),

@@ -1,4 +1,14 @@
-from gedanken.costs import BinaryCrossEntropy, Cost, CrossEntropy, CustomCost, Hinge, Huber, MeanAbsolute, MeanSquared
+from gedanken.costs import (
+    BinaryCrossEntropy,
+    Cost,
+    CrossEntropy,
+    CustomCost,
+    Hinge,
+    Huber,
+    MeanAbsolute,
+    MeanSquared,
+    WeightedMean,
+)
 from gedanken.data.generator import Generator
 from gedanken.data.mapped import MappedArray
 from gedanken.data.sources import ArrayGenerator, DatasetGenerator, IterableGenerator
@@ -44,6 +54,7 @@ from gedanken.layers import (
     Flatten,
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
+    GraphCut,
     GroupNorm,
     Layer,
     LayerNorm,
@@ -162,6 +173,7 @@ __all__ = [
     "GlobalAveragePoolLayer",
     "GlorotNormal",
     "GlorotUniform",
+    "GraphCut",
     "GroupNorm",
     "HeNormal",
     "HeUniform",
@@ -225,6 +237,7 @@ __all__ = [
     "Transform",
     "Translate",
     "WarmUp",
+    "WeightedMean",
     "WorkerError",
     "Zeros",
 ]

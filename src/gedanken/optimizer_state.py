@@ -12,7 +12,7 @@ from gedanken.hyperparameters import require_normal
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
 from gedanken.schedules import OnPlateau, Plateau, as_schedule
-from gedanken.sparse import RowPart
+from gedanken.sparse import RowPart, on_simplex
 from gedanken.state import State, check_state, prefixed
 from gedanken.types import Array, Arrays
 
@@ -27,11 +27,13 @@ class Updated(NamedTuple):
         size: length of the vectors.
         decayed: weight decay applies to this many numbers at the front of them.
         rows: matrices at their end of which only touched rows are updated.
+        simplexes: matrices whose rows are kept on the simplex.
     """
 
     size: int
     decayed: int
     rows: Sequence[RowPart] = ()
+    simplexes: Sequence[RowPart] = ()
 
     @property
     def whole(self) -> int:
@@ -155,8 +157,15 @@ class OptimizerState:
             self._fused(rate, self.step, p, g, self.slots)
         else:
             self._by_rule(rate, p, g)
+        self.keep_simplexes(p, touched=bool(self._updated.rows))
         self.step += 1
         return ""
+
+    def keep_simplexes(self, p: Array, touched: bool = False) -> None:
+        """Bring rows that are kept on the simplex back to it, all of them or those that the last step touched."""
+        for part in self._updated.simplexes:
+            matrix, rows = part.of(p), part.gradient.rows if touched else slice(None)
+            matrix[rows] = on_simplex(matrix[rows], self.ops.xp)
 
     def finite(self, g: Array) -> bool:
         """Say whether a gradient is finite, as far as an update reads it."""

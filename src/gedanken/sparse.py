@@ -193,12 +193,31 @@ class RowGradient:
 
 
 class RowPart(NamedTuple):
-    """Where a matrix with a RowGradient lies: `start` in the flat vectors, which have it in rows."""
+    """Where a matrix with a RowGradient lies: `start` in the flat vectors, which have it in rows.
+
+    `simplex`: whether the numbers of each row are kept such that none is negative and they sum to 1.
+    """
 
     start: int
     gradient: RowGradient
+    simplex: bool = False
 
     def of(self, vector: Array) -> Array:
         """Return the matrix in a flat vector, as a view."""
         array = self.gradient.array
         return vector[self.start : self.start + array.size].reshape(len(array), -1)
+
+
+def on_simplex(rows: Array, xp: Any = np) -> Array:
+    """Return for each row the nearest one whose numbers are not negative and sum to 1.
+
+    Shapes:
+        rows, result: (M, C).
+
+    Source:
+        Held, Wolfe & Crowder 1974, "Validation of subgradient optimization", section 3.
+    """
+    falling = -xp.sort(-rows, axis=1)
+    limits = (xp.cumsum(falling, axis=1) - 1) / xp.arange(1, rows.shape[1] + 1)
+    kept = (falling > limits).sum(axis=1)
+    return xp.maximum(rows - xp.take_along_axis(limits, kept[:, None] - 1, axis=1), 0)

@@ -63,7 +63,7 @@ def test_the_matrix_comes_back(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("update", ["racy", "atomic", "locked"])
+@pytest.mark.parametrize("update", ["racy", "atomic", "locked", "per-coordinate", "round-robin"])
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 def test_one_worker_is_the_serial_training(update: str, backend: str) -> None:
     expected = learnt(network(Cpu(threads=1), l2=0.01))
@@ -71,7 +71,7 @@ def test_one_worker_is_the_serial_training(update: str, backend: str) -> None:
     assert found.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("update", ["racy", "atomic", "locked"])
+@pytest.mark.parametrize("update", ["racy", "atomic", "locked", "per-coordinate", "round-robin"])
 def test_several_workers_learn_as_much(update: str) -> None:
     alone, together = network(), network()
     learnt(alone, epochs=10)

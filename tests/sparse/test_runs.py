@@ -35,6 +35,7 @@ from gedanken import (
 from gedanken.parallel.block import Block, Layout
 from gedanken.processes.memory import reserved_memory
 
+UPDATES = ["racy", "atomic", "locked", "per-coordinate", "round-robin"]
 RNG = np.random.default_rng(0)
 FEATURES, SAMPLES = 60, 403
 DENSE = np.where(RNG.random((SAMPLES, FEATURES)) < 0.1, RNG.normal(size=(SAMPLES, FEATURES)), 0).astype("float32")
@@ -92,7 +93,7 @@ def test_a_run_of_single_samples_knows_penalty_and_bias(model: str, bias: bool, 
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("update", ["racy", "atomic", "locked"])
+@pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 @pytest.mark.parametrize("size", [1, 32])
 def test_one_worker_is_the_serial_training(update: str, backend: str, size: int) -> None:
@@ -104,7 +105,7 @@ def test_one_worker_is_the_serial_training(update: str, backend: str, size: int)
     assert history.epochs[-1].samples == SAMPLES
 
 
-@pytest.mark.parametrize("update", ["racy", "atomic", "locked"])
+@pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 @pytest.mark.parametrize("model", ["logistic", "support vectors", "classes"])
 def test_several_workers_learn_as_much(model: str, backend: str, update: str) -> None:
@@ -171,7 +172,7 @@ class KillsOnce(Metric):
         return 1.0
 
 
-@pytest.mark.parametrize("update", ["racy", "atomic", "locked"])
+@pytest.mark.parametrize("update", [way for way in UPDATES if way != "round-robin"])
 @pytest.mark.parametrize("policy", ["respawn", "continue"])
 def test_what_a_killed_worker_had_is_learnt_by_others(update: str, policy: str, tmp_path: Path) -> None:
     file = tmp_path / "alive"
@@ -187,14 +188,21 @@ def test_what_a_killed_worker_had_is_learnt_by_others(update: str, policy: str, 
     assert not file.exists()
 
 
-def test_the_kernels_lock_of_a_lost_worker_is_freed() -> None:
-    layout = Layout(2, "float32", 8, 0, ())
+def test_the_kernels_locks_of_a_lost_worker_are_freed() -> None:
+    layout = Layout(2, "float32", 8, 0, (), rows=9)
     block = Block(layout, reserved_memory(layout.nbytes, "a test"))
-    block.lock[0] = 2
+    block.lock[:], block.each[3], block.each[5] = 2, 2, 1
     block.unlock(0)
-    assert block.lock[0] == 2
+    assert (block.lock[0], block.each[3], block.each[5]) == (2, 2, 0)
     block.unlock(1)
-    assert block.lock[0] == 0
+    assert (block.lock.tolist(), block.each.sum()) == ([0, 2, 2], 0)
+
+
+@pytest.mark.parametrize("update", ["per-coordinate", "round-robin"])
+def test_ways_of_the_paper_are_for_what_learns_in_runs(update: str) -> None:
+    for rule, size, options in ((Adam(0.1), 1, {}), (SGD(0.1), 16, {"l2": 0.1})):
+        with pytest.raises(ArgumentError, match="update must be 'racy', 'atomic' or 'locked' but for sparse models"):
+            learnt(network("logistic", "cpu", rule, **options), "logistic", size, Hogwild(workers=2, update=update))
 
 
 def test_workers_are_compared_with_the_serial_training() -> None:

@@ -4,19 +4,24 @@ from typing import Any, NamedTuple, Protocol
 
 from gedanken.types import Array
 
+OF_RUNS = "per-coordinate", "round-robin"  # the ways to share that learners alone know
+
 
 class Sharing(NamedTuple):
     """How parameters are changed that other workers change at the same time.
 
     Args:
-        mode: "racy", "atomic" or "locked".
-        lock: (1,), a whole number in memory that all share; with "locked" `me` while this worker writes, else 0.
+        mode: "racy", "atomic", "locked", "per-coordinate" or "round-robin".
         me: the worker, from 1 on.
+        lock: (3,), whole numbers in memory that all share, 0 at first: `me` of who writes, with "locked"; with
+            "round-robin" how many have begun a mini-batch, and how many of these have ended it.
+        each: (Learner.rows + 1,), `me` of who writes to a row, with "per-coordinate".
     """
 
     mode: str
-    lock: Array
     me: int
+    lock: Array
+    each: Array
 
 
 class Learnt(NamedTuple):
@@ -35,6 +40,10 @@ class Learnt(NamedTuple):
 
 class Learner(Protocol):
     """What learns from many mini-batches in one go: forward pass, gradient and update."""
+
+    @property
+    def rows(self) -> int:
+        """Of the matrices that it changes row by row, all together."""
 
     def takes(self, mini_batch_size: int) -> bool:
         """Return whether it knows mini-batches of this size."""

@@ -259,7 +259,8 @@ class Plan:
 
     def optimizer_state(self, rule: Optimizer) -> OptimizerState:
         """Return an optimizer at work on the parameters of this plan."""
-        updated = Updated(self.params.size, self.decayed, self.row_parts if rule.lazy else ())
+        simplexes = [part for part in self.row_parts if part.simplex]
+        updated = Updated(self.params.size, self.decayed, self.row_parts if rule.lazy else (), simplexes)
         return OptimizerState(self.ops, rule, updated, self.engine.updater(rule, updated))
 
     # ------------------------------------------------------------------ memory
@@ -347,7 +348,7 @@ class Plan:
         }
         ends = dict(zip(order, np.cumsum([self._params[name].size for name in order]).tolist(), strict=True))
         self.row_parts = [
-            RowPart(ends[name] - self._params[name].size, gradient)
+            RowPart(ends[name] - self._params[name].size, gradient, self._declared[name].simplex)
             for name, gradient in gradients.items()
             if isinstance(gradient, RowGradient)
         ]

@@ -9,7 +9,7 @@
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
 | Dropout | dropout |
 | Flatten, Reshape | shape |
-| SparseFullyConnectedLayer, MatrixFactorisation | sparse |
+| SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
 | Sequential, Residual, Branches | containers |
 """
 
@@ -22,7 +22,7 @@ from gedanken.layers.dropout import Dropout
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from gedanken.layers.pool import AveragePoolLayer, BasePool, GlobalAveragePoolLayer, MaxPoolLayer
 from gedanken.layers.shape import Flatten, Reshape
-from gedanken.layers.sparse import MatrixFactorisation, SparseFullyConnectedLayer
+from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
 
 __all__ = [
     "ELU",
@@ -39,6 +39,7 @@ __all__ = [
     "Flatten",
     "FullyConnectedLayer",
     "GlobalAveragePoolLayer",
+    "GraphCut",
     "GroupNorm",
     "Layer",
     "LayerNorm",

@@ -24,6 +24,8 @@ class Param(NamedTuple):
         decay: whether weight decay applies to it; not to one with `rows`.
         rows: whether a step touches few of its rows, the first axis. `backward` then says `g[name].set(rows, values)`,
             see RowGradient.
+        simplex: whether each row, of a matrix with `rows`, is kept such that its numbers are not negative and sum to 1:
+            after an update it becomes the nearest one that is so.
 
     Fans that are left out follow from a shape (..., inputs, outputs), the axes before being those of a window:
     fan_in = window * inputs, fan_out = window * outputs. A shape with fewer than two axes says nothing of them, so
@@ -36,6 +38,7 @@ class Param(NamedTuple):
     fan_out: int | None = None
     decay: bool = False
     rows: bool = False
+    simplex: bool = False
 
 
 class StateValue(NamedTuple):

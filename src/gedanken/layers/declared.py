@@ -50,6 +50,8 @@ def _entries(where: str, declared: Any, kind: Any) -> dict[str, Any]:
 def _with_fans(where: str, param: Param) -> Param:
     if param.rows and (param.decay or not param.shape):
         raise ArgumentError(f"{where} must have an axis of rows, and no decay, with rows=True, got {param!r}")
+    if param.simplex and not (param.rows and len(param.shape) == 2):
+        raise ArgumentError(f"{where} must be a matrix with rows=True to have simplex=True, got {param!r}")
     if not callable(param.init) or isinstance(param.init, type):
         raise ArgumentError(f"{where} must have an Initializer such as HeNormal() as its init, got {param.init!r}")
     window, sizes = math.prod(param.shape[:-2]), param.shape[-2:] or (1,)

@@ -177,3 +177,84 @@ class MatrixFactorisation(Layer):
 
     def multiply_adds(self, shape: Shape) -> int:
         return self.rank
+
+
+class _AnyShares(Initializer):
+    """Rows of numbers that are not negative and sum to 1, all equally likely."""
+
+    def __call__(self, rng: Any, shape: Shape, fan_in: int, fan_out: int) -> Array:
+        draws = rng.exponential(size=shape)
+        return draws / draws.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GraphCut(Layer):
+    """How much two nodes of a graph differ in their labels; the only layer. Learning gives each node a label.
+
+        y[n] = 1/2 * sum over l of |shares[i, l] - shares[j, l]|,   (i, j) = x[n]
+
+    A node has a share of each label; they are not negative and sum to 1, which an update by any rule keeps. So y is 0
+    for nodes of the same label and 1 for different ones. Nodes 0 to n_labels - 1 stand for the labels themselves: node
+    l has all of label l, for ever. The others come after them, and begin with any shares. With the cost `WeightedMean`
+    the labels that `fit` is given are the weights of edges, and learning makes small
+
+        sum over edges of weight * y
+
+    half of what the paper's sum is; where shares end up as 0 and 1 it is the weight of a multiway cut. An edge between
+    node l and another one says how much speaks for label l there.
+
+    Args:
+        n_nodes: that are to be labelled, at least 1.
+        n_labels: at least 2.
+
+    Shapes:
+        x: (N, 2), whole numbers from 0 to n_labels + n_nodes - 1.   y: (N, 1).
+        shares: (n_nodes, n_labels).
+
+    Raises:
+        ShapeError: the input is not (2,), or it is not the first layer (at compile time).
+
+    Source:
+        Niu, Recht, Ré & Wright 2011, "HOGWILD!", arXiv:1106.5730, equation 4; Calinescu, Karloff & Rabani 1998, "An
+        improved approximation algorithm for multiway cut" (shares instead of labels).
+    """
+
+    n_nodes: int
+    n_labels: int
+
+    def __post_init__(self) -> None:
+        extent("GraphCut n_nodes", self.n_nodes)
+        extent("GraphCut n_labels", self.n_labels, at_least=2)
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        return (self.n_labels + self.n_nodes,) * 2
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape != (2,):
+            raise ShapeError("needs pairs of nodes", "say input((2,))")
+        return (1,)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        size = self.n_nodes, self.n_labels
+        return {"shares": Param(size, _AnyShares(), 1, 1, rows=True, simplex=True)}
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        apart = self._shares(ctx, p, x[:, 0]) - self._shares(ctx, p, x[:, 1])
+        return ctx.ops.sum(abs(apart), axis=1, keepdims=True) / 2, (x, ctx.ops.xp.sign(apart))
+
+    def _shares(self, ctx: Context, p: Arrays, nodes: Array) -> Array:
+        xp = ctx.ops.xp
+        fixed = nodes[:, None] == xp.arange(self.n_labels)
+        free = p["shares"][xp.maximum(nodes - self.n_labels, 0)]
+        return xp.where((nodes < self.n_labels)[:, None], fixed.astype(free.dtype), free)
+
+    def backward(self, ctx: Context, p: Arrays, g: Any, cache: Any, dy: Array) -> Array:
+        xp, (x, signs) = ctx.ops.xp, cache
+        nodes = xp.concatenate([x[:, 0], x[:, 1]]) - self.n_labels
+        pulls = xp.concatenate([signs * dy / 2, -signs * dy / 2])
+        g["shares"].set(nodes[nodes >= 0], pulls[nodes >= 0])
+        return xp.broadcast_to(ctx.ops.asarray(0.0), (len(dy), 2))
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return 0

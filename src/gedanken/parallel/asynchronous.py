@@ -7,8 +7,9 @@ import numpy as np
 
 from gedanken.checks import warn
 from gedanken.data.batches import Source
+from gedanken.engine.learner import OF_RUNS
 from gedanken.errors import ArgumentError
-from gedanken.parallel.base import Results, Strategy, TrainState
+from gedanken.parallel.base import Results, Strategy, TrainState, learner_of
 from gedanken.parallel.block import BEFORE, STEP, UPDATES, Block, Layout
 from gedanken.parallel.crew import Crew, Job, ProcessCrew, ThreadCrew
 from gedanken.parallel.feeds import Orders, orders_of
@@ -56,7 +57,9 @@ class Asynchronous(Strategy):
         self._refuge = Refuge(train_state)
         slots = tuple(train_state.optimizer_state.slots)
         sizes = plan.params.size, plan.layer_state.size
-        layout = Layout(self._workers, str(plan.ops.dtype), *sizes, slots)
+        learner = plan.learner(self._recipe.optimizer)
+        rows = learner.rows + 1 if learner and self._options.update == "per-coordinate" else 0
+        layout = Layout(self._workers, str(plan.ops.dtype), *sizes, slots, rows)
         self._memory = reserved_memory(layout.nbytes, f"the parameters and {self._workers} workers")
         self._block = Block(layout, self._memory)
         self._hand_out()
@@ -64,6 +67,7 @@ class Asynchronous(Strategy):
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         orders = self._orders = self._orders or orders_of(source, self._workers, self._unit, self._sparse)
         orders.begin(epoch, start)
+        self._check_runs(orders)
         self._block.factor = self.train_state.optimizer_state.plateau.factor
         manager = self._manager_of(source, orders)
         self._begin_report(manager)
@@ -87,6 +91,13 @@ class Asynchronous(Strategy):
     def _break_off(self, manager: Manager, orders: Orders) -> None:
         for work in manager.break_off(orders):
             self._count(work)
+
+    def _check_runs(self, orders: Orders) -> None:
+        """Raise ArgumentError where only a Learner knows how to share, and there is none."""
+        plan, optimizer = self.train_state.plan, self._recipe.optimizer
+        if self._options.update in OF_RUNS and not learner_of(plan, optimizer, orders.feed.mini_batch_size):
+            rule = "be 'racy', 'atomic' or 'locked' but for sparse models that learn in runs (see docs/sparse.md)"
+            raise ArgumentError(f"update must {rule}, got {self._options.update!r}")
 
     @property
     def _sparse(self) -> bool:
@@ -157,6 +168,8 @@ class Asynchronous(Strategy):
         plan.params[...] = block.params
         if not sum(made):
             return
+        if self._workers > 1:  # the additions of several may lead away from it
+            optimizer.keep_simplexes(plan.params)
         new = [now - before for now, before in zip(made, self._counted, strict=True)]
         if sum(new):
             plan.layer_state[...] = _mean(block.layer_states, new)

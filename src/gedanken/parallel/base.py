@@ -19,6 +19,7 @@ from gedanken.layers.border import guarded, sealed
 from gedanken.metrics import Metric
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
+from gedanken.optimizers import Optimizer
 from gedanken.state import State, Stateful, restore_parts, state_of
 from gedanken.types import Array
 
@@ -143,6 +144,12 @@ def learn_run(
     outputs, cost = plan.judged(np.concatenate(scores), target)
     statistics = tuple(measured(metric, plan.ops, sealed(outputs), sealed(target)) for metric in train_state.metrics)
     return StepResult(samples, batch.share, float(cost), statistics, fault, done), collisions
+
+
+def learner_of(plan: Plan, optimizer: Optimizer, mini_batch_size: int) -> Learner | None:
+    """Return what learns from many mini-batches of this size in one go, or None; of a size 0 nothing does."""
+    learner = plan.learner(optimizer)
+    return learner if learner and mini_batch_size and learner.takes(mini_batch_size) else None
 
 
 def measured(metric: Metric, *lent: Any) -> Array:

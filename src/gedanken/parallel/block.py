@@ -8,7 +8,7 @@ from gedanken.processes.memory import CACHE_LINE, Descriptor, mapped, rounded_up
 from gedanken.types import Array, Arrays
 
 CELLS = 16  # integers of each worker and of the head: two cache lines, since processors fetch pairs of them
-# Of the head: orders that still count; the rate's factor; updates made before; which worker writes, where they lock.
+# Of the head: orders that still count; the rate's factor; updates made before; the first of three for kernels' locks.
 GENERATION, FACTOR, BEFORE, LOCK = 0, 1, 2, 8
 # Of a worker: updates of this training; its order, and mini-batches of it that are done; whether it writes; updates
 # made with its slots.
@@ -23,6 +23,7 @@ class Layout(NamedTuple):
         dtype: of all vectors.
         params, layer_state: lengths of these vectors.
         slots: names of the optimizer's vectors, each as long as the parameters.
+        rows: that have a lock each.
     """
 
     workers: int
@@ -30,12 +31,14 @@ class Layout(NamedTuple):
     params: int
     layer_state: int
     slots: tuple[str, ...]
+    rows: int = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the block."""
         each = self._room(self.layer_state) + len(self.slots) * self._room(self.params)
-        return (1 + self.workers) * CELLS * 8 + self._room(self.params) + self.workers * each
+        locks = rounded_up(self.rows * 8, CACHE_LINE)
+        return (1 + self.workers) * CELLS * 8 + locks + self._room(self.params) + self.workers * each
 
     def _room(self, size: int) -> int:
         """Return the bytes of a vector with what follows it up to the next cache line, at least one."""
@@ -55,16 +58,17 @@ class Block:
         params: the parameters that all workers read and write.
         layer_states, slots: of each worker; nobody else reads them while it works.
         head, cells: integers of the owner, and of each worker.
-        lock: (1,), 0, or the number of the worker that writes, from 1 on, where kernels lock.
+        lock, each: what kernels lock with, see Sharing; workers are counted from 1 on.
     """
 
     def __init__(self, layout: Layout, memory: Descriptor) -> None:
         self.layout, buffer = layout, mapped(memory)
         integers = memoryview(buffer)[: (1 + layout.workers) * CELLS * 8].cast("q")
         self.head, *self.cells = [integers[at : at + CELLS] for at in range(0, len(integers), CELLS)]
-        self.lock: Array = np.ndarray((1,), np.int64, buffer, LOCK * 8)
+        self.lock: Array = np.ndarray((3,), np.int64, buffer, LOCK * 8)
         self._factor = memoryview(buffer)[FACTOR * 8 : (FACTOR + 1) * 8].cast("d")
-        self._at = len(integers) * 8
+        self.each: Array = np.ndarray((layout.rows,), np.int64, buffer, len(integers) * 8)
+        self._at = len(integers) * 8 + rounded_up(layout.rows * 8, CACHE_LINE)
         self.params = self._vector(buffer, layout.params)
         self.layer_states: list[Array] = []
         self.slots: list[Arrays] = []
@@ -78,9 +82,9 @@ class Block:
         return found
 
     def unlock(self, worker: int) -> None:
-        """Free the kernels' lock if a worker that was lost holds it."""
-        if self.lock[0] == worker + 1:
-            self.lock[0] = 0
+        """Free the kernels' locks that a worker which was lost holds."""
+        for locks in (self.lock[:1], self.each):
+            locks[locks == worker + 1] = 0
 
     @property
     def factor(self) -> float:

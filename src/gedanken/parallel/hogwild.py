@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gedanken.checks import one_of, real, require, warn, whole
+from gedanken.engine.learner import OF_RUNS
 from gedanken.errors import EngineError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.parallel.asynchronous import Asynchronous, Options
@@ -64,7 +65,9 @@ class Hogwild(Hyperparameters, Parallel):
         workers: how many, 1 to 1,024; "auto" is one for each processor that this process may use.
         backend: "processes", "threads" (of this process: no start-up, but Python's own lock), or "auto".
         update: "racy": as the paper, fastest; "atomic": nothing is lost, several times slower to write; "locked": one
-            worker at a time writes.
+            worker at a time writes. For sparse models that learn in runs also what the paper compares with:
+            "per-coordinate": each row of a matrix is written under a lock of its own; "round-robin": workers write one
+            after the other, in the order in which they began.
         schedule: "dynamic": whoever is free takes the next mini-batches; "static": in turn, each as many.
         on_worker_loss: what to do about a process that was killed, has ended or does not answer: "raise" a WorkerError;
             "continue" with the others; "respawn" it. Its mini-batches are learnt from by others.
@@ -94,7 +97,7 @@ class Hogwild(Hyperparameters, Parallel):
         if not (isinstance(self.workers, str) and self.workers == "auto"):
             whole("workers", self.workers, at_most=MOST_WORKERS)
         one_of("backend", self.backend, ("auto", "threads", "processes"))
-        one_of("update", self.update, ("racy", "atomic", "locked"))
+        one_of("update", self.update, ("racy", "atomic", "locked", *OF_RUNS))
         one_of("schedule", self.schedule, ("dynamic", "static"))
         one_of("on_worker_loss", self.on_worker_loss, ("raise", "continue", "respawn"))
         one_of("start_method", self.start_method, ("auto", *METHODS))

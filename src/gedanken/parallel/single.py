@@ -4,7 +4,7 @@ import contextlib
 
 from gedanken.data.batches import ArraySource, Batch, Source
 from gedanken.engine.learner import Learner
-from gedanken.parallel.base import Results, StepResult, Strategy, TrainState, gradients, learn_run
+from gedanken.parallel.base import Results, StepResult, Strategy, TrainState, gradients, learn_run, learner_of
 from gedanken.parallel.refuge import Refuge
 
 RUN = 1 << 12  # samples of a run, where a model learns from several mini-batches in one go
@@ -17,12 +17,13 @@ class Single(Strategy):
         self.train_state = train_state
         train_state.optimizer_state.discard()
         self._refuge = Refuge(train_state)
-        self._learner = train_state.plan.learner(train_state.optimizer_state.optimizer)
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
-        if isinstance(source, ArraySource) and self._learner and self._learner.takes(source.mini_batch_size):
-            yield from self._runs(source, self._learner, epoch, start)
-            return
+        if isinstance(source, ArraySource):
+            plan, rule = self.train_state.plan, self.train_state.optimizer_state.optimizer
+            if learner := learner_of(plan, rule, source.mini_batch_size):
+                yield from self._runs(source, learner, epoch, start)
+                return
         with contextlib.closing(source.batches(epoch, start)) as batches, self._refuge:
             for batch in batches:
                 self._refuge.last = batch

@@ -18,7 +18,7 @@ import numpy as np
 
 from gedanken.data.batches import Batch
 from gedanken.engine.learner import Learner, Sharing
-from gedanken.parallel.base import StepResult, gradients, learn_run, together
+from gedanken.parallel.base import StepResult, gradients, learn_run, learner_of, together
 from gedanken.parallel.block import BEFORE, DONE, GENERATION, ORDER, STEP, UPDATES, WRITING, Block
 from gedanken.parallel.feeds import Feed
 from gedanken.parallel.recipe import Recipe
@@ -85,7 +85,7 @@ class Worker:
         recipe: of the network.
         block: the shared memory.
         feed: where the mini-batches are.
-        update: "racy", "atomic" or "locked".
+        update: as of Hogwild.
         lock: for "locked".
     """
 
@@ -105,9 +105,7 @@ class Worker:
         if update != "atomic":
             places["params"] = block.params
         self._train_state = recipe.train_state(lambda name, _: places.get(name))
-        self._learner = self._train_state.plan.learner(recipe.optimizer)
-        if self._learner and not (feed.mini_batch_size and self._learner.takes(feed.mini_batch_size)):
-            self._learner = None
+        self._learner = learner_of(self._train_state.plan, recipe.optimizer, feed.mini_batch_size)
         several, small = block.layout.workers > 1, block.params.size <= COPIED
         self._meets = bool(self._learner) and update == "racy" and several and small
         self._samples_runs = update == "racy" and several and not small
@@ -169,7 +167,7 @@ class Worker:
         batch = self._feed.run(order.epoch, order.first, order.length)
         sampled = self._samples_runs and self._runs % SAMPLED_RUNS == 0
         self._runs += 1
-        sharing = Sharing("atomic" if sampled else self._update, block.lock, self.number + 1)
+        sharing = Sharing("atomic" if sampled else self._update, self.number + 1, block.lock, block.each)
         read, _ = block.others(self.number)
         self._optimizer.before = block.head[BEFORE] + read + cells[UPDATES] - self._optimizer.step
         cells[WRITING] = 1

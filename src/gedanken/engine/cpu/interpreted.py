@@ -11,6 +11,7 @@ import ctypes
 import inspect
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
@@ -168,6 +169,25 @@ class PythonIntrinsics:
             before = int(pointer[index])
             pointer[index] = value
             return before
+
+    def intrinsic_atomic_claim(self, pointer: Pointer, index: int, value: int) -> int:
+        with _EXCHANGING:
+            free = int(pointer[index]) == 0
+            if free:
+                pointer[index] = value
+            return int(free)
+
+    def intrinsic_atomic_add(self, pointer: Pointer, index: int, amount: int) -> int:
+        with _EXCHANGING:
+            before = int(pointer[index])
+            pointer[index] = before + amount
+            return before
+
+    def intrinsic_atomic_load(self, pointer: Pointer, index: int) -> int:
+        return int(pointer[index])
+
+    def intrinsic_yield_thread(self) -> None:
+        time.sleep(0)
 
     def intrinsic_pause(self) -> None:
         pass

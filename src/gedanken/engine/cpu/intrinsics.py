@@ -17,7 +17,8 @@ TAKES = {
     "local_reals": "constant", "local_bf16s": "constant", "gemm_tile": "whole whole Tile",
     "tile_load": "constant floats whole", "tile_store": "constant floats whole",
     "tile_dot": "constant constant constant", "exchange": "Reals whole real real", "atomic_add": "Ints whole whole",
-    "prefetch": "pointer whole", "atomic_swap": "Ints whole whole", "atomic_load": "Ints whole",
+    "prefetch": "pointer whole", "atomic_swap": "Ints whole whole", "atomic_claim": "Ints whole whole",
+    "atomic_load": "Ints whole",
     "call": "whole whole whole whole", "pause": "", "yield_thread": "", "flush_denormals": "", "restore": "whole",
 }  # fmt: skip
 KINDS = {
@@ -167,6 +168,13 @@ class Intrinsics(TileIntrinsics):
     def intrinsic_atomic_swap(self, pointer: Value, index: Value, value: Value) -> Value:
         place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")
         return Value("int", self.fresh(f"atomicrmw xchg ptr {place}, i64 {value.text} seq_cst"))
+
+    def intrinsic_atomic_claim(self, pointer: Value, index: Value, value: Value) -> Value:
+        """Put an integer in place of a 0, if one is there; return whether it was, as 1 or 0."""
+        place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")
+        pair = self.fresh(f"cmpxchg ptr {place}, i64 0, i64 {value.text} seq_cst seq_cst")
+        done = self.fresh(f"extractvalue {{ i64, i1 }} {pair}, 1")
+        return Value("int", self.fresh(f"zext i1 {done} to i64"))
 
     def intrinsic_atomic_load(self, pointer: Value, index: Value) -> Value:
         place = self.fresh(f"getelementptr i64, ptr {pointer.text}, i64 {index.text}")

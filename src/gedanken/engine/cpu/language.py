@@ -38,7 +38,8 @@ that may have no value where it is read, and a file that gives one of the names 
     tile_load(i, x, p) ...     the tile unit, see `tile_unit.py`
     exchange(x, i, a, b)       x[i] = b if it is still a, bit for bit, in one go for all threads; 1 if it was, else 0
     prefetch(x, i)             nothing but that x[i], which is read soon, may come faster
-    atomic_add(x, i, k) ...    what only `kernels/executor.py` needs: threads, and calls of kernels by address
+    atomic_claim(x, i, k)      x[i] = k if it is 0, in one go for all threads; 1 if it was, else 0
+    atomic_add(x, i, k) ...    what is in `kernels/executor.py` and runs.py: threads, and calls of kernels by address
 
 Machine code has no overflow check, no bounds check and no exception: a division by zero stops the program, a range
 whose step is not positive does not end, an integer of a real above 2 ** 63 is any number. GEDANKEN_KERNELS=python
@@ -113,7 +114,7 @@ def _intrinsic(*_: Any) -> Any:
 
 at = real = integer = byte = uint16 = lanes = sqrt = exp2i = gemm_tile = _intrinsic
 uint16s = ints = bytes_of = multiply_high = multiply_low = call = pause = yield_thread = _intrinsic
-prefetch = times = atomic_add = atomic_swap = atomic_load = exchange = _intrinsic
+prefetch = times = atomic_add = atomic_swap = atomic_claim = atomic_load = exchange = _intrinsic
 flush_denormals = restore = transpose = bf16s = local_reals = local_bf16s = tile_load = tile_store = tile_dot = (
     _intrinsic
 )

@@ -5,29 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.costs import Cost, Hinge, MeanSquared, SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy
+from gedanken.costs import Cost, Hinge, MeanSquared, SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy, WeightedMean
 from gedanken.engine.cpu.compiler import Library
-from gedanken.engine.cpu.factor_steps import FactorSteps
 from gedanken.engine.cpu.kernels.cost import Targets
-from gedanken.engine.cpu.kernels.sparse import (
-    ATOMIC,
-    HINGE,
-    LOCKED,
-    RACY,
-    SIGMOID,
-    SOFTMAX,
-    SQUARED,
-    Csr,
-    Penalty,
-    Results,
-    Run,
-    Weights,
-)
+from gedanken.engine.cpu.kernels.runs import HINGE, SIGMOID, SOFTMAX, SQUARED, WEIGHTED, Results, Run
+from gedanken.engine.cpu.kernels.sparse import Csr, Penalty, Weights
 from gedanken.engine.cpu.lowering.cost import class_weights
+from gedanken.engine.cpu.pair_steps import CutSteps, FactorSteps, PairSteps
 from gedanken.engine.cpu.program import call
+from gedanken.engine.cpu.sharing import fields_of
 from gedanken.engine.learner import Learnt, Sharing
 from gedanken.engine.plan import Placement
-from gedanken.layers import MatrixFactorisation, SparseFullyConnectedLayer
+from gedanken.layers import GraphCut, Layer, MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.stages import LayerStage
 from gedanken.optimizers import Optimizer
 from gedanken.sparse import SparseRows
@@ -38,22 +27,26 @@ COSTS: dict[type[Cost], int] = {
     SigmoidBinaryCrossEntropy: SIGMOID,
     MeanSquared: SQUARED,
     Hinge: HINGE,
+    WeightedMean: WEIGHTED,
 }
-MODES = {"racy": RACY, "atomic": ATOMIC, "locked": LOCKED}
+OF_PAIRS: dict[type[Layer], type[PairSteps]] = {MatrixFactorisation: FactorSteps, GraphCut: CutSteps}
 
 
 def sparse_steps(
     library: Library, layers: Sequence[Placement], cost: Cost, rule: Optimizer
-) -> "SparseSteps | FactorSteps | None":
+) -> "SparseSteps | PairSteps | None":
     """Return what learns in runs, or None where the model, its cost or the rule is another one."""
     weighted = isinstance(getattr(cost, "pos_weight", None), tuple)
     if len(layers) != 1 or type(cost) not in COSTS or weighted or not rule.lazy or rule.slots():
         return None
     stage, number = layers[0], COSTS[type(cost)]
-    if isinstance(stage, LayerStage) and type(stage.layer) is SparseFullyConnectedLayer:
+    if not isinstance(stage, LayerStage):
+        return None
+    kind: Any = type(stage.layer)
+    if kind is SparseFullyConnectedLayer:
         return SparseSteps(library, stage, cost)
-    if isinstance(stage, LayerStage) and type(stage.layer) is MatrixFactorisation and number != SOFTMAX:
-        return FactorSteps(library, stage, (number, getattr(cost, "pos_weight", None) or 1.0), MODES)
+    if kind in OF_PAIRS and number != SOFTMAX:
+        return OF_PAIRS[kind](library, stage, (number, getattr(cost, "pos_weight", None) or 1.0))
     return None
 
 
@@ -71,9 +64,13 @@ class SparseSteps:
         self._units, self._dtype = stage.output_shape[0], np.dtype(library.dtype)
         self._layer: Any = stage.layer
         self._done = np.zeros(2, np.int64)
-        self._unlocked = np.zeros(1, np.int64)
         # What a layer without bias or penalty reads in place of them.
         self._nothing, self._one = np.zeros(self._units, self._dtype), np.ones(1, self._dtype)
+
+    @property
+    def rows(self) -> int:
+        """Of the kernel, one for each feature."""
+        return self._stage.shape[0]
 
     def takes(self, mini_batch_size: int) -> bool:
         """Return whether it does what a gradient of a mini-batch would do: a penalty changes weights in between."""
@@ -90,20 +87,19 @@ class SparseSteps:
         most = min(size, samples)
         memory = (np.empty((most, width), self._dtype) for width in (self._units, self._units, 3))
         shares, slopes, terms = memory
-        mode, lock, me = sharing or Sharing("racy", self._unlocked, 1)
         positive = getattr(self._cost, "pos_weight", None)
         call(
             self._library, "sparse.learn",
             x=Csr(begins=x.begins, ends=x.ends, columns=x.columns, values=x.values),
             targets=self._targets(target),
-            w=Weights(kernel=p["kernel"], bias=p.get("bias", self._nothing), lock=lock),
+            w=Weights(kernel=p["kernel"], bias=p.get("bias", self._nothing), features=self.rows),
             penalty=Penalty(
                 l2=self._layer.l2, kernel=p["kernel"], seen=self._stage.s.get("seen", self._one),
-                features=self._stage.shape[0],
+                features=self.rows,
             ),
             run=Run(
                 rows=samples, size=size, units=self._units, biased=int(self._layer.bias), cost=COSTS[type(self._cost)],
-                positive=1.0 if positive is None else positive, mode=MODES[mode], me=me,
+                positive=1.0 if positive is None else positive, **fields_of(sharing),
             ),
             told=Results(
                 rates=rates.astype(self._dtype), scores=scores, shares=shares, slopes=slopes, terms=terms,

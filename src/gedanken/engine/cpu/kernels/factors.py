@@ -1,6 +1,17 @@
 """A matrix as the product of two thin ones, learnt entry by entry."""
 
-from gedanken.engine.cpu.kernels.sparse import ATOMIC, Results, Run, give_back, slope_of, subtract, take
+from gedanken.engine.cpu.kernels.runs import (
+    ATOMIC,
+    Results,
+    Run,
+    begin,
+    free_row,
+    give_back,
+    slope_of,
+    subtract,
+    take,
+    take_row,
+)
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
@@ -21,7 +32,7 @@ AHEAD = 4  # entries whose vectors are fetched ahead
 
 
 class Factors(Record):
-    """The vectors, `rank` numbers each, and where `biased` the biases; `lock` as in Weights."""
+    """The vectors, `rank` numbers each, and where `biased` the biases; `n_rows` of them are of rows."""
 
     rows: Reals
     columns: Reals
@@ -31,7 +42,7 @@ class Factors(Record):
     rank: Int
     biased: Int
     l2: Real
-    lock: Ints
+    n_rows: Int
 
 
 def learn(task: Int, scratch: Reals, pairs: Ints, targets: Reals, f: Factors, run: Run, told: Results):
@@ -51,16 +62,23 @@ def learn(task: Int, scratch: Reals, pairs: Ints, targets: Reals, f: Factors, ru
             prefetch(f.rows, pairs[2 * (done + AHEAD)] * f.rank)
             prefetch(f.columns, pairs[2 * (done + AHEAD) + 1] * f.rank)
         i, j = pairs[2 * done], pairs[2 * done + 1]
+        ticket = begin(run)
         score = entry(f, i, j, offset)
         told.scores[done] = score
-        if score - score != real(0):
-            break
+        sound = score - score == real(0)
         slope = slope_of(score, targets[done], run)
-        take(f.lock, run)
-        change(f, i, j, slope, told.rates[done], run, told)
-        if f.biased:
-            offset -= times(told.rates[done], slope)
-        give_back(f.lock, run)
+        take(run, ticket)
+        if sound:
+            take_row(run, i)
+            take_row(run, f.n_rows + j)
+            change(f, i, j, slope, told.rates[done], run, told)
+            free_row(run, f.n_rows + j)
+            free_row(run, i)
+            if f.biased:
+                offset -= times(told.rates[done], slope)
+        give_back(run)
+        if not sound:
+            break
         done += 1
     met(f.offset, before, offset)
     told.done[0] = done
@@ -94,13 +112,13 @@ def change(f, i, j, slope, rate, run, told):
     if run.mode == ATOMIC:
         for k in range(f.rank):
             left, right = times(rate, slope * v[k] + f.l2 * u[k]), times(rate, slope * u[k] + f.l2 * v[k])
-            subtract(u, k, left, ATOMIC, told)
-            subtract(v, k, right, ATOMIC, told)
+            subtract(u, k, left, run, told)
+            subtract(v, k, right, run, told)
     else:
         for k in lanes(f.rank):
             left, right = times(rate, slope * v[k] + f.l2 * u[k]), times(rate, slope * u[k] + f.l2 * v[k])
             u[k] -= left
             v[k] -= right
     if f.biased:
-        subtract(f.row_bias, i, times(rate, slope + f.l2 * f.row_bias[i]), run.mode, told)
-        subtract(f.column_bias, j, times(rate, slope + f.l2 * f.column_bias[j]), run.mode, told)
+        subtract(f.row_bias, i, times(rate, slope + f.l2 * f.row_bias[i]), run, told)
+        subtract(f.column_bias, j, times(rate, slope + f.l2 * f.column_bias[j]), run, told)

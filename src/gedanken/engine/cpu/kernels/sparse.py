@@ -1,12 +1,21 @@
-"""Rows of which most numbers are 0, times a matrix; the gradient of the matrix, and its update, in the touched rows.
-
-What several workers may change at once is changed by a rounded product (`times`), so that all ways to write it, RACY,
-ATOMIC and LOCKED, give the same numbers.
-"""
+"""Rows of which most numbers are 0, times a matrix; the gradient of the matrix, and its update, in the touched rows."""
 
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.cost import Targets, softmax_cross_entropy
-from gedanken.engine.cpu.kernels.rows import sigmoid
+from gedanken.engine.cpu.kernels.runs import (
+    ATOMIC,
+    EACH,
+    SOFTMAX,
+    Results,
+    Run,
+    begin,
+    free_row,
+    give_back,
+    slope_of,
+    subtract,
+    take,
+    take_row,
+)
 from gedanken.engine.cpu.language import (
     Bytes,
     Int,
@@ -16,13 +25,10 @@ from gedanken.engine.cpu.language import (
     Reals,
     Record,
     at,
-    atomic_swap,
     byte,
-    exchange,
     inline,
     lanes,
     noinline,
-    pause,
     prefetch,
     real,
     sqrt,
@@ -169,43 +175,14 @@ def adagrad(task: Int, scratch: Reals, part: Part, squares: Reals, epsilon: Real
 
 
 LINE, AHEAD = 16, 2  # numbers that are fetched at once; rows that are fetched ahead
-RACY, ATOMIC, LOCKED = 0, 1, 2  # how weights are changed that other workers change too
-SOFTMAX, SIGMOID, SQUARED, HINGE = 0, 1, 2, 3  # costs
 
 
 class Weights(Record):
-    """The parameters, and what is not 0 while a worker with LOCKED writes."""
+    """The parameters; in EACH's locks the bias comes behind the rows of the kernel, as number `features`."""
 
     kernel: Reals
     bias: Reals
-    lock: Ints
-
-
-class Run(Record):
-    """Mini-batches in a row: `size` rows each but for the last; `me` is what the lock has while this worker writes."""
-
-    rows: Int
-    size: Int
-    units: Int
-    biased: Int
-    cost: Int
-    positive: Real
-    mode: Int
-    me: Int
-
-
-class Results(Record):
-    """What a run is told and tells: a rate for each mini-batch, scores of all rows, and memory for one mini-batch.
-
-    done[0], done[1] = mini-batches that were learnt from; numbers that another worker changed in between (ATOMIC).
-    """
-
-    rates: Reals
-    scores: Reals
-    shares: Reals
-    slopes: Reals
-    terms: Reals
-    done: Ints
+    features: Int
 
 
 def learn(task: Int, scratch: Reals, x: Csr, targets: Targets, w: Weights, penalty: Penalty, run: Run, told: Results):
@@ -219,33 +196,22 @@ def learn(task: Int, scratch: Reals, x: Csr, targets: Targets, w: Weights, penal
         rows = min(run.size, run.rows - first)
         part = Csr(begins=at(x.begins, first), ends=at(x.ends, first), columns=x.columns, values=x.values)
         scores = at(told.scores, first * run.units)
+        ticket = begin(run)
         score(
             part, w.kernel, w.bias, scores, rows, Width(units=run.units, ahead=min(run.rows - first - 1, rows + AHEAD))
         )
-        if not all_finite(scores, rows * run.units):
+        sound = all_finite(scores, rows * run.units)
+        if sound:
+            judge(scores, first, targets, run, told, rows)
+        take(run, ticket)
+        if sound:
+            change(part, w, penalty, run, told, Piece(rows=rows, rate=told.rates[done]))
+        give_back(run)
+        if not sound:
             break
-        judge(scores, first, targets, run, told, rows)
-        take(w.lock, run)
-        change(part, w, penalty, run, told, Piece(rows=rows, rate=told.rates[done]))
-        give_back(w.lock, run)
         done += 1
         first += rows
     told.done[0] = done
-
-
-@inline
-def take(lock, run):
-    """Wait until no other worker writes, with LOCKED."""
-    if run.mode == LOCKED:
-        while atomic_swap(lock, 0, run.me) != 0:
-            pause()
-
-
-@inline
-def give_back(lock, run):
-    """Let another worker write."""
-    if run.mode == LOCKED:
-        atomic_swap(lock, 0, 0)
 
 
 class Width(Record):
@@ -309,19 +275,6 @@ def judge(scores, first, targets, run, told, rows):
             slopes[i] = slope_of(scores[i], wanted[i], run) / real(rows * units)
 
 
-@inline
-def slope_of(z, t, run):
-    """Return the slope of the cost of one score, which is by itself: of all costs but SOFTMAX."""
-    if run.cost == SIGMOID:
-        slope = (real(1) - t) * sigmoid(z) - run.positive * t * sigmoid(-z)
-    elif run.cost == SQUARED:
-        slope = real(2) * (z - t)
-    else:
-        sign = real(1) - real(2) * t
-        slope = sign if real(1) + sign * z > real(0) else real(0)
-    return slope
-
-
 class Piece(Record):
     """One mini-batch of a run."""
 
@@ -334,19 +287,23 @@ def change(x, w, penalty, run, told, piece):
     """weights -= rate * gradient, number by number."""
     if penalty.l2 > real(0):
         count_features(x, penalty, piece.rows)
-    simple = run.units == 1 and run.mode != ATOMIC and penalty.l2 == real(0)
+    simple = run.units == 1 and run.mode != ATOMIC and run.mode != EACH and penalty.l2 == real(0)
     for row in range(piece.rows):
         slopes = at(told.slopes, row * run.units)
         if simple:
             change_row(x, row, w, times(piece.rate, slopes[0]))
         else:
             for k in range(x.begins[row], x.ends[row]):
+                take_row(run, x.columns[k])
                 change_feature(x.columns[k], x.values[k], slopes, w, penalty, ChangeOf(run=run, piece=piece, told=told))
+                free_row(run, x.columns[k])
+    take_row(run, w.features)
     for unit in range(run.units if run.biased else 0):
         total = real(0)
         for row in range(piece.rows):
             total += told.slopes[row * run.units + unit]
-        subtract(w.bias, unit, times(piece.rate, total), run.mode, told)
+        subtract(w.bias, unit, times(piece.rate, total), run, told)
+    free_row(run, w.features)
 
 
 @inline
@@ -385,16 +342,4 @@ def change_feature(feature, value, slopes, w, penalty, c):
         amount = times(times(c.piece.rate, slopes[unit]), value)
         if penalty.l2 > real(0):
             amount = amount + times(c.piece.rate, times(pull, w.kernel[place]))
-        subtract(w.kernel, place, amount, c.run.mode, c.told)
-
-
-@inline
-def subtract(y, place, amount, mode, told):
-    """y[place] -= amount; with ATOMIC nothing is lost that another thread adds meanwhile."""
-    if mode == ATOMIC:
-        seen = y[place]
-        while exchange(y, place, seen, seen - amount) == 0:
-            told.done[1] += 1
-            seen = y[place]
-    else:
-        y[place] -= amount
+        subtract(w.kernel, place, amount, c.run, c.told)
