@@ -118,7 +118,7 @@ def test_optional_packages_are_imported_in_one_file_each(path: Path) -> None:
     homes = {
         "cloudpickle": "pickling.py",
         "cupy": "cuda.py",
-        "matplotlib": "plot.py",
+        "matplotlib": "drawing.py",
         "pooch": "fetch.py",
         "PIL": "decoding.py",
         "urllib3": "downloads.py",

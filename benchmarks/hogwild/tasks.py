@@ -42,20 +42,15 @@ def samples(task: Task) -> tuple[Pair, Pair]:
     return (every[0][: task.samples], labels[: task.samples]), (every[1], test_labels)
 
 
-FEATURES, EACH, FLATNESS = 47_236, 75, 0.9  # of RCV1: features, numbers of a row, and how their frequency falls
+FEATURES = 47_236  # of RCV1
 
 
 def sparse_rows(samples: int) -> tuple[Any, Any, Any, Any]:
-    """Return starts, columns, values and labels (0 or 1) of rows whose feature number k comes with k**-FLATNESS."""
-    rng = np.random.default_rng(0)
-    share = np.arange(1, FEATURES + 1) ** -FLATNESS
-    edges = np.cumsum(share / share.sum())
-    columns = np.searchsorted(edges, rng.random(samples * EACH)).clip(0, FEATURES - 1).astype(np.int32)
-    values = ((rng.random(samples * EACH) + 0.5) / np.sqrt(EACH)).astype(np.float32)
-    starts = np.arange(samples + 1) * EACH
-    scores = np.add.reduceat(values * rng.normal(size=FEATURES)[columns], starts[:-1])
-    scores += 0.3 * scores.std() * rng.normal(size=samples)
-    return starts, columns, values, (scores > np.median(scores)).astype(int)
+    """Return starts, columns, values and labels (0 or 1) of rows with the statistics of RCV1."""
+    from gedanken.experiments import rcv1_like  # noqa: PLC0415
+
+    rows, labels = rcv1_like(samples)
+    return np.append(rows.begins, rows.count), rows.columns, rows.values, labels
 
 
 PEOPLE, THINGS, RANK = 60_000, 20_000, 10  # of the ratings

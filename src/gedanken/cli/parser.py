@@ -75,6 +75,29 @@ multiply-adds and memory.
   gedanken summary mine.json
   gedanken summary diary --input 3x32x32 --classes 10"""
 
+HOGWILD = """\
+Repeat the experiments of the HOGWILD! paper: how much faster several workers
+are that write to the same parameters, and what the result costs.
+
+PROBLEM is svm (a support vector machine), completion (of a matrix) or cuts (of
+a graph); all of them, if none is named. Data are made with the statistics of
+the paper's; of svm they may come from files, too. Each way trains anew with 1, 2,
+4 ... workers. The first epoch is not timed.
+
+  racy            no locks, the paper's own
+  atomic          no locks, and no addition is lost
+  locked          one worker at a time
+  per-coordinate  a lock for each row of a matrix
+  round-robin     one worker after the other
+
+A table goes to standard output, the figure to a file."""
+
+HOGWILD_EXAMPLES = """\
+examples:
+  gedanken hogwild
+  gedanken hogwild svm --data a9a w8a --workers 8 --epochs 20
+  gedanken hogwild cuts --samples 4000000 --update racy locked"""
+
 INFO = """\
 Show versions, optional packages, engines, processors and data folders: what
 runs here, and what does not and why."""
@@ -128,6 +151,7 @@ def make_parser() -> argparse.ArgumentParser:
     summary.add_argument("--input", type=_sizes, metavar="CxHxW", help=f"input {about}1x28x28)")
     summary.add_argument("--classes", type=int, metavar="N", default=10, help=f"classes {about}%(default)s)")
     _add_engine(summary)
+    _add_hogwild(command("hogwild", "repeat the experiments of the HOGWILD! paper", HOGWILD, HOGWILD_EXAMPLES))
     command("info", "show what runs here", INFO)
     return parser
 
@@ -173,6 +197,26 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     record.add_argument("--folder", metavar="FOLDER", help="the run's folder (default: runs/ and the time)")
     every = f"seconds between two snapshots of cost and metrics, shown and drawn {DEFAULT}"
     record.add_argument("--snapshot-step", type=float, metavar="SECONDS", default=10.0, help=every)
+
+
+def _add_hogwild(hogwild: argparse.ArgumentParser) -> None:
+    hogwild.add_argument(
+        "problems", type=_name, metavar="PROBLEM", nargs="*", help="svm, completion, cuts (default: all)"
+    )
+    hogwild.add_argument(
+        "--data", type=_name, metavar="FILE", nargs="+", help="svmlight files for svm (default: generated)"
+    )
+    hogwild.add_argument("--samples", type=int, metavar="N", help="rows, entries or edges of generated data")
+    most = "most workers (default: one for each processor, at least 2)"
+    hogwild.add_argument("--workers", type=int, metavar="N", help=most)
+    hogwild.add_argument("--update", type=_name, metavar="WAY", nargs="+", help="ways to write (default: all)")
+    hogwild.add_argument(
+        "--epochs", type=int, metavar="N", default=5, help=f"passes over the data, from 2 on {DEFAULT}"
+    )
+    hogwild.add_argument(
+        "--figure", metavar="FILE", default="hogwild.png", help=f"the picture; '' draws none {DEFAULT}"
+    )
+    hogwild.add_argument("--json", action="store_true", help="print a JSON list for other programs")
 
 
 def _add_engine(group: Any) -> None:

@@ -1,19 +1,17 @@
-"""The picture of a training: cost and first metric over epochs. The only file that imports Matplotlib."""
+"""The picture of a training: cost and first metric over epochs."""
 
 import contextlib
-import importlib
-import io
 import math
 import os
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gedanken.checks import require, warn
-from gedanken.errors import ArgumentError, MissingPackageError
+from gedanken.drawing import load_matplotlib, new_figure, plain_settings, png, window_figure
+from gedanken.errors import ArgumentError
 from gedanken.files import replace_file
 from gedanken.metrics import Metric
 from gedanken.training.callbacks import Callback
@@ -24,8 +22,6 @@ from gedanken.training.records import EpochRecord, Run, StepRecord
 PAUSE = 20  # at least so many times as long as a drawing takes lies between two, except at the end of an epoch
 POINTS = 512  # of a curve of steps
 TRAINING, VALIDATION = "#3465a4", "#cc5500"
-# Backends of Matplotlib with a window of their own beside which a program goes on; others serve or wait.
-WINDOWS = ("gtk", "macosx", "qt", "tk", "wx")
 
 
 class Plot(Callback):
@@ -47,7 +43,7 @@ class Plot(Callback):
     """
 
     def __init__(self, display: Display, metrics: Sequence[Metric]) -> None:
-        self._matplotlib = _matplotlib()
+        self._matplotlib = load_matplotlib("plot=True", "plot=False")
         self._display = display
         self._made: list[str] = []
         self._curve = _Curve(metrics)
@@ -77,7 +73,7 @@ class Plot(Callback):
         if self._saved_at:
             if self._figure is not None:
                 with self._guarded("shown"):
-                    self._display.figure(self._png())
+                    self._display.figure(png(self._matplotlib, self._figure))
             self._display.line(f"plot saved as {self.path}")
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):  # something is in it
@@ -124,27 +120,12 @@ class Plot(Callback):
         began = time.perf_counter()
         with self._guarded("saved"):
             self._draw(run)
-            replace_file(self.path, self._png())
+            replace_file(self.path, png(self._matplotlib, self._figure))
             self._saved_at = time.perf_counter()
             self._drawing = self._saved_at - began
 
-    def _png(self) -> bytes:
-        target = io.BytesIO()
-        with self._settings():
-            self._figure.savefig(target, format="png", dpi=120)
-        return target.getvalue()
-
-    @contextlib.contextmanager
-    def _settings(self) -> Iterator[None]:
-        """Draw in the user's style, but without LaTeX, which may not be there, and without a word about fonts."""
-        plain = {"text.usetex": False, "text.parse_math": False, "axes.formatter.use_mathtext": False}
-        known = {name: value for name, value in plain.items() if name in self._matplotlib.rcParams}
-        with self._matplotlib.rc_context(known), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"gedanken\.training\.plot")
-            yield
-
     def _draw(self, run: Run) -> None:
-        with self._settings():
+        with plain_settings(self._matplotlib):
             self._figure.clear()
             known = self._epochs[-1].metrics if self._epochs else self._curve.figures
             names = ["cost", *(name for name, value in known.items() if isinstance(value, float))][:2]
@@ -223,29 +204,11 @@ def _upwards(folder: str) -> Iterator[str]:
         yield from _upwards(above)
 
 
-def _matplotlib() -> Any:
-    """Return Matplotlib, or None where it is installed and cannot be imported, which is a warning."""
-    try:
-        return importlib.import_module("matplotlib")
-    except ImportError as error:
-        raise MissingPackageError(
-            "plot=True needs Matplotlib, which is not installed: pip install 'gedanken[plot]', or use plot=False"
-        ) from error
-    except Exception as error:  # MPLBACKEND names none, a settings file is broken ...
-        warn(f"nothing is plotted, because Matplotlib cannot be imported: {type(error).__name__}: {error}")
-        return None
-
-
 def _new_figure(matplotlib: Any) -> tuple[Any, Any]:
     """Return a Figure, and pyplot where it stands in a window."""
     options = {"figsize": (10, 4), "layout": "constrained"}
-    if _may_have_window() and matplotlib.get_backend().lower().startswith(WINDOWS):
-        with contextlib.suppress(Exception):  # no screen, or no such toolkit
-            pyplot = importlib.import_module("matplotlib.pyplot")
-            figure = pyplot.figure(**options)
-            pyplot.show(block=False)
-            return figure, pyplot
-    return importlib.import_module("matplotlib.figure").Figure(**options), None
+    shown = window_figure(matplotlib, **options) if _may_have_window() else None
+    return shown or (new_figure(**options), None)
 
 
 def _may_have_window() -> bool:
