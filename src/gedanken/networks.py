@@ -12,6 +12,7 @@ Example:
     Network of 13 layers, input (1, 28, 28)
 """
 
+from gedanken.init import Zeros
 from gedanken.layers import (
     BatchNorm,
     ConvolutionLayer,
@@ -24,9 +25,10 @@ from gedanken.layers import (
     ReLU,
     Residual,
     SoftMax,
+    SparseFullyConnectedLayer,
 )
 
-__all__ = ["diary", "lenet5", "mlp", "resnet20", "vgg"]
+__all__ = ["diary", "lenet5", "linear", "mlp", "resnet20", "vgg"]
 
 
 def diary(classes: int) -> list[Layer]:
@@ -54,6 +56,21 @@ def diary(classes: int) -> list[Layer]:
         FullyConnectedLayer(classes),
         SoftMax(),
     ]
+
+
+def linear(classes: int) -> list[Layer]:
+    """Return a linear model of rows that are mostly zeros: logistic regression. All its first values are 0.
+
+    Args:
+        classes: how many, at least 1.
+
+    Shapes:
+        one sample: (F,).
+
+    Source:
+        Bishop 2006, "Pattern recognition and machine learning", section 4.3.4.
+    """
+    return [SparseFullyConnectedLayer(classes, init=Zeros()), SoftMax()]
 
 
 def mlp(classes: int) -> list[Layer]:

@@ -38,7 +38,7 @@ WORDS = {
     ),
     "no name of data": (["train", ""], "argument DATA: must be a name, got ''"),
     "no name of a model": (["evaluate", "", "mnist"], "argument MODEL: must be a name, got ''"),
-    "no name of a picture": (["predict", "m", ""], "argument PICTURE: must be a name, got ''"),
+    "no name of a file": (["predict", "m", ""], "argument FILE: must be a name, got ''"),
     "limit": ([*TRAIN, "--limit", "0"], "--limit must be a whole number of at least 1"),
     "seed": ([*TRAIN, "--seed", "-1"], "seed must be"),
     "snapshots": ([*TRAIN, "--snapshot-step", "0"], "snapshot_step must be"),

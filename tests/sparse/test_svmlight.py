@@ -59,6 +59,8 @@ def test_the_first_feature_may_be_called_0(tmp_path: Path) -> None:
 def test_labels_are_whole_numbers_where_all_of_them_are(tmp_path: Path) -> None:
     assert read(tmp_path, "1 1:5\n-1\n")[1].dtype == np.int64
     np.testing.assert_array_equal(read(tmp_path, "1.5 1:5\n-1 qid:7 2:1\n\n")[1], [1.5, -1])
+    for large in (float("inf"), float(2**63), -1e300):
+        np.testing.assert_array_equal(read(tmp_path, f"{large} 1:5\n1 2:1\n")[1], [large, 1])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,9 @@ def test_what_is_no_sample_is_named(tmp_path: Path, text: Any, rule: str) -> Non
 def test_features_stay_in_their_range(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"features must be in \[1, 3\), got 3"):
         read(tmp_path, "1 1:1 3:1\n", features=2)
-    with pytest.raises(DatasetError, match=r"features must be in \[1, \.\.\.\), got 0"):
+    with pytest.raises(
+        DatasetError, match=r"features must be in \[1, \.\.\.\), got 0; with zero_based they count from 0"
+    ):
         read(tmp_path, "1 0:1 3:1\n", zero_based=False)
     with pytest.raises(ArgumentError, match="features must be a whole number"):
         read(tmp_path, "1 0:1\n", features=0)

@@ -1,25 +1,29 @@
-"""Samples by the name of a data set or folder, and the names of their classes."""
+"""Samples by the name of a data set, folder or file, and the names of their classes."""
 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from gedanken.checks import one_of, real, require, whole
+from gedanken.cli.rows import as_taken, check_nameless, features_of, read_classes
 from gedanken.datasets import load_cifar10, load_conv, load_drawn_digits, load_fashion_conv, load_images
 from gedanken.datasets.cifar import CLASSES as CIFAR
 from gedanken.datasets.labels import Split
 from gedanken.network import Network
+from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
-Pair = tuple[Array, Array]
+Data = Array | SparseRows
+Pair = tuple[Data, Array]
+D = TypeVar("D", Array, SparseRows)
 Image = tuple[int, int, int]  # (C, H, W)
 
 DIGITS = tuple("0123456789")
 CLOTHES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-TEST_SHARE = 0.2  # of a folder
+TEST_SHARE = 0.2  # of a folder or file
 
 
 class Known(NamedTuple):
@@ -41,12 +45,37 @@ class Samples(NamedTuple):
     """What a network is trained with.
 
     Shapes:
-        train, validation: data (N, C, H, W) and labels (N, classes).
+        train, validation: data (N, C, H, W) or rows (N, F), and labels (N, classes).
     """
 
     train: Pair
     validation: Pair | float | None
     classes: Sequence[str]
+
+
+def is_file(name: str) -> bool:
+    """Say whether samples of this name are those of a file: it is in the svmlight format."""
+    return name not in SETS and Path(name).is_file()
+
+
+def load_training_rows(
+    name: str, features: int | None, share: float | None, limit: int | None, zero_based: bool
+) -> Samples:
+    """Return samples of a file to train on; a share of them is held out by whoever trains.
+
+    Args:
+        name: file in the svmlight format.
+        features: of a row; None is as many as the file has.
+        share: what is held out for validation; None is `TEST_SHARE`.
+        limit: at most so many samples; None is all.
+        zero_based: whether the first feature is called 0, else 1.
+    """
+    part = TEST_SHARE if share is None else real("--validation", share, "(0, 1)")
+    if limit is not None:
+        whole("--limit", limit, 2)  # one to train on and one to validate on
+    rows, labels, classes = read_classes(name, features, zero_based)
+    require(len(classes) > 1, f"the labels of {name!r}", "be of at least two classes", classes)
+    return Samples(_spread(rows, labels, limit), part, classes)
 
 
 def load_training(name: str, shape: Image, share: float | None, limit: int | None, seed: int, own: bool) -> Samples:
@@ -71,8 +100,13 @@ def load_training(name: str, shape: Image, share: float | None, limit: int | Non
     return Samples((a, b), (c, d) if share is None else share, classes)
 
 
-def load_test(name: str, net: Network, limit: int | None) -> tuple[Array, Array, Sequence[str]]:
-    """Return data, labels and classes of a data set's test part, or of all pictures of a folder."""
+def load_test(name: str, net: Network, limit: int | None, zero_based: bool) -> tuple[Data, Array, Sequence[str]]:
+    """Return data, labels and classes of a data set's test part, of all pictures of a folder or all rows of a file."""
+    if is_file(name):
+        rows, answers, found = read_classes(name, features_of(net), zero_based)
+        check_nameless(net, name, found)
+        return *_spread(rows, answers, limit), found
+    refuse_zero_based(zero_based, name)
     if name not in SETS and Path(name).is_dir():
         shape = picture_shape(net)
         read = load_images(name, shape[1:], channels=shape[0])
@@ -82,7 +116,7 @@ def load_test(name: str, net: Network, limit: int | None) -> tuple[Array, Array,
 
 
 def _load_set(name: str, limit: int | None) -> tuple[Split, Sequence[str]]:
-    known = SETS[one_of("DATA that is no existing folder", name, SETS)]
+    known = SETS[one_of("DATA that is no existing file or folder", name, SETS)]
     if limit is None:
         return known.load(), known.classes
     count = whole("--limit", limit)
@@ -91,7 +125,12 @@ def _load_set(name: str, limit: int | None) -> tuple[Split, Sequence[str]]:
     return (a, b, c, d), known.classes
 
 
-def _spread(data: Array, labels: Array, limit: int | None) -> Pair:
+def refuse_zero_based(zero_based: bool, name: str) -> None:
+    """Raise ArgumentError where an option of files was given with something else."""
+    require(not zero_based, "--zero-based", "go with a file in the svmlight format", name)
+
+
+def _spread(data: D, labels: Array, limit: int | None) -> tuple[D, Array]:
     """Return at most `limit` samples, evenly from all: a folder's are sorted by class."""
     if limit is None or whole("--limit", limit) >= len(data):
         return data, labels
@@ -110,8 +149,10 @@ def picture_shape(net: Network) -> Image:
     return channels, height, width
 
 
-def as_input(net: Network, data: Array) -> Array:
-    """Return the data, as flat rows where the network takes such."""
+def as_input(net: Network, data: Data) -> Any:
+    """Return the data: pictures as flat rows and sparse rows as an array, where the network takes such."""
+    if isinstance(data, SparseRows):
+        return as_taken(net, data)
     flat = net.input_shape == (math.prod(data.shape[1:]),)
     return data.reshape(len(data), -1) if flat else data
 

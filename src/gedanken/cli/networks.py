@@ -1,5 +1,6 @@
 """Networks by name and from architecture files."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -22,14 +23,17 @@ class Design(NamedTuple):
     Args:
         layers: gives the layers for a number of classes.
         input_shape: one sample, where the design settles it.
+        flat: whether it takes a sample as a row, whatever its shape.
     """
 
     layers: Callable[[int], Sequence[Layer]]
     input_shape: Shape | None = None
+    flat: bool = False
 
 
 NETWORKS = {
     "diary": Design(networks.diary),
+    "linear": Design(networks.linear, flat=True),
     "mlp": Design(networks.mlp),
     "lenet5": Design(networks.lenet5),
     "vgg": Design(networks.vgg),
@@ -58,7 +62,7 @@ def find_design(network: str) -> Design:
     except (ValueError, RecursionError) as error:
         raise ArgumentError(f"{network} must be JSON: {error}") from None
     named = isinstance(data, dict) and set(data) == {"input", "layers"} and isinstance(data["input"], list)
-    require(named, network, 'be {"input": [C, H, W], "layers": [{"type": ...}, ...]}', data)
+    require(named, network, 'be {"input": [C, H, W] or [features], "layers": [{"type": ...}, ...]}', data)
     try:
         layers = layers_from_data(data["layers"], known_classes())
     except ArgumentError as error:
@@ -72,7 +76,8 @@ def build(design: Design, input_shape: Shape, classes: int, seed: int) -> Networ
     Raises:
         ShapeError: a layer does not fit.
     """
-    net = Network(seed).input(input_shape if design.input_shape is None else design.input_shape)
+    taken = (math.prod(input_shape),) if design.flat else input_shape
+    net = Network(seed).input(taken if design.input_shape is None else design.input_shape)
     for layer in design.layers(classes):
         net.add(layer)
     return net

@@ -11,13 +11,15 @@ from gedanken.named import OPTIMIZERS
 
 LARGEST_SIDE = 65_535
 DEFAULT = "(default: %(default)s)"
-NETWORK = (
-    f"diary, lenet5, vgg, resnet20 (convolutions), mlp (one hidden layer) or an architecture file (.json) {DEFAULT}"
+NAMES = "diary, lenet5, vgg, resnet20 (convolutions), mlp (one hidden layer), linear (none)"
+NETWORK = f"{NAMES} or an architecture file (.json) (default: diary; of a svmlight file linear)"
+DATA = (
+    "data set (mnist, fashion-mnist, cifar10, drawn-digits), folder that has one folder of pictures per class, or file "
+    "in the svmlight format"
 )
-DATA = "data set (mnist, fashion-mnist, cifar10, drawn-digits) or folder that has one folder of pictures per class"
 
 DESCRIPTION = """\
-Train, judge and use neural networks on pictures.
+Train, judge and use neural networks on pictures and on rows that are mostly zeros.
 
   gedanken train drawn-digits --limit 5000 --network mlp --output digits.safetensors
   gedanken evaluate digits.safetensors drawn-digits
@@ -30,6 +32,9 @@ DATA is a data set's name, or a folder such as pets/ with pictures in pets/cat/
 and pets/dog/. A data set is looked for in $GEDANKEN_DATA and the cache folder,
 then downloaded; drawn-digits needs no file.
 
+DATA can also be a file in the svmlight format, gzipped or not: lines such as
+"-1 3:1 11:0.5", a label and those features that are not 0. Labels are classes.
+
 Ctrl-C ends the training after the running step and saves the network."""
 
 TRAIN_EXAMPLES = """\
@@ -38,6 +43,7 @@ examples:
   gedanken train drawn-digits --limit 5000 --network mlp
   gedanken train pets/ --size 48x64 --early-stop 3 --output pets.safetensors
   gedanken train cifar10 --network mine.json --optimizer adamw
+  gedanken train a9a --epochs 5 --output a9a.safetensors
 
 An architecture file names layers with the arguments that they have in Python:
   {"input": [1, 28, 28],
@@ -46,19 +52,23 @@ An architecture file names layers with the arguments that they have in Python:
               {"type": "SoftMax"}]}"""
 
 EVALUATE = """\
-Show cost and metrics of a model over the test part of a data set, or over all
-pictures of a folder.
+Show cost and metrics of a model over the test part of a data set, over all
+pictures of a folder or over all rows of a file in the svmlight format.
 
   gedanken evaluate mnist.safetensors mnist
   gedanken evaluate pets.safetensors other-pets/
+  gedanken evaluate a9a.safetensors a9a.t
 
 Classes are matched by name, where the model knows names."""
 
 PREDICT = """\
-Tell the class of pictures: one line each of file, class and probability.
+Tell the class of pictures: one line each of file, class and probability. Of a
+model that takes rows the files are in the svmlight format, and each row has a
+line, which begins with FILE:ROW.
 
   gedanken predict pets.safetensors holiday/*.jpg
   gedanken predict mnist.safetensors scan.png --invert --json
+  gedanken predict a9a.safetensors a9a.t
 
 Pictures may have any size and format. They are cut and resized to the model's
 input, grey or in colour as it needs them. The probability is the network's
@@ -73,7 +83,8 @@ multiply-adds and memory.
 
   gedanken summary mnist.safetensors
   gedanken summary mine.json
-  gedanken summary diary --input 3x32x32 --classes 10"""
+  gedanken summary diary --input 3x32x32 --classes 10
+  gedanken summary linear --input 123 --classes 2"""
 
 HOGWILD = """\
 Repeat the experiments of the HOGWILD! paper: how much faster several workers
@@ -134,21 +145,23 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", type=_name, metavar="MODEL", help="model file")
     evaluate.add_argument("data", type=_name, metavar="DATA", help=DATA)
     evaluate.add_argument("--limit", type=int, metavar="N", help="only N of the samples (default: all)")
+    _add_zero_based(evaluate)
     _add_engine(evaluate)
-    predict = command("predict", "tell the class of pictures", PREDICT)
+    predict = command("predict", "tell the class of pictures or rows", PREDICT)
     predict.add_argument("model", type=_name, metavar="MODEL", help="model file")
-    predict.add_argument("pictures", type=_name, metavar="PICTURE", nargs="+", help="picture file")
+    about = "picture, or of a model that takes rows a file in the svmlight format"
+    predict.add_argument("files", type=_name, metavar="FILE", nargs="+", help=about)
     predict.add_argument(
         "--invert", action="store_true", help="swap black and white: for ink on paper and MNIST's kind"
     )
     predict.add_argument("--json", action="store_true", help="print a JSON list for other programs")
+    _add_zero_based(predict)
     _add_engine(predict)
     summary = command("summary", "show the layers of a network", SUMMARY)
-    summary.add_argument(
-        "network", type=_name, metavar="NETWORK", help="model file, architecture file (.json), diary or mlp"
-    )
-    about = "of diary and mlp (default: "
-    summary.add_argument("--input", type=_sizes, metavar="CxHxW", help=f"input {about}1x28x28)")
+    about = f"model file, architecture file (.json), or a name: {NAMES}"
+    summary.add_argument("network", type=_name, metavar="NETWORK", help=about)
+    about = "of a network with a name (default: "
+    summary.add_argument("--input", type=_whole_numbers, metavar="CxHxW", help=f"input {about}1x28x28)")
     summary.add_argument("--classes", type=int, metavar="N", default=10, help=f"classes {about}%(default)s)")
     _add_engine(summary)
     _add_hogwild(command("hogwild", "repeat the experiments of the HOGWILD! paper", HOGWILD, HOGWILD_EXAMPLES))
@@ -158,7 +171,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("data", type=_name, metavar="DATA", help=DATA)
-    train.add_argument("--network", metavar="NAME", default="diary", help=NETWORK)
+    train.add_argument("--network", metavar="NAME", help=NETWORK)
     train.add_argument("--output", metavar="FILE", help="where the model is saved (default: nowhere)")
     train.add_argument("--quiet", action="store_true", help="show no progress")
 
@@ -178,16 +191,16 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     learning.add_argument("--dtype", metavar="NAME", default="float32", help=f"float32 or float64 {DEFAULT}")
     products = f"of products: full, or bf16 on a processor with AMX {DEFAULT}"
     learning.add_argument("--precision", metavar="NAME", default="full", help=products)
-
     learning.add_argument("--parallel", metavar="NAME", help="hogwild: several workers at once (default: one)")
     learning.add_argument("--workers", type=int, metavar="N", help="of --parallel (default: one for each processor)")
 
     samples = train.add_argument_group("samples")
-    held = "share of the samples to validate on, in (0, 1) (default: a data set's test part; of a folder 0.2)"
+    held = "share of the samples to validate on, in (0, 1) (default: a data set's test part; else 0.2)"
     samples.add_argument("--validation", type=float, metavar="SHARE", help=held)
     samples.add_argument("--no-shuffle", action="store_true", help="keep the order of the samples in each epoch")
-    few = "train on N samples only, and validate on as many: for trying out (default: all)"
+    few = "train on N samples only, and validate on as many, of a file on a share of them (default: all)"
     samples.add_argument("--limit", type=int, metavar="N", help=few)
+    _add_zero_based(samples)
     size = "of a folder's pictures, in pixels (default: 32x32, or as the architecture file says)"
     samples.add_argument("--size", type=_sizes, metavar="HxW", help=size)
     samples.add_argument("--grey", action="store_true", help="a folder's pictures in grey instead of colour")
@@ -219,6 +232,12 @@ def _add_hogwild(hogwild: argparse.ArgumentParser) -> None:
     hogwild.add_argument("--json", action="store_true", help="print a JSON list for other programs")
 
 
+def _add_zero_based(group: Any) -> None:
+    group.add_argument(
+        "--zero-based", action="store_true", help="features of the file in the svmlight format count from 0, not 1"
+    )
+
+
 def _add_engine(group: Any) -> None:
     group.add_argument("--engine", metavar="NAME", default="auto", help=f"{', '.join(ENGINES)} {DEFAULT}")
 
@@ -229,11 +248,15 @@ def _name(text: str) -> str:
     return text
 
 
-def _sizes(text: str) -> tuple[int, ...]:
+def _whole_numbers(text: str) -> tuple[int, ...]:
     try:
-        sizes = tuple(int(size) for size in text.lower().split("x"))
+        return tuple(int(size) for size in text.lower().split("x"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be whole numbers with x between, such as 32x48, got {text!r}") from None
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = _whole_numbers(text)
     if max(sizes) > LARGEST_SIDE:
         raise argparse.ArgumentTypeError(f"must be at most {LARGEST_SIDE:,} pixels a side, got {text!r}")
     return sizes

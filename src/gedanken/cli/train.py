@@ -5,9 +5,19 @@ import os
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable
+from typing import Any
 
 from gedanken.checks import one_of, require
-from gedanken.cli.data import Image, Pair, Samples, as_input, as_target, load_training
+from gedanken.cli.data import (
+    Image,
+    Samples,
+    as_input,
+    as_target,
+    is_file,
+    load_training,
+    load_training_rows,
+    refuse_zero_based,
+)
 from gedanken.cli.networks import Design, build, find_design
 from gedanken.cli.output import note
 from gedanken.datasets.pictures import SIZE
@@ -26,7 +36,8 @@ from gedanken.training.records import History, Run
 def run(arguments: Namespace) -> int:
     """Train, save, and return the exit status."""
     optimizer = make_optimizer(arguments.optimizer, arguments.learning_rate)
-    design = find_design(arguments.network)
+    default = "linear" if is_file(arguments.data) else "diary"
+    design = find_design(default if arguments.network is None else arguments.network)
     if arguments.output is not None:
         require(arguments.output != "", "--output", "be the name of a file", arguments.output)
         check_writable(arguments.output)
@@ -87,10 +98,22 @@ def _check_course(history: History) -> None:
 
 
 def _load(arguments: Namespace, design: Design) -> Samples:
-    own = arguments.size is not None or arguments.grey
-    shape = _folder_shape(arguments, design)
-    parts = (arguments.validation, arguments.limit, arguments.seed)
-    return load_training(arguments.data, shape, *parts, own)
+    own, parts = arguments.size is not None or arguments.grey, (arguments.validation, arguments.limit)
+    if is_file(arguments.data):
+        require(not own, "--size and --grey", "go with a folder of pictures", arguments.data)
+        return load_training_rows(arguments.data, _file_features(arguments, design), *parts, arguments.zero_based)
+    refuse_zero_based(arguments.zero_based, arguments.data)
+    return load_training(arguments.data, _folder_shape(arguments, design), *parts, arguments.seed, own)
+
+
+def _file_features(arguments: Namespace, design: Design) -> int | None:
+    """Return the features of a file's rows; None is as many as it has."""
+    shape = design.input_shape
+    if shape is None:
+        return None
+    rule = "be [features] for a file in the svmlight format"
+    require(len(shape) == 1, f'"input" of {arguments.network}', rule, list(shape))
+    return shape[0]
 
 
 def _folder_shape(arguments: Namespace, design: Design) -> Image:
@@ -112,7 +135,7 @@ class _Announce(Callback):
 
 
 def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
-    def ready(pair: Pair) -> Pair:
+    def ready(pair: Any) -> Any:
         return as_input(net, pair[0]), as_target(net, pair[1])
 
     data, labels = ready(samples.train)

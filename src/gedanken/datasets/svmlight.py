@@ -16,6 +16,7 @@ from gedanken.types import Array
 
 GZIP = b"\x1f\x8b"
 COLON = ord(":")
+WIDEST = 2.0**63  # no int64 is as large
 LABEL = re.compile(rb"\s*[^\s:]+(\s|$)")
 
 
@@ -73,11 +74,13 @@ def load_svmlight(
     if low < base or (wanted is not None and most > wanted):
         found = low if low < base else int(columns.max())
         allowed = f"in [{base}, {'...' if wanted is None else wanted + base})"
-        raise DatasetError(f"{name}: features must be {allowed}, got {found}")
+        hint = "; with zero_based they count from 0" if found == 0 else ""
+        raise DatasetError(f"{name}: features must be {allowed}, got {found}{hint}")
     rows = SparseRows(
         [*starts.tolist(), int(counts.sum())], columns.astype(np.int64) - base, rest[:, 1], wanted or most
     )
-    return rows, labels.astype(np.int64) if (labels == np.floor(labels)).all() else labels
+    whole_numbers = (labels == np.floor(labels)) & (abs(labels) < WIDEST)
+    return rows, labels.astype(np.int64) if whole_numbers.all() else labels
 
 
 def _content(name: str) -> bytes:
