@@ -228,16 +228,33 @@ def test_too_much_momentum_is_warned_of(momentum: float, workers: int, told: boo
 
 class Rows(Generator):
     def __len__(self) -> int:
-        return 4
+        return 40
 
     def get_mini_batches(self, index: int) -> Any:
         return [(DENSE[index], YES[index])]
 
 
-def test_a_generator_gives_arrays_to_one_and_nothing_to_workers() -> None:
+@pytest.mark.parametrize("way", [{}, {"backend": "threads"}, {"workers": 1}, {"update": "atomic"}], ids=repr)
+def test_a_generator_gives_rows_to_threads(way: Any) -> None:
+    serial, parallel = network("logistic", "cpu"), network("logistic", "cpu")
+    expected = serial.fit(Rows(mini_batch_size=2, mode="serial"), epochs=5, progress=False)
+    history = parallel.fit(
+        Rows(mini_batch_size=2, mode="serial"), epochs=5, progress=False, parallel=Hogwild(**{"workers": 2, **way})
+    )
+    record = history.epochs[-1]
+    assert record.samples == len(Rows()) == sum(record.parallel["samples"])
+    assert record.parallel["workers"].split(":")[0] == f"{way.get('workers', 2)} threads"
+    if way.get("workers") == 1:
+        np.testing.assert_array_equal(parallel.feedforward(ROWS), serial.feedforward(ROWS))
+    else:
+        assert record.cost == pytest.approx(expected.epochs[-1].cost, rel=0.3)
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_rows_of_a_generator_do_not_go_to_processes(method: str) -> None:
     net = network("logistic", "cpu")
-    net.fit(Rows(mini_batch_size=2, mode="serial"), progress=False)
-    with pytest.raises(ArgumentError, match="data must be SparseRows, a SciPy matrix or an array for workers"):
-        net.fit(Rows(mini_batch_size=2, mode="serial"), progress=False, parallel=Hogwild(workers=2, backend="threads"))
+    way = Hogwild(workers=2, backend="processes", start_method=method)
+    with pytest.raises(ArgumentError, match="got 'processes'; sparse rows of a Generator stay in this process"):
+        net.fit(Rows(mini_batch_size=2, mode="serial"), progress=False, parallel=way)
     with pytest.raises(ArgumentError, match="net must be a Network after regression, got None"):
         Hogwild(workers=2).check(None, ROWS, YES)

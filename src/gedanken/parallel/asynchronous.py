@@ -272,7 +272,7 @@ def _mean(vectors: list[Any], weights: list[int]) -> Any:
 
 def _sendable(job: Job, method: str) -> tuple[Pickled | None, str]:
     """Return the job as it is sent to processes, None where a fork inherits it, and why there can be no processes."""
-    if obstacle := processes_possible() or (folder_too_long() if method == "forkserver" else ""):
+    if obstacle := job.feed.obstacle or processes_possible() or (folder_too_long() if method == "forkserver" else ""):
         return None, obstacle
     try:
         return pickle_for_workers(job), ""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.data.batches import ArraySource, Batch, Batches, Source
-from gedanken.errors import ArgumentError, DataError
+from gedanken.errors import DataError
 from gedanken.processes.memory import CACHE_LINE, Descriptor, mapped, reserved_memory, rounded_up
 from gedanken.types import Array
 
@@ -26,6 +26,7 @@ class Feed(ABC):
     """
 
     memory: Descriptor | None = None
+    obstacle = ""  # why no other process can have it
     mini_batch_size = 0  # of a feed that gives runs: several mini-batches as one
     most = 0  # samples of a mini-batch, at most
 
@@ -194,19 +195,38 @@ class SlotFeed(Feed):
             yield Batch(x[:samples], target[:samples], position, float(head[2]))
 
 
+class HeldFeed(Feed):
+    """Mini-batches of sparse rows, of which no two take the same memory: threads get them as they are."""
+
+    obstacle = "sparse rows of a Generator stay in this process"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._held: dict[int, Batch] = {}
+
+    def put(self, slot: int, batch: Batch) -> None:
+        """Keep a mini-batch until it is asked for."""
+        self._held[slot] = batch
+
+    def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
+        for slot in range(first, first + count):
+            yield self._held[slot]
+
+
 class SlotOrders(Orders):
-    """Mini-batches of a Generator, which the owner copies into slots.
+    """Mini-batches of a Generator, which the owner puts into slots.
 
     Args:
         source: the Generator as a source.
         workers: how many there are.
         unit: an order has so many mini-batches, but for the last.
+        sparse: whether they are sparse rows.
     """
 
-    feed: SlotFeed
+    feed: SlotFeed | HeldFeed
 
-    def __init__(self, source: Source, workers: int, unit: int) -> None:
-        self._source, self._unit, self._groups = source, unit, 2 * workers + 1
+    def __init__(self, source: Source, workers: int, unit: int, sparse: bool) -> None:
+        self._source, self._unit, self._groups, self._sparse = source, unit, 2 * workers + 1, sparse
         self._free = list(range(self._groups))
         self._batches: Batches | None = None
         self._coming: Batch | None = None
@@ -220,7 +240,9 @@ class SlotOrders(Orders):
         self._batches = self._source.batches(epoch, start)
         self._coming = next(self._batches, None)
         if self._coming and not hasattr(self, "feed"):
-            self.feed = SlotFeed(self._coming, self._source.mini_batch_size, self._groups * self._unit)
+            most = self._source.mini_batch_size
+            slots = self._groups * self._unit
+            self.feed = HeldFeed(most) if self._sparse else SlotFeed(self._coming, most, slots)
         if self._coming:
             first = self._coming
             self._sample = first._replace(x=first.x[:1].copy(), target=first.target[:1].copy())
@@ -252,9 +274,7 @@ class SlotOrders(Orders):
 
 
 def orders_of(source: Source, workers: int, unit: int, sparse: bool) -> Orders:
-    """Return the owner's side for a source; `sparse`: the network takes sparse rows, which slots have no place for."""
-    if sparse and not isinstance(source, ArraySource):
-        raise ArgumentError("data must be SparseRows, a SciPy matrix or an array for workers, got a Generator")
+    """Return the owner's side for a source; `sparse`: the network takes sparse rows."""
     if isinstance(source, ArraySource):
         return ArrayOrders(source, workers, unit)
-    return SlotOrders(source, workers, unit)
+    return SlotOrders(source, workers, unit, sparse)
