@@ -4,7 +4,7 @@
 | --- | --- |
 | networks | `Network` |
 | engines | `Auto`, `Cpu`, `Numpy`, `Cuda` |
-| parallel training | `Hogwild` |
+| parallel training | `DataParallel`, `Hogwild` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
@@ -67,6 +67,7 @@ _HOMES = {
     ),
     "network": "Network",
     "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
+    "parallel.data_parallel": "DataParallel",
     "parallel.hogwild": "Hogwild",
     "sparse": "SparseRows",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",

@@ -89,6 +89,7 @@ from gedanken.metrics import (
 )
 from gedanken.network import Network
 from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp
+from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.hogwild import Hogwild
 from gedanken.schedules import (
     ConstantRate,
@@ -155,6 +156,7 @@ __all__ = [
     "CustomCost",
     "Cutout",
     "DataError",
+    "DataParallel",
     "DatasetError",
     "DatasetGenerator",
     "Dropout",

@@ -173,7 +173,8 @@ class Network(Builder, Predictor):
             folder: the run's folder; None is a new one, `runs/` and the time. Made only where something is saved in it.
             progress: whether progress is shown, on standard error or below the notebook's cell.
             parallel: who computes the steps: None is this process, one step after the other, on all of the engine's
-                threads; `Hogwild()` is several workers at the same time.
+                threads; `DataParallel(workers=2)` the same by so many, with the same result; `Hogwild()` is several
+                workers at the same time, who wait for nobody.
 
         Returns:
             the History of this call.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +42,33 @@ class Updated(NamedTuple):
         return self.rows[0].start if self.rows else self.size
 
 
+@dataclass
+class Progress:
+    """What an optimizer has become. Plans of the same parameters may share it, so each goes on where another was.
+
+    Args:
+        slots: its vectors.
+        gathered: the sum of gradients that are not yet used, each times its samples; None without `accumulate`.
+        batches, samples: that were gathered.
+        step: updates made with these slots.
+        before: and with the slots of the network's former lives: only the schedule knows of them.
+        plateau: what a rate that falls on a plateau remembers.
+    """
+
+    slots: Arrays
+    gathered: Array | None
+    batches: int = 0
+    samples: int = 0
+    step: int = 0
+    before: int = 0
+    plateau: Plateau = Plateau()
+
+
+def _of_progress(name: str) -> Any:
+    """Return an attribute that stands in an object's `progress`."""
+    return property(lambda one: getattr(one.progress, name), lambda one, value: setattr(one.progress, name, value))
+
+
 class OptimizerState:
     """An optimizer at work on one flat vector: its slots, how many updates it made, what it has gathered.
 
@@ -49,22 +77,30 @@ class OptimizerState:
         optimizer: the rule.
         updated: the parameters.
         updater: what the engine has to update with in one go, or None.
+        progress: shared with another one of the same rule and parameters; None begins.
     """
 
-    def __init__(self, ops: Ops, optimizer: Optimizer, updated: Updated, updater: Updater | None = None) -> None:
+    step: int = _of_progress("step")
+    before: int = _of_progress("before")
+    plateau: Plateau = _of_progress("plateau")
+    slots: Arrays = _of_progress("slots")
+
+    def __init__(
+        self,
+        ops: Ops,
+        optimizer: Optimizer,
+        updated: Updated,
+        updater: Updater | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         size = updated.size
         require_normal(optimizer, ops.dtype)
         self.ops = ops
         self.optimizer = optimizer
-        self.step = 0  # updates made with these slots
-        self.before = 0  # and with the slots of the network's former lives: only the schedule knows of them
-        self.plateau = Plateau()
-        self.slots = {name: ops.xp.zeros(size, ops.dtype) for name in _slot_names(optimizer)}
+        self.progress = progress or _begin(ops, optimizer, size)
         self._schedule = as_schedule(optimizer.learning_rate)
         self._updated, self._groups = updated, _groups(optimizer, updated.whole, updated.decayed)
         self._fused = updater
-        self._gathered = ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None
-        self._batches = self._samples = 0
         self._clipped = min(clip or math.inf for clip in (optimizer.clip_value, optimizer.clip_norm))
         self._limit = float(np.finfo(ops.dtype).max) ** (0.5 if {"square", "squares"} & self.slots.keys() else 1)
         self._easy = min(self._limit, 1e150) ** 2
@@ -89,28 +125,31 @@ class OptimizerState:
 
         Return "", or why nothing was changed: a gradient that is not finite or too large.
         """
-        if self._gathered is None:
+        progress = self.progress
+        if progress.gathered is None:
             return self._update(p, g)
         if not math.isfinite(bound := self.ops.bound(g)):
             return f"the gradient's length became {bound}"
-        self._gathered += samples * g
-        self._batches += 1
-        self._samples += samples
-        return self.flush(p) if self._batches == self.optimizer.accumulate else ""
+        progress.gathered += samples * g
+        progress.batches += 1
+        progress.samples += samples
+        return self.flush(p) if progress.batches == self.optimizer.accumulate else ""
 
     def flush(self, p: Array) -> str:
         """Update `p` with what is gathered, if anything is; the answer is that of `apply`."""
-        if self._gathered is None or not self._batches:
+        progress = self.progress
+        if progress.gathered is None or not progress.batches:
             return ""
-        mean = self._gathered / self._samples
+        mean = progress.gathered / progress.samples
         self.discard()
         return self._update(p, mean)
 
     def discard(self) -> None:
         """Forget what is gathered: a training that failed left it behind."""
-        if self._gathered is not None:
-            self._gathered[...] = 0
-        self._batches = self._samples = 0
+        progress = self.progress
+        if progress.gathered is not None:
+            progress.gathered[...] = 0
+        progress.batches = progress.samples = 0
 
     def state(self) -> State:
         """Return slots, counts, what is gathered and what a plateau remembers, in copies on the host."""
@@ -125,15 +164,15 @@ class OptimizerState:
         for name, array in self._arrays().items():
             array[...] = self.ops.asarray(state[name])
         self.step, self.before = state["step"], state["before"]
-        self._batches, self._samples = state["batches"], state["samples"]
+        self.progress.batches, self.progress.samples = state["batches"], state["samples"]
         self.plateau = Plateau(*(state[f"plateau.{name}"] for name in Plateau._fields))
 
     def _numbers(self) -> dict[str, int | float]:
-        counts = {"step": self.step, "before": self.before, "batches": self._batches, "samples": self._samples}
+        counts = {name: getattr(self.progress, name) for name in ("step", "before", "batches", "samples")}
         return {**counts, **prefixed("plateau", self.plateau._asdict())}
 
     def _arrays(self) -> Arrays:
-        gathered = {} if self._gathered is None else {"gathered": self._gathered}
+        gathered = {} if self.progress.gathered is None else {"gathered": self.progress.gathered}
         return {**prefixed("slots", self.slots), **gathered}
 
     def scale_rate(self, factor: float) -> None:
@@ -227,6 +266,11 @@ def _slot_names(optimizer: Optimizer) -> tuple[str, ...]:
     rule = 'return names that are all different, such as ("mean",)'
     require(listed and len({*names}) == len(names), f"{type(optimizer).__name__}.slots", rule, names)
     return tuple(names)
+
+
+def _begin(ops: Ops, optimizer: Optimizer, size: int) -> Progress:
+    slots = {name: ops.xp.zeros(size, ops.dtype) for name in _slot_names(optimizer)}
+    return Progress(slots, ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None)
 
 
 def _groups(optimizer: Optimizer, size: int, decayed: int) -> list[tuple[Optimizer, slice]]:

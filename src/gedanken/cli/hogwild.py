@@ -10,7 +10,7 @@ from gedanken.cli.output import note, show
 from gedanken.drawing import load_matplotlib, new_figure, plain_settings, png
 from gedanken.experiments import PROBLEMS, WAYS, Problem, Result, measured, svm_of_file
 from gedanken.files import check_writable, replace_file
-from gedanken.parallel.hogwild import MOST_WORKERS
+from gedanken.parallel.base import MOST_WORKERS
 from gedanken.processors import usable_processors
 
 Measured = list[tuple[Problem, list[Result]]]

@@ -191,7 +191,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     learning.add_argument("--dtype", metavar="NAME", default="float32", help=f"float32 or float64 {DEFAULT}")
     products = f"of products: full, or bf16 on a processor with AMX {DEFAULT}"
     learning.add_argument("--precision", metavar="NAME", default="full", help=products)
-    learning.add_argument("--parallel", metavar="NAME", help="hogwild: several workers at once (default: one)")
+    learning.add_argument("--parallel", metavar="NAME", help="data or hogwild: several workers (default: one)")
     learning.add_argument("--workers", type=int, metavar="N", help="of --parallel (default: one for each processor)")
 
     samples = train.add_argument_group("samples")

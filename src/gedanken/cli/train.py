@@ -28,6 +28,7 @@ from gedanken.named import OPTIMIZERS
 from gedanken.network import Network
 from gedanken.optimizers import Optimizer
 from gedanken.parallel.base import Parallel
+from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.hogwild import Hogwild
 from gedanken.training.callbacks import Callback, EarlyStopping
 from gedanken.training.records import History, Run
@@ -170,7 +171,8 @@ def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
 def _parallel(name: str | None, workers: int | None) -> Parallel | None:
     """Return who computes the steps."""
     if name is None:
-        require(workers is None, "--workers", "be given with --parallel hogwild", workers)
+        require(workers is None, "--workers", "be given with --parallel", workers)
         return None
-    one_of("--parallel", name, ("hogwild",))
-    return Hogwild() if workers is None else Hogwild(workers=workers)
+    kinds: dict[str, Callable[..., Parallel]] = {"hogwild": Hogwild, "data": DataParallel}
+    kind = kinds[one_of("--parallel", name, kinds)]
+    return kind() if workers is None else kind(workers=workers)

@@ -21,7 +21,7 @@ from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
 from gedanken.ops import Ops
-from gedanken.optimizer_state import OptimizerState, Updated, Updater
+from gedanken.optimizer_state import OptimizerState, Progress, Updated, Updater
 from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
 from gedanken.sparse import RowGradient, RowPart, SparseRows
@@ -55,7 +55,12 @@ class Engine:
         name: what `regression(engine=...)` calls it.
         ops: the device's primitives.
         reason: why it was chosen, in one sentence.
+
+    Attributes:
+        threads: how many share a step, the caller's included.
     """
+
+    threads = 1
 
     def __init__(self, name: str, ops: Ops, reason: str) -> None:
         self.name = name
@@ -85,6 +90,9 @@ class Engine:
     def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
         """Return the memory that a training pass of so many samples takes, or None where it is not known before."""
         return None
+
+    def close(self) -> None:
+        """End the threads that are the engine's own; what runs after it runs in one."""
 
 
 LARGEST = 1 << 48  # numbers in an array or a sample: beyond any memory, yet sizes of it are numbers of the machine
@@ -257,11 +265,11 @@ class Plan:
             return SparseRows.of(x).astype(self.ops.dtype)  # type: ignore[return-value]
         return self.ops.asarray(to_channels_last(_sample_by_sample(x)), np.int64 if self.takes_tokens else None)
 
-    def optimizer_state(self, rule: Optimizer) -> OptimizerState:
-        """Return an optimizer at work on the parameters of this plan."""
+    def optimizer_state(self, rule: Optimizer, progress: Progress | None = None) -> OptimizerState:
+        """Return an optimizer at work on the parameters of this plan; `progress` is that of another plan of them."""
         simplexes = [part for part in self.row_parts if part.simplex]
         updated = Updated(self.params.size, self.decayed, self.row_parts if rule.lazy else (), simplexes)
-        return OptimizerState(self.ops, rule, updated, self.engine.updater(rule, updated))
+        return OptimizerState(self.ops, rule, updated, self.engine.updater(rule, updated), progress)
 
     # ------------------------------------------------------------------ memory
 
@@ -370,6 +378,10 @@ class Plan:
             vector = self.ops.xp.zeros(size, self.ops.dtype) if given is None else given
         except (MemoryError, ValueError):  # ValueError: NumPy's, for more bytes than it counts
             raise ShapeError(f"the layers must fit into memory, got {size:,} parameters of {self.ops.dtype}") from None
+        if vector.size != size:
+            raise ArgumentError(
+                f"a layer declares other arrays than before: {name} had {vector.size:,} numbers, got {size:,}"
+            )
         starts = [0, *ends[:-1]]
         cuts = zip(shapes.items(), starts, ends, strict=False)
         return vector, {path: vector[start:end].reshape(shape) for (path, shape), start, end in cuts}

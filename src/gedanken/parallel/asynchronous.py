@@ -248,15 +248,20 @@ class Asynchronous(Strategy):
         for tally in self._tallies:
             whole.add(tally)
         updates = max(whole.updates, 1)
+        speeds = [n / max(s, 1e-9) for n, s in zip(self._samples, self._busy, strict=True)]
+        stale = sum(n * count for n, count in enumerate(whole.staleness)) / updates
+        lost = whole.lost / whole.sampled if whole.sampled else None
+        told = "" if lost is None else f"  {lost:.1g} of the additions lost"
         return {
             "workers": self._who,
+            "course": f"{', '.join(f'{speed:,.0f}' for speed in speeds)} samples/s  {stale:.2g} updates stale{told}",
             "updates": [tally.updates for tally in self._tallies],
             "samples": list(self._samples),
-            "samples_per_second": [n / max(s, 1e-9) for n, s in zip(self._samples, self._busy, strict=True)],
+            "samples_per_second": speeds,
             "staleness": whole.staleness,
-            "mean_staleness": sum(n * count for n, count in enumerate(whole.staleness)) / updates,
+            "mean_staleness": stale,
             "conflicts": whole.conflicts / updates,
-            "lost": whole.lost / whole.sampled if whole.sampled else None,
+            "lost": lost,
             "losses": self._manager.losses[self._losses :],
         }
 

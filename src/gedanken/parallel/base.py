@@ -4,24 +4,29 @@ import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gedanken.checks import is_masked_array, short
+from gedanken.checks import is_masked_array, short, whole
 from gedanken.data.batches import Batch, Source
 from gedanken.engine.learner import Learner, Sharing
 from gedanken.engine.plan import Plan
 from gedanken.errors import ArgumentError
+from gedanken.hyperparameters import Hyperparameters
 from gedanken.layers.base import Context
 from gedanken.layers.border import guarded, sealed
 from gedanken.metrics import Metric
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
 from gedanken.optimizers import Optimizer
+from gedanken.processors import usable_processors
 from gedanken.state import State, Stateful, restore_parts, state_of
 from gedanken.types import Array
+
+MOST_WORKERS = 1024
 
 
 class TrainState(NamedTuple):
@@ -175,6 +180,26 @@ class Parallel(ABC):
         """
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ByWorkers(Hyperparameters, Parallel):
+    """A description with a number of workers.
+
+    Args:
+        workers: how many, 1 to 1,024; "auto" is one for each processor that this process may use.
+    """
+
+    workers: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.workers, str) and self.workers == "auto"):
+            whole("workers", self.workers, at_most=MOST_WORKERS)
+
+    @property
+    def count(self) -> int:
+        """How many workers there will be."""
+        return usable_processors() if isinstance(self.workers, str) else self.workers
+
+
 class Strategy(ABC):
     """How steps are computed. After `sync` the plan holds the parameters reached, wherever they were computed.
 
@@ -217,7 +242,11 @@ class Strategy(ABC):
         """
 
     def report(self) -> Mapping[str, Any] | None:
-        """Return how the work of the last epoch was shared, or None where nobody shared it."""
+        """Return how the work of the last epoch was shared, or None where nobody shared it.
+
+        The entry `workers` is a text, who shared it, which is shown once; `course`, which may be missing, one that is
+        shown after each epoch. All others are the strategy's own.
+        """
         return None
 
     def state(self) -> State:

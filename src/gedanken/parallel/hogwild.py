@@ -9,18 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gedanken.checks import one_of, real, require, warn, whole
+from gedanken.checks import one_of, real, require, warn
 from gedanken.engine.learner import OF_RUNS
 from gedanken.errors import EngineError
-from gedanken.hyperparameters import Hyperparameters
 from gedanken.parallel.asynchronous import Asynchronous, Options
-from gedanken.parallel.base import Parallel, Strategy
+from gedanken.parallel.base import ByWorkers, Strategy
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.worker import merger
 from gedanken.processes.possible import METHODS
-from gedanken.processors import usable_processors
 
-MOST_WORKERS = 1024
 MOST_MOMENTUM = 0.95  # up to which sixteen workers were seen to learn as well as one, see docs/hogwild.md
 
 
@@ -53,7 +50,7 @@ class Comparison(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Hogwild(Hyperparameters, Parallel):
+class Hogwild(ByWorkers):
     """Parallel training without locks, for `fit(parallel=...)`.
 
     Each worker computes a gradient with the parameters as it finds them and writes its update to the same memory, while
@@ -85,7 +82,6 @@ class Hogwild(Hyperparameters, Parallel):
         64
     """
 
-    workers: int | str = "auto"
     backend: str = "auto"
     update: str = "racy"
     schedule: str = "dynamic"
@@ -94,8 +90,7 @@ class Hogwild(Hyperparameters, Parallel):
     time_limit: float | None = 60.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.workers, str) and self.workers == "auto"):
-            whole("workers", self.workers, at_most=MOST_WORKERS)
+        super().__post_init__()
         one_of("backend", self.backend, ("auto", "threads", "processes"))
         one_of("update", self.update, ("racy", "atomic", "locked", *OF_RUNS))
         one_of("schedule", self.schedule, ("dynamic", "static"))
@@ -146,8 +141,3 @@ class Hogwild(Hyperparameters, Parallel):
             found.append(one.evaluate(*pair, progress=False))
             seconds.append(sum(record.seconds for record in history.epochs))
         return Comparison(self.count, *found, *seconds)
-
-    @property
-    def count(self) -> int:
-        """How many workers there will be."""
-        return usable_processors() if isinstance(self.workers, str) else self.workers

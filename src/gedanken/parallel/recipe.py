@@ -8,6 +8,7 @@ from gedanken.engine.plan import Memory, Plan
 from gedanken.engine.select import Cpu, EngineChoice
 from gedanken.layers import Layer
 from gedanken.metrics import Metric
+from gedanken.optimizer_state import Progress
 from gedanken.optimizers import Optimizer
 from gedanken.parallel.base import TrainState
 from gedanken.types import Shape
@@ -34,7 +35,12 @@ class Recipe(NamedTuple):
         engine = replace(self.engine, threads=1) if isinstance(self.engine, Cpu) else self.engine
         return self._replace(engine=engine)
 
-    def train_state(self, memory: Memory | None = None) -> TrainState:
-        """Return what there is to train, with first values and in this memory; None is memory of its own."""
+    def train_state(self, memory: Memory | None = None, progress: Progress | None = None) -> TrainState:
+        """Return what there is to train, in this memory, as it is there; None is memory of its own, of zeros.
+
+        Args:
+            memory: as of Plan.
+            progress: of another optimizer at work on the same parameters, which it is to be shared with.
+        """
         plan = Plan(self.layers, self.input_shape, self.engine.start(), self.seed, self.cost, memory)
-        return TrainState(plan, plan.optimizer_state(self.optimizer), self.metrics)
+        return TrainState(plan, plan.optimizer_state(self.optimizer, progress), self.metrics)

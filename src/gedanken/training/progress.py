@@ -42,23 +42,15 @@ class Progress(Callback):
         self._display.line(head, *figure_texts(record.values()), f"{record.seconds:.1f} s")
         if record.generator and record.epoch == run.first_epoch:
             self._display.line(f"  data by {record.generator['workers']}")
-        if record.parallel:
-            self._tell_workers(run, record)
+        if record.parallel and record.epoch == run.first_epoch:
+            self._display.line(f"  by {record.parallel['workers']}")
+        if record.parallel and "course" in record.parallel:
+            self._display.line(f"  {record.parallel['course']}")
         self._trained += record.seconds
         waits = record.generator and record.waiting_seconds > WAITING_SHARE * record.seconds
         if waits and self._trained >= WAITING_AGAIN * self._told:
             self._told = self._trained
             self._tell_waiting(record)
-
-    def _tell_workers(self, run: Run, record: EpochRecord) -> None:
-        """Say who shared the work in the first epoch, and how it went in each."""
-        report = record.parallel
-        assert report
-        if record.epoch == run.first_epoch:
-            self._display.line(f"  by {report['workers']}")
-        lost = "" if report["lost"] is None else f"  {report['lost']:.1g} of the additions lost"
-        speeds = ", ".join(f"{speed:,.0f}" for speed in report["samples_per_second"])
-        self._display.line(f"  {speeds} samples/s  {report['mean_staleness']:.2g} updates stale{lost}")
 
     def _tell_waiting(self, record: EpochRecord) -> None:
         assert record.generator

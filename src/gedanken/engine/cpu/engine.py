@@ -42,8 +42,9 @@ class CpuEngine(Engine):
             require_tiles(machine)
         self.library = kernels_for(machine, dtype, precision)
         self.pool = Pool(self.library, threads or usable_processors(), exactly=threads is not None)
+        self.threads = self.pool.threads
         doubt = f" ({untried(machine)} by us, so compare with engine numpy)" if untried(machine) else ""
-        what = f"{reason}: kernels for {machine.unit}{doubt}, {self.pool.threads} threads"
+        what = f"{reason}: kernels for {machine.unit}{doubt}, {self.threads} threads"
         if self.library.interpreter:
             what += f", run as Python ({HOW}=python)"
         if precision == "bf16":
@@ -86,6 +87,9 @@ class CpuEngine(Engine):
 
     def updater(self, rule: Optimizer, updated: Updated) -> Updater | None:
         return fused_update(self.library, self.pool, rule, updated)
+
+    def close(self) -> None:
+        self.pool.close()
 
     def _fused(self, known: Sequence[Placement], dx: bool) -> list[Stage]:
         return [FusedLayers(self.library, self.pool, known, dx)] if known else []
