@@ -1,5 +1,6 @@
 """The random streams against Philox 4x64-10 written from its paper; none depends on when it is read."""
 
+import math
 import zlib
 from itertools import combinations
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gedanken.random import DRAW_RANGE, Purpose, _philox, generator, permutation, sample_draws
+from gedanken.random import DRAW_RANGE, Permutation, Purpose, _philox, generator, permutation, sample_draws
 from gedanken.types import Array
 
 quietly = settings(deadline=None, max_examples=50)
@@ -180,9 +181,57 @@ def test_no_global_state_is_read_or_written() -> None:
     np.testing.assert_equal(after, before)
 
 
-def test_an_order_is_that_of_the_draws() -> None:
-    for size in (1, 2, 100, 8191, 8192, 20_000):
+def test_a_short_order_is_that_of_the_draws() -> None:
+    for size in (1, 2, 100, 8191):
         order = permutation(3, Purpose.ORDER, size, 2)
         keys = np.atleast_1d(_philox(3, Purpose.ORDER, "", 2).random_raw(size))[order]
         assert sorted(order.tolist()) == list(range(size))
-        assert (np.diff((keys >> np.uint64(32)).astype(np.int64)) >= 0).all()
+        assert (np.diff(keys.astype(object)) >= 0).all()
+
+
+@pytest.mark.parametrize("size", [8192, 8281, 8282, 20_000])
+def test_a_long_order_is_that_of_six_rounds(size: int) -> None:
+    a = math.isqrt(size - 1) + 1
+    b = -(-size // a)
+    drawn = _philox(3, Purpose.ORDER, "", 2).random_raw(6 * a).tolist()
+    found = permutation(3, Purpose.ORDER, size, 2)
+    for place in (0, 1, b - 1, b, size // 2, size - 1):
+        x = place
+        while True:
+            left, right = divmod(x, b)
+            for number in range(6):
+                if number % 2:
+                    right = (right + ((drawn[number * a + left] >> 32) * b >> 32)) % b
+                else:
+                    left = (left + ((drawn[number * a + right] >> 32) * a >> 32)) % a
+            x = left * b + right
+            if x < size:
+                break
+        assert found[place] == x
+
+
+@quietly
+@given(st.integers(1, 70_000), seeds, st.data())
+def test_a_part_of_an_order_is_found_by_itself(size: int, seed: int, data: st.DataObject) -> None:
+    order = Permutation(seed, Purpose.ORDER, size, 1)
+    whole = order.part(0, size)
+    assert np.array_equal(np.sort(whole), np.arange(size))
+    start = data.draw(st.integers(0, size))
+    stop = data.draw(st.integers(start, size))
+    np.testing.assert_array_equal(order.part(start, stop), whole[start:stop])
+
+
+def test_long_orders_are_as_any_others() -> None:
+    """Over many seeds: where sixteenths of the places go, how often one stays, and how often two stay neighbours."""
+    size, seeds_tried = 9000, 200
+    places, bins = np.arange(size), np.zeros((16, 16))
+    stayed = beside = 0
+    for seed in range(seeds_tried):
+        order = permutation(seed, Purpose.ORDER, size)
+        np.add.at(bins, (places * 16 // size, order * 16 // size), 1)
+        stayed += int((order == places).sum())
+        beside += int((abs(np.diff(order)) == 1).sum())
+    expected = bins.sum() / 256
+    assert ((bins - expected) ** 2).sum() / expected < 330  # chi-squared, 225 degrees: p = 6e-6
+    assert abs(stayed - seeds_tried) < 5 * seeds_tried**0.5  # one in the mean, as a Poisson variable
+    assert abs(beside - 2 * seeds_tried) < 5 * (2 * seeds_tried) ** 0.5

@@ -16,6 +16,7 @@ Source:
 """
 
 import contextlib
+import math
 import random
 import struct
 import sys
@@ -29,7 +30,8 @@ from gedanken.types import Array
 
 DRAWS_PER_BLOCK: Final = 16  # a block is 256 bits, a draw 16
 DRAW_RANGE: Final = 1 << 16
-FEW = 1 << 13  # draws that are sorted at once
+FEW = 1 << 13  # numbers that are sorted
+ROUNDS, TOGETHER = 6, 1 << 15  # of more of them; places that go through the rounds at once
 
 
 class Purpose(IntEnum):
@@ -78,21 +80,72 @@ def call_generator(seed: int, purpose: Purpose, epoch: int, index: int, number: 
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-def permutation(seed: int, purpose: Purpose, size: int, epoch: int = 0, place: str = "") -> Array:
-    """Return a random order of range(size): the stable sorting order of `size` draws of 64 bits.
+class Permutation:
+    """A random order of range(size), of which any part is found by itself.
 
-    Of 8,192 draws and more their upper 32 bits are looked at, which are nearly always different.
+    Fewer than 8,192 numbers are in the stable sorting order of as many draws of 64 bits. More of them are not sorted: a
+    place x = b * l + r, 0 <= l < a, 0 <= r < b, goes through six rounds, each of which adds a random function of one
+    half to the other, and so parts no two places and joins none:
+
+        l = (l + f1(r)) mod a,   r = (r + f2(l)) mod b,   l = (l + f3(r)) mod a, ...   with a = ceil(sqrt(size))
+
+    A place that leaves range(size), which is hardly smaller than a * b, goes through them again.
+
+    Args:
+        seed, purpose, epoch, place: what it is for.
+        size: how many numbers, at least 1.
+
+    Source:
+        Black & Rogaway 2002, "Ciphers with arbitrary finite domains", section 4.
+    """
+
+    def __init__(self, seed: int, purpose: Purpose, size: int, epoch: int = 0, place: str = "") -> None:
+        self.size = size
+        source = _philox(seed, purpose, place, epoch)
+        self._whole: Array | None = None
+        if size < FEW:
+            self._whole = np.argsort(np.atleast_1d(source.random_raw(size)), kind="stable")
+            return
+        a = math.isqrt(size - 1) + 1
+        b = -(-size // a)
+        draws = source.random_raw(ROUNDS * a).reshape(ROUNDS, a) >> np.uint64(32)
+        self._b, moduli = b, (a, b) * (ROUNDS // 2)
+        self._functions = [
+            (row * np.uint64(modulus) >> np.uint64(32)).astype(np.intp)
+            for row, modulus in zip(draws, moduli, strict=True)
+        ]
+        self._wrapped = [np.arange(2 * modulus) % modulus for modulus in moduli]
+
+    def part(self, start: int, stop: int) -> Array:
+        """Return the numbers in places `start` to `stop` - 1 of the order.
+
+        Shapes:
+            result: (stop - start,), int64.
+        """
+        if self._whole is not None:
+            return self._whole[start:stop]
+        found: Array = np.empty(stop - start, np.int64)
+        for first in range(start, stop, TOGETHER):
+            places = self._through_rounds(np.arange(first, min(first + TOGETHER, stop)))
+            while (outside := np.flatnonzero(places >= self.size)).size:
+                places[outside] = self._through_rounds(places[outside])
+            found[first - start : first - start + len(places)] = places
+        return found
+
+    def _through_rounds(self, places: Array) -> Array:
+        still, moved = np.divmod(places, self._b)[::-1]
+        for function, wrapped in zip(self._functions, self._wrapped, strict=True):
+            still, moved = wrapped.take(moved + function.take(still)), still
+        return moved * self._b + still
+
+
+def permutation(seed: int, purpose: Purpose, size: int, epoch: int = 0, place: str = "") -> Array:
+    """Return all of a Permutation.
 
     Shapes:
         result: (size,), int64.
     """
-    keys = np.atleast_1d(_philox(seed, purpose, place, epoch).random_raw(size))
-    if size < FEW:
-        return np.argsort(keys, kind="stable")
-    # Digit by digit, the lower first: of 16 bits NumPy counts instead of comparing.
-    digits = keys.astype("<u8", copy=False).view("<u2").reshape(size, 4)
-    order = np.argsort(np.ascontiguousarray(digits[:, 2]), kind="stable")
-    return order[np.argsort(digits[order, 3], kind="stable")]
+    return Permutation(seed, purpose, size, epoch, place).part(0, size)
 
 
 def sample_draws(seed: int, purpose: Purpose, place: str, epoch: int, position: int, samples: int, each: int) -> Array:

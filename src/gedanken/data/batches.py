@@ -11,9 +11,11 @@ import numpy as np
 from gedanken.checks import require
 from gedanken.data.generator import Generator, check_same, runner_of
 from gedanken.errors import DataError
-from gedanken.random import Purpose, permutation
+from gedanken.random import Permutation, Purpose, permutation
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
+
+AHEAD = 1 << 14  # places of an order that are found at once, if not more are asked for
 
 
 class Batch(NamedTuple):
@@ -107,17 +109,11 @@ class ArraySource(Source):
         self.samples: int = samples
         self.steps: int = math.ceil(samples / mini_batch_size)
         self.mini_batch_size, self.shuffle, self.seed = mini_batch_size, shuffle, seed
-        # An epoch, and the places of its samples in order; the same of the one that comes next, where it is known.
-        self._order: tuple[int, Array | None] = (-1, None)
-        self._later: tuple[int, Array | None] = (-1, None)
+        self._order: _Order | None = None  # of the last epoch that was asked for
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker process is sent: whom it works for is no matter of its own."""
-        return {
-            **{k: v for k, v in vars(self).items() if k != "broken_off"},
-            "_order": (-1, None),
-            "_later": (-1, None),
-        }
+        return {**{k: v for k, v in vars(self).items() if k != "broken_off"}, "_order": None}
 
     def look_first(self, look: Callable[[Array, Array], None]) -> None:
         look(self.x, self.target)
@@ -132,34 +128,28 @@ class ArraySource(Source):
 
     def run(self, epoch: int, number: int, count: int) -> Batch:
         """Return some mini-batches of an epoch, from number `number` on, as one."""
-        order, first = self._order_of(epoch), number * self.mini_batch_size
-        part = slice(first, first + count * self.mini_batch_size)
-        share = min(1.0, part.stop / self.samples)
-        if order is None:
-            return Batch(self.x[part], self.target[part], first, share)
-        return Batch(taken(self.x, order[part]), taken(self.target, order[part]), first, share)
+        first = number * self.mini_batch_size
+        last = min(first + count * self.mini_batch_size, self.samples)
+        share = last / self.samples
+        if self.shuffle:
+            rows = self._order_of(epoch).part(first, last)
+            rows = rows if self._rows is None else self._rows[rows]
+        elif self._rows is not None:
+            rows = self._rows[first:last]
+        else:
+            return Batch(self.x[first:last], self.target[first:last], first, share)
+        return Batch(taken(self.x, rows), taken(self.target, rows), first, share)
 
     def first(self) -> Batch:
         """Return the first sample, in the order of the arrays."""
         rows = np.zeros(1, int) if self._rows is None else self._rows[:1]
         return Batch(taken(self.x, rows), taken(self.target, rows), 0, 1.0)
 
-    def prepare(self, epoch: int) -> None:
-        """Find the order of an epoch that comes."""
-        if self._later[0] != epoch:
-            self._later = epoch, self._made_order(epoch)
-
-    def _order_of(self, epoch: int) -> Array | None:
-        """Return the places of an epoch's samples, in order; None is that of the arrays."""
-        if self._order[0] != epoch:
-            self._order = self._later if self._later[0] == epoch else (epoch, self._made_order(epoch))
-        return self._order[1]
-
-    def _made_order(self, epoch: int) -> Array | None:
-        if not self.shuffle:
-            return self._rows
-        shuffled = permutation(self.seed, Purpose.ORDER, self.samples, epoch)
-        return shuffled if self._rows is None else self._rows[shuffled]
+    def _order_of(self, epoch: int) -> "_Order":
+        order = self._order  # threads may share the source
+        if order is None or order.epoch != epoch:
+            order = self._order = _Order(self.seed, self.samples, epoch)
+        return order
 
     def state(self) -> dict[str, Any]:
         """Return what the order of the mini-batches depends on: they have no other state."""
@@ -174,6 +164,23 @@ class ArraySource(Source):
         own = self.state()
         require(isinstance(state, Mapping) and set(state) == set(own), "state", f"have the keys {sorted(own)}", state)
         check_same(own, state, "that of these arrays")
+
+
+class _Order:
+    """The order of an epoch, found some mini-batches at a time."""
+
+    def __init__(self, seed: int, samples: int, epoch: int) -> None:
+        self.epoch = epoch
+        self._permutation = Permutation(seed, Purpose.ORDER, samples, epoch)
+        self._found: tuple[int, Array] = (0, np.empty(0, np.int64))  # where a part begins, and the part
+
+    def part(self, first: int, last: int) -> Array:
+        """Return the places of the samples in a part of the order."""
+        start, found = self._found
+        if not start <= first <= last <= start + len(found):
+            start, found = first, self._permutation.part(first, min(max(last, first + AHEAD), self._permutation.size))
+            self._found = start, found
+        return found[first - start : last - start]
 
 
 def taken(array: Any, rows: Array) -> Any:

@@ -38,10 +38,6 @@ class Feed(ABC):
     def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
         """Yield these mini-batches of an epoch."""
 
-    def prepare(self, epoch: int) -> None:
-        """Do what the first run of an epoch needs."""
-        raise NotImplementedError
-
     def run(self, epoch: int, first: int, count: int) -> Batch:
         """Return these mini-batches as one."""
         raise NotImplementedError
@@ -90,9 +86,6 @@ class ArrayFeed(Feed):
     def __init__(self, source: ArraySource) -> None:
         self._source, self.mini_batch_size = source, source.mini_batch_size
         self.most = min(source.mini_batch_size, source.samples)
-
-    def prepare(self, epoch: int) -> None:
-        self._source.prepare(epoch)
 
     def run(self, epoch: int, first: int, count: int) -> Batch:
         return self._source.run(epoch, first, count)

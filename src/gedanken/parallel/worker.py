@@ -7,7 +7,6 @@ means of layers are each worker's own, since moments that all of them change cos
 import contextlib
 import importlib
 import os
-import select
 import struct
 import time
 from collections.abc import Callable
@@ -123,7 +122,6 @@ class Worker:
         if self._meets:
             self._train_state.plan.params[...] = self._seen
         self._tally = Tally()
-        self._epoch = -1  # of the last order
 
     def prepare(self) -> None:
         """Get ready, in the thread that will compute, kernels included: they may have to be compiled."""
@@ -135,7 +133,7 @@ class Worker:
     def do(self, order: Order) -> Work:
         """Learn from the mini-batches of an order, as long as it is wanted."""
         began, results = time.perf_counter(), list[StepResult]()
-        self._cells[DONE], self._cells[ORDER], self._epoch = 0, order.number, order.epoch
+        self._cells[DONE], self._cells[ORDER] = 0, order.number
         self._optimizer.step = self._cells[STEP]
         self._optimizer.plateau = Plateau(factor=self._block.factor)
         with np.errstate(all="ignore"):
@@ -186,11 +184,6 @@ class Worker:
             self._tally.lost += collisions
         where = f"in worker {self.number}, among samples {batch.position} to {batch.position + len(batch.x) - 1}"
         return result._replace(fault=f"{result.fault} {where} of the epoch's order,") if result.fault else result
-
-    def idle(self) -> None:
-        """Do what the next epoch begins with, while there is nothing else to do."""
-        if self._learner:
-            self._feed.prepare(self._epoch + 1)
 
     def _meet(self) -> None:
         """Bring this worker's copy of the parameters, where it has one, together with what all share."""
@@ -271,7 +264,7 @@ def merger(dtype: str) -> Any:
 
 def serve(worker: Worker, orders: int, send: Callable[[Work], None]) -> None:
     """Do orders, one after the other, until there are no more."""
-    while record := _next(orders, worker.idle):
+    while record := os.read(orders, ORDERS.size):
         order = Order._make(ORDERS.unpack(record))
         if not order.number:
             return
@@ -280,10 +273,3 @@ def serve(worker: Worker, orders: int, send: Callable[[Work], None]) -> None:
         except BaseException as error:
             work = Work(worker.number, order.number, error=pack_error(error))
         send(work)
-
-
-def _next(orders: int, idle: Callable[[], None]) -> bytes:
-    """Return the next order; if none is waiting, be idle first."""
-    if os.name != "nt" and not select.select([orders], [], [], 0)[0]:
-        idle()
-    return os.read(orders, ORDERS.size)
