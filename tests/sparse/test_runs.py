@@ -182,7 +182,7 @@ def test_what_a_killed_worker_had_is_learnt_by_others(update: str, policy: str, 
     with pytest.warns(GedankenWarning, match=r"was killed by SIGKILL .*the training goes on"):
         history = net.fit(
             ROWS, YES, mini_batch_size=1, epochs=4, progress=False,
-            parallel=Hogwild(workers=2, update=update, on_worker_loss=policy),
+            parallel=Hogwild(workers=2, update=update, on_worker_loss=policy, backend="processes"),
         )  # fmt: skip
     assert [record.samples for record in history.epochs[1:]] == [SAMPLES] * 3
     assert not file.exists()

@@ -12,7 +12,7 @@ from gedanken.errors import ArgumentError
 from gedanken.parallel.base import Results, Strategy, TrainState, learner_of
 from gedanken.parallel.block import BEFORE, STEP, UPDATES, Block, Layout
 from gedanken.parallel.crew import Crew, Job, ProcessCrew, ThreadCrew
-from gedanken.parallel.feeds import Orders, orders_of
+from gedanken.parallel.feeds import Feed, Orders, orders_of
 from gedanken.parallel.manager import Care, Manager
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.refuge import Refuge
@@ -94,10 +94,12 @@ class Asynchronous(Strategy):
 
     def _check_runs(self, orders: Orders) -> None:
         """Raise ArgumentError where only a Learner knows how to share, and there is none."""
-        plan, optimizer = self.train_state.plan, self._recipe.optimizer
-        if self._options.update in OF_RUNS and not learner_of(plan, optimizer, orders.feed.mini_batch_size):
+        if self._options.update in OF_RUNS and not self._learns_in_runs(orders.feed):
             rule = "be 'racy', 'atomic' or 'locked' but for sparse models that learn in runs (see docs/sparse.md)"
             raise ArgumentError(f"update must {rule}, got {self._options.update!r}")
+
+    def _learns_in_runs(self, feed: Feed) -> bool:
+        return learner_of(self.train_state.plan, self._recipe.optimizer, feed.mini_batch_size) is not None
 
     @property
     def _sparse(self) -> bool:
@@ -125,23 +127,29 @@ class Asynchronous(Strategy):
         return self._manager
 
     def _crew_for(self, job: Job) -> Crew:
-        options, method = self._options, self._options.start_method
-        method = default_method() if method == "auto" else method
-        backend, pickled, reason = options.backend, None, "as asked"
-        if backend != "threads":
-            pickled, obstacle = _sendable(job, method)
-            if obstacle and backend == "processes":
-                raise ArgumentError(f"backend must be 'threads' here, got 'processes'; {obstacle}")
-            if backend == "auto":
-                backend, reason = "processes", "Python runs one thread at a time"
-                if obstacle or lock_free():
-                    backend, reason = "threads", f"no processes: {obstacle}" if obstacle else "this Python has no lock"
+        method = default_method() if self._options.start_method == "auto" else self._options.start_method
+        backend, reason, pickled = self._backend_for(job, method)
         kind = f"processes ({method})" if backend == "processes" else backend
         self._who = f"{self._workers} {kind}: {reason}"
         if backend == "threads":
             return ThreadCrew(self._workers, self._lines, job, self._block)
         assert self._memory
         return ProcessCrew(self._workers, self._lines, job, pickled, self._block.layout, self._memory, method)
+
+    def _backend_for(self, job: Job, method: str) -> tuple[str, str, Pickled | None]:
+        """Return who works and why, and the job as processes are sent it."""
+        asked = self._options.backend
+        if asked == "threads":
+            return asked, "as asked", None
+        if asked == "auto" and (self._learns_in_runs(job.feed) or lock_free()):
+            why = "this Python has no lock" if lock_free() else "what learns in runs needs no lock of Python's"
+            return "threads", why, None
+        pickled, obstacle = _sendable(job, method)
+        if obstacle and asked == "processes":
+            raise ArgumentError(f"backend must be 'threads' here, got 'processes'; {obstacle}")
+        if obstacle:
+            return "threads", f"no processes: {obstacle}", None
+        return "processes", "as asked" if asked == "processes" else "Python runs one thread at a time", pickled
 
     # ------------------------------------------------------------------ what workers start from, and what comes of it
 

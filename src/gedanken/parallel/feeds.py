@@ -14,7 +14,7 @@ from gedanken.errors import DataError
 from gedanken.processes.memory import CACHE_LINE, Descriptor, mapped, reserved_memory, rounded_up
 from gedanken.types import Array
 
-SHORTEST = 8  # the part of a long order that is still worth being one
+SHORTEST = 32  # the part of a long order that is still worth being one
 HEAD = 3  # numbers beside a slot's arrays: samples, position, share
 
 
