@@ -141,9 +141,8 @@ class Asynchronous(Strategy):
         asked = self._options.backend
         if asked == "threads":
             return asked, "as asked", None
-        if asked == "auto" and (self._learns_in_runs(job.feed) or lock_free()):
-            why = "this Python has no lock" if lock_free() else "what learns in runs needs no lock of Python's"
-            return "threads", why, None
+        if asked == "auto" and lock_free():
+            return "threads", "this Python has no lock", None
         pickled, obstacle = _sendable(job, method)
         if obstacle and asked == "processes":
             raise ArgumentError(f"backend must be 'threads' here, got 'processes'; {obstacle}")

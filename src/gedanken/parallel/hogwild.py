@@ -60,8 +60,7 @@ class Hogwild(ByWorkers):
 
     Args:
         workers: how many, 1 to 1,024; "auto" is one for each processor that this process may use.
-        backend: "processes", "threads" (of this process: no start-up, but Python's own lock), or "auto": threads for
-            models that learn in runs (docs/sparse.md) or cannot be sent, else processes.
+        backend: "processes", "threads" (of this process: no start-up, but Python's own lock), or "auto".
         update: "racy": as the paper, fastest; "atomic": nothing is lost, several times slower to write; "locked": one
             worker at a time writes. For sparse models that learn in runs also what the paper compares with:
             "per-coordinate": each row of a matrix is written under a lock of its own; "round-robin": workers write one
