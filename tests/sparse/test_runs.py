@@ -198,6 +198,12 @@ def test_the_kernels_locks_of_a_lost_worker_are_freed() -> None:
     assert (block.lock.tolist(), block.each.sum()) == ([0, 2, 2], 0)
 
 
+@pytest.mark.parametrize("policy", ["respawn", "continue"])
+def test_whose_turn_it_is_may_not_be_lost(policy: str) -> None:
+    with pytest.raises(ArgumentError, match='on_worker_loss must be "raise" with update="round-robin"'):
+        Hogwild(update="round-robin", on_worker_loss=policy)
+
+
 @pytest.mark.parametrize("update", ["per-coordinate", "round-robin"])
 def test_ways_of_the_paper_are_for_what_learns_in_runs(update: str) -> None:
     for rule, size, options in ((Adam(0.1), 1, {}), (SGD(0.1), 16, {"l2": 0.1})):

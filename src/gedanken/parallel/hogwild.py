@@ -64,7 +64,7 @@ class Hogwild(ByWorkers):
         update: "racy": as the paper, fastest; "atomic": nothing is lost, several times slower to write; "locked": one
             worker at a time writes. For sparse models that learn in runs also what the paper compares with:
             "per-coordinate": each row of a matrix is written under a lock of its own; "round-robin": workers write one
-            after the other, in the order in which they began.
+            after the other, in the order in which they began, so none may be lost.
         schedule: "dynamic": whoever is free takes the next mini-batches; "static": in turn, each as many.
         on_worker_loss: what to do about a process that was killed, has ended or does not answer: "raise" a WorkerError;
             "continue" with the others; "respawn" it. Its mini-batches are learnt from by others.
@@ -95,6 +95,9 @@ class Hogwild(ByWorkers):
         one_of("update", self.update, ("racy", "atomic", "locked", *OF_RUNS))
         one_of("schedule", self.schedule, ("dynamic", "static"))
         one_of("on_worker_loss", self.on_worker_loss, ("raise", "continue", "respawn"))
+        waited_for = self.update == "round-robin" and self.on_worker_loss != "raise"
+        rule = 'be "raise" with update="round-robin": all wait for a worker whose turn it is'
+        require(not waited_for, "on_worker_loss", rule, self.on_worker_loss)
         one_of("start_method", self.start_method, ("auto", *METHODS))
         if self.time_limit is not None:
             real("time_limit", self.time_limit, "(0, inf)")
