@@ -419,6 +419,11 @@ COMPILE = [
         f"cost cross_entropy needs probabilities, but the last layer is {DENSE}; add SoftMax()",
     ),
     Mistake(
+        "probabilities for hinge", lambda: Network().input((4,)).add(FullyConnectedLayer(3)).add(SoftMax()),
+        regression(cost="hinge"), ArgumentError,
+        "cost hinge needs scores of any size, but the last layer is SoftMax(); leave it out",
+    ),
+    Mistake(
         "Sigmoid forgotten", lambda: Network().input((4,)).add(FullyConnectedLayer(3)),
         regression(cost="binary_cross_entropy"), ArgumentError,
         f"cost binary_cross_entropy needs probabilities, but the last layer is {DENSE}; add Sigmoid()",

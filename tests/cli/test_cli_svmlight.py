@@ -184,6 +184,13 @@ def test_a_single_output_tells_two_classes(cli, write, architecture, last, cost,
     assert min(row["probability"] for row in rows) > least
 
 
+def test_hinge_takes_the_scores_of_a_design(cli, write):
+    write(of_two())
+    assert cli("train", "rows.svm", "--cost", "hinge", *FAST, "--epochs", 5, "--output", "m").status == 0
+    assert [type(layer).__name__ for layer in Network.load("m").layers] == ["SparseFullyConnectedLayer"]
+    assert accuracy(cli("evaluate", "m", "rows.svm").out) == 1
+
+
 def test_hinge_says_yes_above_0(cli, write):
     """A score of 0.25 is a yes, though as a probability it would be a no."""
     net = Network().input((1,)).add(SparseFullyConnectedLayer(1)).regression(SGD(), "hinge")
@@ -213,6 +220,7 @@ TWO = of_two()
 TRAIN = {
     "damaged": ("1 1:1\n-1 2\n", [], "rows.svm, line 2: must be a label and feature:value pairs, got '2'"),
     "nothing": ("", [], "rows.svm has no samples"),
+    "no cost of labels": (TWO, ["--cost", "weighted_mean"], "--cost must be one of"),
     "one class": ("1 1:1\n1 2:1\n", [], "the labels of 'rows.svm' must be of at least two classes, got ('1',)"),
     "measured": ("1 1:1\n0.5 2:1\n", [], "are classes here; they must be whole numbers, got 0.5"),
     "infinite": ("1 1:1\ninf 2:1\n", [], "are classes here; they must be whole numbers, got inf"),

@@ -41,15 +41,20 @@ NETWORKS = {
 }
 
 
-def find_design(network: str) -> Design:
+def find_design(network: str, scores: bool = False) -> Design:
     """Return the design that is called so, or that stands in the architecture file of this name (.json).
+
+    Args:
+        network: the name.
+        scores: whether a design with a name gives scores of any size, for a cost that takes no probabilities.
 
     Raises:
         ArgumentError: unknown name, or the file holds no architecture.
         OSError: the file cannot be read.
     """
     if not network.lower().endswith(".json"):
-        return NETWORKS[one_of("network that is no .json file", network, NETWORKS)]
+        design = NETWORKS[one_of("network that is no .json file", network, NETWORKS)]
+        return Design(lambda classes: design.layers(classes)[:-1]) if scores else design
     try:
         with open_regular(network) as file:
             content = file.read(ARCHITECTURE_BYTES + 1)

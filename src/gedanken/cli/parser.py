@@ -10,6 +10,7 @@ from gedanken.engine.select import ENGINES
 from gedanken.named import OPTIMIZERS
 
 LARGEST_SIDE = 65_535
+OF_LABELS = [name for name in COSTS if name != "weighted_mean"]  # costs that compare outputs with labels
 DEFAULT = "(default: %(default)s)"
 NAMES = "diary, lenet5, vgg, resnet20 (convolutions), mlp (one hidden layer), linear (none)"
 NETWORK = f"{NAMES} or an architecture file (.json) (default: diary; of a svmlight file linear)"
@@ -181,7 +182,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     names = ", ".join(OPTIMIZERS)
     learning.add_argument("--optimizer", metavar="NAME", default="adam", help=f"{names} {DEFAULT}")
     learning.add_argument("--learning-rate", type=float, metavar="RATE", help="> 0 (default: the optimizer's own)")
-    learning.add_argument("--cost", metavar="NAME", default="cross_entropy", help=f"{', '.join(COSTS)} {DEFAULT}")
+    learning.add_argument("--cost", metavar="NAME", default="cross_entropy", help=f"{', '.join(OF_LABELS)} {DEFAULT}")
     learning.add_argument(
         "--seed", type=int, metavar="N", default=0, help=f"of weights, order, dropout, division {DEFAULT}"
     )

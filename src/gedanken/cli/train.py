@@ -20,6 +20,7 @@ from gedanken.cli.data import (
 )
 from gedanken.cli.networks import Design, build, find_design
 from gedanken.cli.output import note
+from gedanken.cli.parser import OF_LABELS
 from gedanken.datasets.pictures import SIZE
 from gedanken.engine.select import engine_choice
 from gedanken.errors import ArgumentError
@@ -37,8 +38,9 @@ from gedanken.training.records import History, Run
 def run(arguments: Namespace) -> int:
     """Train, save, and return the exit status."""
     optimizer = make_optimizer(arguments.optimizer, arguments.learning_rate)
+    one_of("--cost", arguments.cost, OF_LABELS)
     default = "linear" if is_file(arguments.data) else "diary"
-    design = find_design(default if arguments.network is None else arguments.network)
+    design = find_design(default if arguments.network is None else arguments.network, scores=arguments.cost == "hinge")
     if arguments.output is not None:
         require(arguments.output != "", "--output", "be the name of a file", arguments.output)
         check_writable(arguments.output)

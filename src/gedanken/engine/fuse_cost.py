@@ -7,6 +7,7 @@ from gedanken.costs import (
     BinaryCrossEntropy,
     Cost,
     CrossEntropy,
+    Hinge,
     SigmoidBinaryCrossEntropy,
     SoftMaxCrossEntropy,
 )
@@ -41,7 +42,7 @@ def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
         cost: what training makes small.
 
     Raises:
-        ArgumentError: the cost takes probabilities and the layers certainly do not give any.
+        ArgumentError: the cost takes probabilities, or scores of any size, and the layers certainly do not give any.
     """
     place = activation_place(row)
     last = row[place].layer
@@ -53,6 +54,8 @@ def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
         if type(last) is Sigmoid:
             return SigmoidBinaryCrossEntropy(cost.pos_weight), True
         _need_probabilities(last, "binary_cross_entropy", "Sigmoid()")
+    if type(cost) is Hinge and isinstance(last, (Sigmoid, SoftMax)):
+        raise ArgumentError(f"cost hinge needs scores of any size, but the last layer is {last}; leave it out")
     return cost, False
 
 

@@ -129,8 +129,8 @@ class Asynchronous(Strategy):
     def _crew_for(self, job: Job) -> Crew:
         method = default_method() if self._options.start_method == "auto" else self._options.start_method
         backend, reason, pickled = self._backend_for(job, method)
-        kind = f"processes ({method})" if backend == "processes" else backend
-        self._who = f"{self._workers} {kind}: {reason}"
+        kind = {"processes": ("process", "processes"), "threads": ("thread", "threads")}[backend][self._workers > 1]
+        self._who = f"{self._workers} {kind}{f' ({method})' if backend == 'processes' else ''}: {reason}"
         if backend == "threads":
             return ThreadCrew(self._workers, self._lines, job, self._block)
         assert self._memory
