@@ -121,6 +121,39 @@ def test_several_workers_learn_as_much(model: str, backend: str, update: str) ->
     assert record.cost == pytest.approx(expected.epochs[-1].cost, rel=0.25)
 
 
+FREQUENT = np.where(RNG.random((12_000, 40)) < 0.4, 1, 0).astype("float32")
+OFTEN_YES = (FREQUENT @ RNG.normal(size=40) + RNG.normal(size=12_000) > 0).astype(int)
+
+
+@pytest.mark.parametrize(("cost", "last"), [("binary_cross_entropy", Sigmoid()), ("hinge", None)], ids=["yes", "hinge"])
+@pytest.mark.parametrize("workers", [2, 6])
+def test_copies_do_not_go_too_far_where_all_samples_pull_the_same_way(cost: str, last: Any, workers: int) -> None:
+    found = []
+    for parallel in (None, Hogwild(workers=workers, backend="threads")):
+        net = Network(seed=3).input((40,)).add(SparseFullyConnectedLayer(1, init=Zeros()))
+        net = (net.add(last) if last else net).regression(SGD(0.02), cost)
+        history = net.fit(FREQUENT, OFTEN_YES, mini_batch_size=1, epochs=8, progress=False, parallel=parallel)
+        found.append((history.epochs[-1].cost, net.evaluate(FREQUENT, OFTEN_YES, progress=False)["cost"]))
+    (learning, learnt_cost), (together, together_cost) = found
+    assert together == pytest.approx(learning, rel=0.03)
+    assert together_cost < 1.1 * learnt_cost
+
+
+def test_curvatures_are_in_the_order_of_the_parameters() -> None:
+    net = network("classes", "cpu", l2=0.0)
+    assert net._plan
+    learner = net._plan.learner(SGD(0.1))
+    assert learner
+    mass = np.where(DENSE != 0, 1, 0).sum(axis=0)
+    curvature = learner.curvature(ROWS)
+    arrays = net._plan.arrays()
+    net._plan.params[...] = curvature
+    kernel, bias = arrays["0.kernel"], arrays["0.bias"]
+    assert (bias == bias[0]).all()
+    assert ((kernel > 0).all(axis=1) == (mass > 0)).all()
+    np.testing.assert_allclose(kernel[:, 0] / bias[0], (DENSE.astype(float) ** 2).mean(axis=0), rtol=1e-5)
+
+
 def test_the_penalty_keeps_weights_small_with_workers_too() -> None:
     sizes = []
     for l2 in (0.0, 0.5):

@@ -140,6 +140,11 @@ class ArraySource(Source):
             return Batch(self.x[first:last], self.target[first:last], first, share)
         return Batch(taken(self.x, rows), taken(self.target, rows), first, share)
 
+    def some(self, count: int) -> Any:
+        """Return at most so many samples' inputs, from all over the arrays."""
+        places = np.linspace(0, self.samples - 1, min(count, self.samples)).astype(np.int64)
+        return taken(self.x, places if self._rows is None else self._rows[places])
+
     def first(self) -> Batch:
         """Return the first sample, in the order of the arrays."""
         rows = np.zeros(1, int) if self._rows is None else self._rows[:1]

@@ -45,6 +45,13 @@ class Learner(Protocol):
     def rows(self) -> int:
         """Of the matrices that it changes row by row, all together."""
 
+    def curvature(self, x: Any) -> Array | None:
+        """Return the mean second derivative of the cost of one sample by each parameter, about; None: not known.
+
+        Args:
+            x: some samples.
+        """
+
     def takes(self, mini_batch_size: int) -> bool:
         """Return whether it knows mini-batches of this size."""
 

@@ -112,7 +112,7 @@ def learn_run(
     batch: Batch,
     size: int,
     sharing: Sharing | None = None,
-    meeting: tuple[int, Callable[[], None]] | None = None,
+    meeting: tuple[int, Callable[[int], None]] | None = None,
 ) -> tuple[StepResult, int]:
     """Learn from mini-batches of `size` samples that are given as one, up to one whose cost is not finite.
 
@@ -121,7 +121,8 @@ def learn_run(
         batch: all samples.
         size: samples of a mini-batch; the last one may have fewer.
         sharing: with other workers.
-        meeting: a number of samples, whole mini-batches, and what is done after each so many.
+        meeting: a number of samples, whole mini-batches, and what is done after each so many; it is told how many
+            mini-batches were learnt from.
 
     Returns:
         what they tell, and how many numbers met another worker's.
@@ -136,7 +137,7 @@ def learn_run(
         scores.append(learnt.scores[: learnt.batches * size])
         done, collisions = done + learnt.batches, collisions + learnt.collisions
         if meeting:
-            meeting[1]()
+            meeting[1](learnt.batches)
         if learnt.batches < len(own):
             break
     optimizer_state.step += done

@@ -42,6 +42,10 @@ class Feed(ABC):
         """Return these mini-batches as one."""
         raise NotImplementedError
 
+    def some(self, count: int) -> Any:
+        """Return at most so many samples from all over the data; of a feed that gives runs."""
+        raise NotImplementedError
+
 
 class Orders(ABC):
     """The owner's side.
@@ -89,6 +93,9 @@ class ArrayFeed(Feed):
 
     def run(self, epoch: int, first: int, count: int) -> Batch:
         return self._source.run(epoch, first, count)
+
+    def some(self, count: int) -> Any:
+        return self._source.some(count)
 
     def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
         for number in range(first, first + count):

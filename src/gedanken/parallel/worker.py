@@ -30,6 +30,7 @@ from gedanken.types import Array
 ORDERS = struct.Struct("<QQQQQ")
 COPIED = 1 << 18  # parameters up to which workers with runs have a copy each
 MEETING = 1 << 12  # samples after which a copy is brought together with what all share
+LOOKED_AT = 1 << 16  # samples that say how much each parameter is learnt from
 SAMPLED = 256  # updates between two of which it is counted how many of their additions get lost
 SAMPLED_RUNS = 16  # the same, in runs of many mini-batches
 
@@ -106,8 +107,10 @@ class Worker:
         self._train_state = recipe.train_state(lambda name, _: places.get(name))
         self._learner = learner_of(self._train_state.plan, recipe.optimizer, feed.mini_batch_size)
         several, small = block.layout.workers > 1, block.params.size <= COPIED
-        self._meets = bool(self._learner) and update == "racy" and several and small
-        self._samples_runs = update == "racy" and several and not small
+        racy = self._learner is not None and update == "racy" and several
+        curvature = self._learner.curvature(feed.some(LOOKED_AT)) if self._learner and racy and small else None
+        self._meets = curvature is not None
+        self._samples_runs = racy and not self._meets
         if self._learner and (update == "atomic" or self._meets):
             places = {"layer_state": block.layer_states[number]}
             if not self._meets:  # its kernel adds to what all share
@@ -121,6 +124,8 @@ class Worker:
         self._seen = block.params.copy()  # the parameters as they were read
         if self._meets:
             self._train_state.plan.params[...] = self._seen
+        if curvature is not None:
+            self._weights = _Weights(curvature, block.layout.workers, block.params.dtype)
         self._tally = Tally()
 
     def prepare(self) -> None:
@@ -170,7 +175,8 @@ class Worker:
         self._optimizer.before = block.head[BEFORE] + read + cells[UPDATES] - self._optimizer.step
         cells[WRITING] = 1
         meeting = (max(1, MEETING // size) * size, self._meet) if self._meets else None
-        self._meet()
+        if self._meets:
+            self._meet(0)
         result, collisions = learn_run(self._train_state, learner, batch, size, sharing, meeting)
         cells[WRITING] = 0
         made, _ = block.others(self.number)
@@ -185,10 +191,10 @@ class Worker:
         where = f"in worker {self.number}, among samples {batch.position} to {batch.position + len(batch.x) - 1}"
         return result._replace(fault=f"{result.fault} {where} of the epoch's order,") if result.fault else result
 
-    def _meet(self) -> None:
-        """Bring this worker's copy of the parameters, where it has one, together with what all share."""
-        if self._meets:
-            self._merger.meet(self._block.params, self._train_state.plan.params, self._seen)
+    def _meet(self, updates: int) -> None:
+        """Bring this worker's copy of the parameters together with what all share, after so many updates of its own."""
+        weights = self._weights.at(self._optimizer.rate, updates)
+        self._merger.meet(self._block.params, self._train_state.plan.params, self._seen, weights)
 
     def _learn(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""
@@ -251,6 +257,33 @@ class Worker:
             return ""
         wrong = next((name for name, g in plan.gradients().items() if not np.isfinite(g).all()), "the layers")
         return f"the gradient of {wrong} became not finite"
+
+
+class _Weights:
+    """What a change of a worker's copy counts when it meets those of others.
+
+    From the same start, with a cost of curvature h, a worker's m updates at a rate r cover the share 1 - exp(-c) of the
+    way to where its samples pull a parameter, c = r m h, and all n workers together should cover 1 - exp(-n c). So of
+    each change counts
+
+        (1 - exp(-n c)) / (n (1 - exp(-c)))
+
+    which is 1 for what few samples have, and 1 / n for what each worker has learnt to the end by itself.
+    """
+
+    def __init__(self, curvature: Array, workers: int, dtype: Any) -> None:
+        self._curvature, self._workers, self._dtype = curvature, workers, dtype
+        self._found: dict[int, tuple[float, Array]] = {}  # of the last two numbers of updates
+
+    def at(self, rate: float, updates: int) -> Array:
+        """Return the weights for changes by so many updates; a rate that has hardly changed gives those of before."""
+        known, weights = self._found.get(updates, (0.0, None))
+        if weights is None or abs(known - rate) > 0.01 * rate:
+            covered = np.maximum(rate * updates * self._curvature, 1e-9)
+            exact = np.expm1(-self._workers * covered) / (self._workers * np.expm1(-covered))
+            weights = exact.astype(self._dtype)
+            self._found = {updates: (rate, weights), **dict([*self._found.items()][:1])}
+        return weights
 
 
 def merger(dtype: str) -> Any:

@@ -29,9 +29,10 @@ class Merger:
         call(self._library, "merge.collide", **vectors, size=after.size, lost=self._lost)
         return int(self._lost[0])
 
-    def meet(self, shared: Array, mine: Array, before: Array) -> None:
-        """Add to `shared` how a copy has changed since `before`, and make both what is there now."""
-        call(self._library, "merge.meet", shared=shared, mine=mine, before=before, size=mine.size)
+    def meet(self, shared: Array, mine: Array, before: Array, weights: Array) -> None:
+        """Add to `shared` how a copy has changed since `before`, weighted, and make both what is there now."""
+        vectors = {"shared": shared, "mine": mine, "before": before, "weights": weights}
+        call(self._library, "merge.meet", **vectors, size=mine.size)
 
     def flush_denormals(self) -> None:
         """Let this thread take denormals as zero from now on: they cost a processor a hundred times the time."""

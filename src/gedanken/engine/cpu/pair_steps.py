@@ -38,6 +38,10 @@ class PairSteps(ABC):
     def rows(self) -> int:
         """Of all its matrices."""
 
+    def curvature(self, x: Array) -> Array | None:
+        """Return None: it depends on the parameters."""
+        return None
+
     @abstractmethod
     def written(self, x: Array) -> int:
         """Return how many numbers are written to, learning from these pairs."""

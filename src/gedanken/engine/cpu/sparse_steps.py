@@ -29,6 +29,8 @@ COSTS: dict[type[Cost], int] = {
     Hinge: HINGE,
     WeightedMean: WEIGHTED,
 }
+# How a cost's slope rises with the score, at most; of the hinge, which has a bend, over a margin of its length.
+CURVATURES = {SOFTMAX: 0.5, SIGMOID: 0.25, SQUARED: 2.0, HINGE: 0.25}
 OF_PAIRS: dict[type[Layer], type[PairSteps]] = {MatrixFactorisation: FactorSteps, GraphCut: CutSteps}
 
 
@@ -71,6 +73,14 @@ class SparseSteps:
     def rows(self) -> int:
         """Of the kernel, one for each feature."""
         return self._stage.shape[0]
+
+    def curvature(self, x: SparseRows) -> Array:
+        """Return the mean second derivative of a sample's cost by each parameter; the bias is the first of them."""
+        _, columns, values = x.listed()
+        squares = np.bincount(columns, values.astype("float64") ** 2, self.rows) / len(x)
+        slope_rises = CURVATURES[COSTS[type(self._cost)]] / self._units
+        kernel = np.repeat(slope_rises * squares + self._layer.l2, self._units)
+        return np.concatenate([np.full(self._units * self._layer.bias, slope_rises), kernel])
 
     def takes(self, mini_batch_size: int) -> bool:
         """Return whether it does what a gradient of a mini-batch would do: a penalty changes weights in between."""

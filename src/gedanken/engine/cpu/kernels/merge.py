@@ -32,10 +32,10 @@ def collide(task: Int, scratch: Reals, shared: Reals, before: Reals, after: Real
     lost[0] = collisions
 
 
-def meet(task: Int, scratch: Reals, shared: Reals, mine: Reals, before: Reals, size: Int):
-    """Add to what all share how a worker's copy has changed since `before`, and make both what is there now."""
+def meet(task: Int, scratch: Reals, shared: Reals, mine: Reals, before: Reals, weights: Reals, size: Int):
+    """Add, weighted, how a worker's copy has changed since `before` to what all share; make both what comes of it."""
     for i in lanes(size):
-        now = shared[i] + (mine[i] - before[i])
+        now = shared[i] + weights[i] * (mine[i] - before[i])
         shared[i] = now
         mine[i] = now
         before[i] = now
