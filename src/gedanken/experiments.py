@@ -60,7 +60,7 @@ class Result(NamedTuple):
 
 
 def measured(problem: Problem, ways: Sequence[str], workers: Sequence[int], epochs: int) -> Iterator[Result]:
-    """Train anew in each way with each number of workers, and yield what came of it."""
+    """Train anew in each way with each number of workers, and yield what came of it; Ctrl-C is not kept back."""
     for way in ways:
         for count in workers:
             net = problem.network(len(problem.labels))
@@ -68,6 +68,8 @@ def measured(problem: Problem, ways: Sequence[str], workers: Sequence[int], epoc
                 problem.data, problem.labels, epochs=epochs, mini_batch_size=1, progress=False,
                 parallel=Hogwild(workers=count, update=way),
             )  # fmt: skip
+            if history.reason == "Ctrl-C":
+                raise KeyboardInterrupt
             later = history.epochs[1:]
             rate = sum(record.samples for record in later) / sum(record.seconds for record in later)
             yield Result(way, count, rate, history.epochs[-1].cost)

@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +51,24 @@ def test_files_are_learnt_and_the_table_says_what_they_are(cli, tmp_path):
     assert len(tables[0]) == 3
     assert " x 1.00 " in tables[0][2]
     assert sorted(os.listdir(tmp_path)) == ["many.svm", "one.svm"]
+
+
+def test_ctrl_c_ends_it(tmp_path):
+    words = ["hogwild", "svm", "--samples", "20000", "--epochs", "2000", "--workers", "2", "--figure", ""]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "gedanken.cli", *words],
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stderr.readline().startswith("svm: 20,000 rows")
+    time.sleep(1)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert (child.returncode, out) == (130, "")
+    assert err.strip().splitlines()[-1] == "gedanken: stopped: by Ctrl-C"
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(

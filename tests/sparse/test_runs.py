@@ -297,3 +297,5 @@ def test_rows_of_a_generator_do_not_go_to_processes(method: str) -> None:
         net.fit(Rows(mini_batch_size=2, mode="serial"), progress=False, parallel=way)
     with pytest.raises(ArgumentError, match="net must be a Network after regression, got None"):
         Hogwild(workers=2).check(None, ROWS, YES)
+    with pytest.raises(ArgumentError, match="check must be called without parallel="):
+        Hogwild(workers=2).check(net, ROWS, YES, parallel=Hogwild())

@@ -136,6 +136,7 @@ class Hogwild(ByWorkers):
             what `fit` and `evaluate` raise.
         """
         require(hasattr(net, "fit") and hasattr(net, "evaluate"), "net", "be a Network after regression", net)
+        require("parallel" not in options, "check", "be called without parallel=", options.get("parallel"))
         pair = (data, labels) if validation_set is None else validation_set
         found, seconds = [], []
         for parallel in (None, self):

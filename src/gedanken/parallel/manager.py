@@ -1,5 +1,6 @@
 """The owner's work in an epoch: it gives orders, takes in what was done, and sees who died or hangs."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ class Manager:
         self._since = [time.monotonic()] * crew.workers
         self._quiet = 0
         self._failures = [0] * crew.workers
+        self._ended = set[int]()  # by the owner, for they did not answer
         self.losses: list[str] = []
 
     @property
@@ -155,6 +157,7 @@ class Manager:
                 self._lost(number, how)
             elif self._hangs(number):
                 self._crew.end(number)
+                self._ended.add(number)
         self._find_orders()
 
     def _hangs(self, number: int) -> bool:
@@ -163,12 +166,19 @@ class Manager:
         waits = not state[0] and number not in self._starting and not self._crew.unread(number)
         if waits or state != self._watched[number]:
             self._watched[number], self._since[number] = state, now
+        return now - self._since[number] > self._limit(number)
+
+    def _limit(self, number: int) -> float:
+        """Return the seconds after which a worker that does not go on counts as lost."""
         limit = self._care.time_limit
         if number in self._starting:  # kernels are being compiled
-            limit = max(START_SECONDS, limit or 0.0)
-        return limit is not None and now - self._since[number] > limit
+            return max(START_SECONDS, limit or 0.0)
+        return math.inf if limit is None else limit
 
     def _lost(self, number: int, how: str) -> None:
+        if number in self._ended:  # its death is known as that of a signal
+            how = f"{self._crew.describe(number)} did not answer for {self._limit(number):g} seconds and was ended"
+            self._ended.discard(number)
         cells, policy = self._block.cells[number], self._care.on_loss
         doing, done = cells[ORDER], cells[DONE]
         cells[ORDER] = cells[WRITING] = 0
