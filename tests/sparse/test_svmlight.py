@@ -81,6 +81,7 @@ def test_labels_are_whole_numbers_where_all_of_them_are(tmp_path: Path) -> None:
         ("1,2 1:2\n", "line 1: must be a label and feature:value pairs, got '1,2'"),
         (b"\x00\x01\x02", "line 1|not in the svmlight format"),
         (b"\x1f\x8b broken", "cannot be read"),
+        (gzip.compress(b"1 1:2\n", mtime=0)[:10] + b"\xff" * 20, "cannot be read"),
         (gzip.compress(b"1 1:2\n" * 1000, mtime=0)[:30], "cannot be read"),
     ],
 )

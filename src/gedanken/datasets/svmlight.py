@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import zlib
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def _content(name: str) -> bytes:
         with open(name, "rb") as file:
             content = file.read()
         return gzip.decompress(content) if content.startswith(GZIP) else content
-    except (OSError, EOFError) as error:  # gzip's own error is an OSError
+    except (OSError, EOFError, zlib.error) as error:  # gzip's own error is an OSError
         raise DatasetError(f"{name} cannot be read: {error}") from error
 
 

@@ -273,16 +273,17 @@ class _Weights:
 
     def __init__(self, curvature: Array, workers: int, dtype: Any) -> None:
         self._curvature, self._workers, self._dtype = curvature, workers, dtype
-        self._found: dict[int, tuple[float, Array]] = {}  # of the last two numbers of updates
+        self._found: dict[int, tuple[float, Array]] = {}  # by the number of updates, a power of two
 
     def at(self, rate: float, updates: int) -> Array:
-        """Return the weights for changes by so many updates; a rate that has hardly changed gives those of before."""
-        known, weights = self._found.get(updates, (0.0, None))
-        if weights is None or abs(known - rate) > 0.01 * rate:
-            covered = np.maximum(rate * updates * self._curvature, 1e-9)
+        """Return the weights for changes by so many updates, about: they depend little on rate and number."""
+        near = 1 << max(0, updates - 1).bit_length()
+        known, weights = self._found.get(near, (0.0, None))
+        if weights is None or not 0.8 * rate < known < 1.25 * rate:
+            covered = np.maximum(rate * near * self._curvature, 1e-9)
             exact = np.expm1(-self._workers * covered) / (self._workers * np.expm1(-covered))
             weights = exact.astype(self._dtype)
-            self._found = {updates: (rate, weights), **dict([*self._found.items()][:1])}
+            self._found[near] = rate, weights
         return weights
 
 
