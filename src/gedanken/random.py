@@ -31,7 +31,7 @@ from gedanken.types import Array
 DRAWS_PER_BLOCK: Final = 16  # a block is 256 bits, a draw 16
 DRAW_RANGE: Final = 1 << 16
 FEW = 1 << 13  # numbers that are sorted
-ROUNDS, TOGETHER = 6, 1 << 15  # of more of them; places that go through the rounds at once
+ROUNDS, TOGETHER = 6, 1 << 13  # of more of them; places that go through the rounds at once, in the fast caches
 
 
 class Purpose(IntEnum):
@@ -114,7 +114,7 @@ class Permutation:
             (row * np.uint64(modulus) >> np.uint64(32)).astype(np.intp)
             for row, modulus in zip(draws, moduli, strict=True)
         ]
-        self._wrapped = [np.arange(2 * modulus) % modulus for modulus in moduli]
+        self._moduli = [np.uint64(modulus) for modulus in moduli]
 
     def part(self, start: int, stop: int) -> Array:
         """Return the numbers in places `start` to `stop` - 1 of the order.
@@ -133,9 +133,13 @@ class Permutation:
         return found
 
     def _through_rounds(self, places: Array) -> Array:
-        still, moved = np.divmod(places, self._b)[::-1]
-        for function, wrapped in zip(self._functions, self._wrapped, strict=True):
-            still, moved = wrapped.take(moved + function.take(still)), still
+        moved = places // self._b
+        still = places - moved * self._b
+        for function, modulus in zip(self._functions, self._moduli, strict=True):
+            moved += function.take(still)
+            whole = moved.view(np.uint64)  # below the modulus a difference wraps around to more
+            np.minimum(whole, whole - modulus, out=whole)
+            still, moved = moved, still
         return moved * self._b + still
 
 

@@ -13,11 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gedanken import (
+    F1,
+    ROCAUC,
     SGD,
+    Accuracy,
     Adam,
     ArgumentError,
     Callback,
     Checkpoint,
+    ConfusionMatrix,
     Cpu,
     EarlyStopping,
     EngineError,
@@ -69,6 +73,19 @@ def test_one_worker_is_the_serial_training(engine: Any, update: str, way: dict[s
     for net in (serial, alone):
         net.fit(x, y, mini_batch_size=8, **QUIET)
     assert same(serial, alone)
+
+
+@pytest.mark.parametrize("classes", [3, 500])  # of many outputs few mini-batches are kept until metrics see them
+def test_a_worker_s_metrics_are_the_serial_ones(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((300, 5)), rng.integers(0, classes, 300)
+    found = []
+    for parallel in (None, Hogwild(workers=1, backend="threads")):
+        net = Network(seed=1).input((5,)).add(FullyConnectedLayer(classes)).add(SoftMax())
+        net.regression("sgd", metrics=[Accuracy(), ROCAUC(), ConfusionMatrix(), F1()])
+        found.append(net.fit(x, y, mini_batch_size=64, parallel=parallel, **QUIET).epochs[0].metrics)
+    for name, value in found[0].items():
+        np.testing.assert_allclose(found[1][name], value, rtol=1e-12, err_msg=name)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

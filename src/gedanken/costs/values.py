@@ -132,11 +132,14 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
     def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         xp, yes, no = ops.xp, self._weighed(ops, target), 1 - target
         with np.errstate(all="ignore"):
-            rest = xp.log1p(xp.exp(-abs(y)))
+            power = xp.exp(-abs(y))
+            rest, high = xp.log1p(power), 1 / (1 + power)
+            low, below = power / (1 + power), y < 0
             wrong = xp.where(no > 0, no * (xp.maximum(y, 0) + rest), 0)
             missed = xp.where(yes > 0, yes * (xp.maximum(-y, 0) + rest), 0)
             # where both count, a NaN shows in both; where one does, in rest
-            return wrong + missed + 0 * rest, no * ops.sigmoid(y) - yes * ops.sigmoid(-y)
+            slopes = no * xp.where(below, low, high) - yes * xp.where(below, high, low)
+            return wrong + missed + 0 * rest, slopes
 
 
 class MeanSquared(_Elementwise):

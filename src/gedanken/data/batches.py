@@ -15,7 +15,7 @@ from gedanken.random import Permutation, Purpose, permutation
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
-AHEAD = 1 << 14  # places of an order that are found at once, if not more are asked for
+AHEAD = 1 << 13  # places of an order that are found at once, if so many will be asked for
 
 
 class Batch(NamedTuple):
@@ -118,21 +118,22 @@ class ArraySource(Source):
     def look_first(self, look: Callable[[Array, Array], None]) -> None:
         look(self.x, self.target)
 
-    def batches(self, epoch: int, start: int = 0) -> Batches:
-        for number in range(start, self.steps):
-            yield self.batch(epoch, number)
-
-    def batch(self, epoch: int, number: int) -> Batch:
-        """Return one mini-batch of an epoch, both counted from 0."""
-        return self.run(epoch, number, 1)
+    def batches(self, epoch: int, start: int = 0, stop: int | None = None) -> Batches:
+        """Yield the mini-batches from number `start` on, up to `stop` - 1 or the last one."""
+        stop = self.steps if stop is None else stop
+        for number in range(start, stop):
+            yield self._run(epoch, number, number + 1, stop)
 
     def run(self, epoch: int, number: int, count: int) -> Batch:
         """Return some mini-batches of an epoch, from number `number` on, as one."""
-        first = number * self.mini_batch_size
-        last = min(first + count * self.mini_batch_size, self.samples)
+        return self._run(epoch, number, number + count, number + count)
+
+    def _run(self, epoch: int, number: int, end: int, stop: int) -> Batch:
+        """Return mini-batches `number` to `end` - 1 as one; those up to `stop` - 1 will be asked for next."""
+        first, last, wanted = (min(place * self.mini_batch_size, self.samples) for place in (number, end, stop))
         share = last / self.samples
         if self.shuffle:
-            rows = self._order_of(epoch).part(first, last)
+            rows = self._order_of(epoch).part(first, last, wanted)
             rows = rows if self._rows is None else self._rows[rows]
         elif self._rows is not None:
             rows = self._rows[first:last]
@@ -179,11 +180,11 @@ class _Order:
         self._permutation = Permutation(seed, Purpose.ORDER, samples, epoch)
         self._found: tuple[int, Array] = (0, np.empty(0, np.int64))  # where a part begins, and the part
 
-    def part(self, first: int, last: int) -> Array:
-        """Return the places of the samples in a part of the order."""
+    def part(self, first: int, last: int, wanted: int) -> Array:
+        """Return the places of the samples in a part of the order; what comes up to `wanted` will be asked for next."""
         start, found = self._found
         if not start <= first <= last <= start + len(found):
-            start, found = first, self._permutation.part(first, min(max(last, first + AHEAD), self._permutation.size))
+            start, found = first, self._permutation.part(first, max(last, min(first + AHEAD, wanted)))
             self._found = start, found
         return found[first - start : last - start]
 

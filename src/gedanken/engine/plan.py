@@ -153,9 +153,9 @@ class Plan:
         self._by_sample = [
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
         ]  # nothing else to normalise over
-        body, last = self._without_activation(activation_place(row)) if fused else (self.layers, [])
+        body, self._last = self._without_activation(activation_place(row)) if fused else (self.layers, [])
         self.stages = engine.stages(body, dx=False)
-        self.output_activation = engine.stages(last)
+        self.output_activation = engine.stages(self._last)
         self.prediction = engine.stages(self.layers, dx=False) if fused else self.stages
         self.fused_step = engine.fused_step(body, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
@@ -166,10 +166,10 @@ class Plan:
         return self.engine.learner(self._body, self.cost, rule) if self.cost else None
 
     def judged(self, scores: Array, target: Array) -> tuple[Array, Array]:
-        """Return the outputs and the mean cost of what a Learner gave."""
+        """Return the outputs and the mean cost of what a Learner gave: without kernels, which each size has anew."""
         assert self.cost
-        cost, _ = self.cost(self.ops, scores, target)
-        return self._activated(scores), cost
+        outputs, _ = through(self._last, self.context(train=False), scores)
+        return self._outputs(outputs), self.cost(self.ops, scores, target)[0]
 
     def _without_activation(self, place: int) -> tuple[list[Placement], list[Placement]]:
         """Return the layers without the activation there, and it as the last of all."""

@@ -27,6 +27,7 @@ from gedanken.state import State, Stateful, restore_parts, state_of
 from gedanken.types import Array
 
 MOST_WORKERS = 1024
+RUN = 1 << 14  # samples of a run, where a model learns from several mini-batches in one go: they stay in the caches
 
 
 class TrainState(NamedTuple):
@@ -35,6 +36,11 @@ class TrainState(NamedTuple):
     plan: Plan
     optimizer_state: OptimizerState
     metrics: Sequence[Metric]
+
+    def measured(self, outputs: Array, target: Array) -> tuple[Array, ...]:
+        """Return the statistics of all metrics, which stay on the device."""
+        lent = self.plan.ops, sealed(outputs), sealed(target)
+        return tuple(measured(metric, *lent) for metric in self.metrics)
 
     @property
     def nbytes(self) -> int:
@@ -71,22 +77,29 @@ class StepResult(NamedTuple):
 
 
 Results: TypeAlias = Generator[StepResult, None, None]
+# Takes outputs and targets of a mini-batch and returns the statistics of metrics, as TrainState.measured.
+Measure: TypeAlias = Callable[[Array, Array], tuple[Array, ...]]
 
 
-def together(results: Sequence[StepResult], metrics: Sequence[Metric]) -> StepResult:
-    """Return steps that were made one after the other as one, with values of the host."""
+def together(results: Sequence[StepResult], statistics: tuple[Array, ...]) -> StepResult:
+    """Return steps that were made one after the other as one, with these statistics of all."""
     samples = sum(result.samples for result in results)
     cost = sum(float(result.cost) * result.samples for result in results) / samples
-    columns = zip(*(result.statistics for result in results), strict=True)
-    statistics = tuple(reduce(metric.merge, parts) for metric, parts in zip(metrics, columns, strict=True))
     last = results[-1]
     return StepResult(samples, last.share, cost, statistics, last.fault, sum(result.batches for result in results))
 
 
-def gradients(train_state: TrainState, batch: Batch, epoch: int) -> StepResult:
+def merged(metrics: Sequence[Metric], statistics: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
+    """Return statistics of metrics that were measured one after the other as one."""
+    return tuple(
+        reduce(metric.merge, parts) for metric, parts in zip(metrics, zip(*statistics, strict=True), strict=True)
+    )
+
+
+def gradients(train_state: TrainState, batch: Batch, epoch: int, measure: Measure | None = None) -> StepResult:
     """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
     plan = train_state.plan
-    result = run_batch(train_state, batch, plan.context(train=True, epoch=epoch, position=batch.position))
+    result = run_batch(train_state, batch, plan.context(train=True, epoch=epoch, position=batch.position), measure)
     # The cost is read here, since nothing may be learnt from a step whose cost is not finite.
     result = result._replace(cost=float(result.cost))
     if not math.isfinite(result.cost):
@@ -96,14 +109,12 @@ def gradients(train_state: TrainState, batch: Batch, epoch: int) -> StepResult:
     return result
 
 
-def run_batch(train_state: TrainState, batch: Batch, ctx: Context) -> StepResult:
+def run_batch(train_state: TrainState, batch: Batch, ctx: Context, measure: Measure | None = None) -> StepResult:
     """Run one mini-batch and return its cost and the statistics of its metrics, which stay on the device."""
     ops = train_state.plan.ops
     target = ops.asarray(batch.target, batch.target.dtype)
     outputs, cost = train_state.plan.cost_and_gradients(ctx, batch.x, target)
-    lent = ops, sealed(outputs), sealed(target)
-    statistics = tuple(measured(metric, *lent) for metric in train_state.metrics)
-    return StepResult(len(batch.x), batch.share, cost, statistics)
+    return StepResult(len(batch.x), batch.share, cost, (measure or train_state.measured)(outputs, target))
 
 
 def learn_run(
@@ -148,7 +159,7 @@ def learn_run(
         return run_batch(train_state, one, plan.context(train=False))._replace(fault=fault), collisions
     target = batch.target[:samples]
     outputs, cost = plan.judged(np.concatenate(scores), target)
-    statistics = tuple(measured(metric, plan.ops, sealed(outputs), sealed(target)) for metric in train_state.metrics)
+    statistics = train_state.measured(outputs, target)
     return StepResult(samples, batch.share, float(cost), statistics, fault, done), collisions
 
 

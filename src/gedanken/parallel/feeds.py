@@ -98,8 +98,7 @@ class ArrayFeed(Feed):
         return self._source.some(count)
 
     def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
-        for number in range(first, first + count):
-            yield self._source.batch(epoch, number)
+        yield from self._source.batches(epoch, first, first + count)
 
 
 class ArrayOrders(Orders):

@@ -4,10 +4,8 @@ import contextlib
 
 from gedanken.data.batches import ArraySource, Batch, Source
 from gedanken.engine.learner import Learner
-from gedanken.parallel.base import Results, StepResult, Strategy, TrainState, gradients, learn_run, learner_of
+from gedanken.parallel.base import RUN, Results, StepResult, Strategy, TrainState, gradients, learn_run, learner_of
 from gedanken.parallel.refuge import Refuge
-
-RUN = 1 << 14  # samples of a run, where a model learns from several mini-batches in one go
 
 
 class Single(Strategy):

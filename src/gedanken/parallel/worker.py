@@ -17,7 +17,7 @@ import numpy as np
 
 from gedanken.data.batches import Batch
 from gedanken.engine.learner import Learner, Sharing
-from gedanken.parallel.base import StepResult, gradients, learn_run, learner_of, together
+from gedanken.parallel.base import RUN, StepResult, TrainState, gradients, learn_run, learner_of, merged, together
 from gedanken.parallel.block import BEFORE, DONE, GENERATION, ORDER, STEP, UPDATES, WRITING, Block
 from gedanken.parallel.feeds import Feed
 from gedanken.parallel.recipe import Recipe
@@ -31,8 +31,9 @@ ORDERS = struct.Struct("<QQQQQ")
 COPIED = 1 << 18  # parameters up to which workers with runs have a copy each
 MEETING = 1 << 12  # samples after which a copy is brought together with what all share
 LOOKED_AT = 1 << 16  # samples that say how much each parameter is learnt from
+UNMEASURED = 1 << 16  # numbers of outputs that are kept until metrics see them
 SAMPLED = 256  # updates between two of which it is counted how many of their additions get lost
-SAMPLED_RUNS = 16  # the same, in runs of many mini-batches
+SAMPLED_RUNS = 64  # the same, in runs of many mini-batches
 
 
 class Order(NamedTuple):
@@ -137,37 +138,51 @@ class Worker:
 
     def do(self, order: Order) -> Work:
         """Learn from the mini-batches of an order, as long as it is wanted."""
-        began, results = time.perf_counter(), list[StepResult]()
+        began = time.perf_counter()
         self._cells[DONE], self._cells[ORDER] = 0, order.number
         self._optimizer.step = self._cells[STEP]
         self._optimizer.plateau = Plateau(factor=self._block.factor)
         with np.errstate(all="ignore"):
-            if self._learner and self._block.head[GENERATION] == order.generation:
-                results.append(self._learn_run(order, self._learner))
-                self._cells[DONE] = order.length
-            elif not self._learner:
-                self._learn_each(order, results)
-            if results and not results[-1].fault:
-                results[-1] = results[-1]._replace(fault=self._write(self._optimizer.flush))
+            result = self._learn_runs(order, self._learner) if self._learner else self._learn_each(order)
+            if result and not result.fault:
+                result = result._replace(fault=self._write(self._optimizer.flush))
         self._cells[ORDER] = 0
         tally, self._tally = self._tally, Tally()
-        result = together(results, self._train_state.metrics) if results else None
         return Work(self.number, order.number, result, time.perf_counter() - began, tally)
 
-    def _learn_each(self, order: Order, results: list[StepResult]) -> None:
+    def _learn_each(self, order: Order) -> StepResult | None:
         """Learn from one mini-batch after the other."""
+        results, unmeasured = list[StepResult](), _Unmeasured(self._train_state)
         for batch in self._feed.batches(order.epoch, order.first, order.length):
             if self._block.head[GENERATION] != order.generation:
-                return
-            results.append(self._learn(batch, order.epoch))
+                break
+            results.append(self._learn(batch, order.epoch, unmeasured))
             self._cells[DONE] = len(results)
             if results[-1].fault:
-                return
+                break
+        return together(results, unmeasured.statistics()) if results else None
 
-    def _learn_run(self, order: Order, learner: Learner) -> StepResult:
-        """Learn from all mini-batches of an order in one go; every 16th shows how many additions get lost."""
+    def _learn_runs(self, order: Order, learner: Learner) -> StepResult | None:
+        """Learn from many mini-batches in one go."""
+        results, most = list[StepResult](), max(1, RUN // self._feed.mini_batch_size)
+        for done in range(0, order.length, most):
+            if self._block.head[GENERATION] != order.generation:
+                break
+            count = min(most, order.length - done)
+            batch = self._feed.run(order.epoch, order.first + done, count)
+            results.append(self._learn_run(batch, learner))
+            self._cells[DONE] = done + count
+            if results[-1].fault:
+                break
+        return (
+            together(results, merged(self._train_state.metrics, [one.statistics for one in results]))
+            if results
+            else None
+        )
+
+    def _learn_run(self, batch: Batch, learner: Learner) -> StepResult:
+        """Learn from the mini-batches of a run; every 64th run shows how many additions get lost."""
         block, cells, size = self._block, self._cells, self._feed.mini_batch_size
-        batch = self._feed.run(order.epoch, order.first, order.length)
         sampled = self._samples_runs and self._runs % SAMPLED_RUNS == 0
         self._runs += 1
         sharing = Sharing("atomic" if sampled else self._update, self.number + 1, block.lock, block.each)
@@ -196,7 +211,7 @@ class Worker:
         weights = self._weights.at(self._optimizer.rate, updates)
         self._merger.meet(self._block.params, self._train_state.plan.params, self._seen, weights)
 
-    def _learn(self, batch: Batch, epoch: int) -> StepResult:
+    def _learn(self, batch: Batch, epoch: int, unmeasured: "_Unmeasured") -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""
         plan, block = self._train_state.plan, self._block
         if self._atomic:
@@ -204,7 +219,7 @@ class Worker:
             plan.params[...] = self._seen
         read, _ = block.others(self.number)
         before = plan.layer_state.copy()
-        result = gradients(self._train_state, batch, epoch)
+        result = gradients(self._train_state, batch, epoch, unmeasured.add)
         fault = result.fault or self._fault_of_gradients()
         if not fault:
             made, _ = block.others(self.number)
@@ -257,6 +272,35 @@ class Worker:
             return ""
         wrong = next((name for name, g in plan.gradients().items() if not np.isfinite(g).all()), "the layers")
         return f"the gradient of {wrong} became not finite"
+
+
+class _Unmeasured:
+    """Outputs of mini-batches that metrics have not seen: many together take a metric hardly longer than one."""
+
+    def __init__(self, train_state: TrainState) -> None:
+        self._train_state = train_state
+        self._held, self._size = list[tuple[Array, Array]](), 0
+        self._statistics: list[tuple[Array, ...]] = []
+
+    def add(self, outputs: Array, target: Array) -> tuple[()]:
+        """Keep those of a mini-batch; the targets have to stay what they are."""
+        if self._train_state.metrics:
+            self._held.append((outputs.copy(), target))
+            self._size += outputs.size
+        if self._size > UNMEASURED:
+            self._measure()
+        return ()
+
+    def statistics(self) -> tuple[Array, ...]:
+        """Return the metrics' statistics of all that were added."""
+        if self._held:
+            self._measure()
+        return merged(self._train_state.metrics, self._statistics)
+
+    def _measure(self) -> None:
+        outputs, targets = zip(*self._held, strict=True)
+        self._held, self._size = [], 0
+        self._statistics.append(self._train_state.measured(np.concatenate(outputs), np.concatenate(targets)))
 
 
 class _Weights:

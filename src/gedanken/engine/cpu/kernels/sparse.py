@@ -174,7 +174,7 @@ def adagrad(task: Int, scratch: Reals, part: Part, squares: Reals, epsilon: Real
             p[j] -= part.rate * g[j] / (sqrt(square) + epsilon)
 
 
-LINE, AHEAD = 16, 2  # numbers that are fetched at once; rows that are fetched ahead
+LINE, AHEAD = 16, 6  # numbers that are fetched at once; rows that are fetched ahead
 
 
 class Weights(Record):
