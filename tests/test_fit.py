@@ -545,7 +545,8 @@ def test_a_cost_that_is_no_number_ends_it_and_says_why() -> None:
         warnings.simplefilter("ignore", RuntimeWarning)
         net = line().regression(SGD(1e30), cost="mean_squared")
         history = net.fit(X, X[:, 0], epochs=9, mini_batch_size=10, validation_set=0.2, callbacks=[seen], **QUIET)
-    assert history.reason.startswith(f"the cost became {seen.steps[-1].cost} in step {len(seen.steps)} of epoch 1")
+    assert history.reason.startswith(f"the cost became {seen.steps[-1].cost}")
+    assert f" in step {len(seen.steps)} of epoch 1" in history.reason
     assert "lower learning rate" in history.reason
     assert len(history.epochs) == 1
     assert not np.isfinite(seen.steps[-1].cost)

@@ -64,9 +64,10 @@ class Acts(Layer):
         return shape
 
     def forward(self, ctx: Any, p: Any, s: Any, x: Array) -> tuple[Array, Any]:
-        if x.max() > 1 and ctx.train and self._due():
+        acts = x.max() > 1 and ctx.train and self._due()
+        if acts:
             self._do()
-        return x.copy(), None
+        return np.full_like(x, np.nan) if acts and self.act == "blank" else x.copy(), None
 
     def backward(self, ctx: Any, p: Any, g: Any, cache: Any, dy: Array) -> Array:
         if self.act == "nan" and dy.shape[0] == 7:

@@ -19,6 +19,7 @@ from gedanken import (
     Accuracy,
     Adam,
     ArgumentError,
+    BatchNorm,
     Callback,
     Checkpoint,
     ConfusionMatrix,
@@ -350,6 +351,19 @@ def test_what_is_not_finite_stays_out_of_the_parameters(way: dict[str, Any]) -> 
     assert "the gradient of 1.kernel" in history.reason
     assert "in worker" in history.reason
     assert "for samples 96 to 102" in history.reason
+
+
+@pytest.mark.parametrize("way", [None, *WAYS], ids=str)
+def test_the_layer_is_named_that_first_gave_what_is_not_finite(way: dict[str, Any] | None) -> None:
+    net = network("cpu", "sgd", Acts("blank"))
+    parallel = Hogwild(workers=2, **way) if way else None
+    reason = net.fit(*marked(), mini_batch_size=8, epochs=2, parallel=parallel, **QUIET).reason
+    assert reason.startswith("the cost became nan, since the output of layer 0 Acts(")
+    assert ("in worker" in reason) is (way is not None)
+    x, y = arrays()
+    normed = Network(1).input((6,)).add(FullyConnectedLayer(3)).add(BatchNorm()).add(SoftMax()).regression("sgd")
+    reason = normed.fit(1e25 * x, y, mini_batch_size=8, parallel=parallel, **QUIET).reason
+    assert "a running mean or variance of layer 1 BatchNorm" in reason
 
 
 def test_a_cost_that_overflows_ends_the_training() -> None:

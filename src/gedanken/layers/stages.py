@@ -196,7 +196,7 @@ class ContainerStage:
         y = self.layer.join(ctx, ys)
         if self._own:
             wanted = (len(x), *self.output_shape)
-            y = taken(self._name, "return the declared shape {} from join", y, wanted, x, ctx.ops)
+            y = taken(self.name, "return the declared shape {} from join", y, wanted, x, ctx.ops)
         return y, tapes
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
@@ -213,12 +213,12 @@ class ContainerStage:
         parts = self.layer.split(ctx, sealed(dy), self.widths)
         if not (isinstance(parts, (list, tuple)) and len(parts) == len(wanted)):
             got = f"a {type(parts).__name__}" + (f" of {len(parts)}" if isinstance(parts, (list, tuple)) else "")
-            raise ShapeError(f"{self._name} must return gradients of the shapes {wanted} from split, got {got}")
+            raise ShapeError(f"{self.name} must return gradients of the shapes {wanted} from split, got {got}")
         rule = "return gradients of the shapes of the rows, here {}, from split"
-        return [taken(self._name, rule, one, shape, dy, ctx.ops) for one, shape in zip(parts, wanted, strict=True)]
+        return [taken(self.name, rule, one, shape, dy, ctx.ops) for one, shape in zip(parts, wanted, strict=True)]
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
         return f"layer {self.path} {self.layer}"
 
 

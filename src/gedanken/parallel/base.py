@@ -99,14 +99,27 @@ def merged(metrics: Sequence[Metric], statistics: Sequence[tuple[Array, ...]]) -
 def gradients(train_state: TrainState, batch: Batch, epoch: int, measure: Measure | None = None) -> StepResult:
     """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
     plan = train_state.plan
-    result = run_batch(train_state, batch, plan.context(train=True, epoch=epoch, position=batch.position), measure)
+    ctx = plan.context(train=True, epoch=epoch, position=batch.position)
+    result = run_batch(train_state, batch, ctx, measure)
     # The cost is read here, since nothing may be learnt from a step whose cost is not finite.
     result = result._replace(cost=float(result.cost))
     if not math.isfinite(result.cost):
-        return result._replace(fault=f"the cost became {result.cost}")
+        return result._replace(fault=f"the cost became {result.cost}{_origin(plan, ctx, batch.x)}")
     if plan.layer_state.size and not plan.ops.finite(plan.layer_state):
-        return result._replace(fault="a running mean or variance was no longer finite")
+        wrong = next(one.name for one in plan.layers if not all(map(plan.ops.finite, one.s.values())))
+        return result._replace(fault=f"a running mean or variance of {wrong} was no longer finite")
     return result
+
+
+def _origin(plan: Plan, ctx: Context, x: Array) -> str:
+    """Say which layer's output is the first that is not finite; "" where that is not seen a second time."""
+    with contextlib.suppress(Exception):  # of a layer of the user's
+        y = plan.enter(x)
+        for stage in plan.layers:
+            y, _ = stage.forward(ctx, y)
+            if not plan.ops.xp.isfinite(y).all():
+                return f", since the output of {stage.name} was not finite,"
+    return ""
 
 
 def run_batch(train_state: TrainState, batch: Batch, ctx: Context, measure: Measure | None = None) -> StepResult:
@@ -153,7 +166,8 @@ def learn_run(
             break
     optimizer_state.step += done
     samples = min(done * size, len(batch.x))
-    fault = "" if done == count else "the cost became not finite"
+    wrong = batch.x[done * size : (done + 1) * size]
+    fault = f"the cost became not finite{_origin(plan, plan.context(train=False), wrong)}" if len(wrong) else ""
     if not samples:
         one = batch._replace(x=batch.x[:size], target=batch.target[:size])
         return run_batch(train_state, one, plan.context(train=False))._replace(fault=fault), collisions

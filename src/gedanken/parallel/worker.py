@@ -165,6 +165,8 @@ class Worker:
     def _learn_runs(self, order: Order, learner: Learner) -> StepResult | None:
         """Learn from many mini-batches in one go."""
         results, most = list[StepResult](), max(1, RUN // self._feed.mini_batch_size)
+        if self._meets:
+            self._meet(0)
         for done in range(0, order.length, most):
             if self._block.head[GENERATION] != order.generation:
                 break
@@ -190,8 +192,6 @@ class Worker:
         self._optimizer.before = block.head[BEFORE] + read + cells[UPDATES] - self._optimizer.step
         cells[WRITING] = 1
         meeting = (max(1, MEETING // size) * size, self._meet) if self._meets else None
-        if self._meets:
-            self._meet(0)
         result, collisions = learn_run(self._train_state, learner, batch, size, sharing, meeting)
         cells[WRITING] = 0
         made, _ = block.others(self.number)
