@@ -217,6 +217,9 @@ def on_simplex(rows: Array, xp: Any = np) -> Array:
     Source:
         Held, Wolfe & Crowder 1974, "Validation of subgradient optimization", section 3.
     """
+    rows = rows - rows.max(
+        axis=1, keepdims=True
+    )  # which moves the nearest one nowhere; large numbers keep their digits
     falling = -xp.sort(-rows, axis=1)
     limits = (xp.cumsum(falling, axis=1) - 1) / xp.arange(1, rows.shape[1] + 1)
     kept = (falling > limits).sum(axis=1)

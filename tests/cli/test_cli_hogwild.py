@@ -56,7 +56,7 @@ def test_files_are_learnt_and_the_table_says_what_they_are(cli, tmp_path):
 def test_ctrl_c_ends_it(tmp_path):
     words = ["hogwild", "svm", "--samples", "20000", "--epochs", "2000", "--workers", "2", "--figure", ""]
     child = subprocess.Popen(
-        [sys.executable, "-m", "gedanken.cli", *words],
+        [sys.executable, "-m", "gedanken", *words],
         cwd=tmp_path,
         text=True,
         stdout=subprocess.PIPE,

@@ -11,7 +11,7 @@ import pytest
 import gedanken
 from gedanken import Network
 
-PROGRAM = [sys.executable, "-m", "gedanken.cli"]
+PROGRAM = [sys.executable, "-m", "gedanken"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(gedanken.__file__).parents[1])}
 PIPE = subprocess.PIPE
 

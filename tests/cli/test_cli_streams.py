@@ -16,7 +16,7 @@ from gedanken import Network
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX and its streams")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(gedanken.__file__).parents[1])}
-GEDANKEN = f"{sys.executable} -m gedanken.cli"
+GEDANKEN = f"{sys.executable} -m gedanken"
 TRAIN = "train drawn-digits --network mlp --limit 40 --epochs 2 --output m"
 
 
@@ -169,7 +169,7 @@ def test_a_model_that_has_room_nowhere_is_told_of_by_its_own_name(output: str, t
 def test_a_training_that_is_ended_saves_what_was_learned(number: int, status: int, word: str, tmp_path: Path) -> None:
     words = "train drawn-digits --network mlp --limit 500 --epochs 1000000 --output m"
     with subprocess.Popen(
-        [sys.executable, "-m", "gedanken.cli", *words.split()],
+        [sys.executable, "-m", "gedanken", *words.split()],
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,

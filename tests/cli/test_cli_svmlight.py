@@ -322,7 +322,7 @@ def test_train_evaluate_predict(write, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(gedanken.__file__).parents[1])}
 
     def finish(*words: str) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "gedanken.cli", *words]
+        command = [sys.executable, "-m", "gedanken", *words]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
         )

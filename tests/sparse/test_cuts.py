@@ -71,7 +71,7 @@ def assert_shares(found: Any) -> None:
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
-@given(st.integers(1, 6), st.integers(2, 7), st.integers(0, 1000), st.sampled_from([1e-3, 1.0, 100.0]))
+@given(st.integers(1, 6), st.integers(2, 7), st.integers(0, 1000), st.sampled_from([1e-3, 1.0, 100.0, 1e20]))
 @settings(deadline=None, max_examples=50)
 def test_the_nearest_shares(rows: int, labels: int, seed: int, scale: float) -> None:
     given_rows = np.random.default_rng(seed).normal(size=(rows, labels)) * scale
@@ -94,7 +94,10 @@ def test_a_run_is_what_its_steps_are() -> None:
     assert_shares(shares(one))
 
 
-@pytest.mark.parametrize("rule", [SGD(0.5), AdaGrad(0.2), Momentum(0.2), Adam(0.02), SGD(0.5, accumulate=3)], ids=repr)
+RULES = [SGD(0.5), SGD(1e25), AdaGrad(0.2), Momentum(0.2), Adam(0.02), SGD(0.5, accumulate=3)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
 @pytest.mark.parametrize("engine", ["cpu", "numpy"])
 def test_any_rule_leaves_shares(rule: Any, engine: Any) -> None:
     net = network(engine, rule)

@@ -1,5 +1,6 @@
 """Files in the svmlight format: what is read, and what is refused with its line."""
 
+import codecs
 import gzip
 import os
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_what_was_written_is_read(tmp_path_factory: Any, written: Any, comments:
         lines.append(text + (" # 3:4 a comment" if comments else ""))
         for column, value in pairs.items():
             dense[place, column - 1] = value
-    content = (end.join(lines) + (end if comments else "")).encode()
+    content = codecs.BOM_UTF8 * comments + (end.join(lines) + (end if comments else "")).encode()
     x, labels = read(
         tmp_path_factory.mktemp("rows"), gzip.compress(content) if packed else content, features=9, zero_based=False
     )
@@ -79,6 +80,8 @@ def test_labels_are_whole_numbers_where_all_of_them_are(tmp_path: Path) -> None:
         ("1 1.5:2\n", "line 1: must be a label and feature:value pairs, got '1.5:2'"),
         ("1 -1:2\n", "line 1: must be a label and feature:value pairs, got '-1:2'|features must be"),
         ("1,2 1:2\n", "line 1: must be a label and feature:value pairs, got '1,2'"),
+        ("1 1:1_0\n", "line 1: must be a label and feature:value pairs, got '1:1_0'"),
+        ("1 1:2\n1_0 1:2\n", "line 2: must be a label and feature:value pairs, got '1_0'"),
         (b"\x00\x01\x02", "line 1|not in the svmlight format"),
         (b"\x1f\x8b broken", "cannot be read"),
         (gzip.compress(b"1 1:2\n", mtime=0)[:10] + b"\xff" * 20, "cannot be read"),

@@ -1,5 +1,6 @@
 """Files in the svmlight format: a sample a line, its label and those of its features that are not 0."""
 
+import codecs
 import gzip
 import os
 import re
@@ -88,7 +89,8 @@ def _content(name: str) -> bytes:
     try:
         with open(name, "rb") as file:
             content = file.read()
-        return gzip.decompress(content) if content.startswith(GZIP) else content
+        content = gzip.decompress(content) if content.startswith(GZIP) else content
+        return content.removeprefix(codecs.BOM_UTF8)
     except (OSError, EOFError, zlib.error) as error:  # gzip's own error is an OSError
         raise DatasetError(f"{name} cannot be read: {error}") from error
 
@@ -121,6 +123,8 @@ def _check_form(name: str, lines: list[tuple[int, bytes]]) -> None:
 
 def _numbers(name: str, lines: list[tuple[int, bytes]]) -> Array:
     joined = b" ".join(line for _, line in lines).replace(b":", b" ")
+    if b"_" in joined:  # Python reads 1_000 as a number
+        raise _at_fault(name, lines)
     try:
         return np.array(joined.split(), np.float64)
     except ValueError:
@@ -148,4 +152,4 @@ def _is_number(word: bytes) -> bool:
         float(word)
     except ValueError:
         return False
-    return True
+    return b"_" not in word

@@ -102,9 +102,13 @@ def change(c, i, j, step, run, told):
 def move(y, pull, sign, units, run, told):
     """y -= sign * pull, then the nearest numbers that are not negative and sum to 1; ATOMIC loses nothing."""
     before, after = told.slopes, at(told.slopes, units)
+    largest = y[0] - sign * pull[0]
     for k in range(units):
         before[k] = y[k]
         after[k] = before[k] - sign * pull[k]
+        largest = max(largest, after[k])
+    for k in range(units):  # which moves the nearest numbers nowhere; large ones keep their digits
+        after[k] = after[k] - largest
     limit = threshold(after, units)
     for k in range(units):
         new = max(after[k] - limit, real(0))

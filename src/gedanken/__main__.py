@@ -1,4 +1,4 @@
-"""`python -m gedanken.cli` is `gedanken`."""
+"""`python -m gedanken` is the command `gedanken`."""
 
 import sys
 
