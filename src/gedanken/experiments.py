@@ -25,6 +25,7 @@ WAYS = ("racy", "atomic", "locked", "per-coordinate", "round-robin")
 FALL = 0.9  # of the rate after each epoch, as in the paper
 FEATURES, EACH, FLATNESS = 47_236, 75, 0.9  # of RCV1: features, numbers of a row, and how their frequency falls
 RANK, PER_PERSON, POPULARITY = 10, 208, 0.44  # of Netflix: entries of a person, and how those of films fall
+LARGEST = 1e15  # number of a file: squares of more leave the range of float32
 LABELS, NOISE = 4, 0.3  # of a cut: how many, and the share of points that look like any of them
 
 
@@ -102,9 +103,12 @@ def svm_of_file(path: str) -> Problem:
     Where it has more than two labels, the most frequent one is told from all others.
 
     Raises:
-        DatasetError: the file cannot be read, or has a single label.
+        DatasetError: the file cannot be read, has a single label, or numbers that are not finite or above LARGEST.
     """
     rows, labels = load_svmlight(path)
+    for what, numbers in (("labels", labels), ("values", rows.values)):
+        if (wrong := ~(abs(numbers) <= LARGEST)).any():
+            raise DatasetError(f"{path}: {what} must be at most {LARGEST:g} in size here, got {numbers[wrong][0]}")
     values, counts = np.unique(labels, return_counts=True)
     if len(values) < 2:
         raise DatasetError(f"{path} must have two labels or more, got only {values[0]}")
@@ -129,8 +133,8 @@ def _margin(name: str, about: str, rows: SparseRows, labels: Array) -> Problem:
 
 def completion(samples: int) -> Problem:
     """Return a matrix of people and films to complete, a film's frequency falling as k**-POPULARITY."""
-    people = max(2, samples // PER_PERSON)
-    films = max(2, people // 27)
+    people = max(4 * RANK, samples // PER_PERSON)
+    films = max(4 * RANK, people // 27)
     rng = np.random.default_rng(0)
     left, right = (rng.normal(size=(size, RANK)) / np.sqrt(RANK) for size in (people, films))
     share = np.arange(1, films + 1) ** -POPULARITY

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gedanken.checks import extent
+from gedanken.checks import extent, is_masked_array
 from gedanken.errors import DataError
 from gedanken.types import Array, Shape
 
@@ -95,10 +95,10 @@ class SparseRows:
 
     def __getitem__(self, places: Any) -> "SparseRows":
         """Return some rows: a slice, an array or list of places, or of truth values."""
-        begins = np.ascontiguousarray(self.begins[places])
+        begins = self.begins[places]
         if begins.ndim != 1:
             raise DataError(f"rows are taken by a slice or a list of places, got {places!r}")
-        return self._with(begins=begins, ends=np.ascontiguousarray(self.ends[places]))
+        return self._with(begins=np.ascontiguousarray(begins), ends=np.ascontiguousarray(self.ends[places]))
 
     def copy(self) -> "SparseRows":
         """Return the same rows; their numbers are shared, since nobody writes to them."""
@@ -138,6 +138,8 @@ def _whole_numbers(argument: str, values: Any) -> Array:
 
 
 def _numbers(values: Any) -> Array:
+    if is_masked_array(values):
+        raise DataError("values must be numbers without a mask, got a masked array")
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "biuf":
         raise DataError(f"values must be a list of real numbers, got shape {array.shape} of {array.dtype}")

@@ -82,6 +82,8 @@ def test_ctrl_c_ends_it(tmp_path):
         (["cuts", "--data", "one.svm"], "--data must go with the problem svm"),
         (["svm", "--data", "none.svm"], "none.svm cannot be read"),
         (["svm", "--data", "single.svm"], "single.svm must have two labels or more, got only 1"),
+        (["svm", "--data", "unknown.svm"], "unknown.svm: values must be at most 1e+15 in size here, got nan"),
+        (["svm", "--data", "nameless.svm"], "nameless.svm: labels must be at most 1e+15 in size here, got nan"),
         (["--figure", "nowhere/\0"], "nowhere"),
         (["--figure", "folder"], "folder"),
     ],
@@ -90,10 +92,12 @@ def test_ctrl_c_ends_it(tmp_path):
 def test_mistakes_are_told_in_a_line(cli, tmp_path: Path, words, told):
     (tmp_path / "one.svm").write_text(ROWS)
     (tmp_path / "single.svm").write_text("1 1:1\n1 2:1\n")
+    (tmp_path / "unknown.svm").write_text("1 1:1\n0 2:nan\n")
+    (tmp_path / "nameless.svm").write_text("1 1:1\nnan 2:1\n")
     (tmp_path / "folder").mkdir()
     result = cli("hogwild", *words)
     assert result.status == 2
     assert result.out == ""
     assert told in result.err
     assert len(result.err.splitlines()) == 1
-    assert sorted(os.listdir(tmp_path)) == ["folder", "one.svm", "single.svm"]
+    assert sorted(os.listdir(tmp_path)) == ["folder", "nameless.svm", "one.svm", "single.svm", "unknown.svm"]

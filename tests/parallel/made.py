@@ -138,6 +138,23 @@ class Seen(Metric):
         return statistics.astype(float)
 
 
+@dataclass(frozen=True)
+class Dies(Metric):
+    """Kills its process, but for the owner, once a file is there: when an order has been learnt from."""
+
+    once: str
+    owner: int
+
+    def measure(self, ops: Any, y: Array, target: Array) -> Array:
+        if os.getpid() != self.owner and os.path.exists(self.once):
+            os.unlink(self.once)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.zeros(1)
+
+    def value(self, statistics: Array) -> float:
+        return float(statistics[0])
+
+
 class Made(Generator):
     """Gives `arrays` in calls of various lengths."""
 

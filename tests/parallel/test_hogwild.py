@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from gedanken import (
     Stop,
     WorkerError,
 )
-from tests.parallel.made import Acts, Counts, Made, Numbered, Seen, arrays, flag, marked, network
+from tests.parallel.made import Acts, Counts, Dies, Made, Numbered, Seen, arrays, flag, marked, network
 
 QUIET = {"progress": False}
 THREADS, PROCESSES = {"backend": "threads"}, {"backend": "processes"}
@@ -303,7 +304,7 @@ def test_many_runs_leave_nothing() -> None:
     [
         ({"workers": 0}, "workers must"),
         ({"workers": 2000}, "workers must"),
-        ({"workers": "two"}, "workers must"),
+        ({"workers": "two"}, 'workers must be a whole number from 1 to 1,024, or "auto"'),
         ({"workers": True}, "workers must"),
         ({"backend": "mpi"}, "backend must be one of"),
         ({"update": "fast"}, "update must be one of"),
@@ -412,6 +413,41 @@ def test_a_training_goes_on_without_a_worker(policy: str, act: str, schedule: st
     assert history.reason == "all are there"
 
 
+def test_what_a_lost_worker_had_learnt_from_a_generator_frees_its_slots(tmp_path: Path) -> None:
+    class Again(Callback):
+        def on_epoch(self, run: Any, record: Any) -> None:
+            flag(tmp_path)
+
+    net = network("cpu", "sgd", seed=1)
+    net.regression("sgd", metrics=[Dies(flag(tmp_path), os.getpid())], engine="cpu")
+    parallel = Hogwild(workers=1, on_worker_loss="respawn", **PROCESSES)
+    with pytest.warns(GedankenWarning, match="what it had learnt from 1 mini-batch before is not counted"):
+        history = net.fit(Made(mini_batch_size=8), epochs=5, callbacks=[Again()], parallel=parallel, **QUIET)
+    assert [record.samples for record in history.epochs] == [96 - 8] * 5
+
+
+def test_an_error_of_a_thread_is_raised_soon_and_leaves_nothing() -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/dev/fd"))
+
+    calls = []
+
+    class Slow(Acts):
+        def forward(self, ctx: Any, p: Any, s: Any, x: Any) -> Any:
+            if ctx.train:
+                calls.append(len(x))
+                time.sleep(0.2)
+            return super().forward(ctx, p, s, x)
+
+    net = network("cpu", "sgd", Slow("raise"))
+    before = descriptors()
+    calls.clear()
+    with pytest.raises(KeyError, match="no such sample"):
+        net.fit(*marked(400, 0), shuffle=False, mini_batch_size=4, parallel=Hogwild(workers=4, **THREADS), **QUIET)
+    assert len(calls) < 12  # of the 16 orders that were given out ahead most are not wanted any more
+    assert descriptors() == before
+
+
 def test_the_last_worker_is_missed() -> None:
     net = network("cpu", "sgd", Acts("kill"))
     options: dict[str, Any] = {"on_worker_loss": "continue", **PROCESSES}
@@ -460,6 +496,12 @@ def test_progress_tells_of_the_workers(capfd: pytest.CaptureFixture[str]) -> Non
     assert "by 2 threads: as asked" in shown
     assert shown.count("updates stale") == 2
     assert json.loads(history.to_json())["epochs"]
+
+
+@pytest.mark.parametrize("rule", [Momentum(0.01, 0.99), Adam(beta1=0.96)], ids=repr)
+def test_high_momentum_is_warned_of(rule: Any) -> None:
+    with pytest.warns(GedankenWarning, match=r"a momentum of 0\.9. with 2 workers may learn worse"):
+        network("cpu", rule).fit(*arrays(), mini_batch_size=8, parallel=Hogwild(workers=2, **THREADS), **QUIET)
 
 
 def test_a_network_on_a_device_is_refused() -> None:

@@ -65,6 +65,33 @@ def test_a_killed_owner_leaves_no_worker_and_no_memory(backend: str, method: str
         program.end(code=-signal.SIGKILL, says=None)
 
 
+STOPPED = """
+import time
+from gedanken import Hogwild
+from tests.parallel.made import Acts, arrays, network
+
+class Slow(Acts):
+    def forward(self, ctx, p, s, x):
+        if ctx.train:
+            print("learning", flush=True)
+            time.sleep(0.4)
+        return super().forward(ctx, p, s, x)
+
+if __name__ == "__main__":
+    parallel = Hogwild(workers=2, backend="processes", start_method="fork", time_limit=1.5)
+    print(network("cpu", "sgd", Slow("")).fit(*arrays(48), mini_batch_size=8, parallel=parallel, progress=False).reason)
+"""
+
+
+def test_a_program_that_was_stopped_for_long_goes_on(tmp_path: Path) -> None:
+    with Program(tmp_path, STOPPED) as program:
+        program.wait_for("learning")
+        program.send(signal.SIGSTOP, group=True)
+        time.sleep(3)
+        program.send(signal.SIGCONT, group=True)
+        assert "all epochs done" in program.end()
+
+
 @pytest.mark.parametrize("text", [TRAINS, TRAINS.replace('if __name__ == "__main__":', "if True:")])
 def test_a_script_without_its_guard_is_told_of_it(text: str, tmp_path: Path) -> None:
     guarded = text is TRAINS

@@ -92,6 +92,7 @@ def test_rows_are_what_they_say(pair: tuple[SparseRows, Any], data: st.DataObjec
         (([0, 1], [[1]], [1.0], 3), "columns must be a list of whole numbers"),
         (([0, 1], [1], [1.0, 2.0], 3), "values must be as many as columns, got 2 for 1"),
         (([0, 1], [1], ["a"], 3), "values must be a list of real numbers"),
+        (([0, 1], [1], np.ma.array([1.0], mask=[True]), 3), "values must be numbers without a mask"),
         (([0, 1], [1], [1j], 3), "values must be a list of real numbers"),
         (([0.0, 1.0], [1], [1.0], 3), "starts must be a list of whole numbers"),
         (([0, 1], np.array([1 << 63], "uint64"), [1.0], 3), "below 2"),
@@ -100,6 +101,12 @@ def test_rows_are_what_they_say(pair: tuple[SparseRows, Any], data: st.DataObjec
 def test_what_is_no_row_is_refused(arguments: Any, rule: str) -> None:
     with pytest.raises(DataError, match=rule):
         SparseRows(*arguments)
+
+
+@pytest.mark.parametrize("places", [0, np.int64(1), [[0, 1]]], ids=repr)
+def test_rows_are_taken_by_slices_and_lists(places: Any) -> None:
+    with pytest.raises(DataError, match="rows are taken by a slice or a list of places"):
+        SparseRows([0, 1, 1], [1], [1.0], 3)[places]
 
 
 def test_features_are_counted() -> None:

@@ -19,7 +19,7 @@ COLOURS = ("#3465a4", "#cc5500", "#4e9a06", "#75507b", "#888888")
 
 def run(arguments: Namespace) -> int:
     """Repeat the paper's experiments, and return the exit status."""
-    ways = [one_of("--update", way, WAYS) for way in arguments.update or WAYS]
+    ways = [one_of("--update", way, WAYS) for way in dict.fromkeys(arguments.update or WAYS)]
     workers = _counts(arguments.workers)
     epochs = whole("--epochs", arguments.epochs, at_least=2)
     matplotlib = None
@@ -49,14 +49,14 @@ def _counts(most: int | None) -> list[int]:
 
 def _problems(arguments: Namespace) -> list[Problem]:
     """Return what was asked for, data included: what cannot be read is told before anything is trained."""
-    names = [one_of("PROBLEM", name, PROBLEMS) for name in arguments.problems or PROBLEMS]
+    names = [one_of("PROBLEM", name, PROBLEMS) for name in dict.fromkeys(arguments.problems or PROBLEMS)]
     if arguments.data:
         require("svm" in names, "--data", "go with the problem svm", arguments.data)
     problems = []
     for name in names:
         make, enough = PROBLEMS[name]
         if name == "svm" and arguments.data:
-            problems += [svm_of_file(path) for path in arguments.data]
+            problems += [svm_of_file(path) for path in dict.fromkeys(arguments.data)]
         else:
             problems.append(make(enough if arguments.samples is None else whole("--samples", arguments.samples, 100)))
     return problems

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import path as checked_path
-from gedanken.checks import truth, whole
+from gedanken.checks import short, truth, whole
 from gedanken.errors import DatasetError
 from gedanken.foreign import keywords_checked
 from gedanken.sparse import SparseRows
@@ -18,6 +18,7 @@ from gedanken.types import Array
 
 GZIP = b"\x1f\x8b"
 COLON = ord(":")
+MOST_FEATURES = (1 << 31) - 1  # numbers of columns take 32 bits
 WIDEST = 2.0**63  # no int64 is as large
 LABEL = re.compile(rb"\s*[^\s:]+(\s|$)")
 
@@ -68,7 +69,7 @@ def load_svmlight(
     places = 2 * starts + np.arange(len(counts))
     labels, rest = values[places], np.delete(values, places).reshape(-1, 2)
     columns = rest[:, 0]
-    if not (np.isfinite(columns).all() and (columns == np.floor(columns)).all()):
+    if not ((columns < MOST_FEATURES).all() and (columns == np.floor(columns)).all()):
         raise _at_fault(name, lines)
     low = int(columns.min(initial=1))
     base = 0 if (low == 0 if first is None else first) else 1
@@ -133,18 +134,21 @@ def _numbers(name: str, lines: list[tuple[int, bytes]]) -> Array:
 
 def _at_fault(name: str, lines: list[tuple[int, bytes]]) -> DatasetError:
     """Return the error of the first line that breaks the format."""
-    pair = re.compile(rb"[0-9]+:[^\s:]+")
     for number, line in lines:
         label, *pairs = line.split()
-        wrong: Any = next(
-            (word for word in pairs if not pair.fullmatch(word) or not _is_number(word.split(b":")[1])), None
-        )
+        wrong: Any = next((word for word in pairs if not _is_pair(word)), None)
         if b":" in label or not _is_number(label):
             wrong = label
         if wrong is not None:
-            word = wrong.decode(errors="replace")
-            return DatasetError(f"{name}, line {number}: must be a label and feature:value pairs, got {word!r}")
+            large = wrong is not label and re.fullmatch(rb"[0-9]+:[^\s:]+", wrong) and _is_number(wrong.split(b":")[1])
+            rule = f"features must be below {MOST_FEATURES:,}" if large else "must be a label and feature:value pairs"
+            return DatasetError(f"{name}, line {number}: {rule}, got {short(wrong.decode(errors='replace'))}")
     return DatasetError(f"{name} is not in the svmlight format")
+
+
+def _is_pair(word: bytes) -> bool:
+    found = re.fullmatch(rb"0*([0-9]{1,10}):([^\s:]+)", word)
+    return found is not None and int(found[1]) < MOST_FEATURES and _is_number(found[2])
 
 
 def _is_number(word: bytes) -> bool:

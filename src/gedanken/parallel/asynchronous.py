@@ -114,9 +114,10 @@ class Asynchronous(Strategy):
     def _manager_of(self, source: Source, orders: Orders) -> Manager:
         if self._crew is None:
             if source.steps is not None and source.steps < 2 * self._workers:
+                epoch = f"an epoch of {source.steps} mini-batch{'es' if source.steps > 1 else ''}"
                 warn(
-                    f"an epoch of {source.steps} mini-batches is short for {self._workers} workers: each learns from "
-                    "what the others knew long before; choose fewer workers or a smaller mini_batch_size"
+                    f"{epoch} is short for {self._workers} workers: each learns from what the others knew long before; "
+                    "choose fewer workers or a smaller mini_batch_size"
                 )
             self._crew = self._crew_for(Job(self._recipe, orders.feed, self._options.update))
             care = Care(self._options.on_worker_loss, self._options.time_limit)
@@ -259,9 +260,12 @@ class Asynchronous(Strategy):
         stale = sum(n * count for n, count in enumerate(whole.staleness)) / updates
         lost = whole.lost / whole.sampled if whole.sampled else None
         told = "" if lost is None else f"  {lost:.1g} of the additions lost"
+        worked = [speed for speed, samples in zip(speeds, self._samples, strict=True) if samples]
+        some = "" if len(worked) == self._workers else f" by {len(worked)} of {self._workers} workers"
+        course = f"{', '.join(f'{speed:,.0f}' for speed in worked)} samples/s{some}"
         return {
             "workers": self._who,
-            "course": f"{', '.join(f'{speed:,.0f}' for speed in speeds)} samples/s  {stale:.2g} updates stale{told}",
+            "course": f"{course}  {stale:.2g} updates stale{told}",
             "updates": [tally.updates for tally in self._tallies],
             "samples": list(self._samples),
             "samples_per_second": speeds,

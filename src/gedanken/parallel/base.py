@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gedanken.checks import is_masked_array, short, whole
+from gedanken.checks import is_masked_array, require, short, whole
 from gedanken.data.batches import Batch, Source
 from gedanken.engine.learner import Learner, Sharing
 from gedanken.engine.plan import Plan
@@ -218,6 +218,8 @@ class ByWorkers(Hyperparameters, Parallel):
 
     def __post_init__(self) -> None:
         if not (isinstance(self.workers, str) and self.workers == "auto"):
+            rule = f'be a whole number from 1 to {MOST_WORKERS:,}, or "auto"'
+            require(not isinstance(self.workers, str), "workers", rule, self.workers)
             whole("workers", self.workers, at_most=MOST_WORKERS)
 
     @property

@@ -117,27 +117,40 @@ class ThreadCrew(Crew):
         self._heard, self._bell = Descriptor(bell[0]), Descriptor(bell[1])
         os.set_blocking(self._heard.fd, False)
         self._threads: list[threading.Thread | None] = [None] * workers
+        self._using, self._counting, self._closing = 0, threading.Lock(), False
 
     def start(self, number: int) -> None:
         name = f"gedanken worker {number}"
         orders = self._orders_for(number).fd
         thread = threading.Thread(target=self._work, args=(number, orders), name=name, daemon=True)
         self._threads[number] = thread
+        self._count(1)
         try:
             start_thread(thread)
         except RuntimeError as error:
+            self._count(-1)
             raise WorkerError(f"worker {number} of {self.workers} could not start: {error}") from error
 
     def _work(self, number: int, orders: int) -> None:
         try:
-            worker = Worker(number, self._job.recipe, self._block, self._job.feed, self._job.update, self._lock)
-            worker.prepare()
-        except BaseException as error:
-            self._send(Work(number, 0, error=pack_error(error)))
-            return
-        self._send(Work(number, 0))
-        with contextlib.suppress(OSError):  # the pipe was closed
+            try:
+                worker = Worker(number, self._job.recipe, self._block, self._job.feed, self._job.update, self._lock)
+                worker.prepare()
+            except BaseException as error:
+                self._send(Work(number, 0, error=pack_error(error)))
+                return
+            self._send(Work(number, 0))
             serve(worker, orders, self._send)
+        finally:
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        """Count who uses the pipes; whoever is the last to leave, the owner or a thread that ends late, closes them."""
+        with self._counting:
+            self._using += more
+            if self._closing and not self._using:
+                for descriptor in (*self._reading, *self._writing, self._heard, self._bell):
+                    descriptor.close()
 
     def _send(self, work: Work) -> None:
         self._works.append(work)
@@ -166,9 +179,8 @@ class ThreadCrew(Crew):
         for thread in self._threads:
             if thread and thread.ident is not None:
                 thread.join(max(0.0, limit - time.monotonic()))
-        if not any(thread and thread.is_alive() for thread in self._threads):
-            for descriptor in (*self._reading, *self._writing, self._heard, self._bell):
-                descriptor.close()
+        self._closing = True
+        self._count(0)
 
 
 class ProcessJob(NamedTuple):

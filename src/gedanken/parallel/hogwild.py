@@ -112,7 +112,8 @@ class Hogwild(ByWorkers):
         require(recipe.engine.name != "cuda", "parallel", 'be None with engine "cuda": workers share memory', self)
         if self.update == "atomic" and merger(recipe.engine.dtype) is None:
             raise EngineError('update="atomic" needs llvmlite; install it, or choose "racy" or "locked"')
-        momentum = getattr(recipe.optimizer, "momentum", 0.0)
+        rule = recipe.optimizer
+        momentum = getattr(rule, "momentum", getattr(rule, "beta1", 0.0))
         if momentum > MOST_MOMENTUM and self.count > 1:
             warn(
                 f"a momentum of {momentum} with {self.count} workers may learn worse than with one: late updates act "

@@ -18,6 +18,7 @@ AHEAD = 4  # orders for each worker that are given out before they are needed
 MOST_AHEAD = 64  # in all, at most, but two for each worker: they fit into the smallest pipe
 SECONDS = 0.016  # that an order takes, about; its owner needs 0.15 ms for each, of the same processors
 LOOK = 0.02  # seconds between two looks at workers that do not answer
+AWAY = 1.0  # seconds without a look that are nobody's fault: the program was stopped, or in a callback
 START_SECONDS = 120.0  # for a worker to be ready
 DEATHS = 3  # of a worker that does nothing in between; it is not started again then
 
@@ -55,6 +56,7 @@ class Manager:
         self._batch_seconds = SECONDS  # that one mini-batch takes, about
         self._watched = [(0, 0, 0)] * crew.workers
         self._since = [time.monotonic()] * crew.workers
+        self._looked = time.monotonic()
         self._quiet = 0
         self._failures = [0] * crew.workers
         self._ended = set[int]()  # by the owner, for they did not answer
@@ -74,11 +76,15 @@ class Manager:
         """
         self._block.head[GENERATION] += 1
         self._since = [time.monotonic()] * self._crew.workers
-        while True:
-            self._give(orders, epoch)
-            if not self._running:
-                return
-            yield from self._heard(orders)
+        try:
+            while True:
+                self._give(orders, epoch)
+                if not self._running:
+                    return
+                yield from self._heard(orders)
+        except BaseException:  # what is ordered is not wanted any more
+            self._block.head[GENERATION] += 1
+            raise
 
     def break_off(self, orders: Orders) -> Iterator[Work]:
         """Let workers drop what they have, and yield what they did till then."""
@@ -115,10 +121,12 @@ class Manager:
 
     def _heard(self, orders: Orders) -> Iterator[Work]:
         """Wait for workers, and yield what they did; what is not asked for stays for the next time."""
+        self._look_on()
         if not self._inbox:
             self._inbox.extend(self._crew.wait(LOOK))
+            self._look_on()
             if not self._inbox:
-                self._look()
+                self._look(orders)
         while self._inbox:
             work = self._inbox.popleft()
             if work.warning:
@@ -150,11 +158,18 @@ class Manager:
 
     # ------------------------------------------------------------------ losses
 
-    def _look(self) -> None:
+    def _look_on(self) -> None:
+        """Leave the time out of account for which nobody looked."""
+        now = time.monotonic()
+        away, self._looked = now - self._looked, now
+        if away > AWAY:
+            self._since = [since + away for since in self._since]
+
+    def _look(self, orders: Orders) -> None:
         """See who died, who hangs, and which orders nobody has."""
         for number in sorted(self._alive):
             if how := self._crew.death(number):
-                self._lost(number, how)
+                self._lost(number, how, orders)
             elif self._hangs(number):
                 self._crew.end(number)
                 self._ended.add(number)
@@ -175,7 +190,7 @@ class Manager:
             return max(START_SECONDS, limit or 0.0)
         return math.inf if limit is None else limit
 
-    def _lost(self, number: int, how: str) -> None:
+    def _lost(self, number: int, how: str, orders: Orders) -> None:
         if number in self._ended:  # its death is known as that of a signal
             how = f"{self._crew.describe(number)} did not answer for {self._limit(number):g} seconds and was ended"
             self._ended.discard(number)
@@ -183,12 +198,12 @@ class Manager:
         doing, done = cells[ORDER], cells[DONE]
         cells[ORDER] = cells[WRITING] = 0
         self._block.unlock(number)
+        if done and doing in self._running:
+            how = f"{how}; what it had learnt from {done} mini-batch{'es' if done > 1 else ''} before is not counted"
         self.losses.append(how)
         self._failures[number] += 1
         self._alive.discard(number)
-        if policy == "raise" or (
-            policy == "respawn" and (self._failures[number] == DEATHS or number in self._starting)
-        ):
+        if policy == "raise" or (policy == "respawn" and self._failures[number] == DEATHS):
             self._running.pop(doing, None)
             raise WorkerError(how)
         if policy == "respawn":
@@ -201,17 +216,19 @@ class Manager:
             raise WorkerError(f"no worker is left; the last one, {how}")
         warn(f"{how}; the training goes on {'without it' if policy == 'continue' else 'with another in its place'}")
         if doing in self._running:
-            self._again(doing, done)
+            self._again(doing, done, orders)
         if self._lines > 1 and number not in self._alive:
             for other in [other for other, (_, line) in self._running.items() if line == number]:
-                self._again(other, 0)
+                self._again(other, 0, orders)
 
-    def _again(self, number: int, done: int) -> None:
+    def _again(self, number: int, done: int, orders: Orders) -> None:
         """Give out again what is left of an order."""
         order, _ = self._running.pop(number)
         self._unsent = [other for other in self._unsent if other != number]
         if done < order.length:
             self._submit(order.epoch, order.first + done, order.length - done)
+        else:
+            orders.give_back(order.first, order.length)
 
     def _find_orders(self) -> None:
         """Give out again what nobody has: a worker was killed between reading an order and saying so."""
