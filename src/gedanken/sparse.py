@@ -219,9 +219,8 @@ def on_simplex(rows: Array, xp: Any = np) -> Array:
     Source:
         Held, Wolfe & Crowder 1974, "Validation of subgradient optimization", section 3.
     """
-    rows = rows - rows.max(
-        axis=1, keepdims=True
-    )  # which moves the nearest one nowhere; large numbers keep their digits
+    # A number that is taken from a whole row moves the nearest one nowhere, and so large ones keep their digits.
+    rows = rows - rows.max(axis=1, keepdims=True)
     falling = -xp.sort(-rows, axis=1)
     limits = (xp.cumsum(falling, axis=1) - 1) / xp.arange(1, rows.shape[1] + 1)
     kept = (falling > limits).sum(axis=1)

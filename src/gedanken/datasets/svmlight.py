@@ -5,7 +5,6 @@ import gzip
 import os
 import re
 import zlib
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,8 @@ COLON = ord(":")
 MOST_FEATURES = (1 << 31) - 1  # numbers of columns take 32 bits
 WIDEST = 2.0**63  # no int64 is as large
 LABEL = re.compile(rb"\s*[^\s:]+(\s|$)")
+PAIR = re.compile(rb"(?=[0-9])0*([0-9]*):([^\s:]+)")
+FORM = "must be a label and feature:value pairs"
 
 
 @keywords_checked
@@ -136,19 +137,22 @@ def _at_fault(name: str, lines: list[tuple[int, bytes]]) -> DatasetError:
     """Return the error of the first line that breaks the format."""
     for number, line in lines:
         label, *pairs = line.split()
-        wrong: Any = next((word for word in pairs if not _is_pair(word)), None)
+        wrong, rule = next(((word, rule) for word in pairs if (rule := _broken_rule(word))), (b"", ""))
         if b":" in label or not _is_number(label):
-            wrong = label
-        if wrong is not None:
-            large = wrong is not label and re.fullmatch(rb"[0-9]+:[^\s:]+", wrong) and _is_number(wrong.split(b":")[1])
-            rule = f"features must be below {MOST_FEATURES:,}" if large else "must be a label and feature:value pairs"
+            wrong, rule = label, FORM
+        if rule:
             return DatasetError(f"{name}, line {number}: {rule}, got {short(wrong.decode(errors='replace'))}")
     return DatasetError(f"{name} is not in the svmlight format")
 
 
-def _is_pair(word: bytes) -> bool:
-    found = re.fullmatch(rb"0*([0-9]{1,10}):([^\s:]+)", word)
-    return found is not None and int(found[1]) < MOST_FEATURES and _is_number(found[2])
+def _broken_rule(word: bytes) -> str:
+    """Return the rule that a pair of feature and value breaks, or nothing."""
+    pair = PAIR.fullmatch(word)
+    if not pair or not _is_number(pair[2]):
+        return FORM
+    # Python refuses to make a number of thousands of digits.
+    large = len(pair[1]) > 10 or int(pair[1] or b"0") >= MOST_FEATURES
+    return f"features must be below {MOST_FEATURES:,}" if large else ""
 
 
 def _is_number(word: bytes) -> bool:

@@ -106,7 +106,8 @@ def gradients(train_state: TrainState, batch: Batch, epoch: int, measure: Measur
     if not math.isfinite(result.cost):
         return result._replace(fault=f"the cost became {result.cost}{_origin(plan, ctx, batch.x)}")
     if plan.layer_state.size and not plan.ops.finite(plan.layer_state):
-        wrong = next(one.name for one in plan.layers if not all(map(plan.ops.finite, one.s.values())))
+        finite = plan.ops.finite
+        wrong = next((one.name for one in plan.layers if not all(map(finite, one.s.values()))), "the layers")
         return result._replace(fault=f"a running mean or variance of {wrong} was no longer finite")
     return result
 
@@ -166,8 +167,10 @@ def learn_run(
             break
     optimizer_state.step += done
     samples = min(done * size, len(batch.x))
-    wrong = batch.x[done * size : (done + 1) * size]
-    fault = f"the cost became not finite{_origin(plan, plan.context(train=False), wrong)}" if len(wrong) else ""
+    fault = ""
+    if done < count:
+        origin = _origin(plan, plan.context(train=False), batch.x[done * size : (done + 1) * size])
+        fault = f"the cost became not finite{origin}"
     if not samples:
         one = batch._replace(x=batch.x[:size], target=batch.target[:size])
         return run_batch(train_state, one, plan.context(train=False))._replace(fault=fault), collisions

@@ -176,11 +176,9 @@ class Worker:
             self._cells[DONE] = done + count
             if results[-1].fault:
                 break
-        return (
-            together(results, merged(self._train_state.metrics, [one.statistics for one in results]))
-            if results
-            else None
-        )
+        if not results:
+            return None
+        return together(results, merged(self._train_state.metrics, [one.statistics for one in results]))
 
     def _learn_run(self, batch: Batch, learner: Learner) -> StepResult:
         """Learn from the mini-batches of a run; every 64th run shows how many additions get lost."""
