@@ -360,6 +360,14 @@ def test_history_holds_what_a_hand_computes() -> None:
     assert len(history["seconds"]) == 2
 
 
+@pytest.mark.parametrize("size", [2, 7, 300])
+def test_validation_is_what_evaluate_says(size: int) -> None:
+    x, net = np.random.default_rng(0).random((600, 6), np.float32), dense()
+    y = x[:, :3].argmax(axis=1)
+    history = net.fit(x, y, validation_set=(x, y), mini_batch_size=size, **QUIET)
+    assert history["validation_cost"][-1] == net.evaluate(x, y, mini_batch_size=max(size, 256), progress=False)["cost"]
+
+
 def test_the_training_cost_is_that_of_the_steps_before_they_are_taken() -> None:
     net = plain()
     first = net.evaluate(X, Y, **QUIET)

@@ -12,7 +12,7 @@ from gedanken.checks import real, require, short, truth, whole
 from gedanken.copies import held, rebuilt
 from gedanken.costs import Cost
 from gedanken.data.generator import Generator
-from gedanken.data.input_spec import MINI_BATCH_SIZE, InputSpec
+from gedanken.data.input_spec import AT_ONCE, MINI_BATCH_SIZE, InputSpec
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
 from gedanken.foreign import keywords_checked
@@ -160,7 +160,8 @@ class Network(Builder, Predictor):
             data: (N, *input shape), the samples; or a Generator, which gives pairs (data, labels).
             labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them.
             validation_set: a pair (data, labels), a Generator, of which the first epoch is used, or the fraction of the
-                samples, in (0, 1), that is held out. It is evaluated after each epoch and never changes the training.
+                samples, in (0, 1), that is held out. It is evaluated after each epoch, as by `evaluate`, and never
+                changes the training.
             epochs: passes over all samples, at least 1. An interrupted one counts.
             mini_batch_size: samples in a step, at least 1; the last step of an epoch may have fewer. None is 128, or
                 the Generator's own.
@@ -206,7 +207,7 @@ class Network(Builder, Predictor):
 
     @keywords_checked
     def evaluate(
-        self, data: Any, labels: Any = None, *, mini_batch_size: int = 256, progress: bool = True
+        self, data: Any, labels: Any = None, *, mini_batch_size: int = AT_ONCE, progress: bool = True
     ) -> Evaluation:
         """Return cost and metrics over some samples, and show them.
 

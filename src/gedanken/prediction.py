@@ -6,7 +6,7 @@ import numpy as np
 
 from gedanken.checks import real, require, whole
 from gedanken.costs import Cost, CrossEntropy, Hinge
-from gedanken.data.input_spec import InputSpec
+from gedanken.data.input_spec import AT_ONCE, InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
@@ -24,7 +24,7 @@ class Predictor:
     input_shape: Shape | None
 
     @keywords_checked
-    def feedforward(self, data: Any, *, mini_batch_size: int = 256) -> Array:
+    def feedforward(self, data: Any, *, mini_batch_size: int = AT_ONCE) -> Array:
         """Return the network's outputs.
 
         Shapes:
@@ -42,7 +42,7 @@ class Predictor:
         return np.concatenate(outputs)
 
     @keywords_checked
-    def predict(self, data: Any, *, threshold: float | None = None, mini_batch_size: int = 256) -> Array:
+    def predict(self, data: Any, *, threshold: float | None = None, mini_batch_size: int = AT_ONCE) -> Array:
         """Return the network's answer for each sample, in the form of its targets.
 
             cross_entropy or SoftMax             (N,), the class with the largest output; for pictures (N, H, W)
@@ -68,7 +68,7 @@ class Predictor:
         return predicted(outputs, plan.layers[-1].layer, self._cost, threshold)
 
     @keywords_checked
-    def predict_proba(self, data: Any, *, mini_batch_size: int = 256) -> Array:
+    def predict_proba(self, data: Any, *, mini_batch_size: int = AT_ONCE) -> Array:
         """Return the probability of each class or label.
 
             cross_entropy or SoftMax             (N, C), for pictures (N, C, H, W), the outputs

@@ -122,7 +122,12 @@ class Program:
 
 
 def run(
-    folder: Path, source: str, words: Sequence[str] = (), code: int = 0, says: str = "", tracebacks: int = 0
+    folder: Path,
+    source: str,
+    words: Sequence[str] = (),
+    code: int = 0,
+    says: str | None = "",
+    tracebacks: int | range = 0,
 ) -> str:
     """Run a program to its end and return its output; see Program.end."""
     with Program(folder, source, words) as program:

@@ -235,6 +235,33 @@ def test_death_of_the_server_of_processes(tmp_path: Path) -> None:
     assert found.endswith("True True\n")
 
 
+def test_a_server_of_processes_that_was_stopped_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    program = """
+    from multiprocessing import forkserver
+    from tests.data.made import *
+    from gedanken import WorkerError
+    from gedanken.processes import starting
+
+    starting.SERVER_SECONDS = 1.0
+
+    def train():
+        generator = Made([1] * 4, mini_batch_size=2, mode="processes", workers=1, start_method="forkserver")
+        return whole(generator)
+
+    if __name__ == "__main__":
+        assert train()
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP)
+        try:
+            train()
+        except WorkerError as error:
+            print(error)
+        print(train())
+    """
+    found = run(tmp_path, program)
+    assert "the server of worker processes did not answer within 1 s, and was ended" in found
+    assert found.endswith("True\n")
+
+
 # ---------------------------------------------------------------------- hangs
 
 HANGS = [("forkserver", "sleep"), ("forkserver", "stubborn"), ("forkserver", "holds lock")]

@@ -99,6 +99,116 @@ def test_a_script_without_its_guard_is_told_of_it(text: str, tmp_path: Path) -> 
     assert "all epochs done 2" in out
 
 
+FORKS = """
+import os
+import sys
+from gedanken import Callback, Hogwild, Stop, WorkerError
+from tests.parallel.made import Made, arrays, network
+
+class Forks(Callback):
+    child = None
+
+    def on_step(self, run, record):
+        if self.child is None and record.step > 5:
+            self.child = os.fork()
+            if not self.child and sys.argv[3] == "raises":
+                raise KeyError("of the fork")
+            if not self.child and sys.argv[3] == "stops":
+                return Stop("in the fork")
+        return None
+
+def train(data):
+    forks, own = Forks(), network()
+    parallel = Hogwild(workers=2, backend=sys.argv[1], start_method=sys.argv[2])
+    how = {"mini_batch_size": 4} if len(data) == 2 else {}
+    try:
+        history = own.fit(*data, epochs=3, progress=False, callbacks=[forks], parallel=parallel, **how)
+    except Exception as error:
+        assert not forks.child, "the owner's training ended"
+        wanted = KeyError if sys.argv[3] == "raises" else WorkerError
+        assert isinstance(error, wanted), error
+        assert wanted is KeyError or "of which this one is a fork" in str(error), error
+        assert network().fit(*arrays(), progress=False).reason == "all epochs done"
+        sys.exit(7)
+    assert [record.samples for record in history.epochs] == [2000] * 3
+    assert os.waitpid(forks.child, 0)[1] >> 8 == 7
+
+if __name__ == "__main__":
+    train(arrays(2000))
+    train([Made(2000, mini_batch_size=4)])
+    print("done")
+"""
+
+
+@pytest.mark.parametrize("act", ["raises", "stops", "goes on"])
+@pytest.mark.parametrize(("backend", "method"), WAYS)
+def test_a_fork_leaves_the_workers_alone(backend: str, method: str, act: str, tmp_path: Path) -> None:
+    assert "done" in run(tmp_path, FORKS, [backend, method, act])
+
+
+FEW = """
+import os
+import resource
+import sys
+from gedanken import GedankenError, Hogwild
+from tests.parallel.made import arrays, network
+
+if __name__ == "__main__":
+    net, data = network(), arrays(64)
+    how = {"mini_batch_size": 8, "progress": False}
+    net.fit(*data, **how, parallel=Hogwild(workers=1, backend="threads"))
+    parallel = Hogwild(workers=2, backend=sys.argv[1], start_method=sys.argv[2])
+    ends = set()
+    for limit in range(4, 34, 3):
+        if not os.fork():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            try:
+                net.fit(*data, **how, parallel=parallel)
+                os._exit(0)
+            except GedankenError as error:
+                os._exit(1 if "descriptors" in str(error) else 2)
+            except BaseException as error:
+                os.write(2, f"{limit}: {error!r}".encode())
+                os._exit(3)
+        ends.add(os.wait()[1] >> 8)
+    print("done" if {0, 1} <= ends <= {0, 1, 2} else ends)
+"""
+
+
+@pytest.mark.parametrize(("backend", "method"), WAYS)
+def test_too_few_descriptors_are_told_of(backend: str, method: str, tmp_path: Path) -> None:
+    assert "done" in run(tmp_path, FEW, [backend, method], says=None, tracebacks=range(100))
+
+
+def test_a_deleted_working_folder_leaves_threads(tmp_path: Path) -> None:
+    program = """
+    import os
+    import tempfile
+    from gedanken import ArgumentError, Hogwild
+    from tests.parallel.made import Made, arrays, network
+
+    def train(*data, how={"mini_batch_size": 8}, **options):
+        history = network().fit(*data, **how, progress=False, parallel=Hogwild(workers=2, **options))
+        return history.epochs[0].parallel["workers"]
+
+    if __name__ == "__main__":
+        os.chdir(tempfile.mkdtemp())
+        os.rmdir(os.getcwd())
+        gone = "the working folder, in which Python would start others, was deleted"
+        assert train(*arrays()) == f"2 threads: no processes: {gone}"
+        assert gone in train(Made(mini_batch_size=8), how={})
+        for method in ("forkserver", "spawn", "fork"):
+            try:
+                train(*arrays(), backend="processes", start_method=method)
+            except ArgumentError as error:
+                assert gone in str(error), error
+            else:
+                raise AssertionError(method)
+        print("done")
+    """
+    assert "done" in run(tmp_path, program)
+
+
 def test_little_memory_is_an_error(tmp_path: Path) -> None:
     program = """
     import resource

@@ -11,6 +11,7 @@ from gedanken.data.inputs import check_finite, check_lengths, checked_array, che
 from gedanken.types import Array, Shape
 
 MINI_BATCH_SIZE = 128
+AT_ONCE = 256  # samples that are evaluated at once, at least: few at a time take far longer
 Pair = tuple[Array, Array]
 
 
@@ -60,19 +61,18 @@ class InputSpec(NamedTuple):
             _check_own("mini_batch_size", mini_batch_size)
             _check_own("shuffle", shuffle)
             source = self._generator_source(data, labels)
-            return source, self._validation(
-                validation_set, data.mini_batch_size, "a pair (data, labels) or a Generator"
-            )
+            at_once = max(data.mini_batch_size, AT_ONCE)
+            return source, self._validation(validation_set, at_once, "a pair (data, labels) or a Generator")
         size = whole("mini_batch_size", MINI_BATCH_SIZE if mini_batch_size is None else mini_batch_size)
         samples = self.pair(("data", "labels"), data, labels)
-        shuffled = shuffle is not False
+        shuffled, at_once = shuffle is not False, max(size, AT_ONCE)
         if _is_fraction(validation_set):
             require(len(samples[0]) > 1, "validation_set", "be None for a single sample", validation_set)
             kept, held = hold_out(len(samples[0]), float(validation_set), seed)
             train = ArraySource(*samples, size, shuffled, seed, kept)
-            return train, ArraySource(*samples, size, rows=held)
+            return train, ArraySource(*samples, at_once, rows=held)
         wanted = "a pair (data, labels), a Generator, or a fraction in (0, 1)"
-        return ArraySource(*samples, size, shuffled, seed), self._validation(validation_set, size, wanted)
+        return ArraySource(*samples, size, shuffled, seed), self._validation(validation_set, at_once, wanted)
 
     def evaluation(self, data: Any, labels: Any, size: int) -> Source:
         """Return what to evaluate on."""

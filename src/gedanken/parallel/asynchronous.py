@@ -18,9 +18,9 @@ from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.refuge import Refuge
 from gedanken.parallel.tally import Tally
 from gedanken.parallel.worker import Work
-from gedanken.processes.memory import Descriptor, reserved_memory
+from gedanken.processes.memory import Descriptor, enough_descriptors, reserved_memory
 from gedanken.processes.pickling import Pickled, pickle_for_workers
-from gedanken.processes.possible import default_method, folder_too_long, lock_free, processes_possible
+from gedanken.processes.possible import default_method, lock_free, no_socket, processes_possible
 
 
 class Options(NamedTuple):
@@ -79,6 +79,7 @@ class Asynchronous(Strategy):
                 if work.result.fault:
                     self._retreat(manager, orders)
                 yield work.result._replace(share=self._share(source, work, orders.over and not manager.busy))
+                self._require_owner()
                 if work.result.fault:
                     return
                 self._block.factor = self.train_state.optimizer_state.plateau.factor
@@ -91,6 +92,11 @@ class Asynchronous(Strategy):
     def _break_off(self, manager: Manager, orders: Orders) -> None:
         for work in manager.break_off(orders):
             self._count(work)
+
+    def _require_owner(self) -> None:
+        """Raise WorkerError in a fork: it would take what workers answer to another process."""
+        if self._crew:
+            self._crew.require_owner()
 
     def _check_runs(self, orders: Orders) -> None:
         """Raise ArgumentError where only a Learner knows how to share, and there is none."""
@@ -119,7 +125,8 @@ class Asynchronous(Strategy):
                     f"{epoch} is short for {self._workers} workers: each learns from what the others knew long before; "
                     "choose fewer workers or a smaller mini_batch_size"
                 )
-            self._crew = self._crew_for(Job(self._recipe, orders.feed, self._options.update))
+            with enough_descriptors(f"{self._workers} workers could not start"):
+                self._crew = self._crew_for(Job(self._recipe, orders.feed, self._options.update))
             care = Care(self._options.on_worker_loss, self._options.time_limit)
             self._manager = Manager(self._crew, self._block, self._lines, care)
             for number in range(self._workers):
@@ -193,6 +200,7 @@ class Asynchronous(Strategy):
         self.train_state.plan.params[...] = self._block.params
 
     def sync(self) -> str:
+        self._require_owner()
         self._gather()
         self._synced = True
         assert self._orders
@@ -213,7 +221,7 @@ class Asynchronous(Strategy):
 
     def stop(self) -> None:
         try:
-            if not self._synced:
+            if not self._synced and self._crew and self._crew.owned:
                 self._gather()
         finally:
             if self._crew:
@@ -288,7 +296,7 @@ def _mean(vectors: list[Any], weights: list[int]) -> Any:
 
 def _sendable(job: Job, method: str) -> tuple[Pickled | None, str]:
     """Return the job as it is sent to processes, None where a fork inherits it, and why there can be no processes."""
-    if obstacle := job.feed.obstacle or processes_possible() or (folder_too_long() if method == "forkserver" else ""):
+    if obstacle := job.feed.obstacle or processes_possible() or (no_socket() if method == "forkserver" else ""):
         return None, obstacle
     try:
         return pickle_for_workers(job), ""

@@ -19,14 +19,15 @@ from gedanken.parallel.feeds import Feed
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.worker import Order, Work, Worker, serve
 from gedanken.processes.child import send_warnings, settle
-from gedanken.processes.group import ProcessGroup, death_of, enough_descriptors
-from gedanken.processes.memory import Descriptor
+from gedanken.processes.group import GRACE, ProcessGroup, death_of
+from gedanken.processes.memory import Descriptor, enough_descriptors
 from gedanken.processes.messages import MessageReader, MessageWriter
 from gedanken.processes.pickling import Pickled, SharedObject
 from gedanken.processes.raised import pack_error
 from gedanken.processes.uncut import start_thread
 
 STOP = Order(0, 0, 0, 0, 0)
+THREAD_SECONDS = 5.0  # that threads have to end by themselves: each may be in the midst of a mini-batch
 
 
 class Job(NamedTuple):
@@ -44,7 +45,7 @@ class Job(NamedTuple):
 
 
 class Crew(ABC):
-    """Some workers.
+    """Some workers, who work for the process that made them; a fork of it leaves them alone.
 
     Args:
         workers: how many.
@@ -52,12 +53,23 @@ class Crew(ABC):
     """
 
     def __init__(self, workers: int, lines: int) -> None:
-        self.workers = workers
+        self.workers, self._owner = workers, os.getpid()
         pipes = [os.pipe() for _ in range(lines)]
         self._reading = [Descriptor(reading) for reading, _ in pipes]
         self._writing = [Descriptor(writing) for _, writing in pipes]
         for writing in self._writing:
             os.set_blocking(writing.fd, False)
+
+    @property
+    def owned(self) -> bool:
+        """Whether this process made them, and is not a fork of the one that did."""
+        return os.getpid() == self._owner
+
+    def require_owner(self) -> None:
+        """Raise WorkerError in a fork."""
+        if not self.owned:
+            rule = "the training goes on there alone; a fork of it may train a network of its own"
+            raise WorkerError(f"workers belong to process {self._owner}, of which this one is a fork: {rule}")
 
     def submit(self, order: Order, line: int = 0) -> bool:
         """Give an order to whoever reads this pipe next; return False where the pipe is full."""
@@ -101,9 +113,15 @@ class Crew(ABC):
     def describe(self, number: int) -> str:
         """Return a worker's name."""
 
-    @abstractmethod
     def close(self) -> None:
-        """End all workers."""
+        """End all workers; a fork ends nobody."""
+        if self.owned:
+            self._ask_to_end()
+            self._close()
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Wait a moment for those who were asked to end, and free what they took."""
 
 
 class ThreadCrew(Crew):
@@ -118,6 +136,7 @@ class ThreadCrew(Crew):
         os.set_blocking(self._heard.fd, False)
         self._threads: list[threading.Thread | None] = [None] * workers
         self._using, self._counting, self._closing = 0, threading.Lock(), False
+        self._hangs = False  # one of them does not answer
 
     def start(self, number: int) -> None:
         name = f"gedanken worker {number}"
@@ -168,14 +187,14 @@ class ThreadCrew(Crew):
         return ""
 
     def end(self, number: int) -> None:
+        self._hangs = True
         raise WorkerError(f"{self.describe(number)} does not answer, and a thread cannot be ended from outside")
 
     def describe(self, number: int) -> str:
         return f"worker {number} (a thread)"
 
-    def close(self) -> None:
-        self._ask_to_end()
-        limit = time.monotonic() + 5.0
+    def _close(self) -> None:
+        limit = time.monotonic() + (GRACE if self._hangs else THREAD_SECONDS)
         for thread in self._threads:
             if thread and thread.ident is not None:
                 thread.join(max(0.0, limit - time.monotonic()))
@@ -262,8 +281,11 @@ class ProcessCrew(Crew):
         )
 
     def start(self, number: int) -> None:
-        with enough_descriptors(f"worker {number} of {self.workers}"):
-            reading, writing = os.pipe()
+        with enough_descriptors(f"worker {number} of {self.workers} could not start"):
+            self._start(number)
+
+    def _start(self, number: int) -> None:
+        reading, writing = os.pipe()
         if old := self._readers[number]:
             os.close(old.fd)
         self._readers[number] = MessageReader(reading)
@@ -300,8 +322,7 @@ class ProcessCrew(Crew):
     def describe(self, number: int) -> str:
         return f"worker {number} (process {self._processes[number].pid})"
 
-    def close(self) -> None:
-        self._ask_to_end()
+    def _close(self) -> None:
         self._end()
 
 

@@ -83,14 +83,19 @@ class Manager:
                     return
                 yield from self._heard(orders)
         except BaseException:  # what is ordered is not wanted any more
-            self._block.head[GENERATION] += 1
+            self._drop()
             raise
 
     def break_off(self, orders: Orders) -> Iterator[Work]:
         """Let workers drop what they have, and yield what they did till then."""
-        self._block.head[GENERATION] += 1
-        while self._running and self._alive:
+        self._drop()
+        while self._running and self._alive and self._crew.owned:
             yield from self._heard(orders)
+
+    def _drop(self) -> None:
+        """Let workers drop what they have."""
+        if self._crew.owned:
+            self._block.head[GENERATION] += 1
 
     # ------------------------------------------------------------------ orders
 
@@ -192,7 +197,7 @@ class Manager:
 
     def _lost(self, number: int, how: str, orders: Orders) -> None:
         if number in self._ended:  # its death is known as that of a signal
-            how = f"{self._crew.describe(number)} did not answer for {self._limit(number):g} seconds and was ended"
+            how = f"{self._crew.describe(number)} did not answer for {self._limit(number):g} s and was ended"
             self._ended.discard(number)
         cells, policy = self._block.cells[number], self._care.on_loss
         doing, done = cells[ORDER], cells[DONE]

@@ -1,14 +1,12 @@
 """The worker processes of one owner: how they start, what is said of one that died, and how they end."""
 
 import contextlib
-import errno
 import importlib
 import multiprocessing
 import os
-import resource
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gedanken.errors import WorkerError
@@ -122,20 +120,6 @@ class ProcessGroup:
             kill_server()
 
 
-@contextlib.contextmanager
-def enough_descriptors(what: str) -> Iterator[None]:
-    """Say of a process that cannot be started for want of file descriptors what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE):
-            raise
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        remedy = "ask for fewer workers, or raise the limit (ulimit -n)"
-        why = f"there are no more file descriptors (of {limit}); {remedy}"
-        raise WorkerError(f"{what} could not start: {why}") from error
-
-
 def death_of(process: Any, ready: bool) -> str:
     """Say how a process ended.
 
@@ -145,7 +129,10 @@ def death_of(process: Any, ready: bool) -> str:
     """
     process.join(GRACE)  # its pipe ends a moment before it does, and until then it has no exit code
     code = process.exitcode
-    how = f"exited with code {code}" if code is None or code >= 0 else f"was killed by {_signal_name(-code)}"
+    if code is None:
+        how = "ended in a way that its server did not tell"
+    else:
+        how = f"exited with code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
     if code == -signal.SIGKILL:
         how += " (often by the system because memory ran out)"
     hint = f" before it was ready; its own message is above; {GUARD}" if not ready and code == 1 else ""

@@ -15,18 +15,25 @@ def processes_possible() -> str:
         return "worker processes need a POSIX system"
     if multiprocessing.current_process().daemon:
         return "a daemon process may have no children"
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the working folder, in which Python would start others, was deleted"
     return ""
 
 
 def default_method() -> str:
     """Return the safest way to start processes that starts fast."""
-    possible = "forkserver" in multiprocessing.get_all_start_methods() and not folder_too_long()
+    possible = "forkserver" in multiprocessing.get_all_start_methods() and not no_socket()
     return "forkserver" if possible else "spawn"
 
 
-def folder_too_long() -> str:
+def no_socket() -> str:
     """Return why the server of processes cannot have its socket in the folder of temporary files, or nothing."""
-    folder = tempfile.gettempdir()
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        return f"no folder of temporary files can be written to: {error.strerror}"
     if len(os.fsencode(folder)) <= MOST_FOLDER_BYTES:
         return ""
     return f"the folder of temporary files (TMPDIR) has more than {MOST_FOLDER_BYTES} bytes in its name, {folder}"

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
+from gedanken.errors import WorkerError
 from gedanken.processes.pickling import is_session
 from gedanken.processes.uncut import start_thread
 
 GUARD = 'a script must start its training under `if __name__ == "__main__":`, because worker processes import it'
 ANSWER_SECONDS = 0.5  # for a server that forks already
+SERVER_SECONDS = 120.0  # for one that may first have to import the script
 BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -36,6 +38,9 @@ def start_by_server(process: Any) -> None:
 
     Another thread asks the server, so that no interrupt comes between the server's fork and its answer: nobody would
     know of the process.
+
+    Raises:
+        WorkerError: the server does not answer.
     """
     raised: list[BaseException] = []
     answered = threading.Event()  # as `join` takes a thread for ended once it was interrupted
@@ -50,12 +55,16 @@ def start_by_server(process: Any) -> None:
 
     try:
         start_thread(threading.Thread(target=ask, name="gedanken start", daemon=True))
-        answered.wait()
+        in_time = answered.wait(SERVER_SECONDS)
     except RuntimeError:  # no more threads
         process.start()
+        return
     except BaseException:
         answered.wait(ANSWER_SECONDS)
         raise
+    if not in_time:
+        kill_server()
+        raise WorkerError(f"the server of worker processes did not answer within {SERVER_SECONDS:g} s, and was ended")
     if raised:
         raise raised[0]
 

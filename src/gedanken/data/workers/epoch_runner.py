@@ -20,6 +20,7 @@ from gedanken.data.workers.scheduler import Scheduler
 from gedanken.data.workers.statistics import Statistics
 from gedanken.data.workers.threads import SerialWorkers, ThreadWorkers
 from gedanken.errors import ArgumentError, StateError
+from gedanken.processes.memory import enough_descriptors
 from gedanken.processes.pickling import importing_main, sendable, thread_bound
 from gedanken.processes.possible import default_method, processes_possible
 from gedanken.processes.uncut import start_thread
@@ -247,13 +248,8 @@ class EpochRunner:
                 plan = choose(options, probe, obstacle)
             self._passing = probe.error is not None
         self.plan = plan
-        if plan.mode == "serial":
-            return SerialWorkers(generator), probe
-        if plan.mode == "threads":
-            return ThreadWorkers(generator, plan.workers), probe
-        from gedanken.data.workers.processes import ProcessWorkers  # noqa: PLC0415 - needs a POSIX system
-
-        return ProcessWorkers(generator, pickled, plan.workers, plan.threads, plan.method), probe
+        with enough_descriptors("workers could not start"):
+            return _workers(generator, plan, pickled), probe
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
@@ -324,6 +320,16 @@ class _BackgroundStart:
         if self._error and not quietly:
             raise self._error
         return self._failed
+
+
+def _workers(generator: Any, plan: WorkerPlan, pickled: Any) -> Workers:
+    if plan.mode == "serial":
+        return SerialWorkers(generator)
+    if plan.mode == "threads":
+        return ThreadWorkers(generator, plan.workers)
+    from gedanken.data.workers.processes import ProcessWorkers  # noqa: PLC0415 - needs a POSIX system
+
+    return ProcessWorkers(generator, pickled, plan.workers, plan.threads, plan.method)
 
 
 def _mixed(generator: Any, position: Position, value: Any) -> Any:

@@ -8,7 +8,7 @@ from gedanken.data.workers.base import LOOK, Watchdog
 from gedanken.data.workers.tasks import Calls, Span, Task, TaskResult
 from gedanken.data.workers.threads import ThreadWorkers
 from gedanken.errors import ArgumentError, WorkerError
-from gedanken.processes.possible import default_method, folder_too_long, lock_free, processes_possible
+from gedanken.processes.possible import default_method, lock_free, no_socket, processes_possible
 from gedanken.processes.raised import as_raised
 from gedanken.processors import usable_processors
 
@@ -85,7 +85,7 @@ def fixed_plan(options: WorkerOptions) -> WorkerPlan | None:
         return WorkerPlan("serial", 0, 0, method, "as asked")
     if options.mode == "processes" and (reason := processes_possible()):
         raise ArgumentError(f"mode must be 'threads' or 'serial' here, got 'processes'; {reason}")
-    if options.mode == "processes" and method == "forkserver" and (reason := folder_too_long()):
+    if options.mode == "processes" and method == "forkserver" and (reason := no_socket()):
         raise ArgumentError(f"start_method must be 'spawn' or 'fork' here, got 'forkserver'; {reason}")
     if options.mode == "auto" or options.workers is None:
         return None

@@ -32,8 +32,8 @@ from gedanken.data.workers.items import ItemSpec
 from gedanken.data.workers.tasks import IDLE, Task, TaskResult
 from gedanken.data.workers.worker import main
 from gedanken.errors import WorkerError
-from gedanken.processes.group import ProcessGroup, death_of, enough_descriptors
-from gedanken.processes.memory import Descriptor, mapped, reserve, resize, unnamed_memory
+from gedanken.processes.group import ProcessGroup, death_of
+from gedanken.processes.memory import Descriptor, enough_descriptors, mapped, reserve, resize, unnamed_memory
 from gedanken.processes.pickling import Pickled, SharedObject
 
 PIPE_BYTES = 1 << 20  # asked for; a pipe that is smaller is filled again whenever a mini-batch is asked for
@@ -73,7 +73,7 @@ class ProcessWorkers(Workers):
         tasks = Descriptor(reading)
         try:
             for number in range(processes):
-                with enough_descriptors(f"process {number} of {processes}"):
+                with enough_descriptors(f"process {number} of {processes} could not start"):
                     self._start(tasks, number, None if pickled else generator)
         except BaseException:
             self.close()
