@@ -241,7 +241,7 @@ def test_whose_turn_it_is_may_not_be_lost(policy: str) -> None:
 @pytest.mark.parametrize("update", ["per-coordinate", "round-robin"])
 def test_ways_of_the_paper_are_for_what_learns_in_runs(update: str) -> None:
     for rule, size, options in ((Adam(0.1), 1, {}), (SGD(0.1), 16, {"l2": 0.1})):
-        with pytest.raises(ArgumentError, match="update must be 'racy', 'atomic' or 'locked' but for sparse models"):
+        with pytest.raises(ArgumentError, match="update must be 'racy', 'atomic' or 'locked' for this network"):
             learnt(network("logistic", "cpu", rule, **options), "logistic", size, Hogwild(workers=2, update=update))
 
 

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import math
 import os
 import re
 import zlib
@@ -22,6 +23,7 @@ WIDEST = 2.0**63  # no int64 is as large
 LABEL = re.compile(rb"\s*[^\s:]+(\s|$)")
 PAIR = re.compile(rb"(?=[0-9])0*([0-9]*):([^\s:]+)")
 FORM = "must be a label and feature:value pairs"
+FINITE = "numbers must be finite"
 
 
 @keywords_checked
@@ -70,7 +72,8 @@ def load_svmlight(
     places = 2 * starts + np.arange(len(counts))
     labels, rest = values[places], np.delete(values, places).reshape(-1, 2)
     columns = rest[:, 0]
-    if not ((columns < MOST_FEATURES).all() and (columns == np.floor(columns)).all()):
+    fine = np.isfinite(values).all() and (columns < MOST_FEATURES).all() and (columns == np.floor(columns)).all()
+    if not fine:
         raise _at_fault(name, lines)
     low = int(columns.min(initial=1))
     base = 0 if (low == 0 if first is None else first) else 1
@@ -140,6 +143,8 @@ def _at_fault(name: str, lines: list[tuple[int, bytes]]) -> DatasetError:
         wrong, rule = next(((word, rule) for word in pairs if (rule := _broken_rule(word))), (b"", ""))
         if b":" in label or not _is_number(label):
             wrong, rule = label, FORM
+        elif not math.isfinite(float(label)):
+            wrong, rule = label, FINITE
         if rule:
             return DatasetError(f"{name}, line {number}: {rule}, got {short(wrong.decode(errors='replace'))}")
     return DatasetError(f"{name} is not in the svmlight format")
@@ -150,6 +155,8 @@ def _broken_rule(word: bytes) -> str:
     pair = PAIR.fullmatch(word)
     if not pair or not _is_number(pair[2]):
         return FORM
+    if not math.isfinite(float(pair[2])):
+        return FINITE
     # Python refuses to make a number of thousands of digits.
     large = len(pair[1]) > 10 or int(pair[1] or b"0") >= MOST_FEATURES
     return f"features must be below {MOST_FEATURES:,}" if large else ""

@@ -101,8 +101,9 @@ class Asynchronous(Strategy):
     def _check_runs(self, orders: Orders) -> None:
         """Raise ArgumentError where only a Learner knows how to share, and there is none."""
         if self._options.update in OF_RUNS and not self._learns_in_runs(orders.feed):
-            rule = "be 'racy', 'atomic' or 'locked' but for sparse models that learn in runs (see docs/sparse.md)"
-            raise ArgumentError(f"update must {rule}, got {self._options.update!r}")
+            rule = "update must be 'racy', 'atomic' or 'locked' for this network"
+            others = "only sparse models that learn in runs have the others (see docs/sparse.md)"
+            raise ArgumentError(f"{rule}, got {self._options.update!r}; {others}")
 
     def _learns_in_runs(self, feed: Feed) -> bool:
         return learner_of(self.train_state.plan, self._recipe.optimizer, feed.mini_batch_size) is not None
