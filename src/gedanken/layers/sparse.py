@@ -24,8 +24,9 @@ class SparseFullyConnectedLayer(Layer):
         bias: whether a bias is added.
         l2: strength of the penalty l2 / 2 * |kernel|**2, >= 0. A step adds l2 * kernel[k] / share[k] for each sample
             that has feature k, where share[k] is the fraction of samples so far that had it: in the mean this is
-            l2 * kernel. For a feature that few samples have that is a long step: it is a stable one while the learning
-            rate times l2 is below twice its share. `weight_decay` does not apply to the kernel, since it would change all of it in each step.
+            l2 * kernel. For a feature that few samples have that is a long step: a stable one while the learning rate
+            times l2 is below twice its share. `weight_decay` does not apply to the kernel, since it would change all of
+            it in each step.
         init: first values of the kernel; by default uniform with variance 1 / (3 * fan_in).
         bias_init: first values of the bias.
 

@@ -18,9 +18,10 @@ from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.refuge import Refuge
 from gedanken.parallel.tally import Tally
 from gedanken.parallel.worker import Work
-from gedanken.processes.memory import Descriptor, enough_descriptors, reserved_memory
+from gedanken.processes.memory import Descriptor, reserved_memory
 from gedanken.processes.pickling import Pickled, pickle_for_workers
 from gedanken.processes.possible import default_method, lock_free, no_socket, processes_possible
+from gedanken.processes.refused import granted
 
 
 class Options(NamedTuple):
@@ -126,7 +127,7 @@ class Asynchronous(Strategy):
                     f"{epoch} is short for {self._workers} workers: each learns from what the others knew long before; "
                     "choose fewer workers or a smaller mini_batch_size"
                 )
-            with enough_descriptors(f"{self._workers} workers could not start"):
+            with granted(f"{self._workers} workers could not start"):
                 self._crew = self._crew_for(Job(self._recipe, orders.feed, self._options.update))
             care = Care(self._options.on_worker_loss, self._options.time_limit)
             self._manager = Manager(self._crew, self._block, self._lines, care)

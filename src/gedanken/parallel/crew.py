@@ -20,10 +20,11 @@ from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.worker import Order, Work, Worker, serve
 from gedanken.processes.child import send_warnings, settle
 from gedanken.processes.group import GRACE, ProcessGroup, death_of
-from gedanken.processes.memory import Descriptor, enough_descriptors
+from gedanken.processes.memory import Descriptor
 from gedanken.processes.messages import MessageReader, MessageWriter
 from gedanken.processes.pickling import Pickled, SharedObject
 from gedanken.processes.raised import pack_error
+from gedanken.processes.refused import FEWER, granted
 from gedanken.processes.uncut import start_thread
 
 STOP = Order(0, 0, 0, 0, 0)
@@ -148,7 +149,7 @@ class ThreadCrew(Crew):
             start_thread(thread)
         except RuntimeError as error:
             self._count(-1)
-            raise WorkerError(f"worker {number} of {self.workers} could not start: {error}") from error
+            raise WorkerError(f"worker {number} of {self.workers} could not start: {error}; {FEWER}") from error
 
     def _work(self, number: int, orders: int) -> None:
         try:
@@ -281,7 +282,7 @@ class ProcessCrew(Crew):
         )
 
     def start(self, number: int) -> None:
-        with enough_descriptors(f"worker {number} of {self.workers} could not start"):
+        with granted(f"worker {number} of {self.workers} could not start"):
             self._start(number)
 
     def _start(self, number: int) -> None:

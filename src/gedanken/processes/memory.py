@@ -1,15 +1,13 @@
 """Memory that processes share: without a name, so nothing is left behind whoever is killed."""
 
-import contextlib
-import errno
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing import reduction
 from typing import Any
 
-from gedanken.errors import WorkerError
+from gedanken.processes.refused import granted
 
 CACHE_LINE = 64  # bytes: each array begins at such a border
 
@@ -37,23 +35,6 @@ class Descriptor:
 
 def _received(fd: Any) -> Descriptor:
     return Descriptor(fd.detach())
-
-
-@contextlib.contextmanager
-def enough_descriptors(failed: str) -> Iterator[None]:
-    """Say what to do where there are no more file descriptors; it begins with what `failed` for want of them.
-
-    Raises:
-        WorkerError: there are no more.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE):
-            raise
-        limit = os.sysconf("SC_OPEN_MAX")
-        remedy = "ask for fewer workers, or raise the limit (ulimit -n)"
-        raise WorkerError(f"{failed}: there are no more file descriptors (of {limit}); {remedy}") from error
 
 
 def unnamed_memory(size: int = 0) -> Descriptor:
@@ -98,7 +79,7 @@ def reserved_memory(size: int, what: str) -> Descriptor:
     Raises:
         MemoryError: there is not enough for it, called `what`.
     """
-    with enough_descriptors(f"there can be no memory for {what}"):
+    with granted(f"there can be no memory for {what}"):
         found = unnamed_memory()
     try:
         resize(found, size, what)
@@ -112,7 +93,7 @@ def reserved_memory(size: int, what: str) -> Descriptor:
 def mapped(memory: Descriptor, private: bool = False) -> mmap.mmap:
     """Return all of the memory as a buffer; what is written to a private one stays unseen by others."""
     access = mmap.ACCESS_COPY if private else mmap.ACCESS_WRITE
-    with enough_descriptors("shared memory cannot be used"):
+    with granted("shared memory cannot be used"):
         return mmap.mmap(memory.fd, os.fstat(memory.fd).st_size, access=access)
 
 

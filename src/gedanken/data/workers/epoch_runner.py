@@ -20,9 +20,9 @@ from gedanken.data.workers.scheduler import Scheduler
 from gedanken.data.workers.statistics import Statistics
 from gedanken.data.workers.threads import SerialWorkers, ThreadWorkers
 from gedanken.errors import ArgumentError, StateError
-from gedanken.processes.memory import enough_descriptors
 from gedanken.processes.pickling import importing_main, sendable, thread_bound
 from gedanken.processes.possible import default_method, processes_possible
+from gedanken.processes.refused import granted
 from gedanken.processes.uncut import start_thread
 from gedanken.random import Purpose, call_generator
 
@@ -248,7 +248,7 @@ class EpochRunner:
                 plan = choose(options, probe, obstacle)
             self._passing = probe.error is not None
         self.plan = plan
-        with enough_descriptors("workers could not start"):
+        with granted("workers could not start"):
             return _workers(generator, plan, pickled), probe
 
     def close(self) -> None:

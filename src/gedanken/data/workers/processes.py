@@ -33,8 +33,9 @@ from gedanken.data.workers.tasks import IDLE, Task, TaskResult
 from gedanken.data.workers.worker import main
 from gedanken.errors import WorkerError
 from gedanken.processes.group import ProcessGroup, death_of
-from gedanken.processes.memory import Descriptor, enough_descriptors, mapped, reserve, resize, unnamed_memory
+from gedanken.processes.memory import Descriptor, mapped, reserve, resize, unnamed_memory
 from gedanken.processes.pickling import Pickled, SharedObject
+from gedanken.processes.refused import granted
 
 PIPE_BYTES = 1 << 20  # asked for; a pipe that is smaller is filled again whenever a mini-batch is asked for
 AT_ONCE = 4096 // TASK.size  # tasks that a pipe takes whole or not at all
@@ -73,7 +74,7 @@ class ProcessWorkers(Workers):
         tasks = Descriptor(reading)
         try:
             for number in range(processes):
-                with enough_descriptors(f"process {number} of {processes} could not start"):
+                with granted(f"process {number} of {processes} could not start"):
                     self._start(tasks, number, None if pickled else generator)
         except BaseException:
             self.close()
