@@ -13,7 +13,7 @@ export GEDANKEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test check docs format parity accuracy bench bench-generator bench-hogwild bench-diary bench-waiting soak oldest second gpu clean
+.PHONY: demo test check docs format parity accuracy bench bench-generator bench-hogwild bench-diary bench-waiting soak chaos oldest second gpu clean
 
 demo: $(VENV)/.demo ## train the diary's network on embedded data
 	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
@@ -62,6 +62,10 @@ bench-waiting: $(VENV)-bench-generator/.ready ## how long the diary's network wa
 soak: $(VENV)/.dev ## random Generators, kills, breaks, resumes and hoards, then interruptions, forks and ends of trainings, each for a while
 	$(BIN)/python tests/data/soak.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
 	$(BIN)/python tests/cpu/chaos.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
+
+# KILLS=5000 SEED=3 say how many, and which.
+chaos: $(VENV)/.dev ## trainings that are killed again and again, against ones that were not: not a byte may differ
+	PYTHONPATH=. $(BIN)/python -m tests.training.chaos --kills $(or $(KILLS),1000) --seed $(or $(SEED),0)
 
 oldest: $(VENV)-oldest/.ready ## the suite on the oldest versions of what the library needs
 	OPENBLAS_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q -n 2 --dist worksteal --ignore tests/docs

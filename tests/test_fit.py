@@ -32,6 +32,7 @@ from gedanken import (
     Flatten,
     FullyConnectedLayer,
     GedankenWarning,
+    KeepWeights,
     Layer,
     LayerNorm,
     MaxPoolLayer,
@@ -496,13 +497,14 @@ def test_early_stop_waits_for_its_patience() -> None:
     assert history.reason == f"validation_cost has not improved on {best:.4g} for 3 epochs"
 
 
-def test_early_stop_puts_nothing_back() -> None:
-    away, stopped, other = (X, (Y + 1) % 3), plain(), plain()
-    count = len(
-        stopped.fit(X, Y, epochs=20, validation_set=away, callbacks=[EarlyStopping(patience=2)], **QUIET).epochs
-    )
-    other.fit(X, Y, epochs=count, validation_set=away, **QUIET)
-    np.testing.assert_array_equal(stopped.feedforward(X), other.feedforward(X))
+def test_early_stop_ends_with_the_best_weights_unless_told_not_to() -> None:
+    away = (X, (Y + 1) % 3)  # the better the training, the worse this gets
+    for restore_best, epochs in ((True, 1), (False, 4)):
+        stop, stopped, other = EarlyStopping(patience=2, restore_best=restore_best), plain(), plain()
+        history = stopped.fit(X, Y, epochs=20, validation_set=away, callbacks=[stop], **QUIET)
+        assert (len(history.epochs), history.kept) == (4, 1 if restore_best else None)
+        other.fit(X, Y, epochs=epochs, **QUIET)
+        np.testing.assert_array_equal(stopped.feedforward(X), other.feedforward(X))
 
 
 def test_early_stop_can_ask_for_more_and_by_how_much() -> None:
@@ -802,7 +804,7 @@ def test_early_stop_knows_which_way_is_better() -> None:
         EpochRecord(n, True, 1, 1.0, {}, 1.0, {"accuracy": figure}, 0.1, 1.0, 1.0)
         for n, figure in enumerate(figures, 1)
     ]
-    assert [stop.on_epoch(run, record) for record in records[:4]] == [None] * 4
+    assert [stop.on_epoch(run, record) for record in records[:4]] == [*[KeepWeights()] * 3, None]
     assert stop.on_epoch(run, records[4]) == Stop("validation_accuracy has not improved on 0.5 for 2 epochs")
 
 

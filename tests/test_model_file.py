@@ -441,8 +441,8 @@ def rewritten(path: Path, key: str, old: str, new: str) -> bytes:
 
 
 CHANGES = {
-    "newer version": ("version", "1", "2", "has version 2 of the format, this library reads up to 1: update it"),
-    "no version": ("version", "1", "x", "is not a model file of Gedanken"),
+    "newer version": ("version", "2", "3", "has version 3 of the format, this library reads up to 2: update it"),
+    "no version": ("version", "2", "x", "is not a model file of Gedanken"),
     "another program": ("format", "gedanken", "thought", "is not a model file of Gedanken"),
     "no JSON": ("architecture", "{", "(", ""),
     "no architecture": ("architecture", '"input_shape"', '"input"', ""),

@@ -22,7 +22,8 @@
 | metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
 | | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
 | metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
-| callbacks | `Callback`, `EarlyStopping`; their answers `Stop`, `SetRate`, `Checkpoint` |
+| callbacks | `Callback`, `EarlyStopping`, `KeepBest`, `Checkpoint`, and `Resume` to go on |
+| their answers | `Stop`, `SetRate`, `Save`, `KeepWeights`, `Capture` |
 | records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord`, `Answered` |
 | data made by workers | `Generator`, `ArrayGenerator`, `DatasetGenerator`, `IterableGenerator` |
 | | `Samples`, `MappedArray` |
@@ -71,8 +72,12 @@ _HOMES = {
     "parallel.hogwild": "Hogwild",
     "sparse": "SparseRows",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
-    "training.callbacks": "Callback EarlyStopping",
-    "training.records": "Answered Checkpoint EpochRecord Evaluation History Run SetRate Snapshot StepRecord Stop",
+    "training.callbacks": "Callback EarlyStopping KeepBest",
+    "training.checkpoint": "Checkpoint",
+    "training.records": (
+        "Answered Capture EpochRecord Evaluation History KeepWeights Run Save SetRate Snapshot StepRecord Stop"
+    ),
+    "training.resume": "Resume",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 _FORMER = dict.fromkeys(("Chain", "CutOut", "EarlyStop", "Shift", "UserCost"), "former")

@@ -102,19 +102,23 @@ from gedanken.schedules import (
     WarmUp,
 )
 from gedanken.sparse import SparseRows
-from gedanken.training.callbacks import Callback, EarlyStopping
+from gedanken.training.callbacks import Callback, EarlyStopping, KeepBest
+from gedanken.training.checkpoint import Checkpoint
 from gedanken.training.records import (
     Answered,
-    Checkpoint,
+    Capture,
     EpochRecord,
     Evaluation,
     History,
+    KeepWeights,
     Run,
+    Save,
     SetRate,
     Snapshot,
     StepRecord,
     Stop,
 )
+from gedanken.training.resume import Resume
 
 __version__: str
 
@@ -140,6 +144,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "Branches",
     "Callback",
+    "Capture",
     "Checkpoint",
     "CheckpointError",
     "ConfusionMatrix",
@@ -185,6 +190,8 @@ __all__ = [
     "Huber",
     "Initializer",
     "IterableGenerator",
+    "KeepBest",
+    "KeepWeights",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
@@ -215,10 +222,12 @@ __all__ = [
     "Recall",
     "Reshape",
     "Residual",
+    "Resume",
     "RootMeanSquareError",
     "Rotate",
     "Run",
     "Samples",
+    "Save",
     "Schedule",
     "Sequential",
     "SetRate",

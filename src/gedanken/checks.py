@@ -4,6 +4,7 @@ import difflib
 import math
 import numbers
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,10 @@ from gedanken.errors import ArgumentError, GedankenWarning
 from gedanken.foreign import our_name
 
 MACHINE, AXIS, SEED = 63, 31, 64  # bits of whole numbers: that the machine has, along one axis of an array, of a seed
+
+
+DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|min|h|d)", re.IGNORECASE)
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def require(holds: bool, argument: str, rule: str, value: object) -> None:
@@ -72,6 +77,14 @@ def _as_float(value: Any) -> float:
         return float(value)
     except OverflowError:
         return math.nan
+
+
+def duration(argument: str, value: object, rule: str = 'be a time such as "30 s", "10 min" or "2 h"') -> float:
+    """Return a text such as "30 s", "10 min" or "2 h" as seconds, or raise ArgumentError with the rule."""
+    found = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    seconds = float(found[1]) * UNITS[found[2].lower()] if found else 0.0
+    require(0 < seconds < math.inf, argument, rule, value)
+    return seconds
 
 
 def truth(argument: str, value: object) -> bool:

@@ -138,7 +138,7 @@ ELSEWHERE = {
     "name": "a layer's name is its place in the network",
     "nesterov": "use the optimizer Nesterov",
     "num_features": "it follows from the layer before",
-    "restore_best_weights": "a callback that answers Checkpoint() saves the network after the best epoch",
+    "restore_best_weights": "EarlyStopping(restore_best=...), which is True here; KeepBest() does it without stopping",
 }
 
 

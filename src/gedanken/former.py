@@ -6,7 +6,8 @@ from gedanken.costs import CustomCost as UserCost
 from gedanken.data.transforms import Cutout as CutOut
 from gedanken.data.transforms import Translate as Shift
 from gedanken.layers import Sequential as Chain
-from gedanken.training.callbacks import MODES, EarlyStopping
+from gedanken.training.callbacks import EarlyStopping
+from gedanken.training.watched import MODES
 
 __all__ = ["Chain", "CutOut", "EarlyStop", "Shift", "UserCost"]
 

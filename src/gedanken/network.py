@@ -8,7 +8,7 @@ from typing import Any
 from gedanken.alone import alone
 from gedanken.building import Builder
 from gedanken.checks import path as checked_path
-from gedanken.checks import real, require, short, truth, whole
+from gedanken.checks import real, require, truth, whole
 from gedanken.copies import held, rebuilt
 from gedanken.costs import Cost
 from gedanken.data.generator import Generator
@@ -17,7 +17,8 @@ from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
 from gedanken.foreign import keywords_checked
 from gedanken.hyperparameters import require_normal
-from gedanken.io.model_file import Architecture, Learner, checked_names, read_model, write_model
+from gedanken.io.model_file import Architecture, Learner, Model, checked_names, read_model, told_of, write_model
+from gedanken.io.training_state import OPTIMIZER, TrainingState
 from gedanken.layers.shape import channels_first_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_cost, as_optimizer
@@ -26,16 +27,19 @@ from gedanken.parallel.base import Parallel, Strategy, TrainState
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.single import Single
 from gedanken.prediction import Predictor, not_compiled
+from gedanken.state import part, prefixed
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.confusion import confusion_lines
 from gedanken.training.defaults import checked_metrics
 from gedanken.training.display import Display
 from gedanken.training.dry_run import dry_run_own, warm_up
-from gedanken.training.loop import Training, evaluate, new_run
+from gedanken.training.loop import Training, evaluate
+from gedanken.training.new_run import new_run
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
 from gedanken.training.records import Evaluation, History, figure_texts
+from gedanken.training.resume import Identity, Resume, say, taken_up
 
 MADE_ANEW = ("_plan", "_train_state", "_spec", "_changing")  # in a copy
 
@@ -146,6 +150,7 @@ class Network(Builder, Predictor):
         folder: str | os.PathLike[str] | None = None,
         progress: bool = True,
         parallel: Parallel | None = None,
+        resume: str | os.PathLike[str] | Resume | None = None,
     ) -> History:
         """Train the network; a further call goes on where the last one ended.
 
@@ -176,6 +181,9 @@ class Network(Builder, Predictor):
             parallel: who computes the steps: None is this process, one step after the other, on all of the engine's
                 threads; `DataParallel(workers=2)` the same by so many, with the same result; `Hogwild()` is several
                 workers at the same time, who wait for nobody.
+            resume: a run's folder or a checkpoint (see Checkpoint): the training that wrote it goes on. Network, data
+                and all other arguments are to be those that it began with; `epochs` counts from its begin. It says
+                whether the result will be the same to the bit, and refuses another training; see Resume.
 
         Returns:
             the History of this call.
@@ -183,6 +191,7 @@ class Network(Builder, Predictor):
         Raises:
             StateError: `regression` was not called, or the network is being trained or compiled.
             ArgumentError, DataError: an argument breaks its rule; nothing was trained.
+            CheckpointError: `resume` names nothing that this training could go on from; nothing was trained.
             MissingPackageError: plot=True without Matplotlib.
         """
         shuffled = None if shuffle is None else truth("shuffle", shuffle)
@@ -195,15 +204,24 @@ class Network(Builder, Predictor):
         display = Display(quiet=not progress)
         strategy = Single() if parallel is None else self._parallel(parallel, train_state)
         place = None if folder is None else checked_path("folder", folder)
+        taken = None if resume is None else taken_up(resume)
         if plot:
             listeners.insert(0, Plot(display, train_state.metrics))
         if progress:
             listeners.insert(0, Progress(display))
-        warm_up(train_state, source, validation, self.epoch)
         self._mini_batch_size = source.mini_batch_size
-        span, config = (self.epoch + 1, self.epoch + count), self._config(train_state, source.mini_batch_size)
-        run = new_run(train_state, source, validation is not None, span, place, config)
-        return Training(train_state, strategy, source, validation, run, listeners, every, self)()
+        span = self.epoch + 1, self.epoch + count
+        run = new_run(train_state, self.layers, self._cost, source, validation is not None, span, place)
+        about = Identity(train_state, self.layers, strategy, (source, validation), listeners)
+        if taken:
+            run = taken.of(run, place)
+            say(display, progress, run, taken.compare(about, isinstance(resume, Resume) and resume.anyway))
+        training = Training(train_state, strategy, source, validation, run, listeners, every, self)
+        about.run, training.about = run, about
+        if taken:
+            training.restore(taken.training.state)
+        warm_up(train_state, source, validation, training.epochs_done)
+        return training()
 
     @keywords_checked
     def evaluate(
@@ -270,31 +288,46 @@ class Network(Builder, Predictor):
         self._class_names = checked_names(names)
 
     @keywords_checked
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, optimizer: bool = False) -> None:
         """Write architecture and weights to one safetensors file, whole or not at all; see docs/guide.md.
 
+        Args:
+            path: the file.
+            optimizer: whether the optimizer's memory is kept, its moving means and what it has gathered, so that a
+                further `fit` of the loaded network goes on with it.
+
         Raises:
-            StateError: the network is not compiled, or a weight is not finite.
+            StateError: the network is not compiled, or a weight is not finite; with `optimizer=True`, `regression` was
+                not called.
             ArgumentError: a layer of your own would not be the same when loaded.
             OSError: the file cannot be written; an older one stays as it was.
         """
         plan, name = self._compiled_plan("save"), checked_path("path", path)
-        learner = None
+        training = None
+        if truth("optimizer", optimizer):
+            kept = self._compiled("save(optimizer=True)").optimizer_state.state()
+            training = TrainingState(prefixed(OPTIMIZER, kept), {})
+        values = {key: plan.ops.to_host(view) for key, view in plan.arrays().items()}
+        write_model(name, Model(self.architecture(), values, training))
+
+    def architecture(self) -> Architecture:
+        """Return all that a model file says of the network beside its arrays."""
+        plan, learner = self._compiled_plan("save"), None
         if self._train_state and self._cost:
             rule, metrics = self._train_state.optimizer_state, tuple(self._train_state.metrics)
             learner = Learner(self._cost, rule.optimizer, metrics, rule.updates, rule.plateau)
-        shape, arrays = self._known_input("save"), plan.arrays()
-        parts = (shape, self.layers, self.seed, str(plan.ops.dtype), self.epoch, self.class_names, learner)
-        write_model(name, Architecture(*parts), {key: plan.ops.to_host(view) for key, view in arrays.items()})
+        shape, dtype = self._known_input("save"), str(plan.ops.dtype)
+        return Architecture(shape, self.layers, self.seed, dtype, self.epoch, self.class_names, learner)
 
     @classmethod
     @keywords_checked
     def load(
         cls, path: str | os.PathLike[str], *, classes: Sequence[type[Any]] = (), engine: str | EngineChoice = "auto"
     ) -> "Network":
-        """Return the network that `save` wrote. The file may come from anybody: no code is taken from it.
+        """Return the network that `save` or a Checkpoint wrote. The file may come from anybody: none of it is run.
 
-        Cost, optimizer and metrics come back too, and its schedule goes on. Where they hold functions of yours, or are
+        Cost, optimizer and metrics come back too, and its schedule goes on; the optimizer's memory where the file has
+        it. Where they hold functions of yours, or are
         of a class that is not among `classes`, call `regression` before `fit` or `evaluate`.
 
         Args:
@@ -305,12 +338,17 @@ class Network(Builder, Predictor):
         Raises:
             CheckpointError: the file is missing, damaged, foreign or of a newer version.
         """
-        saved, plan, choice = read_model(checked_path("path", path), classes, engine)
+        name = checked_path("path", path)
+        model, plan, choice = read_model(name, classes, engine)
+        saved = model.architecture
         net = cls(saved.seed)
         net._layers, net.input_shape, net.epoch = saved.layers, saved.input_shape, saved.epoch
         net._class_names, net._engine = saved.class_names, choice
         if saved.learner:
             net._learn_by(plan, saved.learner)
+            if kept := part(OPTIMIZER, model.training.state if model.training else {}):
+                with told_of(name):
+                    net._compiled("load").optimizer_state.restore(kept)
         else:
             net._take(plan, None, None)
         return net
@@ -342,19 +380,6 @@ class Network(Builder, Predictor):
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse)
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
-
-    def _config(self, train_state: TrainState, mini_batch_size: int) -> dict[str, Any]:
-        plan = train_state.plan
-        return {
-            "layers": [type(layer).__name__ for layer in self.layers],
-            "parameters": int(plan.params.size),
-            "optimizer": short(train_state.optimizer_state.optimizer),
-            "cost": short(self._cost),
-            "engine": plan.engine.name,
-            "dtype": str(plan.ops.dtype),
-            "seed": self.seed,
-            "mini_batch_size": mini_batch_size,
-        }
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of."""

@@ -13,7 +13,7 @@ NET = ["train", "drawn-digits", "--limit", "20", "--network"]
 WORDS = {
     "nothing": ([], "required: COMMAND; see gedanken --help"),
     "command": (["trian"], "'trian'"),
-    "no data": (["train"], "required: DATA; see gedanken train --help"),
+    "no data": (["train"], "DATA must be given, or --resume RUN of a run that remembers it"),
     "unknown option": ([*TRAIN, "--epoch", "3"], "unrecognized arguments: --epoch 3"),
     "no number": ([*TRAIN, "--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
     "size": (["train", "x", "--size", "3xy"], "such as 32x48, got '3xy'; see gedanken train --help"),

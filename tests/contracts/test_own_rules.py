@@ -329,7 +329,9 @@ def test_other_answers_are_refused(answer: Any) -> None:
             return answer
 
     net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
-    with pytest.raises(ArgumentError, match=r"Odd\.on_epoch must return a Stop, SetRate, Checkpoint, a list of them"):
+    with pytest.raises(
+        ArgumentError, match=r"Odd\.on_epoch must return a Stop, SetRate, Save, KeepWeights, Capture, a list of them"
+    ):
         net.fit(X, Y, callbacks=[Odd()], progress=False)
 
 

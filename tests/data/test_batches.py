@@ -66,7 +66,7 @@ def test_a_state_leads_back_to_the_next_mini_batch(make: Callable[[], Source]) -
     source = make()
     epochs = [told(list(source.batches(epoch))) for epoch in range(2)]
     closed(source)
-    for start in range(1, len(epochs[0])):
+    for start in range(1, len(epochs[0]) + 1):
         first, second = make(), make()
         assert told(list(itertools.islice(first.batches(0), start))) == epochs[0][:start]
         second.restore(json.loads(json.dumps(first.state())))

@@ -20,7 +20,6 @@ from gedanken import (
     Auto,
     BatchNorm,
     Callback,
-    Checkpoint,
     ConvolutionLayer,
     Cpu,
     DataParallel,
@@ -40,6 +39,7 @@ from gedanken import (
     Param,
     ReLU,
     Residual,
+    Save,
     SetRate,
     Sigmoid,
     SoftMax,
@@ -224,7 +224,7 @@ class Answers(Callback):
             raise KeyError("of the callback")
         if record.step == 3 and record.epoch == 1:
             self.copy = pickle.loads(pickle.dumps(self.net))
-            return [SetRate(0.5), Checkpoint("third")]
+            return [SetRate(0.5), Save("third")]
         return None
 
 
@@ -278,7 +278,7 @@ def training(net: Network, keeps: Keeps, parallel: DataParallel) -> Training:
     train_state, source = net._train_state, ArraySource(X, Y, 8, shuffle=True, seed=3)
     assert train_state
     strategy: Strategy = net._parallel(parallel, train_state)
-    run = new_run(train_state, source, False, (1, 1), None, {})
+    run = new_run(train_state, net.layers, net._cost, source, False, (1, 1), None)
     keeps.training = Training(train_state, strategy, source, None, run, [keeps], 1.0, net)
     return keeps.training
 

@@ -23,7 +23,6 @@ from gedanken import (
     ArgumentError,
     BatchNorm,
     Callback,
-    Checkpoint,
     ConfusionMatrix,
     Cpu,
     EarlyStopping,
@@ -36,6 +35,7 @@ from gedanken import (
     Network,
     Numpy,
     OnPlateau,
+    Save,
     SetRate,
     SoftMax,
     StepDecay,
@@ -259,7 +259,7 @@ def test_a_callback_stops_within_an_epoch() -> None:
 def test_a_checkpoint_within_an_epoch_has_the_weights_of_the_moment(tmp_path: Path) -> None:
     class Keeps(Callback):
         def on_step(self, run: Any, record: Any) -> Any:
-            return Checkpoint(f"step {record.step > 50}")
+            return Save(f"step {record.step > 50}")
 
     x, y = arrays(2000)
     net = network("cpu", SGD(0.1), norm=False)

@@ -164,7 +164,7 @@ def test_a_metric_says_what_is_better() -> None:
         net = network(1, metrics=[metric])
         stop = EarlyStopping(metric.name, patience=0)
         net.fit(X, X[:, 0], callbacks=[stop], **QUIET)
-        assert stop._sign == (1 if better == "lower" else -1)
+        assert stop._watched._sign == (1 if better == "lower" else -1)
 
 
 @pytest.mark.parametrize("name", ["LogLoss", "ErrorRate", "Score"])

@@ -45,6 +45,11 @@ def _run(argv: Sequence[str] | None) -> int:
         warnings.showwarning = _show_warning
         try:
             # Only the command that was asked for is imported: --help and --version start quickly.
+            if getattr(arguments, "resume", None):
+                told = importlib.import_module("gedanken.cli.remembered").remembered(
+                    arguments.resume, set(vars(arguments))
+                )
+                arguments = make_parser(told).parse_args(argv)
             status: int = importlib.import_module(f"gedanken.cli.{arguments.command}").run(arguments)
         except KeyboardInterrupt:
             output.tell("stopped", "by SIGTERM" if terminated else "by Ctrl-C")

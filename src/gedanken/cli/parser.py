@@ -1,6 +1,8 @@
 """The words that the command line understands, with the help that explains them."""
 
 import argparse
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from gedanken import __version__
@@ -36,7 +38,12 @@ then downloaded; drawn-digits needs no file.
 DATA can also be a file in the svmlight format, gzipped or not: lines such as
 "-1 3:1 11:0.5", a label and those features that are not 0. Labels are classes.
 
-Ctrl-C ends the training after the running step and saves the network."""
+Ctrl-C ends the training after the running step and saves the network. A run
+with checkpoints goes on where it was, after Ctrl-C or kill -9 alike, and ends
+with the same bytes as one that was never stopped.
+
+  gedanken train mnist --epochs 9 --checkpoint-every 30s --folder runs/nine
+  gedanken train --resume runs/nine"""
 
 TRAIN_EXAMPLES = """\
 examples:
@@ -130,8 +137,12 @@ class _Parser(argparse.ArgumentParser):
         show(message.removesuffix("\n"))
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser; what it returns has `command` and the options under their own names."""
+def make_parser(train: Mapping[str, Any] = MappingProxyType({})) -> argparse.ArgumentParser:
+    """Return the parser; what it returns has `command` and the options under their own names.
+
+    Args:
+        train: what stands for arguments of `gedanken train` that are left out, in place of the defaults.
+    """
     parser = _Parser(prog="gedanken", description=DESCRIPTION, epilog="'gedanken COMMAND --help' explains a command.")
     parser.add_argument("--version", action="version", version=f"gedanken {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
@@ -141,7 +152,9 @@ def make_parser() -> argparse.ArgumentParser:
         made.add_argument("--debug", action="store_true", help="show where an error came from")
         return made
 
-    _add_train(command("train", "train a network and save it", TRAIN, TRAIN_EXAMPLES))
+    made = command("train", "train a network and save it", TRAIN, TRAIN_EXAMPLES)
+    _add_train(made)
+    made.set_defaults(**train)
     evaluate = command("evaluate", "show cost and metrics of a model", EVALUATE)
     evaluate.add_argument("model", type=_name, metavar="MODEL", help="model file")
     evaluate.add_argument("data", type=_name, metavar="DATA", help=DATA)
@@ -171,7 +184,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("data", type=_name, metavar="DATA", help=DATA)
+    train.add_argument("data", type=_name, metavar="DATA", nargs="?", help=DATA)
     train.add_argument("--network", metavar="NAME", help=NETWORK)
     train.add_argument("--output", metavar="FILE", help="where the model is saved (default: nowhere)")
     train.add_argument("--quiet", action="store_true", help="show no progress")
@@ -195,6 +208,11 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     learning.add_argument("--parallel", metavar="NAME", help="data or hogwild: several workers (default: one)")
     learning.add_argument("--workers", type=int, metavar="N", help="of --parallel (default: one for each processor)")
 
+    _add_samples(train)
+    _add_record(train)
+
+
+def _add_samples(train: argparse.ArgumentParser) -> None:
     samples = train.add_argument_group("samples")
     held = "share of the samples to validate on, in (0, 1) (default: a data set's test part; else 0.2)"
     samples.add_argument("--validation", type=float, metavar="SHARE", help=held)
@@ -205,6 +223,14 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     size = "of a folder's pictures, in pixels (default: 32x32, or as the architecture file says)"
     samples.add_argument("--size", type=_sizes, metavar="HxW", help=size)
     samples.add_argument("--grey", action="store_true", help="a folder's pictures in grey instead of colour")
+
+
+def _add_record(train: argparse.ArgumentParser) -> None:
+    run = train.add_argument_group("checkpoints")
+    every = "write a checkpoint each epoch, so many steps or so long: epoch, 500, 30s, 10min (default: never)"
+    run.add_argument("--checkpoint-every", metavar="TIME", help=every)
+    resume = "go on with a run that was stopped or killed: its folder, or a checkpoint; what is not said is as it was"
+    run.add_argument("--resume", type=_name, metavar="RUN", help=resume)
 
     record = train.add_argument_group("record")
     record.add_argument("--plot", action="store_true", help="draw cost and accuracy into plot.png of the run's folder")

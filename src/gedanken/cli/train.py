@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from gedanken.checks import one_of, require
+from gedanken.checks import duration, one_of, require, whole
 from gedanken.cli.data import (
     Image,
     Samples,
@@ -21,6 +21,7 @@ from gedanken.cli.data import (
 from gedanken.cli.networks import Design, build, find_design
 from gedanken.cli.output import note
 from gedanken.cli.parser import OF_LABELS
+from gedanken.cli.remembered import Remember
 from gedanken.datasets.pictures import SIZE
 from gedanken.engine.select import engine_choice
 from gedanken.errors import ArgumentError
@@ -32,11 +33,13 @@ from gedanken.parallel.base import Parallel
 from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.hogwild import Hogwild
 from gedanken.training.callbacks import Callback, EarlyStopping
+from gedanken.training.checkpoint import Checkpoint
 from gedanken.training.records import History, Run
 
 
 def run(arguments: Namespace) -> int:
     """Train, save, and return the exit status."""
+    require(arguments.data is not None, "DATA", "be given, or --resume RUN of a run that remembers it", arguments.data)
     optimizer = make_optimizer(arguments.optimizer, arguments.learning_rate)
     one_of("--cost", arguments.cost, OF_LABELS)
     default = "linear" if is_file(arguments.data) else "diary"
@@ -130,6 +133,8 @@ def _folder_shape(arguments: Namespace, design: Design) -> Image:
 class _Announce(Callback):
     """Says a line before the first step, when nothing is left to complain about."""
 
+    shows = True
+
     def __init__(self, line: str) -> None:
         self.line = line
 
@@ -146,6 +151,8 @@ def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
     watched = "cost" if validation is None else "validation_cost"
     patience = arguments.early_stop
     callbacks: list[Callback] = [] if patience is None else [EarlyStopping(watched, patience)]
+    if arguments.checkpoint_every is not None:
+        callbacks += [_checkpoint(arguments.checkpoint_every), Remember(arguments)]
     if not arguments.quiet:
         total = net.summary()
         callbacks.append(
@@ -167,7 +174,17 @@ def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
         folder=arguments.folder,
         progress=not arguments.quiet,
         parallel=_parallel(arguments.parallel, arguments.workers),
+        resume=arguments.resume,
     )
+
+
+def _checkpoint(every: str) -> Checkpoint:
+    if every == "epoch":
+        return Checkpoint()
+    if every.isascii() and every.isdecimal():
+        return Checkpoint(whole("--checkpoint-every", int(every[:19])))
+    duration("--checkpoint-every", every, "be epoch, a number of steps or a time such as 30s")
+    return Checkpoint(every)
 
 
 def _parallel(name: str | None, workers: int | None) -> Parallel | None:

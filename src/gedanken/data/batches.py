@@ -104,7 +104,7 @@ class ArraySource(Source):
         seed: int = 0,
         rows: Array | None = None,
     ) -> None:
-        self.x, self.target, self._rows = x, target, rows
+        self.x, self.target, self.rows = x, target, rows
         samples = len(x) if rows is None else len(rows)
         self.samples: int = samples
         self.steps: int = math.ceil(samples / mini_batch_size)
@@ -134,9 +134,9 @@ class ArraySource(Source):
         share = last / self.samples
         if self.shuffle:
             rows = self._order_of(epoch).part(first, last, wanted)
-            rows = rows if self._rows is None else self._rows[rows]
-        elif self._rows is not None:
-            rows = self._rows[first:last]
+            rows = rows if self.rows is None else self.rows[rows]
+        elif self.rows is not None:
+            rows = self.rows[first:last]
         else:
             return Batch(self.x[first:last], self.target[first:last], first, share)
         return Batch(taken(self.x, rows), taken(self.target, rows), first, share)
@@ -144,11 +144,11 @@ class ArraySource(Source):
     def some(self, count: int) -> Any:
         """Return at most so many samples' inputs, from all over the arrays."""
         places = np.linspace(0, self.samples - 1, min(count, self.samples)).astype(np.int64)
-        return taken(self.x, places if self._rows is None else self._rows[places])
+        return taken(self.x, places if self.rows is None else self.rows[places])
 
     def first(self) -> Batch:
         """Return the first sample, in the order of the arrays."""
-        rows = np.zeros(1, int) if self._rows is None else self._rows[:1]
+        rows = np.zeros(1, int) if self.rows is None else self.rows[:1]
         return Batch(taken(self.x, rows), taken(self.target, rows), 0, 1.0)
 
     def _order_of(self, epoch: int) -> "_Order":
@@ -220,7 +220,7 @@ class GeneratorSource(Source):
     ) -> None:
         self.generator, self.fixed, self._runner = generator, fixed, runner_of(generator)
         self.mini_batch_size = generator.mini_batch_size
-        self._checked = checked
+        self._checked, self._at_begin = checked, False  # whether a begin of an epoch was restored
         self._look: Callable[[Array, Array], None] | None = None  # sees the first mini-batch before it is used
 
     @property
@@ -243,6 +243,9 @@ class GeneratorSource(Source):
 
         A position that was restored is where it goes on. What lies between that and `start` is made and left out.
         """
+        over, self._at_begin = self._at_begin and start > 0, False
+        if over:  # the position is the begin of the next epoch: nothing of this one is left
+            return
         resumes = self._runner.resumes and not self.fixed
         given = yield from self._epoch(epoch, start)
         if not given and resumes:  # what was left of the epoch had no samples
@@ -275,11 +278,17 @@ class GeneratorSource(Source):
         """Return the Generator's position, or nothing where every epoch is the first one."""
         return {} if self.fixed else self.generator.state_dict()
 
+    def identity(self) -> dict[str, Any]:
+        """Return who gives the mini-batches, and what their order depends on."""
+        own, calls = self.generator, len(self.generator)
+        return {"class": type(own).__qualname__, "calls": calls, "seed": own.seed, "shuffle": own.shuffle}
+
     def restore(self, state: Mapping[str, Any]) -> None:
         if self.fixed:
             require(isinstance(state, Mapping) and not state, "state", "be empty for a validation set", state)
         else:
             self.generator.load_state_dict(state)
+            self._at_begin = not state["mini_batches"]
 
     def _pair(self, value: Any) -> tuple[Array, Array]:
         if isinstance(value, tuple) and len(value) == 2:

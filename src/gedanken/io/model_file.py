@@ -2,7 +2,8 @@
 
 The header is that of the safetensors format. Its metadata are texts: `format` is "gedanken", `version` the number of
 the format, `checksum` that of the file, and `architecture` a JSON object with the fields of `Architecture`; layers and
-whatever else is an object stand in it as `io/data.py` says.
+whatever else is an object stand in it as `io/data.py` says. A checkpoint is a model file that holds the state of a
+training too, see `io/training_state.py`; so may be one that `save(optimizer=True)` wrote.
 """
 
 import json
@@ -22,6 +23,7 @@ from gedanken.files import open_regular, replacing
 from gedanken.io.architecture import check_size, known_classes, layers_from_data
 from gedanken.io.data import Known, UnknownClassError, from_data, to_data
 from gedanken.io.safetensors import Contents, parsed, read_arrays, read_contents, write_arrays
+from gedanken.io.training_state import TrainingState, is_of_training, training_arrays, training_of
 from gedanken.layers import Layer
 from gedanken.layers.containers import Placed, leaves, placed
 from gedanken.layers.declared import declared_params, declared_state
@@ -33,8 +35,12 @@ from gedanken.schedules import Plateau
 from gedanken.types import Array, Shape
 
 FORMAT = "gedanken"
-VERSION = 1
+VERSION = 2  # 1 had no state of a training
 LARGEST_SAMPLE = 1 << 31  # values, in any layer
+
+
+class NewerVersionError(CheckpointError):
+    """A file is of a newer version of the format."""
 
 
 class Learner(NamedTuple):
@@ -78,14 +84,29 @@ class Architecture(NamedTuple):
 # ---------------------------------------------------------------------------------------------- writing
 
 
-def write_model(path: str, architecture: Architecture, values: Mapping[str, Array]) -> None:
+class Model(NamedTuple):
+    """What a model file holds.
+
+    Args:
+        architecture: all that is not an array.
+        values: parameters and state of layers by name.
+        training: the state of a training, or nothing.
+    """
+
+    architecture: Architecture
+    values: Mapping[str, Array]
+    training: TrainingState | None = None
+
+
+def write_model(path: str, model: Model) -> None:
     """Write a model file, whole or not at all.
 
     Raises:
-        ArgumentError: a layer holds something that would not come back.
+        ArgumentError: a layer or the training holds something that would not come back.
         StateError: a weight is not finite.
         OSError: the file cannot be written; an older one stays as it was.
     """
+    architecture, values = model.architecture, model.values
     _check_finite(values)
     classes = known_classes()
     data = architecture._asdict()
@@ -94,7 +115,7 @@ def write_model(path: str, architecture: Architecture, values: Mapping[str, Arra
     check_size(data)
     metadata = {"format": FORMAT, "version": str(VERSION), "architecture": json.dumps(data)}
     with replacing(path) as file:
-        write_arrays(file, values, metadata)
+        write_arrays(file, {**values, **(training_arrays(model.training) if model.training else {})}, metadata)
 
 
 def _check_finite(values: Mapping[str, Array]) -> None:
@@ -124,10 +145,8 @@ def _learner_data(learner: Learner | None, classes: dict[str, type[Any]]) -> Any
 # ---------------------------------------------------------------------------------------------- reading
 
 
-def read_model(
-    path: str, classes: Sequence[type[Any]], engine: str | EngineChoice
-) -> tuple[Architecture, Plan, EngineChoice]:
-    """Read a model file, which may come from anybody; also return what runs the plan.
+def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoice) -> tuple[Model, Plan, EngineChoice]:
+    """Read a model file, which may come from anybody; also return a plan with its weights, and what runs that.
 
     Time and memory are bounded by the size of the file: what it says of its arrays is compared with what its layers
     need before any of them is read.
@@ -146,24 +165,43 @@ def read_model(
     require(listed, "classes", "be a list of classes", classes)
     known = known_classes(classes)
     choice = engine_choice(engine)
-    with _told_as_checkpoint_error(path), open_regular(path) as file:
+    with told_of(path), open_regular(path) as file:
         contents = read_contents(file)
         found = _architecture(contents, known)
         _check_table(contents, found)
-        values = _finite_arrays(file, contents)
+        values = _read_arrays(file, contents)
+        own = {name: array for name, array in values.items() if not is_of_training(name)}
+        for name, array in own.items():
+            if not np.isfinite(array).all():
+                raise CheckpointError(f"{name} holds a number that is not finite; no save writes such")
         cost = found.learner.cost if found.learner else None
         if isinstance(engine, str):
             choice = engine_choice(engine, dtype=found.dtype)
         require(choice.dtype == found.dtype, "engine dtype", f'be "{found.dtype}", as of the file', choice.dtype)
         plan = Plan(found.layers, found.input_shape, choice.start(), found.seed, cost)
-        plan.restore(values)
+        plan.restore(own)
         if cost:
             cost.check_output(channels_first_shape(plan.shapes[-1]))
-        return found, plan, choice
+        return Model(found, own, training_of(values)), plan, choice
+
+
+def read_training(path: str) -> TrainingState:
+    """Read the state of a training, with the network's weights, from a file that may come from anybody.
+
+    Raises:
+        CheckpointError: the file is missing, no file, damaged, foreign or of a newer version, or holds no training.
+    """
+    with told_of(path), open_regular(path) as file:
+        contents = read_contents(file)
+        _check_version(contents)
+        found = training_of(_read_arrays(file, contents))
+        if found is None or not found.about:
+            raise CheckpointError("holds a network and no training to go on with; give it to Network.load")
+        return found
 
 
 @contextmanager
-def _told_as_checkpoint_error(path: str) -> Iterator[None]:
+def told_of(path: str) -> Iterator[None]:
     """Turn whatever a bad file leads to into a CheckpointError that names it."""
     try:
         yield
@@ -172,6 +210,8 @@ def _told_as_checkpoint_error(path: str) -> Iterator[None]:
     except UnknownClassError as error:
         hint = "give load(..., classes=[...]) your own classes"
         raise CheckpointError(f"{path}: {error}; {hint}") from error
+    except NewerVersionError as error:
+        raise NewerVersionError(f"{path}: {error}") from error
     except GedankenError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except OSError as error:
@@ -182,14 +222,18 @@ def _told_as_checkpoint_error(path: str) -> Iterator[None]:
         raise CheckpointError(f"{path} holds no architecture of this version ({error!r})") from error
 
 
-def _architecture(contents: Contents, known: Known) -> Architecture:
+def _check_version(contents: Contents) -> None:
     metadata = contents.metadata
     version = metadata.get("version", "")
     if metadata.get("format") != FORMAT or not (version.isdecimal() and version.isascii() and len(version) < 10):
         raise CheckpointError("is not a model file of Gedanken")
     if int(version) > VERSION:
-        raise CheckpointError(f"has version {version} of the format, this library reads up to {VERSION}: update it")
-    data = parsed(metadata["architecture"])
+        raise NewerVersionError(f"has version {version} of the format, this library reads up to {VERSION}: update it")
+
+
+def _architecture(contents: Contents, known: Known) -> Architecture:
+    _check_version(contents)
+    data = parsed(contents.metadata["architecture"])
     check_size(data)
     data["layers"] = layers_from_data(data["layers"], known)
     data["input_shape"] = tuple(extent("input_shape", size) for size in data["input_shape"])
@@ -250,9 +294,10 @@ def _check_table(contents: Contents, architecture: Architecture) -> None:
             f"one sample must take fewer than {LARGEST_SAMPLE:,} values in each layer, got {values:,}"
         )
     shapes = _array_shapes(row)
-    if missing := sorted(shapes.keys() ^ contents.table.keys()):
+    table = {name: entry for name, entry in contents.table.items() if not is_of_training(name)}
+    if missing := sorted(shapes.keys() ^ table.keys()):
         raise CheckpointError(f"the arrays {missing[:10]} are not in both the file and the network")
-    for name, entry in contents.table.items():
+    for name, entry in table.items():
         if entry.shape != shapes[name]:
             raise CheckpointError(f"{name} must have shape {shapes[name]}, got {entry.shape}")
         if entry.dtype.name != architecture.dtype:
@@ -269,12 +314,8 @@ def _array_shapes(row: Sequence[Placed]) -> dict[str, Shape]:
     return shapes
 
 
-def _finite_arrays(file: BinaryIO, contents: Contents) -> dict[str, Array]:
+def _read_arrays(file: BinaryIO, contents: Contents) -> dict[str, Array]:
     needed = sum(entry.size for entry in contents.table.values())
     if needed > memory_bytes():
         raise MemoryError(f"{needed:,} bytes for its arrays")
-    values = read_arrays(file, contents)
-    for name, array in values.items():
-        if not np.isfinite(array).all():
-            raise CheckpointError(f"{name} holds a number that is not finite; no save writes such")
-    return values
+    return read_arrays(file, contents)

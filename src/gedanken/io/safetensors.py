@@ -20,7 +20,8 @@ import numpy as np
 from gedanken.errors import ArgumentError, CheckpointError
 from gedanken.types import Array, Shape
 
-TYPES = {"F64": "<f8", "F32": "<f4"}
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "|b1"}
+TYPES |= {f"{name}{8 * size}": f"<{kind}{size}" for name, kind in (("I", "i"), ("U", "u")) for size in (1, 2, 4, 8)}
 NO_CHECKSUM = "0" * 8
 HEADER_BYTES = 2 << 20  # at most; what is read from it takes a multiple of that
 CHUNK = 1 << 20  # bytes that are copied at a time

@@ -22,6 +22,7 @@ from gedanken.processes.memory import Descriptor, reserved_memory
 from gedanken.processes.pickling import Pickled, pickle_for_workers
 from gedanken.processes.possible import default_method, lock_free, no_socket, processes_possible
 from gedanken.processes.refused import granted
+from gedanken.state import State
 
 
 class Options(NamedTuple):
@@ -43,6 +44,8 @@ class Asynchronous(Strategy):
         options: as of Hogwild.
         recipe: of the network.
     """
+
+    exact = False
 
     def __init__(self, options: Options, recipe: Recipe) -> None:
         self._options, self._recipe, self._workers = options, recipe.for_worker(), options.workers
@@ -197,6 +200,16 @@ class Asynchronous(Strategy):
         optimizer.step = max(cells[STEP] for cells in block.cells)
         optimizer.before = block.head[BEFORE] + sum(made) - optimizer.step
         self._counted = made
+
+    def state(self) -> State:
+        if self._orders:  # what workers have done by now; they go on meanwhile
+            self._gather()
+        return super().state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self._refuge.renew(self.train_state.plan.layer_state)
+        self._hand_out()
 
     def show(self) -> None:
         self.train_state.plan.params[...] = self._block.params

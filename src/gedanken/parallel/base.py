@@ -239,6 +239,7 @@ class Strategy(ABC):
     """
 
     train_state: TrainState  # what is trained, from `start` on
+    exact = True  # whether the same training gives the same bytes
 
     @abstractmethod
     def start(self, train_state: TrainState) -> None:

@@ -1,10 +1,14 @@
 """A way back for a training that explodes: the last parameters that are known to have been of use."""
 
 import math
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
 
 from gedanken.data.batches import Batch
 from gedanken.parallel.base import TrainState
+from gedanken.state import State, check_state
 from gedanken.types import Array
 
 EVERY = 256  # steps between two copies, each of which takes about as long as the update of one step
@@ -33,6 +37,20 @@ class Refuge:
     def __exit__(self, *_: object) -> None:
         if self.last:
             self.last = self.last._replace(x=self.last.x[:1].copy(), target=self.last.target[:1].copy())
+
+    def state(self) -> State:
+        """Return the copy, and how far it is from the next one."""
+        ops = self._train_state.plan.ops
+        vectors = {"params": self._params, "state": self._state}
+        copies = {name: np.array(ops.to_host(vector)) for name, vector in vectors.items()}
+        return {"updates": self._updates, "steps": self._steps, **copies}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Have the copy of another one; a CheckpointError changes nothing."""
+        check_state("the copy of the weights", state, self.state())
+        ops = self._train_state.plan.ops
+        self._params[...], self._state[...] = ops.asarray(state["params"]), ops.asarray(state["state"])
+        self._updates, self._steps = state["updates"], state["steps"]
 
     def keep(self, state: Array) -> None:
         """Take in the plan's parameters, which have just given a finite cost.

@@ -6,6 +6,7 @@ from gedanken.data.batches import ArraySource, Batch, Source
 from gedanken.engine.learner import Learner
 from gedanken.parallel.base import RUN, Results, StepResult, Strategy, TrainState, gradients, learn_run, learner_of
 from gedanken.parallel.refuge import Refuge
+from gedanken.state import Stateful
 
 
 class Single(Strategy):
@@ -15,6 +16,9 @@ class Single(Strategy):
         self.train_state = train_state
         train_state.optimizer_state.discard()
         self._refuge = Refuge(train_state)
+
+    def _parts(self) -> dict[str, Stateful]:
+        return {**super()._parts(), "refuge": self._refuge}
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         if isinstance(source, ArraySource):

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import one_of, real, require, short, whole
+from gedanken.checks import require, short, truth, whole
 from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
-from gedanken.named import METRICS
 from gedanken.state import State, check_state
-from gedanken.training.records import Answers, EpochRecord, Run, StepRecord, Stop
+from gedanken.training.records import Answers, Capture, EpochRecord, History, KeepWeights, Run, StepRecord, Stop
+from gedanken.training.watched import Watched
 
 # Hooks of Keras and Lightning, and what is called at that time here.
 HOOKS = {
@@ -25,17 +25,23 @@ HOOKS = {
     "on_train_start": "on_start",
     "on_validation_end": "on_epoch",
 }
-MODES = {"lower": "min", "higher": "max"}  # what `Metric.better` says, in the words of EarlyStopping
 
 
 class Callback(KeywordsChecked):
-    """Listens to a training. What it answers is done after the step: Stop, SetRate, Checkpoint, or a list of them.
+    """Listens to a training. What it answers is done after the step: Stop, SetRate, Save, KeepWeights, a list of them.
 
-    Nothing else controls the loop, and every answer is written into `History.answers`.
+    Nothing else controls the loop, and every answer is written into `History.answers`; but for a Capture, which may be
+    answered too and changes nothing.
     """
 
-    def on_start(self, run: Run) -> None:
-        """Before the first step."""
+    shows = False  # whether it only shows the training: then its state is no part of the training's
+
+    def on_start(self, run: Run) -> Capture | None:
+        """Before the first step. A Capture is followed as soon as the training is where it begins."""
+        return None
+
+    def on_resume(self, run: Run, history: History) -> None:
+        """After `on_start` where a training goes on: `history` is what it has recorded so far."""
 
     def on_step(self, run: Run, record: StepRecord) -> Answers:
         """After each step."""
@@ -45,8 +51,12 @@ class Callback(KeywordsChecked):
         """After each epoch and its validation."""
         return None
 
+    def on_interrupt(self, run: Run) -> Capture | None:
+        """When Ctrl-C was pressed: after this step the training ends."""
+        return None
+
     def on_stop(self, run: Run, reason: str) -> None:
-        """After the last step, also after an error."""
+        """After the last step, also after an error; the network is what `fit` leaves."""
 
     def state(self) -> State:
         """Return what it has learnt from the training so far and needs to go on: arrays, numbers and texts by name."""
@@ -61,14 +71,14 @@ class Callback(KeywordsChecked):
 class EarlyStopping(Callback):
     """End the training when a value in the records has not improved for some epochs.
 
-    Nothing is put back: the network keeps the weights of the last epoch, `patience` + 1 epochs after the best one.
-
     Args:
         monitor: name of a value in the epoch records, such as "validation_cost" or "validation_accuracy".
         patience: epochs without an improvement that are accepted, >= 0.
         mode: "min" or "max", what is better; None is "min" for a cost, and for a metric what its class says
             (`Metric.better`).
         threshold: by how much a value must improve to count, >= 0.
+        restore_best: whether the network ends with the weights of the best epoch, whatever ends the training; without
+            it with the last ones, which are `patience` + 1 epochs older.
 
     Raises:
         ArgumentError: an argument breaks its rule; when `fit` begins: the training has no such value, or it is not one
@@ -79,61 +89,70 @@ class EarlyStopping(Callback):
     patience: int = 3
     mode: str | None = None
     threshold: float = 0.0
+    restore_best: bool = True
 
     def __post_init__(self) -> None:
         require(isinstance(self.monitor, str), "EarlyStopping monitor", "be the name of a value", self.monitor)
         whole("EarlyStopping patience", self.patience, at_least=0)
-        if self.mode is not None:
-            former = MODES.get(self.mode) if isinstance(self.mode, str) else None
-            require(not former, "EarlyStopping mode", f'be "min" or "max", here {former!r}', self.mode)
-            one_of("EarlyStopping mode", self.mode, ("min", "max"))
-        real("EarlyStopping threshold", self.threshold, "[0, inf)")
-        self._best, self._waited = math.inf, 0
+        truth("EarlyStopping restore_best", self.restore_best)
+        self._watched, self._waited = Watched("EarlyStopping", self.monitor, self.mode, self.threshold), 0
 
     def on_start(self, run: Run) -> None:
-        names = {"cost", *run.metrics}
-        if run.validates:
-            names |= {f"validation_{name}" for name in names}
-        if self.monitor.startswith("validation_") and not run.validates:
-            known = ", ".join(sorted(names))
-            hint = "fit was given no validation_set"
-            raise ArgumentError(f"EarlyStopping monitor must be one of {known}, got {self.monitor!r}; {hint}")
-        one_of("EarlyStopping monitor", self.monitor, names)
-        self._sign = 1 if self._mode(run) == "min" else -1
-        self._best, self._waited = math.inf, 0
-
-    def _mode(self, run: Run) -> str:
-        """Return which way is better, or raise ArgumentError where nobody says."""
-        name = self.monitor.removeprefix("validation_")
-        ours = {metric: kind.better for metric, kind in METRICS.items()}
-        told = dict(zip(run.metrics, run.better, strict=True)) if run.better else ours
-        better = {**told, "cost": "lower"}.get(name)
-        found = self.mode or MODES.get(str(better))
-        rule = 'be "min" or "max", because the metric does not say which'
-        require(found is not None, f"EarlyStopping mode for {self.monitor!r}", rule, self.mode)
-        return str(found)
+        self._watched.begin(run)
+        self._waited = 0
 
     def state(self) -> State:
-        return {"best": self._best, "waited": self._waited}
+        return {**self._watched.state(), "waited": self._waited}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
-        self._best, self._waited = state["best"], state["waited"]
+        self._watched.restore({"best": state["best"]})
+        self._waited = state["waited"]
 
-    def on_epoch(self, run: Run, record: EpochRecord) -> Stop | None:
-        figure = record.flat().get(self.monitor)
-        if figure is None:
-            return None  # the epoch was broken off before its validation
-        require(isinstance(figure, float), "EarlyStopping monitor", "be one number", self.monitor)
-        value = self._sign * figure
-        if value < self._best - self.threshold:
-            self._best, self._waited = value, 0
+    def on_epoch(self, run: Run, record: EpochRecord) -> Stop | KeepWeights | None:
+        improved = self._watched.improved(record)
+        if improved is None:
             return None
+        if improved:
+            self._waited = 0
+            return KeepWeights() if self.restore_best else None
         self._waited += 1
         if self._waited <= self.patience:
             return None
-        missed = f"improved on {self._sign * self._best:.4g}" if math.isfinite(self._best) else "become a finite number"
+        best = self._watched.best
+        missed = f"improved on {best:.4g}" if math.isfinite(best) else "become a finite number"
         return Stop(f"{self.monitor} has not {missed} for {self._waited} epoch{'s' * (self._waited > 1)}")
+
+
+@dataclass
+class KeepBest(Callback):
+    """Let the network end with the weights of the best epoch, whatever ends the training.
+
+    Args:
+        monitor: name of a value in the epoch records; None is "validation_cost" or, without a validation set, "cost".
+        mode: "min" or "max", what is better; None is "min" for a cost, and for a metric what its class says.
+
+    Raises:
+        ArgumentError: as for `EarlyStopping`.
+    """
+
+    monitor: str | None = None
+    mode: str | None = None
+
+    def __post_init__(self) -> None:
+        self._watched = Watched("KeepBest", self.monitor, self.mode)
+
+    def on_start(self, run: Run) -> None:
+        self._watched.begin(run)
+
+    def state(self) -> State:
+        return self._watched.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._watched.restore(state)
+
+    def on_epoch(self, run: Run, record: EpochRecord) -> KeepWeights | None:
+        return KeepWeights() if self._watched.improved(record) else None
 
 
 def checked_callbacks(callbacks: object) -> list[Callback]:

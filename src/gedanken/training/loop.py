@@ -1,38 +1,44 @@
 """The training loop. It computes nothing, shows nothing and saves nothing: it asks a strategy and tells callbacks."""
 
 import contextlib
+import json
 import math
 import os
-import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
 from gedanken.checks import real, require, short, warn
 from gedanken.data.batches import Source
-from gedanken.errors import CheckpointError
+from gedanken.errors import ArgumentError, CheckpointError
+from gedanken.io.model_file import Architecture, Model
+from gedanken.io.training_state import WEIGHTS, TrainingState
 from gedanken.parallel.base import StepResult, Strategy, TrainState, run_batch
-from gedanken.state import State, Stateful, check_is_state, check_state, restore_parts, state_of
+from gedanken.state import State, Stateful, check_is_state, check_state, part, restore_parts, state_of
 from gedanken.training.callbacks import Callback
+from gedanken.training.course import Kept, Place, Snapshots, new_meter
 from gedanken.training.interrupt import Interrupt
-from gedanken.training.meter import Meter
+from gedanken.training.past import Past
 from gedanken.training.records import (
     Answer,
     Answered,
     Answers,
-    Checkpoint,
+    Capture,
     EpochRecord,
     Evaluation,
     History,
+    KeepWeights,
     Run,
     SetRate,
-    Snapshot,
     StepRecord,
     Stop,
 )
+
+CTRL_C = Stop("Ctrl-C")
 
 
 class Trained(Protocol):
@@ -43,29 +49,8 @@ class Trained(Protocol):
     def save(self, path: str) -> None:
         """Write it into a file."""
 
-
-def new_run(
-    train_state: TrainState,
-    source: Source,
-    validates: bool,
-    epochs: tuple[int, int],
-    folder: str | None,
-    config: Mapping[str, Any],
-) -> Run:
-    """Return what is known before the first step; without a `folder` it has one of its own in `runs/`."""
-    name = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
-    return Run(
-        *epochs,
-        source.steps,
-        source.samples,
-        validates,
-        metrics=tuple(metric.name for metric in train_state.metrics),
-        better=tuple(metric.better for metric in train_state.metrics),
-        id=name,
-        folder=folder or os.path.join("runs", name),
-        started=time.time(),
-        config=config,
-    )
+    def architecture(self) -> Architecture:
+        """Return what a file says of it beside its arrays."""
 
 
 class Training:
@@ -79,8 +64,13 @@ class Training:
         run: what is known before the first step.
         callbacks: who listens, in this order.
         snapshot_step: seconds between two snapshots.
-        network: is told the number of each epoch as soon as something was learnt in it, and writes checkpoints.
+        network: is told the number of each epoch as soon as something was learnt in it, and writes files.
+
+    Attributes:
+        about: what a checkpoint says of the training beside its state.
     """
+
+    about: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -98,6 +88,7 @@ class Training:
         self.history = History(run=run)
         self.interrupt = Interrupt()
         self.stop: Stop | None = None
+        self._kept = Kept(train_state.plan)
         self._resumed: Mapping[str, Any] | None = None
         for given in (source, validation):
             if given:
@@ -108,20 +99,16 @@ class Training:
         reason = "error"
         started: list[Callback] = []
         try:
-            for callback in self.callbacks:
-                started.append(callback)
-                begin: Callable[[Run], object] = callback.on_start
-                answer = begin(self.run)
-                name = f"{type(callback).__name__}.on_start"
-                require(answer is None, name, "return nothing: on_step and on_epoch answer", answer)
+            captures = [capture for callback in self.callbacks for capture in self._start(callback, started)]
             # Numbers that overflow show in the cost, which is watched.
             with self.interrupt, np.errstate(all="ignore"):
                 self.strategy.start(self.train_state)
                 self._begin()
+                self._capture(captures)
                 for epoch in range(self._place.epoch, self.run.last_epoch + 1):
-                    self._epoch(epoch)
-                    if self.stop:
+                    if self.stop and not self._place.step:
                         break
+                    self._epoch(epoch)
                 if not self.history.diverged:
                     self._fault(self.strategy.settle(), "after the last step")
             reason = self.stop.reason if self.stop else "all epochs done"
@@ -130,44 +117,83 @@ class Training:
         self.history.reason = reason
         return self.history
 
+    @property
+    def epochs_done(self) -> int:
+        """Epochs of the network that are done before its first step."""
+        place = self._resumed.get("place.epoch") if self._resumed else None
+        return place - 1 if isinstance(place, int) else self.run.first_epoch - 1
+
     def state(self) -> State:
         """Return where it is and all it needs to go on from there.
 
-        It is asked between two steps, when all callbacks were told of the one before. The history is not part of it.
+        It is asked between two steps, when all callbacks were told of the one before.
         """
-        place = replace(self._place, seconds=self._seconds(), waited=self.source.waited - self._place.waited)
-        return state_of({"place": place, **self._parts()})
+        stopped = self.stop.reason if self.stop and self.stop is not CTRL_C else ""
+        seconds, waited = self._seconds(), self.source.waited - self._place.waited
+        place = replace(self._place, stopped=stopped, diverged=self.history.diverged, seconds=seconds, waited=waited)
+        return {**state_of({"place": place, **self._parts()}), "source": json.dumps(self.source.state())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Begin where another training was, with the same network, source and callbacks, once it is called.
 
-        What a dict holds is looked at then, after the callbacks' `on_start`; a CheckpointError ends the training.
+        The source goes there at once. What else a dict holds is looked at when the training is called, after the
+        callbacks' `on_start`; a CheckpointError ends it.
         """
         check_is_state("the training", state)
-        self._resumed = state
+        source = {name: value for name, value in state.items() if name == "source"}
+        check_state("the training", source, {"source": ""})
+        try:
+            self.source.restore(json.loads(source["source"]))
+        except (ArgumentError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"the mini-batches cannot go on where they were: {error}") from error
+        self._resumed = {name: value for name, value in state.items() if name != "source"}
 
     def _begin(self) -> None:
-        self._began, self._snapshots = time.perf_counter(), _Snapshots(self.run, self.snapshot_step, self.train_state)
-        self._place, self._meter = _Place(self.run.first_epoch), _new_meter(self.train_state)
+        self._began, self._snapshots = time.perf_counter(), Snapshots(self.run, self.snapshot_step, self.train_state)
+        self._place, self._meter = Place(self.run.first_epoch), new_meter(self.train_state)
         if self._resumed is None:
             return
         restore_parts("the training", {"place": self._place, **self._parts()}, self._resumed)
-        self._place.waited = self.source.waited - self._place.waited
-        self._began -= self._place.seconds
-        if self._place.step:
-            self.network.epoch = self._place.epoch
+        place = self._place
+        place.waited = self.source.waited - place.waited
+        self._began -= place.seconds
+        self.network.epoch = place.epoch if place.step else place.epoch - 1
+        self.history.diverged = place.diverged
+        if place.stopped:
+            self.stop = Stop(place.stopped)
+        for callback in self.callbacks:
+            callback.on_resume(self.run, self.history)
 
     def _parts(self) -> dict[str, Stateful]:
         own: dict[str, Stateful] = {"strategy": self.strategy, "meter": self._meter, "snapshots": self._snapshots}
-        return {**own, **{f"callbacks.{place}": one for place, one in enumerate(self.callbacks)}}
+        own |= {"history": Past(self.history), "kept": self._kept}
+        return {**own, **{f"callbacks.{place}": one for place, one in enumerate(self._own())}}
+
+    def _own(self) -> list[Callback]:
+        """Return the callbacks that are the user's: those that only show a training may be others when it goes on."""
+        return [callback for callback in self.callbacks if not callback.shows]
+
+    def _start(self, callback: Callback, started: list[Callback]) -> Iterator[Capture]:
+        """Tell a callback of the start, and yield what it answers."""
+        started.append(callback)
+        begin: Callable[[Run], object] = callback.on_start
+        answer = begin(self.run)
+        name = f"{type(callback).__name__}.on_start"
+        require(answer is None or isinstance(answer, Capture), name, "return nothing, or a Capture", answer)
+        if isinstance(answer, Capture):
+            yield answer
 
     def _end(self, started: Sequence[Callback], reason: str) -> None:
-        """Tell all who were told of the start, in order, and free the strategy, whoever raises."""
+        """Free the strategy, put kept weights back, and tell all who were told of the start, whoever raises."""
         with contextlib.ExitStack() as ending:
             ending.callback(self.interrupt.put_back)
-            ending.callback(self.strategy.stop)
             for callback in reversed(started):
                 ending.callback(self._tell_stop, callback, reason)
+            ending.callback(self._put_back)
+            ending.callback(self.strategy.stop)
+
+    def _put_back(self) -> None:
+        self.history.kept = self._kept.put_back()
 
     def _tell_stop(self, callback: Callback, reason: str) -> None:
         tell: Callable[[Run, str], object] = callback.on_stop
@@ -185,6 +211,8 @@ class Training:
             self._listen()
             return
         self._fault(self.strategy.sync(), f"at the end of epoch {epoch}")
+        if epoch == self.run.last_epoch and not self.history.diverged:
+            self._fault(self.strategy.settle(), "after the last step")
         trained = self._seconds()
         found = self._validate() if finished else Evaluation()
         if not self.stop:
@@ -205,34 +233,38 @@ class Training:
             self.strategy.report(),
         )
         self.history.epochs.append(record)
-        if finished:
-            self._place.epoch, self._place.step, self._meter = epoch + 1, 0, _new_meter(self.train_state)
+        self._place.epoch, self._place.step, self._meter = epoch + 1, 0, new_meter(self.train_state)
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch", epoch)
         self._place.between += self._seconds() - trained
 
     def _steps(self, epoch: int) -> bool:
         """Learn from the mini-batches of an epoch that are left; return whether all were seen."""
-        share = 0.0
-        with contextlib.closing(self.strategy.steps(self.source, epoch - 1, self._place.step)) as results:
+        place = self._place
+        place.share = place.share if place.step else 0.0
+        if self.stop:  # it was stopped within the epoch that is gone on with
+            return place.share == 1.0
+        with contextlib.closing(self.strategy.steps(self.source, epoch - 1, place.step)) as results:
             for given in results:
                 result = given.read(self.train_state.plan.ops) if self.callbacks else given
-                share = result.share
-                if not self._place.step:
+                place.share = result.share
+                if not place.step:
                     self.network.epoch = epoch
                 self._meter.add(result)
-                self._place.step += result.batches
-                self._tell_step(epoch, self._place.step, result)
+                place.step += result.batches
+                self._tell_step(epoch, place.step, result)
                 if self.stop:
                     break
             else:
-                share = share if self.interrupt.asked else 1.0
-        return share == 1.0
+                place.share = place.share if self.interrupt.asked else 1.0
+        return place.share == 1.0
 
     def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:
         seconds = self._seconds()
         snapshot = self._snapshots.add(epoch, result, seconds, seconds - self._place.between)
         if snapshot:
             self.history.keep(snapshot)
+        if result.fault:
+            self._fault(result.fault, f"in step {step} of epoch {epoch}")
         if self.callbacks:
             rate = self.train_state.optimizer_state.rate
             told = (epoch, step, result.share, result.samples, float(result.cost), rate, seconds, snapshot)
@@ -240,8 +272,6 @@ class Training:
             self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step", epoch, step)
         elif self.interrupt.asked:
             self._listen()
-        if result.fault:
-            self._fault(result.fault, f"in step {step} of epoch {epoch}")
 
     def _fault(self, fault: str, when: str) -> None:
         """End the training because of what was not finite, if anything was; the step itself was undone."""
@@ -265,109 +295,72 @@ class Training:
 
     def _listen(self, answers: Sequence[Answers] = (), hook: str = "", epoch: int = 0, step: int = 0) -> None:
         """Do what callbacks answered; the first reason to stop, theirs or Ctrl-C, is kept."""
+        captures: list[Capture] = []
         for callback, given in zip(self.callbacks, answers, strict=False):
-            name, rule = type(callback).__name__, "return a Stop, SetRate, Checkpoint, a list of them or None"
-            listed = given if isinstance(given, list) else [] if given is None else [given]
-            for answer in listed:
-                require(isinstance(answer, (Stop, SetRate, Checkpoint)), f"{name}.{hook}", rule, given)
-            for answer in listed:
-                self._follow(answer, name)
-                self.history.answers.append(Answered(epoch, step, name, answer))
-        if self.interrupt.asked:
-            self.stop = self.stop or Stop("Ctrl-C")
+            for answer in _listed(callback, hook, given):
+                if isinstance(answer, Capture):
+                    captures.append(answer)
+                else:
+                    self._follow(answer, callback, epoch)
+                    self.history.answers.append(Answered(epoch, step, type(callback).__name__, answer))
+        interrupted = self.interrupt.asked and not self.stop
+        if interrupted:
+            asked = [(callback, callback.on_interrupt(self.run)) for callback in self.callbacks]
+            captures = [one for callback, given in asked for one in _listed(callback, "on_interrupt", given, Capture)]
+        self._capture(captures)
+        if interrupted:
+            self.stop = CTRL_C
 
-    def _follow(self, answer: Answer, callback: str) -> None:
+    def _capture(self, captures: Sequence[Capture]) -> None:
+        """Give what the training has become to those who asked, but for what comes after Ctrl-C and not otherwise."""
+        if captures and self.stop is not CTRL_C:
+            state = self.state()
+            model = Model(self.network.architecture(), part(WEIGHTS, state), TrainingState(state, self.about))
+            for capture in captures:
+                capture.receive(model)
+
+    def _follow(self, answer: Answer, callback: Callback, epoch: int) -> None:
+        name = type(callback).__name__
         if isinstance(answer, Stop):
-            require(isinstance(answer.reason, str), f"{callback}: Stop reason", "be a text", answer.reason)
+            require(isinstance(answer.reason, str), f"{name}: Stop reason", "be a text", answer.reason)
             self.stop = self.stop or answer
         elif isinstance(answer, SetRate):
-            self.train_state.optimizer_state.scale_rate(real(f"{callback}: SetRate factor", answer.factor, "(0, inf)"))
+            self.train_state.optimizer_state.scale_rate(real(f"{name}: SetRate factor", answer.factor, "(0, inf)"))
+        elif isinstance(answer, KeepWeights):
+            self.strategy.show()
+            self._kept.keep(next(place for place, one in enumerate(self._own()) if one is callback), epoch)
         else:
-            name = answer.name
-            plain = isinstance(name, str) and name not in ("", ".", "..") and name == os.path.basename(name)
-            require(
-                plain and "\0" not in name, f"{callback}: Checkpoint name", "be a file's name without folders", name
-            )
-            path = os.path.join(self.run.folder, f"{answer.name.removesuffix('.safetensors')}.safetensors")
-            try:
-                os.makedirs(self.run.folder, exist_ok=True)
-                self.strategy.show()
-                self.network.save(path)
-            except OSError as error:
-                warn(f"the checkpoint {path} could not be written, the training goes on: {error}")
+            self._save(name, answer.name)
+
+    def _save(self, callback: str, name: str) -> None:
+        plain = isinstance(name, str) and name not in ("", ".", "..") and name == os.path.basename(name)
+        require(plain and "\0" not in name, f"{callback}: Save name", "be a file's name without folders", name)
+        path = os.path.join(self.run.folder, f"{name.removesuffix('.safetensors')}.safetensors")
+        try:
+            os.makedirs(self.run.folder, exist_ok=True)
+            self.strategy.show()
+            self.network.save(path)
+        except OSError as error:
+            warn(f"the network could not be saved as {path}, the training goes on: {error}")
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._began
 
 
-@dataclass
-class _Place:
-    """How far a training is.
-
-    Args:
-        epoch: number of the running epoch, counted from 1; after an epoch that of the next.
-        step: steps of it that are done.
-        seconds: since the training began, at its last state.
-        between: of these, those between epochs.
-        began: seconds at which the epoch began.
-        waited: of the source, when it began; in a state, since it began.
-    """
-
-    epoch: int
-    step: int = 0
-    seconds: float = 0.0
-    between: float = 0.0
-    began: float = 0.0
-    waited: float = 0.0
-
-    def state(self) -> State:
-        return dict(vars(self))
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        check_state("the training's place", state, vars(self))
-        if state["epoch"] < 1:
-            raise CheckpointError(f"the training's place: epochs are counted from 1, got {state['epoch']}")
-        vars(self).update(state)
-
-
-class _Snapshots:
-    """Makes a snapshot whenever `every` seconds of training have passed."""
-
-    def __init__(self, run: Run, every: float, train_state: TrainState) -> None:
-        self.run, self.every, self.train_state = run, every, train_state
-        self._last = 0.0
-        self._meter = _new_meter(train_state)
-
-    def add(self, epoch: int, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
-        """Take in a step; `seconds` since the start, `trained` of them between epochs left out."""
-        self._meter.add(result)
-        if trained < self._last + self.every:
-            return None
-        speed = self._meter.samples / (trained - self._last)
-        cost, metrics = self._meter.cost, self._meter.metrics
-        self._last, self._meter = trained, _new_meter(self.train_state)
-        return Snapshot(
-            epoch, epoch - 1 + result.share, cost, metrics, self.train_state.optimizer_state.rate, speed, seconds
-        )
-
-    def state(self) -> State:
-        """Return when the last snapshot was, and what was gathered since."""
-        return {"last": self._last, **state_of({"meter": self._meter})}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where another one was; a CheckpointError changes nothing."""
-        restore_parts("the snapshots", {"meter": self._meter}, state, {"last": self._last})
-        self._last = state["last"]
-
-
-def _new_meter(train_state: TrainState) -> Meter:
-    return Meter(train_state.metrics, train_state.plan.ops)
+def _listed(callback: Callback, hook: str, given: Any, kinds: Any = Answer | Capture) -> list[Any]:
+    """Return what a hook answered as a list, or raise ArgumentError."""
+    listed: list[Any] = given if isinstance(given, list) else [] if given is None else [given]
+    rule = "return a Capture or None"
+    if kinds is not Capture:
+        rule = "return a Stop, SetRate, Save, KeepWeights, Capture, a list of them or None"
+    require(all(isinstance(one, kinds) for one in listed), f"{type(callback).__name__}.{hook}", rule, given)
+    return listed
 
 
 @np.errstate(all="ignore")
 def evaluate(train_state: TrainState, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
     """Return cost and metrics of all samples; empty where it was broken off."""
-    ctx, meter = train_state.plan.context(train=False), _new_meter(train_state)
+    ctx, meter = train_state.plan.context(train=False), new_meter(train_state)
     with contextlib.closing(source.batches(0)) as batches:
         for batch in batches:
             if broken_off():

@@ -17,7 +17,7 @@ from gedanken.metrics import Metric
 from gedanken.training.callbacks import Callback
 from gedanken.training.display import Display, notebook
 from gedanken.training.meter import Meter
-from gedanken.training.records import EpochRecord, Run, StepRecord
+from gedanken.training.records import EpochRecord, History, Run, StepRecord
 
 PAUSE = 20  # at least so many times as long as a drawing takes lies between two, except at the end of an epoch
 POINTS = 512  # of a curve of steps
@@ -42,6 +42,8 @@ class Plot(Callback):
         ArgumentError: the folder cannot be made or written to (in `on_start`).
     """
 
+    shows = True
+
     def __init__(self, display: Display, metrics: Sequence[Metric]) -> None:
         self._matplotlib = load_matplotlib("plot=True", "plot=False")
         self._display = display
@@ -59,6 +61,10 @@ class Plot(Callback):
         self.path = os.path.join(self._make_folder(run.folder), "plot.png")
         with self._guarded("begun"):
             self._figure, self._window = _new_figure(self._matplotlib)
+
+    def on_resume(self, run: Run, history: History) -> None:
+        self._epochs = list(history.epochs)
+        self._curve.resume([(one.progress, {"cost": one.cost, **one.metrics}) for one in history.snapshots])
 
     def on_step(self, run: Run, record: StepRecord) -> None:
         self._curve.add(record)
@@ -174,6 +180,11 @@ class _Curve:
     def figures(self) -> dict[str, Any]:
         """The metrics of the last point."""
         return {name: value for name, value in self.points[-1][1].items() if name != "cost"} if self.points else {}
+
+    def resume(self, points: list[tuple[float, dict[str, Any]]]) -> None:
+        """Begin with points of steps before."""
+        self.points = points[:: max(1, math.ceil(len(points) / POINTS))]
+        self.progress = points[-1][0] if points else 0.0
 
     def add(self, record: StepRecord) -> None:
         self.progress = record.epoch - 1 + record.fraction

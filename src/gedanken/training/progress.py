@@ -19,6 +19,8 @@ class Progress(Callback):
         display: where to.
     """
 
+    shows = True
+
     def __init__(self, display: Display) -> None:
         self._display = display
         self._shown = 0.0

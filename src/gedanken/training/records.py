@@ -5,7 +5,7 @@ Every record has `to_json`, one line without line breaks. A number that is not f
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ class Run(NamedTuple):
         started: seconds since 1970, UTC.
         config: what is trained and how, as texts and numbers: classes of the "layers", number of "parameters",
             "optimizer", "cost", "engine", "dtype", "seed", "mini_batch_size".
+        resumed: the checkpoint that it goes on from; "" for one that begins.
     """
 
     first_epoch: int
@@ -43,6 +44,7 @@ class Run(NamedTuple):
     folder: str = ""
     started: float = 0.0
     config: Mapping[str, Any] | None = None
+    resumed: str = ""
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
@@ -189,7 +191,7 @@ class SetRate(NamedTuple):
         return _line({"set_rate": self.factor})
 
 
-class Checkpoint(NamedTuple):
+class Save(NamedTuple):
     """A callback's answer: save the network as `name`.safetensors in the run's folder."""
 
     name: str = "checkpoint"
@@ -199,8 +201,31 @@ class Checkpoint(NamedTuple):
         return _line({"checkpoint": self.name})
 
 
-Answer = Stop | SetRate | Checkpoint
-Answers = Answer | list[Answer] | None  # of a callback: one, several in this order, or none
+class KeepWeights(NamedTuple):
+    """A callback's answer: remember the weights as they are now; the training ends with them, whatever ends it.
+
+    Later ones of the same callback take the place of earlier ones; of several callbacks the last in the list counts.
+    """
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line({"keep_weights": True})
+
+
+class Capture(NamedTuple):
+    """A callback's answer: give all that the training has become to a function, when all other answers are followed.
+
+    It is the one answer that changes nothing, so it is not in `History.answers`.
+
+    Args:
+        receive: is given a `Captured` (training/capture.py), whose arrays are copies.
+    """
+
+    receive: Callable[[Any], object]
+
+
+Answer = Stop | SetRate | Save | KeepWeights
+Answers = Answer | Capture | list[Answer | Capture] | None  # of a callback: one, several in this order, or none
 
 
 class Answered(NamedTuple):
@@ -209,7 +234,7 @@ class Answered(NamedTuple):
     Args:
         epoch, step: after which step it came, both counted from 1; the step is 0 for an answer after an epoch.
         callback: class of who gave it.
-        answer: a Stop, SetRate or Checkpoint.
+        answer: a Stop, SetRate, Save or KeepWeights.
     """
 
     epoch: int
@@ -234,6 +259,7 @@ class History:
         diverged: whether it ended because a cost, a gradient or a weight was no longer finite.
         answers: what callbacks answered, in order.
         run: what was known before the first step.
+        kept: the epoch after which a callback kept the weights that the network has now; None where it has the last.
     """
 
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -242,6 +268,7 @@ class History:
     diverged: bool = False
     answers: list[Answered] = field(default_factory=list)
     run: Run | None = None
+    kept: int | None = None
 
     def __repr__(self) -> str:
         last = figures_text(self.epochs[-1].values()) if self.epochs else ""

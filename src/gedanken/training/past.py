@@ -1,0 +1,73 @@
+"""What a training has recorded so far as a state, so that one that goes on ends with the history of an unbroken one."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gedanken.checks import short
+from gedanken.errors import CheckpointError
+from gedanken.state import State, check_state
+from gedanken.training.records import Answered, EpochRecord, History, KeepWeights, Save, SetRate, Snapshot, Stop
+
+ARRAY = "array"  # an object with this entry is an array: [number type, shape, numbers]
+ANSWERS = {kind.__name__: kind for kind in (Stop, SetRate, Save, KeepWeights)}
+
+
+class Past:
+    """A history that can be put down and taken up.
+
+    Args:
+        history: whose epochs, snapshots and answers these are.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+
+    def state(self) -> State:
+        """Return it as a text."""
+        history = self.history
+        told: dict[str, Any] = {
+            "epochs": [record._asdict() for record in history.epochs],
+            "snapshots": [record._asdict() for record in history.snapshots],
+            "answers": [
+                [one.epoch, one.step, one.callback, type(one.answer).__name__, list(one.answer)]
+                for one in history.answers
+            ],
+            "kept": history.kept,
+        }
+        return {"text": json.dumps(told, default=_as_plain)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Have recorded what another one had; a CheckpointError changes nothing."""
+        check_state("the history", state, {"text": ""})
+        try:
+            told = json.loads(state["text"], object_hook=_as_array)
+            epochs = [EpochRecord(**entries) for entries in told["epochs"]]
+            snapshots = [Snapshot(**entries) for entries in told["snapshots"]]
+            answers = [Answered(e, s, by, ANSWERS[kind](*parts)) for e, s, by, kind, parts in told["answers"]]
+            kept = told["kept"]
+        except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+            raise CheckpointError(f"the history cannot be read: {short(str(error))}") from error
+        history = self.history
+        history.epochs, history.snapshots, history.answers, history.kept = epochs, snapshots, answers, kept
+
+
+def _as_plain(value: Any) -> Any:
+    """Return what JSON has no word for: arrays and numbers of NumPy; anything else as its text."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return {ARRAY: [value.dtype.str, list(value.shape), value.reshape(-1).tolist()]}
+    return str(value)
+
+
+def _as_array(entries: dict[str, Any]) -> Any:
+    if entries.keys() != {ARRAY}:
+        return entries
+    kind, shape, numbers = entries[ARRAY]
+    dtype = np.dtype(kind)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"no array of {dtype}")
+    return np.array(numbers, dtype).reshape(shape)

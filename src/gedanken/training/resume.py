@@ -1,0 +1,264 @@
+"""Going on with a training from a checkpoint: which one, and whether what comes of it will be the same."""
+
+import hashlib
+import importlib
+import itertools
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gedanken.checks import path as checked_path
+from gedanken.checks import require, truth, warn
+from gedanken.data.batches import ArraySource, GeneratorSource, Source
+from gedanken.errors import CheckpointError
+from gedanken.files import at_home
+from gedanken.foreign import KeywordsChecked
+from gedanken.io.model_file import NewerVersionError, read_training
+from gedanken.io.training_state import TrainingState
+from gedanken.parallel.base import Strategy, TrainState
+from gedanken.processors import usable_processors
+from gedanken.sparse import SparseRows
+from gedanken.training.callbacks import Callback
+from gedanken.training.checkpoint import FOLDER, checkpoints
+from gedanken.training.display import Display
+from gedanken.training.records import Run
+
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+BLOCK = 1 << 24  # bytes of an array that are looked at together
+# What has to be the same for a continuation to be the same training, and what for it to be the same to the last bit.
+DECIDING = (
+    "layers",
+    "cost",
+    "optimizer",
+    "metrics",
+    "callbacks",
+    "seed",
+    "dtype",
+    "mini-batches",
+    "data",
+    "validation set",
+)
+SAME = "the same to the bit as one that was never stopped"
+ROUNDING = ("engine", "processor", "library", "NumPy", "workers")
+
+
+@dataclass(frozen=True)
+class Resume(KeywordsChecked):
+    """Where a training goes on, for `fit(resume=...)`, which also takes the path alone.
+
+    Args:
+        path: the folder of a run, in which the newest checkpoint that is whole is taken, or a checkpoint.
+        anyway: whether it goes on though it is not the same training any more, as with other data or another optimizer.
+
+    Raises:
+        ArgumentError: an argument breaks its rule.
+    """
+
+    path: str | os.PathLike[str]
+    anyway: bool = False
+
+    def __post_init__(self) -> None:
+        checked_path("Resume path", self.path)
+        truth("Resume anyway", self.anyway)
+
+
+class Identity(Mapping[str, Any]):
+    """What a training is made of, in texts, so that another one can be compared with it. Data are looked at when asked.
+
+    Args:
+        train_state: what is trained.
+        layers: the network's.
+        strategy: who trains.
+        sources: mini-batches to train on, and to validate on.
+        callbacks: that listen.
+    """
+
+    def __init__(
+        self,
+        train_state: TrainState,
+        layers: Sequence[Any],
+        strategy: Strategy,
+        sources: tuple[Source, Source | None],
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self._train_state, self._layers, self._strategy = train_state, layers, strategy
+        (self._source, self._validation), self._callbacks = sources, callbacks
+        self.run: Run | None = None
+
+    @cached_property
+    def _found(self) -> dict[str, str]:
+        plan, source = self._train_state.plan, self._source
+        told = {
+            "layers": self._layers,
+            "cost": plan.cost,
+            "optimizer": self._train_state.optimizer_state.optimizer,
+            "metrics": list(self._train_state.metrics),
+            "callbacks": [type(callback).__name__ for callback in self._callbacks if not callback.shows],
+            "seed": plan.seed,
+            "dtype": plan.ops.dtype,
+            "mini-batches": _mini_batches(source),
+            "data": _data(source),
+            "validation set": _data(self._validation),
+            "engine": plan.engine.name,
+            "processor": _processor(plan.engine.name),
+            "library": importlib.import_module("gedanken").__version__,
+            "NumPy": np.__version__,
+            "workers": "" if self._strategy.exact else "who wait for nobody",
+        }
+        return {name: ADDRESS.sub("", str(value)) for name, value in told.items()}
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "run" and self.run:
+            return {"id": self.run.id, "started": self.run.started, "first_epoch": self.run.first_epoch}
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._found, *(["run"] if self.run else [])])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+class Taken(NamedTuple):
+    """A checkpoint that was taken up.
+
+    Args:
+        path: of the file.
+        folder: of its run.
+        training: what it holds.
+    """
+
+    path: str
+    folder: str
+    training: TrainingState
+
+    def of(self, run: Run, folder: str | None) -> Run:
+        """Return the run as the one that goes on, in its own folder or in another one."""
+        told = self.training.about.get("run")
+        known = told if isinstance(told, dict) else {}
+        first, name, started = (known.get(key) for key in ("first_epoch", "id", "started"))
+        if type(first) is not int or first < 1 or not isinstance(name, str) or not isinstance(started, float):
+            raise CheckpointError(f"{self.path} does not say which run it is of")
+        last = first + run.last_epoch - run.first_epoch
+        own = run._replace(first_epoch=first, last_epoch=last, id=name, started=started)
+        return own._replace(folder=folder or self.folder, resumed=self.path)
+
+    def compare(self, now: Identity, anyway: bool) -> str:
+        """Return in words how close the continuation will be.
+
+        Raises:
+            CheckpointError: it is another training, and was not asked for anyway.
+        """
+        before = self.training.about
+        others = [name for name in DECIDING if before.get(name) != now[name]]
+        if others:
+            differences = "; ".join(f"its {name}: {_apart(before.get(name), now[name])}" for name in others)
+            if not anyway:
+                remedy = "give what it began with, or Resume(path, anyway=True)"
+                raise CheckpointError(f"{self.path} is of another training, {differences}; {remedy}")
+            return f"not comparable with one that was never stopped: {differences}"
+        close = [name for name in ROUNDING if before.get(name) != now[name]]
+        if close:
+            differences = "; ".join(f"{name}: {_apart(before.get(name), now[name])}" for name in close)
+            return f"numerically close to one that was never stopped, not the same to the bit; {differences}"
+        if now["workers"]:
+            return "close to one that was never stopped: workers wait for nobody, so no two trainings are the same"
+        return SAME
+
+
+def taken_up(given: Any) -> Taken | None:
+    """Return the checkpoint that `fit(resume=...)` asks for; None, with a warning, for a run that has none yet.
+
+    Raises:
+        ArgumentError: it is no path and no Resume.
+        CheckpointError: there is no such folder or file, or the checkpoint is of a newer version, or none is whole.
+    """
+    asked = given.path if isinstance(given, Resume) else given
+    require(isinstance(asked, (str, os.PathLike)), "resume", "be a path or a Resume", given)
+    path = at_home(checked_path("resume", asked))
+    if os.path.isfile(path):
+        above = os.path.dirname(path)
+        folder = os.path.dirname(above) if os.path.basename(above) == FOLDER else above
+        return Taken(path, folder or ".", read_training(path))
+    if not os.path.isdir(path):
+        raise CheckpointError(f"resume must be a run's folder or a checkpoint, and there is no {path!r}")
+    held = path if os.path.basename(os.path.normpath(path)) == FOLDER else os.path.join(path, FOLDER)
+    names = checkpoints(held)
+    for name in reversed(names):
+        file = os.path.join(held, name)
+        try:
+            return Taken(file, os.path.dirname(os.path.normpath(held)) or ".", read_training(file))
+        except NewerVersionError:
+            raise
+        except CheckpointError as error:
+            if name == names[0]:
+                raise
+            warn(f"{error}; the one before it is taken")
+    warn(f"{path} has no checkpoint yet; the training begins anew")
+    return None
+
+
+def say(display: Display, progress: bool, run: Run, how: str) -> None:
+    """Say from where a training goes on, and how close it will be to one that was never stopped."""
+    told = f"goes on from {run.resumed}: {how}"
+    if progress:
+        display.line(told)
+    elif how != SAME:
+        warn(told)
+
+
+def _mini_batches(source: Source) -> str:
+    if isinstance(source, ArraySource):
+        return f"of {source.mini_batch_size}, {'in an order of their own in each epoch' * source.shuffle or 'in order'}"
+    return f"of {source.mini_batch_size}"
+
+
+def _data(source: Source | None) -> str:
+    """Return who the data are: of arrays a digest, of a Generator its class and what its order depends on."""
+    if source is None:
+        return "none"
+    if isinstance(source, GeneratorSource):
+        return ", ".join(f"{key} {value}" for key, value in source.identity().items())
+    assert isinstance(source, ArraySource)
+    found = hashlib.blake2b(digest_size=16)
+    for array in (source.x, source.target, source.rows):
+        if array is not None:
+            _digest(found, array)
+    return f"{source.samples} samples, digest {found.hexdigest()}"
+
+
+def _digest(found: Any, array: Any) -> None:
+    if isinstance(array, SparseRows):
+        lengths = array.ends - array.begins
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        picked = np.arange(starts[-1]) - np.repeat(starts[:-1] - array.begins, lengths)
+        for part in (starts, array.columns[picked], array.values[picked]):
+            _digest(found, part)
+        return
+    found.update(f"{array.dtype.str} {array.shape}".encode())
+    step = max(1, BLOCK // max(array[:1].nbytes, 1))
+    for first in range(0, len(array), step):
+        found.update(np.ascontiguousarray(array[first : first + step]).reshape(-1).view(np.uint8).data)
+
+
+def _processor(engine: str) -> str:
+    """Return what the order of additions depends on."""
+    if engine == "cpu":
+        machine = importlib.import_module("gedanken.engine.cpu.machine").this_machine()
+        return f"{machine.cpu}, {machine.unit}"
+    return f"{platform.machine()} of {usable_processors()}" if engine == "numpy" else ""
+
+
+def _apart(before: Any, now: Any) -> str:
+    """Return two texts, from where they differ on."""
+    one, other = str(before), str(now)
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    begin = max(0, len(list(alike)) - 20)
+    dots = "..." if begin else ""
+    return f"then {dots}{one[begin : begin + 80]!r}, now {dots}{other[begin : begin + 80]!r}"

@@ -1,0 +1,443 @@
+"""A training that was stopped goes on from its checkpoints as if it never had been; what does not fit is told."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gedanken import (
+    SGD,
+    Adam,
+    ArgumentError,
+    Callback,
+    Checkpoint,
+    CheckpointError,
+    DataParallel,
+    EarlyStopping,
+    FullyConnectedLayer,
+    GedankenWarning,
+    Hogwild,
+    KeepBest,
+    Momentum,
+    Network,
+    Resume,
+    SoftMax,
+    Stop,
+)
+from gedanken.io.safetensors import read_contents
+from gedanken.training.checkpoint import checkpoints
+from tests.data.programs import Program, run
+from tests.training.chaos import CONFIGURATIONS, X, Y, dense, outcome
+
+HELD = (X[:40], Y[:40])
+HOW: dict[str, Any] = {"validation_set": HELD, "epochs": 4, "mini_batch_size": 16, "progress": False}
+
+
+class Breaks(Callback):
+    """Raises in a step, or the first after it: workers tell of several at once."""
+
+    shows = True
+
+    def __init__(self, step: tuple[int, int]) -> None:
+        self.step = step
+
+    def on_step(self, run: Any, record: Any) -> None:
+        if (record.epoch, record.step) >= self.step:
+            raise KeyError("broken off")
+
+
+def begun(folder: Path, step: tuple[int, int] = (3, 5), every: Any = 4, **options: Any) -> Path:
+    """Train until it is broken off, and return the run's folder."""
+    callbacks = [Checkpoint(every), EarlyStopping(patience=3), Breaks(step)]
+    with pytest.raises(KeyError):
+        dense(Adam(0.01)).fit(X, Y, callbacks=callbacks, folder=folder, **{**HOW, **options})
+    return folder
+
+
+def gone_on(path: Any, **options: Any) -> tuple[Network, Any]:
+    net = dense(options.pop("rule", Adam(0.01)))
+    callbacks = options.pop("callbacks", [Checkpoint(4), EarlyStopping(patience=3)])
+    data, labels = options.pop("data", (X, Y))
+    return net, net.fit(data, labels, callbacks=callbacks, resume=path, **{**HOW, **options})
+
+
+def unbroken(folder: Path) -> tuple[Network, Any]:
+    net = dense(Adam(0.01))
+    return net, net.fit(X, Y, callbacks=[Checkpoint(4), EarlyStopping(patience=3)], folder=folder, **HOW)
+
+
+# ---------------------------------------------------------------------- the same to the bit
+
+
+def test_kills_at_any_instant_change_no_byte() -> None:
+    command = [sys.executable, "-m", "tests.training.chaos", "--kills", "200", "--seed", "1"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert re.fullmatch(r"2\d\d kills, \d+ trainings of 6 kinds, all the same\n", found.stdout)
+    assert len(CONFIGURATIONS) == 6
+
+
+@pytest.mark.parametrize("step", [(1, 1), (2, 20), (4, 3)], ids=str)
+def test_a_broken_training_goes_on(step: tuple[int, int], tmp_path: Path) -> None:
+    expected = outcome(*unbroken(tmp_path / "whole"))
+    folder = begun(tmp_path / "run", step)
+    assert outcome(*gone_on(folder)) == expected
+    assert outcome(*gone_on(str(folder))) == expected, "it is over, and says again what came of it"
+    held = folder / "checkpoints"
+    file = held / checkpoints(str(held))[0]
+    assert outcome(*gone_on(file, folder=tmp_path / "other")) == expected
+    assert outcome(*gone_on(held)) == expected
+
+
+def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
+    class Presses(Breaks):
+        def on_step(self, run: Any, record: Any) -> None:
+            if (record.epoch, record.step) == self.step:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    expected = outcome(*unbroken(tmp_path / "whole"))
+    callbacks = [Checkpoint("epoch"), EarlyStopping(patience=3), Presses((2, 7))]
+    history = dense(Adam(0.01)).fit(X, Y, callbacks=callbacks, folder=tmp_path / "run", **HOW)
+    assert history.reason == "Ctrl-C"
+    assert checkpoints(str(tmp_path / "run" / "checkpoints"))[-1] == "epoch-000002-step-000000007.safetensors"
+    assert outcome(*gone_on(tmp_path / "run")) == expected
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_threads_and_workers_that_share_mini_batches_may_be_others(workers: int, tmp_path: Path) -> None:
+    expected = outcome(*unbroken(tmp_path / "whole"))
+    folder = begun(tmp_path / "run", parallel=DataParallel(workers=2))
+    assert outcome(*gone_on(folder, parallel=DataParallel(workers=workers))) == expected
+
+
+def test_what_shows_a_training_may_be_other(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    expected = outcome(*unbroken(tmp_path / "whole"))
+    folder = begun(tmp_path / "run", progress=True, plot=True)
+    assert outcome(*gone_on(folder, progress=True)) == expected
+    shown = capfd.readouterr().err
+    assert re.search(r"goes on from .*: the same to the bit as one that was never stopped", shown)
+
+
+def test_a_stop_that_was_written_down_stays_one(tmp_path: Path) -> None:
+    class Stops(Callback):
+        def on_step(self, run: Any, record: Any) -> Stop | None:
+            return Stop("enough") if (record.epoch, record.step) == (2, 6) else None
+
+    callbacks: list[Callback] = [Checkpoint(1), Stops()]
+    net = dense(Adam(0.01))
+    expected = outcome(net, net.fit(X, Y, callbacks=callbacks, folder=tmp_path / "run", **HOW))
+    held = tmp_path / "run" / "checkpoints"
+    for name in checkpoints(str(held)):
+        again, history = gone_on(held / name, callbacks=[Checkpoint(1), Stops()], folder=tmp_path / name)
+        assert outcome(again, history) == expected, name
+
+
+def test_workers_without_locks_go_on_nearly(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run", every="epoch", parallel=Hogwild(workers=2, backend="threads"))
+    with pytest.warns(GedankenWarning, match="close to one that was never stopped: workers wait for nobody"):
+        net, history = gone_on(folder, parallel=Hogwild(workers=2, backend="threads"))
+    assert [record.epoch for record in history.epochs] == [1, 2, 3, 4]
+    assert net.epoch == 4
+
+
+# ---------------------------------------------------------------------- what is kept
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
+    away = (X, (Y + 1) % 3)  # the better the training, the worse this gets
+    net = dense(Adam(0.01))
+    how = {**HOW, "validation_set": away, "epochs": 6}
+    net.fit(X, Y, callbacks=[Checkpoint(keep=2)], folder=tmp_path / "run", **how)
+    names = checkpoints(str(tmp_path / "run" / "checkpoints"))
+    assert names[1:] == ["epoch-000006-step-000000000.safetensors", "epoch-000007-step-000000000.safetensors"]
+    assert names[0] == "epoch-000002-step-000000000.safetensors"
+    best = Network.load(tmp_path / "run" / "checkpoints" / names[0])
+    other = dense(Adam(0.01))
+    other.fit(X, Y, **{**how, "epochs": 1})
+    np.testing.assert_array_equal(best.feedforward(X), other.feedforward(X))
+    assert not [name for name in os.listdir(tmp_path / "run" / "checkpoints") if name.startswith(".")]
+
+
+@pytest.mark.parametrize("ends", ["all epochs", "stop", "error", "ctrl-c", "explosion"])
+def test_the_best_weights_come_back_whatever_ends_it(ends: str, tmp_path: Path) -> None:
+    class Ends(Callback):
+        def on_step(self, run: Any, record: Any) -> Stop | None:
+            if (record.epoch, record.step) != (4, 2):
+                return None
+            if ends == "error":
+                raise KeyError(ends)
+            if ends == "ctrl-c":
+                os.kill(os.getpid(), signal.SIGINT)
+            return Stop(ends) if ends == "stop" else None
+
+    x = X.copy()
+    net, best = dense(Adam(0.01)), dense(Adam(0.01))
+    how = {**HOW, "validation_set": (X, (Y + 1) % 3)}
+    best.fit(X, Y, **{**how, "epochs": 1})
+    if ends == "explosion":
+
+        class Spoils(Callback):
+            def on_epoch(self, run: Any, record: Any) -> None:
+                x[:] = np.inf if record.epoch == 2 else x
+
+        with np.errstate(all="ignore"):
+            history = net.fit(x, Y, callbacks=[KeepBest(), Spoils()], **how)
+        assert history.diverged
+    elif ends == "error":
+        with pytest.raises(KeyError):
+            net.fit(X, Y, callbacks=[KeepBest(), Ends()], **how)
+    else:
+        history = net.fit(X, Y, callbacks=[KeepBest(), Ends()], **how)
+        assert history.kept == 1
+    np.testing.assert_array_equal(net.feedforward(X), best.feedforward(X))
+
+
+def test_a_network_keeps_its_optimizer_where_it_is_asked(tmp_path: Path) -> None:
+    whole, halves = dense(Momentum(0.05)), dense(Momentum(0.05))
+    whole.fit(X, Y, epochs=2, shuffle=False, progress=False)
+    halves.fit(X, Y, epochs=1, shuffle=False, progress=False)
+    halves.save(tmp_path / "with", optimizer=True)
+    halves.save(tmp_path / "without")
+    found = {}
+    for name in ("with", "without"):
+        again = Network.load(tmp_path / name)
+        again.fit(X, Y, epochs=1, shuffle=False, progress=False)
+        found[name] = again.feedforward(X)
+    np.testing.assert_array_equal(found["with"], whole.feedforward(X))
+    assert not np.array_equal(found["without"], whole.feedforward(X))
+    with pytest.raises(CheckpointError, match=r"holds a network and no training to go on with"):
+        gone_on(tmp_path / "with")
+
+
+def test_a_checkpoint_is_a_model_file(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run") / "checkpoints"
+    net = dense(Adam(0.01))
+    net.class_names = ("a", "b", "c")
+    net.save(tmp_path / "model")
+    loaded = Network.load(folder / checkpoints(str(folder))[-1])
+    assert (loaded.layers, loaded.seed, loaded.epoch) == (net.layers, net.seed, 3)
+    assert loaded._train_state
+    assert loaded._train_state.optimizer_state.step > 0
+    with open(folder / checkpoints(str(folder))[-1], "rb") as file:
+        metadata = read_contents(file).metadata
+    assert metadata["version"] == "2"
+    assert json.loads(metadata["architecture"])["learner"]["optimizer"]["type"] == "Adam"
+
+
+# ---------------------------------------------------------------------- what does not fit
+
+
+OTHERS: dict[str, tuple[dict[str, Any], str]] = {
+    "data": ({"data": (X + 1, Y)}, "its data: then .* samples, digest"),
+    "labels": ({"data": (X, (Y + 1) % 3)}, "its data"),
+    "validation": ({"validation_set": (X[:41], Y[:41])}, "its validation set"),
+    "no validation": (
+        {"validation_set": None, "callbacks": [Checkpoint(), EarlyStopping("cost", 3)]},
+        "its validation",
+    ),
+    "mini-batches": ({"mini_batch_size": 8}, "its mini-batches: then 'of 16"),
+    "order": ({"shuffle": False}, "its mini-batches"),
+    "optimizer": (
+        {"rule": SGD(0.1)},
+        r"its optimizer: then 'Adam\(learning_rate=0.01\)', now 'SGD\(learning_rate=0.1\)'",
+    ),
+    "rate": ({"rule": Adam(0.02)}, "its optimizer"),
+    "callbacks": ({"callbacks": [Checkpoint()]}, r"its callbacks: then .*'EarlyStopping'"),
+}
+
+
+@pytest.mark.parametrize(("options", "rule"), OTHERS.values(), ids=OTHERS)
+def test_another_training_is_refused(options: dict[str, Any], rule: str, tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
+    held = folder / "checkpoints"
+    before = {name: (held / name).read_bytes() for name in checkpoints(str(held))}
+    with pytest.raises(CheckpointError, match=rf"is of another training, .*{rule}.*anyway=True"):
+        gone_on(folder, **options)
+    assert {name: (held / name).read_bytes() for name in checkpoints(str(held))} == before
+
+
+def test_another_training_goes_on_anyway(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
+    with pytest.warns(GedankenWarning, match="not comparable with one that was never stopped: its data"):
+        _, history = gone_on(Resume(folder, anyway=True), data=(X + 1, Y))
+    assert len(history.epochs) == 4
+
+
+@pytest.mark.parametrize("key", ["processor", "library", "NumPy", "engine"])
+def test_another_machine_is_told_of(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = begun(tmp_path / "run")
+    place = {
+        "processor": ("gedanken.training.resume._processor", lambda engine: "another"),
+        "library": ("gedanken.__version__", "9.9"),
+        "NumPy": ("numpy.__version__", "9.9"),
+    }
+    if key != "engine":
+        monkeypatch.setattr(*place[key])
+    net = dense(Adam(0.01), "numpy" if key == "engine" else "cpu")
+    with pytest.warns(GedankenWarning, match=f"numerically close .*{key}: then"):
+        net.fit(X, Y, callbacks=[Checkpoint(4), EarlyStopping(patience=3)], resume=folder, **HOW)
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
+    net = Network(3).input((12,)).add(FullyConnectedLayer(3)).add(SoftMax()).regression(Adam(0.01))
+    callbacks = [Checkpoint(4), EarlyStopping(patience=3)]
+    with pytest.raises(CheckpointError, match="its layers: then"):
+        net.fit(X, Y, callbacks=callbacks, resume=folder, **HOW)
+    before = net.feedforward(X)
+    with pytest.raises(CheckpointError, match="must have the entries"), pytest.warns(GedankenWarning):
+        net.fit(X, Y, callbacks=callbacks, resume=Resume(folder, anyway=True), **HOW)
+    np.testing.assert_array_equal(net.feedforward(X), before)
+
+
+def _shorter(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def _flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage", [_shorter, _flipped, lambda path: path.write_bytes(b"")], ids=["cut", "bit", "empty"]
+)
+def test_a_damaged_checkpoint_is_passed_over(damage: Callable[[Path], Any], tmp_path: Path) -> None:
+    expected = outcome(*unbroken(tmp_path / "whole"))
+    folder = begun(tmp_path / "run")
+    held = folder / "checkpoints"
+    names = checkpoints(str(held))
+    damage(held / names[-1])
+    with pytest.warns(GedankenWarning, match=f"{names[-1]}.*; the one before it is taken"):
+        assert outcome(*gone_on(folder)) == expected
+    folder = begun(tmp_path / "again")
+    for name in checkpoints(str(folder / "checkpoints")):
+        damage(folder / "checkpoints" / name)
+    with pytest.raises(CheckpointError), pytest.warns(GedankenWarning):
+        gone_on(folder)
+
+
+def test_a_newer_version_is_an_error(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
+    file = folder / "checkpoints" / checkpoints(str(folder / "checkpoints"))[-1]
+    file.write_bytes(file.read_bytes().replace(b'"version": "2"', b'"version": "3"'))
+    with pytest.raises(CheckpointError, match="has version 3 of the format, this library reads up to 2: update it"):
+        gone_on(folder)
+
+
+def test_places_without_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="resume must be a run's folder or a checkpoint, and there is no"):
+        gone_on(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.warns(GedankenWarning, match=r"empty has no checkpoint yet; the training begins anew"):
+        gone_on(tmp_path / "empty")
+    (tmp_path / "text").write_text("no checkpoint")
+    with pytest.raises(CheckpointError, match="text: is not a model file"):
+        gone_on(tmp_path / "text")
+    for wrong in (3, b"x", ["a"], True):
+        with pytest.raises((ArgumentError, CheckpointError), match="resume must be"):
+            gone_on(wrong)
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
+    net = dense(Adam(0.01))
+    with pytest.raises(ArgumentError, match="folder must be one without checkpoints of another run"):
+        net.fit(X, Y, callbacks=[Checkpoint()], folder=folder, **HOW)
+    assert net.epoch == 0
+
+
+# ---------------------------------------------------------------------- disks
+
+
+FULL = """
+import os
+import resource
+import signal
+import sys
+import warnings
+from gedanken import Adam, Checkpoint
+from tests.training.chaos import X, Y, dense
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = int(sys.argv[1])
+net = dense(Adam(0.01))
+how = {"mini_batch_size": 16, "epochs": 3, "progress": False, "folder": "run"}
+
+class Fills(Checkpoint):
+    def on_epoch(self, run, record):
+        if record.epoch == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        return super().on_epoch(run, record)
+
+if size:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+try:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        history = net.fit(X, Y, callbacks=[Fills()], **how)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(history.reason, net.epoch, [str(one.message) for one in told])
+except OSError as error:
+    print("error", net.epoch, error.filename)
+print(sorted(os.listdir("run/checkpoints")) if os.path.isdir("run/checkpoints") else "nothing")
+"""
+
+
+def test_a_full_disk_is_an_error_before_the_training(tmp_path: Path) -> None:
+    found = run(tmp_path, FULL, ["100"])
+    assert found.startswith("error 0 run/checkpoints/epoch-000001-step-000000000.safetensors\n")
+    assert found.endswith("nothing\n")
+
+
+def test_a_disk_that_becomes_full_is_a_warning(tmp_path: Path) -> None:
+    found = run(tmp_path, FULL, ["0"])
+    assert "all epochs done 3" in found
+    assert "a checkpoint could not be written, the training goes on: " in found
+    assert "['epoch-000001-step-000000000.safetensors'" in found
+    assert "epoch-000004-step-000000000.safetensors'" not in found.splitlines()[-1]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    net = dense(Adam(0.01))
+    with pytest.raises(OSError, match="file"):
+        net.fit(X, Y, callbacks=[Checkpoint()], folder=tmp_path / "file", **HOW)
+    assert net.epoch == 0
+
+
+@pytest.mark.parametrize("given", ["30", "s", "30 x", "-3 s", "0 s", "", "epochs", 0, -1, 1.5, True, None, [3]])
+def test_how_often_is_looked_at(given: Any) -> None:
+    with pytest.raises(ArgumentError, match="Checkpoint every must be"):
+        Checkpoint(given)
+
+
+@pytest.mark.parametrize("given", ["epoch", 1, 10**9, "30 s", "30s", "0.5 min", "2 h", "1 d"])
+def test_how_often(given: Any) -> None:
+    Checkpoint(given)
+
+
+# ---------------------------------------------------------------------- the command line
+
+
+def test_the_command_line_goes_on_after_a_kill(tmp_path: Path) -> None:
+    words = ["train", "drawn-digits", "--limit", "3000", "--network", "mlp", "--epochs", "30", "--early-stop", "40"]
+    command = f"import sys; from gedanken.cli.main import main; sys.exit(main({words!r} + sys.argv[1:]))"
+    whole = "import sys; from gedanken.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    with Program(tmp_path, command, ["--checkpoint-every", "3", "--folder", "run", "--output", "one"]) as program:
+        while len(checkpoints(str(tmp_path / "run" / "checkpoints"))) < 2:
+            assert program._process.poll() is None, program.err
+        program.send(signal.SIGKILL)
+        program.end(code=-signal.SIGKILL, says=None)
+    run(tmp_path, whole, ["train", "--resume", "run"], says="goes on from run/checkpoints/")
+    run(tmp_path, command, ["--output", "other", "--quiet"])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
