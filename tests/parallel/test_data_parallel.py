@@ -54,7 +54,8 @@ from gedanken.data.batches import ArraySource
 from gedanken.engine.plan import Plan
 from gedanken.parallel.base import Strategy
 from gedanken.parallel.recipe import Recipe
-from gedanken.training.loop import Training, new_run
+from gedanken.training.loop import Training
+from gedanken.training.new_run import new_run
 from tests.parallel.made import Acts, Made, arrays, marked
 
 RNG = np.random.default_rng(0)
