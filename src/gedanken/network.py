@@ -30,6 +30,7 @@ from gedanken.prediction import Predictor, not_compiled
 from gedanken.state import part, prefixed
 from gedanken.summary import Summary, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
+from gedanken.training.checkpoint import Checkpoint
 from gedanken.training.confusion import confusion_lines
 from gedanken.training.defaults import checked_metrics
 from gedanken.training.display import Display
@@ -40,6 +41,7 @@ from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
 from gedanken.training.records import Evaluation, History, figure_texts
 from gedanken.training.resume import Identity, Resume, say, taken_up
+from gedanken.training.run_folder import RunFolder
 
 MADE_ANEW = ("_plan", "_train_state", "_spec", "_changing")  # in a copy
 
@@ -176,7 +178,8 @@ class Network(Builder, Predictor):
                 picture that cannot be drawn or written is a warning.
             snapshot_step: a time: every so many seconds of training a snapshot of cost and metrics is recorded, shown
                 and drawn, > 0.
-            folder: the run's folder; None is a new one, `runs/` and the time. Made only where something is saved in it.
+            folder: the run's folder, which then holds what the run is and its records (docs/runs.md); None is a new
+                one, `runs/` and the time, made only where something is saved in it.
             progress: whether progress is shown, on standard error or below the notebook's cell.
             parallel: who computes the steps: None is this process, one step after the other, on all of the engine's
                 threads; `DataParallel(workers=2)` the same by so many, with the same result; `Hogwild()` is several
@@ -216,6 +219,8 @@ class Network(Builder, Predictor):
         if taken:
             run = taken.of(run, place)
             say(display, progress, run, taken.compare(about, isinstance(resume, Resume) and resume.anyway))
+        if place or any(isinstance(one, Checkpoint) for one in listeners):
+            listeners.append(RunFolder(about))
         training = Training(train_state, strategy, source, validation, run, listeners, every, self)
         about.run, training.about = run, about
         if taken:

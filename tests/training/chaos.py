@@ -197,8 +197,9 @@ def train(name: str, folder: str, every: Any, snapshot_step: float) -> None:
     for one in data:
         if isinstance(one, Generator):
             one.close()
+    costs = hashlib.sha256(Path(folder, "costs.bin").read_bytes()).hexdigest()
     with open(f"{folder}.json", "w", encoding="ascii") as file:
-        json.dump(outcome(net, history), file)
+        json.dump({**outcome(net, history), "costs": costs}, file)
 
 
 def forked(*arguments: Any) -> int:

@@ -73,9 +73,8 @@ def test_the_run_folder_is_named_after_the_time_and_never_one_that_exists(tmp_pa
     assert [path.name for path in (tmp_path / "runs").rglob("*.png")] == ["plot.png"] * 3
 
 
-@pytest.mark.parametrize("folder", [None, "given"])
-def test_no_folder_is_made_without_a_plot(folder: str | None, tmp_path: Path) -> None:
-    network().fit(X, Y, folder=folder, progress=False)
+def test_no_folder_is_made_without_a_plot(tmp_path: Path) -> None:
+    network().fit(X, Y, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -94,6 +94,21 @@ multiply-adds and memory.
   gedanken summary diary --input 3x32x32 --classes 10
   gedanken summary linear --input 123 --classes 2"""
 
+RUNS = """\
+List runs: when each began, how far it is, what its last epoch said, and how it
+ended. A run has a folder where it was given --folder or --checkpoint-every.
+
+  gedanken runs
+  gedanken runs experiments/ runs/2026-11-27_10-00-00_4fe2aa"""
+
+COMPARE = """\
+Say in what two runs differ: what they were made of, data by a digest, and the
+step at which their costs first part.
+
+  gedanken compare runs/one runs/other
+
+The exit status is 1 where the costs are not the same to the bit."""
+
 HOGWILD = """\
 Repeat the experiments of the HOGWILD! paper: how much faster several workers
 are that write to the same parameters, and what the result costs.
@@ -178,6 +193,9 @@ def make_parser(train: Mapping[str, Any] = MappingProxyType({})) -> argparse.Arg
     summary.add_argument("--input", type=_whole_numbers, metavar="CxHxW", help=f"input {about}1x28x28)")
     summary.add_argument("--classes", type=int, metavar="N", default=10, help=f"classes {about}%(default)s)")
     _add_engine(summary)
+    _add_runs(
+        command("runs", "list the runs in folders", RUNS), command("compare", "say in what two runs differ", COMPARE)
+    )
     _add_hogwild(command("hogwild", "repeat the experiments of the HOGWILD! paper", HOGWILD, HOGWILD_EXAMPLES))
     command("info", "show what runs here", INFO)
     return parser
@@ -210,6 +228,12 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
     _add_samples(train)
     _add_record(train)
+
+
+def _add_runs(runs: argparse.ArgumentParser, compare: argparse.ArgumentParser) -> None:
+    runs.add_argument("folders", type=_name, metavar="FOLDER", nargs="*", help="of a run, or of runs (default: runs)")
+    compare.add_argument("run", type=_name, metavar="RUN", help="its folder")
+    compare.add_argument("other", type=_name, metavar="OTHER", help="folder of the other one")
 
 
 def _add_samples(train: argparse.ArgumentParser) -> None:

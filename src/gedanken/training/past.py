@@ -35,6 +35,7 @@ class Past:
                 [one.epoch, one.step, one.callback, type(one.answer).__name__, list(one.answer)]
                 for one in history.answers
             ],
+            "steps": history.steps,
             "kept": history.kept,
         }
         return {"text": json.dumps(told, default=_as_plain)}
@@ -47,11 +48,12 @@ class Past:
             epochs = [EpochRecord(**entries) for entries in told["epochs"]]
             snapshots = [Snapshot(**entries) for entries in told["snapshots"]]
             answers = [Answered(e, s, by, ANSWERS[kind](*parts)) for e, s, by, kind, parts in told["answers"]]
-            kept = told["kept"]
+            steps, kept = told["steps"], told["kept"]
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"the history cannot be read: {short(str(error))}") from error
         history = self.history
-        history.epochs, history.snapshots, history.answers, history.kept = epochs, snapshots, answers, kept
+        history.epochs, history.snapshots, history.answers = epochs, snapshots, answers
+        history.steps, history.kept = steps, kept
 
 
 def _as_plain(value: Any) -> Any:

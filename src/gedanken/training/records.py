@@ -259,6 +259,7 @@ class History:
         diverged: whether it ended because a cost, a gradient or a weight was no longer finite.
         answers: what callbacks answered, in order.
         run: what was known before the first step.
+        steps: how many were told of; workers tell of several mini-batches as one.
         kept: the epoch after which a callback kept the weights that the network has now; None where it has the last.
     """
 
@@ -268,6 +269,7 @@ class History:
     diverged: bool = False
     answers: list[Answered] = field(default_factory=list)
     run: Run | None = None
+    steps: int = 0
     kept: int | None = None
 
     def __repr__(self) -> str:

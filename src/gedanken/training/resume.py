@@ -30,6 +30,7 @@ from gedanken.training.display import Display
 from gedanken.training.records import Run
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+SHOWN = 80  # characters of what differs
 BLOCK = 1 << 24  # bytes of an array that are looked at together
 # What has to be the same for a continuation to be the same training, and what for it to be the same to the last bit.
 DECIDING = (
@@ -158,14 +159,14 @@ class Taken(NamedTuple):
         before = self.training.about
         others = [name for name in DECIDING if before.get(name) != now[name]]
         if others:
-            differences = "; ".join(f"its {name}: {_apart(before.get(name), now[name])}" for name in others)
+            differences = "; ".join(f"its {name}: {_then(before.get(name), now[name])}" for name in others)
             if not anyway:
                 remedy = "give what it began with, or Resume(path, anyway=True)"
                 raise CheckpointError(f"{self.path} is of another training, {differences}; {remedy}")
             return f"not comparable with one that was never stopped: {differences}"
         close = [name for name in ROUNDING if before.get(name) != now[name]]
         if close:
-            differences = "; ".join(f"{name}: {_apart(before.get(name), now[name])}" for name in close)
+            differences = "; ".join(f"{name}: {_then(before.get(name), now[name])}" for name in close)
             return f"numerically close to one that was never stopped, not the same to the bit; {differences}"
         if now["workers"]:
             return "close to one that was never stopped: workers wait for nobody, so no two trainings are the same"
@@ -255,10 +256,15 @@ def _processor(engine: str) -> str:
     return f"{platform.machine()} of {usable_processors()}" if engine == "numpy" else ""
 
 
-def _apart(before: Any, now: Any) -> str:
+def _then(before: Any, now: Any) -> str:
+    one, other = apart(before, now)
+    return f"then {one}, now {other}"
+
+
+def apart(before: Any, now: Any) -> tuple[str, str]:
     """Return two texts, from where they differ on."""
     one, other = str(before), str(now)
     alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    begin = max(0, len(list(alike)) - 20)
+    begin = max(0, len(list(alike)) - 20) if max(len(one), len(other)) > SHOWN else 0
     dots = "..." if begin else ""
-    return f"then {dots}{one[begin : begin + 80]!r}, now {dots}{other[begin : begin + 80]!r}"
+    return f"{dots}{one[begin : begin + SHOWN]!r}", f"{dots}{other[begin : begin + SHOWN]!r}"
