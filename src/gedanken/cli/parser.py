@@ -176,16 +176,7 @@ def make_parser(train: Mapping[str, Any] = MappingProxyType({})) -> argparse.Arg
     evaluate.add_argument("--limit", type=int, metavar="N", help="only N of the samples (default: all)")
     _add_zero_based(evaluate)
     _add_engine(evaluate)
-    predict = command("predict", "tell the class of pictures or rows", PREDICT)
-    predict.add_argument("model", type=_name, metavar="MODEL", help="model file")
-    about = "picture, or of a model that takes rows a file in the svmlight format"
-    predict.add_argument("files", type=_name, metavar="FILE", nargs="+", help=about)
-    predict.add_argument(
-        "--invert", action="store_true", help="swap black and white: for ink on paper and MNIST's kind"
-    )
-    predict.add_argument("--json", action="store_true", help="print a JSON list for other programs")
-    _add_zero_based(predict)
-    _add_engine(predict)
+    _add_predict(command("predict", "tell the class of pictures or rows", PREDICT))
     summary = command("summary", "show the layers of a network", SUMMARY)
     about = f"model file, architecture file (.json), or a name: {NAMES}"
     summary.add_argument("network", type=_name, metavar="NETWORK", help=about)
@@ -228,6 +219,18 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
     _add_samples(train)
     _add_record(train)
+
+
+def _add_predict(predict: argparse.ArgumentParser) -> None:
+    predict.add_argument("model", type=_name, metavar="MODEL", help="model file")
+    about = "picture, or of a model that takes rows a file in the svmlight format"
+    predict.add_argument("files", type=_name, metavar="FILE", nargs="+", help=about)
+    predict.add_argument(
+        "--invert", action="store_true", help="swap black and white: for ink on paper and MNIST's kind"
+    )
+    predict.add_argument("--json", action="store_true", help="print a JSON list for other programs")
+    _add_zero_based(predict)
+    _add_engine(predict)
 
 
 def _add_runs(runs: argparse.ArgumentParser, compare: argparse.ArgumentParser) -> None:
