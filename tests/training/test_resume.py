@@ -163,7 +163,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     other = dense(Adam(0.01))
     other.fit(X, Y, **{**how, "epochs": 1})
     np.testing.assert_array_equal(best.feedforward(X), other.feedforward(X))
-    assert not [name for name in os.listdir(tmp_path / "run" / "checkpoints") if name.startswith(".")]
+    assert sorted(os.listdir(tmp_path / "run" / "checkpoints")) == [".lock", *names]
 
 
 @pytest.mark.parametrize("ends", ["all epochs", "stop", "error", "ctrl-c", "explosion"])
@@ -356,6 +356,54 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     assert net.epoch == 0
 
 
+ALONE = """
+import sys
+import time
+from gedanken import Adam, ArgumentError, Callback, Checkpoint
+from tests.training.chaos import X, Y, dense
+
+class Waits(Callback):
+    shows = True
+
+    def on_step(self, run, record):
+        print("trains", flush=True)
+        time.sleep(60)
+
+resume = None if sys.argv[1] == "first" else sys.argv[2]
+how = {"folder": sys.argv[2], "resume": resume, "progress": False}
+try:
+    dense(Adam(0.01)).fit(X, Y, callbacks=[Checkpoint(), Waits()], **how)
+except ArgumentError as error:
+    print(error)
+"""
+
+
+def test_two_programs_do_not_go_on_with_the_same_run(tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+    with Program(tmp_path / "first", ALONE, ["first", folder]) as program:
+        program.wait_for("trains")
+        rule = f"folder must be one that no other program trains in at this moment, got '{folder}'"
+        assert rule in run(tmp_path / "second", ALONE, ["second", folder], says=None)
+        program.send(signal.SIGKILL)
+        program.end(code=-signal.SIGKILL, says=None)
+    with Program(tmp_path / "third", ALONE, ["third", folder]) as program:
+        program.wait_for("trains")
+
+
+def test_what_explodes_does_so_again(tmp_path: Path) -> None:
+    x = X.copy()
+    x[100] = 1e30
+    net, how = dense(SGD(0.1)), {**HOW, "shuffle": False, "validation_set": None}
+    history = net.fit(x, Y, callbacks=[Checkpoint(1), KeepBest()], folder=tmp_path / "run", **how)
+    assert history.diverged
+    again = dense(SGD(0.1))
+    found = again.fit(x, Y, callbacks=[Checkpoint(1), KeepBest()], resume=tmp_path / "run", **how)
+    assert (found.diverged, found.reason) == (True, history.reason)
+    assert outcome(again, found) == outcome(net, history)
+
+
 # ---------------------------------------------------------------------- disks
 
 
@@ -403,7 +451,7 @@ def test_a_disk_that_becomes_full_is_a_warning(tmp_path: Path) -> None:
     found = run(tmp_path, FULL, ["0"])
     assert "all epochs done 3" in found
     assert "a checkpoint could not be written, the training goes on: " in found
-    assert "['epoch-000001-step-000000000.safetensors'" in found
+    assert "'epoch-000001-step-000000000.safetensors'" in found.splitlines()[-1]
     assert "epoch-000004-step-000000000.safetensors'" not in found.splitlines()[-1]
 
 

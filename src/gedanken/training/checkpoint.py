@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from gedanken.checks import duration, require, truth, warn, whole
 from gedanken.errors import ArgumentError, GedankenError
@@ -17,6 +17,11 @@ from gedanken.state import State, check_state
 from gedanken.training.callbacks import Callback
 from gedanken.training.records import Capture, EpochRecord, Run, StepRecord
 from gedanken.training.watched import Watched
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 FOLDER = "checkpoints"  # in the run's folder
 NAME = re.compile(r"epoch-[0-9]{6}-step-[0-9]{9}\.safetensors")
@@ -106,6 +111,7 @@ class Checkpoint(Callback):
         name = _name(model)
         if not os.path.exists(os.path.join(self._writer.folder, name)):
             self._writer.write(name, model)
+        self._writer.lock()
 
     def _take(self, model: Model) -> None:
         assert self._writer
@@ -158,6 +164,7 @@ class _Writer:
         self._over = False
         self._thread: threading.Thread | None = None
         self._faults: list[str] = []
+        self._lock: BinaryIO | None = None
 
     def put(self, name: str, model: Model, best: str, is_best: bool) -> None:
         """Let a checkpoint be written, and tell of those that could not be."""
@@ -174,6 +181,23 @@ class _Writer:
                 self._write_next()
         self._tell()
 
+    def lock(self) -> None:
+        """Keep other programs from going on with the same run; the system unlocks it for one that is killed.
+
+        Raises:
+            ArgumentError: another one trains it.
+        """
+        if fcntl is None:
+            return
+        self._lock = open(os.path.join(self.folder, ".lock"), "wb")  # noqa: SIM115 - closed at the end
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            rule = "be one that no other program trains in at this moment"
+            raise ArgumentError(f"folder must {rule}, got {os.path.dirname(self.folder)!r}") from error
+        except OSError:
+            pass  # a file system without locks
+
     def close(self) -> None:
         """Wait until all are written."""
         with self._changed:
@@ -181,6 +205,8 @@ class _Writer:
             self._changed.notify()
         if self._thread:
             self._thread.join()
+        if self._lock:
+            self._lock.close()
         self._tell()
 
     def _tell(self) -> None:

@@ -22,7 +22,6 @@ class Place:
         step: steps of it that are done.
         share: of the epoch that is done.
         stopped: why the training ends here, "" where it goes on.
-        diverged: whether that is because something was not finite.
         seconds: since the training began, at its last state.
         between: of these, those between epochs.
         began: seconds at which the epoch began.
@@ -33,7 +32,6 @@ class Place:
     step: int = 0
     share: float = 0.0
     stopped: str = ""
-    diverged: bool = False
     seconds: float = 0.0
     between: float = 0.0
     began: float = 0.0

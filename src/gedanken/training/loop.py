@@ -130,7 +130,7 @@ class Training:
         """
         stopped = self.stop.reason if self.stop and self.stop is not CTRL_C else ""
         seconds, waited = self._seconds(), self.source.waited - self._place.waited
-        place = replace(self._place, stopped=stopped, diverged=self.history.diverged, seconds=seconds, waited=waited)
+        place = replace(self._place, stopped=stopped, seconds=seconds, waited=waited)
         return {**state_of({"place": place, **self._parts()}), "source": json.dumps(self.source.state())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -158,7 +158,6 @@ class Training:
         place.waited = self.source.waited - place.waited
         self._began -= place.seconds
         self.network.epoch = place.epoch if place.step else place.epoch - 1
-        self.history.diverged = place.diverged
         if place.stopped:
             self.stop = Stop(place.stopped)
         for callback in self.callbacks:
@@ -313,8 +312,11 @@ class Training:
             self.stop = CTRL_C
 
     def _capture(self, captures: Sequence[Capture]) -> None:
-        """Give what the training has become to those who asked, but for what comes after Ctrl-C and not otherwise."""
-        if captures and self.stop is not CTRL_C:
+        """Give what the training has become to those who asked.
+
+        What comes after Ctrl-C would not come otherwise, and what is not finite comes again: neither is captured.
+        """
+        if captures and self.stop is not CTRL_C and not self.history.diverged:
             state = self.state()
             model = Model(self.network.architecture(), part(WEIGHTS, state), TrainingState(state, self.about))
             for capture in captures:
