@@ -1,5 +1,6 @@
 """Checkpoints: a training written down beside its steps, so that it can go on from there after whatever ends it."""
 
+import contextlib
 import math
 import os
 import re
@@ -240,4 +241,5 @@ class _Writer:
     def _remove(self, best: str) -> None:
         for name in checkpoints(self.folder)[: -self._keep]:
             if name != best:
-                os.remove(os.path.join(self.folder, name))
+                with contextlib.suppress(FileNotFoundError):  # somebody else has tidied up
+                    os.remove(os.path.join(self.folder, name))
