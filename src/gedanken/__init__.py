@@ -22,7 +22,8 @@
 | metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
 | | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
 | metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
-| callbacks | `Callback`, `EarlyStopping`, `KeepBest`, `Checkpoint`, and `Resume` to go on |
+| callbacks | `Callback`, `Calls`, `EarlyStopping`, `KeepBest`, `Budget`, `CSVLog` |
+| | `Checkpoint`, and `Resume` to go on |
 | their answers | `Stop`, `SetRate`, `Save`, `KeepWeights`, `Capture` |
 | records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord`, `Answered` |
 | data made by workers | `Generator`, `ArrayGenerator`, `DatasetGenerator`, `IterableGenerator` |
@@ -72,8 +73,10 @@ _HOMES = {
     "parallel.hogwild": "Hogwild",
     "sparse": "SparseRows",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
-    "training.callbacks": "Callback EarlyStopping KeepBest",
+    "training.budget": "Budget",
+    "training.callbacks": "Callback Calls EarlyStopping KeepBest",
     "training.checkpoint": "Checkpoint",
+    "training.csv_log": "CSVLog",
     "training.records": (
         "Answered Capture EpochRecord Evaluation History KeepWeights Run Save SetRate Snapshot StepRecord Stop"
     ),

@@ -102,8 +102,10 @@ from gedanken.schedules import (
     WarmUp,
 )
 from gedanken.sparse import SparseRows
-from gedanken.training.callbacks import Callback, EarlyStopping, KeepBest
+from gedanken.training.budget import Budget
+from gedanken.training.callbacks import Callback, Calls, EarlyStopping, KeepBest
 from gedanken.training.checkpoint import Checkpoint
+from gedanken.training.csv_log import CSVLog
 from gedanken.training.records import (
     Answered,
     Capture,
@@ -143,7 +145,10 @@ __all__ = [
     "BatchNorm",
     "BinaryCrossEntropy",
     "Branches",
+    "Budget",
+    "CSVLog",
     "Callback",
+    "Calls",
     "Capture",
     "Checkpoint",
     "CheckpointError",

@@ -15,6 +15,7 @@ from gedanken.data.generator import Generator
 from gedanken.data.input_spec import AT_ONCE, MINI_BATCH_SIZE, InputSpec
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
+from gedanken.files import at_home
 from gedanken.foreign import keywords_checked
 from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Architecture, Learner, Model, checked_names, read_model, told_of, write_model
@@ -40,7 +41,7 @@ from gedanken.training.new_run import new_run
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
 from gedanken.training.records import Evaluation, History, figure_texts
-from gedanken.training.resume import Identity, Resume, say, taken_up
+from gedanken.training.resume import Identity, Resume, folder_of, say, taken_up
 from gedanken.training.run_folder import RunFolder
 
 MADE_ANEW = ("_plan", "_train_state", "_spec", "_changing")  # in a copy
@@ -185,8 +186,7 @@ class Network(Builder, Predictor):
                 threads; `DataParallel(workers=2)` the same by so many, with the same result; `Hogwild()` is several
                 workers at the same time, who wait for nobody.
             resume: a run's folder or a checkpoint (see Checkpoint): the training that wrote it goes on. Network, data
-                and all other arguments are to be those that it began with; `epochs` counts from its begin. It says
-                whether the result will be the same to the bit, and refuses another training; see Resume.
+                and arguments are those that it began with; `epochs` counts from its begin. See docs/runs.md.
 
         Returns:
             the History of this call.
@@ -206,8 +206,8 @@ class Network(Builder, Predictor):
         truth("progress", progress)
         display = Display(quiet=not progress)
         strategy = Single() if parallel is None else self._parallel(parallel, train_state)
-        place = None if folder is None else checked_path("folder", folder)
-        taken = None if resume is None else taken_up(resume)
+        taken = taken_up(resume)
+        place = folder_of(taken, resume, None if folder is None else at_home(checked_path("folder", folder)))
         if plot:
             listeners.insert(0, Plot(display, train_state.metrics))
         if progress:
@@ -218,8 +218,8 @@ class Network(Builder, Predictor):
         about = Identity(train_state, self.layers, strategy, (source, validation), listeners)
         if taken:
             run = taken.of(run, place)
-            say(display, progress, run, taken.compare(about, isinstance(resume, Resume) and resume.anyway))
-        if place or any(isinstance(one, Checkpoint) for one in listeners):
+            say(display, progress, run, taken.compare(about, resume))
+        if taken or place is not None or any(isinstance(one, Checkpoint) for one in listeners):
             listeners.append(RunFolder(about))
         training = Training(train_state, strategy, source, validation, run, listeners, every, self)
         about.run, training.about = run, about

@@ -47,10 +47,11 @@ def state_of(parts: Mapping[str, Stateful]) -> State:
 def _plain(one: Stateful) -> State:
     state: Any = one.state()
     plain = isinstance(state, Mapping) and all(
-        isinstance(name, str) and isinstance(value, (np.ndarray, int, float, str)) for name, value in state.items()
+        isinstance(name, str) and isinstance(value, (np.ndarray, np.number, np.bool_, int, float, str))
+        for name, value in state.items()
     )
     require(plain, f"{type(one).__name__}.state", "return a dict of arrays, numbers and texts by name", state)
-    return dict(state)
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in state.items()}
 
 
 def restore_parts(
@@ -101,6 +102,24 @@ def check_state(owner: str, state: Mapping[str, Any], like: Mapping[str, Any]) -
         elif type(came) is not np.ndarray or came.dtype.kind not in "biuf" or came.shape != there.shape:
             got = came.shape if isinstance(came, np.ndarray) else type(came).__name__
             raise CheckpointError(f"{owner}: {name} must have shape {there.shape}, got {got}")
+
+
+def check_like(owner: str, state: Mapping[str, Any], like: Mapping[str, Any]) -> None:
+    """Raise CheckpointError unless a user's own object may go on from a state: it has the entries of another one.
+
+    Numbers may be any, whole ones where there were floats too; arrays must have the shapes.
+    """
+    check_is_state(owner, state)
+    if wrong := sorted(like.keys() ^ state.keys()):
+        raise CheckpointError(f"{owner} must have the entries of its state, {wrong[:10]} are only on one side")
+    for name, there in like.items():
+        came = state[name]
+        alike = (
+            {np.ndarray} if isinstance(there, np.ndarray) else {str} if isinstance(there, str) else {bool, int, float}
+        )
+        if type(came) not in alike or np.shape(came) != np.shape(there):
+            expected = f"shape {there.shape}" if isinstance(there, np.ndarray) else f"type {type(there).__name__}"
+            raise CheckpointError(f"{owner}: {name} must be of {expected}, got {short(came)}")
 
 
 def check_is_state(owner: str, state: Any) -> None:

@@ -51,7 +51,13 @@ def test_nothing_is_written_where_no_folder_is_asked_for(tmp_path: Path, monkeyp
     assert not list(tmp_path.iterdir())
     dense(Adam(0.01)).fit(X, Y, callbacks=[Checkpoint()], **HOW)
     (folder,) = (tmp_path / "runs").iterdir()
-    assert {path.name for path in folder.iterdir()} == {"checkpoints", "costs.bin", "records.jsonl", "run.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        ".lock",
+        "checkpoints",
+        "costs.bin",
+        "records.jsonl",
+        "run.json",
+    }
 
 
 KILLED = """

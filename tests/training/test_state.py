@@ -1,6 +1,7 @@
 """A training that goes on from its state reaches the same bytes as one that was never stopped."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gedanken import (
     BatchNorm,
     Callback,
     Capture,
+    Checkpoint,
     CheckpointError,
     ConstantRate,
     CosineDecay,
@@ -21,6 +23,7 @@ from gedanken import (
     EpochRecord,
     ExponentialDecay,
     FullyConnectedLayer,
+    GedankenWarning,
     Momentum,
     Network,
     OneCycle,
@@ -227,15 +230,20 @@ def test_what_is_no_state_is_refused(state: Any) -> None:
 
 
 @pytest.mark.parametrize("state", [None, [1], {"set": {1}}, {3: 1}], ids=repr)
-def test_a_callback_whose_state_is_no_plain_data_is_named(state: Any) -> None:
+def test_a_callback_whose_state_is_no_plain_data_is_named(state: Any, tmp_path: Path) -> None:
     class Own(Callback):
         def state(self) -> Any:
             return state
 
     made = training(network(SGD(0.1)), keeper := Keeper((1, 1)))
     made.callbacks = [keeper, Own()]
-    with pytest.raises(ArgumentError, match=r"Own.state must return a dict of arrays, numbers and texts by name"):
+    told = r"Own.state must return a dict of arrays, numbers and texts by name"
+    with pytest.warns(GedankenWarning, match=rf"could not be written down, it goes on: {told}"):
         made()
+    net = network(SGD(0.1))
+    with pytest.raises(ArgumentError, match=told):
+        net.fit(X, Y, callbacks=[Own(), Checkpoint()], folder=tmp_path, progress=False)
+    assert net.epoch == 0
 
 
 def test_a_state_of_another_network_or_optimizer_is_refused() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from argparse import Namespace
+from types import NoneType
 from typing import Any
 
 from gedanken.errors import CheckpointError
@@ -14,6 +15,7 @@ from gedanken.training.records import Run
 FILE = "arguments.json"
 NOT_KEPT = ("command", "debug", "resume", "folder", "quiet")
 PATHS = ("data", "network", "output")
+TEXTS = (*PATHS, "optimizer", "cost", "engine", "dtype", "precision", "parallel", "checkpoint_every")
 LARGEST = 1 << 20  # bytes of the file
 
 
@@ -60,6 +62,7 @@ def remembered(run: str, known: set[str]) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} cannot be read: {error}") from error
-    if not (isinstance(found, dict) and found.keys() <= known - set(NOT_KEPT)):
+    right = isinstance(found, dict) and found.keys() <= known - set(NOT_KEPT)
+    if not (right and all(isinstance(found.get(name), (str, NoneType)) for name in TEXTS)):
         raise CheckpointError(f"{file} does not hold the arguments of a training")
     return found

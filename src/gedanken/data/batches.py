@@ -281,7 +281,8 @@ class GeneratorSource(Source):
     def identity(self) -> dict[str, Any]:
         """Return who gives the mini-batches, and what their order depends on."""
         own, calls = self.generator, len(self.generator)
-        return {"class": type(own).__qualname__, "calls": calls, "seed": own.seed, "shuffle": own.shuffle}
+        told = {"class": type(own).__qualname__, "calls": calls, "seed": own.seed, "shuffle": own.shuffle}
+        return {**told, "drop_last": own.drop_last, "transforms": list(own.transforms)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         if self.fixed:

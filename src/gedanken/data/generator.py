@@ -101,7 +101,8 @@ class Generator(ABC):
             if isinstance(start_method, str) and start_method == AUTO
             else one_of("start_method", start_method, METHODS),
         )
-        ordered = one_of("order", order, ORDERS) == "exact"
+        self.order = one_of("order", order, ORDERS)
+        ordered = self.order == "exact"
         self._epoch_runner = EpochRunner(options, _number_or_auto("buffer", buffer), ordered, limit)
 
     # ------------------------------------------------------------------ yours to write

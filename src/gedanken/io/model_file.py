@@ -170,10 +170,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         found = _architecture(contents, known)
         _check_table(contents, found)
         values = _read_arrays(file, contents)
-        own = {name: array for name, array in values.items() if not is_of_training(name)}
-        for name, array in own.items():
-            if not np.isfinite(array).all():
-                raise CheckpointError(f"{name} holds a number that is not finite; no save writes such")
+        own = _finite_weights(values)
         cost = found.learner.cost if found.learner else None
         if isinstance(engine, str):
             choice = engine_choice(engine, dtype=found.dtype)
@@ -194,7 +191,9 @@ def read_training(path: str) -> TrainingState:
     with told_of(path), open_regular(path) as file:
         contents = read_contents(file)
         _check_version(contents)
-        found = training_of(_read_arrays(file, contents))
+        values = _read_arrays(file, contents)
+        _finite_weights(values)
+        found = training_of(values)
         if found is None or not found.about:
             raise CheckpointError("holds a network and no training to go on with; give it to Network.load")
         return found
@@ -312,6 +311,15 @@ def _array_shapes(row: Sequence[Placed]) -> dict[str, Shape]:
             found: Mapping[str, Any] = declared(one.name, one.layer, one.shape)
             shapes |= {f"{one.path}.{name}": array.shape for name, array in found.items()}
     return shapes
+
+
+def _finite_weights(values: Mapping[str, Array]) -> dict[str, Array]:
+    """Return those of a file's arrays that are the network's, or raise CheckpointError where one is not finite."""
+    own = {name: array for name, array in values.items() if not is_of_training(name)}
+    for name, array in own.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{name} holds a number that is not finite; no save writes such")
+    return own
 
 
 def _read_arrays(file: BinaryIO, contents: Contents) -> dict[str, Array]:

@@ -1,14 +1,14 @@
 """The contract of a callback, and the smallest ones."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import require, short, truth, whole
 from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
-from gedanken.state import State, check_state
+from gedanken.state import State, check_like, check_state
 from gedanken.training.records import Answers, Capture, EpochRecord, History, KeepWeights, Run, StepRecord, Stop
 from gedanken.training.watched import Watched
 
@@ -64,7 +64,7 @@ class Callback(KeywordsChecked):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another one was, after `on_start`; a CheckpointError changes nothing."""
-        check_state(type(self).__name__, state, self.state())
+        check_like(type(self).__name__, state, self.state())
 
 
 @dataclass
@@ -105,7 +105,7 @@ class EarlyStopping(Callback):
         return {**self._watched.state(), "waited": self._waited}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        super().restore(state)
+        check_state("EarlyStopping", state, self.state())
         self._watched.restore({"best": state["best"]})
         self._waited = state["waited"]
 
@@ -153,6 +153,33 @@ class KeepBest(Callback):
 
     def on_epoch(self, run: Run, record: EpochRecord) -> KeepWeights | None:
         return KeepWeights() if self._watched.improved(record) else None
+
+
+class Calls(Callback):
+    """Call functions of yours; what they return is answered.
+
+    Args:
+        on_step, on_epoch: are given the Run and the record, as the hooks of that name; None does nothing.
+
+    Raises:
+        ArgumentError: one of them is no function.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_step: Callable[[Run, StepRecord], Answers] | None = None,
+        on_epoch: Callable[[Run, EpochRecord], Answers] | None = None,
+    ) -> None:
+        for name, function in (("on_step", on_step), ("on_epoch", on_epoch)):
+            require(function is None or callable(function), f"Calls {name}", "be a function or None", function)
+        self._step, self._epoch = on_step, on_epoch
+
+    def on_step(self, run: Run, record: StepRecord) -> Answers:
+        return self._step(run, record) if self._step else None
+
+    def on_epoch(self, run: Run, record: EpochRecord) -> Answers:
+        return self._epoch(run, record) if self._epoch else None
 
 
 def checked_callbacks(callbacks: object) -> list[Callback]:

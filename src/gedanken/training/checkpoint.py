@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from gedanken.checks import duration, require, truth, warn, whole
 from gedanken.errors import ArgumentError, GedankenError
@@ -18,11 +18,6 @@ from gedanken.state import State, check_state
 from gedanken.training.callbacks import Callback
 from gedanken.training.records import Capture, EpochRecord, Run, StepRecord
 from gedanken.training.watched import Watched
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 FOLDER = "checkpoints"  # in the run's folder
 NAME = re.compile(r"epoch-[0-9]{6}-step-[0-9]{9}\.safetensors")
@@ -45,7 +40,7 @@ class Checkpoint(Callback):
         monitor, mode: what the best epoch is, as for KeepBest.
 
     Raises:
-        ArgumentError: an argument breaks its rule; when `fit` begins: the folder has checkpoints of another run.
+        ArgumentError: an argument breaks its rule.
         OSError: the first one cannot be written; nothing was trained.
     """
 
@@ -65,15 +60,16 @@ class Checkpoint(Callback):
     def _begin(self) -> None:
         self._writer: _Writer | None = None
         self._count, self._last, self._best_name = 0, 0.0, ""
-        self._is_best = False
+        self._is_best = self._aside = False
 
     def on_start(self, run: Run) -> Capture:
+        if self._writer:
+            raise ArgumentError("a Checkpoint must be given once, to one training at a time, got one that is in use")
         self._begin()
+        self._run = run.id
         self._watched.begin(run)
-        folder = os.path.join(run.folder, FOLDER)
-        if not run.resumed and (found := checkpoints(folder)):
-            rule = f"be one without checkpoints of another run ({found[-1]}), or be given as resume= too"
-            raise ArgumentError(f"folder must {rule}, got {run.folder!r}")
+        folder = os.path.abspath(os.path.join(run.folder, FOLDER))  # wherever the program goes
+        self._aside = bool(run.resumed)
         self._writer, self._last = _Writer(folder, self.keep), time.monotonic()
         return Capture(self._first)
 
@@ -103,16 +99,18 @@ class Checkpoint(Callback):
         return Capture(self._take)
 
     def on_stop(self, run: Run, reason: str) -> None:
-        if self._writer:
+        if self._writer and self._run == run.id:
             self._writer.close()
-        self._writer = None
+            self._writer = None
 
     def _first(self, model: Model) -> None:
         assert self._writer
-        name = _name(model)
-        if not os.path.exists(os.path.join(self._writer.folder, name)):
+        name, held = _name(model), self._writer.folder
+        if not os.path.exists(os.path.join(held, name)):
             self._writer.write(name, model)
-        self._writer.lock()
+        for later in checkpoints(held) if self._aside else ():
+            if later > name:  # of what is forgotten, and perhaps of another course
+                os.replace(os.path.join(held, later), os.path.join(held, f"{later}.old"))
 
     def _take(self, model: Model) -> None:
         assert self._writer
@@ -165,7 +163,6 @@ class _Writer:
         self._over = False
         self._thread: threading.Thread | None = None
         self._faults: list[str] = []
-        self._lock: BinaryIO | None = None
 
     def put(self, name: str, model: Model, best: str, is_best: bool) -> None:
         """Let a checkpoint be written, and tell of those that could not be."""
@@ -182,23 +179,6 @@ class _Writer:
                 self._write_next()
         self._tell()
 
-    def lock(self) -> None:
-        """Keep other programs from going on with the same run; the system unlocks it for one that is killed.
-
-        Raises:
-            ArgumentError: another one trains it.
-        """
-        if fcntl is None:
-            return
-        self._lock = open(os.path.join(self.folder, ".lock"), "wb")  # noqa: SIM115 - closed at the end
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            rule = "be one that no other program trains in at this moment"
-            raise ArgumentError(f"folder must {rule}, got {os.path.dirname(self.folder)!r}") from error
-        except OSError:
-            pass  # a file system without locks
-
     def close(self) -> None:
         """Wait until all are written."""
         with self._changed:
@@ -206,8 +186,6 @@ class _Writer:
             self._changed.notify()
         if self._thread:
             self._thread.join()
-        if self._lock:
-            self._lock.close()
         self._tell()
 
     def _tell(self) -> None:

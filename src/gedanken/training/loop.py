@@ -39,6 +39,7 @@ from gedanken.training.records import (
 )
 
 CTRL_C = Stop("Ctrl-C")
+MOST_EPOCHS = 1 << 32
 
 
 class Trained(Protocol):
@@ -104,7 +105,7 @@ class Training:
             with self.interrupt, np.errstate(all="ignore"):
                 self.strategy.start(self.train_state)
                 self._begin()
-                self._capture(captures)
+                self._capture(captures, first=True)
                 for epoch in range(self._place.epoch, self.run.last_epoch + 1):
                     if self.stop and not self._place.step:
                         break
@@ -120,8 +121,10 @@ class Training:
     @property
     def epochs_done(self) -> int:
         """Epochs of the network that are done before its first step."""
-        place = self._resumed.get("place.epoch") if self._resumed else None
-        return place - 1 if isinstance(place, int) else self.run.first_epoch - 1
+        place = self._resumed.get("place.epoch") if self._resumed else self.run.first_epoch
+        if not (type(place) is int and 1 <= place < MOST_EPOCHS):
+            raise CheckpointError(f"{self.run.resumed}: epochs are counted from 1 to {MOST_EPOCHS - 1}, got {place}")
+        return place - 1
 
     def state(self) -> State:
         """Return where it is and all it needs to go on from there.
@@ -153,7 +156,10 @@ class Training:
         self._place, self._meter = Place(self.run.first_epoch), new_meter(self.train_state)
         if self._resumed is None:
             return
-        restore_parts("the training", {"place": self._place, **self._parts()}, self._resumed)
+        try:
+            restore_parts("the training", {"place": self._place, **self._parts()}, self._resumed)
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.run.resumed}: {error}" if self.run.resumed else str(error)) from error
         place = self._place
         place.waited = self.source.waited - place.waited
         self._began -= place.seconds
@@ -311,13 +317,19 @@ class Training:
         if interrupted:
             self.stop = CTRL_C
 
-    def _capture(self, captures: Sequence[Capture]) -> None:
+    def _capture(self, captures: Sequence[Capture], first: bool = False) -> None:
         """Give what the training has become to those who asked.
 
         What comes after Ctrl-C would not come otherwise, and what is not finite comes again: neither is captured.
         """
         if captures and self.stop is not CTRL_C and not self.history.diverged:
-            state = self.state()
+            try:
+                state = self.state()
+            except ArgumentError as error:  # a user's callback has become what cannot be written
+                if first:
+                    raise
+                warn(f"the training could not be written down, it goes on: {error}")
+                return
             model = Model(self.network.architecture(), part(WEIGHTS, state), TrainingState(state, self.about))
             for capture in captures:
                 capture.receive(model)

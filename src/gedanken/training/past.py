@@ -11,7 +11,8 @@ from gedanken.errors import CheckpointError
 from gedanken.state import State, check_state
 from gedanken.training.records import Answered, EpochRecord, History, KeepWeights, Save, SetRate, Snapshot, Stop
 
-ARRAY = "array"  # an object with this entry is an array: [number type, shape, numbers]
+ARRAY = "\0array"  # an object with this entry, which no metric is called, is an array: [number type, shape, numbers]
+MOST = 1 << 40  # steps and epochs
 ANSWERS = {kind.__name__: kind for kind in (Stop, SetRate, Save, KeepWeights)}
 
 
@@ -49,8 +50,16 @@ class Past:
             snapshots = [Snapshot(**entries) for entries in told["snapshots"]]
             answers = [Answered(e, s, by, ANSWERS[kind](*parts)) for e, s, by, kind, parts in told["answers"]]
             steps, kept = told["steps"], told["kept"]
-        except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise CheckpointError(f"the history cannot be read: {short(str(error))}") from error
+        counts = [steps, *([] if kept is None else [kept])]
+        counts += [*(record.epoch for record in epochs), *(record.epoch for record in snapshots)]
+        figures = [part for record in epochs for part in (record.metrics, record.validation_metrics)]
+        figures += [record.metrics for record in snapshots]
+        numbers = [record.progress for record in snapshots]
+        right = all(type(count) is int and 0 <= count < MOST for count in counts)
+        if not (right and all(isinstance(one, dict) for one in figures) and all(type(n) is float for n in numbers)):
+            raise CheckpointError("the history cannot be read: its counts, figures or places are none")
         history = self.history
         history.epochs, history.snapshots, history.answers = epochs, snapshots, answers
         history.steps, history.kept = steps, kept

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from gedanken.training.callbacks import Callback
 from gedanken.training.checkpoint import FOLDER, checkpoints
 from gedanken.training.display import Display
 from gedanken.training.records import Run
+from gedanken.training.run_folder import run_of
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 SHOWN = 80  # characters of what differs
@@ -55,7 +57,8 @@ class Resume(KeywordsChecked):
 
     Args:
         path: the folder of a run, in which the newest checkpoint that is whole is taken, or a checkpoint.
-        anyway: whether it goes on though it is not the same training any more, as with other data or another optimizer.
+        anyway: whether it goes on though it is not the same training any more, as with other data or another rate; its
+            parts have to fit all the same.
 
     Raises:
         ArgumentError: an argument breaks its rule.
@@ -110,9 +113,9 @@ class Identity(Mapping[str, Any]):
             "processor": _processor(plan.engine.name),
             "library": importlib.import_module("gedanken").__version__,
             "NumPy": np.__version__,
-            "workers": "" if self._strategy.exact else "who wait for nobody",
+            "workers": _free_order(self._strategy, source),
         }
-        return {name: ADDRESS.sub("", str(value)) for name, value in told.items()}
+        return {name: f"{ADDRESS.sub('', str(value))}{_functions(value)}" for name, value in told.items()}
 
     def __getitem__(self, name: str) -> Any:
         if name == "run" and self.run:
@@ -144,13 +147,18 @@ class Taken(NamedTuple):
         told = self.training.about.get("run")
         known = told if isinstance(told, dict) else {}
         first, name, started = (known.get(key) for key in ("first_epoch", "id", "started"))
-        if type(first) is not int or first < 1 or not isinstance(name, str) or not isinstance(started, float):
+        if (
+            type(first) is not int
+            or not 1 <= first < 1 << 31
+            or not isinstance(name, str)
+            or not isinstance(started, float)
+        ):
             raise CheckpointError(f"{self.path} does not say which run it is of")
         last = first + run.last_epoch - run.first_epoch
         own = run._replace(first_epoch=first, last_epoch=last, id=name, started=started)
         return own._replace(folder=folder or self.folder, resumed=self.path)
 
-    def compare(self, now: Identity, anyway: bool) -> str:
+    def compare(self, now: Identity, asked: Any) -> str:
         """Return in words how close the continuation will be.
 
         Raises:
@@ -160,7 +168,7 @@ class Taken(NamedTuple):
         others = [name for name in DECIDING if before.get(name) != now[name]]
         if others:
             differences = "; ".join(f"its {name}: {_then(before.get(name), now[name])}" for name in others)
-            if not anyway:
+            if not (isinstance(asked, Resume) and asked.anyway):
                 remedy = "give what it began with, or Resume(path, anyway=True)"
                 raise CheckpointError(f"{self.path} is of another training, {differences}; {remedy}")
             return f"not comparable with one that was never stopped: {differences}"
@@ -169,7 +177,7 @@ class Taken(NamedTuple):
             differences = "; ".join(f"{name}: {_then(before.get(name), now[name])}" for name in close)
             return f"numerically close to one that was never stopped, not the same to the bit; {differences}"
         if now["workers"]:
-            return "close to one that was never stopped: workers wait for nobody, so no two trainings are the same"
+            return f"close to one that was never stopped: workers {now['workers']}, so no two trainings are the same"
         return SAME
 
 
@@ -178,31 +186,40 @@ def taken_up(given: Any) -> Taken | None:
 
     Raises:
         ArgumentError: it is no path and no Resume.
-        CheckpointError: there is no such folder or file, or the checkpoint is of a newer version, or none is whole.
+        CheckpointError: there is no such checkpoint, or it is of a newer version, or none is whole.
     """
+    if given is None:
+        return None
     asked = given.path if isinstance(given, Resume) else given
     require(isinstance(asked, (str, os.PathLike)), "resume", "be a path or a Resume", given)
     path = at_home(checked_path("resume", asked))
+    require("\0" not in path, "resume", "be a path or a Resume", path)
     if os.path.isfile(path):
-        above = os.path.dirname(path)
-        folder = os.path.dirname(above) if os.path.basename(above) == FOLDER else above
-        return Taken(path, folder or ".", read_training(path))
-    if not os.path.isdir(path):
+        return Taken(path, run_of(path), read_training(path))
+    if path.endswith(".safetensors"):
         raise CheckpointError(f"resume must be a run's folder or a checkpoint, and there is no {path!r}")
     held = path if os.path.basename(os.path.normpath(path)) == FOLDER else os.path.join(path, FOLDER)
     names = checkpoints(held)
     for name in reversed(names):
         file = os.path.join(held, name)
         try:
-            return Taken(file, os.path.dirname(os.path.normpath(held)) or ".", read_training(file))
+            return Taken(file, run_of(file), read_training(file))
         except NewerVersionError:
             raise
         except CheckpointError as error:
             if name == names[0]:
                 raise
             warn(f"{error}; the one before it is taken")
-    warn(f"{path} has no checkpoint yet; the training begins anew")
+    warn(f"{path} has no checkpoint yet; the training begins anew there")
     return None
+
+
+def folder_of(taken: Taken | None, resume: Any, folder: str | None) -> str | None:
+    """Return the run's folder: the one that was given, or the one in which a run without a checkpoint begins anew."""
+    if taken or folder is not None or resume is None:
+        return folder
+    path = at_home(checked_path("resume", resume.path if isinstance(resume, Resume) else resume))
+    return path if not os.path.isfile(path) else None
 
 
 def say(display: Display, progress: bool, run: Run, how: str) -> None:
@@ -214,10 +231,35 @@ def say(display: Display, progress: bool, run: Run, how: str) -> None:
         warn(told)
 
 
+def _functions(value: Any) -> str:
+    """Return a digest of the functions that objects hold, as a CustomCost does; "" where they hold none."""
+    held = value if isinstance(value, (list, tuple)) else [value]
+    found = [one for part in held for one in getattr(part, "__dict__", {}).values() if isinstance(one, FunctionType)]
+    texts = [ADDRESS.sub("", "".join(_code(one))) for one in found]
+    return f", functions {hashlib.blake2b(''.join(texts).encode(), digest_size=8).hexdigest()}" if texts else ""
+
+
+def _code(function: FunctionType) -> Iterator[str]:
+    """Yield what a function does, as far as it says so itself: its code, what that names, and what it holds."""
+    code, cells = function.__code__, function.__closure__ or ()
+    yield f"{code.co_code.hex()} {code.co_names} {function.__defaults__} {function.__kwdefaults__}"
+    for part in (*code.co_consts, *(cell.cell_contents for cell in cells)):
+        inner = isinstance(part, (CodeType, FunctionType))
+        yield from _code(FunctionType(part, {}) if isinstance(part, CodeType) else part) if inner else [repr(part)]
+
+
 def _mini_batches(source: Source) -> str:
     if isinstance(source, ArraySource):
         return f"of {source.mini_batch_size}, {'in an order of their own in each epoch' * source.shuffle or 'in order'}"
     return f"of {source.mini_batch_size}"
+
+
+def _free_order(strategy: Strategy, source: Source) -> str:
+    """Return why no two such trainings are the same, or nothing."""
+    if not strategy.exact:
+        return "wait for nobody"
+    free = isinstance(source, GeneratorSource) and source.generator.order != "exact"
+    return "give mini-batches as they are ready" if free else ""
 
 
 def _data(source: Source | None) -> str:

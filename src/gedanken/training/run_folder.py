@@ -17,92 +17,115 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gedanken.checks import warn
-from gedanken.errors import CheckpointError
+from gedanken.errors import ArgumentError, CheckpointError
 from gedanken.files import at_home, open_regular, replace_file
 from gedanken.processes.uncut import start_thread
 from gedanken.training.callbacks import Callback
+from gedanken.training.checkpoint import FOLDER, checkpoints
 from gedanken.training.records import EpochRecord, History, Run, StepRecord
 
-ABOUT, RECORDS, COSTS = "run.json", "records.jsonl", "costs.bin"
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+ABOUT, RECORDS, COSTS, LOCK = "run.json", "records.jsonl", "costs.bin", ".lock"
 NUMBER = np.dtype("<f8")
+MOST_LOST = 1 << 20  # costs that a power cut has taken, and that are filled up with NaN
 
 
 class RunFolder(Callback):
     """Writes down a run as it goes, so that one that is killed leaves what it was until then.
 
-    What cannot be written once the training has begun is a warning, and nothing more is written.
+    It is told of the start last, so nothing is changed where something else refuses; and where the training goes on,
+    nothing before all of that is restored. What cannot be written once the training has begun is a warning, and
+    nothing more is written.
 
     Args:
         about: what the training is made of; it is asked for in a thread, as data are read for it.
 
     Raises:
-        OSError: the folder cannot be written to (in `on_start`).
+        ArgumentError: the folder cannot be made or written to, has checkpoints of another run, or is in use (in
+            `on_start`).
     """
 
     shows = True
 
     def __init__(self, about: Mapping[str, Any]) -> None:
         self._about = about
+        self._lock: BinaryIO | None = None
         self._records: BinaryIO | None = None
         self._costs: BinaryIO | None = None
         self._thread: threading.Thread | None = None
 
     def on_start(self, run: Run) -> None:
-        folder = at_home(run.folder)
-        os.makedirs(folder, exist_ok=True)
-        self._records, self._costs = (
-            _opened(os.path.join(folder, name), bool(run.resumed)) for name in (RECORDS, COSTS)
-        )
-        self._thread = threading.Thread(target=self._tell, args=(folder, run), name="gedanken run", daemon=True)
-        try:
-            start_thread(self._thread)
-        except RuntimeError:  # the system starts no more threads
-            self._thread = None
-            self._tell(folder, run)
-
-    def _tell(self, folder: str, run: Run) -> None:
-        told = {"run": json.loads(run.to_json()), "made of": {k: v for k, v in self._about.items() if k != "run"}}
-        with self._guarded():
-            replace_file(os.path.join(folder, ABOUT), json.dumps(told, indent=1).encode())
+        with _writable(run.folder):
+            found = checkpoints(os.path.join(run.folder, FOLDER))
+        if found and not (run.resumed and os.path.realpath(run.folder) == os.path.realpath(run_of(run.resumed))):
+            rule = f"be one without checkpoints of another run ({found[-1]}), or be given as resume= too"
+            raise ArgumentError(f"folder must {rule}, got {run.folder!r}")
+        with _writable(run.folder):
+            os.makedirs(run.folder, exist_ok=True)
+            self._lock = open(os.path.join(run.folder, LOCK), "wb")  # noqa: SIM115 - closed at the end
+        _take(self._lock, run.folder)
+        self._folder = os.path.abspath(run.folder)  # wherever the program goes
+        if not run.resumed:
+            self._begin(run, b"", b"")
 
     def on_resume(self, run: Run, history: History) -> None:
         """Forget what came after the checkpoint: it comes again."""
         # An epoch's line comes after those of its snapshots.
-        lines: list[tuple[float, int, str, str]] = [(one.epoch, 1, "epoch", one.to_json()) for one in history.epochs]
-        lines += [(one.progress, 0, "snapshot", one.to_json()) for one in history.snapshots]
-        assert self._records
-        assert self._costs
+        lines: list[tuple[float, int, bytes]] = [
+            (one.epoch, 1, _line("epoch", one.to_json())) for one in history.epochs
+        ]
+        lines += [(one.progress, 0, _line("snapshot", one.to_json())) for one in history.snapshots]
+        known = np.empty(0, NUMBER)
+        with contextlib.suppress(OSError):
+            known = np.fromfile(os.path.join(run_of(run.resumed), COSTS), NUMBER, history.steps)
+        lost = min(history.steps - len(known), MOST_LOST)
+        costs = np.concatenate([known, np.full(lost, np.nan, NUMBER)])
+        self._begin(run, b"".join(line for _, _, line in sorted(lines)), costs.tobytes())
+
+    def _begin(self, run: Run, records: bytes, costs: bytes) -> None:
+        """Open the files, with what is to stand in them before."""
+        with _writable(run.folder):
+            self._records = _opened(os.path.join(self._folder, RECORDS), records)
+            self._costs = _opened(os.path.join(self._folder, COSTS), costs)
+        self._thread = threading.Thread(target=self._tell, args=(run,), name="gedanken run", daemon=True)
+        try:
+            start_thread(self._thread)
+        except RuntimeError:  # the system starts no more threads
+            self._thread = None
+            self._tell(run)
+
+    def _tell(self, run: Run) -> None:
+        told = {"run": json.loads(run.to_json()), "made of": {k: v for k, v in self._about.items() if k != "run"}}
         with self._guarded():
-            self._records.truncate(0)
-            for _, _, kind, line in sorted(lines):
-                self._line(kind, line)
-            there = os.fstat(self._costs.fileno()).st_size // NUMBER.itemsize
-            self._costs.truncate(min(history.steps, there) * NUMBER.itemsize)
-            self._costs.seek(0, os.SEEK_END)
-            self._costs.write(np.full(max(0, history.steps - there), np.nan, NUMBER).tobytes())  # lost in a power cut
+            replace_file(os.path.join(self._folder, ABOUT), json.dumps(told, indent=1).encode())
 
     def on_step(self, run: Run, record: StepRecord) -> None:
-        if self._costs is None:
+        if self._costs is None or self._records is None:
             return
         with self._guarded():
             self._costs.write(np.float64(record.cost).astype(NUMBER).tobytes())
             if record.snapshot:
-                self._line("snapshot", record.snapshot.to_json())
+                self._records.write(_line("snapshot", record.snapshot.to_json()))
 
     def on_epoch(self, run: Run, record: EpochRecord) -> None:
-        with self._guarded():
-            self._line("epoch", record.to_json())
+        self._write(_line("epoch", record.to_json()))
 
     def on_stop(self, run: Run, reason: str) -> None:
         if self._thread:
             self._thread.join()
-        with self._guarded():
-            self._line("end", json.dumps({"reason": reason}))
+        self._write(_line("end", json.dumps({"reason": reason})))
         self._close()
+        if self._lock:
+            self._lock.close()
 
-    def _line(self, kind: str, content: str) -> None:
-        if self._records:
-            self._records.write(f'{{"kind": "{kind}", {content.removeprefix("{")}\n'.encode())
+    def _write(self, line: bytes) -> None:
+        with self._guarded():
+            if self._records:
+                self._records.write(line)
 
     def _close(self) -> None:
         for file in (self._records, self._costs):
@@ -115,13 +138,50 @@ class RunFolder(Callback):
         try:
             yield
         except OSError as error:
+            told = self._records is None  # by another thread
             self._close()
-            warn(f"the run's folder cannot be written to any more, the training goes on: {error}")
+            if not told:
+                warn(f"the run's folder cannot be written to any more, the training goes on: {error}")
 
 
-def _opened(path: str, goes_on: bool) -> BinaryIO:
-    """Open a file for writing, without a buffer: what is written stays, whoever kills the program."""
-    return open(path, "r+b" if goes_on and os.path.exists(path) else "wb", buffering=0)
+def run_of(checkpoint: str) -> str:
+    """Return the folder of the run that a checkpoint is of."""
+    above = os.path.dirname(checkpoint)
+    return (os.path.dirname(above) if os.path.basename(above) == FOLDER else above) or "."
+
+
+@contextlib.contextmanager
+def _writable(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: of a name that can be none
+        rule = f"be a folder that can be written to ({getattr(error, 'strerror', None) or error})"
+        raise ArgumentError(f"folder must {rule}, got {folder!r}") from error
+
+
+def _take(lock: BinaryIO, folder: str) -> None:
+    """Keep other programs out of a folder, or raise ArgumentError; the system gives it back for one that is killed."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        lock.close()
+        raise ArgumentError(
+            f"folder must be one that no other program trains in at this moment, got {folder!r}"
+        ) from error
+    except OSError:
+        pass  # a file system without locks
+
+
+def _opened(path: str, content: bytes) -> BinaryIO:
+    """Open a file that has this content, to write on: without a buffer, so what is written stays, whoever is killed."""
+    replace_file(path, content)
+    return open(path, "ab", buffering=0)
+
+
+def _line(kind: str, content: str) -> bytes:
+    return f'{{"kind": "{kind}", {content.removeprefix("{")}\n'.encode()
 
 
 def read_run(folder: str) -> tuple[dict[str, Any], list[dict[str, Any]], Any]:
