@@ -652,6 +652,49 @@ def test_arguments_that_somebody_made_up_are_refused(
     assert "arguments.json" in capsys.readouterr().err
 
 
+def test_a_generator_that_was_looked_into_begins_anew(tmp_path: Path) -> None:
+    def data() -> ArrayGenerator:
+        made = ArrayGenerator(X, Y, mini_batch_size=16, shuffle=True, workers=0)
+        next(iter(made))  # as one looks at a mini-batch
+        return made
+
+    def train(*callbacks: Callback, **options: Any) -> tuple[Network, Any]:
+        net = dense(Adam(0.01))
+        return net, net.fit(data(), callbacks=[Checkpoint(), *callbacks], epochs=2, progress=False, **options)
+
+    expected = outcome(*train(folder=tmp_path / "whole"))
+    with pytest.raises(KeyError):
+        train(Breaks((1, 5)), folder=tmp_path / "run")
+    assert outcome(*train(resume=tmp_path / "run")) == expected
+
+
+@pytest.mark.parametrize("first", [None, Hogwild(workers=1, backend="threads")], ids=["one process", "workers"])
+def test_workers_may_come_and_go(first: Hogwild | None, tmp_path: Path) -> None:
+    second = Hogwild(workers=1, backend="threads") if first is None else None
+    folder = begun(tmp_path / "run", every="epoch", parallel=first)
+    with pytest.warns(GedankenWarning, match="numerically close to one that was never stopped"):
+        _, history = gone_on(folder, parallel=second)
+    assert [record.samples for record in history.epochs] == [320] * 4
+
+
+def test_the_command_line_keeps_its_hands_off_a_run_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "drawn-digits", "--limit", "200", "--network", "mlp", "--quiet"]
+    assert main([*words, "--checkpoint-every", "epoch", "--folder", "run"]) == 0
+    before = (tmp_path / "run" / "arguments.json").read_bytes()
+    lock = "import fcntl, time; file = open('run/.lock', 'wb'); fcntl.lockf(file, fcntl.LOCK_EX); "
+    with Program(tmp_path, lock + "print('held', flush=True); time.sleep(60)") as program:
+        program.wait_for("held")
+        assert main(["train", "--resume", "run", "--epochs", "9"]) == 2
+        assert "no other program trains in at this moment" in capsys.readouterr().err
+    assert (tmp_path / "run" / "arguments.json").read_bytes() == before
+    monkeypatch.chdir(tmp_path / "run" / "checkpoints")
+    for name in (".", checkpoints(".")[-1]):
+        assert main(["train", "--resume", name, "--epochs", "2"]) == 0
+
+
 def test_functions_of_a_cost_are_compared(tmp_path: Path) -> None:
     def cost(k: float) -> Any:
         return CustomCost(lambda y, target: k * ((y - target) ** 2).mean(1), lambda y, target: 2 * k * (y - target) / 3)

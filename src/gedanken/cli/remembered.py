@@ -10,7 +10,7 @@ from gedanken.errors import CheckpointError
 from gedanken.files import at_home, open_regular, replace_file
 from gedanken.training.callbacks import Callback
 from gedanken.training.checkpoint import FOLDER
-from gedanken.training.records import Run
+from gedanken.training.records import Capture, Run
 
 FILE = "arguments.json"
 NOT_KEPT = ("command", "debug", "resume", "folder", "quiet")
@@ -35,8 +35,9 @@ class Remember(Callback):
                 kept[name] = os.path.abspath(kept[name])
         self._text = json.dumps(kept, indent=1)
 
-    def on_start(self, run: Run) -> None:
-        replace_file(os.path.join(run.folder, FILE), self._text.encode())
+    def on_start(self, run: Run) -> Capture:
+        file = os.path.abspath(os.path.join(run.folder, FILE))
+        return Capture(lambda _: replace_file(file, self._text.encode()))  # when the folder is this run's own
 
 
 def remembered(run: str, known: set[str]) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def remembered(run: str, known: set[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: there is no such run, or the file was not written by `Remember`.
     """
-    path = os.path.normpath(at_home(run))
+    path = os.path.abspath(at_home(run))
     folder = os.path.dirname(path) if os.path.isfile(path) else path
     folder = os.path.dirname(folder) or "." if os.path.basename(folder) == FOLDER else folder
     if not os.path.isdir(folder):

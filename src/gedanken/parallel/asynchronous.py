@@ -22,7 +22,7 @@ from gedanken.processes.memory import Descriptor, reserved_memory
 from gedanken.processes.pickling import Pickled, pickle_for_workers
 from gedanken.processes.possible import default_method, lock_free, no_socket, processes_possible
 from gedanken.processes.refused import granted
-from gedanken.state import State
+from gedanken.state import State, Stateful
 
 
 class Options(NamedTuple):
@@ -208,8 +208,10 @@ class Asynchronous(Strategy):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
-        self._refuge.renew(self.train_state.plan.layer_state)
         self._hand_out()
+
+    def _parts(self) -> dict[str, Stateful]:
+        return {**super()._parts(), "refuge": self._refuge}
 
     def show(self) -> None:
         self.train_state.plan.params[...] = self._block.params

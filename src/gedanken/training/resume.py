@@ -198,7 +198,7 @@ def taken_up(given: Any) -> Taken | None:
         return Taken(path, run_of(path), read_training(path))
     if path.endswith(".safetensors"):
         raise CheckpointError(f"resume must be a run's folder or a checkpoint, and there is no {path!r}")
-    held = path if os.path.basename(os.path.normpath(path)) == FOLDER else os.path.join(path, FOLDER)
+    held = path if os.path.basename(os.path.abspath(path)) == FOLDER else os.path.join(path, FOLDER)
     names = checkpoints(held)
     for name in reversed(names):
         file = os.path.join(held, name)

@@ -146,8 +146,9 @@ class RunFolder(Callback):
 
 def run_of(checkpoint: str) -> str:
     """Return the folder of the run that a checkpoint is of."""
-    above = os.path.dirname(checkpoint)
-    return (os.path.dirname(above) if os.path.basename(above) == FOLDER else above) or "."
+    above = os.path.dirname(checkpoint) or "."
+    held = os.path.basename(os.path.abspath(above)) == FOLDER
+    return os.path.normpath(os.path.join(above, os.pardir)) if held else above
 
 
 @contextlib.contextmanager

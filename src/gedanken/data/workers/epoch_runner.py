@@ -271,7 +271,9 @@ class EpochRunner:
     # ------------------------------------------------------------------ position and statistics
 
     def state(self, generator: Any) -> Position:
-        """Return the position after the last mini-batch that was delivered."""
+        """Return the position after the last mini-batch that was delivered, or where an epoch that is begun begins."""
+        if self._ahead:
+            return self._ahead.position
         if self._loaded or self._position is None:
             return self._next_position(generator)
         self._keep_position()
