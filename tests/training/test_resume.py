@@ -482,7 +482,7 @@ def test_how_often_is_looked_at(given: Any) -> None:
         Checkpoint(given)
 
 
-@pytest.mark.parametrize("given", ["epoch", 1, 10**9, "30 s", "30s", "0.5 min", "2 h", "1 d"])
+@pytest.mark.parametrize("given", ["epoch", 1, np.int64(5), 10**9, "30 s", "30s", "0.5 min", "2 h", "1 d"])
 def test_how_often(given: Any) -> None:
     Checkpoint(given)
 
@@ -693,6 +693,25 @@ def test_the_command_line_keeps_its_hands_off_a_run_in_use(
     monkeypatch.chdir(tmp_path / "run" / "checkpoints")
     for name in (".", checkpoints(".")[-1]):
         assert main(["train", "--resume", name, "--epochs", "2"]) == 0
+
+
+def test_a_checkpoint_has_the_arrays_of_its_moment(tmp_path: Path) -> None:
+    class Sums(Callback):
+        def __init__(self) -> None:
+            self.sums, self.steps = np.zeros(200_000), 0
+
+        def on_step(self, run: Any, record: Any) -> None:
+            self.steps += 1
+            self.sums += 1
+
+        def state(self) -> dict[str, Any]:
+            return {"sums": self.sums, "steps": self.steps}
+
+    dense(Adam(0.01)).fit(X, Y, callbacks=[Checkpoint(3, keep=99), Sums()], folder=tmp_path, **HOW)
+    held = tmp_path / "checkpoints"
+    for name in checkpoints(str(held)):
+        state = read_training(str(held / name)).state
+        assert (state["callbacks.1.sums"] == state["callbacks.1.steps"]).all(), name
 
 
 def test_functions_of_a_cost_are_compared(tmp_path: Path) -> None:

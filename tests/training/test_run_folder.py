@@ -128,10 +128,16 @@ def test_a_disk_that_becomes_full_is_one_warning(tmp_path: Path) -> None:
     assert "3 1 the run's folder cannot be written to any more, the training goes on" in run(tmp_path, FULL)
 
 
-@pytest.mark.parametrize("damage", ["run.json", "records.jsonl", "costs.bin", "text", "list"])
+@pytest.mark.parametrize(
+    "damage", ["run.json", "records.jsonl", "costs.bin", "text", "list", '"first_epoch": "x"', '"started": 1e300']
+)
 def test_what_is_no_run_is_refused(damage: str, tmp_path: Path) -> None:
     trained(tmp_path / "run")
-    if damage in ("text", "list"):
+    if ":" in damage:
+        about = json.loads((tmp_path / "run" / "run.json").read_text())
+        about["run"] |= json.loads(f"{{{damage}}}")
+        (tmp_path / "run" / "run.json").write_text(json.dumps(about))
+    elif damage in ("text", "list"):
         (tmp_path / "run" / "run.json").write_text("{" if damage == "text" else "[]")
     else:
         (tmp_path / "run" / damage).unlink()

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import numbers
 import os
 import re
 import threading
@@ -126,7 +127,7 @@ def _interval(every: object) -> tuple[int, float]:
     if isinstance(every, str):
         return 0, duration("Checkpoint every", every, 'be "epoch", a number of steps or a time such as "30 s"')
     rule = 'be "epoch", a number of steps or a time such as "30 s"'
-    require(isinstance(every, int) and not isinstance(every, bool), "Checkpoint every", rule, every)
+    require(isinstance(every, numbers.Integral) and not isinstance(every, bool), "Checkpoint every", rule, every)
     return whole("Checkpoint every", every), math.inf
 
 

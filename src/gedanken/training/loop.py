@@ -134,7 +134,11 @@ class Training:
         stopped = self.stop.reason if self.stop and self.stop is not CTRL_C else ""
         seconds, waited = self._seconds(), self.source.waited - self._place.waited
         place = replace(self._place, stopped=stopped, seconds=seconds, waited=waited)
-        return {**state_of({"place": place, **self._parts()}), "source": json.dumps(self.source.state())}
+        found = {**state_of({"place": place, **self._parts()}), "source": json.dumps(self.source.state())}
+        for name, value in found.items():
+            if name.startswith("callbacks.") and isinstance(value, np.ndarray):
+                found[name] = value.copy()  # the user's own goes on changing
+        return found
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Begin where another training was, with the same network, source and callbacks, once it is called.

@@ -207,6 +207,13 @@ def read_run(folder: str) -> tuple[dict[str, Any], list[dict[str, Any]], Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder} cannot be read as the folder of a run: {error}") from error
     right = isinstance(about, dict) and all(isinstance(about.get(key), dict) for key in ("run", "made of"))
-    if not right or not all(isinstance(record, dict) for record in records):
+    if not right or not _is_run(about["run"]) or not all(isinstance(record, dict) for record in records):
         raise CheckpointError(f"{folder} cannot be read as the folder of a run: its files do not say what they should")
     return about, records, np.frombuffer(costs[: len(costs) // NUMBER.itemsize * NUMBER.itemsize], NUMBER)
+
+
+def _is_run(told: Mapping[str, Any]) -> bool:
+    """Say whether the entries that are counted with are what a Run's are."""
+    counts = [told.get("first_epoch"), told.get("last_epoch"), *filter(None, [told.get("steps")])]
+    started = told.get("started")
+    return all(type(n) is int and 0 < n < 1 << 48 for n in counts) and type(started) is float and 0 <= started < 1e11
