@@ -256,7 +256,12 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
         r"its optimizer: then 'Adam\(learning_rate=0.01\)', now 'SGD\(learning_rate=0.1\)'",
     ),
     "rate": ({"rule": Adam(0.02)}, "its optimizer"),
-    "callbacks": ({"callbacks": [Checkpoint()]}, r"its callbacks: then .*'EarlyStopping'"),
+    "callbacks": ({"callbacks": [Checkpoint()]}, r"its callbacks: then .*EarlyStopping"),
+    "patience": ({"callbacks": [Checkpoint(4), EarlyStopping(patience=4)]}, r"its callbacks: then .*patience"),
+    "best": (
+        {"callbacks": [Checkpoint(4, monitor="cost"), EarlyStopping(patience=3)]},
+        r"its callbacks: then .*monitor",
+    ),
 }
 
 
@@ -392,7 +397,7 @@ def test_two_programs_do_not_go_on_with_the_same_run(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     with Program(tmp_path / "first", ALONE, ["first", folder]) as program:
         program.wait_for("trains")
-        rule = f"folder must be one that no other program trains in at this moment, got '{folder}'"
+        rule = f"folder must be one in which no other training writes at this moment, got '{folder}'"
         assert rule in run(tmp_path / "second", ALONE, ["second", folder], says=None)
         program.send(signal.SIGKILL)
         program.end(code=-signal.SIGKILL, says=None)
@@ -684,11 +689,11 @@ def test_the_command_line_keeps_its_hands_off_a_run_in_use(
     words = ["train", "drawn-digits", "--limit", "200", "--network", "mlp", "--quiet"]
     assert main([*words, "--checkpoint-every", "epoch", "--folder", "run"]) == 0
     before = (tmp_path / "run" / "arguments.json").read_bytes()
-    lock = "import fcntl, time; file = open('run/.lock', 'wb'); fcntl.lockf(file, fcntl.LOCK_EX); "
+    lock = "import fcntl, time; file = open('run/.lock', 'wb'); fcntl.flock(file, fcntl.LOCK_EX); "
     with Program(tmp_path, lock + "print('held', flush=True); time.sleep(60)") as program:
         program.wait_for("held")
         assert main(["train", "--resume", "run", "--epochs", "9"]) == 2
-        assert "no other program trains in at this moment" in capsys.readouterr().err
+        assert "in which no other training writes at this moment" in capsys.readouterr().err
     assert (tmp_path / "run" / "arguments.json").read_bytes() == before
     monkeypatch.chdir(tmp_path / "run" / "checkpoints")
     for name in (".", checkpoints(".")[-1]):

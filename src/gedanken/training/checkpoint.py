@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import duration, require, truth, warn, whole
-from gedanken.errors import ArgumentError, GedankenError
+from gedanken.errors import ArgumentError
 from gedanken.io.model_file import Model, write_model
 from gedanken.processes.uncut import start_thread
 from gedanken.state import State, check_state
@@ -209,9 +209,9 @@ class _Writer:
         try:
             self.write(name, model)
             self._remove(best)
-        except (OSError, GedankenError, MemoryError) as error:
+        except Exception as error:  # of a user's own values too; the next one may be fine
             with self._changed:
-                self._faults.append(str(error))
+                self._faults.append(str(error) or repr(error))
 
     def write(self, name: str, model: Model) -> None:
         """Write a checkpoint, whole or not at all."""

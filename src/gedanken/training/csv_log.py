@@ -30,6 +30,8 @@ class CSVLog(Callback):
         OSError: the file cannot be written (when `fit` begins).
     """
 
+    shows = True
+
     path: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ from gedanken.parallel.base import Strategy, TrainState
 from gedanken.processors import usable_processors
 from gedanken.sparse import SparseRows
 from gedanken.training.callbacks import Callback
-from gedanken.training.checkpoint import FOLDER, checkpoints
+from gedanken.training.checkpoint import FOLDER, Checkpoint, checkpoints
 from gedanken.training.display import Display
 from gedanken.training.records import Run
 from gedanken.training.run_folder import run_of
@@ -103,7 +103,7 @@ class Identity(Mapping[str, Any]):
             "cost": plan.cost,
             "optimizer": self._train_state.optimizer_state.optimizer,
             "metrics": list(self._train_state.metrics),
-            "callbacks": [type(callback).__name__ for callback in self._callbacks if not callback.shows],
+            "callbacks": [_callback(callback) for callback in self._callbacks if not callback.shows],
             "seed": plan.seed,
             "dtype": plan.ops.dtype,
             "mini-batches": _mini_batches(source),
@@ -252,6 +252,14 @@ def _mini_batches(source: Source) -> str:
     if isinstance(source, ArraySource):
         return f"of {source.mini_batch_size}, {'in an order of their own in each epoch' * source.shuffle or 'in order'}"
     return f"of {source.mini_batch_size}"
+
+
+def _callback(callback: Callback) -> str:
+    """Return a callback with what it goes by; of a user's own nobody knows what that is."""
+    if isinstance(callback, Checkpoint):  # when it writes, and how many it keeps, is no matter
+        return f"Checkpoint(monitor={callback.monitor!r}, mode={callback.mode!r})"
+    ours = type(callback).__module__.startswith("gedanken.")
+    return str(callback) if ours else type(callback).__qualname__
 
 
 def _free_order(strategy: Strategy, source: Source) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -31,6 +32,7 @@ except ImportError:  # Windows
 
 ABOUT, RECORDS, COSTS, LOCK = "run.json", "records.jsonl", "costs.bin", ".lock"
 NUMBER = np.dtype("<f8")
+LOCK_SECONDS = 2.0  # that workers of a program that was killed may still be there
 MOST_LOST = 1 << 20  # costs that a power cut has taken, and that are filled up with NaN
 
 
@@ -161,18 +163,24 @@ def _writable(folder: str) -> Iterator[None]:
 
 
 def _take(lock: BinaryIO, folder: str) -> None:
-    """Keep other programs out of a folder, or raise ArgumentError; the system gives it back for one that is killed."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        lock.close()
-        raise ArgumentError(
-            f"folder must be one that no other program trains in at this moment, got {folder!r}"
-        ) from error
-    except OSError:
-        pass  # a file system without locks
+    """Keep other trainings out of a folder, or raise ArgumentError.
+
+    The system gives it back for a program that is killed, as soon as its worker processes are gone, too.
+    """
+    limit = time.monotonic() + LOCK_SECONDS
+    while fcntl is not None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > limit:
+                lock.close()
+                rule = "be one in which no other training writes at this moment"
+                raise ArgumentError(f"folder must {rule}, got {folder!r}") from error
+            time.sleep(0.05)
+        except OSError:  # a file system without locks
+            return
+        else:
+            return
 
 
 def _opened(path: str, content: bytes) -> BinaryIO:
