@@ -720,8 +720,15 @@ def test_a_checkpoint_has_the_arrays_of_its_moment(tmp_path: Path) -> None:
 
 
 def test_functions_of_a_cost_are_compared(tmp_path: Path) -> None:
+    calls = [0]
+
     def cost(k: float) -> Any:
-        return CustomCost(lambda y, target: k * ((y - target) ** 2).mean(1), lambda y, target: 2 * k * (y - target) / 3)
+        def within(y: Any, target: Any, deep: bool = True) -> Any:
+            calls[0] += 1  # what changes is not looked at
+            inner = lambda: k * ((y - target) ** 2).mean(1)  # noqa: E731
+            return within(y, target, False) if deep and k in {1.0, 2.0, 3.0} else inner()
+
+        return CustomCost(within, lambda y, target: 2 * k * (y - target) / 3)
 
     def net(k: float) -> Network:
         return Network(3).input((12,)).add(FullyConnectedLayer(3)).regression(Adam(0.01), cost(k))
@@ -729,7 +736,7 @@ def test_functions_of_a_cost_are_compared(tmp_path: Path) -> None:
     wanted = np.eye(3, dtype="float32")[Y]
     how = {"epochs": 1, "mini_batch_size": 16, "progress": False}
     net(1.0).fit(X, wanted, callbacks=[Checkpoint()], folder=tmp_path / "run", **how)
-    with pytest.raises(CheckpointError, match=r"is of another training, its cost: then .*functions"):
+    with pytest.raises(CheckpointError, match=r"is of another training, its functions: then"):
         net(100.0).fit(X, wanted, callbacks=[Checkpoint()], resume=tmp_path / "run", **{**how, "epochs": 2})
     history = net(1.0).fit(X, wanted, callbacks=[Checkpoint()], resume=tmp_path / "run", **{**how, "epochs": 2})
     assert len(history.epochs) == 2

@@ -11,7 +11,7 @@ from gedanken.checks import path as checked_path
 from gedanken.checks import warn
 from gedanken.files import at_home, replace_file
 from gedanken.training.callbacks import Callback
-from gedanken.training.records import EpochRecord, History, Run
+from gedanken.training.records import Capture, EpochRecord, History, Run
 
 
 @dataclass
@@ -39,11 +39,10 @@ class CSVLog(Callback):
             checked_path("CSVLog path", self.path)
         self._rows: list[dict[str, Any]] = []
 
-    def on_start(self, run: Run) -> None:
+    def on_start(self, run: Run) -> Capture | None:
         given = os.path.join(run.folder, "epochs.csv") if self.path is None else os.fspath(self.path)
         self._file, self._rows = at_home(str(given)), []
-        if not run.resumed:
-            self._write()
+        return None if run.resumed else Capture(lambda _: self._write())  # when nothing else has refused
 
     def on_resume(self, run: Run, history: History) -> None:
         self._rows = [_row(record) for record in history.epochs]

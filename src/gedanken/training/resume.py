@@ -1,5 +1,6 @@
 """Going on with a training from a checkpoint: which one, and whether what comes of it will be the same."""
 
+import contextlib
 import hashlib
 import importlib
 import itertools
@@ -46,9 +47,10 @@ DECIDING = (
     "mini-batches",
     "data",
     "validation set",
+    "functions",
 )
 SAME = "the same to the bit as one that was never stopped"
-ROUNDING = ("engine", "processor", "library", "NumPy", "workers")
+ROUNDING = ("engine", "processor", "library", "NumPy", "Python", "workers")
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,15 @@ class Identity(Mapping[str, Any]):
             "mini-batches": _mini_batches(source),
             "data": _data(source),
             "validation set": _data(self._validation),
+            "functions": _functions([plan.cost, *self._layers, *self._train_state.metrics]),
+            "Python": ".".join(platform.python_version_tuple()[:2]),
             "engine": plan.engine.name,
             "processor": _processor(plan.engine.name),
             "library": importlib.import_module("gedanken").__version__,
             "NumPy": np.__version__,
             "workers": _free_order(self._strategy, source),
         }
-        return {name: f"{ADDRESS.sub('', str(value))}{_functions(value)}" for name, value in told.items()}
+        return {name: ADDRESS.sub("", str(value)) for name, value in told.items()}
 
     def __getitem__(self, name: str) -> Any:
         if name == "run" and self.run:
@@ -166,6 +170,8 @@ class Taken(NamedTuple):
         """
         before = self.training.about
         others = [name for name in DECIDING if before.get(name) != now[name]]
+        if before.get("Python") != now["Python"]:  # which writes functions in other bytes
+            others = [name for name in others if name != "functions"]
         if others:
             differences = "; ".join(f"its {name}: {_then(before.get(name), now[name])}" for name in others)
             if not (isinstance(asked, Resume) and asked.anyway):
@@ -231,21 +237,32 @@ def say(display: Display, progress: bool, run: Run, how: str) -> None:
         warn(told)
 
 
-def _functions(value: Any) -> str:
+def _functions(parts: Sequence[Any]) -> str:
     """Return a digest of the functions that objects hold, as a CustomCost does; "" where they hold none."""
-    held = value if isinstance(value, (list, tuple)) else [value]
-    found = [one for part in held for one in getattr(part, "__dict__", {}).values() if isinstance(one, FunctionType)]
-    texts = [ADDRESS.sub("", "".join(_code(one))) for one in found]
-    return f", functions {hashlib.blake2b(''.join(texts).encode(), digest_size=8).hexdigest()}" if texts else ""
+    held = [one for part in parts for one in getattr(part, "__dict__", {}).values() if isinstance(one, FunctionType)]
+    texts = [text for function in held for text in _code(function, set())]
+    return hashlib.blake2b(ADDRESS.sub("", "".join(texts)).encode(), digest_size=8).hexdigest() if texts else ""
 
 
-def _code(function: FunctionType) -> Iterator[str]:
-    """Yield what a function does, as far as it says so itself: its code, what that names, and what it holds."""
-    code, cells = function.__code__, function.__closure__ or ()
-    yield f"{code.co_code.hex()} {code.co_names} {function.__defaults__} {function.__kwdefaults__}"
-    for part in (*code.co_consts, *(cell.cell_contents for cell in cells)):
-        inner = isinstance(part, (CodeType, FunctionType))
-        yield from _code(FunctionType(part, {}) if isinstance(part, CodeType) else part) if inner else [repr(part)]
+def _code(what: Any, seen: set[int]) -> Iterator[str]:
+    """Yield what a function does, as far as it says so: its code, what that names, and plain values that it holds."""
+    if id(what) in seen:  # it calls itself
+        return
+    seen.add(id(what))
+    if isinstance(what, FunctionType):
+        yield f"{what.__defaults__} {what.__kwdefaults__}"
+        yield from _code(what.__code__, seen)
+        for cell in what.__closure__ or ():
+            with contextlib.suppress(ValueError):  # it is not filled yet
+                yield from _code(cell.cell_contents, seen)
+    elif isinstance(what, CodeType):
+        yield f"{what.co_code.hex()} {what.co_names}"
+        for part in what.co_consts:
+            yield from _code(part, seen)
+    elif isinstance(what, frozenset):
+        yield f"{sorted(map(repr, what))}"
+    elif isinstance(what, (int, float, complex, str, bytes, tuple, type(None))):  # not what may change, as a cache
+        yield repr(what)
 
 
 def _mini_batches(source: Source) -> str:
