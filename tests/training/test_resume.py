@@ -26,6 +26,7 @@ from gedanken import (
     EarlyStopping,
     FullyConnectedLayer,
     GedankenWarning,
+    Generator,
     Hogwild,
     KeepBest,
     Momentum,
@@ -671,6 +672,48 @@ def test_a_generator_that_was_looked_into_begins_anew(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         train(Breaks((1, 5)), folder=tmp_path / "run")
     assert outcome(*train(resume=tmp_path / "run")) == expected
+
+
+class Presses(Generator):
+    """Ctrl-C comes while a call is made, once."""
+
+    def __init__(self, call: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.left = call
+
+    def __len__(self) -> int:
+        return 40
+
+    def get_mini_batches(self, index: int) -> list[Any]:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return list(zip(X[2 * index : 2 * index + 2], Y[2 * index : 2 * index + 2], strict=True))
+
+
+@pytest.mark.parametrize("call", [1, 2, 8, 21, 40, 41, 44, 79, 100, 118])
+def test_ctrl_c_while_data_are_waited_for_loses_nothing(call: int, tmp_path: Path) -> None:
+    def train(call: int, **options: Any) -> tuple[Network, Any]:
+        net, data = dense(Adam(0.01)), Presses(call, mini_batch_size=8, workers=0, shuffle=True)
+        return net, net.fit(data, callbacks=[Checkpoint()], epochs=3, progress=False, **options)
+
+    expected = outcome(*train(-1, folder=tmp_path / "whole"))
+    assert train(call, folder=tmp_path / "run")[1].reason == "Ctrl-C"
+    assert outcome(*train(-1, resume=tmp_path / "run")) == expected
+
+
+@pytest.mark.parametrize("call", [1, 2, 9, 20, 40, 41, 60, 81, 119])
+def test_ctrl_c_while_a_validation_is_waited_for(call: int) -> None:
+    net, validation = dense(Adam(0.01)), Presses(call, mini_batch_size=8, workers=0)
+    history = net.fit(X, Y, validation_set=validation, callbacks=[KeepBest()], epochs=3, progress=False)
+    assert history.reason == "Ctrl-C"
+    whole = dense(Adam(0.01)).fit(
+        X, Y, validation_set=Presses(-1, mini_batch_size=8, workers=0), epochs=3, progress=False
+    )
+    found = history["validation_cost"]
+    assert [one for one in found if one is not None] == whole["validation_cost"][
+        : sum(one is not None for one in found)
+    ]
 
 
 @pytest.mark.parametrize("first", [None, Hogwild(workers=1, backend="threads")], ids=["one process", "workers"])

@@ -216,8 +216,11 @@ class Training:
             self._place.began, self._place.waited = self._seconds(), self.source.waited
         began, waited, meter = self._place.began, self._place.waited, self._meter
         finished = self._steps(epoch)
-        if not meter.samples:  # Ctrl-C came before the first mini-batch
+        if (
+            self.interrupt.asked
+        ):  # also where it came while a mini-batch was waited for: what is captured is in the epoch
             self._listen()
+        if not meter.samples:
             return
         self._fault(self.strategy.sync(), f"at the end of epoch {epoch}")
         if epoch == self.run.last_epoch and not self.history.diverged:
@@ -379,10 +382,12 @@ def _listed(callback: Callback, hook: str, given: Any, kinds: Any = Answer | Cap
 @np.errstate(all="ignore")
 def evaluate(train_state: TrainState, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
     """Return cost and metrics of all samples; empty where it was broken off."""
-    ctx, meter = train_state.plan.context(train=False), new_meter(train_state)
+    ctx, meter, share = train_state.plan.context(train=False), new_meter(train_state), 0.0
     with contextlib.closing(source.batches(0)) as batches:
         for batch in batches:
             if broken_off():
                 return Evaluation()
             meter.add(run_batch(train_state, batch, ctx))
-    return meter.evaluation()
+            share = batch.share
+    # A source that is broken off while it waits ends like any other.
+    return meter.evaluation() if share == 1.0 or not broken_off() else Evaluation()

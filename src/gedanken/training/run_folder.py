@@ -62,14 +62,13 @@ class RunFolder(Callback):
 
     def on_start(self, run: Run) -> None:
         with _writable(run.folder):
-            found = checkpoints(os.path.join(run.folder, FOLDER))
-        if found and not (run.resumed and os.path.realpath(run.folder) == os.path.realpath(run_of(run.resumed))):
-            rule = f"be one without checkpoints of another run ({found[-1]}), or be given as resume= too"
-            raise ArgumentError(f"folder must {rule}, got {run.folder!r}")
-        with _writable(run.folder):
             os.makedirs(run.folder, exist_ok=True)
             self._lock = open(os.path.join(run.folder, LOCK), "wb")  # noqa: SIM115 - closed at the end
         _take(self._lock, run.folder)
+        found = checkpoints(os.path.join(run.folder, FOLDER))
+        if found and not (run.resumed and os.path.realpath(run.folder) == os.path.realpath(run_of(run.resumed))):
+            rule = f"be one without checkpoints of another run ({found[-1]}), or be given as resume= too"
+            raise ArgumentError(f"folder must {rule}, got {run.folder!r}")
         self._folder = os.path.abspath(run.folder)  # wherever the program goes
         if not run.resumed:
             self._begin(run, b"", b"")
