@@ -216,9 +216,7 @@ class Training:
             self._place.began, self._place.waited = self._seconds(), self.source.waited
         began, waited, meter = self._place.began, self._place.waited, self._meter
         finished = self._steps(epoch)
-        if (
-            self.interrupt.asked
-        ):  # also where it came while a mini-batch was waited for: what is captured is in the epoch
+        if self.interrupt.asked:  # also where it came while a mini-batch was waited for: the epoch is not over then
             self._listen()
         if not meter.samples:
             return
