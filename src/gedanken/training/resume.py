@@ -36,21 +36,10 @@ ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 SHOWN = 80  # characters of what differs
 BLOCK = 1 << 24  # bytes of an array that are looked at together
 # What has to be the same for a continuation to be the same training, and what for it to be the same to the last bit.
-DECIDING = (
-    "layers",
-    "cost",
-    "optimizer",
-    "metrics",
-    "callbacks",
-    "seed",
-    "dtype",
-    "mini-batches",
-    "data",
-    "validation set",
-    "functions",
-)
-SAME = "the same to the bit as one that was never stopped"
+OF_NETWORK = ("layers", "cost", "optimizer", "metrics", "functions", "seed", "dtype")
+DECIDING = (*OF_NETWORK, "callbacks", "mini-batches", "data", "validation set")
 ROUNDING = ("engine", "processor", "library", "NumPy", "Python", "workers")
+SAME = "the same to the bit as one that was never stopped"
 
 
 @dataclass(frozen=True)
@@ -149,14 +138,10 @@ class Taken(NamedTuple):
     def of(self, run: Run, folder: str | None) -> Run:
         """Return the run as the one that goes on, in its own folder or in another one."""
         told = self.training.about.get("run")
-        known = told if isinstance(told, dict) else {}
-        first, name, started = (known.get(key) for key in ("first_epoch", "id", "started"))
-        if (
-            type(first) is not int
-            or not 1 <= first < 1 << 31
-            or not isinstance(name, str)
-            or not isinstance(started, float)
-        ):
+        known: dict[str, Any] = told if isinstance(told, dict) else {}
+        first, name, started = known.get("first_epoch", 0), known.get("id", ""), known.get("started", 0)
+        right = type(first) is int and 1 <= first < 1 << 31 and isinstance(name, str) and isinstance(started, float)
+        if not right:
             raise CheckpointError(f"{self.path} does not say which run it is of")
         last = first + run.last_epoch - run.first_epoch
         own = run._replace(first_epoch=first, last_epoch=last, id=name, started=started)
@@ -225,7 +210,7 @@ def folder_of(taken: Taken | None, resume: Any, folder: str | None) -> str | Non
     if taken or folder is not None or resume is None:
         return folder
     path = at_home(checked_path("resume", resume.path if isinstance(resume, Resume) else resume))
-    return path if not os.path.isfile(path) else None
+    return run_of(os.path.join(path, "checkpoint"))
 
 
 def say(display: Display, progress: bool, run: Run, how: str) -> None:
@@ -246,9 +231,10 @@ def _functions(parts: Sequence[Any]) -> str:
 
 def _code(what: Any, seen: set[int]) -> Iterator[str]:
     """Yield what a function does, as far as it says so: its code, what that names, and plain values that it holds."""
-    if id(what) in seen:  # it calls itself
-        return
-    seen.add(id(what))
+    if isinstance(what, (FunctionType, CodeType)):
+        if id(what) in seen:  # it calls itself
+            return
+        seen.add(id(what))
     if isinstance(what, FunctionType):
         yield f"{what.__defaults__} {what.__kwdefaults__}"
         yield from _code(what.__code__, seen)
