@@ -332,8 +332,8 @@ class Network(Builder, Predictor):
         """Return the network that `save` or a Checkpoint wrote. The file may come from anybody: none of it is run.
 
         Cost, optimizer and metrics come back too, and its schedule goes on; the optimizer's memory where the file has
-        it. Where they hold functions of yours, or are
-        of a class that is not among `classes`, call `regression` before `fit` or `evaluate`.
+        it. Where they hold functions of yours, or are of a class that is not among `classes`, call `regression` before
+        `fit` or `evaluate`.
 
         Args:
             path: the file.

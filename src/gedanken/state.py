@@ -88,9 +88,7 @@ def check_state(owner: str, state: Mapping[str, Any], like: Mapping[str, Any]) -
         state: what came back.
         like: what is there now; its arrays may be on a device.
     """
-    check_is_state(owner, state)
-    if wrong := sorted(like.keys() ^ state.keys()):
-        raise CheckpointError(f"{owner} must have the entries of its state, {wrong[:10]} are only on one side")
+    _check_entries(owner, state, like)
     for name, there in like.items():
         came = state[name]
         if not hasattr(there, "shape"):
@@ -109,17 +107,19 @@ def check_like(owner: str, state: Mapping[str, Any], like: Mapping[str, Any]) ->
 
     Numbers may be any, whole ones where there were floats too; arrays must have the shapes.
     """
+    _check_entries(owner, state, like)
+    for name, there in like.items():
+        came = state[name]
+        kinds = next(({kind} for kind in (np.ndarray, str) if isinstance(there, kind)), {bool, int, float})
+        if type(came) not in kinds or np.shape(came) != np.shape(there):
+            expected = f"shape {there.shape}" if isinstance(there, np.ndarray) else f"type {type(there).__name__}"
+            raise CheckpointError(f"{owner}: {name} must be of {expected}, got {short(came)}")
+
+
+def _check_entries(owner: str, state: Mapping[str, Any], like: Mapping[str, Any]) -> None:
     check_is_state(owner, state)
     if wrong := sorted(like.keys() ^ state.keys()):
         raise CheckpointError(f"{owner} must have the entries of its state, {wrong[:10]} are only on one side")
-    for name, there in like.items():
-        came = state[name]
-        alike = (
-            {np.ndarray} if isinstance(there, np.ndarray) else {str} if isinstance(there, str) else {bool, int, float}
-        )
-        if type(came) not in alike or np.shape(came) != np.shape(there):
-            expected = f"shape {there.shape}" if isinstance(there, np.ndarray) else f"type {type(there).__name__}"
-            raise CheckpointError(f"{owner}: {name} must be of {expected}, got {short(came)}")
 
 
 def check_is_state(owner: str, state: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gedanken.checks import printable
 from gedanken.cli.output import show
-from gedanken.cli.runs import figures
+from gedanken.cli.runs import figures, of_kind
 from gedanken.training.resume import apart
 from gedanken.training.run_folder import read_run
 
@@ -18,7 +18,7 @@ def run(arguments: Namespace) -> int:
     (about, records, costs), (other, others, more) = read_run(arguments.run), read_run(arguments.other)
     lines = [*_inputs(about, other), _course(about["run"], costs, more)]
     for name, listed in ((arguments.run, records), (arguments.other, others)):
-        last = [record for record in listed if record.get("kind") == "epoch"][-1:]
+        last = of_kind("epoch", listed)[-1:]
         lines += [f"{name}: epoch {one.get('epoch')}  {figures(one)}" for one in last]
     show("\n".join(map(printable, lines)))
     return 0 if costs.tobytes() == more.tobytes() else 1

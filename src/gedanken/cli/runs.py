@@ -49,13 +49,17 @@ def _runs(folder: str) -> list[str]:
 
 def _row(path: str) -> tuple[str, str, str, str]:
     about, records, _ = read_run(path)
-    told, epochs = about["run"], [record for record in records if record.get("kind") == "epoch"]
-    ends = [record for record in records if record.get("kind") == "end"]
+    told, epochs, ends = about["run"], of_kind("epoch", records), of_kind("end", records)
     started = told.get("started")
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(started)) if isinstance(started, float) else "?"
     last = epochs[-1] if epochs else {}
     done = f"{last.get('epoch', (told.get('first_epoch') or 1) - 1)}/{told.get('last_epoch')}"
     return when, done, figures(last), str(ends[-1].get("reason")) if ends else "not ended: it runs, or was killed"
+
+
+def of_kind(kind: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records of a kind, in order."""
+    return [record for record in records if record.get("kind") == kind]
 
 
 def figures(record: dict[str, Any]) -> str:

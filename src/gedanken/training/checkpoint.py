@@ -124,9 +124,9 @@ def _interval(every: object) -> tuple[int, float]:
     """Return steps and seconds between two checkpoints; 0 and infinity for epochs."""
     if isinstance(every, str) and every == "epoch":
         return 0, math.inf
-    if isinstance(every, str):
-        return 0, duration("Checkpoint every", every, 'be "epoch", a number of steps or a time such as "30 s"')
     rule = 'be "epoch", a number of steps or a time such as "30 s"'
+    if isinstance(every, str):
+        return 0, duration("Checkpoint every", every, rule)
     require(isinstance(every, numbers.Integral) and not isinstance(every, bool), "Checkpoint every", rule, every)
     return whole("Checkpoint every", every), math.inf
 

@@ -37,7 +37,6 @@ class Past:
                 for one in history.answers
             ],
             "steps": history.steps,
-            "kept": history.kept,
         }
         return {"text": json.dumps(told, default=_as_plain)}
 
@@ -49,11 +48,10 @@ class Past:
             epochs = [EpochRecord(**entries) for entries in told["epochs"]]
             snapshots = [Snapshot(**entries) for entries in told["snapshots"]]
             answers = [Answered(e, s, by, ANSWERS[kind](*parts)) for e, s, by, kind, parts in told["answers"]]
-            steps, kept = told["steps"], told["kept"]
+            steps = told["steps"]
         except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise CheckpointError(f"the history cannot be read: {short(str(error))}") from error
-        counts = [steps, *([] if kept is None else [kept])]
-        counts += [*(record.epoch for record in epochs), *(record.epoch for record in snapshots)]
+        counts = [steps, *(record.epoch for record in epochs), *(record.epoch for record in snapshots)]
         figures = [part for record in epochs for part in (record.metrics, record.validation_metrics)]
         figures += [record.metrics for record in snapshots]
         numbers = [record.progress for record in snapshots]
@@ -61,8 +59,7 @@ class Past:
         if not (right and all(isinstance(one, dict) for one in figures) and all(type(n) is float for n in numbers)):
             raise CheckpointError("the history cannot be read: its counts, figures or places are none")
         history = self.history
-        history.epochs, history.snapshots, history.answers = epochs, snapshots, answers
-        history.steps, history.kept = steps, kept
+        history.epochs, history.snapshots, history.answers, history.steps = epochs, snapshots, answers, steps
 
 
 def _as_plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ from gedanken.checks import require, truth, warn
 from gedanken.data.batches import ArraySource, GeneratorSource, Source
 from gedanken.errors import CheckpointError
 from gedanken.files import at_home
-from gedanken.foreign import KeywordsChecked
+from gedanken.hyperparameters import Hyperparameters
 from gedanken.io.model_file import NewerVersionError, read_training
 from gedanken.io.training_state import TrainingState
 from gedanken.parallel.base import Strategy, TrainState
@@ -42,8 +42,8 @@ ROUNDING = ("engine", "processor", "library", "NumPy", "Python", "workers")
 SAME = "the same to the bit as one that was never stopped"
 
 
-@dataclass(frozen=True)
-class Resume(KeywordsChecked):
+@dataclass(frozen=True, eq=False, repr=False)
+class Resume(Hyperparameters):
     """Where a training goes on, for `fit(resume=...)`, which also takes the path alone.
 
     Args:
@@ -127,12 +127,10 @@ class Taken(NamedTuple):
 
     Args:
         path: of the file.
-        folder: of its run.
         training: what it holds.
     """
 
     path: str
-    folder: str
     training: TrainingState
 
     def of(self, run: Run, folder: str | None) -> Run:
@@ -145,7 +143,7 @@ class Taken(NamedTuple):
             raise CheckpointError(f"{self.path} does not say which run it is of")
         last = first + run.last_epoch - run.first_epoch
         own = run._replace(first_epoch=first, last_epoch=last, id=name, started=started)
-        return own._replace(folder=folder or self.folder, resumed=self.path)
+        return own._replace(folder=folder or run_of(self.path), resumed=self.path)
 
     def compare(self, now: Identity, asked: Any) -> str:
         """Return in words how close the continuation will be.
@@ -181,12 +179,9 @@ def taken_up(given: Any) -> Taken | None:
     """
     if given is None:
         return None
-    asked = given.path if isinstance(given, Resume) else given
-    require(isinstance(asked, (str, os.PathLike)), "resume", "be a path or a Resume", given)
-    path = at_home(checked_path("resume", asked))
-    require("\0" not in path, "resume", "be a path or a Resume", path)
+    path = _path_of(given)
     if os.path.isfile(path):
-        return Taken(path, run_of(path), read_training(path))
+        return Taken(path, read_training(path))
     if path.endswith(".safetensors"):
         raise CheckpointError(f"resume must be a run's folder or a checkpoint, and there is no {path!r}")
     held = path if os.path.basename(os.path.abspath(path)) == FOLDER else os.path.join(path, FOLDER)
@@ -194,7 +189,7 @@ def taken_up(given: Any) -> Taken | None:
     for name in reversed(names):
         file = os.path.join(held, name)
         try:
-            return Taken(file, run_of(file), read_training(file))
+            return Taken(file, read_training(file))
         except NewerVersionError:
             raise
         except CheckpointError as error:
@@ -205,12 +200,19 @@ def taken_up(given: Any) -> Taken | None:
     return None
 
 
+def _path_of(given: Any) -> str:
+    asked = given.path if isinstance(given, Resume) else given
+    require(isinstance(asked, (str, os.PathLike)), "resume", "be a path or a Resume", given)
+    path = at_home(checked_path("resume", asked))
+    require("\0" not in path, "resume", "be a path or a Resume", path)
+    return path
+
+
 def folder_of(taken: Taken | None, resume: Any, folder: str | None) -> str | None:
     """Return the run's folder: the one that was given, or the one in which a run without a checkpoint begins anew."""
     if taken or folder is not None or resume is None:
         return folder
-    path = at_home(checked_path("resume", resume.path if isinstance(resume, Resume) else resume))
-    return run_of(os.path.join(path, "checkpoint"))
+    return run_of(os.path.join(_path_of(resume), "checkpoint"))
 
 
 def say(display: Display, progress: bool, run: Run, how: str) -> None:

@@ -202,13 +202,8 @@ def read_run(folder: str) -> tuple[dict[str, Any], list[dict[str, Any]], Any]:
     """
     place = at_home(folder)
     try:
-        with open_regular(os.path.join(place, ABOUT)) as file:
-            about = json.loads(file.read())
-        with open_regular(os.path.join(place, RECORDS)) as file:
-            lines = file.read().split(b"\n")[:-1]
-        with open_regular(os.path.join(place, COSTS)) as file:
-            costs = file.read()
-        records = [json.loads(line) for line in lines]
+        told, lines, costs = (_content(os.path.join(place, name)) for name in (ABOUT, RECORDS, COSTS))
+        about, records = json.loads(told), [json.loads(line) for line in lines.split(b"\n")[:-1]]
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} is not the folder of a run: there is no {error.filename}") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -217,6 +212,11 @@ def read_run(folder: str) -> tuple[dict[str, Any], list[dict[str, Any]], Any]:
     if not right or not _is_run(about["run"]) or not all(isinstance(record, dict) for record in records):
         raise CheckpointError(f"{folder} cannot be read as the folder of a run: its files do not say what they should")
     return about, records, np.frombuffer(costs[: len(costs) // NUMBER.itemsize * NUMBER.itemsize], NUMBER)
+
+
+def _content(path: str) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
 
 
 def _is_run(told: Mapping[str, Any]) -> bool:
