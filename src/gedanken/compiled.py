@@ -1,0 +1,144 @@
+"""A network with what `regression` made of it, and how it becomes a file, a copy, and a network again."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+from gedanken.building import Builder
+from gedanken.checks import path as checked_path
+from gedanken.checks import truth
+from gedanken.copies import held, rebuilt
+from gedanken.costs import Cost
+from gedanken.data.input_spec import InputSpec
+from gedanken.engine.plan import Plan
+from gedanken.engine.select import Auto, EngineChoice
+from gedanken.foreign import keywords_checked
+from gedanken.io.model_file import Architecture, Learner, Model, checked_names, read_model, told_of, write_model
+from gedanken.io.training_state import OPTIMIZER, TrainingState
+from gedanken.layers.shape import channels_first_shape
+from gedanken.parallel.base import TrainState
+from gedanken.prediction import Predictor, not_compiled
+from gedanken.state import part, prefixed
+
+MADE_ANEW = ("_plan", "_train_state", "_spec", "_changing")  # in a copy
+
+
+class Compiled(Builder, Predictor):
+    """The part of a Network that is kept: layers with their arrays, and how they learn."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._train_state: TrainState | None = None
+        self._spec: InputSpec | None = None
+        self._cost: Cost | None = None
+        self._class_names: tuple[str, ...] | None = None
+        self._engine: EngineChoice = Auto()
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, all different, saved with the network; None if not set."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        self._class_names = checked_names(names)
+
+    @keywords_checked
+    def save(self, path: str | os.PathLike[str], *, optimizer: bool = False) -> None:
+        """Write architecture and weights to one safetensors file, whole or not at all; see docs/guide.md.
+
+        Args:
+            path: the file.
+            optimizer: whether the optimizer's memory is kept, its moving means and what it has gathered, so that a
+                further `fit` of the loaded network goes on with it.
+
+        Raises:
+            StateError: the network is not compiled, or a weight is not finite; with `optimizer=True`, `regression` was
+                not called.
+            ArgumentError: a layer of your own would not be the same when loaded.
+            OSError: the file cannot be written; an older one stays as it was.
+        """
+        plan, name = self._compiled_plan("save"), checked_path("path", path)
+        training = None
+        if truth("optimizer", optimizer):
+            kept = self._compiled("save(optimizer=True)").optimizer_state.state()
+            training = TrainingState(prefixed(OPTIMIZER, kept), {})
+        values = {key: plan.ops.to_host(view) for key, view in plan.arrays().items()}
+        write_model(name, Model(self.architecture(), values, training))
+
+    def architecture(self) -> Architecture:
+        """Return all that a model file says of the network beside its arrays."""
+        plan, learner = self._compiled_plan("save"), None
+        if self._train_state and self._cost:
+            rule, metrics = self._train_state.optimizer_state, tuple(self._train_state.metrics)
+            learner = Learner(self._cost, rule.optimizer, metrics, rule.updates, rule.plateau)
+        shape, dtype = self._known_input("save"), str(plan.ops.dtype)
+        return Architecture(shape, self.layers, self.seed, dtype, self.epoch, self.class_names, learner)
+
+    @classmethod
+    @keywords_checked
+    def load(
+        cls, path: str | os.PathLike[str], *, classes: Sequence[type[Any]] = (), engine: str | EngineChoice = "auto"
+    ) -> Self:
+        """Return the network that `save` or a Checkpoint wrote. The file may come from anybody: none of it is run.
+
+        Cost, optimizer and metrics come back too, and its schedule goes on; the optimizer's memory where the file has
+        it. Where they hold functions of yours, or are of a class that is not among `classes`, call `regression` before
+        `fit` or `evaluate`.
+
+        Args:
+            path: the file.
+            classes: classes of your own that the file names: layers, costs, metrics and their parts.
+            engine: as for `regression`; an object must be of the dtype that the file has.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, foreign or of a newer version.
+        """
+        name = checked_path("path", path)
+        model, plan, choice = read_model(name, classes, engine)
+        saved = model.architecture
+        net = cls(saved.seed)
+        net._layers, net.input_shape, net.epoch = saved.layers, saved.input_shape, saved.epoch
+        net._class_names, net._engine = saved.class_names, choice
+        if saved.learner:
+            net._learn_by(plan, saved.learner)
+            if kept := part(OPTIMIZER, model.training.state if model.training else {}):
+                with told_of(name):
+                    net._compiled("load").optimizer_state.restore(kept)
+        else:
+            net._take(plan, None, None)
+        return net
+
+    # ------------------------------------------------------------------ inside
+
+    def _compiled(self, call: str) -> TrainState:
+        if self._train_state is None:
+            raise not_compiled(call)
+        return self._train_state
+
+    def _learn_by(self, plan: Plan, learner: Learner) -> None:
+        """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
+        optimizer_state = plan.optimizer_state(learner.optimizer)
+        optimizer_state.before, optimizer_state.plateau = learner.updates, learner.plateau
+        self._take(plan, learner.cost, TrainState(plan, optimizer_state, learner.metrics))
+
+    def _take(self, plan: Plan, cost: Cost | None, train_state: TrainState | None) -> None:
+        """Be compiled, which also says what data the network takes."""
+        shapes = self._known_input("regression"), channels_first_shape(plan.shapes[-1])
+        targets = cost.checked_target if cost else None
+        spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse)
+        # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
+        self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of."""
+        state = {name: value for name, value in vars(self).items() if name not in MADE_ANEW}
+        return {**state, "_held": held(self._plan, self._train_state) if self._plan else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= {name: value for name, value in state.items() if name != "_held"}
+        self._plan, self._train_state, self._spec, self._changing = None, None, None, {}
+        if state["_held"]:
+            parts = (self.layers, self._known_input("copy"), self.seed, self._cost, self._engine)
+            plan, train_state = rebuilt(state["_held"], *parts)
+            self._take(plan, self._cost, train_state)
