@@ -50,6 +50,7 @@ from gedanken import (
     TanH,
 )
 from gedanken.training.records import SNAPSHOTS_KEPT
+from tests.explosions import history_of
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((50, 6)).astype(np.float32)
@@ -554,7 +555,7 @@ def test_a_cost_that_is_no_number_ends_it_and_says_why() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         net = line().regression(SGD(1e30), cost="mean_squared")
-        history = net.fit(X, X[:, 0], epochs=9, mini_batch_size=10, validation_set=0.2, callbacks=[seen], **QUIET)
+        history = history_of(net, X, X[:, 0], epochs=9, mini_batch_size=10, validation_set=0.2, callbacks=[seen])
     assert history.reason.startswith(f"the cost became {seen.steps[-1].cost}")
     assert f" in step {len(seen.steps)} of epoch 1" in history.reason
     assert "lower learning rate" in history.reason

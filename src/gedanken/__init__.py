@@ -23,15 +23,16 @@
 | | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
 | metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
 | callbacks | `Callback`, `Calls`, `EarlyStopping`, `KeepBest`, `Budget`, `CSVLog` |
-| | `Checkpoint`, and `Resume` to go on |
-| their answers | `Stop`, `SetRate`, `Save`, `KeepWeights`, `Capture` |
-| records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord`, `Answered` |
+| | `Checkpoint`, and `Resume` to go on; `OnNonFinite` |
+| their answers | `Stop`, `SetRate`, `Save`, `KeepWeights`, `Capture`; to a fault `Skip`, `RollBack` |
+| records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord`, `Answered`, `Fault` |
 | data made by workers | `Generator`, `ArrayGenerator`, `DatasetGenerator`, `IterableGenerator` |
 | | `Samples`, `MappedArray` |
 | changes of samples | `Transform`, `PictureTransform`, `Flip`, `Translate`, `Crop`, `Rotate` |
 | | `Cutout`, `Normalise`, `MixUp` |
 | errors | `GedankenError`, `ArgumentError`, `ShapeError`, `DataError`, `StateError`, `EngineError` |
-| | `DatasetError`, `CheckpointError`, `WorkerError`, `MissingPackageError`, `GedankenWarning` |
+| | `DatasetError`, `CheckpointError`, `NonFiniteError`, `WorkerError`, `MissingPackageError` |
+| | `GedankenWarning` |
 
 Data sets and pictures: `gedanken.datasets`. Ready-made networks: `gedanken.networks`.
 What all metrics agree on: `gedanken.metrics`.
@@ -54,7 +55,7 @@ _HOMES = {
     "engine.select": "Auto Cpu Cuda Numpy",
     "errors": (
         "ArgumentError CheckpointError DataError DatasetError EngineError GedankenError GedankenWarning "
-        "MissingPackageError ShapeError StateError WorkerError"
+        "MissingPackageError NonFiniteError ShapeError StateError WorkerError"
     ),
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (
@@ -70,6 +71,7 @@ _HOMES = {
     "network": "Network",
     "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
     "parallel.data_parallel": "DataParallel",
+    "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",
     "sparse": "SparseRows",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
@@ -77,8 +79,10 @@ _HOMES = {
     "training.callbacks": "Callback Calls EarlyStopping KeepBest",
     "training.checkpoint": "Checkpoint",
     "training.csv_log": "CSVLog",
+    "training.non_finite": "OnNonFinite",
     "training.records": (
-        "Answered Capture EpochRecord Evaluation History KeepWeights Run Save SetRate Snapshot StepRecord Stop"
+        "Answered Capture EpochRecord Evaluation History KeepWeights RollBack Run Save SetRate Skip "
+        "Snapshot StepRecord Stop"
     ),
     "training.resume": "Resume",
 }

@@ -34,6 +34,7 @@ from gedanken.errors import (
     GedankenError,
     GedankenWarning,
     MissingPackageError,
+    NonFiniteError,
     ShapeError,
     StateError,
     WorkerError,
@@ -90,6 +91,7 @@ from gedanken.metrics import (
 from gedanken.network import Network
 from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp
 from gedanken.parallel.data_parallel import DataParallel
+from gedanken.parallel.fault import Fault
 from gedanken.parallel.hogwild import Hogwild
 from gedanken.schedules import (
     ConstantRate,
@@ -106,6 +108,7 @@ from gedanken.training.budget import Budget
 from gedanken.training.callbacks import Callback, Calls, EarlyStopping, KeepBest
 from gedanken.training.checkpoint import Checkpoint
 from gedanken.training.csv_log import CSVLog
+from gedanken.training.non_finite import OnNonFinite
 from gedanken.training.records import (
     Answered,
     Capture,
@@ -113,9 +116,11 @@ from gedanken.training.records import (
     Evaluation,
     History,
     KeepWeights,
+    RollBack,
     Run,
     Save,
     SetRate,
+    Skip,
     Snapshot,
     StepRecord,
     Stop,
@@ -176,6 +181,7 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "ExponentialDecay",
+    "Fault",
     "Flatten",
     "Flip",
     "FullyConnectedLayer",
@@ -214,8 +220,10 @@ __all__ = [
     "Momentum",
     "Nesterov",
     "Network",
+    "NonFiniteError",
     "Normalise",
     "Numpy",
+    "OnNonFinite",
     "OnPlateau",
     "OneCycle",
     "Optimizer",
@@ -228,6 +236,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Resume",
+    "RollBack",
     "RootMeanSquareError",
     "Rotate",
     "Run",
@@ -239,6 +248,7 @@ __all__ = [
     "ShapeError",
     "SiLU",
     "Sigmoid",
+    "Skip",
     "Snapshot",
     "SoftMax",
     "SparseFullyConnectedLayer",

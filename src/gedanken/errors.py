@@ -1,5 +1,7 @@
 """The library's own exceptions. Each message names the argument, the rule and the value."""
 
+from typing import Any
+
 
 class GedankenError(Exception):
     """Base of every exception that the library raises on purpose."""
@@ -29,6 +31,22 @@ class ShapeError(ArgumentError):
 
 class DataError(ArgumentError):
     """An array of data or labels is not what the network was built for."""
+
+
+class NonFiniteError(GedankenError, ArithmeticError):
+    """A cost, gradient or running mean became not finite in a training, which ended; the network is of use.
+
+    Attributes:
+        fault: what it was, as a `Fault`; None for the cost of a validation.
+        history: the training's `History` up to there.
+    """
+
+    def __init__(self, message: str, fault: Any = None, history: Any = None) -> None:
+        super().__init__(message)
+        self.fault, self.history = fault, history
+
+    def __reduce__(self) -> Any:
+        return type(self), (str(self), self.fault, self.history)
 
 
 class StateError(GedankenError, RuntimeError):

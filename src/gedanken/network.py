@@ -32,8 +32,10 @@ from gedanken.training.confusion import confusion_lines
 from gedanken.training.defaults import checked_metrics
 from gedanken.training.display import Display
 from gedanken.training.dry_run import dry_run_own, warm_up
-from gedanken.training.loop import Training, evaluate
+from gedanken.training.evaluation import evaluate
+from gedanken.training.loop import Training
 from gedanken.training.new_run import new_run
+from gedanken.training.non_finite import check_forgiving
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
 from gedanken.training.records import Evaluation, History, figure_texts
@@ -149,8 +151,9 @@ class Network(Compiled):
         Ctrl-C ends the training after the running step, and the history is returned; pressed twice it raises
         KeyboardInterrupt.
 
-        A step whose cost, gradient or running mean is not finite ends the training, and nothing of it is kept; where
-        the weights before it give no finite cost either, the network goes back to some that did: `History.diverged`.
+        Of a step whose cost, gradient or running mean is not finite nothing is kept, and the training ends with an
+        error that says where the number came from (see OnNonFinite for other ways); where the weights before it give
+        no finite cost either, the network goes back to some that did.
         While it runs the network can be used, saved and copied, in callbacks and other threads, but not changed.
 
         Args:
@@ -184,6 +187,7 @@ class Network(Compiled):
             StateError: `regression` was not called, or the network is being trained or compiled.
             ArgumentError, DataError: an argument breaks its rule; nothing was trained.
             CheckpointError: `resume` names nothing that this training could go on from; nothing was trained.
+            NonFiniteError: a step, or the cost of a validation, was not finite; `error.history` is the History.
             MissingPackageError: plot=True without Matplotlib.
         """
         shuffled = None if shuffle is None else truth("shuffle", shuffle)
@@ -195,6 +199,7 @@ class Network(Compiled):
         truth("progress", progress)
         display = Display(quiet=not progress)
         strategy = Single() if parallel is None else self._parallel(parallel, train_state)
+        check_forgiving(listeners, strategy)
         taken = taken_up(resume)
         place = folder_of(taken, resume, None if folder is None else at_home(checked_path("folder", folder)))
         if plot:

@@ -104,7 +104,6 @@ class OptimizerState:
         self._clipped = min(clip or math.inf for clip in (optimizer.clip_value, optimizer.clip_norm))
         self._limit = float(np.finfo(ops.dtype).max) ** (0.5 if {"square", "squares"} & self.slots.keys() else 1)
         self._easy = min(self._limit, 1e150) ** 2
-        self._looks = not self._fused or size <= 1 << 14  # else it takes time; the next cost tells, see Refuge
 
     @property
     def rate(self) -> float:
@@ -188,7 +187,7 @@ class OptimizerState:
 
     def _update(self, p: Array, g: Array) -> str:
         rate = self.rate
-        if self._looks and not (self._square(g) < self._easy and rate <= 1.0):
+        if not (self._square(g) < self._easy and rate <= 1.0):
             bound = self._bound(g)
             if not (math.isfinite(bound) and max(rate, 1.0) * min(bound, self._clipped) < self._limit):
                 return f"the gradient's length became {bound:.3g} (at a learning rate of {rate:.3g})"

@@ -56,6 +56,7 @@ from gedanken.parallel.base import Strategy
 from gedanken.parallel.recipe import Recipe
 from gedanken.training.loop import Training
 from gedanken.training.new_run import new_run
+from tests.explosions import history_of
 from tests.parallel.made import Acts, Made, arrays, marked
 
 RNG = np.random.default_rng(0)
@@ -310,7 +311,7 @@ def test_what_is_not_finite_ends_it_as_it_does_serially(name: str, rule: Optimiz
     nets = [network(name, rule, Cpu(threads=1)) for _ in range(2)]
     how: dict[str, Any] = {"mini_batch_size": 8, "epochs": 3, "shuffle": False, **QUIET}
     first, second = (
-        net.fit(x, y, parallel=parallel, **how)
+        history_of(net, x, y, parallel=parallel, **how)
         for net, parallel in zip(nets, (None, DataParallel(workers=2)), strict=True)
     )
     assert first.diverged == (name != "tokens" or rule == SGD(1e30))

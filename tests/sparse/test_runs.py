@@ -26,6 +26,7 @@ from gedanken import (
     Metric,
     Momentum,
     Network,
+    NonFiniteError,
     Sigmoid,
     SoftMax,
     SparseFullyConnectedLayer,
@@ -168,9 +169,10 @@ def test_the_penalty_keeps_weights_small_with_workers_too() -> None:
 @pytest.mark.parametrize("size", [1, 16])
 def test_what_explodes_ends_the_training(parallel: Any, size: int) -> None:
     net = network("values", "cpu", SGD(1e6))
-    _, history = learnt(net, "values", size, parallel)
-    assert history.diverged
-    assert "the cost became not finite" in history.reason
+    with pytest.raises(NonFiniteError, match="the cost became not finite") as caught:
+        learnt(net, "values", size, parallel)
+    assert caught.value.history.diverged
+    assert caught.value.fault.samples
     assert np.isfinite(net.feedforward(ROWS)).all()
 
 

@@ -175,6 +175,7 @@ def outcome(net: Network, history: History) -> dict[str, str]:
         "rates": [record.rate for record in history.epochs],
         "snapshots": [(s.epoch, s.cost, _plain(s.metrics), s.rate) for s in history.snapshots],
         "answers": [one.to_json() for one in history.answers],
+        "faults": [one.to_json() for one in history.faults],
         "end": [history.reason, history.kept, history.diverged, net.epoch],
     }
     return {**digests, **{name: json.dumps(value) for name, value in told.items()}}

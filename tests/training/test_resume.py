@@ -41,6 +41,7 @@ from gedanken.io.safetensors import read_contents
 from gedanken.io.training_state import TrainingState
 from gedanken.training.checkpoint import checkpoints
 from tests.data.programs import Program, run
+from tests.explosions import history_of
 from tests.training.chaos import CONFIGURATIONS, X, Y, dense, outcome
 
 HELD = (X[:40], Y[:40])
@@ -196,7 +197,7 @@ def test_the_best_weights_come_back_whatever_ends_it(ends: str, tmp_path: Path) 
                 x[:] = np.inf if record.epoch == 2 else x
 
         with np.errstate(all="ignore"):
-            history = net.fit(x, Y, callbacks=[KeepBest(), Spoils()], **how)
+            history = history_of(net, x, Y, callbacks=[KeepBest(), Spoils()], **how)
         assert history.diverged
     elif ends == "error":
         with pytest.raises(KeyError):
@@ -410,10 +411,10 @@ def test_what_explodes_does_so_again(tmp_path: Path) -> None:
     x = X.copy()
     x[100] = 1e30
     net, how = dense(SGD(0.1)), {**HOW, "shuffle": False, "validation_set": None}
-    history = net.fit(x, Y, callbacks=[Checkpoint(1), KeepBest()], folder=tmp_path / "run", **how)
+    history = history_of(net, x, Y, callbacks=[Checkpoint(1), KeepBest()], folder=tmp_path / "run", **how)
     assert history.diverged
     again = dense(SGD(0.1))
-    found = again.fit(x, Y, callbacks=[Checkpoint(1), KeepBest()], resume=tmp_path / "run", **how)
+    found = history_of(again, x, Y, callbacks=[Checkpoint(1), KeepBest()], resume=tmp_path / "run", **how)
     assert (found.diverged, found.reason) == (True, history.reason)
     assert outcome(again, found) == outcome(net, history)
 

@@ -24,7 +24,7 @@ from gedanken.cli.parser import OF_LABELS
 from gedanken.cli.remembered import Remember
 from gedanken.datasets.pictures import SIZE
 from gedanken.engine.select import engine_choice
-from gedanken.errors import ArgumentError
+from gedanken.errors import ArgumentError, NonFiniteError
 from gedanken.files import check_writable
 from gedanken.named import OPTIMIZERS
 from gedanken.network import Network
@@ -52,8 +52,10 @@ def run(arguments: Namespace) -> int:
     net.class_names = samples.classes
     engine = engine_choice(arguments.engine, dtype=arguments.dtype, precision=arguments.precision)
     net.regression(optimizer, arguments.cost, engine=engine)
-    history = _fit(net, samples, arguments)
-    _check_course(history)
+    try:
+        history = _fit(net, samples, arguments)
+    except NonFiniteError as error:  # though the network was put back to where it was before
+        raise ArgumentError(f"{error}; nothing was saved; --learning-rate says another rate") from error
     told = "the model was not saved: give --output FILE"
     if arguments.output is not None:
         _save(net, arguments.output)
@@ -94,13 +96,6 @@ def make_optimizer(name: str, rate: float | None) -> Optimizer:
     """Return an optimizer by its name in any case; a rate of None is its own."""
     kind: Callable[..., Optimizer] = OPTIMIZERS[one_of("--optimizer", name.lower(), OPTIMIZERS)]
     return kind() if rate is None else kind(learning_rate=rate)
-
-
-def _check_course(history: History) -> None:
-    """Refuse to save a network that has gone astray, though it was put back to where it was before."""
-    if history.diverged:
-        what = history.reason.removesuffix("; try a lower learning rate")
-        raise ArgumentError(f"{what}; nothing was saved; try a lower --learning-rate")
 
 
 def _load(arguments: Namespace, design: Design) -> Samples:

@@ -26,12 +26,25 @@ class Batch(NamedTuple):
         target: (N, ...), as the cost takes it.
         position: place of the first sample in the epoch's order.
         share: of the epoch that is done with it, in (0, 1].
+        rows: which samples of the data they are; None: those from `position` on, of arrays or of an epoch's stream.
     """
 
     x: Array
     target: Array
     position: int
     share: float
+    rows: Array | None = None
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """The numbers of its samples in the data or, of a Generator, their places in the epoch."""
+        first = self.position
+        return tuple(range(first, first + len(self.x))) if self.rows is None else tuple(self.rows.tolist())
+
+    def part(self, first: int, last: int) -> "Batch":
+        """Return its samples from number `first` to `last` - 1 as a mini-batch."""
+        own, rows = slice(first, last), None if self.rows is None else self.rows[first:last]
+        return self._replace(x=self.x[own], target=self.target[own], position=self.position + first, rows=rows)
 
 
 Batches: TypeAlias = Yields[Batch, None, None]
@@ -139,7 +152,7 @@ class ArraySource(Source):
             rows = self.rows[first:last]
         else:
             return Batch(self.x[first:last], self.target[first:last], first, share)
-        return Batch(taken(self.x, rows), taken(self.target, rows), first, share)
+        return Batch(taken(self.x, rows), taken(self.target, rows), first, share, rows)
 
     def some(self, count: int) -> Any:
         """Return at most so many samples' inputs, from all over the arrays."""
@@ -149,7 +162,7 @@ class ArraySource(Source):
     def first(self) -> Batch:
         """Return the first sample, in the order of the arrays."""
         rows = np.zeros(1, int) if self.rows is None else self.rows[:1]
-        return Batch(taken(self.x, rows), taken(self.target, rows), 0, 1.0)
+        return Batch(taken(self.x, rows), taken(self.target, rows), 0, 1.0, rows)
 
     def _order_of(self, epoch: int) -> "_Order":
         order = self._order  # threads may share the source

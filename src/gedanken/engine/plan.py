@@ -1,7 +1,7 @@
 """A network compiled for one input shape and one engine: flat vectors, named views, steps."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
@@ -13,10 +13,10 @@ from gedanken.engine.fuse_cost import activation_place, fuse_cost
 from gedanken.engine.learner import Learner
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.hyperparameters import require_normal
-from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.layers.base import Context, Layer
 from gedanken.layers.border import described, guarded, sealed, taken
 from gedanken.layers.containers import Placed, Views, leaves, placed, stages_of
-from gedanken.layers.declared import declared_params, declared_state
+from gedanken.layers.declared import check_sizes, declared_params, declared_state
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
@@ -95,16 +95,6 @@ class Engine:
         """End the threads that are the engine's own; what runs after it runs in one."""
 
 
-LARGEST = 1 << 48  # numbers in an array or a sample: beyond any memory, yet sizes of it are numbers of the machine
-
-
-def _check_sizes(one: Placed, arrays: Iterable[Param | StateValue]) -> None:
-    """Raise ShapeError for what no machine holds, before something is computed with its size."""
-    largest = max([one.shape, one.output_shape, *(array.shape for array in arrays)], key=math.prod)
-    if math.prod(largest) > LARGEST:
-        raise ShapeError(f"{one.name} must fit into memory, got a shape {largest} for an input {one.shape}")
-
-
 class Plan:
     """Layers in a row, ready to run.
 
@@ -154,16 +144,16 @@ class Plan:
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
         ]  # nothing else to normalise over
         body, self._last = self._without_activation(activation_place(row)) if fused else (self.layers, [])
+        self.body: Sequence[Placement] = body  # up to what the cost takes
         self.stages = engine.stages(body, dx=False)
         self.output_activation = engine.stages(self._last)
         self.prediction = engine.stages(self.layers, dx=False) if fused else self.stages
         self.fused_step = engine.fused_step(body, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
-        self._body = body
 
     def learner(self, rule: Optimizer) -> Learner | None:
         """Return what learns by a rule from many mini-batches in one go, or None."""
-        return self.engine.learner(self._body, self.cost, rule) if self.cost else None
+        return self.engine.learner(self.body, self.cost, rule) if self.cost else None
 
     def judged(self, scores: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs and the mean cost of what a Learner gave: without kernels, which each size has anew."""
@@ -199,12 +189,11 @@ class Plan:
         assert self.cost
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
-        wanted = self.ops.asarray(to_channels_last(target), target.dtype)
         if self.fused_step:
-            outputs, cost = self.fused_step.run(ctx, self.enter(x), wanted)
+            outputs, cost = self.fused_step.run(ctx, self.enter(x), self._wanted(target))
             return self._outputs(outputs), cost
         y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.stages, x), [])
-        cost, dy = self._judged(y, wanted)
+        cost, dy = self.judge(y, target)
         if ctx.train:
             self.backward(ctx, tape, dy)
         return self._activated(y), cost
@@ -215,9 +204,13 @@ class Plan:
             y, _ = stage.forward(self.context(train=False), y)
         return self._outputs(y)
 
-    def _judged(self, y: Array, target: Array) -> tuple[Array, Array]:
-        """Return the cost and its gradient; a cost of the user's own may give anything."""
+    def _wanted(self, target: Array) -> Array:
+        return self.ops.asarray(to_channels_last(target), target.dtype)
+
+    def judge(self, y: Array, target: Array) -> tuple[Array, Array]:
+        """Return the cost of what `body` gives and its gradient; a cost of the user's own may give anything."""
         assert self.cost
+        target = self._wanted(target)
         given: Any = guarded(str(self.cost), "outputs and labels", self.cost, self.ops, sealed(y), sealed(target))
         if not (isinstance(given, tuple) and len(given) == 2):
             raise ArgumentError(f"{self.cost} must return (cost, gradient), got {described(given)}")
@@ -340,7 +333,8 @@ class Plan:
                 raise ArgumentError(
                     f"{one.name} must have different names for parameters and state, got {min(both)!r} twice"
                 )
-            _check_sizes(one, [*params[one.path].values(), *state[one.path].values()])
+            declared = [found.shape for arrays in (params, state) for found in arrays[one.path].values()]
+            check_sizes(one.name, [one.shape, one.output_shape, *declared], one.shape)
         self._declared = {k: v for path, found in params.items() for k, v in prefixed(path, found).items()}
         values = {k: v for path, found in state.items() for k, v in prefixed(path, found).items()}
         order = sorted(self._declared, key=lambda name: (not self._declared[name].decay, self._declared[name].rows))

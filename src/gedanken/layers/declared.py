@@ -1,7 +1,7 @@
 """What a layer declares of its arrays, looked at before they are allocated."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -9,6 +9,15 @@ from gedanken.checks import real
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Layer, Param, StateValue
 from gedanken.types import Shape
+
+LARGEST = 1 << 48  # numbers in an array or a sample: beyond any memory, yet sizes of it are numbers of the machine
+
+
+def check_sizes(name: str, shapes: Iterable[Shape], input_shape: Shape) -> None:
+    """Raise ShapeError for what no machine holds, before something is computed with its size."""
+    largest = max(shapes, key=math.prod)
+    if math.prod(largest) > LARGEST:
+        raise ShapeError(f"{name} must fit into memory, got a shape {largest} for an input {input_shape}")
 
 
 def declared_params(name: str, layer: Layer, shape: Shape) -> dict[str, Param]:

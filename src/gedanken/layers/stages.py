@@ -25,6 +25,11 @@ class Stage(Protocol):
         """Write the gradients of the parameters and return the gradient with respect to x."""
 
 
+def own(part: object) -> bool:
+    """Say whether a layer, cost or rule is of a class of the user's."""
+    return type(part).__module__.partition(".")[0] != "gedanken"
+
+
 def through(stages: Sequence[Stage], ctx: Context, x: Array) -> tuple[Array, list[Any]]:
     """Return what comes out of stages in a row, and a tape for `back_through`."""
     tape = []
@@ -106,7 +111,7 @@ class LayerStage:
 
     @cached_property
     def _trusted(self) -> bool:
-        return type(self.layer).__module__.partition(".")[0] == "gedanken"
+        return not own(self.layer)
 
     @cached_property
     def _proven(self) -> list[bool]:
@@ -165,7 +170,7 @@ class ContainerStage:
     @property
     def _own(self) -> bool:
         """Whether the container is of a class of the user's."""
-        return not type(self.layer).__module__.startswith("gedanken.")
+        return own(self.layer)
 
     @property
     def p(self) -> Arrays:

@@ -46,6 +46,7 @@ class Asynchronous(Strategy):
     """
 
     exact = False
+    forgives = False
 
     def __init__(self, options: Options, recipe: Recipe) -> None:
         self._options, self._recipe, self._workers = options, recipe.for_worker(), options.workers

@@ -22,6 +22,8 @@ from gedanken.metrics import Metric
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
 from gedanken.optimizers import Optimizer
+from gedanken.parallel.black_box import examined
+from gedanken.parallel.fault import Fault
 from gedanken.processors import usable_processors
 from gedanken.state import State, Stateful, restore_parts, state_of
 from gedanken.types import Array
@@ -57,8 +59,8 @@ class StepResult(NamedTuple):
         share: of the epoch that is done with it, in (0, 1].
         cost: their mean cost, a number of the host or the device.
         statistics: of each metric, on the host or the device.
-        fault: what of the step was not finite, as the begin of a sentence; "" for a sound step. Nothing of a step with
-            a fault is kept: parameters, optimizer and state stay as they were before it.
+        fault: what of the step was not finite; None for a sound step. Nothing of a step with a fault is kept:
+            parameters, optimizer and state stay as they were before it.
         batches: how many mini-batches it was, one update after the other; 1 but for workers, who tell of some at once.
     """
 
@@ -66,7 +68,7 @@ class StepResult(NamedTuple):
     share: float
     cost: Any
     statistics: tuple[Array, ...]
-    fault: str = ""
+    fault: Fault | None = None
     batches: int = 1
 
     def read(self, ops: Ops) -> "StepResult":
@@ -104,23 +106,12 @@ def gradients(train_state: TrainState, batch: Batch, epoch: int, measure: Measur
     # The cost is read here, since nothing may be learnt from a step whose cost is not finite.
     result = result._replace(cost=float(result.cost))
     if not math.isfinite(result.cost):
-        return result._replace(fault=f"the cost became {result.cost}{_origin(plan, ctx, batch.x)}")
+        return result._replace(fault=Fault(f"the cost became {result.cost}"))
     if plan.layer_state.size and not plan.ops.finite(plan.layer_state):
         finite = plan.ops.finite
         wrong = next((one.name for one in plan.layers if not all(map(finite, one.s.values()))), "the layers")
-        return result._replace(fault=f"a running mean or variance of {wrong} was no longer finite")
+        return result._replace(fault=Fault(f"a running mean or variance of {wrong} was no longer finite"))
     return result
-
-
-def _origin(plan: Plan, ctx: Context, x: Array) -> str:
-    """Say which layer's output is the first that is not finite; "" where that is not seen a second time."""
-    with contextlib.suppress(Exception):  # of a layer of the user's
-        y = plan.enter(x)
-        for stage in plan.layers:
-            y, _ = stage.forward(ctx, y)
-            if not plan.ops.xp.isfinite(y).all():
-                return f", since the output of {stage.name} was not finite,"
-    return ""
 
 
 def run_batch(train_state: TrainState, batch: Batch, ctx: Context, measure: Measure | None = None) -> StepResult:
@@ -167,13 +158,12 @@ def learn_run(
             break
     optimizer_state.step += done
     samples = min(done * size, len(batch.x))
-    fault = ""
+    fault = None
     if done < count:
-        origin = _origin(plan, plan.context(train=False), batch.x[done * size : (done + 1) * size])
-        fault = f"the cost became not finite{origin}"
+        wrong = batch.part(done * size, (done + 1) * size)
+        fault = examined(Fault("the cost became not finite"), plan, optimizer_state, wrong, epoch=0)
     if not samples:
-        one = batch._replace(x=batch.x[:size], target=batch.target[:size])
-        return run_batch(train_state, one, plan.context(train=False))._replace(fault=fault), collisions
+        return run_batch(train_state, batch.part(0, size), plan.context(train=False))._replace(fault=fault), collisions
     target = batch.target[:samples]
     outputs, cost = plan.judged(np.concatenate(scores), target)
     statistics = train_state.measured(outputs, target)
@@ -240,6 +230,7 @@ class Strategy(ABC):
 
     train_state: TrainState  # what is trained, from `start` on
     exact = True  # whether the same training gives the same bytes
+    forgives = True  # whether it can go on after a step with a fault
 
     @abstractmethod
     def start(self, train_state: TrainState) -> None:
@@ -262,7 +253,7 @@ class Strategy(ABC):
         """Bring all that was learnt into the plan; called at the end of each epoch.
 
         Returns:
-            what was not finite and so was left out, as StepResult.fault.
+            what was not finite and so was left out, as Fault.what; or "".
         """
 
     @abstractmethod
@@ -270,8 +261,11 @@ class Strategy(ABC):
         """See after the last step, and the last `sync`, whether what was learnt is of use; a fault is undone.
 
         Returns:
-            what was wrong, as StepResult.fault.
+            what was wrong, as Fault.what; or "".
         """
+
+    def roll_back(self) -> None:  # noqa: B027 - only one that forgives is asked
+        """Go back to the last copy of the weights that is known to be of use; called after a step with a fault."""
 
     def report(self) -> Mapping[str, Any] | None:
         """Return how the work of the last epoch was shared, or None where nobody shared it.

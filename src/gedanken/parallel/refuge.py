@@ -88,8 +88,15 @@ class Refuge:
         params, state = plan.params.copy(), plan.layer_state.copy()
         plan.params[...], plan.layer_state[...] = self._params, self._state
         if self.useful(batch) or not plan.ops.finite(params):
-            self._train_state.optimizer_state.before, self._train_state.optimizer_state.step = self._updates, 0
-            for slot in self._train_state.optimizer_state.slots.values():
-                slot[...] = 0
+            self.go_back()
         else:  # the mini-batch is to blame
             plan.params[...], plan.layer_state[...] = params, state
+
+    def go_back(self) -> None:
+        """Go back to the copy, and with the optimizer's slots to their start."""
+        plan, optimizer_state = self._train_state.plan, self._train_state.optimizer_state
+        plan.params[...], plan.layer_state[...] = self._params, self._state
+        optimizer_state.discard()
+        optimizer_state.before, optimizer_state.step = self._updates, 0
+        for slot in optimizer_state.slots.values():
+            slot[...] = 0

@@ -5,6 +5,8 @@ import contextlib
 from gedanken.data.batches import ArraySource, Batch, Source
 from gedanken.engine.learner import Learner
 from gedanken.parallel.base import RUN, Results, StepResult, Strategy, TrainState, gradients, learn_run, learner_of
+from gedanken.parallel.black_box import examined
+from gedanken.parallel.fault import Fault
 from gedanken.parallel.refuge import Refuge
 from gedanken.state import Stateful
 
@@ -47,18 +49,20 @@ class Single(Strategy):
     def step(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""
         plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
-        before, fault = plan.layer_state.copy(), "an error"
+        before, sound = plan.layer_state.copy(), False
         try:
             result = gradients(self.train_state, batch, epoch)
-            fault = result.fault
-            if not fault:
+            if not result.fault:
                 self._refuge.keep(before)
-                fault = optimizer_state.apply(plan.params, plan.grads, result.samples)
+                refused = optimizer_state.apply(plan.params, plan.grads, result.samples)
+                result = result._replace(fault=Fault(refused) if refused else None)
+            sound = result.fault is None
         finally:
-            if fault:
+            if not sound:
                 plan.layer_state[...] = before
-        if not fault:
+        if not result.fault:
             return result
+        fault = examined(result.fault, plan, optimizer_state, batch, epoch)
         self._refuge.seek(batch)
         return result._replace(fault=fault)
 
@@ -67,6 +71,9 @@ class Single(Strategy):
 
     def settle(self) -> str:
         return self._refuge.settle()
+
+    def roll_back(self) -> None:
+        self._refuge.go_back()
 
     def stop(self) -> None:
         pass

@@ -18,7 +18,9 @@ import numpy as np
 from gedanken.data.batches import Batch
 from gedanken.engine.learner import Learner, Sharing
 from gedanken.parallel.base import RUN, StepResult, TrainState, gradients, learn_run, learner_of, merged, together
+from gedanken.parallel.black_box import examined
 from gedanken.parallel.block import BEFORE, DONE, GENERATION, ORDER, STEP, UPDATES, WRITING, Block
+from gedanken.parallel.fault import Fault
 from gedanken.parallel.feeds import Feed
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.tally import Tally
@@ -145,7 +147,8 @@ class Worker:
         with np.errstate(all="ignore"):
             result = self._learn_runs(order, self._learner) if self._learner else self._learn_each(order)
             if result and not result.fault:
-                result = result._replace(fault=self._write(self._optimizer.flush))
+                refused = self._write(self._optimizer.flush)
+                result = result._replace(fault=Fault(refused) if refused else None)
         self._cells[ORDER] = 0
         tally, self._tally = self._tally, Tally()
         return Work(self.number, order.number, result, time.perf_counter() - began, tally)
@@ -201,8 +204,7 @@ class Worker:
         if sampled:
             self._tally.sampled += learner.written(batch.x)
             self._tally.lost += collisions
-        where = f"in worker {self.number}, among samples {batch.position} to {batch.position + len(batch.x) - 1}"
-        return result._replace(fault=f"{result.fault} {where} of the epoch's order,") if result.fault else result
+        return self._in_here(result)
 
     def _meet(self, updates: int) -> None:
         """Bring this worker's copy of the parameters together with what all share, after so many updates of its own."""
@@ -218,18 +220,23 @@ class Worker:
         read, _ = block.others(self.number)
         before = plan.layer_state.copy()
         result = gradients(self._train_state, batch, epoch, unmeasured.add)
-        fault = result.fault or self._fault_of_gradients()
-        if not fault:
+        fault = result.fault
+        refused = "" if fault else self._fault_of_gradients()
+        if not (fault or refused):
             made, _ = block.others(self.number)
             self._tally.stale(made - read)
             self._optimizer.before = block.head[BEFORE] + made + self._cells[UPDATES] - self._optimizer.step
-            fault = self._write(lambda p: self._optimizer.apply(p, plan.grads, result.samples))
-        if not fault:
+            refused = self._write(lambda p: self._optimizer.apply(p, plan.grads, result.samples))
+        if not (fault or refused):
             return result
         plan.layer_state[...] = before
-        last = batch.position + len(batch.x) - 1
-        where = f"in worker {self.number}, for samples {batch.position} to {last} of the epoch's order,"
-        return result._replace(fault=f"{fault} {where}")
+        fault = examined(fault or Fault(refused), plan, self._optimizer, batch, epoch)
+        return self._in_here(result._replace(fault=fault))
+
+    def _in_here(self, result: StepResult) -> StepResult:
+        """Return what a step tells with who made it, where it was wrong."""
+        fault = result.fault
+        return result._replace(fault=fault._replace(what=f"{fault.what} in worker {self.number}")) if fault else result
 
     def _write(self, update: Callable[[Array], str]) -> str:
         """Let the optimizer change the shared parameters; return what it says is wrong."""

@@ -8,8 +8,22 @@ from typing import Any
 from gedanken.checks import require, short, truth, whole
 from gedanken.errors import ArgumentError
 from gedanken.foreign import KeywordsChecked
+from gedanken.parallel.fault import Fault
 from gedanken.state import State, check_like, check_state
-from gedanken.training.records import Answers, Capture, EpochRecord, History, KeepWeights, Run, StepRecord, Stop
+from gedanken.training.records import (
+    Answers,
+    Capture,
+    EpochRecord,
+    History,
+    KeepWeights,
+    RollBack,
+    Run,
+    Save,
+    SetRate,
+    Skip,
+    StepRecord,
+    Stop,
+)
 from gedanken.training.watched import Watched
 
 # Hooks of Keras and Lightning, and what is called at that time here.
@@ -25,6 +39,9 @@ HOOKS = {
     "on_train_start": "on_start",
     "on_validation_end": "on_epoch",
 }
+
+
+ANSWERS = (Stop, SetRate, Save, KeepWeights, Capture)
 
 
 class Callback(KeywordsChecked):
@@ -49,6 +66,13 @@ class Callback(KeywordsChecked):
 
     def on_epoch(self, run: Run, record: EpochRecord) -> Answers:
         """After each epoch and its validation."""
+        return None
+
+    def on_fault(self, run: Run, fault: Fault) -> Answers:
+        """After a step of which nothing was kept, since something was not finite; before its `on_step`.
+
+        If nobody answers Skip or RollBack, the training ends with a NonFiniteError.
+        """
         return None
 
     def on_interrupt(self, run: Run) -> Capture | None:
@@ -197,3 +221,14 @@ def _check_hooks(callback: Callback) -> None:
         if hasattr(callback, theirs):
             name = type(callback).__name__
             raise ArgumentError(f"{name}.{theirs} would never be called; here it is {ours}(run, ...), see Callback")
+
+
+def answers_of(callback: Callback, hook: str, given: Any) -> list[Any]:
+    """Return what a hook answered as a list, or raise ArgumentError."""
+    listed: list[Any] = given if isinstance(given, list) else [] if given is None else [given]
+    kinds = {"on_interrupt": (Capture,), "on_fault": (*ANSWERS, Skip, RollBack)}.get(hook, ANSWERS)
+    rule = "return a Capture or None"
+    if len(kinds) > 1:
+        rule = f"return a {', '.join(kind.__name__ for kind in kinds)}, a list of them or None"
+    require(all(isinstance(one, kinds) for one in listed), f"{type(callback).__name__}.{hook}", rule, given)
+    return listed

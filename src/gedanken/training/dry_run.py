@@ -14,7 +14,7 @@ from gedanken.layers.shape import channels_first_shape, to_channels_last
 from gedanken.metrics import Metric
 from gedanken.metrics.base import HOST
 from gedanken.parallel.base import TrainState, measured
-from gedanken.training.loop import evaluate
+from gedanken.training.evaluation import evaluate
 from gedanken.types import Array
 
 MEAN = "the mean over the samples is taken by the library"

@@ -14,13 +14,15 @@ import numpy as np
 
 from gedanken.checks import real, require, short, warn
 from gedanken.data.batches import Source
-from gedanken.errors import ArgumentError, CheckpointError
+from gedanken.errors import ArgumentError, CheckpointError, NonFiniteError
 from gedanken.io.model_file import Architecture, Model
 from gedanken.io.training_state import WEIGHTS, TrainingState
-from gedanken.parallel.base import StepResult, Strategy, TrainState, run_batch
+from gedanken.parallel.base import StepResult, Strategy, TrainState
+from gedanken.parallel.fault import Fault
 from gedanken.state import State, Stateful, check_is_state, check_state, part, restore_parts, state_of
-from gedanken.training.callbacks import Callback
+from gedanken.training.callbacks import Callback, answers_of
 from gedanken.training.course import Kept, Place, Snapshots, new_meter
+from gedanken.training.evaluation import evaluate
 from gedanken.training.interrupt import Interrupt
 from gedanken.training.past import Past
 from gedanken.training.records import (
@@ -32,13 +34,16 @@ from gedanken.training.records import (
     Evaluation,
     History,
     KeepWeights,
+    RollBack,
     Run,
+    Save,
     SetRate,
     StepRecord,
     Stop,
 )
 
 CTRL_C = Stop("Ctrl-C")
+TOO_HIGH = "the last updates were too large; try a lower learning rate"
 MOST_EPOCHS = 1 << 32
 
 
@@ -89,6 +94,7 @@ class Training:
         self.history = History(run=run)
         self.interrupt = Interrupt()
         self.stop: Stop | None = None
+        self.fault: Fault | None = None  # that ended it
         self._kept = Kept(train_state.plan)
         self._resumed: Mapping[str, Any] | None = None
         for given in (source, validation):
@@ -111,11 +117,13 @@ class Training:
                         break
                     self._epoch(epoch)
                 if not self.history.diverged:
-                    self._fault(self.strategy.settle(), "after the last step")
+                    self._settle()
             reason = self.stop.reason if self.stop else "all epochs done"
         finally:
             self._end(started, reason)
         self.history.reason = reason
+        if self.history.diverged:
+            raise NonFiniteError(reason, self.fault, self.history)
         return self.history
 
     @property
@@ -220,9 +228,10 @@ class Training:
             self._listen()
         if not meter.samples:
             return
-        self._fault(self.strategy.sync(), f"at the end of epoch {epoch}")
+        if refused := self.strategy.sync():
+            self._forgiven(Fault(refused, epoch, cause=TOO_HIGH))
         if epoch == self.run.last_epoch and not self.history.diverged:
-            self._fault(self.strategy.settle(), "after the last step")
+            self._settle()
         trained = self._seconds()
         found = self._validate() if finished else Evaluation()
         if not self.stop:
@@ -259,7 +268,6 @@ class Training:
                 place.share = result.share
                 if not place.step:
                     self.network.epoch = epoch
-                self._meter.add(result)
                 place.step += result.batches
                 self._tell_step(epoch, place.step, result)
                 if self.stop:
@@ -271,11 +279,12 @@ class Training:
     def _tell_step(self, epoch: int, step: int, result: StepResult) -> None:
         seconds = self._seconds()
         self.history.steps += 1
-        snapshot = self._snapshots.add(epoch, result, seconds, seconds - self._place.between)
+        snapshot = None
+        if not (result.fault and self._forgiven(result.fault._replace(epoch=epoch, step=step))):
+            self._meter.add(result)
+            snapshot = self._snapshots.add(epoch, result, seconds, seconds - self._place.between)
         if snapshot:
             self.history.keep(snapshot)
-        if result.fault:
-            self._fault(result.fault, f"in step {step} of epoch {epoch}")
         if self.callbacks:
             rate = self.train_state.optimizer_state.rate
             told = (epoch, step, result.share, result.samples, float(result.cost), rate, seconds, snapshot)
@@ -284,15 +293,20 @@ class Training:
         elif self.interrupt.asked:
             self._listen()
 
-    def _fault(self, fault: str, when: str) -> None:
-        """End the training because of what was not finite, if anything was; the step itself was undone."""
-        if fault:
-            self.history.diverged = True
-            # The first cost comes before the first update, so the rate has no part in it.
-            first = fault.startswith("the cost") and not self.train_state.optimizer_state.updates
-            blamed = first and self._place.step == 1
-            advice = "look at the data and the first weights" if blamed else "try a lower learning rate"
-            self.stop = Stop(f"{fault} {when}; the weights are those before it; {advice}")
+    def _settle(self) -> None:
+        if useless := self.strategy.settle():
+            self._forgiven(Fault(f"{useless} after the last step", cause=TOO_HIGH))
+
+    def _forgiven(self, fault: Fault) -> bool:
+        """Ask what is done about a step of which nothing was kept; return whether the training goes on, else end it."""
+        self.history.add_fault(fault)
+        self._goes_on = False
+        answers = [callback.on_fault(self.run, fault) for callback in self.callbacks]
+        self._listen(answers, "on_fault", fault.epoch, fault.step)
+        if not self._goes_on:
+            self.history.diverged, self.fault = True, fault
+            self.stop = self.stop or Stop(f"{fault}; the weights are those before it")
+        return self._goes_on
 
     def _validate(self) -> Evaluation:
         if self.validation is None:
@@ -308,7 +322,7 @@ class Training:
         """Do what callbacks answered; the first reason to stop, theirs or Ctrl-C, is kept."""
         captures: list[Capture] = []
         for callback, given in zip(self.callbacks, answers, strict=False):
-            for answer in _listed(callback, hook, given):
+            for answer in answers_of(callback, hook, given):
                 if isinstance(answer, Capture):
                     captures.append(answer)
                 else:
@@ -317,7 +331,7 @@ class Training:
         interrupted = self.interrupt.asked and not self.stop
         if interrupted:
             asked = [(callback, callback.on_interrupt(self.run)) for callback in self.callbacks]
-            captures = [one for callback, given in asked for one in _listed(callback, "on_interrupt", given, Capture)]
+            captures = [one for callback, given in asked for one in answers_of(callback, "on_interrupt", given)]
         self._capture(captures)
         if interrupted:
             self.stop = CTRL_C
@@ -349,8 +363,12 @@ class Training:
         elif isinstance(answer, KeepWeights):
             self.strategy.show()
             self._kept.keep(next(place for place, one in enumerate(self._own()) if one is callback), epoch)
-        else:
+        elif isinstance(answer, Save):
             self._save(name, answer.name)
+        else:
+            self._goes_on = True
+            if isinstance(answer, RollBack):
+                self.strategy.roll_back()
 
     def _save(self, callback: str, name: str) -> None:
         plain = isinstance(name, str) and name not in ("", ".", "..") and name == os.path.basename(name)
@@ -365,27 +383,3 @@ class Training:
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._began
-
-
-def _listed(callback: Callback, hook: str, given: Any, kinds: Any = Answer | Capture) -> list[Any]:
-    """Return what a hook answered as a list, or raise ArgumentError."""
-    listed: list[Any] = given if isinstance(given, list) else [] if given is None else [given]
-    rule = "return a Capture or None"
-    if kinds is not Capture:
-        rule = "return a Stop, SetRate, Save, KeepWeights, Capture, a list of them or None"
-    require(all(isinstance(one, kinds) for one in listed), f"{type(callback).__name__}.{hook}", rule, given)
-    return listed
-
-
-@np.errstate(all="ignore")
-def evaluate(train_state: TrainState, source: Source, broken_off: Callable[[], bool] = lambda: False) -> Evaluation:
-    """Return cost and metrics of all samples; empty where it was broken off."""
-    ctx, meter, share = train_state.plan.context(train=False), new_meter(train_state), 0.0
-    with contextlib.closing(source.batches(0)) as batches:
-        for batch in batches:
-            if broken_off():
-                return Evaluation()
-            meter.add(run_batch(train_state, batch, ctx))
-            share = batch.share
-    # A source that is broken off while it waits ends like any other.
-    return meter.evaluation() if share == 1.0 or not broken_off() else Evaluation()

@@ -8,12 +8,24 @@ import numpy as np
 
 from gedanken.checks import short
 from gedanken.errors import CheckpointError
+from gedanken.parallel.fault import Fault, Figures
 from gedanken.state import State, check_state
-from gedanken.training.records import Answered, EpochRecord, History, KeepWeights, Save, SetRate, Snapshot, Stop
+from gedanken.training.records import (
+    Answered,
+    EpochRecord,
+    History,
+    KeepWeights,
+    RollBack,
+    Save,
+    SetRate,
+    Skip,
+    Snapshot,
+    Stop,
+)
 
 ARRAY = "\0array"  # an object with this entry, which no metric is called, is an array: [number type, shape, numbers]
 MOST = 1 << 40  # steps and epochs
-ANSWERS = {kind.__name__: kind for kind in (Stop, SetRate, Save, KeepWeights)}
+ANSWERS = {kind.__name__: kind for kind in (Stop, SetRate, Save, KeepWeights, Skip, RollBack)}
 
 
 class Past:
@@ -36,6 +48,7 @@ class Past:
                 [one.epoch, one.step, one.callback, type(one.answer).__name__, list(one.answer)]
                 for one in history.answers
             ],
+            "faults": [fault._asdict() for fault in history.faults],
             "steps": history.steps,
         }
         return {"text": json.dumps(told, default=_as_plain)}
@@ -48,6 +61,7 @@ class Past:
             epochs = [EpochRecord(**entries) for entries in told["epochs"]]
             snapshots = [Snapshot(**entries) for entries in told["snapshots"]]
             answers = [Answered(e, s, by, ANSWERS[kind](*parts)) for e, s, by, kind, parts in told["answers"]]
+            faults = [_fault(entries) for entries in told["faults"]]
             steps = told["steps"]
         except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise CheckpointError(f"the history cannot be read: {short(str(error))}") from error
@@ -60,6 +74,12 @@ class Past:
             raise CheckpointError("the history cannot be read: its counts, figures or places are none")
         history = self.history
         history.epochs, history.snapshots, history.answers, history.steps = epochs, snapshots, answers, steps
+        history.faults = faults
+
+
+def _fault(entries: dict[str, Any]) -> Fault:
+    given = entries["input"]
+    return Fault(**{**entries, "samples": tuple(entries["samples"]), "input": given and Figures(*given)})
 
 
 def _as_plain(value: Any) -> Any:

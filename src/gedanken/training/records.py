@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.checks import one_of
+from gedanken.parallel.fault import Fault
 from gedanken.types import Array
 
 
@@ -212,6 +213,25 @@ class KeepWeights(NamedTuple):
         return _line({"keep_weights": True})
 
 
+class Skip(NamedTuple):
+    """A callback's answer to a Fault: leave the step out, and go on with the next mini-batch."""
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line({"skip": True})
+
+
+class RollBack(NamedTuple):
+    """A callback's answer to a Fault: go back to the last copy of the weights, and on with the next mini-batch.
+
+    The copy is at most 256 steps old, of weights that gave a finite cost. The optimizer's moving means begin anew.
+    """
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return _line({"roll_back": True})
+
+
 class Capture(NamedTuple):
     """A callback's answer: give all that the training has become to a function, when all other answers are followed.
 
@@ -224,7 +244,7 @@ class Capture(NamedTuple):
     receive: Callable[[Any], object]
 
 
-Answer = Stop | SetRate | Save | KeepWeights
+Answer = Stop | SetRate | Save | KeepWeights | Skip | RollBack
 Answers = Answer | Capture | list[Answer | Capture] | None  # of a callback: one, several in this order, or none
 
 
@@ -234,7 +254,7 @@ class Answered(NamedTuple):
     Args:
         epoch, step: after which step it came, both counted from 1; the step is 0 for an answer after an epoch.
         callback: class of who gave it.
-        answer: a Stop, SetRate, Save or KeepWeights.
+        answer: a Stop, SetRate, Save, KeepWeights, Skip or RollBack.
     """
 
     epoch: int
@@ -257,6 +277,8 @@ class History:
         snapshots: at most `SNAPSHOTS_KEPT`; beyond that every second one is dropped.
         reason: why the training ended.
         diverged: whether it ended because a cost, a gradient or a weight was no longer finite.
+        faults: steps, at most 1,024 of the first ones, of which nothing was kept because something was not
+            finite.
         answers: what callbacks answered, in order.
         run: what was known before the first step.
         steps: how many were told of; workers tell of several mini-batches as one.
@@ -271,6 +293,7 @@ class History:
     run: Run | None = None
     steps: int = 0
     kept: int | None = None
+    faults: list[Fault] = field(default_factory=list)
 
     def __repr__(self) -> str:
         last = figures_text(self.epochs[-1].values()) if self.epochs else ""
@@ -293,11 +316,17 @@ class History:
         return {name: [record.get(name) for record in records] for name in self.keys()}
 
     def to_json(self) -> str:
-        """Return run, epochs, snapshots, answers and reason as one line of JSON."""
+        """Return run, epochs, snapshots, answers, faults and reason as one line of JSON."""
         parts: dict[str, Any] = {"epochs": self.epochs, "snapshots": self.snapshots, "answers": self.answers}
+        parts["faults"] = self.faults
         listed = {name: f"[{', '.join(record.to_json() for record in records)}]" for name, records in parts.items()}
         run = self.run.to_json() if self.run else "null"
         return _object(run=run, **listed, reason=_line(self.reason), diverged=_line(self.diverged))
+
+    def add_fault(self, fault: Fault) -> None:
+        """Add a fault, up to so many."""
+        if len(self.faults) < FAULTS_KEPT:
+            self.faults.append(fault)
 
     def keep(self, snapshot: Snapshot) -> None:
         """Add a snapshot; a training of any length stays small."""
@@ -307,6 +336,7 @@ class History:
 
 
 SNAPSHOTS_KEPT = 4096
+FAULTS_KEPT = 1024
 
 
 class Evaluation(dict[str, Any]):

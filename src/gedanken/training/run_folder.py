@@ -20,6 +20,7 @@ import numpy as np
 from gedanken.checks import warn
 from gedanken.errors import ArgumentError, CheckpointError
 from gedanken.files import at_home, open_regular, replace_file
+from gedanken.parallel.fault import Fault
 from gedanken.processes.uncut import start_thread
 from gedanken.training.callbacks import Callback
 from gedanken.training.checkpoint import FOLDER, checkpoints
@@ -80,6 +81,7 @@ class RunFolder(Callback):
             (one.epoch, 1, _line("epoch", one.to_json())) for one in history.epochs
         ]
         lines += [(one.progress, 0, _line("snapshot", one.to_json())) for one in history.snapshots]
+        lines += [(one.epoch, -1, _line("fault", one.to_json())) for one in history.faults]
         known = np.empty(0, NUMBER)
         with contextlib.suppress(OSError):
             known = np.fromfile(os.path.join(run_of(run.resumed), COSTS), NUMBER, history.steps)
@@ -111,6 +113,9 @@ class RunFolder(Callback):
             self._costs.write(np.float64(record.cost).astype(NUMBER).tobytes())
             if record.snapshot:
                 self._records.write(_line("snapshot", record.snapshot.to_json()))
+
+    def on_fault(self, run: Run, fault: Fault) -> None:
+        self._write(_line("fault", fault.to_json()))
 
     def on_epoch(self, run: Run, record: EpochRecord) -> None:
         self._write(_line("epoch", record.to_json()))
