@@ -31,7 +31,7 @@
 | changes of samples | `Transform`, `PictureTransform`, `Flip`, `Translate`, `Crop`, `Rotate` |
 | | `Cutout`, `Normalise`, `MixUp` |
 | errors | `GedankenError`, `ArgumentError`, `ShapeError`, `DataError`, `StateError`, `EngineError` |
-| | `DatasetError`, `CheckpointError`, `NonFiniteError`, `WorkerError`, `MissingPackageError` |
+| | `DatasetError`, `CheckpointError`, `GradientError`, `NonFiniteError`, `WorkerError`, `MissingPackageError` |
 | | `GedankenWarning` |
 
 Data sets and pictures: `gedanken.datasets`. Ready-made networks: `gedanken.networks`.
@@ -55,7 +55,7 @@ _HOMES = {
     "engine.select": "Auto Cpu Cuda Numpy",
     "errors": (
         "ArgumentError CheckpointError DataError DatasetError EngineError GedankenError GedankenWarning "
-        "MissingPackageError NonFiniteError ShapeError StateError WorkerError"
+        "GradientError MissingPackageError NonFiniteError ShapeError StateError WorkerError"
     ),
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (

@@ -15,6 +15,7 @@ from gedanken.engine.select import Auto, EngineChoice
 from gedanken.foreign import keywords_checked
 from gedanken.io.model_file import Architecture, Learner, Model, checked_names, read_model, told_of, write_model
 from gedanken.io.training_state import OPTIMIZER, TrainingState
+from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape
 from gedanken.parallel.base import TrainState
 from gedanken.prediction import Predictor, not_compiled
@@ -33,6 +34,7 @@ class Compiled(Builder, Predictor):
         self._cost: Cost | None = None
         self._class_names: tuple[str, ...] | None = None
         self._engine: EngineChoice = Auto()
+        self._gradients: tuple[str, ...] = ()  # what is known of those of the user's layers
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -118,6 +120,7 @@ class Compiled(Builder, Predictor):
 
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
+        self._gradients = checked_gradients(plan.layers)
         optimizer_state = plan.optimizer_state(learner.optimizer)
         optimizer_state.before, optimizer_state.plateau = learner.updates, learner.plateau
         self._take(plan, learner.cost, TrainState(plan, optimizer_state, learner.metrics))

@@ -29,6 +29,10 @@ class ShapeError(ArgumentError):
         self.hint = hint
 
 
+class GradientError(ArgumentError):
+    """The backward of a layer of the user's own is not the derivative of its forward."""
+
+
 class DataError(ArgumentError):
     """An array of data or labels is not what the network was built for."""
 

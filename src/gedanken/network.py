@@ -108,6 +108,7 @@ class Network(Compiled):
             StateError: `input` or `add` was not called, or the network is being trained.
             ArgumentError: an argument breaks its rule, or cost and last layer do not go together.
             ShapeError: a layer or the cost does not fit.
+            GradientError: the backward of a layer of your own is not the derivative of its forward.
             EngineError: the engine cannot run here.
         """
         input_shape = self._known_input("regression")
@@ -273,7 +274,7 @@ class Network(Compiled):
             engine.reason = f"not compiled yet; {engine.reason}"
             return summarise(Plan(self.layers, shape, engine, self.seed), size, 0, compiled=False)
         kept = self._train_state.nbytes if self._train_state else 0
-        return summarise(self._plan, size, kept)
+        return summarise(self._plan, size, kept)._replace(gradients=self._gradients)
 
     # ------------------------------------------------------------------ inside
 

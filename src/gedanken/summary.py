@@ -47,6 +47,7 @@ class Summary(NamedTuple):
         samples: mini-batch size that step_bytes is for.
         step_bytes: memory of a training step, all vectors and buffers included; None where it is not known before, or
             the network not compiled yet.
+        gradients: for each layer of the user's own whether its backward was compared with differences of its forward.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -56,6 +57,7 @@ class Summary(NamedTuple):
     fallbacks: tuple[str, ...] = ()
     samples: int = 0
     step_bytes: int | None = None
+    gradients: tuple[str, ...] = ()
 
     @property
     def total(self) -> SummaryRow:
@@ -75,6 +77,7 @@ class Summary(NamedTuple):
         last = [f"engine {self.engine} ({self.reason}), {self.dtype}; costs are of one sample"]
         if self.fallbacks:
             last.append(f"by specification: {', '.join(self.fallbacks)}")
+        last += self.gradients
         if self.step_bytes is not None:
             last.append(f"a training step of {self.samples} samples needs {self.step_bytes / 2**20:,.1f} MiB")
         return "\n".join([body, *last])

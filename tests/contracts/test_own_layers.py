@@ -56,14 +56,16 @@ class Scale(Layer):
         return dy * p["w"]
 
 
-def own(**methods: Callable[..., Any]) -> Layer:
+def own(**methods: Any) -> Layer:
     """Return a Scale of which some methods are others."""
     return type("Own", (Scale,), {"__module__": __name__, **methods})()  # type: ignore[no-any-return]
 
 
 def giving(change: Callable[[Any], Any]) -> Layer:
     """Return a Scale whose outputs are changed before they are given away."""
-    return own(forward=lambda self, ctx, p, s, x: (change(Scale.forward(self, ctx, p, s, x)[0]), x))
+    return own(
+        forward=lambda self, ctx, p, s, x: (change(Scale.forward(self, ctx, p, s, x)[0]), x), exact_gradient=False
+    )
 
 
 def returning(change: Callable[[Any], Any]) -> Layer:

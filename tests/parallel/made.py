@@ -59,6 +59,7 @@ class Acts(Layer):
 
     act: str
     once: str = ""
+    exact_gradient = False
 
     def output_shape(self, shape: Any) -> Any:
         return shape
@@ -105,6 +106,7 @@ class Counts(Layer):
     """Its parameters' gradient is -1, so that SGD(1.0) adds 1 to each of them in every update."""
 
     size: int = 4000
+    exact_gradient = False
 
     def params(self, shape: Any) -> dict[str, Param]:
         return {"w": Param((self.size,), Zeros())}

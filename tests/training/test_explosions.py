@@ -96,6 +96,8 @@ class Remember(Callback):
 class Poison(Layer):
     """Hands its input on, and at the fifth gradient one value of another kind."""
 
+    exact_gradient = False
+
     def __init__(self, value: float, forward: bool) -> None:
         object.__setattr__(self, "seen", [])
         object.__setattr__(self, "value", value)

@@ -95,6 +95,8 @@ class Layer(Hyperparameters, ABC):
     A class with further fields is a frozen dataclass that checks their values when it is made.
     """
 
+    exact_gradient = True  # whether `backward` is the derivative of `forward`; of a layer of your own it is checked
+
     @property
     def tokens(self) -> int | tuple[int, ...] | None:
         """For a layer that takes whole numbers: how many different ones, from 0 on, or how many in each column.

@@ -160,7 +160,7 @@ def learn_run(
     samples = min(done * size, len(batch.x))
     fault = None
     if done < count:
-        wrong = batch.part(done * size, (done + 1) * size)
+        wrong = batch.part(max(done - 1, 0) * size, (done + 1) * size)  # or the one before it wrote what is not finite
         fault = examined(Fault("the cost became not finite"), plan, optimizer_state, wrong, epoch=0)
     if not samples:
         return run_batch(train_state, batch.part(0, size), plan.context(train=False))._replace(fault=fault), collisions

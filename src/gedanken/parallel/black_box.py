@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.costs import CustomCost
 from gedanken.data.batches import Batch
 from gedanken.engine.plan import Placement, Plan
 from gedanken.layers.base import Context
@@ -102,7 +103,8 @@ def _replay(plan: Plan, ctx: Context, batch: Batch) -> None:
     y, tape = through(stages, ctx, x)
     cost, dy = plan.judge(y, batch.target)
     if not math.isfinite(float(cost)) or not _finite(plan.ops, dy):
-        raise _Found("cost", str(plan.cost), y, result=dy, own=own(plan.cost))
+        its_own = own(plan.cost) or isinstance(plan.cost, CustomCost)
+        raise _Found("cost", str(plan.cost), y, result=dy, own=its_own)
     back_through(stages, ctx, tape, dy)
 
 
@@ -242,12 +244,19 @@ class _Account:
         against = f", the others of the mini-batch {float(np.median(others)):.3g} at most" if len(others) else ""
         return f"sample {self.batch.samples[self.outlier]} has values up to {self.reach[self.outlier]:.3g}{against}"
 
+    def of_high_rate(self, place: int | None) -> str:
+        """A rate that is too high for anything."""
+        if self.optimizer_state.rate <= 1:
+            return ""
+        if self.found.place == "update":
+            rate = self.optimizer_state.rate
+            return f"the learning rate, {rate:.3g}, is too high for such a gradient; try a lower learning rate"
+        return self.of_rate(place)
+
     def of_rate(self, place: int | None) -> str:
         """Weights that have grown beyond measure."""
         rate, updates = self.optimizer_state.rate, self.optimizer_state.updates
-        if rate > 1 and self.found.place == "update":
-            return f"the learning rate, {rate:.3g}, is too high for such a gradient; try a lower learning rate"
-        if not updates or (self.weights < GROWN and rate <= 1):
+        if not updates or self.weights < GROWN:
             return ""
         grown = f"weights have grown to {self.weights:.3g} in {updates:,} update{'s' * (updates > 1)}"
         return f"the learning rate, {rate:.3g}, is too high: {grown}; try a lower learning rate"
@@ -274,14 +283,15 @@ class _Account:
 
 CAUSES: Sequence[Callable[[_Account, int | None], str]] = (
     _Account.of_input,
-    _Account.of_parameter,
     _Account.of_label,
     _Account.of_own_cost,
     _Account.of_own_layer,
     _Account.of_sample,
-    _Account.of_rate,
+    _Account.of_parameter,
+    _Account.of_high_rate,
     _Account.of_scale,
     _Account.of_target_scale,
+    _Account.of_rate,
     _Account.of_first_step,
 )
 

@@ -1,6 +1,5 @@
 """Going on with a training from a checkpoint: which one, and whether what comes of it will be the same."""
 
-import contextlib
 import hashlib
 import importlib
 import itertools
@@ -10,13 +9,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gedanken.checks import path as checked_path
 from gedanken.checks import require, truth, warn
+from gedanken.code_digest import code_digest
 from gedanken.data.batches import ArraySource, GeneratorSource, Source
 from gedanken.errors import CheckpointError
 from gedanken.files import at_home
@@ -227,30 +227,7 @@ def say(display: Display, progress: bool, run: Run, how: str) -> None:
 def _functions(parts: Sequence[Any]) -> str:
     """Return a digest of the functions that objects hold, as a CustomCost does; "" where they hold none."""
     held = [one for part in parts for one in getattr(part, "__dict__", {}).values() if isinstance(one, FunctionType)]
-    texts = [text for function in held for text in _code(function, set())]
-    return hashlib.blake2b(ADDRESS.sub("", "".join(texts)).encode(), digest_size=8).hexdigest() if texts else ""
-
-
-def _code(what: Any, seen: set[int]) -> Iterator[str]:
-    """Yield what a function does, as far as it says so: its code, what that names, and plain values that it holds."""
-    if isinstance(what, (FunctionType, CodeType)):
-        if id(what) in seen:  # it calls itself
-            return
-        seen.add(id(what))
-    if isinstance(what, FunctionType):
-        yield f"{what.__defaults__} {what.__kwdefaults__}"
-        yield from _code(what.__code__, seen)
-        for cell in what.__closure__ or ():
-            with contextlib.suppress(ValueError):  # it is not filled yet
-                yield from _code(cell.cell_contents, seen)
-    elif isinstance(what, CodeType):
-        yield f"{what.co_code.hex()} {what.co_names}"
-        for part in what.co_consts:
-            yield from _code(part, seen)
-    elif isinstance(what, frozenset):
-        yield f"{sorted(map(repr, what))}"
-    elif isinstance(what, (int, float, complex, str, bytes, tuple, type(None))):  # not what may change, as a cache
-        yield repr(what)
+    return code_digest(held) if held else ""
 
 
 def _mini_batches(source: Source) -> str:

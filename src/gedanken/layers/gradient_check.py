@@ -1,0 +1,266 @@
+"""Whether the backward of a user's layer is the derivative of its forward.
+
+Both are run in float64 on random numbers, and L = sum(y * r) is looked at for a random r. Along a direction d of signs
+the difference quotient of L has to be sum(g * d), for the input and for each parameter:
+
+    (4 D(h / 2) - D(h)) / 3,   D(h) = (L(a + h d) - L(a - h d)) / (2 h)
+
+An error in any one element shows. Which one it is, is found by halving the direction.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gedanken.caches import read_entry, write_entry
+from gedanken.code_digest import code_digest, methods_of
+from gedanken.errors import GradientError
+from gedanken.layers.base import Context, Layer
+from gedanken.layers.stages import ContainerStage, LayerStage, own
+from gedanken.ops import Ops
+from gedanken.sparse import RowGradient
+from gedanken.types import Array, Arrays, Shape
+
+SAMPLES = 3
+MOST = 4096  # numbers of a sample; pictures that have more are cut
+STEP = 1e-5
+CLOSE = 1e-5  # relative difference along a direction that is accepted
+DRAWS = 3  # random inputs that are tried, since one may lie beside a kink
+FOLDER = "gradients"  # in the cache: an empty file for each layer that was found right
+
+
+class _Unknown(Exception):  # noqa: N818 - a reason
+    """Why a layer could not be looked at."""
+
+
+def checked_gradients(stages: Iterable[LayerStage | ContainerStage]) -> tuple[str, ...]:
+    """Return a sentence for each layer of the user's: that its gradient is right, or why that is not known.
+
+    Raises:
+        GradientError: it is wrong.
+    """
+    found: list[str] = []
+    for stage in stages:
+        if isinstance(stage, ContainerStage):
+            found += (text for row in stage.rows.values() for text in checked_gradients(row))
+        elif own(stage.layer):
+            found.append(f"{stage.name}: {_told(stage)}")
+    return tuple(found)
+
+
+def _told(stage: LayerStage) -> str:
+    layer = stage.layer
+    if not layer.exact_gradient:
+        return "gradient not checked, it says of itself that it is not exact"
+    if layer.sparse:
+        return "gradient not checked, it takes sparse rows"
+    entry = _entry(layer, stage.shape)
+    if entry and _known(entry):
+        return "gradient checked by differences, for this source and shape"
+    try:
+        _check(stage)
+    except _Unknown as reason:
+        return f"gradient not checked, {reason}"
+    if entry:
+        _remember(entry)
+    return "gradient checked by differences"
+
+
+def _check(stage: LayerStage) -> None:
+    """Compare some draws, of which one must be right: beside a kink the difference says nothing.
+
+    Raises:
+        GradientError: the gradient is wrong.
+        _Unknown: that cannot be said.
+    """
+    for number in range(DRAWS):
+        trial = _Trial.drawn(stage, number)
+        wrong = next((error for name in trial.arrays if (error := trial.wrong(name))), None)
+        if wrong is None:
+            return
+        if wrong.certain:
+            raise GradientError(
+                f"{stage.name} must return from backward the derivative of forward, but {wrong.told}; where it is "
+                f"meant to be another one, say so in the class: exact_gradient = False"
+            )
+    raise _Unknown("its values are too rough for differences")
+
+
+@dataclass(frozen=True)
+class _Wrong:
+    told: str
+    certain: bool
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A layer with random parameters and input.
+
+    Args:
+        stage: the layer, with arrays of its own in float64.
+        arrays: the input as "x" and the parameters.
+        gradients: what backward gives for them.
+        r: (N, ...), the weights of L.
+        first: L there.
+    """
+
+    stage: LayerStage
+    arrays: Arrays
+    gradients: Arrays
+    r: Array
+
+    @classmethod
+    def drawn(cls, stage: LayerStage, number: int) -> "_Trial":
+        """Return one with random numbers.
+
+        Raises:
+            _Unknown: the layer gives nothing to compare.
+        """
+        rng = np.random.default_rng([number, len(stage.path)])
+        reasons = []
+        for positive in (False, True):  # where a logarithm or root wants it
+            try:
+                return cls._of(stage, rng, positive)
+            except _Unknown as reason:
+                reasons.append(reason)
+            except Exception as error:  # the user's; training will raise it where it matters
+                reasons.append(_Unknown(f"it raised {type(error).__name__} for random numbers"))
+        raise reasons[0]
+
+    @classmethod
+    def _of(cls, stage: LayerStage, rng: Any, positive: bool) -> "_Trial":
+        shape = _smaller(stage)
+        layer, output_shape = stage.layer, stage.layer.output_shape(shape)
+        if any(isinstance(g, RowGradient) for g in stage.g.values()):
+            raise _Unknown("it has parameters of rows")
+        p = {name: _float64(view) + 0.1 * rng.standard_normal(view.shape) for name, view in stage.p.items()}
+        s = {name: _float64(view) for name, view in stage.s.items()}
+        g = {name: np.zeros_like(array) for name, array in p.items()}
+        own_stage = replace(stage, shape=shape, output_shape=output_shape, p=p, g=g, s=s)
+        x = _input(layer, (SAMPLES, *shape), rng, positive)
+        r = rng.standard_normal((SAMPLES, *output_shape))
+        found = cls(own_stage, {"x": x, **p}, {}, r)
+        y, cache = found._forward({})
+        again, _ = found._forward({})
+        if not np.array_equal(y, again, equal_nan=True):
+            raise _Unknown("its forward gives other values for the same input")
+        if not np.isfinite(y).all():
+            raise _Unknown("its forward gives no finite values for random numbers")
+        dx = own_stage.backward(_context(), cache, r)
+        arrays = {name: array for name, array in found.arrays.items() if array.dtype.kind == "f"}
+        gradients = {name: dx if name == "x" else g[name] for name in arrays}
+        return cls(own_stage, {"x": x, **arrays}, gradients, r)
+
+    def _forward(self, other: Arrays) -> tuple[Array, Any]:
+        """Run forward with other values of some arrays; what it does to state is forgotten."""
+        p = {name: other.get(name, array) for name, array in self.stage.p.items()}
+        s = {name: array.copy() for name, array in self.stage.s.items()}
+        return replace(self.stage, p=p, s=s).forward(_context(), other.get("x", self.arrays["x"]))
+
+    def _quotient(self, name: str, direction: Array, step: float) -> float:
+        def at(h: float) -> float:
+            y, _ = self._forward({name: self.arrays[name] + h * direction})
+            return float((y * self.r).sum())
+
+        coarse, fine = ((at(h) - at(-h)) / (2 * h) for h in (step, step / 2))
+        return (4 * fine - coarse) / 3
+
+    def wrong(self, name: str) -> _Wrong | None:
+        """Return what is wrong with the gradient of an array, if anything is."""
+        gradient = self.gradients.get(name)
+        if gradient is None or not gradient.size:
+            return None
+        if not np.isfinite(gradient).all():
+            place = np.unravel_index(int(np.argmin(np.isfinite(gradient))), gradient.shape)
+            return _Wrong(f"{self._element(name, place)} is {gradient[place]}", certain=True)
+        signs = np.where(np.random.default_rng(1).random(gradient.shape) < 0.5, -1.0, 1.0)
+        limit = CLOSE * (float(np.linalg.norm(gradient)) + 1e-3 * float(np.linalg.norm(self.r)))
+        if self._off(name, signs) <= limit:
+            return None
+        chosen = np.arange(gradient.size)
+        while len(chosen) > 1:
+            halves = np.array_split(chosen, 2)
+            chosen = max(halves, key=lambda half: self._off(name, _masked(signs, half)))
+        place = np.unravel_index(int(chosen[0]), gradient.shape)
+        alone = _masked(np.ones_like(signs), chosen)
+        found = [self._quotient(name, alone, step) for step in (1e-3, 1e-5, 1e-7)]
+        got = float(gradient[place])
+        close = [abs(one - got) <= 1e-4 * max(abs(one), abs(got)) + limit for one in found]
+        certain = not any(close) and np.ptp(found) <= 0.05 * max(map(abs, found)) + limit
+        return _Wrong(f"{self._element(name, place)} is {got:.6g}, the difference quotient {found[1]:.6g}", certain)
+
+    def _off(self, name: str, direction: Array) -> float:
+        return abs(self._quotient(name, direction, STEP) - float((self.gradients[name] * direction).sum()))
+
+    def _element(self, name: str, place: tuple[Any, ...]) -> str:
+        which = "dx" if name == "x" else f"g[{name!r}]"
+        return f"{which} at {tuple(map(int, place))}"
+
+
+def _context() -> Context:
+    return Context(Ops(np, "float64"), train=True, seed=1)
+
+
+def _float64(view: Any) -> Array:
+    return np.array(view.get() if hasattr(view, "get") else view, "float64")  # an array of a GPU has `get`
+
+
+def _masked(direction: Array, places: Array) -> Array:
+    mask = np.zeros(direction.size)
+    mask[places] = 1
+    return direction * mask.reshape(direction.shape)
+
+
+def _smaller(stage: LayerStage) -> Shape:
+    """Return the shape of a sample, cut along its axes but the last where it is large and the layer takes that."""
+    shape = stage.shape
+    if np.prod(shape, dtype=float) <= MOST or len(shape) == 1:
+        return shape
+    cut = (*(min(size, 6 + axis) for axis, size in enumerate(shape[:-1])), shape[-1])
+    try:
+        stage.layer.output_shape(cut)
+        declared = {name: one.shape for name, one in stage.layer.params(cut).items()}
+    except Exception:  # it wants the one that it was given
+        return shape
+    return cut if declared == {name: view.shape for name, view in stage.p.items()} else shape
+
+
+def _input(layer: Layer, shape: Shape, rng: Any, positive: bool) -> Array:
+    tokens = layer.tokens
+    if tokens is not None:
+        return np.asarray(rng.integers(0, tokens, shape))
+    return np.asarray(0.1 + rng.random(shape) if positive else rng.standard_normal(shape))
+
+
+# ---------------------------------------------------------------------- what was checked before
+
+
+def _entry(layer: Layer, shape: Shape) -> str:
+    """Return the name of what is remembered of a layer: of its file's text, its hyperparameters and shape; or ""."""
+    module = sys.modules.get(type(layer).__module__)
+    try:
+        text = Path(str(getattr(module, "__file__", ""))).read_bytes()
+    except OSError:  # it was typed in
+        return ""
+    told = f"{type(layer).__qualname__} {layer!r} {shape} {code_digest(methods_of(type(layer)))} {np.__version__}"
+    return hashlib.sha256(text + told.encode()).hexdigest()
+
+
+def _known(entry: str) -> bool:
+    try:
+        read_entry(entry, FOLDER)
+    except OSError:
+        return False
+    return True
+
+
+def _remember(entry: str) -> None:
+    try:
+        write_entry(entry, b"", FOLDER)
+    except OSError:  # then it is checked again
+        return
