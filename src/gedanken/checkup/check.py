@@ -24,7 +24,6 @@ UNITS, COST, HEARTS, AGAIN, STEPS = 0.5, 0.4, 1.2, 0.5, 0.7  # seconds for each 
 AT_ONCE = 128  # samples of the first cost
 
 
-@np.errstate(all="ignore")  # what overflows is told as a finding
 def checked(
     subject: Subject, data: Any, given_labels: Any, validation_set: Any, mini_batch_size: int | None
 ) -> Checkup:
@@ -34,13 +33,14 @@ def checked(
     looked = look(source, seed)
     held = None if validation is None else look(validation, seed)
     found = twins(looked, held, spec.dtype, seed)
-    trial = Trial(subject)
+    told, trial = list(_of_data(subject, looked, found)), Trial(subject)
     try:
         dry_run(trial.train_state, looked.x, looked.target)
-        seen = _seen(subject, trial, looked)
-        retry = partial(trial.by_heart, _mini_batch(looked), seconds=AGAIN)
-        told = [*_of_data(subject, looked, found), *first_steps(seen), *overfitting(seen, retry)]
-        figures = _figures(subject, trial, looked, seen, found)
+        with np.errstate(all="ignore"):  # what overflows is told as a finding
+            seen = _seen(subject, trial, looked)
+            retry = partial(trial.by_heart, _mini_batch(looked), seconds=AGAIN)
+            told += [*first_steps(seen), *overfitting(seen, retry)]
+            figures = _figures(subject, trial, looked, seen, found)
     finally:
         trial.close()
     return Checkup(tuple(_ordered(told)), figures, tuple(_left_out(subject, looked, held is not None, seen)))

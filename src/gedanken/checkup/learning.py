@@ -13,8 +13,12 @@ EXPLODED = 100.0  # gradient over weight
 VANISHED = 1e-5  # gradient over weight, of a layer over the largest one
 LEARNT, WELL = 0.1, 0.25  # of the way from the first cost to the least one
 HARDLY = 0.01
+THROWN = 3.0  # first change over weight, of all layers
 OWN = 1.0
 SMALLER, LARGER = (0.1, 0.01), (10.0, 100.0, 1000.0)
+FAR_SMALLER = (1e-4, 1e-8, 1e-16, 1e-32)  # where not even one step could be made
+FAR_LARGER = (1e5, 1e7, 1e9)  # where it changed nothing
+USUAL = (1e-3, 1e-2)  # first change over weight, of rates that learn
 
 
 class Seen(NamedTuple):
@@ -44,7 +48,7 @@ class Seen(NamedTuple):
 def first_steps(seen: Seen) -> Iterator[Finding]:
     """Yield what is wrong before the first step, or in it."""
     if fault := seen.fault:
-        told = f"In the first step {fault}. Scale the input, take smaller first weights, or a smaller learning rate."
+        told = f"In the first step {fault.rstrip(',')}. Scale the input, or take smaller first weights."
         yield finding("not-finite", ERROR, told)
         return
     yield from _gradients(seen.course)
@@ -105,34 +109,59 @@ def overfitting(seen: Seen, retry: Callable[[float], Course]) -> Iterator[Findin
         seen: what was seen.
         retry: learns it with a factor on the learning rate.
     """
-    begun = seen.course.begin
-    if seen.fault or _way(seen, seen.course) >= LEARNT or (seen.trained and seen.least is None):
+    if seen.fault:
+        return
+    updates = seen.course.updates.values()
+    if len(updates) > 1 and (smallest := min(updates)) > THROWN:  # of a single layer first weights mean little
+        told = f"The first step changes the weights of every layer by {smallest:.3g} times their length and more: what "
+        told += "they began with is lost. Take a smaller learning rate."
+        yield finding("learning-rate-high", WARNING, told)
+        return
+    if _way(seen, seen.course) >= LEARNT or (seen.trained and seen.least is None):
         return
     if seen.expected is not None and seen.course.end <= 0.5 * seen.expected:
         return  # it knows it already
-    own = f"One mini-batch of a copy went from cost {begun:.4g} to {seen.course.end:.4g} in {len(seen.course.costs)} "
-    own += f"steps{f', when {seen.course.fault}' if seen.course.fault else ''}"
-    for factor in SMALLER:
+    own = _told(seen.course)
+    smaller, larger = _factors(seen.course)
+    for factor in smaller:
         tried = retry(factor)
         if _way(seen, tried) >= WELL:
-            told = f"{own}, and to {tried.end:.4g} with {factor:g} times the learning rate. Take that.{_updates(seen)}"
+            told = f"{own}; with {factor:.3g} times the learning rate it came to {tried.end:.4g}. Take that."
+            told += _updates(seen)
             yield finding("learning-rate-high", WARNING, told)
             return
-    for factor in LARGER:
+    for factor in larger:
         tried = retry(factor)
         if _way(seen, tried) >= WELL:
             if _way(seen, seen.course) < HARDLY:
-                told = f"{own}, and to {tried.end:.4g} with {factor:g} times the learning rate.{_updates(seen)}"
+                told = f"{own}; with {factor:.3g} times the learning rate it came to {tried.end:.4g}.{_updates(seen)}"
                 yield finding("learning-rate-low", WARNING, told)
             return
-    told = f"{own}, and no better with a hundredth to a thousand times the learning rate: the network cannot learn "
-    told += "even these samples. Look at derivatives of your own, at layers that lose the input, and at the labels."
+    told = f"{own}, and no better with {min(smaller):.2g} to {max(larger):.2g} times the learning rate: the network "
+    told += "cannot learn even these samples. Look at derivatives of your own, at layers that lose the input, and at "
+    told += "the labels."
     yield finding("cannot-learn", ERROR, told)
 
 
+def _told(course: Course) -> str:
+    if course.fault:
+        return f"One mini-batch of a copy was not learnt: after {len(course.costs)} steps {course.fault.rstrip(',')}"
+    steps = len(course.costs)
+    return f"One mini-batch of a copy went from cost {course.begin:.4g} to {course.end:.4g} in {steps} steps"
+
+
+def _factors(course: Course) -> tuple[list[float], list[float]]:
+    """Return smaller and larger factors on the learning rate, the nearest first: also those that rates far off need."""
+    change = max(course.updates.values(), default=0.0)
+    if not 0 < change < math.inf:
+        return [*SMALLER, *(FAR_SMALLER if course.fault else ())], [*LARGER, *(() if course.fault else FAR_LARGER)]
+    fitting = [usual / change for usual in USUAL]
+    smaller = [factor for factor in reversed(fitting) if factor < min(SMALLER)]
+    return [*SMALLER, *smaller], [*LARGER, *(factor for factor in fitting if factor > max(LARGER))]
+
+
 def _way(seen: Seen, course: Course) -> float:
-    """Return how much of the way to the least cost was made, from the larger of the first cost and the one of knowing
-    nothing."""
+    """Return how much of the way from the first cost to the least one was made; of a cost without one, to 0."""
     if not math.isfinite(course.end):
         return -math.inf
     if seen.least is None:

@@ -26,6 +26,7 @@ from gedanken.types import Array
 
 HEART = 32  # samples that are learnt by heart
 STEPS, LEAST = 100, 8  # of it
+FALLEN = 0.8  # of its first cost: no more time is needed to see that it falls
 LATER = 3  # the step before which gradients are looked at once more
 RATES = 1 << 12  # updates of a schedule of which the largest rate counts
 TIMED = 40  # steps of which the time is taken, at most
@@ -148,7 +149,7 @@ class Trial:
     # ------------------------------------------------------------------ learning
 
     def by_heart(self, batch: Batch, factor: float, seconds: float) -> Course:
-        """Learn one mini-batch by heart, at most for so long.
+        """Learn one mini-batch by heart, for so long, or up to three times as long where it goes badly.
 
         The rate is `factor` times the largest one of the schedule's next updates, always the same.
         """
@@ -167,7 +168,8 @@ class Trial:
                 return Course(costs, fault, **found)
             if step == 0:
                 found["updates"] = _changes(plan, before)
-            if step + 1 >= LEAST and time.monotonic() > ends:
+            late = time.monotonic() - ends
+            if step + 1 >= LEAST and (late > 2 * seconds or (late > 0 and costs[-1] < FALLEN * costs[0])):
                 break
         return Course(costs, "", **found)
 
