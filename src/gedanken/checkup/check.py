@@ -8,8 +8,8 @@ import numpy as np
 
 from gedanken.checkup import inputs, labels, structure
 from gedanken.checkup.codes import CAUSES, SYMPTOMS
-from gedanken.checkup.expected import KNOWN, knows_all, knows_nothing
-from gedanken.checkup.learning import OWN, Seen, first_steps, overfitting
+from gedanken.checkup.expected import KNOWN, VALUES, knows_all, knows_nothing
+from gedanken.checkup.learning import HIGH, HIGH_OF_VALUES, OWN, Seen, first_steps, overfitting
 from gedanken.checkup.report import NOTE, SEVERITIES, Checkup, Figures, Finding
 from gedanken.checkup.samples import Looked, look
 from gedanken.checkup.trial import HEART, Subject, Trial
@@ -43,7 +43,7 @@ def checked(
             figures = _figures(subject, trial, looked, seen, found)
     finally:
         trial.close()
-    return Checkup(tuple(_ordered(told)), figures, tuple(_left_out(subject, looked, held is not None, seen)))
+    return Checkup(tuple(_ordered(told)), figures, tuple(_left_out(subject, looked, held, seen)))
 
 
 def _of_data(subject: Subject, looked: Looked, found: Twins) -> Iterator[Finding]:
@@ -70,13 +70,15 @@ def _mini_batch(looked: Looked) -> Batch:
 def _seen(subject: Subject, trial: Trial, looked: Looked) -> Seen:
     """Return what is seen of the first steps, each time of the same weights."""
     cost, shape = subject.recipe.cost, subject.spec.output_shape
-    batches = list(ArraySource(looked.x, looked.target, AT_ONCE).batches(0))
+    first, *others = ArraySource(looked.x, looked.target, AT_ONCE).batches(0)
+    batches = [first, *(one for one in others if len(one.x) > 1)]  # of a single one BatchNorm makes nothing
     initial, fault = trial.initial_cost(batches, COST)
     batch = _mini_batch(looked)
     silent, seen = ({}, 0) if fault else trial.silent(looked.x, UNITS)
     course = trial.by_heart(batch, OWN, HEARTS)
     expected, least = knows_nothing(cost, looked.target, shape), knows_all(cost, batch.target, shape)
-    return Seen(initial, fault, expected, least, silent, seen, subject.trained, course)
+    high = HIGH_OF_VALUES if isinstance(cost, VALUES) else HIGH
+    return Seen(initial, fault, expected, high, least, silent, seen, subject.trained, course)
 
 
 def _ordered(found: list[Finding]) -> list[Finding]:
@@ -120,7 +122,7 @@ def _epoch(looked: Looked, each: float, step: float) -> float:
     return looked.steps * step if looked.samples is None else looked.samples * each
 
 
-def _left_out(subject: Subject, looked: Looked, validated: bool, seen: Seen) -> Iterator[str]:
+def _left_out(subject: Subject, looked: Looked, held: Looked | None, seen: Seen) -> Iterator[str]:
     """Yield the checks that were not made, and why."""
     cost = subject.recipe.cost
     if subject.spec.tokens is not None:
@@ -133,8 +135,10 @@ def _left_out(subject: Subject, looked: Looked, validated: bool, seen: Seen) -> 
         yield "the first cost: the network was trained before"
         if seen.least is None:
             yield f"one mini-batch learnt by heart: how low {type(cost).__name__} could be is not known"
-    if not validated:
+    if held is None:
         yield "samples in training and validation: no validation_set was given"
+    elif not held.whole:
+        yield f"all but the first {held.source.samples:,} samples of the validation Generator"
     if not looked.whole:
         yield f"all but the first {looked.source.samples:,} samples of the Generator"
     if seen.fault:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gedanken.checkup.report import ERROR, NOTE, WARNING, Finding, finding
 from gedanken.checkup.trial import Course
 
-HIGH, LOW = 5.0, 0.5  # first cost over that of a network that knows nothing
+HIGH, HIGH_OF_VALUES, LOW = 5.0, 50.0, 0.5  # first cost over that of a network that knows nothing
 DEAD, SOME_DEAD = 0.5, 0.1  # share of a layer's units
 EXPLODED = 100.0  # gradient over weight
 VANISHED = 1e-5  # gradient over weight, of a layer over the largest one
@@ -28,6 +28,7 @@ class Seen(NamedTuple):
         initial: the first cost, over some hundred samples or more; NaN where it is none.
         fault: what was not finite in these.
         expected: cost of a network that knows nothing; None: not known.
+        high: how many times that is too high for a first cost.
         least: the least cost of the mini-batch that is learnt by heart; None: not known.
         silent: of each ReLU, the share of units that did not fire, by path.
         seen: over so many samples.
@@ -38,6 +39,7 @@ class Seen(NamedTuple):
     initial: float
     fault: str
     expected: float | None
+    high: float
     least: float | None
     silent: dict[str, float]
     seen: int
@@ -48,7 +50,7 @@ class Seen(NamedTuple):
 def first_steps(seen: Seen) -> Iterator[Finding]:
     """Yield what is wrong before the first step, or in it."""
     if fault := seen.fault:
-        told = f"In the first step {fault.rstrip(',')}. Scale the input, or take smaller first weights."
+        told = f"Before the first step {fault}. Scale the input, or take smaller first weights."
         yield finding("not-finite", ERROR, told)
         return
     yield from _gradients(seen.course)
@@ -94,7 +96,7 @@ def _cost(seen: Seen) -> Iterator[Finding]:
         return
     times = seen.initial / seen.expected
     told = f"The first cost is {seen.initial:.4g}, and a network that knows nothing has {seen.expected:.4g}"
-    if times > HIGH:
+    if times > seen.high:
         told += ": it begins sure of what is wrong. Take smaller first weights in the last layer, or scale the targets."
         yield finding("initial-cost", WARNING, told)
     elif times < LOW:
@@ -145,7 +147,7 @@ def overfitting(seen: Seen, retry: Callable[[float], Course]) -> Iterator[Findin
 
 def _told(course: Course) -> str:
     if course.fault:
-        return f"One mini-batch of a copy was not learnt: after {len(course.costs)} steps {course.fault.rstrip(',')}"
+        return f"One mini-batch of a copy was not learnt: after {len(course.costs)} steps {course.fault}"
     steps = len(course.costs)
     return f"One mini-batch of a copy went from cost {course.begin:.4g} to {course.end:.4g} in {steps} steps"
 

@@ -156,7 +156,7 @@ def _figure_lines(figures: Figures) -> Iterator[str]:
         whole = "" if epoch is None else f", an epoch about {_time(epoch)}"
         yield f"a step of {figures.mini_batch_size:,} samples takes {_time(figures.seconds_per_step)}{whole}"
     if figures.step_bytes is not None:
-        yield f"and needs {figures.step_bytes / 2**20:,.1f} MiB"
+        yield f"a step needs {figures.step_bytes / 2**20:,.1f} MiB"
     if figures.layers:
         yield ""
         yield from _table(figures.layers)

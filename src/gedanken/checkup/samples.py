@@ -16,6 +16,7 @@ from gedanken.types import Array
 
 MOST = 4096  # samples whose numbers are looked at
 NUMBERS = 1 << 22  # and numbers in them
+LEAST = 16  # samples, however large they are
 LABELS = 1 << 23  # samples whose labels are counted
 SECONDS = 1.0  # for which a Generator's mini-batches are taken
 KEPT = 1 << 26  # numbers of a Generator's mini-batches
@@ -71,7 +72,7 @@ def rows_of(source: ArraySource, places: Array) -> tuple[Any, Array]:
 
 def _count(x: Any) -> int:
     each = 1 if isinstance(x, SparseRows) else math.prod(x.shape[1:])
-    return min(MOST, max(64, NUMBERS // max(1, each)))
+    return min(MOST, max(LEAST, NUMBERS // max(1, each)))
 
 
 def _first(source: GeneratorSource) -> Looked:
