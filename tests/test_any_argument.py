@@ -111,6 +111,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "regression": (lambda **given: network().regression(**given), {}),
     "fit": (lambda **given: network().regression().fit(**given), {"data": X, "labels": Y, "progress": False}),
     "evaluate": (lambda **given: network().regression().evaluate(**given), {"data": X, "labels": Y, "progress": False}),
+    "check": (lambda **given: network().regression().check(**given), {"data": X, "labels": Y}),
     "predict": (lambda **given: network().regression().predict(**given), {"data": X}),
     "feedforward": (lambda **given: network().regression().feedforward(**given), {"data": X}),
     "summary": (lambda **given: network().regression().summary(**given), {}),

@@ -358,6 +358,19 @@ OUT_OF_ORDER = [
     Mistake(
         "evaluate before regression", uncompiled, lambda net: net.evaluate(X, Y), StateError, f"evaluate {COMPILED}"
     ),
+    Mistake("check before regression", uncompiled, lambda net: net.check(X, Y), StateError, f"check {COMPILED}"),
+    Mistake(
+        "check with a mini-batch of nothing", classes, lambda net: net.check(X, Y, mini_batch_size=0), ArgumentError,
+        "mini_batch_size must be a whole number of at least 1, got 0",
+    ),
+    Mistake(
+        "check of too few labels", classes, lambda net: net.check(X, Y[:-1]), DataError,
+        f"labels must have one entry for each sample of data, got {len(Y) - 1} for {len(X)}",
+    ),
+    Mistake(
+        "check of data that are not finite", classes, lambda net: net.check(X * np.nan, Y), DataError,
+        "data must be finite, got nan at index (0, 0)",
+    ),
     Mistake("predict before regression", uncompiled, lambda net: net.predict(X), StateError, f"predict {COMPILED}"),
     Mistake(
         "feedforward before regression", uncompiled, lambda net: net.feedforward(X), StateError,
@@ -1168,6 +1181,7 @@ USES = {
     "fit": lambda net: net.fit(UINT8, Y, progress=False),
     "fit with validation": lambda net: net.fit(PICTURES, Y, validation_set=(UINT8, Y), progress=False),
     "evaluate": lambda net: net.evaluate(UINT8, Y, progress=False),
+    "check": lambda net: net.check(UINT8, Y),
     "predict": lambda net: net.predict(UINT8),
     "feedforward": lambda net: net.feedforward(UINT8),
     "slide": lambda net: net.slide(UINT8),

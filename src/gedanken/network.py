@@ -8,6 +8,9 @@ from typing import Any
 from gedanken.alone import alone
 from gedanken.checks import path as checked_path
 from gedanken.checks import real, require, truth, whole
+from gedanken.checkup.check import checked
+from gedanken.checkup.report import Checkup
+from gedanken.checkup.trial import Subject
 from gedanken.compiled import Compiled
 from gedanken.costs import Cost
 from gedanken.data.generator import Generator
@@ -22,7 +25,7 @@ from gedanken.layers.shape import channels_first_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_cost, as_optimizer
 from gedanken.optimizers import Adam, Optimizer
-from gedanken.parallel.base import Parallel, Strategy, TrainState
+from gedanken.parallel.base import Parallel, Strategy
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.single import Single
 from gedanken.summary import Summary, summarise
@@ -199,7 +202,7 @@ class Network(Compiled):
         truth("plot", plot)
         truth("progress", progress)
         display = Display(quiet=not progress)
-        strategy = Single() if parallel is None else self._parallel(parallel, train_state)
+        strategy = Single() if parallel is None else self._parallel(parallel)
         check_forgiving(listeners, strategy)
         taken = taken_up(resume)
         place = folder_of(taken, resume, None if folder is None else at_home(checked_path("folder", folder)))
@@ -256,6 +259,33 @@ class Network(Compiled):
         return found
 
     @keywords_checked
+    def check(
+        self,
+        data: Any,
+        labels: Any = None,
+        *,
+        validation_set: tuple[Any, Any] | Generator | float | None = None,
+        mini_batch_size: int | None = None,
+    ) -> Checkup:
+        """Say in seconds, before a long training, what is wrong with network and data; see docs/check.md.
+
+        Neither is changed: what is tried is tried on a copy. Of many samples some are looked at, at random; of a
+        Generator the first mini-batches, which it makes for this and gives again to `fit`.
+
+        Args:
+            data, labels, validation_set, mini_batch_size: as for `fit`.
+
+        Returns:
+            the Checkup: findings, figures, `ok`, and as `str` a report.
+
+        Raises:
+            StateError: `regression` was not called.
+            ArgumentError, DataError, ShapeError: `fit` would refuse it, too.
+        """
+        subject = Subject(self._compiled("check"), self._recipe(), self._input_spec("check"), self.epoch)
+        return checked(subject, data, labels, validation_set, mini_batch_size)
+
+    @keywords_checked
     def summary(self, mini_batch_size: int | None = None) -> Summary:
         """Return the network as a table: `str` of it, or its rows.
 
@@ -278,9 +308,12 @@ class Network(Compiled):
 
     # ------------------------------------------------------------------ inside
 
-    def _parallel(self, parallel: Parallel, train_state: TrainState) -> Strategy:
+    def _parallel(self, parallel: Parallel) -> Strategy:
         made = f"an object: {parallel.__name__}()" if isinstance(parallel, type) else "an object such as Hogwild()"
         require(isinstance(parallel, Parallel), "parallel", f"be {made}, or None", parallel)
-        assert self._cost
-        described = self._known_input("fit"), self.seed, self._cost, train_state.optimizer_state.optimizer
-        return parallel.strategy(Recipe(self.layers, *described, tuple(train_state.metrics), self._engine))
+        return parallel.strategy(self._recipe())
+
+    def _recipe(self) -> Recipe:
+        assert self._cost and self._train_state
+        described = self._known_input("fit"), self.seed, self._cost, self._train_state.optimizer_state.optimizer
+        return Recipe(self.layers, *described, tuple(self._train_state.metrics), self._engine)

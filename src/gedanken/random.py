@@ -44,6 +44,7 @@ class Purpose(IntEnum):
     HOLD_OUT = 5
     DATASET = 6
     MINI_BATCH = 7
+    CHECK = 8
 
 
 def stream_key(seed: int, purpose: Purpose, place: str) -> Array:

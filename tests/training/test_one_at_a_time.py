@@ -69,6 +69,7 @@ USES: dict[str, Callable[[Network, Path], Any]] = {
     "predict": lambda net, _: net.predict(X),
     "evaluate": lambda net, _: net.evaluate(X, Y, **QUIET),
     "summary": lambda net, _: net.summary(),
+    "check": lambda net, _: net.check(X, Y),
     "save": lambda net, folder: net.save(folder / "net"),
     "copy": lambda net, _: copy.deepcopy(net).fit(X, Y, **QUIET),
 }

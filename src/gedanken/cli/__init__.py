@@ -1,1 +1,1 @@
-"""The command line: `gedanken train`, `evaluate`, `predict`, `summary`, `info`."""
+"""The command line: `gedanken train`, `check`, `evaluate`, `predict`, `summary`, `info`."""

@@ -23,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words; None is what the program was started with.
 
     Returns:
-        the exit status: 0, 1 (done in part), 2 (an error, told in one line), 130 (Ctrl-C), 141 (nobody reads the
-        results), 143 (SIGTERM).
+        the exit status: 0, 1 (done in part, or something found), 2 (an error, told in one line), 130 (Ctrl-C), 141
+        (nobody reads the results), 143 (SIGTERM).
     """
     output.prepare()
     try:

@@ -59,6 +59,18 @@ An architecture file names layers with the arguments that they have in Python:
               {"type": "FullyConnectedLayer", "n_units": 10},
               {"type": "SoftMax"}]}"""
 
+CHECK = """\
+Say in seconds, before a long training, what is wrong with network and data:
+samples, labels, layers, the first cost, gradients, units that never fire, and
+whether one mini-batch can be learnt at all. Nothing is trained or written.
+
+  gedanken check drawn-digits --network mlp
+  gedanken check pets/ --network mine.json --learning-rate 0.01
+  gedanken check a9a
+
+DATA and options are those of "gedanken train". The exit status is 1 where
+something worse than a note is found."""
+
 EVALUATE = """\
 Show cost and metrics of a model over the test part of a data set, over all
 pictures of a folder or over all rows of a file in the svmlight format.
@@ -170,6 +182,7 @@ def make_parser(train: Mapping[str, Any] = MappingProxyType({})) -> argparse.Arg
     made = command("train", "train a network and save it", TRAIN, TRAIN_EXAMPLES)
     _add_train(made)
     made.set_defaults(**train)
+    _add_check(command("check", "say what is wrong with network and data", CHECK))
     evaluate = command("evaluate", "show cost and metrics of a model", EVALUATE)
     evaluate.add_argument("model", type=_name, metavar="MODEL", help="model file")
     evaluate.add_argument("data", type=_name, metavar="DATA", help=DATA)
@@ -200,6 +213,26 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
     learning = train.add_argument_group("learning")
     learning.add_argument("--epochs", type=int, metavar="N", default=1, help=f"passes over the data {DEFAULT}")
+    _add_rule(learning)
+    early = "end when the validation cost has not improved for more than N epochs (default: never)"
+    learning.add_argument("--early-stop", type=int, metavar="N", help=early)
+    learning.add_argument("--parallel", metavar="NAME", help="data or hogwild: several workers (default: one)")
+    learning.add_argument("--workers", type=int, metavar="N", help="of --parallel (default: one for each processor)")
+
+    samples = _add_samples(train)
+    samples.add_argument("--no-shuffle", action="store_true", help="keep the order of the samples in each epoch")
+    _add_record(train)
+
+
+def _add_check(check: argparse.ArgumentParser) -> None:
+    check.add_argument("data", type=_name, metavar="DATA", help=DATA)
+    check.add_argument("--network", metavar="NAME", help=NETWORK)
+    _add_rule(check.add_argument_group("learning"))
+    _add_samples(check)
+
+
+def _add_rule(learning: Any) -> None:
+    """Add how a network learns, and on what."""
     learning.add_argument("--mini-batch-size", type=int, metavar="N", default=128, help=f"samples per step {DEFAULT}")
     names = ", ".join(OPTIMIZERS)
     learning.add_argument("--optimizer", metavar="NAME", default="adam", help=f"{names} {DEFAULT}")
@@ -208,17 +241,10 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     learning.add_argument(
         "--seed", type=int, metavar="N", default=0, help=f"of weights, order, dropout, division {DEFAULT}"
     )
-    early = "end when the validation cost has not improved for more than N epochs (default: never)"
-    learning.add_argument("--early-stop", type=int, metavar="N", help=early)
     _add_engine(learning)
     learning.add_argument("--dtype", metavar="NAME", default="float32", help=f"float32 or float64 {DEFAULT}")
     products = f"of products: full, or bf16 on a processor with AMX {DEFAULT}"
     learning.add_argument("--precision", metavar="NAME", default="full", help=products)
-    learning.add_argument("--parallel", metavar="NAME", help="data or hogwild: several workers (default: one)")
-    learning.add_argument("--workers", type=int, metavar="N", help="of --parallel (default: one for each processor)")
-
-    _add_samples(train)
-    _add_record(train)
 
 
 def _add_predict(predict: argparse.ArgumentParser) -> None:
@@ -239,17 +265,17 @@ def _add_runs(runs: argparse.ArgumentParser, compare: argparse.ArgumentParser) -
     compare.add_argument("other", type=_name, metavar="OTHER", help="folder of the other one")
 
 
-def _add_samples(train: argparse.ArgumentParser) -> None:
+def _add_samples(train: argparse.ArgumentParser) -> Any:
     samples = train.add_argument_group("samples")
     held = "share of the samples to validate on, in (0, 1) (default: a data set's test part; else 0.2)"
     samples.add_argument("--validation", type=float, metavar="SHARE", help=held)
-    samples.add_argument("--no-shuffle", action="store_true", help="keep the order of the samples in each epoch")
     few = "train on N samples only, and validate on as many, of a file on a share of them (default: all)"
     samples.add_argument("--limit", type=int, metavar="N", help=few)
     _add_zero_based(samples)
     size = "of a folder's pictures, in pixels (default: 32x32, or as the architecture file says)"
     samples.add_argument("--size", type=_sizes, metavar="HxW", help=size)
     samples.add_argument("--grey", action="store_true", help="a folder's pictures in grey instead of colour")
+    return samples
 
 
 def _add_record(train: argparse.ArgumentParser) -> None:

@@ -5,30 +5,15 @@ import os
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable
-from typing import Any
 
 from gedanken.checks import duration, one_of, require, whole
-from gedanken.cli.data import (
-    Image,
-    Samples,
-    as_input,
-    as_target,
-    is_file,
-    load_training,
-    load_training_rows,
-    refuse_zero_based,
-)
-from gedanken.cli.networks import Design, build, find_design
+from gedanken.cli.data import Samples
 from gedanken.cli.output import note
-from gedanken.cli.parser import OF_LABELS
+from gedanken.cli.prepare import as_taken, chosen, prepared
 from gedanken.cli.remembered import Remember
-from gedanken.datasets.pictures import SIZE
-from gedanken.engine.select import engine_choice
 from gedanken.errors import ArgumentError, NonFiniteError
 from gedanken.files import check_writable
-from gedanken.named import OPTIMIZERS
 from gedanken.network import Network
-from gedanken.optimizers import Optimizer
 from gedanken.parallel.base import Parallel
 from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.hogwild import Hogwild
@@ -40,18 +25,11 @@ from gedanken.training.records import History, Run
 def run(arguments: Namespace) -> int:
     """Train, save, and return the exit status."""
     require(arguments.data is not None, "DATA", "be given, or --resume RUN of a run that remembers it", arguments.data)
-    optimizer = make_optimizer(arguments.optimizer, arguments.learning_rate)
-    one_of("--cost", arguments.cost, OF_LABELS)
-    default = "linear" if is_file(arguments.data) else "diary"
-    design = find_design(default if arguments.network is None else arguments.network, scores=arguments.cost == "hinge")
+    optimizer, design = chosen(arguments)
     if arguments.output is not None:
         require(arguments.output != "", "--output", "be the name of a file", arguments.output)
         check_writable(arguments.output)
-    samples = _load(arguments, design)
-    net = build(design, samples.train[0].shape[1:], len(samples.classes), arguments.seed)
-    net.class_names = samples.classes
-    engine = engine_choice(arguments.engine, dtype=arguments.dtype, precision=arguments.precision)
-    net.regression(optimizer, arguments.cost, engine=engine)
+    net, samples = prepared(arguments, optimizer, design)
     try:
         history = _fit(net, samples, arguments)
     except NonFiniteError as error:  # though the network was put back to where it was before
@@ -92,39 +70,6 @@ def _save_elsewhere(net: Network, name: str) -> str:
     return f"the model was saved as {os.path.join(folder, name)} instead"
 
 
-def make_optimizer(name: str, rate: float | None) -> Optimizer:
-    """Return an optimizer by its name in any case; a rate of None is its own."""
-    kind: Callable[..., Optimizer] = OPTIMIZERS[one_of("--optimizer", name.lower(), OPTIMIZERS)]
-    return kind() if rate is None else kind(learning_rate=rate)
-
-
-def _load(arguments: Namespace, design: Design) -> Samples:
-    own, parts = arguments.size is not None or arguments.grey, (arguments.validation, arguments.limit)
-    if is_file(arguments.data):
-        require(not own, "--size and --grey", "go with a folder of pictures", arguments.data)
-        return load_training_rows(arguments.data, _file_features(arguments, design), *parts, arguments.zero_based)
-    refuse_zero_based(arguments.zero_based, arguments.data)
-    return load_training(arguments.data, _folder_shape(arguments, design), *parts, arguments.seed, own)
-
-
-def _file_features(arguments: Namespace, design: Design) -> int | None:
-    """Return the features of a file's rows; None is as many as it has."""
-    shape = design.input_shape
-    if shape is None:
-        return None
-    rule = "be [features] for a file in the svmlight format"
-    require(len(shape) == 1, f'"input" of {arguments.network}', rule, list(shape))
-    return shape[0]
-
-
-def _folder_shape(arguments: Namespace, design: Design) -> Image:
-    """Return (C, H, W) of a folder's pictures."""
-    given = design.input_shape if design.input_shape and len(design.input_shape) == 3 else (3, *SIZE)
-    size = arguments.size or given[1:]
-    require(len(size) <= 2, "--size", "be HEIGHTxWIDTH or one number for both", "x".join(map(str, size)))
-    return (1 if arguments.grey else given[0], size[0], size[-1])
-
-
 class _Announce(Callback):
     """Says a line before the first step, when nothing is left to complain about."""
 
@@ -138,11 +83,7 @@ class _Announce(Callback):
 
 
 def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
-    def ready(pair: Any) -> Any:
-        return as_input(net, pair[0]), as_target(net, pair[1])
-
-    data, labels = ready(samples.train)
-    validation = ready(samples.validation) if isinstance(samples.validation, tuple) else samples.validation
+    data, labels, validation = as_taken(net, samples)
     watched = "cost" if validation is None else "validation_cost"
     patience = arguments.early_stop
     callbacks: list[Callback] = [] if patience is None else [EarlyStopping(watched, patience)]

@@ -1,0 +1,145 @@
+"""`Network.check`: everything is looked at, and told."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gedanken.checkup import inputs, labels, structure
+from gedanken.checkup.codes import CAUSES, SYMPTOMS
+from gedanken.checkup.expected import KNOWN, VALUES, knows_all, knows_nothing
+from gedanken.checkup.learning import HIGH, HIGH_OF_VALUES, OWN, Seen, first_steps, overfitting
+from gedanken.checkup.report import NOTE, SEVERITIES, Checkup, Figures, Finding
+from gedanken.checkup.samples import Looked, look
+from gedanken.checkup.trial import HEART, Subject, Trial
+from gedanken.checkup.twins import Twins, twins
+from gedanken.data.batches import ArraySource, Batch, taken
+from gedanken.engine.fuse_cost import activation_place
+from gedanken.layers.containers import leaves, placed
+from gedanken.layers.shape import channels_last_shape
+from gedanken.training.dry_run import dry_run
+
+UNITS, COST, HEARTS, AGAIN, STEPS = 0.5, 0.4, 1.2, 0.5, 0.7  # seconds for each measurement
+AT_ONCE = 128  # samples of the first cost
+
+
+def checked(
+    subject: Subject, data: Any, given_labels: Any, validation_set: Any, mini_batch_size: int | None
+) -> Checkup:
+    """Return what is wrong with a network and data; the arguments are those of `Network.check`."""
+    seed, spec = subject.recipe.seed, subject.spec
+    source, validation = spec.training(data, given_labels, validation_set, mini_batch_size, None, seed)
+    looked = look(source, seed)
+    held = None if validation is None else look(validation, seed)
+    found = twins(looked, held, spec.dtype, seed)
+    told, trial = list(_of_data(subject, looked, found)), Trial(subject)
+    try:
+        dry_run(trial.train_state, looked.x, looked.target)
+        with np.errstate(all="ignore"):  # what overflows is told as a finding
+            seen = _seen(subject, trial, looked)
+            retry = partial(trial.by_heart, _mini_batch(looked), seconds=AGAIN)
+            told += [*first_steps(seen), *overfitting(seen, retry)]
+            figures = _figures(subject, trial, looked, seen, found)
+    finally:
+        trial.close()
+    return Checkup(tuple(_ordered(told)), figures, tuple(_left_out(subject, looked, held, seen)))
+
+
+def _of_data(subject: Subject, looked: Looked, found: Twins) -> Iterator[Finding]:
+    """Yield what is seen without a step."""
+    recipe = subject.recipe
+    row = placed(recipe.layers, channels_last_shape(recipe.input_shape))
+    first, last = next(leaves(row)).layer, row[activation_place(row)].layer
+    if subject.spec.tokens is None:
+        if not inputs.normalises(first):
+            yield from inputs.scale(looked.x)
+        yield from inputs.constants(looked.x, len(looked.x))
+    yield from labels.targets(recipe.cost, looked, subject.spec.output_shape, last)
+    yield from labels.repeated(found, recipe.cost)
+    yield from structure.layers(row, recipe.cost)
+
+
+def _mini_batch(looked: Looked) -> Batch:
+    """Return few samples from all over those that were looked at, to be learnt by heart."""
+    count = min(HEART, looked.source.mini_batch_size, len(looked.x))
+    places = np.arange(count) * len(looked.x) // count
+    return Batch(taken(looked.x, places), looked.target[places], 0, 1.0)
+
+
+def _seen(subject: Subject, trial: Trial, looked: Looked) -> Seen:
+    """Return what is seen of the first steps, each time of the same weights."""
+    cost, shape = subject.recipe.cost, subject.spec.output_shape
+    first, *others = ArraySource(looked.x, looked.target, AT_ONCE).batches(0)
+    batches = [first, *(one for one in others if len(one.x) > 1)]  # of a single one BatchNorm makes nothing
+    initial, fault = trial.initial_cost(batches, COST)
+    batch = _mini_batch(looked)
+    silent, seen = ({}, 0) if fault else trial.silent(looked.x, UNITS)
+    course = trial.by_heart(batch, OWN, HEARTS)
+    expected, least = knows_nothing(cost, looked.target, shape), knows_all(cost, batch.target, shape)
+    high = HIGH_OF_VALUES if isinstance(cost, VALUES) else HIGH
+    return Seen(initial, fault, expected, high, least, silent, seen, subject.trained, course)
+
+
+def _ordered(found: list[Finding]) -> list[Finding]:
+    """Return findings with the worst first, and symptoms beside their cause as notes."""
+    worse = {one.code for one in found if one.severity != NOTE}
+    told = []
+    for one in found:
+        before = (*CAUSES, *SYMPTOMS[: SYMPTOMS.index(one.code)]) if one.code in SYMPTOMS else ()
+        cause = next((code for code in before if code in worse), None)
+        if cause and one.severity != NOTE:
+            one = one._replace(severity=NOTE, text=f"{one.text} It may well come from {cause}.")  # noqa: PLW2901
+        told.append(one)
+    return sorted(told, key=lambda one: SEVERITIES.index(one.severity))
+
+
+def _figures(subject: Subject, trial: Trial, looked: Looked, seen: Seen, found: Twins) -> Figures:
+    size = min(looked.source.mini_batch_size, looked.source.samples)
+    each = None if seen.fault else trial.seconds_per_sample(looked.source, STEPS)
+    buffers = trial.plan.step_bytes(size)
+    step = None if each is None else each * size
+    course, learnt = seen.course, bool(seen.course.costs) and not seen.course.fault
+    return Figures(
+        looked_at=len(looked.x),
+        samples=looked.samples,
+        validation_looked_at=found.validated,
+        mini_batch_size=size,
+        initial_cost=None if seen.fault else seen.initial,
+        expected_initial_cost=seen.expected,
+        overfitted=len(_mini_batch(looked).x),
+        overfit_steps=len(course.costs),
+        overfit_begin=course.begin if course.costs else None,
+        overfit_cost=course.end if learnt else None,
+        seconds_per_step=step,
+        seconds_per_epoch=None if each is None or step is None else _epoch(looked, each, step),
+        step_bytes=None if buffers is None else buffers + subject.train_state.nbytes,
+        layers=trial.figures(course, seen.silent),
+    )
+
+
+def _epoch(looked: Looked, each: float, step: float) -> float:
+    return looked.steps * step if looked.samples is None else looked.samples * each
+
+
+def _left_out(subject: Subject, looked: Looked, held: Looked | None, seen: Seen) -> Iterator[str]:
+    """Yield the checks that were not made, and why."""
+    cost = subject.recipe.cost
+    if subject.spec.tokens is not None:
+        yield "scale of the input: these are whole numbers that stand for something"
+    elif inputs.normalises(subject.recipe.layers[0]):
+        yield f"scale of the input: {subject.recipe.layers[0]} comes first"
+    if not isinstance(cost, KNOWN):
+        yield f"labels and the first cost: nobody but you knows what {type(cost).__name__} takes and should be at first"
+    if subject.trained:
+        yield "the first cost: the network was trained before"
+        if seen.least is None:
+            yield f"one mini-batch learnt by heart: how low {type(cost).__name__} could be is not known"
+    if held is None:
+        yield "samples in training and validation: no validation_set was given"
+    elif not held.whole:
+        yield f"all but the first {held.source.samples:,} samples of the validation Generator"
+    if not looked.whole:
+        yield f"all but the first {looked.source.samples:,} samples of the Generator"
+    if seen.fault:
+        yield "units, gradients and times: the first step failed"

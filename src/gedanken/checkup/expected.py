@@ -1,0 +1,64 @@
+"""What a cost would be for a network that knows nothing, and for one that knows everything."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gedanken.costs import (
+    BinaryCrossEntropy,
+    Cost,
+    CrossEntropy,
+    Hinge,
+    Huber,
+    MeanAbsolute,
+    MeanSquared,
+)
+from gedanken.layers.shape import to_channels_last
+from gedanken.metrics.base import HOST
+from gedanken.types import Array, Shape
+
+VALUES = (MeanSquared, MeanAbsolute, Huber)
+YES_OR_NO = (BinaryCrossEntropy, Hinge)
+NUMBERS = 1 << 22  # outputs that are made for this
+KNOWN = (CrossEntropy, *YES_OR_NO, *VALUES)
+
+
+def knows_nothing(cost: Cost, target: Array, shape: Shape) -> float | None:
+    """Return the mean cost of the best outputs that are the same for all samples and tell no class from another.
+
+    For classes these are equal shares, log C; for yes or no 1/2, log 2, and with hinge 0; for values their mean, which
+    makes the variance of the squared error, or their median for the absolute one. None: the cost is the user's own.
+
+    Args:
+        cost: as `regression` took it.
+        target: (N, ...), as the cost takes it, channels first.
+        shape: one output, channels first.
+    """
+    wanted = to_channels_last(target)
+    if isinstance(cost, CrossEntropy):
+        few = target[: max(1, NUMBERS // shape[0])]
+        return _of(cost, np.full((len(few), shape[0]), 1 / shape[0]), few)
+    if isinstance(cost, YES_OR_NO):
+        return _of(cost, np.full(wanted.shape, 0.5 if isinstance(cost, BinaryCrossEntropy) else 0.0), wanted)
+    if isinstance(cost, VALUES):
+        middle = np.median if isinstance(cost, MeanAbsolute) else np.mean
+        return _of(cost, np.broadcast_to(middle(wanted.astype("float64"), axis=0), wanted.shape), wanted)
+    return None
+
+
+def knows_all(cost: Cost, target: Array, shape: Shape) -> float | None:
+    """Return the least mean cost that any outputs have; the arguments are those of `knows_nothing`."""
+    if isinstance(cost, CrossEntropy):
+        whole = np.eye(shape[0])[target] if target.ndim == 1 else target.astype("float64")
+        blurred = (1 - cost.label_smoothing) * whole + cost.label_smoothing / shape[0]
+        return _of(cost, blurred, target)
+    if isinstance(cost, BinaryCrossEntropy):
+        wanted = to_channels_last(target).astype("float64")
+        return _of(cost, wanted, wanted)
+    return 0.0 if isinstance(cost, (Hinge, *VALUES)) else None
+
+
+def _of(cost: Cost, outputs: Array, target: Array) -> float | None:
+    number: Any = cost(HOST, np.array(outputs), target)[0]
+    return float(number) if math.isfinite(number) else None
