@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,26 @@ from gedanken.types import Array, Arrays
 Updater = Callable[[float, int, Array, Array, Arrays], None]
 
 
+class Piece(NamedTuple):
+    """Numbers of the vectors that learn alike.
+
+    Args:
+        start, stop: which.
+        decay: whether weight decay applies to them.
+        factor: what the learning rate is multiplied by, > 0.
+    """
+
+    start: int
+    stop: int
+    decay: bool
+    factor: float = 1.0
+
+    @property
+    def cut(self) -> slice:
+        """Where they are."""
+        return slice(self.start, self.stop)
+
+
 class Updated(NamedTuple):
     """What an optimizer updates.
 
@@ -29,12 +49,14 @@ class Updated(NamedTuple):
         decayed: weight decay applies to this many numbers at the front of them.
         rows: matrices at their end of which only touched rows are updated.
         simplexes: matrices whose rows are kept on the simplex.
+        pieces: where not all numbers learn alike, those before `rows` that learn, in order.
     """
 
     size: int
     decayed: int
     rows: Sequence[RowPart] = ()
     simplexes: Sequence[RowPart] = ()
+    pieces: Sequence[Piece] | None = None
 
     @property
     def whole(self) -> int:
@@ -76,7 +98,7 @@ class OptimizerState:
         ops: the device's primitives.
         optimizer: the rule.
         updated: the parameters.
-        updater: what the engine has to update with in one go, or None.
+        updater_for: gives what the engine has to update with in one go, or None.
         progress: shared with another one of the same rule and parameters; None begins.
     """
 
@@ -90,7 +112,7 @@ class OptimizerState:
         ops: Ops,
         optimizer: Optimizer,
         updated: Updated,
-        updater: Updater | None = None,
+        updater_for: Callable[[Optimizer, Updated], Updater | None] | None = None,
         progress: Progress | None = None,
     ) -> None:
         size = updated.size
@@ -99,8 +121,9 @@ class OptimizerState:
         self.optimizer = optimizer
         self.progress = progress or _begin(ops, optimizer, size)
         self._schedule = as_schedule(optimizer.learning_rate)
-        self._updated, self._groups = updated, _groups(optimizer, updated.whole, updated.decayed)
-        self._fused = updater
+        self._updated = updated
+        self._fused = updater_for(optimizer, updated) if updater_for and updated.pieces is None else None
+        self._groups = _groups(optimizer, updated, updater_for)
         self._clipped = min(clip or math.inf for clip in (optimizer.clip_value, optimizer.clip_norm))
         self._limit = float(np.finfo(ops.dtype).max) ** (0.5 if {"square", "squares"} & self.slots.keys() else 1)
         self._easy = min(self._limit, 1e150) ** 2
@@ -194,7 +217,7 @@ class OptimizerState:
         if self._fused:
             self._fused(rate, self.step, p, g, self.slots)
         else:
-            self._by_rule(rate, p, g)
+            self._by_groups(rate, p, g)
         self.keep_simplexes(p, touched=bool(self._updated.rows))
         self.step += 1
         return ""
@@ -212,7 +235,9 @@ class OptimizerState:
     def _read(self, g: Array) -> list[Array]:
         """Return the parts of a gradient that an update reads."""
         rows = (part.of(g)[part.gradient.rows].reshape(-1) for part in self._updated.rows)
-        return [g[: self._updated.whole], *rows]
+        pieces = self._updated.pieces
+        whole = [g[: self._updated.whole]] if pieces is None else [g[piece.cut] for piece in pieces]
+        return [*whole, *rows]
 
     def _square(self, g: Array) -> float:
         return sum(float(self.ops.xp.vdot(part, part)) for part in self._read(g))
@@ -220,15 +245,21 @@ class OptimizerState:
     def _bound(self, g: Array) -> float:
         return math.hypot(*map(self.ops.bound, self._read(g)))
 
-    def _by_rule(self, rate: float, p: Array, g: Array) -> None:
+    def _by_groups(self, rate: float, p: Array, g: Array) -> None:
         self._clip(g)
-        for rule, part in self._groups:
-            self._follow(rule, rate, p[part], g[part], {name: slot[part] for name, slot in self.slots.items()})
+        for piece, rule, updater in self._groups:
+            own, cut = rate * piece.factor, piece.cut
+            slots = {name: slot[cut] for name, slot in self.slots.items()}
+            if updater:
+                updater(own, self.step, p[cut], g[cut], slots)
+            else:
+                self._follow(rule, own, p[cut], g[cut], slots)
         for one in self._updated.rows:
             rows, all_of = one.gradient.rows, {"": p, **self.slots}
             held = {name: one.of(vector)[rows] for name, vector in all_of.items()}
             flat = {name: values.reshape(-1) for name, values in held.items()}
-            self._follow(self.optimizer.without_decay(), rate, flat.pop(""), one.of(g)[rows].reshape(-1), flat)
+            own = rate * one.factor
+            self._follow(self.optimizer.without_decay(), own, flat.pop(""), one.of(g)[rows].reshape(-1), flat)
             for name, vector in all_of.items():
                 one.of(vector)[rows] = held[name]
 
@@ -241,6 +272,8 @@ class OptimizerState:
                 _take(f"{type(rule).__name__}.update", name, slots, view)
 
     def _clip(self, g: Array) -> None:
+        if self._updated.pieces is not None and self._clipped < math.inf:
+            self._forget_frozen(g)
         if (limit := self.optimizer.clip_value) is not None:
             self.ops.xp.clip(g, -limit, limit, out=g)
         if (longest := self.optimizer.clip_norm) is not None:
@@ -248,6 +281,13 @@ class OptimizerState:
             norm = largest * math.sqrt(float(self.ops.sum((g / largest) ** 2)))
             if norm > longest:
                 g *= longest / norm
+
+    def _forget_frozen(self, g: Array) -> None:
+        """Set the gradient of what does not learn to 0: it has no part in the length."""
+        ends = [0, *(piece.stop for piece in self._updated.pieces or ())]
+        starts = [*(piece.start for piece in self._updated.pieces or ()), self._updated.whole]
+        for end, start in zip(ends, starts, strict=True):
+            g[end:start] = 0
 
 
 def _take(owner: str, name: str, slots: Arrays, view: Array) -> None:
@@ -272,7 +312,21 @@ def _begin(ops: Ops, optimizer: Optimizer, size: int) -> Progress:
     return Progress(slots, ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None)
 
 
-def _groups(optimizer: Optimizer, size: int, decayed: int) -> list[tuple[Optimizer, slice]]:
+def _groups(
+    optimizer: Optimizer, updated: Updated, updater_for: Callable[[Optimizer, Updated], Updater | None] | None
+) -> list[tuple[Piece, Optimizer, Updater | None]]:
+    """Return the pieces that learn alike, each with its rule and what the engine has to update it with."""
     rest = optimizer.without_decay()
-    parts = [(optimizer, slice(0, decayed)), (rest, slice(decayed, size))]
-    return [(optimizer, slice(0, size))] if rest == optimizer else parts
+    if updated.pieces is None:
+        parts = [
+            (Piece(0, updated.decayed, decay=True), optimizer),
+            (Piece(updated.decayed, updated.whole, False), rest),
+        ]
+        whole = [(Piece(0, updated.whole, decay=True), optimizer)]
+        return [(piece, rule, None) for piece, rule in (whole if rest == optimizer else parts)]
+    found: list[tuple[Piece, Optimizer, Updater | None]] = []
+    for piece in updated.pieces:  # clipped before, all together
+        rule = replace(optimizer if piece.decay else rest, clip_value=None, clip_norm=None)
+        size = piece.stop - piece.start
+        found.append((piece, rule, updater_for(rule, Updated(size, size)) if updater_for else None))
+    return found

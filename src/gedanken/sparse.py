@@ -197,12 +197,14 @@ class RowGradient:
 class RowPart(NamedTuple):
     """Where a matrix with a RowGradient lies: `start` in the flat vectors, which have it in rows.
 
-    `simplex`: whether the numbers of each row are kept such that none is negative and they sum to 1.
+    `simplex`: whether the numbers of each row are kept such that none is negative and they sum to 1; `factor`: what its
+    learning rate is multiplied by, 0 where it does not learn.
     """
 
     start: int
     gradient: RowGradient
     simplex: bool = False
+    factor: float = 1.0
 
     def of(self, vector: Array) -> Array:
         """Return the matrix in a flat vector, as a view."""

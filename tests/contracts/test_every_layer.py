@@ -112,7 +112,9 @@ def test_backward_writes_every_gradient_and_changes_nothing_else(case: LayerCase
     y, cache = step.forward(ctx, inner)
     dy = np.ones_like(y)
     plan.grads[...] = np.nan
-    for part in plan.row_parts:  # what no step has touched is zero and is not written
+    for part in plan._vectors.updated(
+        plan.tuning, lazy=True
+    ).rows:  # what no step has touched is zero and is not written
         part.of(plan.grads)[...] = 0
         part.gradient.set(np.arange(2), np.full_like(part.gradient.array[:2], np.nan))
     params = plan.params.copy()

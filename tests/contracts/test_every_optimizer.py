@@ -209,7 +209,7 @@ SHARES = [
 
 
 def at_work(engine: Engine, optimizer: Optimizer, size: int) -> OptimizerState:
-    return OptimizerState(engine.ops, optimizer, Updated(size, size), engine.updater(optimizer, Updated(size, size)))
+    return OptimizerState(engine.ops, optimizer, Updated(size, size), engine.updater)
 
 
 def stages_of(optimizer: Optimizer, engine: Engine, steps: int) -> Array:

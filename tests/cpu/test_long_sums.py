@@ -68,7 +68,7 @@ def passes(case: Case, engine: str, dtype: str, x: Array, dy: float) -> dict[str
     found = {"y": y.copy()}
     slopes = np.full(y.shape, dy, dtype)
     found["dx"] = plan.stages[0].backward(ctx, tape.pop(), slopes).copy()
-    return found | {name.partition(".")[2]: view for name, view in (plan._grads | plan._state).items()}
+    return found | {name.partition(".")[2]: view for name, view in (plan.gradients() | plan._vectors.state).items()}
 
 
 @pytest.mark.parametrize("kind", ["the same", "all positive"])
@@ -113,7 +113,7 @@ def test_gradients_of_a_frequent_token() -> None:
 def test_the_length_of_a_long_gradient(engine: str) -> None:
     chosen, size, rule = select_engine(engine, "float32"), 3_000_000, AdaGrad(1.0, clip_norm=1.0, epsilon=1e3)
     p, g = np.zeros(size, "float32"), np.full(size, 0.1, "float32")
-    OptimizerState(chosen.ops, rule, Updated(size, size), chosen.updater(rule, Updated(size, size))).apply(p, g, 1)
+    OptimizerState(chosen.ops, rule, Updated(size, size), chosen.updater).apply(p, g, 1)
     np.testing.assert_allclose(p, -1 / np.sqrt(size) / 1e3, rtol=3e-6)
 
 

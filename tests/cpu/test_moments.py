@@ -55,7 +55,7 @@ def run(
     rng = np.random.default_rng(1)
     plan.params[...] = rng.uniform(0.5, 2, plan.params.shape).astype("float32")
     for name, value in params.items():
-        plan._params[f"0.{name}"][...] = value
+        plan.arrays()[f"0.{name}"][...] = value
     ctx = plan.context(train=True)
     for _ in range(steps):
         y, tape = plan.forward(ctx, x)
@@ -64,7 +64,7 @@ def run(
     for step in reversed(plan.stages):
         slopes = step.backward(ctx, tape.pop(), slopes)
     norm, state = len(layers) - 1, {name.partition(".")[2]: value for name, value in plan._state.items()}
-    scale, shift = plan._grads[f"{norm}.scale"], plan._params[f"{norm}.shift"]
+    scale, shift = plan.gradients()[f"{norm}.scale"], plan.arrays()[f"{norm}.shift"]
     return Found(y, slopes.copy(), scale.copy(), shift.copy(), state, plan.predict(x))
 
 

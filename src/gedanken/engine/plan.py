@@ -1,7 +1,7 @@
 """A network compiled for one input shape and one engine: flat vectors, named views, steps."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
@@ -11,22 +11,22 @@ from gedanken.checks import require, warn
 from gedanken.costs import Cost
 from gedanken.engine.fuse_cost import activation_place, fuse_cost
 from gedanken.engine.learner import Learner
+from gedanken.engine.tuning import ALIKE, Tuning, divided
+from gedanken.engine.vectors import Memory, Vectors
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.hyperparameters import require_normal
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.border import described, guarded, sealed, taken
-from gedanken.layers.containers import Placed, Views, leaves, placed, stages_of
-from gedanken.layers.declared import check_sizes, declared_params, declared_state
+from gedanken.layers.containers import leaves, placed, stages_of
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState, Progress, Updated, Updater
 from gedanken.optimizers import Optimizer
-from gedanken.random import Purpose, generator
-from gedanken.sparse import RowGradient, RowPart, SparseRows
-from gedanken.state import State, check_state, prefixed
-from gedanken.types import Array, Arrays, Shape
+from gedanken.sparse import SparseRows
+from gedanken.state import State, check_state
+from gedanken.types import Array, Shape
 
 TOGETHER = 32  # samples that are brought into order at once
 
@@ -42,7 +42,6 @@ class FusedStep(Protocol):
 
 
 Placement: TypeAlias = LayerStage | ContainerStage
-Memory: TypeAlias = Callable[[str, int], Array | None]  # (a vector's name, its length) -> where it lies
 
 
 class Engine:
@@ -125,8 +124,9 @@ class Plan:
         seed: int,
         cost: Cost | None = None,
         memory: Memory | None = None,
+        tuning: Tuning = ALIKE,
     ) -> None:
-        self.engine, self.ops, self.seed = engine, engine.ops, seed
+        self.engine, self.ops, self.seed, self.tuning = engine, engine.ops, seed, tuning
         self.cost: Cost | None = None
         require_normal((*layers, cost), self.ops.dtype)
         fused = False
@@ -138,22 +138,27 @@ class Plan:
         for one in leaves(row):
             if one.layer.sparse and one.path != row[0].path:
                 raise ShapeError(f"{one.name} takes sparse rows", "it can only be the first layer, beside no other")
-        self.layers = stages_of(row, self._allocate(row, memory))
-        norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm))
+        vectors = self._vectors = Vectors(row, self.ops, memory)
+        self.params, self.grads, self.layer_state = vectors.params, vectors.grads, vectors.layer_state
+        self.layers = stages_of(row, vectors.views, lambda path: not tuning.of_array(path))
+        norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm) and tuning.of_array(one.path))
         self._by_sample = [
             one.name for one in norms if math.prod(one.shape[:-1]) == 1
         ]  # nothing else to normalise over
         body, self._last = self._without_activation(activation_place(row)) if fused else (self.layers, [])
         self.body: Sequence[Placement] = body  # up to what the cost takes
-        self.stages = engine.stages(body, dx=False)
+        fixed, learning = divided(body)
+        self._fixed = [(engine.stages(part, dx=False), train) for part, train in fixed]
+        self.stages = engine.stages(learning, dx=False)
         self.output_activation = engine.stages(self._last)
-        self.prediction = engine.stages(self.layers, dx=False) if fused else self.stages
-        self.fused_step = engine.fused_step(body, self.cost) if self.cost else None
+        self.prediction = engine.stages(self.layers, dx=False) if fused or fixed else self.stages
+        self.fused_step = engine.fused_step(learning, self.cost) if self.cost else None
         self.fallbacks = engine.fallbacks(body)
 
     def learner(self, rule: Optimizer) -> Learner | None:
         """Return what learns by a rule from many mini-batches in one go, or None."""
-        return self.engine.learner(self.body, self.cost, rule) if self.cost else None
+        alike = not (self.tuning.frozen or self.tuning.rates)
+        return self.engine.learner(self.body, self.cost, rule) if self.cost and alike else None
 
     def judged(self, scores: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs and the mean cost of what a Learner gave: without kernels, which each size has anew."""
@@ -174,7 +179,7 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        return through(self.stages, ctx, self.enter(x))
+        return through(self.stages, ctx, self._prepared(ctx, x))
 
     def backward(self, ctx: Context, tape: list[Any], dy: Array) -> None:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
@@ -190,9 +195,9 @@ class Plan:
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
         if self.fused_step:
-            outputs, cost = self.fused_step.run(ctx, self.enter(x), self._wanted(target))
+            outputs, cost = self.fused_step.run(ctx, self._prepared(ctx, x), self._wanted(target))
             return self._outputs(outputs), cost
-        y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.stages, x), [])
+        y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.stages, self._prepared(ctx, x)), [])
         cost, dy = self.judge(y, target)
         if ctx.train:
             self.backward(ctx, tape, dy)
@@ -235,11 +240,19 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        return self.ops.to_host(self._outputs(self._through(self.prediction, x)))
+        return self.ops.to_host(self._outputs(self._through(self.prediction, self.enter(x))))
 
-    def _through(self, stages: Sequence[Stage], x: Array) -> Array:
+    def _prepared(self, ctx: Context, x: Array) -> Array:
+        """Return what the first layer that learns gets: no gradient goes through those before it."""
+        y = self.enter(x)
+        for stages, train in self._fixed:
+            for stage in stages:
+                y, _ = stage.forward(ctx if train else self.context(train=False), y)
+        return y
+
+    def _through(self, stages: Sequence[Stage], y: Array) -> Array:
         """Return what comes out of the steps at prediction: no tape is kept."""
-        ctx, y = self.context(train=False), self.enter(x)
+        ctx = self.context(train=False)
         for stage in stages:
             y, _ = stage.forward(ctx, y)
         return y
@@ -260,27 +273,35 @@ class Plan:
 
     def optimizer_state(self, rule: Optimizer, progress: Progress | None = None) -> OptimizerState:
         """Return an optimizer at work on the parameters of this plan; `progress` is that of another plan of them."""
-        simplexes = [part for part in self.row_parts if part.simplex]
-        updated = Updated(self.params.size, self.decayed, self.row_parts if rule.lazy else (), simplexes)
-        return OptimizerState(self.ops, rule, updated, self.engine.updater(rule, updated), progress)
+        return OptimizerState(
+            self.ops, rule, self._vectors.updated(self.tuning, rule.lazy), self.engine.updater, progress
+        )
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything does that could."""
+        names = self._vectors.parameters
+        return not names or any(map(self.tuning.of_array, names))
 
     # ------------------------------------------------------------------ memory
 
     def step_bytes(self, samples: int) -> int | None:
         """Return the memory of a training step: vectors and buffers, without the optimizer's; None: not known
         before."""
-        buffers = (
-            self.fused_step.step_bytes(samples) if self.fused_step else self.engine.step_bytes(self.stages, samples)
-        )
-        return None if buffers is None else buffers + self.params.nbytes + self.grads.nbytes + self.layer_state.nbytes
+        stages = [stage for part, _ in self._fixed for stage in part] + list(() if self.fused_step else self.stages)
+        buffers = self.engine.step_bytes(stages, samples)
+        if buffers is None:
+            return None
+        fused = self.fused_step.step_bytes(samples) if self.fused_step else 0
+        return buffers + fused + self.params.nbytes + self.grads.nbytes + self.layer_state.nbytes
 
     def arrays(self) -> dict[str, Array]:
         """Return the views of all parameters and state by name, such as "0.kernel"."""
-        return {**self._params, **self._state}
+        return {**self._vectors.parameters, **self._vectors.state}
 
     def gradients(self) -> dict[str, Array]:
         """Return the views of all gradients by the names of their parameters."""
-        return dict(self._grads)
+        return dict(self._vectors.gradients)
 
     def state(self) -> State:
         """Return copies of all parameters and state by name, on the host."""
@@ -313,72 +334,7 @@ class Plan:
 
     def initialise(self) -> None:
         """Set parameters and state to their first values, a function of seed and name."""
-        for name, declared in self._declared.items():
-            rng = generator(self.seed, Purpose.WEIGHTS, name)
-            assert declared.fan_in and declared.fan_out
-            first = declared.init(rng, declared.shape, declared.fan_in, declared.fan_out)
-            rule = f"return the values of {name}, of shape {{}}"
-            first = first if isinstance(first, np.ndarray) else np.asarray(first)
-            values = taken(str(declared.init), rule, first, declared.shape, first, self.ops)
-            self._params[name][...] = self.ops.asarray(values)
-        for name, value in self._first_state.items():
-            self._state[name][...] = value
-
-    def _allocate(self, row: Sequence[Placed], memory: Memory | None) -> Views:
-        """Lay out the vectors, and return what gives a layer its views of them."""
-        params = {one.path: declared_params(one.name, one.layer, one.shape) for one in leaves(row)}
-        state = {one.path: declared_state(one.name, one.layer, one.shape) for one in leaves(row)}
-        for one in leaves(row):
-            if both := params[one.path].keys() & state[one.path].keys():
-                raise ArgumentError(
-                    f"{one.name} must have different names for parameters and state, got {min(both)!r} twice"
-                )
-            declared = [found.shape for arrays in (params, state) for found in arrays[one.path].values()]
-            check_sizes(one.name, [one.shape, one.output_shape, *declared], one.shape)
-        self._declared = {k: v for path, found in params.items() for k, v in prefixed(path, found).items()}
-        values = {k: v for path, found in state.items() for k, v in prefixed(path, found).items()}
-        order = sorted(self._declared, key=lambda name: (not self._declared[name].decay, self._declared[name].rows))
-        sizes = {name: self._declared[name].shape for name in order}
-        self.params, self._params = self._vector(sizes, "params", memory)
-        self.grads, self._grads = self._vector(sizes, "grads", memory)
-        held = {name: value.shape for name, value in values.items()}
-        self.layer_state, self._state = self._vector(held, "layer_state", memory)
-        self._first_state = {name: value.value for name, value in values.items()}
-        gradients = {
-            name: RowGradient(view, self.ops.xp) if self._declared[name].rows else view
-            for name, view in self._grads.items()
-        }
-        ends = dict(zip(order, np.cumsum([self._params[name].size for name in order]).tolist(), strict=True))
-        self.row_parts = [
-            RowPart(ends[name] - self._params[name].size, gradient, self._declared[name].simplex)
-            for name, gradient in gradients.items()
-            if isinstance(gradient, RowGradient)
-        ]
-        self.decayed = sum(self._params[name].size for name in order if self._declared[name].decay)
-
-        def views(one: Placed) -> tuple[Arrays, Arrays, Arrays]:
-            p = {k: self._params[f"{one.path}.{k}"] for k in params[one.path]}
-            g: dict[str, Any] = {k: gradients[f"{one.path}.{k}"] for k in params[one.path]}
-            return p, g, {k: self._state[f"{one.path}.{k}"] for k in state[one.path]}
-
-        return views
-
-    def _vector(self, shapes: Mapping[str, Shape], name: str, memory: Memory | None) -> tuple[Array, dict[str, Array]]:
-        """Return a vector, of zeros where it has no place yet, and its views, one after the other."""
-        ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()], dtype=int).tolist()
-        size = ends[-1] if ends else 0
-        try:
-            given = memory(name, size) if memory else None
-            vector = self.ops.xp.zeros(size, self.ops.dtype) if given is None else given
-        except (MemoryError, ValueError):  # ValueError: NumPy's, for more bytes than it counts
-            raise ShapeError(f"the layers must fit into memory, got {size:,} parameters of {self.ops.dtype}") from None
-        if vector.size != size:
-            raise ArgumentError(
-                f"a layer declares other arrays than before: {name} had {vector.size:,} numbers, got {size:,}"
-            )
-        starts = [0, *ends[:-1]]
-        cuts = zip(shapes.items(), starts, ends, strict=False)
-        return vector, {path: vector[start:end].reshape(shape) for (path, shape), start, end in cuts}
+        self._vectors.initialise(self.seed)
 
 
 def _sample_by_sample(x: Array) -> Array:

@@ -150,17 +150,22 @@ def _activations(rows: Mapping[str, Sequence[Placed]], output_shape: Shape) -> i
 Views: TypeAlias = Callable[[Placed], tuple[Arrays, Arrays, Arrays]]
 
 
-def stages_of(row: Sequence[Placed], views: Views) -> list[LayerStage | ContainerStage]:
-    """Return the steps of a row; `views` gives parameters, gradients and state of a layer."""
+def stages_of(
+    row: Sequence[Placed], views: Views, frozen: Callable[[str], bool] | None = None
+) -> list[LayerStage | ContainerStage]:
+    """Return the steps of a row; `views` gives parameters, gradients and state of a layer.
+
+    `frozen` says of a path whether that layer is.
+    """
     made: list[LayerStage | ContainerStage] = []
     for one in row:
         head = one.layer, one.path, one.shape, one.output_shape
         if one.rows is None:
-            made.append(LayerStage(*head, *views(one)))
+            made.append(LayerStage(*head, *views(one), bool(frozen and frozen(one.path))))
             continue
         rows = {}
         for name, inner in one.rows.items():
-            rows[name] = stages_of(inner, views)
+            rows[name] = stages_of(inner, views, frozen)
         widths = [shape[-1] if shape else 1 for shape in _outputs(one.rows, one.shape)]
         made.append(ContainerStage(*head, rows, widths))
     return made

@@ -1,7 +1,7 @@
 """A layer with its arrays, ready to run; a layer of a user's own is run behind the border, on every engine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -55,6 +55,7 @@ class LayerStage:
         path: its place in the network, as in Context.
         shape, output_shape: one sample that goes in and comes out.
         p, g, s: views of its parameters, their gradients and its state.
+        frozen: whether it does not learn: it then runs as at prediction in a training pass too.
     """
 
     layer: Layer
@@ -64,9 +65,10 @@ class LayerStage:
     p: Arrays
     g: Arrays
     s: Arrays
+    frozen: bool = False
 
     def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
-        ctx = ctx.at(self.path)
+        ctx = self._here(ctx)
         if self._trusted:
             return self.layer.forward(ctx, self.p, self.s, x)
         p, s = {name: sealed(view) for name, view in self.p.items()}, _views(self.s)
@@ -81,7 +83,7 @@ class LayerStage:
         return taken(self.name, rule, given[0], (len(x), *self.output_shape), x, ctx.ops), given[1]
 
     def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
-        ctx = ctx.at(self.path)
+        ctx = self._here(ctx)
         if self._trusted:
             return self.layer.backward(ctx, self.p, self.g, cache, dy)
         p, g = {name: sealed(view) for name, view in self.p.items()}, _views(self.g)
@@ -108,6 +110,10 @@ class LayerStage:
     def name(self) -> str:
         """The layer by its place, for errors."""
         return f"layer {self.path} {self.layer}"
+
+    def _here(self, ctx: Context) -> Context:
+        ctx = ctx.at(self.path)
+        return replace(ctx, train=False) if self.frozen else ctx
 
     @cached_property
     def _trusted(self) -> bool:

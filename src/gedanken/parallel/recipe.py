@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from gedanken.costs import Cost
-from gedanken.engine.plan import Memory, Plan
+from gedanken.engine.plan import Plan
 from gedanken.engine.select import Cpu, EngineChoice
+from gedanken.engine.vectors import Memory
 from gedanken.layers import Layer
 from gedanken.metrics import Metric
 from gedanken.optimizer_state import Progress

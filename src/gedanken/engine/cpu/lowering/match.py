@@ -53,6 +53,8 @@ def why_no_kernel(stage: Placement) -> str:
         return _why_no_kernel_inside(stage)
     if type(layer) not in KNOWN:
         return "no kernel"
+    if stage.frozen and isinstance(layer, (BatchNorm, Dropout)):
+        return "frozen: it runs as at prediction"
     if isinstance(layer, MaxPoolLayer):
         taps = math.prod(layer.geometry(stage.shape).size)
         return f"its window has {taps} pixels, kernels know {MOST_TAPS}" if taps > MOST_TAPS else ""

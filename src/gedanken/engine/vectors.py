@@ -1,0 +1,128 @@
+"""The flat vectors of a network: all parameters, all gradients, all state of layers, and their parts by name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gedanken.engine.tuning import Tuning
+from gedanken.errors import ArgumentError, ShapeError
+from gedanken.layers.border import taken
+from gedanken.layers.containers import Placed, leaves
+from gedanken.layers.declared import check_sizes, declared_params, declared_state
+from gedanken.ops import Ops
+from gedanken.optimizer_state import Piece, Updated
+from gedanken.random import Purpose, generator
+from gedanken.sparse import RowGradient, RowPart
+from gedanken.state import prefixed
+from gedanken.types import Array, Arrays, Shape
+
+Memory: TypeAlias = Callable[[str, int], Array | None]  # (a vector's name, its length) -> where it lies
+
+
+class Vectors:
+    """All parameters in one vector, first those with weight decay, last those of which a step touches few rows.
+
+    Args:
+        row: the layers.
+        ops: the device's primitives.
+        memory: gives the vectors "params", "grads" and "layer_state" their place; see Plan.
+
+    Attributes:
+        params, grads, layer_state: the vectors.
+        parameters, gradients, state: their parts by name, such as "0.kernel".
+
+    Raises:
+        ArgumentError, ShapeError: what a layer declares is none, or too large.
+    """
+
+    def __init__(self, row: Sequence[Placed], ops: Ops, memory: Memory | None = None) -> None:
+        self.ops = ops
+        params = {one.path: declared_params(one.name, one.layer, one.shape) for one in leaves(row)}
+        state = {one.path: declared_state(one.name, one.layer, one.shape) for one in leaves(row)}
+        for one in leaves(row):
+            if both := params[one.path].keys() & state[one.path].keys():
+                raise ArgumentError(
+                    f"{one.name} must have different names for parameters and state, got {min(both)!r} twice"
+                )
+            declared = [found.shape for arrays in (params, state) for found in arrays[one.path].values()]
+            check_sizes(one.name, [one.shape, one.output_shape, *declared], one.shape)
+        self._declared = {k: v for path, found in params.items() for k, v in prefixed(path, found).items()}
+        values = {k: v for path, found in state.items() for k, v in prefixed(path, found).items()}
+        order = sorted(self._declared, key=lambda name: (not self._declared[name].decay, self._declared[name].rows))
+        sizes = {name: self._declared[name].shape for name in order}
+        self.params, self.parameters = self._vector(sizes, "params", memory)
+        self.grads, self.gradients = self._vector(sizes, "grads", memory)
+        held = {name: value.shape for name, value in values.items()}
+        self.layer_state, self.state = self._vector(held, "layer_state", memory)
+        self._first_state = {name: value.value for name, value in values.items()}
+        self._of_layers: dict[str, Any] = {
+            name: RowGradient(view, self.ops.xp) if self._declared[name].rows else view
+            for name, view in self.gradients.items()
+        }
+        self._names = {path: ([*params[path]], [*state[path]]) for path in params}
+
+    def initialise(self, seed: int) -> None:
+        """Set parameters and state to their first values, a function of seed and name."""
+        for name, declared in self._declared.items():
+            rng = generator(seed, Purpose.WEIGHTS, name)
+            assert declared.fan_in and declared.fan_out
+            first = declared.init(rng, declared.shape, declared.fan_in, declared.fan_out)
+            rule = f"return the values of {name}, of shape {{}}"
+            first = first if isinstance(first, np.ndarray) else np.asarray(first)
+            values = taken(str(declared.init), rule, first, declared.shape, first, self.ops)
+            self.parameters[name][...] = self.ops.asarray(values)
+        for name, value in self._first_state.items():
+            self.state[name][...] = value
+
+    def views(self, one: Placed) -> tuple[Arrays, Arrays, Arrays]:
+        """Return a layer's views of the vectors: parameters, gradients and state."""
+        parameters, state = self._names[one.path]
+        p = {name: self.parameters[f"{one.path}.{name}"] for name in parameters}
+        g = {name: self._of_layers[f"{one.path}.{name}"] for name in parameters}
+        return p, g, {name: self.state[f"{one.path}.{name}"] for name in state}
+
+    def updated(self, tuning: Tuning, lazy: bool) -> Updated:
+        """Return what an optimizer updates; a lazy one only the touched rows of matrices that have such."""
+        pieces, rows = list[Piece](), list[RowPart]()
+        start, size, decayed = 0, self.params.size, 0
+        first = size  # of the matrices whose rows are updated
+        for name, view in self.parameters.items():
+            declared, factor, stop = self._declared[name], tuning.of_array(name), start + view.size
+            decayed += view.size if declared.decay else 0
+            if declared.rows:
+                first = min(first, start) if lazy else first
+                rows.append(RowPart(start, self._of_layers[name], declared.simplex, factor))
+            if factor and stop <= first:
+                _append(pieces, Piece(start, stop, declared.decay, factor))
+            start = stop
+        learning = [part for part in rows if part.factor]
+        simplexes = [part for part in learning if part.simplex]
+        alike = not (tuning.frozen or tuning.rates)
+        return Updated(size, decayed, learning if lazy else (), simplexes, None if alike else pieces)
+
+    def _vector(self, shapes: Mapping[str, Shape], name: str, memory: Memory | None) -> tuple[Array, dict[str, Array]]:
+        """Return a vector, of zeros where it has no place yet, and its views, one after the other."""
+        ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()], dtype=int).tolist()
+        size = ends[-1] if ends else 0
+        try:
+            given = memory(name, size) if memory else None
+            vector = self.ops.xp.zeros(size, self.ops.dtype) if given is None else given
+        except (MemoryError, ValueError):  # ValueError: NumPy's, for more bytes than it counts
+            raise ShapeError(f"the layers must fit into memory, got {size:,} parameters of {self.ops.dtype}") from None
+        if vector.size != size:
+            raise ArgumentError(
+                f"a layer declares other arrays than before: {name} had {vector.size:,} numbers, got {size:,}"
+            )
+        starts = [0, *ends[:-1]]
+        cuts = zip(shapes.items(), starts, ends, strict=False)
+        return vector, {path: vector[start:end].reshape(shape) for (path, shape), start, end in cuts}
+
+
+def _append(pieces: list[Piece], piece: Piece) -> None:
+    """Add a piece to others; one that goes on where the last one ends, and learns as it does, makes it longer."""
+    last = pieces[-1] if pieces else None
+    if last and (last.stop, last.decay, last.factor) == (piece.start, piece.decay, piece.factor):
+        pieces[-1] = last._replace(stop=piece.stop)
+    else:
+        pieces.append(piece)
