@@ -36,7 +36,7 @@ format: $(VENV)/.dev ## put the sources in order
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-parity: $(VENV)-parity/.ready ## compare layers, costs and optimizers with PyTorch
+parity: $(VENV)-parity/.ready ## compare layers, costs and optimizers with PyTorch; read event files with TensorBoard
 	$(VENV)-parity/bin/python -m pytest -q parity
 
 accuracy: $(VENV)-parity/.ready ## train the diary's network and its PyTorch twin on MNIST, one epoch
@@ -109,7 +109,7 @@ $(VENV)-second/.ready: pyproject.toml
 TORCH_INDEX ?=
 $(VENV)-parity/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-parity
-	$(VENV)-parity/bin/python -m pip install -q 'torch==2.13.0' pytest -e '.[data]' $(TORCH_INDEX)
+	$(VENV)-parity/bin/python -m pip install -q 'torch==2.13.0' 'tensorboard==2.21.0' pytest -e '.[data]' $(TORCH_INDEX)
 	@touch $@
 
 # Versions are given where the figures in docs/ were measured with them.

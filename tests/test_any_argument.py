@@ -114,6 +114,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "fit": (lambda **given: network().regression().fit(**given), {"data": X, "labels": Y, "progress": False}),
     "evaluate": (lambda **given: network().regression().evaluate(**given), {"data": X, "labels": Y, "progress": False}),
     "check": (lambda **given: network().regression().check(**given), {"data": X, "labels": Y}),
+    "find_learning_rate": (
+        lambda **given: network().regression().find_learning_rate(**given),
+        {"data": X, "labels": Y, "steps": 10},
+    ),
     "predict": (lambda **given: network().regression().predict(**given), {"data": X}),
     "feedforward": (lambda **given: network().regression().feedforward(**given), {"data": X}),
     "summary": (lambda **given: network().regression().summary(**given), {}),

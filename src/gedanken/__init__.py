@@ -22,10 +22,13 @@
 | metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
 | | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
 | metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
-| callbacks | `Callback`, `Calls`, `EarlyStopping`, `KeepBest`, `Budget`, `CSVLog` |
+| callbacks | `Callback`, `Calls`, `EarlyStopping`, `KeepBest`, `MovingAverage`, `Budget` |
+| | `CSVLog`, `TensorBoard` |
 | | `Checkpoint`, and `Resume` to go on; `OnNonFinite` |
-| their answers | `Stop`, `SetRate`, `Save`, `KeepWeights`, `Capture`; to a fault `Skip`, `RollBack` |
+| their answers | `Stop`, `SetRate`, `Save`, `KeepWeights`, `AverageWeights`, `Capture` |
+| | to a fault `Skip`, `RollBack` |
 | records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord`, `Answered`, `Fault` |
+| rates to begin with | `RateSweep`, of `Network.find_learning_rate` |
 | data made by workers | `Generator`, `ArrayGenerator`, `DatasetGenerator`, `IterableGenerator` |
 | | `Samples`, `MappedArray` |
 | changes of samples | `Transform`, `PictureTransform`, `Flip`, `Translate`, `Crop`, `Rotate` |
@@ -75,16 +78,19 @@ _HOMES = {
     "parallel.hogwild": "Hogwild",
     "sparse": "SparseRows",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
+    "training.average": "MovingAverage",
     "training.budget": "Budget",
     "training.callbacks": "Callback Calls EarlyStopping KeepBest",
     "training.checkpoint": "Checkpoint",
     "training.csv_log": "CSVLog",
     "training.non_finite": "OnNonFinite",
     "training.records": (
-        "Answered Capture EpochRecord Evaluation History KeepWeights RollBack Run Save SetRate Skip "
+        "Answered AverageWeights Capture EpochRecord Evaluation History KeepWeights RollBack Run Save SetRate Skip "
         "Snapshot StepRecord Stop"
     ),
+    "training.rate_sweep": "RateSweep",
     "training.resume": "Resume",
+    "training.tensorboard": "TensorBoard",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 _FORMER = dict.fromkeys(("Chain", "CutOut", "EarlyStop", "Shift", "UserCost"), "former")

@@ -105,13 +105,16 @@ from gedanken.schedules import (
     WarmUp,
 )
 from gedanken.sparse import SparseRows
+from gedanken.training.average import MovingAverage
 from gedanken.training.budget import Budget
 from gedanken.training.callbacks import Callback, Calls, EarlyStopping, KeepBest
 from gedanken.training.checkpoint import Checkpoint
 from gedanken.training.csv_log import CSVLog
 from gedanken.training.non_finite import OnNonFinite
+from gedanken.training.rate_sweep import RateSweep
 from gedanken.training.records import (
     Answered,
+    AverageWeights,
     Capture,
     EpochRecord,
     Evaluation,
@@ -127,6 +130,7 @@ from gedanken.training.records import (
     Stop,
 )
 from gedanken.training.resume import Resume
+from gedanken.training.tensorboard import TensorBoard
 
 __version__: str
 
@@ -147,6 +151,7 @@ __all__ = [
     "ArrayGenerator",
     "Auto",
     "AveragePoolLayer",
+    "AverageWeights",
     "BasePool",
     "BatchNorm",
     "BinaryCrossEntropy",
@@ -220,6 +225,7 @@ __all__ = [
     "MissingPackageError",
     "MixUp",
     "Momentum",
+    "MovingAverage",
     "Nesterov",
     "Network",
     "NonFiniteError",
@@ -233,6 +239,7 @@ __all__ = [
     "PictureTransform",
     "Precision",
     "RMSProp",
+    "RateSweep",
     "ReLU",
     "Recall",
     "Reshape",
@@ -261,6 +268,7 @@ __all__ = [
     "StepRecord",
     "Stop",
     "TanH",
+    "TensorBoard",
     "TopKAccuracy",
     "Transform",
     "Translate",

@@ -1,5 +1,6 @@
 """The network as its user sees it. A facade: it checks arguments and delegates."""
 
+import copy
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -41,6 +42,7 @@ from gedanken.training.new_run import new_run
 from gedanken.training.non_finite import check_forgiving
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
+from gedanken.training.rate_sweep import RateSweep, checked_range, sweep
 from gedanken.training.records import Evaluation, History, figure_texts
 from gedanken.training.resume import Identity, Resume, folder_of, say, taken_up
 from gedanken.training.run_folder import RunFolder
@@ -225,6 +227,44 @@ class Network(Compiled):
             training.restore(taken.training.state)
         warm_up(train_state, source, validation, training.epochs_done)
         return training()
+
+    @keywords_checked
+    def find_learning_rate(
+        self,
+        data: Any,
+        labels: Any = None,
+        *,
+        lowest: float = 1e-6,
+        highest: float = 10.0,
+        steps: int = 100,
+        mini_batch_size: int | None = None,
+    ) -> RateSweep:
+        """Try learning rates on a copy of the network, and suggest one to begin with; see docs/guide.md.
+
+        The rate grows from update to update by the same factor, in place of the optimizer's own schedule, until the
+        smoothed cost has risen above its lowest by more than three times the larger of that and the first cost, or is
+        not finite. The suggestion is a tenth of the rate at which the smoothed cost was lowest. Network, optimizer and
+        data stay as they are.
+
+        Args:
+            data, labels: as for `fit`; of a Generator the first epoch. Where an epoch has fewer mini-batches than are
+                needed, there are more.
+            lowest, highest: the first rate and the last one, in (1e-30, 1e6].
+            steps: updates, 10 to 1,000,000.
+            mini_batch_size: as for `fit`.
+
+        Returns:
+            a RateSweep: the rate, and what it goes by.
+
+        Raises:
+            StateError: `regression` was not called.
+            ArgumentError, DataError: an argument breaks its rule.
+        """
+        self._compiled("find_learning_rate")
+        inputs = self._input_spec("find_learning_rate")
+        source, _ = inputs.training(data, labels, None, mini_batch_size, None, self.seed)
+        span = checked_range(lowest, highest, steps)
+        return sweep(copy.deepcopy(self)._compiled("find_learning_rate"), source, self.epoch, span)
 
     @keywords_checked
     def evaluate(

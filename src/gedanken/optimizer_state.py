@@ -12,7 +12,7 @@ from gedanken.errors import CheckpointError
 from gedanken.hyperparameters import require_normal
 from gedanken.ops import Ops
 from gedanken.optimizers import Optimizer
-from gedanken.schedules import OnPlateau, Plateau, as_schedule
+from gedanken.schedules import OnPlateau, Plateau, Schedule, as_schedule
 from gedanken.sparse import RowPart, on_simplex
 from gedanken.state import State, check_state, prefixed
 from gedanken.types import Array, Arrays
@@ -202,6 +202,10 @@ class OptimizerState:
         scaled = self.plateau.factor * factor
         require(0 < scaled < math.inf, "SetRate factor", f"leave a rate in (0, inf) of {self.rate:.3g}", factor)
         self.plateau = self.plateau._replace(factor=scaled)
+
+    def follow(self, schedule: Schedule) -> None:
+        """Take the rates of all further updates from another schedule alone."""
+        self._schedule, self.plateau = schedule, Plateau()
 
     def watch(self, cost: float) -> None:
         """Let a rate that falls on a plateau see the cost of an epoch."""

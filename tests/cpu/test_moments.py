@@ -63,7 +63,7 @@ def run(
     slopes = rng.normal(size=y.shape).astype("float32").astype(dtype)
     for step in reversed(plan.stages):
         slopes = step.backward(ctx, tape.pop(), slopes)
-    norm, state = len(layers) - 1, {name.partition(".")[2]: value for name, value in plan._state.items()}
+    norm, state = len(layers) - 1, {name.partition(".")[2]: value for name, value in plan._vectors.state.items()}
     scale, shift = plan.gradients()[f"{norm}.scale"], plan.arrays()[f"{norm}.shift"]
     return Found(y, slopes.copy(), scale.copy(), shift.copy(), state, plan.predict(x))
 

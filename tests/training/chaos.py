@@ -45,6 +45,7 @@ from gedanken import (
     Lion,
     MaxPoolLayer,
     Momentum,
+    MovingAverage,
     Network,
     Numpy,
     OnPlateau,
@@ -129,7 +130,7 @@ def plateau() -> Made:
         dense(Momentum(OnPlateau(0.1, patience=0), accumulate=3, clip_norm=1.0), Numpy(dtype="float64")),
         (X, Y),
         how,
-        [],
+        [MovingAverage(0.95)],
     )
 
 

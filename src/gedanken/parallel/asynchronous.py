@@ -45,7 +45,7 @@ class Asynchronous(Strategy):
         recipe: of the network.
     """
 
-    exact = False
+    exact = in_plan = False
     forgives = False
 
     def __init__(self, options: Options, recipe: Recipe) -> None:

@@ -231,6 +231,7 @@ class Strategy(ABC):
     train_state: TrainState  # what is trained, from `start` on
     exact = True  # whether the same training gives the same bytes
     forgives = True  # whether it can go on after a step with a fault
+    in_plan = True  # whether the plan holds parameters and state after each step, not only after `show` or `sync`
 
     @abstractmethod
     def start(self, train_state: TrainState) -> None:

@@ -12,6 +12,7 @@ from gedanken.parallel.fault import Fault
 from gedanken.state import State, check_like, check_state
 from gedanken.training.records import (
     Answers,
+    Begun,
     Capture,
     EpochRecord,
     History,
@@ -48,12 +49,12 @@ class Callback(KeywordsChecked):
     """Listens to a training. What it answers is done after the step: Stop, SetRate, Save, KeepWeights, a list of them.
 
     Nothing else controls the loop, and every answer is written into `History.answers`; but for a Capture, which may be
-    answered too and changes nothing.
+    answered too and changes nothing. AverageWeights is answered before the first step, to `on_start`.
     """
 
     shows = False  # whether it only shows the training: then its state is no part of the training's
 
-    def on_start(self, run: Run) -> Capture | None:
+    def on_start(self, run: Run) -> Begun:
         """Before the first step. A Capture is followed as soon as the training is where it begins."""
         return None
 

@@ -20,6 +20,7 @@ from gedanken.io.training_state import WEIGHTS, TrainingState
 from gedanken.parallel.base import StepResult, Strategy, TrainState
 from gedanken.parallel.fault import Fault
 from gedanken.state import State, Stateful, check_is_state, check_state, part, restore_parts, state_of
+from gedanken.training.average import Average
 from gedanken.training.callbacks import Callback, answers_of
 from gedanken.training.course import Kept, Place, Snapshots, new_meter
 from gedanken.training.evaluation import evaluate
@@ -29,6 +30,7 @@ from gedanken.training.records import (
     Answer,
     Answered,
     Answers,
+    AverageWeights,
     Capture,
     EpochRecord,
     Evaluation,
@@ -95,7 +97,7 @@ class Training:
         self.interrupt = Interrupt()
         self.stop: Stop | None = None
         self.fault: Fault | None = None  # that ended it
-        self._kept = Kept(train_state.plan)
+        self._kept, self._average = Kept(train_state.plan), Average(train_state)
         self._resumed: Mapping[str, Any] | None = None
         for given in (source, validation):
             if given:
@@ -142,7 +144,8 @@ class Training:
         stopped = self.stop.reason if self.stop and self.stop is not CTRL_C else ""
         seconds, waited = self._seconds(), self.source.waited - self._place.waited
         place = replace(self._place, stopped=stopped, seconds=seconds, waited=waited)
-        found = {**state_of({"place": place, **self._parts()}), "source": json.dumps(self.source.state())}
+        with self._average.hidden():
+            found = {**state_of({"place": place, **self._parts()}), "source": json.dumps(self.source.state())}
         for name, value in found.items():
             if name.startswith("callbacks.") and isinstance(value, np.ndarray):
                 found[name] = value.copy()  # the user's own goes on changing
@@ -183,7 +186,7 @@ class Training:
 
     def _parts(self) -> dict[str, Stateful]:
         own: dict[str, Stateful] = {"strategy": self.strategy, "meter": self._meter, "snapshots": self._snapshots}
-        own |= {"history": Past(self.history), "kept": self._kept}
+        own |= {"history": Past(self.history), "kept": self._kept, "average": self._average}
         return {**own, **{f"callbacks.{place}": one for place, one in enumerate(self._own())}}
 
     def _own(self) -> list[Callback]:
@@ -193,11 +196,15 @@ class Training:
     def _start(self, callback: Callback, started: list[Callback]) -> Iterator[Capture]:
         """Tell a callback of the start, and yield what it answers."""
         started.append(callback)
-        begin: Callable[[Run], object] = callback.on_start
+        begin: Callable[[Run], Any] = callback.on_start
         answer = begin(self.run)
         name = f"{type(callback).__name__}.on_start"
-        require(answer is None or isinstance(answer, Capture), name, "return nothing, or a Capture", answer)
-        if isinstance(answer, Capture):
+        rule = "return nothing, a Capture or AverageWeights"
+        require(answer is None or isinstance(answer, Capture | AverageWeights), name, rule, answer)
+        if isinstance(answer, AverageWeights):
+            self._average.begin(type(callback).__name__, answer.decay, self.strategy)
+            self.history.answers.append(Answered(self.run.first_epoch - 1, 0, type(callback).__name__, answer))
+        elif answer:
             yield answer
 
     def _end(self, started: Sequence[Callback], reason: str) -> None:
@@ -210,6 +217,7 @@ class Training:
             ending.callback(self.strategy.stop)
 
     def _put_back(self) -> None:
+        self._average.end(self.history.diverged)
         self.history.kept = self._kept.put_back()
 
     def _tell_stop(self, callback: Callback, reason: str) -> None:
@@ -230,9 +238,12 @@ class Training:
             return
         if refused := self.strategy.sync():
             self._forgiven(Fault(refused, epoch, cause=TOO_HIGH))
+        self._average.take()
         if epoch == self.run.last_epoch and not self.history.diverged:
             self._settle()
         trained = self._seconds()
+        if not self.history.diverged:
+            self._average.show()
         found = self._validate() if finished else Evaluation()
         if not self.stop:
             self.train_state.optimizer_state.watch(found["cost"] if found else meter.cost)
@@ -254,6 +265,7 @@ class Training:
         self.history.epochs.append(record)
         self._place.epoch, self._place.step, self._meter = epoch + 1, 0, new_meter(self.train_state)
         self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch", epoch)
+        self._average.hide()
         self._place.between += self._seconds() - trained
 
     def _steps(self, epoch: int) -> bool:
@@ -269,6 +281,7 @@ class Training:
                 if not place.step:
                     self.network.epoch = epoch
                 place.step += result.batches
+                self._average.take()
                 self._tell_step(epoch, place.step, result)
                 if self.stop:
                     break
@@ -369,6 +382,7 @@ class Training:
             self._goes_on = True
             if isinstance(answer, RollBack):
                 self.strategy.roll_back()
+                self._average.take()
 
     def _save(self, callback: str, name: str) -> None:
         plain = isinstance(name, str) and name not in ("", ".", "..") and name == os.path.basename(name)

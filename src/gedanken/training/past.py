@@ -12,6 +12,7 @@ from gedanken.parallel.fault import Fault, Figures
 from gedanken.state import State, check_state
 from gedanken.training.records import (
     Answered,
+    AverageWeights,
     EpochRecord,
     History,
     KeepWeights,
@@ -25,7 +26,7 @@ from gedanken.training.records import (
 
 ARRAY = "\0array"  # an object with this entry, which no metric is called, is an array: [number type, shape, numbers]
 MOST = 1 << 40  # steps and epochs
-ANSWERS = {kind.__name__: kind for kind in (Stop, SetRate, Save, KeepWeights, Skip, RollBack)}
+ANSWERS = {kind.__name__: kind for kind in (Stop, SetRate, Save, KeepWeights, AverageWeights, Skip, RollBack)}
 
 
 class Past:

@@ -3,16 +3,13 @@
 Every record has `to_json`, one line without line breaks. A number that is not finite is null there, as JSON has none.
 """
 
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gedanken.checks import one_of
 from gedanken.parallel.fault import Fault
+from gedanken.training.json_lines import json_object, line, plain
 from gedanken.types import Array
 
 
@@ -49,7 +46,7 @@ class Run(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line(self._asdict())
+        return line(self._asdict())
 
 
 class Snapshot(NamedTuple):
@@ -74,7 +71,7 @@ class Snapshot(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line(self._asdict())
+        return line(self._asdict())
 
 
 class StepRecord(NamedTuple):
@@ -111,7 +108,7 @@ class StepRecord(NamedTuple):
         """Return the record without its statistics as one line of JSON."""
         entries = {**self._asdict(), "snapshot": self.snapshot._asdict() if self.snapshot else None}
         del entries["statistics"]
-        return _line(entries)
+        return line(entries)
 
 
 class EpochRecord(NamedTuple):
@@ -165,11 +162,11 @@ class EpochRecord(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return `flat` in numbers, lists and strings of Python alone, as JSON takes them."""
-        return {name: _plain(value) for name, value in self.flat().items()}
+        return {name: plain(value) for name, value in self.flat().items()}
 
     def to_json(self) -> str:
         """Return `flat` as one line of JSON."""
-        return _line(self.flat())
+        return line(self.flat())
 
 
 class Stop(NamedTuple):
@@ -179,7 +176,7 @@ class Stop(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line({"stop": self.reason})
+        return line({"stop": self.reason})
 
 
 class SetRate(NamedTuple):
@@ -189,7 +186,7 @@ class SetRate(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line({"set_rate": self.factor})
+        return line({"set_rate": self.factor})
 
 
 class Save(NamedTuple):
@@ -199,7 +196,7 @@ class Save(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line({"checkpoint": self.name})
+        return line({"checkpoint": self.name})
 
 
 class KeepWeights(NamedTuple):
@@ -210,7 +207,7 @@ class KeepWeights(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line({"keep_weights": True})
+        return line({"keep_weights": True})
 
 
 class Skip(NamedTuple):
@@ -218,7 +215,7 @@ class Skip(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line({"skip": True})
+        return line({"skip": True})
 
 
 class RollBack(NamedTuple):
@@ -229,7 +226,23 @@ class RollBack(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line({"roll_back": True})
+        return line({"roll_back": True})
+
+
+class AverageWeights(NamedTuple):
+    """A callback's answer, to `on_start` alone: average the weights from now on, and end with their average.
+
+    See MovingAverage for the formula, and for when the network has the average.
+
+    Args:
+        decay: what is left of the weight of older ones after each update, in [0, 1).
+    """
+
+    decay: float
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return line({"average_weights": self.decay})
 
 
 class Capture(NamedTuple):
@@ -246,26 +259,28 @@ class Capture(NamedTuple):
 
 Answer = Stop | SetRate | Save | KeepWeights | Skip | RollBack
 Answers = Answer | Capture | list[Answer | Capture] | None  # of a callback: one, several in this order, or none
+Begun = Capture | AverageWeights | None  # of `on_start`
 
 
 class Answered(NamedTuple):
     """An answer that was followed.
 
     Args:
-        epoch, step: after which step it came, both counted from 1; the step is 0 for an answer after an epoch.
+        epoch, step: after which step it came, both counted from 1; the step is 0 for an answer after an epoch or
+            before the first step.
         callback: class of who gave it.
-        answer: a Stop, SetRate, Save, KeepWeights, Skip or RollBack.
+        answer: a Stop, SetRate, Save, KeepWeights, AverageWeights, Skip or RollBack.
     """
 
     epoch: int
     step: int
     callback: str
-    answer: Answer
+    answer: Answer | AverageWeights
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        told = {name: _line(value) for name, value in self._asdict().items() if name != "answer"}
-        return _object(**told, answer=self.answer.to_json())
+        told = {name: line(value) for name, value in self._asdict().items() if name != "answer"}
+        return json_object(**told, answer=self.answer.to_json())
 
 
 @dataclass(repr=False)
@@ -321,7 +336,7 @@ class History:
         parts["faults"] = self.faults
         listed = {name: f"[{', '.join(record.to_json() for record in records)}]" for name, records in parts.items()}
         run = self.run.to_json() if self.run else "null"
-        return _object(run=run, **listed, reason=_line(self.reason), diverged=_line(self.diverged))
+        return json_object(run=run, **listed, reason=line(self.reason), diverged=line(self.diverged))
 
     def add_fault(self, fault: Fault) -> None:
         """Add a fault, up to so many."""
@@ -353,32 +368,7 @@ class Evaluation(dict[str, Any]):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return _line(self)
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _line(value: Any) -> str:
-    return json.dumps(_as_json(value), allow_nan=False)
-
-
-def _object(**lines: str) -> str:
-    """Return an object of JSON whose entries are JSON already."""
-    return f"{{{', '.join(f'{json.dumps(name)}: {line}' for name, line in lines.items())}}}"
-
-
-def _as_json(value: Any) -> Any:
-    """Return a value as JSON has it: mappings, lists, texts and finite numbers; anything else as its text."""
-    value = _plain(value)
-    if isinstance(value, Mapping):
-        return {str(name): _as_json(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_as_json(part) for part in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int)) else str(value)
+        return line(self)
 
 
 def figures_text(figures: Mapping[str, Any]) -> str:
