@@ -6,6 +6,7 @@ from typing import Self
 from gedanken.alone import alone
 from gedanken.checks import extent, require, seed_of_draws, whole
 from gedanken.engine.plan import Plan
+from gedanken.engine.tuning import checked_layer_names
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
 from gedanken.layers import Layer
@@ -25,6 +26,7 @@ class Builder:
         self.epoch = 0
         self.input_shape = None
         self._layers: tuple[Layer, ...] = ()
+        self._names: tuple[str | None, ...] = ()
         self._plan = None
         self._changing: dict[object, tuple[str, int]] = {}
 
@@ -50,6 +52,11 @@ class Builder:
     def layers(self) -> tuple[Layer, ...]:
         """The layers, first to last."""
         return self._layers
+
+    @property
+    def layer_names(self) -> tuple[str | None, ...]:
+        """The names that `add` gave to the layers, None for those without."""
+        return self._names
 
     def __repr__(self) -> str:
         return f"Network of {len(self.layers)} layers, input {self.input_shape}"
@@ -80,21 +87,25 @@ class Builder:
 
     @alone
     @keywords_checked
-    def add(self, layer: Layer) -> Self:
+    def add(self, layer: Layer, *, name: str | None = None) -> Self:
         """Add a layer at the end.
+
+        Args:
+            layer: the layer.
+            name: what `freeze`, `scale_rate`, `take` and `replace` may call it, unlike that of any other; None is none.
 
         Returns:
             the network.
 
         Raises:
-            ArgumentError, ShapeError: layer is not a Layer, or does not fit the output before it.
+            ArgumentError, ShapeError: layer is not a Layer, does not fit the output before it, or has another's name.
         """
         self._check_open("add")
         made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
         require(isinstance(layer, Layer), "layer", f"be {made}", layer)
         if self.input_shape is not None:
             placed([*self.layers, layer], channels_last_shape(self.input_shape))
-        self._layers = (*self._layers, layer)
+        self._layers, self._names = (*self._layers, layer), checked_layer_names((*self._names, name))
         return self
 
     def _check_open(self, call: str) -> None:

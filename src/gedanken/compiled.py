@@ -12,6 +12,7 @@ from gedanken.costs import Cost
 from gedanken.data.input_spec import InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice
+from gedanken.engine.tuning import ALIKE
 from gedanken.foreign import keywords_checked
 from gedanken.io.model_file import Architecture, Learner, Model, checked_names, read_model, told_of, write_model
 from gedanken.io.training_state import OPTIMIZER, TrainingState
@@ -34,6 +35,7 @@ class Compiled(Builder, Predictor):
         self._cost: Cost | None = None
         self._class_names: tuple[str, ...] | None = None
         self._engine: EngineChoice = Auto()
+        self._tuning = ALIKE
         self._gradients: tuple[str, ...] = ()  # what is known of those of the user's layers
 
     @property
@@ -75,7 +77,8 @@ class Compiled(Builder, Predictor):
             rule, metrics = self._train_state.optimizer_state, tuple(self._train_state.metrics)
             learner = Learner(self._cost, rule.optimizer, metrics, rule.updates, rule.plateau)
         shape, dtype = self._known_input("save"), str(plan.ops.dtype)
-        return Architecture(shape, self.layers, self.seed, dtype, self.epoch, self.class_names, learner)
+        told = self.epoch, self.class_names, learner, self._names, self._tuning
+        return Architecture(shape, self.layers, self.seed, dtype, *told)
 
     @classmethod
     @keywords_checked
@@ -101,7 +104,8 @@ class Compiled(Builder, Predictor):
         saved = model.architecture
         net = cls(saved.seed)
         net._layers, net.input_shape, net.epoch = saved.layers, saved.input_shape, saved.epoch
-        net._class_names, net._engine = saved.class_names, choice
+        net._class_names, net._engine, net._tuning = saved.class_names, choice, saved.tuning
+        net._names = saved.layer_names or (None,) * len(saved.layers)
         if saved.learner:
             net._learn_by(plan, saved.learner)
             if kept := part(OPTIMIZER, model.training.state if model.training else {}):

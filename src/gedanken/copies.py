@@ -7,6 +7,7 @@ from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import Auto, EngineChoice
+from gedanken.engine.tuning import Tuning
 from gedanken.errors import EngineError
 from gedanken.layers import Layer
 from gedanken.metrics import Metric
@@ -29,6 +30,7 @@ class Held(NamedTuple):
 
     state: State
     learning: Learning | None
+    tuning: Tuning
 
 
 def held(plan: Plan, train_state: TrainState | None) -> Held:
@@ -36,14 +38,14 @@ def held(plan: Plan, train_state: TrainState | None) -> Held:
     learning = train_state and Learning(
         train_state.optimizer_state.optimizer, train_state.metrics, train_state.optimizer_state.state()
     )
-    return Held(plan.state(), learning)
+    return Held(plan.state(), learning, plan.tuning)
 
 
 def rebuilt(
     held: Held, layers: Sequence[Layer], input_shape: Shape, seed: int, cost: Cost | None, choice: EngineChoice
 ) -> tuple[Plan, TrainState | None]:
     """Return a plan and what there is to train, made anew of what another one held."""
-    plan = Plan(layers, input_shape, _engine(choice), seed, cost)
+    plan = Plan(layers, input_shape, _engine(choice), seed, cost, tuning=held.tuning)
     plan.restore(held.state)
     if held.learning is None:
         return plan, None

@@ -12,13 +12,14 @@ from gedanken.checks import real, require, truth, whole
 from gedanken.checkup.check import checked
 from gedanken.checkup.report import Checkup
 from gedanken.checkup.trial import Subject
-from gedanken.compiled import Compiled
 from gedanken.costs import Cost
 from gedanken.data.generator import Generator
 from gedanken.data.input_spec import AT_ONCE, MINI_BATCH_SIZE
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
+from gedanken.errors import StateError
 from gedanken.files import at_home
+from gedanken.finetuning import FineTuning
 from gedanken.foreign import keywords_checked
 from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Learner
@@ -29,7 +30,7 @@ from gedanken.optimizers import Adam, Optimizer
 from gedanken.parallel.base import Parallel, Strategy
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.single import Single
-from gedanken.summary import Summary, summarise
+from gedanken.summary import Summary, named, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.checkpoint import Checkpoint
 from gedanken.training.confusion import confusion_lines
@@ -48,7 +49,7 @@ from gedanken.training.resume import Identity, Resume, folder_of, say, taken_up
 from gedanken.training.run_folder import RunFolder
 
 
-class Network(Compiled):
+class Network(FineTuning):
     """Layers in a row that can be trained, evaluated, used and saved.
 
     Call `input`, then `add` for each layer, then `regression`; then the network can be used.
@@ -121,7 +122,7 @@ class Network(Compiled):
         choice = engine_choice(engine)
         started: Any = choice.start()
         require(isinstance(started, Engine), f"{type(choice).__name__}.start", "return an Engine", started)
-        plan = Plan(self.layers, input_shape, started, self.seed, minimised)
+        plan = Plan(self.layers, input_shape, started, self.seed, minimised, tuning=self._tuning)
         output_shape = channels_first_shape(plan.shapes[-1])
         minimised.check_output(output_shape)
         chosen = checked_metrics(metrics, minimised, output_shape)
@@ -198,6 +199,8 @@ class Network(Compiled):
         """
         shuffled = None if shuffle is None else truth("shuffle", shuffle)
         train_state, inputs = self._compiled("fit"), self._input_spec("fit")
+        if not train_state.plan.learns:
+            raise StateError("fit needs a layer that learns, all that could are frozen: call unfreeze before it")
         source, validation = inputs.training(data, labels, validation_set, mini_batch_size, shuffled, self.seed)
         count, listeners = whole("epochs", epochs), checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
@@ -342,9 +345,10 @@ class Network(Compiled):
         if self._plan is None:
             shape, engine = self._known_input("summary"), Auto().start()
             engine.reason = f"not compiled yet; {engine.reason}"
-            return summarise(Plan(self.layers, shape, engine, self.seed), size, 0, compiled=False)
+            plan = Plan(self.layers, shape, engine, self.seed)
+            return named(summarise(plan, size, 0, compiled=False), self._names, self._tuning)
         kept = self._train_state.nbytes if self._train_state else 0
-        return summarise(self._plan, size, kept)._replace(gradients=self._gradients)
+        return named(summarise(self._plan, size, kept), self._names, self._tuning)._replace(gradients=self._gradients)
 
     # ------------------------------------------------------------------ inside
 
@@ -356,4 +360,4 @@ class Network(Compiled):
     def _recipe(self) -> Recipe:
         assert self._cost and self._train_state
         described = self._known_input("fit"), self.seed, self._cost, self._train_state.optimizer_state.optimizer
-        return Recipe(self.layers, *described, tuple(self._train_state.metrics), self._engine)
+        return Recipe(self.layers, *described, tuple(self._train_state.metrics), self._engine, self._tuning)

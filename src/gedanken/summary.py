@@ -1,10 +1,11 @@
 """A network as a table."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gedanken.engine.plan import Placement, Plan
+from gedanken.engine.tuning import Tuning
 from gedanken.layers.shape import channels_first_shape
 from gedanken.layers.stages import ContainerStage
 from gedanken.types import Shape
@@ -24,6 +25,8 @@ class SummaryRow(NamedTuple):
         activation_bytes: what one sample's results take.
         path: its place in the network, such as "5" or "5.layers.0".
         inner: of a container, the rows of the layers in it; their numbers are part of its own.
+        name: what `add` called it.
+        learns: what its learning rate is multiplied by, 0 where it is frozen.
     """
 
     layer: str
@@ -33,6 +36,8 @@ class SummaryRow(NamedTuple):
     activation_bytes: int
     path: str = ""
     inner: "tuple[SummaryRow, ...]" = ()
+    name: str = ""
+    learns: float = 1.0
 
 
 class Summary(NamedTuple):
@@ -74,7 +79,9 @@ class Summary(NamedTuple):
         texts = [_aligned(line, widths) for line in (head, *lines)]
         rule = "-" * len(texts[0])
         body = "\n".join([texts[0], rule, *texts[1:-1], rule, texts[-1]])
-        last = [f"engine {self.engine} ({self.reason}), {self.dtype}; costs are of one sample"]
+        frozen = sum(row.parameters for row in self.rows if not row.learns)
+        last = [f"{frozen:,} of {self.total.parameters:,} parameters are frozen"] if frozen else []
+        last += [f"engine {self.engine} ({self.reason}), {self.dtype}; costs are of one sample"]
         if self.fallbacks:
             last.append(f"by specification: {', '.join(self.fallbacks)}")
         last += self.gradients
@@ -102,6 +109,15 @@ def summarise(plan: Plan, samples: int, optimizer_bytes: int, compiled: bool = T
     step_bytes = None if buffers is None else buffers + optimizer_bytes
     engine, fallbacks = plan.engine, tuple(plan.fallbacks)
     return Summary(rows, engine.name, engine.reason, str(plan.ops.dtype), fallbacks, samples, step_bytes)
+
+
+def named(summary: Summary, names: Sequence[str | None], tuning: Tuning) -> Summary:
+    """Return a summary with the names of layers, and how they learn."""
+    told = []
+    for row in summary.rows:
+        place = int(row.path.split(".")[0])  # of a Sequential the layers stand there one by one
+        told.append(row._replace(name=names[place] or "", learns=tuning.factor(place)))
+    return summary._replace(rows=tuple(told))
 
 
 def _row(stage: Placement, itemsize: int) -> SummaryRow:
@@ -135,7 +151,9 @@ def _walked(rows: tuple[SummaryRow, ...]) -> Iterator[tuple[SummaryRow, int]]:
 
 
 def _texts(row: SummaryRow, depth: int = 0) -> tuple[str, ...]:
-    layer = "  " * min(depth, DEEPEST) + row.layer
+    how = "" if row.learns == 1 else f", rate x {row.learns:g}" if row.learns else ", frozen"
+    layer = "  " * min(depth, DEEPEST) + f"{f'{row.name}: ' if row.name else ''}{row.layer}"
+    layer = layer[: WIDEST - len(how)] + how if how else layer
     layer = layer if len(layer) <= WIDEST else f"{layer[: WIDEST - 3]}..."
     size = f"{row.activation_bytes / 1024:,.1f} KiB"
     return (row.path, layer, str(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}", size)

@@ -11,7 +11,7 @@ from gedanken.checks import require, warn
 from gedanken.costs import Cost
 from gedanken.engine.fuse_cost import activation_place, fuse_cost
 from gedanken.engine.learner import Learner
-from gedanken.engine.tuning import ALIKE, Tuning, divided
+from gedanken.engine.tuning import ALIKE, Tuning, divided, thawed
 from gedanken.engine.vectors import Memory, Vectors
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.hyperparameters import require_normal
@@ -151,9 +151,9 @@ class Plan:
         self._fixed = [(engine.stages(part, dx=False), train) for part, train in fixed]
         self.stages = engine.stages(learning, dx=False)
         self.output_activation = engine.stages(self._last)
-        self.prediction = engine.stages(self.layers, dx=False) if fused or fixed else self.stages
+        self.prediction = engine.stages(thawed(self.layers), dx=False) if fused or tuning.frozen else self.stages
         self.fused_step = engine.fused_step(learning, self.cost) if self.cost else None
-        self.fallbacks = engine.fallbacks(body)
+        self.fallbacks = [told for part in (*(part for part, _ in fixed), learning) for told in engine.fallbacks(part)]
 
     def learner(self, rule: Optimizer) -> Learner | None:
         """Return what learns by a rule from many mini-batches in one go, or None."""

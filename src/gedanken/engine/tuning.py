@@ -1,8 +1,10 @@
 """Which layers of a network learn, and how fast."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
 
+from gedanken.checks import require
 from gedanken.layers.dropout import Dropout
 from gedanken.layers.stages import ContainerStage, LayerStage, own
 
@@ -48,16 +50,26 @@ class Tuning(NamedTuple):
 ALIKE = Tuning()  # all learn, at the same rate
 
 
+def checked_layer_names(names: Sequence[Any]) -> tuple[str | None, ...]:
+    """Return names of layers, or raise ArgumentError unless they are texts, all different, or None."""
+    given = [name for name in names if name is not None]
+    for name in given:
+        require(isinstance(name, str) and name != "", "name", "be a text, or None", name)
+        require(given.count(name) == 1, "name", "be unlike those of other layers", name)
+    return tuple(names)
+
+
 def divided(body: Sequence[Stage]) -> tuple[list[tuple[list[Stage], bool]], Sequence[Stage]]:
     """Return the first layers, through which no gradient has to go since none of them learns, and those behind them.
 
-    The first ones come in groups with whether each runs as in training: a dropout that is not frozen does.
+    The first ones come in groups with whether each runs as in training: a dropout that is not frozen does. One that is
+    passes everything on, and is left out of those behind.
     """
     inner = [list(_inner(stage)) for stage in body]
     learning = [place for place, parts in enumerate(inner) if any(one.p and not one.frozen for one in parts)]
     first = min(learning, default=len(body))
     if not any(one.frozen and one.p for parts in inner[:first] for one in parts):
-        return [], body
+        return [], _without_frozen_dropout(body)
     groups: list[tuple[list[Stage], bool]] = []
     for stage, parts in zip(body[:first], inner[:first], strict=True):
         train = any(not one.frozen and (own(one.layer) or isinstance(one.layer, Dropout)) for one in parts)
@@ -65,7 +77,25 @@ def divided(body: Sequence[Stage]) -> tuple[list[tuple[list[Stage], bool]], Sequ
             groups[-1][0].append(stage)
         else:
             groups.append(([stage], train))
-    return groups, body[first:]
+    groups = [(part if train else thawed(part), train) for part, train in groups]
+    return groups, _without_frozen_dropout(body[first:])
+
+
+def _without_frozen_dropout(stages: Sequence[Stage]) -> list[Stage]:
+    return [
+        one for one in stages if not (isinstance(one, LayerStage) and one.frozen and isinstance(one.layer, Dropout))
+    ]
+
+
+def thawed(stages: Sequence[Stage]) -> list[Stage]:
+    """Return layers for use at prediction, where a frozen one is like any other."""
+
+    def one(stage: Stage) -> Stage:
+        if isinstance(stage, LayerStage):
+            return replace(stage, frozen=False) if stage.frozen else stage
+        return replace(stage, rows={name: thawed(row) for name, row in stage.rows.items()})
+
+    return [one(stage) for stage in stages]
 
 
 def _inner(stage: Stage) -> Iterator[LayerStage]:

@@ -18,6 +18,7 @@ from gedanken.checks import extent, one_of, real, require, seed_of_draws
 from gedanken.costs import Cost
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import EngineChoice, engine_choice
+from gedanken.engine.tuning import ALIKE, Tuning, checked_layer_names
 from gedanken.errors import ArgumentError, CheckpointError, EngineError, GedankenError, StateError
 from gedanken.files import open_regular, replacing
 from gedanken.io.architecture import check_size, known_classes, layers_from_data
@@ -70,6 +71,8 @@ class Architecture(NamedTuple):
         epoch: epochs trained.
         class_names: a name for each class, or None.
         learner: None before `regression`, and where it is made of functions, which are not saved.
+        layer_names: a name or None for each layer; () in files of older versions.
+        tuning: which layers learn, and how fast.
     """
 
     input_shape: Shape
@@ -79,6 +82,8 @@ class Architecture(NamedTuple):
     epoch: int
     class_names: tuple[str, ...] | None
     learner: Learner | None
+    layer_names: tuple[str | None, ...] = ()
+    tuning: Tuning = ALIKE
 
 
 # ---------------------------------------------------------------------------------------------- writing
@@ -175,7 +180,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         if isinstance(engine, str):
             choice = engine_choice(engine, dtype=found.dtype)
         require(choice.dtype == found.dtype, "engine dtype", f'be "{found.dtype}", as of the file', choice.dtype)
-        plan = Plan(found.layers, found.input_shape, choice.start(), found.seed, cost)
+        plan = Plan(found.layers, found.input_shape, choice.start(), found.seed, cost, tuning=found.tuning)
         plan.restore(own)
         if cost:
             cost.check_output(channels_first_shape(plan.shapes[-1]))
@@ -237,7 +242,11 @@ def _architecture(contents: Contents, known: Known) -> Architecture:
     data["layers"] = layers_from_data(data["layers"], known)
     data["input_shape"] = tuple(extent("input_shape", size) for size in data["input_shape"])
     data["learner"] = _learner(data["learner"], known)
+    data["tuning"] = _tuning(data.get("tuning", ALIKE), len(data["layers"]))
+    data["layer_names"] = tuple(data.get("layer_names", ()))
     found = Architecture(**data)
+    require(len(found.layer_names) in (0, len(found.layers)), "layer_names", "be one for each layer", found.layer_names)
+    checked_layer_names(found.layer_names)
     require(len(found.input_shape) <= 3, "input_shape", "have at most three axes", found.input_shape)
     seed_of_draws("seed", found.seed)
     one_of("dtype", found.dtype, ("float32", "float64"))
@@ -261,6 +270,14 @@ def _learner(data: Any, known: Known) -> Learner | None:
         names = [metric.name for metric in learner.metrics]
         require(len(set(names)) == len(names), "metrics", "have different names", names)
     return learner
+
+
+def _tuning(data: Any, layers: int) -> Tuning:
+    frozen, rates = data
+    for place in (*frozen, *(place for place, _ in rates)):
+        require(type(place) is int and 0 <= place < layers, "tuning", f"be of positions below {layers}", place)
+    made = ((place, real("tuning rate", rate, "(0, inf)")) for place, rate in rates)
+    return Tuning(tuple(sorted({*frozen})), tuple(sorted(dict(made).items())))
 
 
 def _checked_plateau(factor: Any, best: Any, waited: Any) -> Plateau:

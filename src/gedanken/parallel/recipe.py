@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gedanken.costs import Cost
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import Cpu, EngineChoice
+from gedanken.engine.tuning import ALIKE, Tuning
 from gedanken.engine.vectors import Memory
 from gedanken.layers import Layer
 from gedanken.metrics import Metric
@@ -21,6 +22,7 @@ class Recipe(NamedTuple):
     Args:
         layers, input_shape, seed: of the network.
         cost, optimizer, metrics, engine: as `regression` took them.
+        tuning: which layers learn, and how fast.
     """
 
     layers: tuple[Layer, ...]
@@ -30,6 +32,7 @@ class Recipe(NamedTuple):
     optimizer: Optimizer
     metrics: tuple[Metric, ...]
     engine: EngineChoice
+    tuning: Tuning = ALIKE
 
     def for_worker(self) -> "Recipe":
         """Return it for one of several workers, which computes in one thread."""
@@ -43,5 +46,5 @@ class Recipe(NamedTuple):
             memory: as of Plan.
             progress: of another optimizer at work on the same parameters, which it is to be shared with.
         """
-        plan = Plan(self.layers, self.input_shape, self.engine.start(), self.seed, self.cost, memory)
+        plan = Plan(self.layers, self.input_shape, self.engine.start(), self.seed, self.cost, memory, self.tuning)
         return TrainState(plan, plan.optimizer_state(self.optimizer, progress), self.metrics)

@@ -36,7 +36,9 @@ ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 SHOWN = 80  # characters of what differs
 BLOCK = 1 << 24  # bytes of an array that are looked at together
 # What has to be the same for a continuation to be the same training, and what for it to be the same to the last bit.
-OF_NETWORK = ("layers", "cost", "optimizer", "metrics", "functions", "seed", "dtype")
+OF_NETWORK = (
+    "layers", "frozen layers", "rates of layers", "cost", "optimizer", "metrics", "functions", "seed", "dtype"
+)  # fmt: skip
 DECIDING = (*OF_NETWORK, "callbacks", "mini-batches", "data", "validation set")
 ROUNDING = ("engine", "processor", "library", "NumPy", "Python", "workers")
 SAME = "the same to the bit as one that was never stopped"
@@ -91,6 +93,8 @@ class Identity(Mapping[str, Any]):
         plan, source = self._train_state.plan, self._source
         told = {
             "layers": self._layers,
+            "frozen layers": [*plan.tuning.frozen],
+            "rates of layers": dict(plan.tuning.rates),
             "cost": plan.cost,
             "optimizer": self._train_state.optimizer_state.optimizer,
             "metrics": list(self._train_state.metrics),
