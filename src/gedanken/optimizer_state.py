@@ -183,6 +183,9 @@ class OptimizerState:
         check_state(str(self.optimizer), state, {**self._numbers(), **self._arrays()})
         if not 0 < (factor := state["plateau.factor"]) < math.inf:
             raise CheckpointError(f"{self.optimizer}: plateau.factor must be in (0, inf), got {factor}")
+        for name in self._arrays():
+            if not np.isfinite(state[name]).all():
+                raise CheckpointError(f"{self.optimizer}: {name} must be finite")
         for name, array in self._arrays().items():
             array[...] = self.ops.asarray(state[name])
         self.step, self.before = state["step"], state["before"]
