@@ -32,6 +32,7 @@ from gedanken import (
     MaxPoolLayer,
     Momentum,
     Network,
+    NonFiniteError,
     ReLU,
     Residual,
     RMSProp,
@@ -187,7 +188,7 @@ def test_a_clipped_length_is_that_of_what_learns(engine: str) -> None:
 
 
 def test_what_is_thawed_goes_on_as_if_it_had_never_been_frozen() -> None:
-    nets = [mlp(Adam(0.01)) for _ in range(2)]
+    nets = [mlp(SGD(0.1)) for _ in range(2)]
     for net in nets:
         net.fit(X, Y, **HOW)
     nets[1].freeze().unfreeze().scale_rate(2, 0).scale_rate(1, 0)
@@ -195,6 +196,21 @@ def test_what_is_thawed_goes_on_as_if_it_had_never_been_frozen() -> None:
         net.fit(X, Y, **HOW)
     for key, array in arrays(nets[0]).items():
         assert arrays(nets[1])[key].tobytes() == array.tobytes(), key
+
+
+@ENGINES
+@pytest.mark.parametrize("rule", [Adam(0.01), AdamW(0.01), Lion(0.01), Momentum(0.01)], ids=repr)
+def test_what_is_thawed_begins_with_steps_of_the_usual_length(rule: Any, engine: str) -> None:
+    """Means of the optimizer that know nothing of a layer would be corrected for steps that it has not made."""
+    net, fresh = mlp(rule, engine).freeze(0), mlp(rule, engine)
+    net.fit(X, Y, **{**HOW, "epochs": 100})
+    net.unfreeze()
+    fresh._compiled_plan("set").restore(arrays(net))
+    fresh.epoch = net.epoch
+    for one in (net, fresh):
+        one.fit(X, Y, **HOW)
+    for key, array in arrays(fresh).items():
+        np.testing.assert_array_equal(arrays(net)[key], array, err_msg=key)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +308,13 @@ def test_what_was_asked_for_must_fit() -> None:
         with pytest.raises(ArgumentError, match=f"take must find layers that fit in the other network, got: .*{told}"):
             net.take(donor, layers=which)
     assert all(np.array_equal(array, before[key]) for key, array in arrays(net).items())
+    for which in (3.5, object(), []):
+        with pytest.raises(ArgumentError, match="take layers must"):
+            net.take(cnn(), layers=which)  # type: ignore[arg-type]
+    large = mlp(engine=Cpu(dtype="float64"))
+    large._compiled_plan("set").arrays()["0.kernel"][0, 0] = 1e300
+    with pytest.raises(ArgumentError, match=r"take other must have finite weights in float32, got 'its 0.kernel'"):
+        mlp().take(large)
     with pytest.raises(ArgumentError, match="take other must be a Network, got 'net'"):
         net.take("net")  # type: ignore[arg-type]
     with pytest.raises(StateError, match="take needs"):
@@ -365,6 +388,8 @@ def test_layers_in_the_middle_are_replaced_where_the_others_keep_their_weights()
         ("steam", r"freeze must name one of \['stem'\], got 'steam'"),
         (slice(9, 12), "freeze must name layers among the 9 that there are"),
         (slice("a", None), "freeze must be given slices of positions"),
+        (slice(0, 3, 0), "freeze must be given slices of positions"),
+        ([0, 99], "freeze must be a position among the 9 layers, a name or a slice, got 99"),
     ],
 )
 def test_layers_that_are_not_there_are_told_of(which: Any, told: str) -> None:
@@ -394,7 +419,22 @@ def test_somebody_must_learn() -> None:
     net = mlp().freeze()
     with pytest.raises(StateError, match="fit needs a layer that learns, all that could are frozen"):
         net.fit(X, Y, **HOW)
+    for call in (net.check, net.find_learning_rate):
+        with pytest.raises(StateError, match="needs a layer that learns"):
+            call(X, Y)
     assert np.isfinite(net.evaluate(X, Y, progress=False)["cost"])
+    assert mlp().freeze([np.int64(0), 1]).frozen == (0, 1)
+
+
+def test_a_checkup_finds_nothing_wrong_with_frozen_layers() -> None:
+    x, y = np.tile(X, (4, 1)), np.tile(Y, 4)
+    codes = [{one.code for one in net.check(x, y).findings} for net in (mlp(), mlp().freeze(slice(0, 4)))]
+    assert codes[1] <= codes[0]
+
+
+def test_a_factor_that_throws_weights_away_is_seen_before_the_update() -> None:
+    with pytest.raises(NonFiniteError, match=r"the learning rate, 1e\+306, is too high for such a gradient"):
+        mlp(SGD(0.01), Cpu(dtype="float64")).scale_rate(1e308, -2).fit(1e4 * X, Y, **HOW)
 
 
 def test_layers_are_not_frozen_while_they_learn() -> None:

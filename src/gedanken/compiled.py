@@ -13,6 +13,7 @@ from gedanken.data.input_spec import InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice
 from gedanken.engine.tuning import ALIKE
+from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
 from gedanken.io.model_file import Architecture, Learner, Model, checked_names, read_model, told_of, write_model
 from gedanken.io.training_state import OPTIMIZER, TrainingState
@@ -121,6 +122,13 @@ class Compiled(Builder, Predictor):
         if self._train_state is None:
             raise not_compiled(call)
         return self._train_state
+
+    def _learning(self, call: str) -> TrainState:
+        """Return what there is to train, or raise StateError where nothing of it learns."""
+        train_state = self._compiled(call)
+        if not train_state.plan.learns:
+            raise StateError(f"{call} needs a layer that learns, all that could are frozen: call unfreeze before it")
+        return train_state
 
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""

@@ -1,7 +1,10 @@
 """A network that goes on from what it, or another one, has learnt: frozen layers, rates of their own, a new head."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Self, TypeAlias
+from collections.abc import Iterator, Sequence
+from numbers import Integral
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
 
 from gedanken.alone import alone
 from gedanken.building import Builder
@@ -14,7 +17,6 @@ from gedanken.foreign import keywords_checked
 from gedanken.layers import Layer
 from gedanken.layers.containers import checked_layers, placed
 from gedanken.layers.shape import channels_last_shape
-from gedanken.parallel.base import TrainState
 from gedanken.state import State, part, prefixed
 
 Which: TypeAlias = int | str | slice  # a layer's position, its name, or a slice of positions
@@ -79,7 +81,10 @@ class FineTuning(Compiled):
     @alone
     @keywords_checked
     def unfreeze(self, *layers: Which) -> Self:
-        """Let frozen layers learn again; arguments and errors are those of `freeze`."""
+        """Let frozen layers learn again; arguments and errors are those of `freeze`.
+
+        The optimizer's moving means start afresh, for all layers: of those that were frozen it has none, or old ones.
+        """
         self._tune(self._tuning.with_frozen(self._chosen("unfreeze", layers), frozen=False))
         return self
 
@@ -134,17 +139,22 @@ class FineTuning(Compiled):
         """
         plan = self._compiled_plan("take")
         require(isinstance(other, FineTuning), "take other", "be a Network", other)
-        given = other._compiled_plan("take")
-        wanted = None if layers is None else [layers] if isinstance(layers, (int, str, slice)) else [*layers]
-        positions = self._chosen("take layers", () if wanted is None else wanted)
-        own, theirs = plan.state(), given.state()
+        source = other._compiled_plan("take")
+        wanted = layers if isinstance(layers, (list, tuple)) else None if layers is None else (layers,)
+        require(wanted is None or len(wanted) > 0, "take layers", "name a layer, or be None for all", layers)
+        positions = self._chosen("take layers", wanted or ())
+        own, theirs = plan.state(), source.state()
         found = [self._compared(place, other, own, theirs) for place in positions]
         rows = [row for row in found if row]
         missed = [row for row, _ in rows if not row.taken]
         if not any(row.taken for row, _ in rows) or (wanted is not None and missed):
             told = "; ".join(map(str, missed or [row for row, _ in rows])) or "none of them has weights"
             raise ArgumentError(f"take must find layers that fit in the other network, got: {told}")
-        plan.restore({**own, **{name: array for _, arrays in rows for name, array in arrays.items()}})
+        with np.errstate(over="ignore"):  # looked at below
+            given = {name: array.astype(plan.ops.dtype) for _, arrays in rows for name, array in arrays.items()}
+        for name, array in given.items():
+            require(np.isfinite(array).all(), "take other", f"have finite weights in {plan.ops.dtype}", f"its {name}")
+        plan.restore({**own, **given})
         if self._train_state:
             rule = self._train_state.optimizer_state
             fresh = plan.optimizer_state(rule.optimizer)
@@ -193,29 +203,21 @@ class FineTuning(Compiled):
     # ------------------------------------------------------------------ inside
 
     def _tune(self, tuning: Tuning) -> None:
-        plan = self._plan
-        if plan and tuning != self._tuning:
-            made = Plan(self.layers, self._known_input("freeze"), plan.engine, self.seed, self._cost, None, tuning)
-            made.restore(plan.state())
-            train_state = self._train_state
-            if train_state:
-                optimizer_state = made.optimizer_state(train_state.optimizer_state.optimizer)
-                optimizer_state.restore(train_state.optimizer_state.state())
-                train_state = TrainState(made, optimizer_state, train_state.metrics)
-            self._take(made, self._cost, train_state)
+        if tuning != self._tuning and (known := self._train_state or self._plan):
+            known.retune(tuning)
         self._tuning = tuning
 
     def _chosen(self, call: str, which: Sequence[Which]) -> list[int]:
-        """Return positions of layers, in order, or raise ArgumentError."""
+        """Return positions of layers, in order, of lists of them too, or raise ArgumentError."""
         count = len(self.layers)
         if not which:
             return [*range(count)]
         found: set[int] = set()
-        for one in which:
+        for one in _flat(which):
             if isinstance(one, slice):
                 try:
                     some = range(count)[one]
-                except TypeError:
+                except (TypeError, ValueError):
                     raise ArgumentError(f"{call} must be given slices of positions, got {one}") from None
                 require(len(some) > 0, call, f"name layers among the {count} that there are", one)
                 found |= {*some}
@@ -224,8 +226,9 @@ class FineTuning(Compiled):
                 found.add(self.layer_names.index(one))
             else:
                 rule = f"be a position among the {count} layers, a name or a slice"
-                require(isinstance(one, int) and not isinstance(one, bool) and -count <= one < count, call, rule, one)
-                found.add(one % count)
+                right = isinstance(one, Integral) and not isinstance(one, bool) and -count <= one < count
+                require(right, call, rule, one)
+                found.add(int(one) % count)
         return sorted(found)
 
     def _compared(self, place: int, other: "FineTuning", own: State, theirs: State) -> tuple[TakenLayer, State] | None:
@@ -267,6 +270,14 @@ class FineTuning(Compiled):
                 arrays[name] = array
         plan.restore(arrays)
         return plan
+
+
+def _flat(which: Sequence[Any]) -> Iterator[Any]:
+    for one in which:
+        if isinstance(one, (list, tuple)):
+            yield from one
+        else:
+            yield one
 
 
 def _told(net: Builder, place: int) -> str:

@@ -17,7 +17,6 @@ from gedanken.data.generator import Generator
 from gedanken.data.input_spec import AT_ONCE, MINI_BATCH_SIZE
 from gedanken.engine.plan import Engine, Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
-from gedanken.errors import StateError
 from gedanken.files import at_home
 from gedanken.finetuning import FineTuning
 from gedanken.foreign import keywords_checked
@@ -198,9 +197,7 @@ class Network(FineTuning):
             MissingPackageError: plot=True without Matplotlib.
         """
         shuffled = None if shuffle is None else truth("shuffle", shuffle)
-        train_state, inputs = self._compiled("fit"), self._input_spec("fit")
-        if not train_state.plan.learns:
-            raise StateError("fit needs a layer that learns, all that could are frozen: call unfreeze before it")
+        train_state, inputs = self._learning("fit"), self._input_spec("fit")
         source, validation = inputs.training(data, labels, validation_set, mini_batch_size, shuffled, self.seed)
         count, listeners = whole("epochs", epochs), checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
@@ -263,7 +260,7 @@ class Network(FineTuning):
             StateError: `regression` was not called.
             ArgumentError, DataError: an argument breaks its rule.
         """
-        self._compiled("find_learning_rate")
+        self._learning("find_learning_rate")
         inputs = self._input_spec("find_learning_rate")
         source, _ = inputs.training(data, labels, None, mini_batch_size, None, self.seed)
         span = checked_range(lowest, highest, steps)
@@ -325,7 +322,7 @@ class Network(FineTuning):
             StateError: `regression` was not called.
             ArgumentError, DataError, ShapeError: `fit` would refuse it, too.
         """
-        subject = Subject(self._compiled("check"), self._recipe(), self._input_spec("check"), self.epoch)
+        subject = Subject(self._learning("check"), self._recipe(), self._input_spec("check"), self.epoch)
         return checked(subject, data, labels, validation_set, mini_batch_size)
 
     @keywords_checked

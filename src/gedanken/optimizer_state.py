@@ -121,17 +121,41 @@ class OptimizerState:
         self.optimizer = optimizer
         self.progress = progress or _begin(ops, optimizer, size)
         self._schedule = as_schedule(optimizer.learning_rate)
-        self._updated = updated
-        self._fused = updater_for(optimizer, updated) if updater_for and updated.pieces is None else None
-        self._groups = _groups(optimizer, updated, updater_for)
+        self._updater_for = updater_for
+        self._tune(updated)
         self._clipped = min(clip or math.inf for clip in (optimizer.clip_value, optimizer.clip_norm))
         self._limit = float(np.finfo(ops.dtype).max) ** (0.5 if {"square", "squares"} & self.slots.keys() else 1)
         self._easy = min(self._limit, 1e150) ** 2
+
+    def retune(self, updated: Updated) -> None:
+        """Update other parts of the same vectors from now on.
+
+        Where some learn that did not before, the moving means of all start afresh: a rule counts its steps for all
+        numbers alike, and corrects by that count what the means have not seen yet.
+        """
+        if _learns_more(self._updated, updated):
+            self.before, self.step = self.updates, 0
+            for slot in self.slots.values():
+                slot[...] = 0
+        self._tune(updated)
+
+    def _tune(self, updated: Updated) -> None:
+        give, alike = self._updater_for, updated.pieces is None
+        self._updated = updated
+        self._fused = give(self.optimizer, updated) if give and alike else None
+        self._groups = _groups(self.optimizer, updated, give)
+        self._fastest = max((piece.factor for piece in updated.pieces or ()), default=1.0)
+        self._fastest = max([self._fastest, *(part.factor for part in updated.rows)])
 
     @property
     def rate(self) -> float:
         """Learning rate of the next update."""
         return self._schedule(self.updates) * self.plateau.factor
+
+    @property
+    def highest_rate(self) -> float:
+        """Learning rate of the next update where it is the highest, see `scale_rate`."""
+        return self.rate * self._fastest
 
     def rates(self, count: int) -> Array:
         """Return the learning rates of the next updates."""
@@ -217,10 +241,10 @@ class OptimizerState:
 
     def _update(self, p: Array, g: Array) -> str:
         rate = self.rate
-        if not (self._square(g) < self._easy and rate <= 1.0):
-            bound = self._bound(g)
-            if not (math.isfinite(bound) and max(rate, 1.0) * min(bound, self._clipped) < self._limit):
-                return f"the gradient's length became {bound:.3g} (at a learning rate of {rate:.3g})"
+        if not (self._square(g) < self._easy and self.highest_rate <= 1.0):
+            bound, highest = self._bound(g), self.highest_rate
+            if not (math.isfinite(bound) and max(highest, 1.0) * min(bound, self._clipped) < self._limit):
+                return f"the gradient's length became {bound:.3g} (at a learning rate of {highest:.3g})"
         if self._fused:
             self._fused(rate, self.step, p, g, self.slots)
         else:
@@ -317,6 +341,19 @@ def _slot_names(optimizer: Optimizer) -> tuple[str, ...]:
 def _begin(ops: Ops, optimizer: Optimizer, size: int) -> Progress:
     slots = {name: ops.xp.zeros(size, ops.dtype) for name in _slot_names(optimizer)}
     return Progress(slots, ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None)
+
+
+def _learns_more(before: Updated, now: Updated) -> bool:
+    """Say whether numbers learn now that did not before."""
+
+    def learning(updated: Updated) -> Array:
+        pieces = [Piece(0, updated.size, True)] if updated.pieces is None else updated.pieces
+        found = np.zeros(updated.size, bool)
+        for cut in (*(piece.cut for piece in pieces), *(part.cut for part in updated.rows)):
+            found[cut] = True
+        return found
+
+    return bool((learning(now) & ~learning(before)).any())
 
 
 def _groups(

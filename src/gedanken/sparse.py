@@ -206,10 +206,14 @@ class RowPart(NamedTuple):
     simplex: bool = False
     factor: float = 1.0
 
+    @property
+    def cut(self) -> slice:
+        """Where it lies."""
+        return slice(self.start, self.start + self.gradient.array.size)
+
     def of(self, vector: Array) -> Array:
         """Return the matrix in a flat vector, as a view."""
-        array = self.gradient.array
-        return vector[self.start : self.start + array.size].reshape(len(array), -1)
+        return vector[self.cut].reshape(len(self.gradient.array), -1)
 
 
 def on_simplex(rows: Array, xp: Any = np) -> Array:

@@ -32,7 +32,7 @@ def passes(
     Layers without kernels may be among them where `mixed` says so.
     """
     plan = Plan(layers, shape, engine, seed)
-    plan.stages = engine.stages(plan.layers, dx=not plan.takes_sparse)
+    plan._passes = plan._passes._replace(stages=engine.stages(plan.layers, dx=not plan.takes_sparse))
     if isinstance(engine, CpuEngine) and not mixed:
         assert all(isinstance(step, FusedLayers) for step in plan.stages), [type(step) for step in plan.stages]
     plan.initialise()

@@ -15,7 +15,7 @@ LONG = 3e-6
 def passes(layer: Layer, shape: Shape, samples: int, engine: str, dtype: str) -> list[Array]:
     """Return outputs, the kernel's gradient and the input's, where all numbers are a tenth."""
     plan = Plan([layer], shape, select_engine(engine, dtype), 0)
-    plan.stages = plan.engine.stages(plan.layers, dx=True)
+    plan._passes = plan._passes._replace(stages=plan.engine.stages(plan.layers, dx=True))
     plan.params[...] = 0.1
     ctx = plan.context(train=True)
     y, tape = plan.forward(ctx, np.full((samples, *shape), 0.1, dtype))

@@ -61,7 +61,7 @@ CASES = [
 
 def passes(case: Case, engine: str, dtype: str, x: Array, dy: float) -> dict[str, Array]:
     plan = Plan([case.layer], case.shape, select_engine(engine, dtype), 0)
-    plan.stages = plan.engine.stages(plan.layers, dx=True)
+    plan._passes = plan._passes._replace(stages=plan.engine.stages(plan.layers, dx=True))
     plan.initialise()
     ctx = plan.context(train=True)
     y, tape = plan.forward(ctx, x.astype(dtype))

@@ -50,7 +50,7 @@ def run(
     """Run training steps; parameters are random but for the first layer's `params`, and so is dy."""
     dtype = str(x.dtype)
     plan = Plan(layers, x.shape[1:], select_engine(engine, dtype, threads), 0)
-    plan.stages = plan.engine.stages(plan.layers, dx=True)
+    plan._passes = plan._passes._replace(stages=plan.engine.stages(plan.layers, dx=True))
     plan.initialise()
     rng = np.random.default_rng(1)
     plan.params[...] = rng.uniform(0.5, 2, plan.params.shape).astype("float32")
@@ -184,7 +184,7 @@ def test_large_slopes_of_shares(classes: int, engine: str) -> None:
     x, found = np.random.default_rng(0).normal(size=(7, classes)).astype("float32"), []
     for name, dtype, noise in (("numpy", "float64", 1), (engine, "float32", 1), (engine, "float32", 0)):
         plan = Plan([SoftMax()], (classes,), select_engine(name, dtype), 0)
-        plan.stages = plan.engine.stages(plan.layers, dx=True)
+        plan._passes = plan._passes._replace(stages=plan.engine.stages(plan.layers, dx=True))
         _, tape = plan.forward(plan.context(train=True), x.astype(dtype))
         slopes = offset(x.shape, 1e6, noise, "float32", 0).astype(dtype)
         found.append(plan.stages[0].backward(plan.context(train=True), tape.pop(), slopes).copy())

@@ -245,7 +245,8 @@ def _seen(stages: Sequence[Any], ctx: Context, x: Array, see: Callable[[LayerSta
 
 def _kernels(plan: Plan) -> dict[str, list[Array]]:
     """Return copies of each layer's weights: what has two axes and more, no biases and scales."""
-    return {one.path: [np.array(w) for w, _ in _weights(plan, one)] for one in leaf_stages(plan.layers)}
+    learning = (one for one in leaf_stages(plan.layers) if not one.frozen)
+    return {one.path: [np.array(w) for w, _ in _weights(plan, one)] for one in learning}
 
 
 def _weights(plan: Plan, stage: LayerStage) -> Iterator[tuple[Array, Array]]:
@@ -264,7 +265,7 @@ def _weights(plan: Plan, stage: LayerStage) -> Iterator[tuple[Array, Array]]:
 def _lengths(plan: Plan) -> dict[str, float]:
     found = {}
     for one in leaf_stages(plan.layers):
-        pairs = list(_weights(plan, one))
+        pairs = [] if one.frozen else list(_weights(plan, one))
         if size := _length([w for w, _ in pairs]):
             found[one.path] = _length([g for _, g in pairs]) / size
     return found

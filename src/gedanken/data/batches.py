@@ -278,7 +278,7 @@ class GeneratorSource(Source):
             given = True
             if delivery.position < start * self.mini_batch_size:
                 continue
-            batch = Batch(*self._pair(delivery.value), delivery.position, delivery.share)
+            batch = Batch(*self._pair(delivery.value, delivery.position), delivery.position, delivery.share)
             if self._look:
                 self._look(batch.x, batch.target)
                 self._look = None
@@ -304,9 +304,12 @@ class GeneratorSource(Source):
             self.generator.load_state_dict(state)
             self._at_begin = not state["mini_batches"]
 
-    def _pair(self, value: Any) -> tuple[Array, Array]:
+    def _pair(self, value: Any, position: int) -> tuple[Array, Array]:
         if isinstance(value, tuple) and len(value) == 2:
-            return self._checked(*value)
+            try:
+                return self._checked(*value)
+            except DataError as error:
+                raise DataError(f"{error}; row 0 of that mini-batch is sample {position} of the epoch") from error
         name = type(self.generator).__name__
         got = f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
         raise DataError(f"{name} must give items (input, label) to train or evaluate with, got {got}")

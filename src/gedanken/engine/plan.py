@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -94,6 +94,20 @@ class Engine:
         """End the threads that are the engine's own; what runs after it runs in one."""
 
 
+class Passes(NamedTuple):
+    """What runs the layers up to the cost.
+
+    Args:
+        fixed: the first layers, none of which learns, in groups with whether each runs as in training.
+        stages: those behind.
+        fused_step: what runs those and the cost as one program, or None.
+    """
+
+    fixed: Sequence[tuple[Sequence[Stage], bool]]
+    stages: Sequence[Stage]
+    fused_step: FusedStep | None
+
+
 class Plan:
     """Layers in a row, ready to run.
 
@@ -140,20 +154,45 @@ class Plan:
                 raise ShapeError(f"{one.name} takes sparse rows", "it can only be the first layer, beside no other")
         vectors = self._vectors = Vectors(row, self.ops, memory)
         self.params, self.grads, self.layer_state = vectors.params, vectors.grads, vectors.layer_state
-        self.layers = stages_of(row, vectors.views, lambda path: not tuning.of_array(path))
-        norms = (one for one in leaves(row) if isinstance(one.layer, BatchNorm) and tuning.of_array(one.path))
-        self._by_sample = [
-            one.name for one in norms if math.prod(one.shape[:-1]) == 1
-        ]  # nothing else to normalise over
-        body, self._last = self._without_activation(activation_place(row)) if fused else (self.layers, [])
+        self._row, self._activation = row, activation_place(row) if fused else None
+        self._compile()
+        self.output_activation = engine.stages(self._last)
+        alike = self._activation is None and not tuning.frozen
+        self.prediction = self.stages if alike else engine.stages(thawed(self.layers), dx=False)
+
+    def _compile(self) -> None:
+        """Make what runs in training, as the tuning wants it."""
+        tuning, engine = self.tuning, self.engine
+        self.layers = stages_of(self._row, self._vectors.views, lambda path: not tuning.of_array(path))
+        norms = [one for one in leaves(self._row) if isinstance(one.layer, BatchNorm) and tuning.of_array(one.path)]
+        # A mini-batch of one has nothing to normalise over in these.
+        self._by_sample = [one.name for one in norms if math.prod(one.shape[:-1]) == 1]
+        place = self._activation
+        body, self._last = (self.layers, []) if place is None else self._without_activation(place)
         self.body: Sequence[Placement] = body  # up to what the cost takes
         fixed, learning = divided(body)
-        self._fixed = [(engine.stages(part, dx=False), train) for part, train in fixed]
-        self.stages = engine.stages(learning, dx=False)
-        self.output_activation = engine.stages(self._last)
-        self.prediction = engine.stages(thawed(self.layers), dx=False) if fused or tuning.frozen else self.stages
-        self.fused_step = engine.fused_step(learning, self.cost) if self.cost else None
+        self._passes = Passes(
+            [(engine.stages(part, dx=False), train) for part, train in fixed],
+            engine.stages(learning, dx=False),
+            engine.fused_step(learning, self.cost) if self.cost else None,
+        )
         self.fallbacks = [told for part in (*(part for part, _ in fixed), learning) for told in engine.fallbacks(part)]
+
+    def retune(self, tuning: Tuning) -> None:
+        """Let other layers learn; parameters and state stay where they are. Others may evaluate meanwhile."""
+        self.tuning = tuning
+        self._compile()
+        self.prediction = self.engine.stages(thawed(self.layers), dx=False)
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """What runs in training from the first layer that learns up to what the cost takes."""
+        return self._passes.stages
+
+    @property
+    def fused_step(self) -> FusedStep | None:
+        """What runs all of that and the cost, where the engine has it."""
+        return self._passes.fused_step
 
     def learner(self, rule: Optimizer) -> Learner | None:
         """Return what learns by a rule from many mini-batches in one go, or None."""
@@ -179,7 +218,10 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        return through(self.stages, ctx, self._prepared(ctx, x))
+        return self._forward(self._passes, ctx, x)
+
+    def _forward(self, passes: "Passes", ctx: Context, x: Array) -> tuple[Array, list[Any]]:
+        return through(passes.stages, ctx, self._prepared(passes, ctx, x))
 
     def backward(self, ctx: Context, tape: list[Any], dy: Array) -> None:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
@@ -194,10 +236,14 @@ class Plan:
         assert self.cost
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
-        if self.fused_step:
-            outputs, cost = self.fused_step.run(ctx, self._prepared(ctx, x), self._wanted(target))
+        passes = self._passes  # all that belongs together, whoever changes it meanwhile
+        if passes.fused_step:
+            outputs, cost = passes.fused_step.run(ctx, self._prepared(passes, ctx, x), self._wanted(target))
             return self._outputs(outputs), cost
-        y, tape = self.forward(ctx, x) if ctx.train else (self._through(self.stages, self._prepared(ctx, x)), [])
+        if ctx.train:
+            y, tape = self._forward(passes, ctx, x)
+        else:
+            y, tape = self._through(passes.stages, self._prepared(passes, ctx, x)), []
         cost, dy = self.judge(y, target)
         if ctx.train:
             self.backward(ctx, tape, dy)
@@ -242,10 +288,10 @@ class Plan:
         """
         return self.ops.to_host(self._outputs(self._through(self.prediction, self.enter(x))))
 
-    def _prepared(self, ctx: Context, x: Array) -> Array:
+    def _prepared(self, passes: "Passes", ctx: Context, x: Array) -> Array:
         """Return what the first layer that learns gets: no gradient goes through those before it."""
         y = self.enter(x)
-        for stages, train in self._fixed:
+        for stages, train in passes.fixed:
             for stage in stages:
                 y, _ = stage.forward(ctx if train else self.context(train=False), y)
         return y
@@ -273,9 +319,11 @@ class Plan:
 
     def optimizer_state(self, rule: Optimizer, progress: Progress | None = None) -> OptimizerState:
         """Return an optimizer at work on the parameters of this plan; `progress` is that of another plan of them."""
-        return OptimizerState(
-            self.ops, rule, self._vectors.updated(self.tuning, rule.lazy), self.engine.updater, progress
-        )
+        return OptimizerState(self.ops, rule, self.updated(rule), self.engine.updater, progress)
+
+    def updated(self, rule: Optimizer) -> Updated:
+        """Return what a rule updates."""
+        return self._vectors.updated(self.tuning, rule.lazy)
 
     @property
     def learns(self) -> bool:
@@ -288,7 +336,9 @@ class Plan:
     def step_bytes(self, samples: int) -> int | None:
         """Return the memory of a training step: vectors and buffers, without the optimizer's; None: not known
         before."""
-        stages = [stage for part, _ in self._fixed for stage in part] + list(() if self.fused_step else self.stages)
+        stages = [stage for part, _ in self._passes.fixed for stage in part] + list(
+            () if self.fused_step else self.stages
+        )
         buffers = self.engine.step_bytes(stages, samples)
         if buffers is None:
             return None

@@ -14,6 +14,7 @@ from gedanken.checks import is_masked_array, require, short, whole
 from gedanken.data.batches import Batch, Source
 from gedanken.engine.learner import Learner, Sharing
 from gedanken.engine.plan import Plan
+from gedanken.engine.tuning import Tuning
 from gedanken.errors import ArgumentError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.layers.base import Context
@@ -38,6 +39,11 @@ class TrainState(NamedTuple):
     plan: Plan
     optimizer_state: OptimizerState
     metrics: Sequence[Metric]
+
+    def retune(self, tuning: Tuning) -> None:
+        """Let other layers learn from now on; all that was learnt, and the optimizer's memory, stays."""
+        self.plan.retune(tuning)
+        self.optimizer_state.retune(self.plan.updated(self.optimizer_state.optimizer))
 
     def measured(self, outputs: Array, target: Array) -> tuple[Array, ...]:
         """Return the statistics of all metrics, which stay on the device."""
@@ -264,6 +270,10 @@ class Strategy(ABC):
         Returns:
             what was wrong, as Fault.what; or "".
         """
+
+    def retune(self, tuning: Tuning) -> None:
+        """Let other layers learn, between two epochs; only a strategy that is `in_plan` is asked."""
+        self.train_state.retune(tuning)
 
     def roll_back(self) -> None:  # noqa: B027 - only one that forgives is asked
         """Go back to the last copy of the weights that is known to be of use; called after a step with a fault."""

@@ -104,7 +104,7 @@ def _replay(plan: Plan, ctx: Context, batch: Batch) -> None:
     cost, dy = plan.judge(y, batch.target)
     if not math.isfinite(float(cost)) or not _finite(plan.ops, dy):
         its_own = own(plan.cost) or isinstance(plan.cost, CustomCost)
-        raise _Found("cost", str(plan.cost), y, result=dy, own=its_own)
+        raise _Found("cost", f"the cost {type(plan.cost).__name__}", y, result=dy, own=its_own)
     back_through(stages, ctx, tape, dy)
 
 
@@ -200,7 +200,7 @@ class _Account:
         if own(rule) and state.updates:
             return f"{type(rule).__name__}.update wrote them"
         if state.updates:
-            return f"the update before it, at a learning rate of {state.rate:.3g}; try a lower learning rate"
+            return f"the update before it, at a learning rate of {state.highest_rate:.3g}; try a lower learning rate"
         return "they were set or loaded like that; compile the network anew, or load other weights"
 
     def of_label(self, place: int | None) -> str:
@@ -246,16 +246,16 @@ class _Account:
 
     def of_high_rate(self, place: int | None) -> str:
         """A rate that is too high for anything."""
-        if self.optimizer_state.rate <= 1:
+        if self.optimizer_state.highest_rate <= 1:
             return ""
         if self.found.place == "update":
-            rate = self.optimizer_state.rate
+            rate = self.optimizer_state.highest_rate
             return f"the learning rate, {rate:.3g}, is too high for such a gradient; try a lower learning rate"
         return self.of_rate(place)
 
     def of_rate(self, place: int | None) -> str:
         """Weights that have grown beyond measure."""
-        rate, updates = self.optimizer_state.rate, self.optimizer_state.updates
+        rate, updates = self.optimizer_state.highest_rate, self.optimizer_state.updates
         if not updates or self.weights < GROWN:
             return ""
         grown = f"weights have grown to {self.weights:.3g} in {updates:,} update{'s' * (updates > 1)}"
