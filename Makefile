@@ -27,7 +27,8 @@ check: $(VENV)/.dev ## format, lint, types, import order, the docs: examples, li
 	$(BIN)/ruff check -q $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	OPENBLAS_NUM_THREADS=1 $(PYTEST) -q tests/docs
+	# By file: what one of them builds serves all of its tests.
+	OPENBLAS_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadfile tests/docs
 
 docs: $(VENV)/.dev ## the API reference, from the docstrings; open build/api/index.html
 	$(BIN)/python -W error docs/reference/build.py build/api

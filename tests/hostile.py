@@ -176,7 +176,7 @@ def main(seed: int, count: int) -> None:
             sys.set_int_max_str_digits(0)
             path.write_bytes(mutated(draws.choice(contents), draws))
             sys.set_int_max_str_digits(4300)
-            began = time.perf_counter()
+            began = time.process_time()
             try:
                 use(Network.load(path, engine=draws.choice(["numpy", "auto"])), path.with_name("again"))
                 found["loaded"] += 1
@@ -184,7 +184,7 @@ def main(seed: int, count: int) -> None:
                 found["refused"] += 1
             except BaseException as error:
                 sys.stderr.write(f"{number} {type(error).__name__} {str(error)[:300]}\n")
-            if (seconds := time.perf_counter() - began) > 5:
+            if (seconds := time.process_time() - began) > 5:
                 sys.stderr.write(f"{number} {seconds:.1f} s\n")
     sys.stdout.write(json.dumps(found))
 

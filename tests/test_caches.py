@@ -99,7 +99,7 @@ sys.exit(main(sys.argv[1:]))
     ("words", "says", "code"),
     [
         (["info"], "none: this user has no home folder; let XDG_CACHE_HOME name a folder", 0),
-        (["train", "drawn-digits", "--limit", "200", "--epochs", "1", "--output", "m"], "model saved", 0),
+        (["train", "drawn-digits", "--network", "mlp", "--limit", "200", "--epochs", "1", "--output", "m"], "saved", 0),
         (["predict", "m", "drawn-digits"], "", None),
         (["train", "mnist"], "the cache folder: this user has no home folder", 2),
     ],

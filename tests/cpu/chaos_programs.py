@@ -1,15 +1,18 @@
 """Programs that end, fork or are interrupted while they compute or compile: further kinds of chaos, see `chaos.py`."""
 
+import contextlib
 import os
 import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import gedanken
 
 HANG = 120  # seconds; a program that takes so long hangs
+EMPTY = 3  # of so many caches one is empty at the start, and all is compiled
 SOURCES = Path(gedanken.__file__).parent
 
 BEGIN = """
@@ -105,10 +108,25 @@ os._exit(0 if child == 0 else status)
 """
 
 
+@contextlib.contextmanager
+def cache(known: dict[str, bytes]) -> Iterator[str]:
+    """Make a cache folder with the files that are known already, and learn the micro-kernel: the most to compile."""
+    with tempfile.TemporaryDirectory() as folder:
+        kernels = Path(folder, "gedanken", "kernels")
+        for name, content in known.items():
+            kernels.mkdir(parents=True, exist_ok=True)
+            (kernels / name).write_bytes(content)
+        yield folder
+        known.update({path.name: path.read_bytes() for path in kernels.glob("gemm_tile-*")})
+
+
 def forks(rng: random.Random, rounds: int) -> None:
     """Fork while another thread compiles, or imports what compiles; parent and child both go on and compile."""
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
+    known: dict[str, bytes] = {}
+    for number in range(rounds):
+        if number % EMPTY == 0:
+            known.clear()
+        with cache(known) as folder:
             delay = rng.choice([0.0, 0.1, 1.5]) * rng.random()
             more = "" if rng.random() < 0.5 else "import gedanken.engine.cpu.engine"
             text = FORKS.replace("DELAY", str(delay)).replace("MORE", more)
@@ -147,10 +165,12 @@ print(first_steps())
 
 def starts(rng: random.Random, rounds: int) -> None:
     """Press Ctrl-C in the first start of a process, while it imports, compiles or computes, and start again."""
-    results = set()
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            delays = [rng.random() ** 2 * 3 + 1e-6 for _ in range(rng.choice([1, 1, 3]))]
+    results, known = set(), dict[str, bytes]()
+    for number in range(rounds):
+        if number % EMPTY == 0:
+            known.clear()
+        with cache(known) as folder:
+            delays = [rng.random() ** 2 * (1 if known else 3) + 1e-6 for _ in range(rng.choice([1, 1, 3]))]
             done = program(STARTS.replace("DELAYS", f"delays = {delays}"), XDG_CACHE_HOME=folder)
         assert done.returncode == 0, (delays, done)  # an import that is cut may tell of a file of Python's own
         results.add(done.stdout)

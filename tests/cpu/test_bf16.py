@@ -146,8 +146,7 @@ def test_windows_of_any_size(layer: Layer, shape: Shape, samples: int) -> None:
 
 
 @pytest.mark.parametrize("unit", TILES)
-def test_other_processors_vectors_compute_the_same(unit: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_other_processors_vectors_compute_the_same(unit: str) -> None:
     engine = on(machine_like(unit)._replace(tiles="emulated"), 1)
     for layer, shape, samples in LARGE[:5]:
         check([layer], shape, samples, 2, engine)

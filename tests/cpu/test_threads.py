@@ -217,8 +217,7 @@ def test_threads_that_cannot_be_started(threads: int | None, large: int, told: s
 
 
 @pytest.mark.parametrize("unit", TILES)
-def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = machine_like(unit)
     monkeypatch.setattr("gedanken.engine.cpu.engine.this_machine", lambda: machine)
     monkeypatch.setattr("gedanken.engine.cpu.engine.library", Library)

@@ -335,8 +335,8 @@ def alive(process: int) -> bool:
     return text.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def gone(processes: Sequence[int], seconds: float = 1.0) -> bool:
-    """Return whether all of them have ended after that time."""
+def gone(processes: Sequence[int], seconds: float = 10.0) -> bool:
+    """Return whether all of them end within that time, which only a hang takes."""
     limit = time.monotonic() + seconds
     while any(map(alive, processes)):
         if time.monotonic() > limit:

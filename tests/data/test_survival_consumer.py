@@ -410,7 +410,7 @@ def test_interrupt_of_a_training_while_workers_start(way: str, moment: float, tm
         program.wait_for("starts")
         time.sleep(moment)
         program.send(signal.SIGINT, group=True)
-        assert "reason Ctrl-C" in program.end(seconds=5)
+        assert "reason Ctrl-C" in program.end()
 
 
 @pytest.mark.parametrize("who", ["a worker", "all workers", "the server"])
@@ -426,7 +426,7 @@ def test_interrupt_of_a_training_whose_workers_are_stopped(way: str, who: str, t
             os.kill(process, signal.SIGSTOP)
         time.sleep(0.3)
         program.send(signal.SIGINT, group=True)
-        assert "reason Ctrl-C" in program.end(seconds=5)
+        assert "reason Ctrl-C" in program.end()
 
 
 def children(leader: int) -> tuple[list[int], list[int]]:

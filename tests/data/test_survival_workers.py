@@ -207,7 +207,7 @@ def test_worker_that_is_still_starting_is_in_no_call(tmp_path: Path) -> None:
     from gedanken import WorkerError
 
     if __name__ == "__main__":
-        generator = StartsLate([1] * 4, mini_batch_size=2, time_limit=0.3, mode="processes", workers=1)
+        generator = StartsLate([1] * 4, mini_batch_size=2, time_limit=1.0, mode="processes", workers=1)
         assert whole(generator)
     """
     run(tmp_path, program)
@@ -292,7 +292,7 @@ if __name__ == "__main__":
         workers = pids(generator)
         began = time.monotonic()
         generator.close()
-        assert time.monotonic() - began < 5 and gone(workers)
+        assert time.monotonic() - began < 30 and gone(workers)
 """
 
 
@@ -316,7 +316,7 @@ def test_close_does_not_wait_for_a_hanging_call(way: str, tmp_path: Path) -> Non
             time.sleep(0.2)
             began = time.monotonic()
             generator.close()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
             generator.acts = {{}}
             assert whole(generator)
     """
@@ -329,8 +329,8 @@ def test_time_limit_is_of_one_call_and_not_of_several(way: str, tmp_path: Path) 
     from tests.data.made import *
 
     if __name__ == "__main__":
-        generator = Made([1], seconds=0.35, mini_batch_size=1, time_limit=0.8, **{dict(options(way), workers=1)})
-        for _ in range(5):  # the same call again and again
+        generator = Made([1], seconds=0.35, mini_batch_size=1, time_limit=1.4, **{dict(options(way), workers=1)})
+        for _ in range(6):  # the same call again and again
             assert whole(generator)
     """
     run(tmp_path, program)
@@ -341,9 +341,9 @@ def test_time_limit_does_not_count_what_the_network_takes(tmp_path: Path) -> Non
     from tests.data.made import *
 
     if __name__ == "__main__":
-        generator = Made([1] * 3, seconds=0.4, mini_batch_size=1, time_limit=0.8, mode="processes", workers=1)
+        generator = Made([1] * 3, seconds=0.2, mini_batch_size=1, time_limit=1.2, mode="processes", workers=1)
         for mini_batch in generator:
-            time.sleep(0.9)
+            time.sleep(1.3)
     """
     run(tmp_path, program)
 

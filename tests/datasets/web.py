@@ -70,6 +70,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # which would hold a body back for 40 ms, until the headers are acknowledged
 
     def do_GET(self) -> None:
         server = self.server

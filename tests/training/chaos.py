@@ -1,7 +1,7 @@
 """Trainings that are killed again and again, and go on, against ones that were never stopped: not a byte may differ.
 
 Half of the kills come at a random moment, half while a checkpoint is being written. Each training is a process of its
-own, forked from this one, which has imported the library and runs nothing.
+own, forked from this one, which has imported all that trainings import, so that kills meet trainings, and runs nothing.
 
     python tests/training/chaos.py --kills 200 --seed 0
 """
@@ -23,7 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.ma
 
+import gedanken.data.workers.processes
+import gedanken.engine.cpu.engine  # noqa: F401
 from gedanken import (
     SGD,
     Adam,

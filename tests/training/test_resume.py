@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -498,12 +499,13 @@ def test_how_often(given: Any) -> None:
 
 
 def test_the_command_line_goes_on_after_a_kill(tmp_path: Path) -> None:
-    words = ["train", "drawn-digits", "--limit", "3000", "--network", "mlp", "--epochs", "30", "--early-stop", "40"]
+    words = ["train", "drawn-digits", "--limit", "3000", "--network", "mlp", "--epochs", "12", "--early-stop", "40"]
     command = f"import sys; from gedanken.cli.main import main; sys.exit(main({words!r} + sys.argv[1:]))"
     whole = "import sys; from gedanken.cli.main import main; sys.exit(main(sys.argv[1:]))"
     with Program(tmp_path, command, ["--checkpoint-every", "3", "--folder", "run", "--output", "one"]) as program:
         while len(checkpoints(str(tmp_path / "run" / "checkpoints"))) < 2:
             assert program._process.poll() is None, program.err
+            time.sleep(0.01)
         program.send(signal.SIGKILL)
         program.end(code=-signal.SIGKILL, says=None)
     run(tmp_path, whole, ["train", "--resume", "run"], says="goes on from run/checkpoints/")
