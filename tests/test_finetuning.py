@@ -17,6 +17,7 @@ from gedanken import (
     BatchNorm,
     Branches,
     Callback,
+    Calls,
     Checkpoint,
     CheckpointError,
     ConvolutionLayer,
@@ -26,6 +27,7 @@ from gedanken import (
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    GradualUnfreezing,
     Hogwild,
     Layer,
     Lion,
@@ -41,6 +43,7 @@ from gedanken import (
     SparseFullyConnectedLayer,
     StateError,
     TanH,
+    Unfreeze,
 )
 
 RNG = np.random.default_rng(0)
@@ -456,3 +459,71 @@ def test_before_it_is_compiled_layers_can_be_frozen_too() -> None:
     assert [np.array_equal(array, first[key]) for key, array in arrays(net).items()] == [
         key.startswith("0.") for key in first
     ]
+
+
+# ---------------------------------------------------------------------- unfrozen one after the other
+
+
+def stages() -> GradualUnfreezing:
+    return GradualUnfreezing(["body", (0, 1)], every=2)
+
+
+@pytest.mark.parametrize("parallel", [None, DataParallel(workers=2)], ids=repr)
+def test_layers_are_unfrozen_one_after_the_other(parallel: Any) -> None:
+    seen: list[set[int]] = []
+    net = mlp(Adam(0.01), body=4).freeze(slice(0, 7))
+    before = [arrays(net)]
+
+    def look(run: Any, record: Any) -> None:
+        now = arrays(net)
+        seen.append({position(key) for key, array in now.items() if not np.array_equal(array, before[-1][key])})
+        before.append(now)
+
+    history = net.fit(X, Y, callbacks=[Calls(on_epoch=look), stages()], parallel=parallel, **{**HOW, "epochs": 5})
+    assert seen == [{7}, {7}, {4, 7}, {4, 7}, {0, 1, 4, 7}]
+    assert net.frozen == (2, 3, 5, 6)
+    assert [one.answer.to_json() for one in history.answers] == ['{"unfreeze": ["body"]}', '{"unfreeze": [0, 1]}']
+
+
+def test_what_was_unfrozen_is_so_after_a_resume(tmp_path: Path) -> None:
+    def run(epochs: int, *more: Any, **how: Any) -> Network:
+        net = mlp(Adam(0.01), body=4).freeze(slice(0, 7))
+        net.fit(X, Y, callbacks=[stages(), Checkpoint(1, keep=99), *more], **{**HOW, "epochs": epochs, **how})
+        return net
+
+    whole = run(6, folder=tmp_path / "whole")
+    written = sorted((tmp_path / "whole" / "checkpoints").glob("*.safetensors"))
+    begins = [place for place in written if "step-000000000" in place.name]
+    assert len(begins) > 3
+    for number, place in enumerate([*begins, *written[::3]]):
+        again = run(6, resume=place, folder=tmp_path / f"again {number}")
+        assert again.frozen == whole.frozen
+        for key, array in arrays(whole).items():
+            assert arrays(again)[key].tobytes() == array.tobytes(), (place.name, key)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"stages": []}, "GradualUnfreezing stages must be a list of layers"),
+        ({"stages": "stem"}, "GradualUnfreezing stages must be a list of layers"),
+        ({"stages": [slice(0, 2)]}, "GradualUnfreezing stages must name layers by position or name"),
+        ({"stages": [()]}, "GradualUnfreezing stages must name layers by position or name"),
+        ({"stages": [0], "every": 0}, "GradualUnfreezing every must be a whole number"),
+    ],
+)
+def test_stages_are_layers(given: Any, told: str) -> None:
+    with pytest.raises(ArgumentError, match=told):
+        GradualUnfreezing(**given)
+
+
+def test_stages_are_looked_at_before_a_training() -> None:
+    net = mlp().freeze(0)
+    before = arrays(net)
+    with pytest.raises(ArgumentError, match="GradualUnfreezing must name one of"):
+        net.fit(X, Y, callbacks=[GradualUnfreezing(["stem"])], **HOW)
+    with pytest.raises(ArgumentError, match="parallel must be one where the network has the weights"):
+        net.fit(X, Y, callbacks=[GradualUnfreezing([0])], parallel=Hogwild(workers=2), **HOW)
+    with pytest.raises(ArgumentError, match="on_step must return"):
+        net.fit(X, Y, callbacks=[Calls(on_step=lambda run, record: Unfreeze((0,)))], **HOW)  # type: ignore[arg-type,return-value]
+    assert all(np.array_equal(array, before[key]) for key, array in arrays(net).items() if position(key) == 0)

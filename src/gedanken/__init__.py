@@ -24,9 +24,9 @@
 | metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
 | callbacks | `Callback`, `Calls`, `EarlyStopping`, `KeepBest`, `MovingAverage`, `Budget` |
 | | `CSVLog`, `TensorBoard` |
-| | `Checkpoint`, and `Resume` to go on; `OnNonFinite` |
+| | `Checkpoint`, and `Resume` to go on; `OnNonFinite`, `GradualUnfreezing` |
 | their answers | `Stop`, `SetRate`, `Save`, `KeepWeights`, `AverageWeights`, `Capture` |
-| | to a fault `Skip`, `RollBack` |
+| | to a fault `Skip`, `RollBack`; `Unfreeze` |
 | records | `History`, `Evaluation`, `Run`, `StepRecord`, `Snapshot`, `EpochRecord`, `Answered`, `Fault` |
 | rates to begin with | `RateSweep`, of `Network.find_learning_rate` |
 | data made by workers | `Generator`, `ArrayGenerator`, `DatasetGenerator`, `IterableGenerator` |
@@ -83,10 +83,11 @@ _HOMES = {
     "training.callbacks": "Callback Calls EarlyStopping KeepBest",
     "training.checkpoint": "Checkpoint",
     "training.csv_log": "CSVLog",
+    "training.gradual": "GradualUnfreezing",
     "training.non_finite": "OnNonFinite",
     "training.records": (
         "Answered AverageWeights Capture EpochRecord Evaluation History KeepWeights RollBack Run Save SetRate Skip "
-        "Snapshot StepRecord Stop"
+        "Snapshot StepRecord Stop Unfreeze"
     ),
     "training.rate_sweep": "RateSweep",
     "training.resume": "Resume",

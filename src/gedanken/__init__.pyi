@@ -110,6 +110,7 @@ from gedanken.training.budget import Budget
 from gedanken.training.callbacks import Callback, Calls, EarlyStopping, KeepBest
 from gedanken.training.checkpoint import Checkpoint
 from gedanken.training.csv_log import CSVLog
+from gedanken.training.gradual import GradualUnfreezing
 from gedanken.training.non_finite import OnNonFinite
 from gedanken.training.rate_sweep import RateSweep
 from gedanken.training.records import (
@@ -128,6 +129,7 @@ from gedanken.training.records import (
     Snapshot,
     StepRecord,
     Stop,
+    Unfreeze,
 )
 from gedanken.training.resume import Resume
 from gedanken.training.tensorboard import TensorBoard
@@ -198,6 +200,7 @@ __all__ = [
     "GlorotNormal",
     "GlorotUniform",
     "GradientError",
+    "GradualUnfreezing",
     "GraphCut",
     "GroupNorm",
     "HeNormal",
@@ -272,6 +275,7 @@ __all__ = [
     "TopKAccuracy",
     "Transform",
     "Translate",
+    "Unfreeze",
     "WarmUp",
     "WeightedMean",
     "WorkerError",

@@ -41,7 +41,7 @@ class NonFiniteError(GedankenError, ArithmeticError):
     """A cost, gradient or running mean became not finite in a training, which ended; the network is of use.
 
     Attributes:
-        fault: what it was, as a `Fault`; None for the cost of a validation.
+        fault: what it was, as a `Fault`.
         history: the training's `History` up to there.
     """
 

@@ -18,6 +18,7 @@ from gedanken.layers import Layer
 from gedanken.layers.containers import checked_layers, placed
 from gedanken.layers.shape import channels_last_shape
 from gedanken.state import State, part, prefixed
+from gedanken.training.records import Unfreeze
 
 Which: TypeAlias = int | str | slice  # a layer's position, its name, or a slice of positions
 
@@ -200,6 +201,14 @@ class FineTuning(Compiled):
             self._take(plan, None, None)
         return self
 
+    def thaw(self, answer: Unfreeze) -> Tuning:
+        """Note that a training unfreezes layers, which itself makes them learn; return who learns now."""
+        right = isinstance(answer.layers, tuple) and len(answer.layers) > 0
+        right = right and all(isinstance(one, (int, str)) for one in answer.layers)
+        require(right, "Unfreeze layers", "be a tuple of positions or names", answer.layers)
+        self._tuning = self._tuning.with_frozen(self._chosen("Unfreeze", answer.layers), frozen=False)
+        return self._tuning
+
     # ------------------------------------------------------------------ inside
 
     def _tune(self, tuning: Tuning) -> None:
@@ -226,7 +235,7 @@ class FineTuning(Compiled):
                 found.add(self.layer_names.index(one))
             else:
                 rule = f"be a position among the {count} layers, a name or a slice"
-                right = isinstance(one, Integral) and not isinstance(one, bool) and -count <= one < count
+                right = isinstance(one, Integral) and not isinstance(one, bool) and -count <= int(one) < count
                 require(right, call, rule, one)
                 found.add(int(one) % count)
         return sorted(found)

@@ -37,6 +37,7 @@ from gedanken.training.defaults import checked_metrics
 from gedanken.training.display import Display
 from gedanken.training.dry_run import dry_run_own, warm_up
 from gedanken.training.evaluation import evaluate
+from gedanken.training.gradual import check_stages
 from gedanken.training.loop import Training
 from gedanken.training.new_run import new_run
 from gedanken.training.non_finite import check_forgiving
@@ -206,6 +207,7 @@ class Network(FineTuning):
         display = Display(quiet=not progress)
         strategy = Single() if parallel is None else self._parallel(parallel)
         check_forgiving(listeners, strategy)
+        check_stages(listeners, strategy, self._chosen)
         taken = taken_up(resume)
         place = folder_of(taken, resume, None if folder is None else at_home(checked_path("folder", folder)))
         if plot:

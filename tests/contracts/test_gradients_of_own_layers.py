@@ -1,6 +1,7 @@
 """The gradient of a layer of the user's is compared with differences when the network is compiled."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gedanken import (
     Network,
     Param,
     Residual,
+    Sequential,
     StateValue,
     Zeros,
 )
@@ -85,6 +87,53 @@ class Shifts(Layer):
         return dy
 
 
+class Folds(Layer):
+    """Adds pixels two by two; of odd sizes it makes nothing."""
+
+    def output_shape(self, shape: Any) -> Any:
+        return (shape[0] // 2, *shape[1:])
+
+    def forward(self, ctx: Any, p: Any, s: Any, x: Any) -> Any:
+        return x.reshape(len(x), x.shape[1] // 2, 2, *x.shape[2:]).sum(axis=2), None
+
+    def backward(self, ctx: Any, p: Any, g: Any, cache: Any, dy: Any) -> Any:
+        return self.doubled(dy)
+
+    def doubled(self, dy: Any) -> Any:
+        return np.repeat(dy, 2, axis=1)
+
+
+class FoldsWrongly(Folds):
+    def doubled(self, dy: Any) -> Any:
+        return 2 * np.repeat(dy, 2, axis=1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Hidden(Layer):
+    """y = k x, whose gradient is right for 2 alone; k does not show."""
+
+    k: float = field(default=2.0, repr=False)
+
+    def output_shape(self, shape: Any) -> Any:
+        return shape
+
+    def forward(self, ctx: Any, p: Any, s: Any, x: Any) -> Any:
+        return x * self.k, None
+
+    def backward(self, ctx: Any, p: Any, g: Any, cache: Any, dy: Any) -> Any:
+        return dy * 2.0
+
+
+class Doubles(Sequential):
+    """A container with rules of its own."""
+
+    def join(self, ctx: Any, ys: Any) -> Any:
+        return ys[0] * 2
+
+    def split(self, ctx: Any, dy: Any, widths: Any) -> Any:
+        return [dy * 2]
+
+
 def activation(function: Callable[..., Any], derivative: Callable[..., Any], **more: Any) -> Layer:
     kind = {"__module__": __name__, "function": lambda self, ops, x: function(x), **more}
     return type("Own", (Activation,), {**kind, "derivative": lambda self, ops, x, y: derivative(x, y)})()  # type: ignore[no-any-return]
@@ -145,6 +194,8 @@ RIGHT: dict[str, tuple[Layer, Any]] = {
     "a logarithm, for numbers above 0": (activation(np.log, lambda x, y: 1 / x), (5,)),
     "a root": (activation(np.sqrt, lambda x, y: 0.5 / y), (5,)),
     "state": (Shifts(), (5,)),
+    "large and flat": (activation(abs, lambda x, y: np.sign(x)), (2_000_000,)),
+    "even sizes": (Folds(), (3, 64, 64)),
     "steep": (activation(lambda x: np.tanh(50 * x), lambda x, y: 50 * (1 - y * y)), (7,)),
 }
 
@@ -175,6 +226,35 @@ UNKNOWN: dict[str, tuple[Layer, str]] = {
 def test_what_cannot_be_known_is_told_of(name: str) -> None:
     layer, told = UNKNOWN[name]
     assert f"layer 0 {layer}: gradient not checked, {told}" in str(network(layer).summary())
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 64, 64)])
+def test_a_wrong_gradient_of_pictures_of_any_size_is_found(shape: Any) -> None:
+    with pytest.raises(GradientError, match="layer 0 FoldsWrongly"):
+        network(FoldsWrongly(), Flatten(), shape=shape)
+
+
+def test_what_does_not_show_is_no_reason_to_take_a_layer_for_another() -> None:
+    network(Hidden(2.0))
+    with pytest.raises(GradientError, match="layer 0 Hidden"):
+        network(Hidden(3.0))
+    for factor in ([2.0], [3.0]):  # in a list of a closure
+        layer = activation(lambda x, factor=factor: x * factor[0], lambda x, y: 2 + 0 * x)
+        if factor == [2.0]:
+            network(layer)
+        else:
+            with pytest.raises(GradientError, match="layer 0 Own"):
+                network(layer)
+
+
+def test_a_container_of_the_users_is_told_of() -> None:
+    told = str(network(Doubles([FullyConnectedLayer(5)])).summary())
+    assert "join and split not checked, it is a container" in told
+
+
+def test_one_small_error_in_a_large_kernel_shows() -> None:
+    with pytest.raises(GradientError, match=r"g\['w'\] at \(4321, 1\)"):
+        network(spoilt(lambda g, dx: g["w"].__setitem__((4321, 1), g["w"][4321, 1] * 1.001)), shape=(9000,))
 
 
 def test_layers_of_the_library_are_not_looked_at() -> None:

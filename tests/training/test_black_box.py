@@ -20,6 +20,7 @@ from gedanken import (
     Branches,
     Checkpoint,
     Constant,
+    ConstantRate,
     ConvolutionLayer,
     CustomCost,
     DataError,
@@ -306,7 +307,8 @@ INJECTED = [
              net={"cost": "mean_squared", "rule": "adam"}),
     Injected("large weight of a label", [FullyConnectedLayer(2)], X, WEIGHTED, "the cost CustomCost", "cost",
              "its label reaches 3e+38", {"sample": 30}, net={"cost": weighted_cost()}),
-    Injected("logarithm of zero in a cost", [FullyConnectedLayer(1), ReLU()], X, 0 * LABELLED + 1, "the cost CustomCost",
+    Injected("logarithm of zero in a cost", [FullyConnectedLayer(1), ReLU()], X, 0 * LABELLED + 1,
+             "the cost CustomCost",
              "cost",
              "a logarithm of zero or a division by zero in the cost CustomCost", {"step": 1}, net={"cost": log_cost()}),
     Injected("a cost's gradient alone", [FullyConnectedLayer(1), ReLU()], X, TARGETS[:, :1], "the cost CustomCost",
@@ -466,8 +468,23 @@ def test_workers_that_wait_for_nobody_leave_no_steps_out() -> None:
 def test_a_validation_that_is_not_finite_ends_it() -> None:
     with pytest.raises(NonFiniteError, match="the validation cost became") as caught:
         network(*wide()).fit(X, Y, validation_set=(HUGE, Y), **HOW)
-    assert caught.value.fault is None
+    assert caught.value.fault.cause == "look at the samples of the validation set"
     assert len(caught.value.history.epochs) == 1
+
+
+def test_weights_that_only_a_validation_shows_to_be_useless_are_gone_back_from() -> None:
+    class Late(ConstantRate):
+        """A rate that is far too high once, in the last update of the first epoch."""
+
+        def __call__(self, step: int) -> float:
+            return 1e38 if step == 5 else 0.1
+
+    for action in ("raise", "skip", "rollback"):
+        net = network(FullyConnectedLayer(8), BatchNorm(), ReLU(), *dense(), rule=SGD(Late(0.1)))
+        history = history_of(net, X, Y, validation_set=(X, Y), callbacks=[OnNonFinite(action)], **HOW)
+        assert history.diverged == (action == "raise")
+        assert history.faults[0].what == "the validation cost became nan"
+        assert np.isfinite(net.evaluate(X, Y, progress=False)["cost"])
 
 
 def test_a_layer_that_raises_the_second_time_hides_nothing() -> None:

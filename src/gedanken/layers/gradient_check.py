@@ -5,14 +5,17 @@ the difference quotient of L has to be sum(g * d), for the input and for each pa
 
     (4 D(h / 2) - D(h)) / 3,   D(h) = (L(a + h d) - L(a - h d)) / (2 h)
 
-An error in any one element shows. Which one it is, is found by halving the direction.
+An error in any one element shows that is not below 1e-7 of the gradient's length. Which one it is, is found by halving
+the direction.
 """
 
 import hashlib
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -27,10 +30,12 @@ from gedanken.sparse import RowGradient
 from gedanken.types import Array, Arrays, Shape
 
 SAMPLES = 3
-MOST = 4096  # numbers of a sample; pictures that have more are cut
+MOST = 4096  # numbers of a sample; larger ones are cut where the layer takes that
+LARGEST = 1 << 18  # numbers of a sample and of parameters beyond which it would take too long
 STEP = 1e-5
-CLOSE = 1e-5  # relative difference along a direction that is accepted
+CLOSE = 1e-7  # relative difference along a direction that is accepted
 DRAWS = 3  # random inputs that are tried, since one may lie beside a kink
+PLAIN = (int, float, complex, str, bytes, type(None))
 FOLDER = "gradients"  # in the cache: an empty file for each layer that was found right
 
 
@@ -47,6 +52,8 @@ def checked_gradients(stages: Iterable[LayerStage | ContainerStage]) -> tuple[st
     found: list[str] = []
     for stage in stages:
         if isinstance(stage, ContainerStage):
+            if own(stage.layer):
+                found.append(f"{stage.name}: join and split not checked, it is a container")
             found += (text for row in stage.rows.values() for text in checked_gradients(row))
         elif own(stage.layer):
             found.append(f"{stage.name}: {_told(stage)}")
@@ -79,8 +86,9 @@ def _check(stage: LayerStage) -> None:
         _Unknown: that cannot be said.
     """
     for number in range(DRAWS):
-        trial = _Trial.drawn(stage, number)
-        wrong = next((error for name in trial.arrays if (error := trial.wrong(name))), None)
+        with np.errstate(all="ignore"):
+            trial = _Trial.drawn(stage, number)
+            wrong = next((error for name in trial.arrays if (error := trial.wrong(name))), None)
         if wrong is None:
             return
         if wrong.certain:
@@ -123,18 +131,20 @@ class _Trial:
         """
         rng = np.random.default_rng([number, len(stage.path)])
         reasons = []
-        for positive in (False, True):  # where a logarithm or root wants it
-            try:
-                return cls._of(stage, rng, positive)
-            except _Unknown as reason:
-                reasons.append(reason)
-            except Exception as error:  # the user's; training will raise it where it matters
-                reasons.append(_Unknown(f"it raised {type(error).__name__} for random numbers"))
-        raise reasons[0]
+        for shape in _shapes(stage):
+            for positive in (False, True):  # where a logarithm or root wants it
+                try:
+                    return cls._of(stage, shape, rng, positive)
+                except _Unknown as reason:
+                    reasons.append(reason)
+                except Exception as error:  # the user's; training will raise it where it matters
+                    reasons.append(_Unknown(f"it raised {type(error).__name__} for random numbers"))
+        raise reasons[-1] if len(reasons) > 2 else reasons[0]
 
     @classmethod
-    def _of(cls, stage: LayerStage, rng: Any, positive: bool) -> "_Trial":
-        shape = _smaller(stage)
+    def _of(cls, stage: LayerStage, shape: Shape, rng: Any, positive: bool) -> "_Trial":
+        if SAMPLES * math.prod(shape) + sum(view.size for view in stage.p.values()) > LARGEST:
+            raise _Unknown("it is too large for that")
         layer, output_shape = stage.layer, stage.layer.output_shape(shape)
         if any(isinstance(g, RowGradient) for g in stage.g.values()):
             raise _Unknown("it has parameters of rows")
@@ -216,18 +226,18 @@ def _masked(direction: Array, places: Array) -> Array:
     return direction * mask.reshape(direction.shape)
 
 
-def _smaller(stage: LayerStage) -> Shape:
-    """Return the shape of a sample, cut along its axes but the last where it is large and the layer takes that."""
+def _shapes(stage: LayerStage) -> list[Shape]:
+    """Return the shapes of a sample to try: of a large one first a part along its axes, if the layer takes that."""
     shape = stage.shape
-    if np.prod(shape, dtype=float) <= MOST or len(shape) == 1:
-        return shape
-    cut = (*(min(size, 6 + axis) for axis, size in enumerate(shape[:-1])), shape[-1])
+    if math.prod(shape) <= MOST:
+        return [shape]
+    cut = (min(shape[0], MOST),) if len(shape) == 1 else (*(min(size, 8) for size in shape[:-1]), shape[-1])
     try:
         stage.layer.output_shape(cut)
         declared = {name: one.shape for name, one in stage.layer.params(cut).items()}
     except Exception:  # it wants the one that it was given
-        return shape
-    return cut if declared == {name: view.shape for name, view in stage.p.items()} else shape
+        return [shape]
+    return [cut, shape] if declared == {name: view.shape for name, view in stage.p.items()} else [shape]
 
 
 def _input(layer: Layer, shape: Shape, rng: Any, positive: bool) -> Array:
@@ -241,14 +251,26 @@ def _input(layer: Layer, shape: Shape, rng: Any, positive: bool) -> Array:
 
 
 def _entry(layer: Layer, shape: Shape) -> str:
-    """Return the name of what is remembered of a layer: of its file's text, its hyperparameters and shape; or ""."""
-    module = sys.modules.get(type(layer).__module__)
+    """Return the name of what is remembered of a layer: of its file's text, its hyperparameters and shape; or "".
+
+    A layer is not remembered that holds what may be anything: objects and arrays, its own or those of a closure.
+    """
+    module, methods = sys.modules.get(type(layer).__module__), methods_of(type(layer))
+    held = [*vars(layer).values(), *(cell.cell_contents for method in methods for cell in method.__closure__ or ())]
+    if not all(isinstance(value, (*PLAIN, type, FunctionType)) for value in _flat(held)):
+        return ""
     try:
         text = Path(str(getattr(module, "__file__", ""))).read_bytes()
     except OSError:  # it was typed in
         return ""
-    told = f"{type(layer).__qualname__} {layer!r} {shape} {code_digest(methods_of(type(layer)))} {np.__version__}"
+    told = f"{type(layer).__qualname__} {vars(layer)} {shape} {code_digest(methods)} {np.__version__}"
     return hashlib.sha256(text + told.encode()).hexdigest()
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield values, of tuples those in them."""
+    for value in values:
+        yield from _flat(value) if isinstance(value, tuple) else (value,)
 
 
 def _known(entry: str) -> bool:

@@ -271,10 +271,6 @@ class Strategy(ABC):
             what was wrong, as Fault.what; or "".
         """
 
-    def retune(self, tuning: Tuning) -> None:
-        """Let other layers learn, between two epochs; only a strategy that is `in_plan` is asked."""
-        self.train_state.retune(tuning)
-
     def roll_back(self) -> None:  # noqa: B027 - only one that forgives is asked
         """Go back to the last copy of the weights that is known to be of use; called after a step with a fault."""
 

@@ -140,7 +140,7 @@ class _Account:
 
     def __init__(self, fault: Fault, plan: Plan, optimizer_state: OptimizerState, batch: Batch, found: _Found) -> None:
         self.fault, self.plan, self.optimizer_state, self.batch, self.found = fault, plan, optimizer_state, batch, found
-        self.given = found.given.toarray() if isinstance(found.given, SparseRows) else plan.ops.to_host(found.given)
+        self.given = _kept(found.given) if isinstance(found.given, SparseRows) else plan.ops.to_host(found.given)
         self.figures = Figures.of(self.given)
         parameters = plan.ops.to_host(plan.params)
         self.weights = float(abs(parameters[np.isfinite(parameters)]).max(initial=0))
@@ -296,10 +296,16 @@ CAUSES: Sequence[Callable[[_Account, int | None], str]] = (
 )
 
 
+def _kept(rows: SparseRows) -> Array:
+    """Return the numbers of sparse rows that are kept."""
+    parts = [rows.values[begin:end] for begin, end in zip(rows.begins, rows.ends, strict=True)]
+    return np.concatenate([np.zeros(0, rows.dtype), *parts])
+
+
 def _reach(x: Any) -> Array:
     """Return for each sample the largest |number| of it that is finite."""
     if isinstance(x, SparseRows):
-        return np.array([_reach(x[place : place + 1].toarray())[0] for place in range(len(x))])
+        return np.array([_reach(_kept(x[place : place + 1])[None])[0] for place in range(len(x))])
     numbers = np.abs(np.asarray(x, "float64").reshape(len(x), -1))
     return np.where(np.isfinite(numbers), numbers, 0).max(axis=1, initial=0)
 

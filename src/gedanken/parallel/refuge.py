@@ -11,6 +11,7 @@ from gedanken.parallel.base import TrainState
 from gedanken.state import State, check_state
 from gedanken.types import Array
 
+SEEN = 8  # samples that say whether weights are of use
 EVERY = 256  # steps between two copies, each of which takes about as long as the update of one step
 
 
@@ -29,14 +30,14 @@ class Refuge:
         self._params, self._state = train_state.plan.params.copy(), train_state.plan.layer_state.copy()
         self._updates = train_state.optimizer_state.updates
         self._steps = 0
-        self.last: Batch | None = None  # what was just learnt from; behind an epoch a copy of its first sample
+        self.last: Batch | None = None  # what was just learnt from; behind an epoch a copy of its first samples
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.last:
-            self.last = self.last._replace(x=self.last.x[:1].copy(), target=self.last.target[:1].copy())
+            self.last = self.last._replace(x=self.last.x[:SEEN].copy(), target=self.last.target[:SEEN].copy())
 
     def state(self) -> State:
         """Return the copy, and how far it is from the next one."""

@@ -24,6 +24,7 @@ from gedanken.training.records import (
     Skip,
     StepRecord,
     Stop,
+    Unfreeze,
 )
 from gedanken.training.watched import Watched
 
@@ -227,7 +228,9 @@ def _check_hooks(callback: Callback) -> None:
 def answers_of(callback: Callback, hook: str, given: Any) -> list[Any]:
     """Return what a hook answered as a list, or raise ArgumentError."""
     listed: list[Any] = given if isinstance(given, list) else [] if given is None else [given]
-    kinds = {"on_interrupt": (Capture,), "on_fault": (*ANSWERS, Skip, RollBack)}.get(hook, ANSWERS)
+    kinds = {"on_interrupt": (Capture,), "on_fault": (*ANSWERS, Skip, RollBack), "on_epoch": (*ANSWERS, Unfreeze)}.get(
+        hook, ANSWERS
+    )
     rule = "return a Capture or None"
     if len(kinds) > 1:
         rule = f"return a {', '.join(kind.__name__ for kind in kinds)}, a list of them or None"

@@ -26,6 +26,7 @@ class Place:
         between: of these, those between epochs.
         began: seconds at which the epoch began.
         waited: of the source, when it began; in a state, since it began.
+        thawed: layers that were unfrozen since the begin, in JSON; "" for none.
     """
 
     epoch: int
@@ -36,6 +37,7 @@ class Place:
     between: float = 0.0
     began: float = 0.0
     waited: float = 0.0
+    thawed: str = ""
 
     def state(self) -> State:
         """Return it."""

@@ -3,19 +3,18 @@
 import contextlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from gedanken.checks import real, require, short, warn
 from gedanken.data.batches import Source
 from gedanken.errors import ArgumentError, CheckpointError, NonFiniteError
-from gedanken.io.model_file import Architecture, Model
+from gedanken.io.model_file import Model
 from gedanken.io.training_state import WEIGHTS, TrainingState
 from gedanken.parallel.base import StepResult, Strategy, TrainState
 from gedanken.parallel.fault import Fault
@@ -42,23 +41,13 @@ from gedanken.training.records import (
     SetRate,
     StepRecord,
     Stop,
+    Unfreeze,
 )
+from gedanken.training.trained import Trained, save_as
 
 CTRL_C = Stop("Ctrl-C")
 TOO_HIGH = "the last updates were too large; try a lower learning rate"
 MOST_EPOCHS = 1 << 32
-
-
-class Trained(Protocol):
-    """The network, as far as the loop knows it."""
-
-    epoch: int
-
-    def save(self, path: str) -> None:
-        """Write it into a file."""
-
-    def architecture(self) -> Architecture:
-        """Return what a file says of it beside its arrays."""
 
 
 class Training:
@@ -171,6 +160,7 @@ class Training:
         self._place, self._meter = Place(self.run.first_epoch), new_meter(self.train_state)
         if self._resumed is None:
             return
+        self._thaw_again(self._resumed.get("place.thawed") or "[]")
         try:
             restore_parts("the training", {"place": self._place, **self._parts()}, self._resumed)
         except CheckpointError as error:
@@ -183,6 +173,13 @@ class Training:
             self.stop = Stop(place.stopped)
         for callback in self.callbacks:
             callback.on_resume(self.run, self.history)
+
+    def _thaw_again(self, thawed: Any) -> None:
+        """Let the layers learn that a training before has unfrozen."""
+        try:
+            self._thaw(Unfreeze(tuple(json.loads(thawed))))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"{self.run.resumed}: its unfrozen layers cannot be read: {short(thawed)}") from error
 
     def _parts(self) -> dict[str, Stateful]:
         own: dict[str, Stateful] = {"strategy": self.strategy, "meter": self._meter, "snapshots": self._snapshots}
@@ -244,7 +241,7 @@ class Training:
         trained = self._seconds()
         if not self.history.diverged:
             self._average.show()
-        found = self._validate() if finished else Evaluation()
+        found = self._validate(epoch) if finished else Evaluation()
         if not self.stop:
             self.train_state.optimizer_state.watch(found["cost"] if found else meter.cost)
         record = EpochRecord(
@@ -321,15 +318,24 @@ class Training:
             self.stop = self.stop or Stop(f"{fault}; the weights are those before it")
         return self._goes_on
 
-    def _validate(self) -> Evaluation:
+    def _validate(self, epoch: int) -> Evaluation:
         if self.validation is None:
             return Evaluation()
         found = evaluate(self.train_state, self.validation, lambda: self.interrupt.asked)
         self._listen()
         if found and not math.isfinite(found["cost"]):
-            self.history.diverged = True
-            self.stop = self.stop or Stop(f"the validation cost became {found['cost']}; try a lower learning rate")
+            with self._average.hidden():
+                cause = TOO_HIGH if self.strategy.settle() else "look at the samples of the validation set"
+                self._forgiven(Fault(f"the validation cost became {found['cost']}", epoch, cause=cause))
         return found
+
+    def _thaw(self, answer: Unfreeze) -> None:
+        """Let frozen layers learn from now on."""
+        if answer.layers:
+            tuning = self.network.thaw(answer)
+            self._place.thawed = json.dumps([*json.loads(self._place.thawed or "[]"), *answer.layers])
+            for train_state in {id(one): one for one in (self.train_state, self.strategy.train_state)}.values():
+                train_state.retune(tuning)
 
     def _listen(self, answers: Sequence[Answers] = (), hook: str = "", epoch: int = 0, step: int = 0) -> None:
         """Do what callbacks answered; the first reason to stop, theirs or Ctrl-C, is kept."""
@@ -377,23 +383,15 @@ class Training:
             self.strategy.show()
             self._kept.keep(next(place for place, one in enumerate(self._own()) if one is callback), epoch)
         elif isinstance(answer, Save):
-            self._save(name, answer.name)
+            self.strategy.show()
+            save_as(self.network, self.run.folder, name, answer.name)
+        elif isinstance(answer, Unfreeze):
+            self._thaw(answer)
         else:
             self._goes_on = True
             if isinstance(answer, RollBack):
                 self.strategy.roll_back()
                 self._average.take()
-
-    def _save(self, callback: str, name: str) -> None:
-        plain = isinstance(name, str) and name not in ("", ".", "..") and name == os.path.basename(name)
-        require(plain and "\0" not in name, f"{callback}: Save name", "be a file's name without folders", name)
-        path = os.path.join(self.run.folder, f"{name.removesuffix('.safetensors')}.safetensors")
-        try:
-            os.makedirs(self.run.folder, exist_ok=True)
-            self.strategy.show()
-            self.network.save(path)
-        except OSError as error:
-            warn(f"the network could not be saved as {path}, the training goes on: {error}")
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._began

@@ -22,11 +22,12 @@ from gedanken.training.records import (
     Skip,
     Snapshot,
     Stop,
+    Unfreeze,
 )
 
 ARRAY = "\0array"  # an object with this entry, which no metric is called, is an array: [number type, shape, numbers]
 MOST = 1 << 40  # steps and epochs
-ANSWERS = {kind.__name__: kind for kind in (Stop, SetRate, Save, KeepWeights, AverageWeights, Skip, RollBack)}
+ANSWERS = {kind.__name__: kind for kind in (Stop, SetRate, Save, KeepWeights, AverageWeights, Unfreeze, Skip, RollBack)}
 
 
 class Past:

@@ -210,6 +210,20 @@ class KeepWeights(NamedTuple):
         return line({"keep_weights": True})
 
 
+class Unfreeze(NamedTuple):
+    """A callback's answer to `on_epoch`: let frozen layers learn again from the next epoch on.
+
+    Args:
+        layers: their positions or names.
+    """
+
+    layers: tuple[int | str, ...]
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return line({"unfreeze": self.layers})
+
+
 class Skip(NamedTuple):
     """A callback's answer to a Fault: leave the step out, and go on with the next mini-batch."""
 
@@ -257,7 +271,7 @@ class Capture(NamedTuple):
     receive: Callable[[Any], object]
 
 
-Answer = Stop | SetRate | Save | KeepWeights | Skip | RollBack
+Answer = Stop | SetRate | Save | KeepWeights | Unfreeze | Skip | RollBack
 Answers = Answer | Capture | list[Answer | Capture] | None  # of a callback: one, several in this order, or none
 Begun = Capture | AverageWeights | None  # of `on_start`
 
