@@ -1223,7 +1223,8 @@ def test_tokens_are_not_warned_of() -> None:
 
 def test_a_callback_that_returns_no_stop_is_named() -> None:
     rule = (
-        "SaysYes.on_epoch must return a Stop, SetRate, Save, KeepWeights, Capture, a list of them or None, got 'enough'"
+        "SaysYes.on_epoch must return a Stop, SetRate, Save, KeepWeights, Capture, Unfreeze, a list of them or None, "
+        "got 'enough'"
     )
     with pytest.raises(ArgumentError, match=rule):
         fit(callbacks=[SaysYes()])(classes())

@@ -20,6 +20,7 @@ from gedanken import (
     Calls,
     Checkpoint,
     CheckpointError,
+    ConstantRate,
     ConvolutionLayer,
     Cpu,
     DataParallel,
@@ -27,14 +28,18 @@ from gedanken import (
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    GradientError,
     GradualUnfreezing,
     Hogwild,
+    KeepBest,
     Layer,
     Lion,
     MaxPoolLayer,
     Momentum,
+    MovingAverage,
     Network,
     NonFiniteError,
+    OnNonFinite,
     ReLU,
     Residual,
     RMSProp,
@@ -45,6 +50,7 @@ from gedanken import (
     TanH,
     Unfreeze,
 )
+from tests.explosions import history_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((48, 6)).astype(np.float32)
@@ -527,3 +533,67 @@ def test_stages_are_looked_at_before_a_training() -> None:
     with pytest.raises(ArgumentError, match="on_step must return"):
         net.fit(X, Y, callbacks=[Calls(on_step=lambda run, record: Unfreeze((0,)))], **HOW)  # type: ignore[arg-type,return-value]
     assert all(np.array_equal(array, before[key]) for key, array in arrays(net).items() if position(key) == 0)
+
+
+class Mask(Layer):
+    """A dropout as one writes it: at prediction there is no mask."""
+
+    def output_shape(self, shape: Any) -> Any:
+        return shape
+
+    def forward(self, ctx: Any, p: Any, s: Any, x: Any) -> Any:
+        if not ctx.train:
+            return x, None
+        mask = ctx.draws(x.shape) < 30000
+        return x * mask, mask
+
+    def backward(self, ctx: Any, p: Any, g: Any, cache: Any, dy: Any) -> Any:
+        return dy * cache
+
+
+class Centres(Layer):
+    """Takes the mean of the mini-batch away in training; its gradient is that of training alone."""
+
+    def output_shape(self, shape: Any) -> Any:
+        return shape
+
+    def forward(self, ctx: Any, p: Any, s: Any, x: Any) -> Any:
+        return (x - x.mean(axis=0) if ctx.train else x), None
+
+    def backward(self, ctx: Any, p: Any, g: Any, cache: Any, dy: Any) -> Any:
+        return dy - dy.mean(axis=0)
+
+
+@pytest.mark.parametrize("layer", [Mask(), Centres()], ids=repr)
+def test_a_layer_of_ones_own_is_frozen_where_it_has_the_gradient_for_it(layer: Layer) -> None:
+    net = built([FullyConnectedLayer(5), layer, FullyConnectedLayer(3), SoftMax()], (6,))
+    with pytest.raises(GradientError, match="layer 1"):
+        net.freeze(1)
+    assert net.frozen == ()
+    net.fit(X, Y, **HOW)
+    net.freeze(0, 1).fit(X, Y, **HOW)  # no gradient is asked of it
+    assert "frozen, and no gradient is asked of it" in str(net.summary())
+    with pytest.raises(GradientError, match="layer 1"):
+        net.unfreeze(0)
+
+
+class Ruins(ConstantRate):
+    """A rate that is far too high once."""
+
+    at: int = 2
+
+    def __call__(self, step: int) -> float:
+        return 1e30 if step == self.at else 0.05
+
+
+@pytest.mark.parametrize("action", ["raise", "skip", "rollback"])
+@pytest.mark.parametrize("at", [2, 5])
+@pytest.mark.parametrize(
+    "callbacks", [[KeepBest("cost")], [MovingAverage(0.9)], [MovingAverage(0.9), KeepBest("cost")]], ids=str
+)
+def test_whatever_is_kept_is_of_use(callbacks: list[Any], at: int, action: str) -> None:
+    rate = type("Ruins", (Ruins,), {"at": at, "__module__": __name__})(0.05)
+    net = mlp(SGD(rate))
+    history_of(net, X, Y, callbacks=[*callbacks, OnNonFinite(action)], **HOW)
+    assert np.isfinite(net.evaluate(X, Y, progress=False)["cost"])
+    assert max(float(abs(array).max()) for array in arrays(net).values()) < 1e6

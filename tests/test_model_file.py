@@ -561,3 +561,22 @@ def test_a_layer_with_the_name_of_a_librarys_is_not_mistaken_for_it(tmp_path: Pa
     with pytest.raises(ArgumentError, match="its class has the name of another one, ReLU; rename it"):
         net.save(tmp_path / "net")
     assert not (tmp_path / "net").exists()
+
+
+def test_names_of_classes_beside_an_older_model_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    net = fitted(Network().input((4,)).add(FullyConnectedLayer(2)).add(SoftMax()).regression())
+    net.save(path)
+    assert Network.load(path).class_names is None
+    beside = tmp_path / "net.safetensors.classes.json"
+    beside.write_text('["cat", "dog"]\n')
+    assert Network.load(path).class_names == ("cat", "dog")
+    net.class_names = ["one", "two"]
+    net.save(path)
+    assert Network.load(path).class_names == ("one", "two")
+    net.class_names = None
+    net.save(path)
+    for damage in ("[1, 2]", "{", '["cat", "cat"]'):
+        beside.write_text(damage)
+        with pytest.raises(CheckpointError, match=r"net.safetensors.classes.json"):
+            Network.load(path)

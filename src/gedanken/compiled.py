@@ -15,7 +15,16 @@ from gedanken.engine.select import Auto, EngineChoice
 from gedanken.engine.tuning import ALIKE
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
-from gedanken.io.model_file import Architecture, Learner, Model, checked_names, read_model, told_of, write_model
+from gedanken.io.model_file import (
+    Architecture,
+    Learner,
+    Model,
+    checked_names,
+    former_names,
+    read_model,
+    told_of,
+    write_model,
+)
 from gedanken.io.training_state import OPTIMIZER, TrainingState
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape
@@ -37,7 +46,7 @@ class Compiled(Builder, Predictor):
         self._class_names: tuple[str, ...] | None = None
         self._engine: EngineChoice = Auto()
         self._tuning = ALIKE
-        self._gradients: tuple[str, ...] = ()  # what is known of those of the user's layers
+        self._gradients: tuple[str, ...] | None = None  # what is known of those of the user's layers, once looked at
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -107,6 +116,8 @@ class Compiled(Builder, Predictor):
         net._layers, net.input_shape, net.epoch = saved.layers, saved.input_shape, saved.epoch
         net._class_names, net._engine, net._tuning = saved.class_names, choice, saved.tuning
         net._names = saved.layer_names or (None,) * len(saved.layers)
+        if saved.class_names is None:
+            net._class_names = former_names(name)
         if saved.learner:
             net._learn_by(plan, saved.learner)
             if kept := part(OPTIMIZER, model.training.state if model.training else {}):
@@ -128,11 +139,12 @@ class Compiled(Builder, Predictor):
         train_state = self._compiled(call)
         if not train_state.plan.learns:
             raise StateError(f"{call} needs a layer that learns, all that could are frozen: call unfreeze before it")
+        if self._gradients is None:
+            self._gradients = checked_gradients(train_state.plan.layers)
         return train_state
 
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
-        self._gradients = checked_gradients(plan.layers)
         optimizer_state = plan.optimizer_state(learner.optimizer)
         optimizer_state.before, optimizer_state.plateau = learner.updates, learner.plateau
         self._take(plan, learner.cost, TrainState(plan, optimizer_state, learner.metrics))

@@ -12,10 +12,11 @@ from gedanken.checks import real, require
 from gedanken.compiled import Compiled
 from gedanken.engine.plan import Plan
 from gedanken.engine.tuning import Tuning
-from gedanken.errors import ArgumentError, ShapeError
+from gedanken.errors import ArgumentError, GradientError, ShapeError
 from gedanken.foreign import keywords_checked
 from gedanken.layers import Layer
 from gedanken.layers.containers import checked_layers, placed
+from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_last_shape
 from gedanken.state import State, part, prefixed
 from gedanken.training.records import Unfreeze
@@ -74,6 +75,7 @@ class FineTuning(Compiled):
 
         Raises:
             ArgumentError: there is no such layer.
+            GradientError: a layer of your own, behind one that learns, has no right gradient of a pass at prediction.
             StateError: the network is being trained.
         """
         self._tune(self._tuning.with_frozen(self._chosen("freeze", layers), frozen=True))
@@ -196,6 +198,7 @@ class FineTuning(Compiled):
         for old, new in {**moved, **(dict(zip(gone, gone, strict=True)) if len(fresh) == len(gone) else {})}.items():
             names[new] = self.layer_names[old]
         self._layers, self._names, self._tuning = made, tuple(names), self._tuning.moved(moved.get)
+        self._gradients = None
         if plan:
             self.class_names = None
             self._take(plan, None, None)
@@ -212,8 +215,14 @@ class FineTuning(Compiled):
     # ------------------------------------------------------------------ inside
 
     def _tune(self, tuning: Tuning) -> None:
-        if tuning != self._tuning and (known := self._train_state or self._plan):
+        if tuning != self._tuning and self._plan:
+            known = self._train_state or self._plan
             known.retune(tuning)
+            try:
+                self._gradients = checked_gradients(self._plan.layers)
+            except GradientError:
+                known.retune(self._tuning)
+                raise
         self._tuning = tuning
 
     def _chosen(self, call: str, which: Sequence[Which]) -> list[int]:

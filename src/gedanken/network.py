@@ -22,6 +22,7 @@ from gedanken.finetuning import FineTuning
 from gedanken.foreign import keywords_checked
 from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Learner
+from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_cost, as_optimizer
@@ -128,7 +129,9 @@ class Network(FineTuning):
         chosen = checked_metrics(metrics, minimised, output_shape)
         require_normal(rule, plan.ops.dtype)
         plan.take_over(self._plan)
+        gradients = checked_gradients(plan.layers)
         self._learn_by(plan, Learner(minimised, rule, chosen))
+        self._gradients = gradients
         self._engine = choice
         return self
 
@@ -347,7 +350,9 @@ class Network(FineTuning):
             plan = Plan(self.layers, shape, engine, self.seed)
             return named(summarise(plan, size, 0, compiled=False), self._names, self._tuning)
         kept = self._train_state.nbytes if self._train_state else 0
-        return named(summarise(self._plan, size, kept), self._names, self._tuning)._replace(gradients=self._gradients)
+        return named(summarise(self._plan, size, kept), self._names, self._tuning)._replace(
+            gradients=self._gradients or ()
+        )
 
     # ------------------------------------------------------------------ inside
 

@@ -174,8 +174,10 @@ class OptimizerState:
         progress = self.progress
         if progress.gathered is None:
             return self._update(p, g)
-        if not math.isfinite(bound := self.ops.bound(g)):
-            return f"the gradient's length became {bound}"
+        bound, highest = self._bound(g), self.highest_rate
+        share = min(bound / self.optimizer.accumulate, self._clipped)  # at least so much of the mean is its own
+        if not (math.isfinite(bound) and max(highest, 1.0) * share < self._limit):
+            return f"the gradient's length became {bound:.3g} (at a learning rate of {highest:.3g})"
         progress.gathered += samples * g
         progress.batches += 1
         progress.samples += samples

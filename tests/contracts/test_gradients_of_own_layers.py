@@ -280,3 +280,44 @@ def test_what_was_checked_is_not_checked_again_until_its_source_changes(tmp_path
     first, second, other = (run(tmp_path, f"# {tmp_path}\n{SCRIPT.format(end)}", []) for end in ("", "", " * 1.0"))
     assert ("runs" in first, "runs" in second, "runs" in other) == (True, False, True)
     assert "gradient checked by differences, for this source and shape" in second
+
+
+class NamesItX(Layer):
+    """y = x * p["x"], a parameter with the name of the input and as many rows as a mini-batch."""
+
+    def output_shape(self, shape: Any) -> Any:
+        return shape
+
+    def params(self, shape: Any) -> Any:
+        return {"x": Param((4, *shape), GlorotUniform())}
+
+    def forward(self, ctx: Any, p: Any, s: Any, x: Any) -> Any:
+        return x * p["x"][0], x
+
+    def backward(self, ctx: Any, p: Any, g: Any, cache: Any, dy: Any) -> Any:
+        g["x"][...] = 0
+        g["x"][0] = (dy * cache).sum(axis=0)
+        return dy * p["x"][0]
+
+
+def test_a_parameter_may_have_any_name() -> None:
+    assert "gradient checked by differences" in str(network(NamesItX()).summary())
+
+
+def test_a_file_is_loaded_whatever_its_layers_do_in_training(tmp_path: Path) -> None:
+    class Step(Activation):
+        exact_gradient = False
+
+        def function(self, ops: Any, x: Any) -> Any:
+            return ops.xp.sign(x)
+
+        def derivative(self, ops: Any, x: Any, y: Any) -> Any:
+            return 1 + 0 * x
+
+    net = network(Step())
+    net.save(tmp_path / "net")
+    Step.exact_gradient = True
+    loaded = Network.load(tmp_path / "net", classes=[Step])
+    assert loaded.feedforward(np.ones((1, 5))).tolist() == [[1.0] * 5]
+    with pytest.raises(GradientError, match="layer 0 Step"):
+        loaded.fit(np.ones((4, 5)), np.ones((4, 5)), progress=False)

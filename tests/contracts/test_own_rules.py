@@ -332,7 +332,8 @@ def test_other_answers_are_refused(answer: Any) -> None:
 
     net = Network(1).input((3,)).add(FullyConnectedLayer(1)).regression("sgd", "mean_squared")
     with pytest.raises(
-        ArgumentError, match=r"Odd\.on_epoch must return a Stop, SetRate, Save, KeepWeights, Capture, a list of them"
+        ArgumentError,
+        match=r"Odd\.on_epoch must return a Stop, SetRate, Save, KeepWeights, Capture, Unfreeze, a list of them",
     ):
         net.fit(X, Y, callbacks=[Odd()], progress=False)
 

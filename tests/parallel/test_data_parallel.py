@@ -279,7 +279,7 @@ class Keeps(Callback):
 def training(net: Network, keeps: Keeps, parallel: DataParallel) -> Training:
     train_state, source = net._train_state, ArraySource(X, Y, 8, shuffle=True, seed=3)
     assert train_state
-    strategy: Strategy = net._parallel(parallel, train_state)
+    strategy: Strategy = net._parallel(parallel)
     run = new_run(train_state, net.layers, net._cost, source, False, (1, 1), None)
     keeps.training = Training(train_state, strategy, source, None, run, [keeps], 1.0, net)
     return keeps.training

@@ -18,6 +18,7 @@ from gedanken import (
     ArrayGenerator,
     BatchNorm,
     Branches,
+    Callback,
     Checkpoint,
     Constant,
     ConstantRate,
@@ -42,9 +43,11 @@ from gedanken import (
     ReLU,
     Residual,
     Sequential,
+    SetRate,
     SoftMax,
     SparseFullyConnectedLayer,
     SparseRows,
+    Stop,
     TanH,
 )
 from tests.explosions import history_of
@@ -509,3 +512,92 @@ def test_nothing_that_a_training_has_is_changed_by_looking(tmp_path: Path) -> No
     nets[1].fit(X[:16], Y[:16], **{**HOW, "epochs": 1})
     for (name, one), other in zip(nets[0]._plan.arrays().items(), nets[1]._plan.arrays().values(), strict=True):
         np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+@pytest.mark.parametrize("action", ["skip", "rollback"])
+def test_an_epoch_whose_steps_were_all_left_out_is_over(action: str) -> None:
+    layers = [Trips("whole", position=0, epoch=epoch) for epoch in (1, 2)]
+    net = network(*layers, *dense())
+    history = net.fit(
+        X, Y, callbacks=[OnNonFinite(action)], validation_set=(X, Y), **{**HOW, "epochs": 5, "mini_batch_size": 48}
+    )
+    assert [(record.epoch, record.samples, record.finished) for record in history.epochs] == [
+        (1, 48, True), (2, 0, True), (3, 0, True), (4, 48, True), (5, 48, True),
+    ]  # fmt: skip
+    assert math.isnan(history["cost"][1])
+    assert np.isfinite(history["validation_cost"]).all()
+    assert net.epoch == 5
+
+
+def test_only_the_bad_mini_batch_is_left_out_where_many_are_learnt_from_at_once() -> None:
+    values = np.ones(96)
+    values[61] = 1e38
+    rows = SparseRows(np.arange(49) * 2, np.arange(96) % 7, values, 7)
+    net = network(SparseFullyConnectedLayer(1), shape=(7,), cost="mean_squared")
+    history = net.fit(rows, TARGETS[:, :1], callbacks=[OnNonFinite("skip")], **{**HOW, "mini_batch_size": 1})
+    left_out = len(history.faults)
+    assert 0 < left_out <= 4
+    assert sum(history["samples"]) == 96 - left_out
+    assert history["finished"] == [True, True]
+
+
+@ENGINES
+def test_of_gathered_mini_batches_the_one_is_blamed_that_is_too_long(engine: str) -> None:
+    net = network(FullyConnectedLayer(1), cost="mean_squared", rule=Adam(0.01, accumulate=4), engine=engine)
+    fault = fault_of(net, spiked(1e15, at=12), TARGETS[:, :1])
+    assert (fault.step, fault.sample) == (2, 12)
+    assert "sample 12 has values up to 1e+15" in fault.cause
+
+
+def test_weights_from_before_an_explosion_come_back_though_its_costs_are_finite() -> None:
+    class Throws(Callback):
+        def on_epoch(self, run: Any, record: Any) -> Any:
+            return SetRate(1e13) if record.epoch == 3 else None
+
+    net = network(FullyConnectedLayer(8), ReLU(), FullyConnectedLayer(1), cost="mean_squared", rule=SGD(0.05))
+    history = history_of(net, X, TARGETS[:, :1], callbacks=[Throws()], **{**HOW, "epochs": 40})
+    assert history.diverged
+    assert net.evaluate(X, TARGETS[:, :1], progress=False)["cost"] < 10
+
+
+def test_a_reason_to_stop_does_not_hide_the_fault() -> None:
+    class Stops(Callback):
+        def on_fault(self, run: Any, fault: Any) -> Any:
+            return Stop("me")
+
+    with pytest.raises(NonFiniteError, match=r"the cost became nan in step 3 .*layer 0 Trips"):
+        network(*dense(Trips("whole"))).fit(X, Y, callbacks=[Stops()], **HOW)
+
+
+@pytest.mark.parametrize("hook", ["on_start", "on_step", "on_epoch", "on_stop", "on_fault"])
+def test_what_a_callback_raises_says_whose_it_was(hook: str) -> None:
+    def fails(*given: Any) -> None:
+        raise ZeroDivisionError
+
+    careless = type("Careless", (Callback,), {hook: fails})()
+    with pytest.raises(ZeroDivisionError) as caught:
+        network(*dense(Trips("whole", epoch=1))).fit(X, Y, callbacks=[careless], **HOW)
+    assert f"raised by the callback Careless in {hook}" in caught.value.__notes__
+
+
+@pytest.mark.parametrize("action", ["skip", "rollback"])
+@pytest.mark.parametrize("bad", [1, 20, 40, 47])
+def test_a_sample_that_is_always_bad_costs_its_mini_batches_alone(bad: int, action: str) -> None:
+    net = network(*wide(), rule=SGD(0.01))
+    history = net.fit(spiked(3e38, at=bad), Y, callbacks=[OnNonFinite(action, factor=1.0)], **{**HOW, "epochs": 4})
+    assert [fault.sample for fault in history.faults] == [bad] * 4
+    assert history["cost"][-1] < history["cost"][0]
+
+
+def test_a_training_that_ended_can_go_on_and_leave_the_step_out(tmp_path: Path) -> None:
+    def run(*callbacks: Any, **how: Any) -> Any:
+        net = network(FullyConnectedLayer(4), Trips("whole", epoch=1), *dense())
+        return net, net.fit(X, Y, callbacks=[Checkpoint(1), *callbacks], **{**HOW, "epochs": 3, **how})
+
+    whole, _ = run(OnNonFinite("skip"), folder=tmp_path / "whole")
+    with pytest.raises(NonFiniteError):
+        run(folder=tmp_path / "part")
+    again, history = run(OnNonFinite("skip"), resume=tmp_path / "part")
+    assert len(history.faults) == 1
+    for one, other in zip(whole._plan.arrays().values(), again._plan.arrays().values(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -20,6 +20,7 @@ from gedanken import (
     ArgumentError,
     ArrayGenerator,
     Callback,
+    Calls,
     Checkpoint,
     CheckpointError,
     CustomCost,
@@ -33,6 +34,7 @@ from gedanken import (
     Momentum,
     Network,
     Resume,
+    SetRate,
     SoftMax,
     Stop,
 )
@@ -470,7 +472,7 @@ def test_a_full_disk_is_an_error_before_the_training(tmp_path: Path) -> None:
 def test_a_disk_that_becomes_full_is_a_warning(tmp_path: Path) -> None:
     found = run(tmp_path, FULL, ["0"])
     assert "all epochs done 3" in found
-    assert "a checkpoint could not be written, the training goes on: " in found
+    assert "a checkpoint could not be written, the training goes on and tries again: " in found
     assert "'epoch-000001-step-000000000.safetensors'" in found.splitlines()[-1]
     assert "epoch-000004-step-000000000.safetensors'" not in found.splitlines()[-1]
 
@@ -784,3 +786,46 @@ def test_functions_of_a_cost_are_compared(tmp_path: Path) -> None:
         net(100.0).fit(X, wanted, callbacks=[Checkpoint()], resume=tmp_path / "run", **{**how, "epochs": 2})
     history = net(1.0).fit(X, wanted, callbacks=[Checkpoint()], resume=tmp_path / "run", **{**how, "epochs": 2})
     assert len(history.epochs) == 2
+
+
+class Remembers(Callback):
+    """Halves the rate in every fifth step, and says nothing of how many there were."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_step(self, run: Any, record: Any) -> SetRate | None:
+        self.steps += 1
+        return SetRate(0.5) if self.steps % 5 == 0 else None
+
+
+def test_a_callback_that_says_nothing_of_itself_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    how = {**HOW, "callbacks": [Checkpoint(), Remembers()]}
+    dense(Adam(0.01)).fit(X, Y, **how, folder=tmp_path)
+    dense(Adam(0.01)).fit(X, Y, **{**how, "progress": True, "epochs": 4}, resume=tmp_path)
+    assert "if Remembers need nothing of what came before: they have no state()" in capsys.readouterr().err
+
+
+def test_a_generator_of_other_data_is_another_one(tmp_path: Path) -> None:
+    def run(x: Any, **how: Any) -> Any:
+        with ArrayGenerator(x, Y, mini_batch_size=16, shuffle=True, seed=1, mode="serial") as generator:
+            given = {name: value for name, value in HOW.items() if name not in ("mini_batch_size", "shuffle")}
+            return dense(Adam(0.01)).fit(
+                generator, callbacks=[Checkpoint()], **{**given, "validation_set": None, **how}
+            )
+
+    run(X, folder=tmp_path)
+    with pytest.raises(CheckpointError, match=r"its data: then .* arrays"):
+        run(X + 1, resume=tmp_path, epochs=4)
+    run(X, resume=tmp_path, epochs=4)
+
+
+def test_other_functions_of_a_callback_make_another_training(tmp_path: Path) -> None:
+    def run(factor: float, **how: Any) -> None:
+        calls = Calls(on_epoch=lambda run, record: SetRate(factor))
+        dense(Adam(0.01)).fit(X, Y, callbacks=[Checkpoint(), calls], **{**HOW, **how})
+
+    run(0.5, folder=tmp_path)
+    with pytest.raises(CheckpointError, match="its functions"):
+        run(0.25, resume=tmp_path, epochs=4)
+    run(0.5, resume=tmp_path, epochs=4)

@@ -285,6 +285,9 @@ def _add_record(train: argparse.ArgumentParser) -> None:
     resume = "go on with a run that was stopped or killed: its folder, or a checkpoint; what is not said is as it was"
     run.add_argument("--resume", type=_name, metavar="RUN", help=resume)
 
+    anyway = "go on though the training is another one now; the result is comparable with none"
+    run.add_argument("--anyway", action="store_true", help=anyway)
+
     record = train.add_argument_group("record")
     record.add_argument("--plot", action="store_true", help="draw cost and accuracy into plot.png of the run's folder")
     record.add_argument("--folder", metavar="FOLDER", help="the run's folder (default: runs/ and the time)")

@@ -13,7 +13,7 @@ from gedanken.training.checkpoint import FOLDER
 from gedanken.training.records import Capture, Run
 
 FILE = "arguments.json"
-NOT_KEPT = ("command", "debug", "resume", "folder", "quiet")
+NOT_KEPT = ("command", "debug", "resume", "anyway", "folder", "quiet")
 PATHS = ("data", "network", "output")
 TEXTS = (*PATHS, "optimizer", "cost", "engine", "dtype", "precision", "parallel", "checkpoint_every")
 LARGEST = 1 << 20  # bytes of the file

@@ -20,6 +20,7 @@ from gedanken.parallel.hogwild import Hogwild
 from gedanken.training.callbacks import Callback, EarlyStopping
 from gedanken.training.checkpoint import Checkpoint
 from gedanken.training.records import History, Run
+from gedanken.training.resume import Resume
 
 
 def run(arguments: Namespace) -> int:
@@ -33,7 +34,8 @@ def run(arguments: Namespace) -> int:
     try:
         history = _fit(net, samples, arguments)
     except NonFiniteError as error:  # though the network was put back to where it was before
-        raise ArgumentError(f"{error}; nothing was saved; --learning-rate says another rate") from error
+        advice = "; try a lower --learning-rate" * ("learning rate" in str(error))
+        raise ArgumentError(f"{error}; nothing was saved{advice}") from error
     told = "the model was not saved: give --output FILE"
     if arguments.output is not None:
         _save(net, arguments.output)
@@ -110,7 +112,7 @@ def _fit(net: Network, samples: Samples, arguments: Namespace) -> History:
         folder=arguments.folder,
         progress=not arguments.quiet,
         parallel=_parallel(arguments.parallel, arguments.workers),
-        resume=arguments.resume,
+        resume=Resume(arguments.resume, anyway=True) if arguments.anyway and arguments.resume else arguments.resume,
     )
 
 

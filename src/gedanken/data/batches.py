@@ -41,6 +41,13 @@ class Batch(NamedTuple):
         first = self.position
         return tuple(range(first, first + len(self.x))) if self.rows is None else tuple(self.rows.tolist())
 
+    def without(self, sample: int | None) -> "Batch | None":
+        """Return the mini-batch without one of its samples, by its number; None where that is not known or all."""
+        if sample is None or len(self.x) == 1:
+            return None
+        kept = [place for place, one in enumerate(self.samples) if one != sample]
+        return self._replace(x=self.x[kept], target=self.target[kept], rows=None)
+
     def part(self, first: int, last: int) -> "Batch":
         """Return its samples from number `first` to `last` - 1 as a mini-batch."""
         own, rows = slice(first, last), None if self.rows is None else self.rows[first:last]

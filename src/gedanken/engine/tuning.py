@@ -52,10 +52,12 @@ ALIKE = Tuning()  # all learn, at the same rate
 
 def checked_layer_names(names: Sequence[Any]) -> tuple[str | None, ...]:
     """Return names of layers, or raise ArgumentError unless they are texts, all different, or None."""
-    given = [name for name in names if name is not None]
-    for name in given:
-        require(isinstance(name, str) and name != "", "name", "be a text, or None", name)
-        require(given.count(name) == 1, "name", "be unlike those of other layers", name)
+    seen: set[str] = set()
+    for name in names:
+        if name is not None:
+            require(isinstance(name, str) and name != "", "name", "be a text, or None", name)
+            require(name not in seen, "name", "be unlike those of other layers", name)
+            seen.add(name)
     return tuple(names)
 
 

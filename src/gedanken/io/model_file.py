@@ -37,6 +37,7 @@ from gedanken.types import Array, Shape
 
 FORMAT = "gedanken"
 VERSION = 2  # 1 had no state of a training
+FORMER_NAMES, LARGEST_NAMES = ".classes.json", 1 << 24  # beside a model; bytes of it
 LARGEST_SAMPLE = 1 << 31  # values, in any layer
 
 
@@ -299,6 +300,21 @@ def checked_names(names: Iterable[str] | None) -> tuple[str, ...] | None:
     found = tuple(names)
     require(len(set(found)) == len(found), "class_names", "be different", found)
     return found
+
+
+def former_names(path: str) -> tuple[str, ...] | None:
+    """Return the names of classes that older versions wrote beside a model; None where there are none, or no such.
+
+    Raises:
+        CheckpointError: the file beside it is damaged.
+    """
+    try:
+        with told_of(f"{path}{FORMER_NAMES}"), open_regular(f"{path}{FORMER_NAMES}") as file:
+            return checked_names(json.loads(file.read(LARGEST_NAMES)))
+    except CheckpointError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def _check_table(contents: Contents, architecture: Architecture) -> None:

@@ -29,7 +29,8 @@ from gedanken.ops import Ops
 from gedanken.sparse import RowGradient
 from gedanken.types import Array, Arrays, Shape
 
-SAMPLES = 3
+SAMPLES = 4
+INPUT = ""  # among the names of arrays, as no parameter is called
 MOST = 4096  # numbers of a sample; larger ones are cut where the layer takes that
 LARGEST = 1 << 18  # numbers of a sample and of parameters beyond which it would take too long
 STEP = 1e-5
@@ -40,38 +41,61 @@ FOLDER = "gradients"  # in the cache: an empty file for each layer that was foun
 
 
 class _Unknown(Exception):  # noqa: N818 - a reason
-    """Why a layer could not be looked at."""
+    """Why a layer could not be looked at; `raised`: it raised something."""
+
+    def __init__(self, reason: str, raised: bool = False) -> None:
+        super().__init__(reason)
+        self.raised = raised
 
 
 def checked_gradients(stages: Iterable[LayerStage | ContainerStage]) -> tuple[str, ...]:
     """Return a sentence for each layer of the user's: that its gradient is right, or why that is not known.
 
+    A frozen one is looked at as it then runs, at prediction, where a layer before it learns.
+
     Raises:
         GradientError: it is wrong.
     """
-    found: list[str] = []
+    return tuple(_sentences(stages, behind=False))
+
+
+def _sentences(stages: Iterable[LayerStage | ContainerStage], behind: bool) -> Iterator[str]:
     for stage in stages:
         if isinstance(stage, ContainerStage):
             if own(stage.layer):
-                found.append(f"{stage.name}: join and split not checked, it is a container")
-            found += (text for row in stage.rows.values() for text in checked_gradients(row))
+                yield f"{stage.name}: join and split not checked, it is a container"
+            for row in stage.rows.values():
+                yield from _sentences(row, behind)
         elif own(stage.layer):
-            found.append(f"{stage.name}: {_told(stage)}")
-    return tuple(found)
+            yield f"{stage.name}: {_told(stage, behind)}"
+        behind = behind or _learns(stage)
 
 
-def _told(stage: LayerStage) -> str:
+def _learns(stage: LayerStage | ContainerStage) -> bool:
+    if isinstance(stage, ContainerStage):
+        return any(_learns(one) for row in stage.rows.values() for one in row)
+    return bool(stage.p) and not stage.frozen
+
+
+def _told(stage: LayerStage, behind: bool) -> str:
     layer = stage.layer
     if not layer.exact_gradient:
         return "gradient not checked, it says of itself that it is not exact"
     if layer.sparse:
         return "gradient not checked, it takes sparse rows"
-    entry = _entry(layer, stage.shape)
+    if stage.frozen and not behind:
+        return "frozen, and no gradient is asked of it"
+    entry = _entry(layer, stage.shape, stage.frozen)
     if entry and _known(entry):
         return "gradient checked by differences, for this source and shape"
     try:
         _check(stage)
     except _Unknown as reason:
+        if stage.frozen and reason.raised:
+            rule = "must give the gradient of a pass at prediction (ctx.train False)"
+            raise GradientError(
+                f"{stage.name} {rule} to be frozen behind a layer that learns, and {reason}"
+            ) from reason
         return f"gradient not checked, {reason}"
     if entry:
         _remember(entry)
@@ -111,7 +135,7 @@ class _Trial:
 
     Args:
         stage: the layer, with arrays of its own in float64.
-        arrays: the input as "x" and the parameters.
+        arrays: the input, under the name INPUT, and the parameters.
         gradients: what backward gives for them.
         r: (N, ...), the weights of L.
         first: L there.
@@ -138,7 +162,7 @@ class _Trial:
                 except _Unknown as reason:
                     reasons.append(reason)
                 except Exception as error:  # the user's; training will raise it where it matters
-                    reasons.append(_Unknown(f"it raised {type(error).__name__} for random numbers"))
+                    reasons.append(_Unknown(f"it raised {type(error).__name__} for random numbers", raised=True))
         raise reasons[-1] if len(reasons) > 2 else reasons[0]
 
     @classmethod
@@ -154,7 +178,7 @@ class _Trial:
         own_stage = replace(stage, shape=shape, output_shape=output_shape, p=p, g=g, s=s)
         x = _input(layer, (SAMPLES, *shape), rng, positive)
         r = rng.standard_normal((SAMPLES, *output_shape))
-        found = cls(own_stage, {"x": x, **p}, {}, r)
+        found = cls(own_stage, {INPUT: x, **p}, {}, r)
         y, cache = found._forward({})
         again, _ = found._forward({})
         if not np.array_equal(y, again, equal_nan=True):
@@ -163,14 +187,14 @@ class _Trial:
             raise _Unknown("its forward gives no finite values for random numbers")
         dx = own_stage.backward(_context(), cache, r)
         arrays = {name: array for name, array in found.arrays.items() if array.dtype.kind == "f"}
-        gradients = {name: dx if name == "x" else g[name] for name in arrays}
-        return cls(own_stage, {"x": x, **arrays}, gradients, r)
+        gradients = {name: g.get(name, dx) for name in arrays}
+        return cls(own_stage, {INPUT: x, **arrays}, gradients, r)
 
     def _forward(self, other: Arrays) -> tuple[Array, Any]:
         """Run forward with other values of some arrays; what it does to state is forgotten."""
         p = {name: other.get(name, array) for name, array in self.stage.p.items()}
         s = {name: array.copy() for name, array in self.stage.s.items()}
-        return replace(self.stage, p=p, s=s).forward(_context(), other.get("x", self.arrays["x"]))
+        return replace(self.stage, p=p, s=s).forward(_context(), other.get(INPUT, self.arrays[INPUT]))
 
     def _quotient(self, name: str, direction: Array, step: float) -> float:
         def at(h: float) -> float:
@@ -208,7 +232,7 @@ class _Trial:
         return abs(self._quotient(name, direction, STEP) - float((self.gradients[name] * direction).sum()))
 
     def _element(self, name: str, place: tuple[Any, ...]) -> str:
-        which = "dx" if name == "x" else f"g[{name!r}]"
+        which = "dx" if name == INPUT else f"g[{name!r}]"
         return f"{which} at {tuple(map(int, place))}"
 
 
@@ -250,7 +274,7 @@ def _input(layer: Layer, shape: Shape, rng: Any, positive: bool) -> Array:
 # ---------------------------------------------------------------------- what was checked before
 
 
-def _entry(layer: Layer, shape: Shape) -> str:
+def _entry(layer: Layer, shape: Shape, frozen: bool) -> str:
     """Return the name of what is remembered of a layer: of its file's text, its hyperparameters and shape; or "".
 
     A layer is not remembered that holds what may be anything: objects and arrays, its own or those of a closure.
@@ -263,7 +287,7 @@ def _entry(layer: Layer, shape: Shape) -> str:
         text = Path(str(getattr(module, "__file__", ""))).read_bytes()
     except OSError:  # it was typed in
         return ""
-    told = f"{type(layer).__qualname__} {vars(layer)} {shape} {code_digest(methods)} {np.__version__}"
+    told = f"{type(layer).__qualname__} {vars(layer)} {shape} {frozen} {code_digest(methods)} {np.__version__}"
     return hashlib.sha256(text + told.encode()).hexdigest()
 
 

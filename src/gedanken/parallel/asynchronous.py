@@ -230,6 +230,9 @@ class Asynchronous(Strategy):
     def settle(self) -> str:
         return self._refuge.settle()
 
+    def useful(self) -> bool:
+        return self._refuge.useful_now()
+
     def _retreat(self, manager: Manager, orders: Orders) -> None:
         """Go back to parameters of use, if those that are there are not: what was not finite is not in them."""
         self._break_off(manager, orders)

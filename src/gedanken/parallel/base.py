@@ -271,6 +271,10 @@ class Strategy(ABC):
             what was wrong, as Fault.what; or "".
         """
 
+    def useful(self) -> bool:
+        """Say whether the weights that the plan has now give a finite cost; called after a step with a fault."""
+        return True
+
     def roll_back(self) -> None:  # noqa: B027 - only one that forgives is asked
         """Go back to the last copy of the weights that is known to be of use; called after a step with a fault."""
 

@@ -201,7 +201,7 @@ class _Account:
             return f"{type(rule).__name__}.update wrote them"
         if state.updates:
             return f"the update before it, at a learning rate of {state.highest_rate:.3g}; try a lower learning rate"
-        return "they were set or loaded like that; compile the network anew, or load other weights"
+        return "they were set or loaded like that; load other weights"
 
     def of_label(self, place: int | None) -> str:
         """Labels that are not finite or beyond measure."""

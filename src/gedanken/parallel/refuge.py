@@ -12,6 +12,7 @@ from gedanken.state import State, check_state
 from gedanken.types import Array
 
 SEEN = 8  # samples that say whether weights are of use
+FAR = 1e6  # times the cost of the copy, or 1: that is an explosion, though a finite one
 EVERY = 256  # steps between two copies, each of which takes about as long as the update of one step
 
 
@@ -70,28 +71,40 @@ class Refuge:
 
     def settle(self) -> str:
         """Go back where what was learnt is of no use, and say so."""
-        if not self.last or self.useful(self.last):
+        if self.useful_now():
             return ""
-        self.seek(self.last)
-        return "the weights became useless"
+        assert self.last
+        return "the weights became useless" if self.seek(self.last) else ""
+
+    def useful_now(self) -> bool:
+        """Say whether the network as it is gives a finite cost for what was just learnt from."""
+        return not self.last or self.useful(self.last)
 
     def useful(self, batch: Batch) -> bool:
         """Say whether the network as it is gives a finite cost for a mini-batch."""
+        return math.isfinite(self._cost(batch))
+
+    def _cost(self, batch: Batch) -> float:
+        """Return the cost of a mini-batch as at prediction; inf with parameters that are not finite."""
         plan = self._train_state.plan
         _, cost = plan.cost_and_gradients(plan.context(train=False), batch.x, batch.target)
-        return math.isfinite(float(cost)) and plan.ops.finite(plan.params)
+        return float(cost) if plan.ops.finite(plan.params) else math.inf
 
-    def seek(self, batch: Batch) -> None:
-        """Go back to the copy if it gives a finite cost for a mini-batch and the network as it is does not."""
-        if self.useful(batch):
-            return
-        plan = self._train_state.plan
+    def seek(self, batch: Batch) -> bool:
+        """Go back to the copy if it gives a cost for a mini-batch, and the network as it is none or far more.
+
+        Return whether it went back; else the mini-batch is to blame.
+        """
+        plan, now = self._train_state.plan, self._cost(batch)
         params, state = plan.params.copy(), plan.layer_state.copy()
         plan.params[...], plan.layer_state[...] = self._params, self._state
-        if self.useful(batch) or not plan.ops.finite(params):
+        then = self._cost(batch)
+        exploded = not now <= FAR * max(abs(then), 1.0)  # also where it is NaN
+        if (exploded and math.isfinite(then)) or not plan.ops.finite(params):
             self.go_back()
-        else:  # the mini-batch is to blame
-            plan.params[...], plan.layer_state[...] = params, state
+            return True
+        plan.params[...], plan.layer_state[...] = params, state
+        return False
 
     def go_back(self) -> None:
         """Go back to the copy, and with the optimizer's slots to their start."""

@@ -1,6 +1,7 @@
 """The plain strategy: this process, one step after the other. All others differ from it by about a line."""
 
 import contextlib
+import math
 
 from gedanken.data.batches import ArraySource, Batch, Source
 from gedanken.engine.learner import Learner
@@ -37,14 +38,25 @@ class Single(Strategy):
         """Learn from small mini-batches some at a time."""
         count = max(1, RUN // source.mini_batch_size)
         with self._refuge:
-            for number in range(start, source.steps, count):
+            number, size = start, source.mini_batch_size
+            while number < source.steps:
                 batch = source.run(epoch, number, count)
                 self._refuge.last = batch
                 self._refuge.keep(self.train_state.plan.layer_state)
-                result, _ = learn_run(self.train_state, learner, batch, source.mini_batch_size)
-                if result.fault:
-                    self._refuge.seek(batch)
-                yield result
+                before = self.train_state.optimizer_state.step
+                result, _ = learn_run(self.train_state, learner, batch, size)
+                done = self.train_state.optimizer_state.step - before
+                number += done
+                if not result.fault:
+                    yield result
+                    continue
+                fault, share = result.fault, number * size / source.samples
+                if done:
+                    yield result._replace(fault=None, share=share)
+                number += 1
+                wrong = batch.part(done * size, (done + 1) * size)
+                self._seek(wrong, fault)
+                yield StepResult(len(wrong.x), min(number / source.steps, 1.0), math.nan, (), fault)
 
     def step(self, batch: Batch, epoch: int) -> StepResult:
         """Learn from one mini-batch, or leave everything as it was."""
@@ -63,17 +75,29 @@ class Single(Strategy):
         if not result.fault:
             return result
         fault = examined(result.fault, plan, optimizer_state, batch, epoch)
-        self._refuge.seek(batch)
+        self._seek(batch, fault)
         return result._replace(fault=fault)
 
+    def _seek(self, batch: Batch, fault: Fault) -> None:
+        """Go back where the weights are to blame; else the rest of the mini-batch says whether they are of use."""
+        self._refuge.last = batch if self._refuge.seek(batch) else batch.without(fault.sample)
+
     def sync(self) -> str:
-        return self.train_state.optimizer_state.flush(self.train_state.plan.params)
+        plan = self.train_state.plan
+        refused = self.train_state.optimizer_state.flush(plan.params)
+        if not refused and self._refuge.last and self._refuge.useful_now():
+            self._refuge.renew(plan.layer_state)
+        return refused
 
     def settle(self) -> str:
         return self._refuge.settle()
 
+    def useful(self) -> bool:
+        return self._refuge.useful_now()
+
     def roll_back(self) -> None:
-        self._refuge.go_back()
+        if not (self._refuge.last and self._refuge.useful_now()):  # else one sample is to blame, and not the weights
+            self._refuge.go_back()
 
     def stop(self) -> None:
         pass

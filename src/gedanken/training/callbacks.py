@@ -1,8 +1,10 @@
 """The contract of a callback, and the smallest ones."""
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 from gedanken.checks import require, short, truth, whole
@@ -214,7 +216,9 @@ def checked_callbacks(callbacks: object) -> list[Callback]:
         for callback in callbacks:
             _check_hooks(callback)
         return list(callbacks)
-    raise ArgumentError(f"callbacks must be a list of Callback objects, got {short(callbacks)}")
+    given = callbacks if isinstance(callbacks, (list, tuple)) else (callbacks,)
+    hint = "; a function is one as Calls(on_step=...)" if any(isinstance(c, FunctionType) for c in given) else ""
+    raise ArgumentError(f"callbacks must be a list of Callback objects, got {short(callbacks)}{hint}")
 
 
 def _check_hooks(callback: Callback) -> None:
@@ -223,6 +227,16 @@ def _check_hooks(callback: Callback) -> None:
         if hasattr(callback, theirs):
             name = type(callback).__name__
             raise ArgumentError(f"{name}.{theirs} would never be called; here it is {ours}(run, ...), see Callback")
+
+
+def told(callback: Callback, hook: str, *given: Any) -> Any:
+    """Return what a callback answers to a hook; what it raises says whose it was."""
+    try:
+        return getattr(callback, hook)(*given)
+    except Exception as error:
+        with contextlib.suppress(Exception):  # of a class that takes no notes
+            error.add_note(f"raised by the callback {type(callback).__name__} in {hook}")
+        raise
 
 
 def answers_of(callback: Callback, hook: str, given: Any) -> list[Any]:

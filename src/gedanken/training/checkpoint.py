@@ -164,6 +164,7 @@ class _Writer:
         self._over = False
         self._thread: threading.Thread | None = None
         self._faults: list[str] = []
+        self._warned = False  # of one that failed, since the last that did not
 
     def put(self, name: str, model: Model, best: str, is_best: bool) -> None:
         """Let a checkpoint be written, and tell of those that could not be."""
@@ -192,8 +193,9 @@ class _Writer:
     def _tell(self) -> None:
         with self._changed:
             faults, self._faults = self._faults, []
-        for fault in faults:
-            warn(f"a checkpoint could not be written, the training goes on: {fault}")
+        if faults and not self._warned:
+            warn(f"a checkpoint could not be written, the training goes on and tries again: {faults[0]}")
+            self._warned = True
 
     def _run(self) -> None:
         while True:
@@ -209,6 +211,7 @@ class _Writer:
         try:
             self.write(name, model)
             self._remove(best)
+            self._warned = False
         except Exception as error:  # of a user's own values too; the next one may be fine
             with self._changed:
                 self._faults.append(str(error) or repr(error))

@@ -1,6 +1,6 @@
 """Where a training is: its place in epochs and steps, the snapshots on its way, the weights that it goes back to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,20 @@ class Kept:
     def keep(self, callback: int, epoch: int) -> None:
         """Remember the weights as they are in an epoch, in place of those of the same callback before."""
         self._weights[callback], self._epochs[callback] = self._plan.state(), epoch
+
+    def drop(self, useful: Callable[[], bool]) -> None:
+        """Forget weights that are of no use: the update that ruined the training may be in them.
+
+        Where those that it went back to are of no use either, the mini-batch is to blame, and nothing is forgotten.
+        """
+        if not self._weights or not useful():
+            return
+        now = self._plan.state()
+        for callback in list(self._weights):
+            self._plan.restore(self._weights[callback])
+            if not useful():
+                del self._weights[callback], self._epochs[callback]
+        self._plan.restore(now)
 
     def put_back(self) -> int | None:
         """Give the plan the weights of the last callback that wanted some; return their epoch, None where none did."""

@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from gedanken.parallel.base import StepResult, Strategy, TrainState
 from gedanken.parallel.fault import Fault
 from gedanken.state import State, Stateful, check_is_state, check_state, part, restore_parts, state_of
 from gedanken.training.average import Average
-from gedanken.training.callbacks import Callback, answers_of
+from gedanken.training.callbacks import Callback, answers_of, told
 from gedanken.training.course import Kept, Place, Snapshots, new_meter
 from gedanken.training.evaluation import evaluate
 from gedanken.training.interrupt import Interrupt
@@ -88,9 +88,8 @@ class Training:
         self.fault: Fault | None = None  # that ended it
         self._kept, self._average = Kept(train_state.plan), Average(train_state)
         self._resumed: Mapping[str, Any] | None = None
-        for given in (source, validation):
-            if given:
-                given.broken_off = lambda: self.interrupt.asked
+        for given in filter(None, (source, validation)):
+            given.broken_off = lambda: self.interrupt.asked
 
     def __call__(self) -> History:
         """Train, and return what happened."""
@@ -172,7 +171,7 @@ class Training:
         if place.stopped:
             self.stop = Stop(place.stopped)
         for callback in self.callbacks:
-            callback.on_resume(self.run, self.history)
+            told(callback, "on_resume", self.run, self.history)
 
     def _thaw_again(self, thawed: Any) -> None:
         """Let the layers learn that a training before has unfrozen."""
@@ -193,8 +192,7 @@ class Training:
     def _start(self, callback: Callback, started: list[Callback]) -> Iterator[Capture]:
         """Tell a callback of the start, and yield what it answers."""
         started.append(callback)
-        begin: Callable[[Run], Any] = callback.on_start
-        answer = begin(self.run)
+        answer = told(callback, "on_start", self.run)
         name = f"{type(callback).__name__}.on_start"
         rule = "return nothing, a Capture or AverageWeights"
         require(answer is None or isinstance(answer, Capture | AverageWeights), name, rule, answer)
@@ -218,8 +216,7 @@ class Training:
         self.history.kept = self._kept.put_back()
 
     def _tell_stop(self, callback: Callback, reason: str) -> None:
-        tell: Callable[[Run, str], object] = callback.on_stop
-        answer = tell(self.run, reason)
+        answer = told(callback, "on_stop", self.run, reason)
         if answer is not None:  # no error: what was learnt is already there, and the history is wanted
             name = f"{type(callback).__name__}.on_stop"
             warn(f"{name} must return nothing, the training is over; {short(answer)} is not followed")
@@ -231,7 +228,7 @@ class Training:
         finished = self._steps(epoch)
         if self.interrupt.asked:  # also where it came while a mini-batch was waited for: the epoch is not over then
             self._listen()
-        if not meter.samples:
+        if not self._place.step:
             return
         if refused := self.strategy.sync():
             self._forgiven(Fault(refused, epoch, cause=TOO_HIGH))
@@ -249,7 +246,7 @@ class Training:
             finished,
             meter.samples,
             meter.cost,
-            meter.metrics,
+            meter.metrics if meter.samples else {},
             found.pop("cost", None),
             dict(found),
             self.train_state.optimizer_state.rate,
@@ -261,7 +258,7 @@ class Training:
         )
         self.history.epochs.append(record)
         self._place.epoch, self._place.step, self._meter = epoch + 1, 0, new_meter(self.train_state)
-        self._listen([callback.on_epoch(self.run, record) for callback in self.callbacks], "on_epoch", epoch)
+        self._listen([told(callback, "on_epoch", self.run, record) for callback in self.callbacks], "on_epoch", epoch)
         self._average.hide()
         self._place.between += self._seconds() - trained
 
@@ -297,9 +294,11 @@ class Training:
             self.history.keep(snapshot)
         if self.callbacks:
             rate = self.train_state.optimizer_state.rate
-            told = (epoch, step, result.share, result.samples, float(result.cost), rate, seconds, snapshot)
-            record = StepRecord(*told, result.statistics)
-            self._listen([callback.on_step(self.run, record) for callback in self.callbacks], "on_step", epoch, step)
+            entries = (epoch, step, result.share, result.samples, float(result.cost), rate, seconds, snapshot)
+            record = StepRecord(*entries, result.statistics)
+            self._listen(
+                [told(callback, "on_step", self.run, record) for callback in self.callbacks], "on_step", epoch, step
+            )
         elif self.interrupt.asked:
             self._listen()
 
@@ -311,11 +310,13 @@ class Training:
         """Ask what is done about a step of which nothing was kept; return whether the training goes on, else end it."""
         self.history.add_fault(fault)
         self._goes_on = False
-        answers = [callback.on_fault(self.run, fault) for callback in self.callbacks]
+        answers = [told(callback, "on_fault", self.run, fault) for callback in self.callbacks]
         self._listen(answers, "on_fault", fault.epoch, fault.step)
+        self._average.take()  # where it went back, the average begins anew
         if not self._goes_on:
+            self._kept.drop(self.strategy.useful)
             self.history.diverged, self.fault = True, fault
-            self.stop = self.stop or Stop(f"{fault}; the weights are those before it")
+            self.stop = Stop(f"{fault}; the weights are those before it")
         return self._goes_on
 
     def _validate(self, epoch: int) -> Evaluation:
@@ -349,7 +350,7 @@ class Training:
                     self.history.answers.append(Answered(epoch, step, type(callback).__name__, answer))
         interrupted = self.interrupt.asked and not self.stop
         if interrupted:
-            asked = [(callback, callback.on_interrupt(self.run)) for callback in self.callbacks]
+            asked = [(callback, told(callback, "on_interrupt", self.run)) for callback in self.callbacks]
             captures = [one for callback, given in asked for one in answers_of(callback, "on_interrupt", given)]
         self._capture(captures)
         if interrupted:
@@ -388,6 +389,8 @@ class Training:
         elif isinstance(answer, Unfreeze):
             self._thaw(answer)
         else:
+            rule = "be answered where single steps can be left out, not with workers that wait for nobody"
+            require(self.strategy.forgives, f"{name}: {type(answer).__name__}", rule, answer)
             self._goes_on = True
             if isinstance(answer, RollBack):
                 self.strategy.roll_back()

@@ -1,6 +1,7 @@
 """Running means of cost and metrics."""
 
 import contextlib
+import math
 import numbers
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -67,9 +68,9 @@ class Meter:
 
     @property
     def cost(self) -> float:
-        """Mean cost so far."""
+        """Mean cost so far; NaN of no samples."""
         self._read()
-        return self._cost / self.samples
+        return self._cost / self.samples if self.samples else math.nan
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -1,13 +1,11 @@
 """What a training does about a step that is not finite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gedanken.checks import one_of, real, require, whole
 from gedanken.parallel.base import Strategy
 from gedanken.parallel.fault import Fault
-from gedanken.state import State, check_state
 from gedanken.training.callbacks import Callback
 from gedanken.training.records import Answers, RollBack, Run, SetRate, Skip, StepRecord
 
@@ -31,7 +29,8 @@ class OnNonFinite(Callback):
 
     Args:
         action: "raise" ends the training; "skip" leaves the step out and goes on with the next mini-batch; "rollback"
-            goes back to the last copy of the weights, at most 256 steps old, and on with a lower learning rate.
+            goes back to the last copy of the weights, at most 256 steps and one epoch old, and on with a lower learning
+            rate; where it was one sample, and the others of the mini-batch show that the weights are sound, they stay.
         factor: for "rollback", what the learning rate is multiplied by each time, in (0, 1].
         at_most: so many steps one after the other may go wrong, >= 1; one more ends the training as "raise" does.
 
@@ -39,6 +38,8 @@ class OnNonFinite(Callback):
         ArgumentError: an argument breaks its rule; when `fit` begins: another action than "raise" with workers that
             share no steps (`Hogwild`).
     """
+
+    shows = True  # a sound training is the same with and without it, so it may come and go when one goes on
 
     action: str = "raise"
     factor: float = 0.5
@@ -63,10 +64,3 @@ class OnNonFinite(Callback):
         if not self._last:
             self._wrong = 0
         self._last = False
-
-    def state(self) -> State:
-        return {"wrong": self._wrong}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        check_state("OnNonFinite", state, self.state())
-        self._wrong = state["wrong"]

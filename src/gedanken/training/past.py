@@ -81,7 +81,13 @@ class Past:
 
 def _fault(entries: dict[str, Any]) -> Fault:
     given = entries["input"]
-    return Fault(**{**entries, "samples": tuple(entries["samples"]), "input": given and Figures(*given)})
+    fault = Fault(**{**entries, "samples": tuple(entries["samples"]), "input": given and Figures(*given)})
+    counts = [fault.epoch, fault.step, *fault.samples, *([] if fault.sample is None else [fault.sample])]
+    texts = [fault.what, fault.layer, fault.place, fault.parameter, fault.cause]
+    right = all(type(count) is int and 0 <= count < MOST for count in counts)
+    if not (right and all(type(text) is str for text in texts) and all(type(n) in (int, float) for n in given or ())):
+        raise ValueError("its faults are none")
+    return fault
 
 
 def _as_plain(value: Any) -> Any:

@@ -16,13 +16,14 @@ import numpy as np
 
 from gedanken.checks import path as checked_path
 from gedanken.checks import require, truth, warn
-from gedanken.code_digest import code_digest
+from gedanken.code_digest import code_digest, methods_of
 from gedanken.data.batches import ArraySource, GeneratorSource, Source
 from gedanken.errors import CheckpointError
 from gedanken.files import at_home
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.io.model_file import NewerVersionError, read_training
 from gedanken.io.training_state import TrainingState
+from gedanken.layers.stages import own
 from gedanken.parallel.base import Strategy, TrainState
 from gedanken.processors import usable_processors
 from gedanken.sparse import SparseRows
@@ -91,6 +92,7 @@ class Identity(Mapping[str, Any]):
     @cached_property
     def _found(self) -> dict[str, str]:
         plan, source = self._train_state.plan, self._source
+        listeners = [callback for callback in self._callbacks if not callback.shows]
         told = {
             "layers": self._layers,
             "frozen layers": [*plan.tuning.frozen],
@@ -98,19 +100,20 @@ class Identity(Mapping[str, Any]):
             "cost": plan.cost,
             "optimizer": self._train_state.optimizer_state.optimizer,
             "metrics": list(self._train_state.metrics),
-            "callbacks": [_callback(callback) for callback in self._callbacks if not callback.shows],
+            "callbacks": [_callback(callback) for callback in listeners],
             "seed": plan.seed,
             "dtype": plan.ops.dtype,
             "mini-batches": _mini_batches(source),
             "data": _data(source),
             "validation set": _data(self._validation),
-            "functions": _functions([plan.cost, *self._layers, *self._train_state.metrics]),
+            "functions": _functions([plan.cost, *self._layers, *self._train_state.metrics, *listeners]),
             "Python": ".".join(platform.python_version_tuple()[:2]),
             "engine": plan.engine.name,
             "processor": _processor(plan.engine.name),
             "library": importlib.import_module("gedanken").__version__,
             "NumPy": np.__version__,
             "workers": _free_order(self._strategy, source),
+            "forgetful": ", ".join(type(one).__name__ for one in listeners if _forgets(one)),
         }
         return {name: ADDRESS.sub("", str(value)) for name, value in told.items()}
 
@@ -171,6 +174,8 @@ class Taken(NamedTuple):
             return f"numerically close to one that was never stopped, not the same to the bit; {differences}"
         if now["workers"]:
             return f"close to one that was never stopped: workers {now['workers']}, so no two trainings are the same"
+        if forgetful := now["forgetful"]:
+            return f"{SAME}, if {forgetful} need nothing of what came before: they have no state()"
         return SAME
 
 
@@ -229,8 +234,9 @@ def say(display: Display, progress: bool, run: Run, how: str) -> None:
 
 
 def _functions(parts: Sequence[Any]) -> str:
-    """Return a digest of the functions that objects hold, as a CustomCost does; "" where they hold none."""
+    """Return a digest of what is a user's own in objects: functions that they hold, and their classes' methods."""
     held = [one for part in parts for one in getattr(part, "__dict__", {}).values() if isinstance(one, FunctionType)]
+    held += [method for part in parts for method in methods_of(type(part))]
     return code_digest(held) if held else ""
 
 
@@ -248,6 +254,11 @@ def _callback(callback: Callback) -> str:
     return str(callback) if ours else type(callback).__qualname__
 
 
+def _forgets(callback: Callback) -> bool:
+    """Say whether a callback of a user's holds something and says nothing of it."""
+    return own(callback) and type(callback).state is Callback.state and bool(vars(callback))
+
+
 def _free_order(strategy: Strategy, source: Source) -> str:
     """Return why no two such trainings are the same, or nothing."""
     if not strategy.exact:
@@ -261,13 +272,28 @@ def _data(source: Source | None) -> str:
     if source is None:
         return "none"
     if isinstance(source, GeneratorSource):
-        return ", ".join(f"{key} {value}" for key, value in source.identity().items())
+        told = ", ".join(f"{key} {value}" for key, value in source.identity().items())
+        arrays = list(_arrays_in(vars(source.generator)))
+        return f"{told}, arrays {_digest_of(arrays)}" if arrays else told
     assert isinstance(source, ArraySource)
+    return f"{source.samples} samples, digest {_digest_of([source.x, source.target, source.rows])}"
+
+
+def _arrays_in(held: Any) -> Iterator[Any]:
+    """Yield the arrays that an object holds in its attributes, and in their lists and dicts."""
+    if isinstance(held, (np.ndarray, SparseRows)):
+        yield held
+    elif isinstance(held, (dict, list, tuple)):
+        for one in held.values() if isinstance(held, dict) else held:
+            yield from _arrays_in(one)
+
+
+def _digest_of(arrays: Sequence[Any]) -> str:
     found = hashlib.blake2b(digest_size=16)
-    for array in (source.x, source.target, source.rows):
+    for array in arrays:
         if array is not None:
             _digest(found, array)
-    return f"{source.samples} samples, digest {found.hexdigest()}"
+    return found.hexdigest()
 
 
 def _digest(found: Any, array: Any) -> None:

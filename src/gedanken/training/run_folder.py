@@ -78,10 +78,10 @@ class RunFolder(Callback):
         """Forget what came after the checkpoint: it comes again."""
         # An epoch's line comes after those of its snapshots.
         lines: list[tuple[float, int, bytes]] = [
-            (one.epoch, 1, _line("epoch", one.to_json())) for one in history.epochs
+            (one.epoch, MOST_LOST, _line("epoch", one.to_json())) for one in history.epochs
         ]
-        lines += [(one.progress, 0, _line("snapshot", one.to_json())) for one in history.snapshots]
-        lines += [(one.epoch, -1, _line("fault", one.to_json())) for one in history.faults]
+        lines += [(one.progress, -1, _line("snapshot", one.to_json())) for one in history.snapshots]
+        lines += [(one.epoch, one.step, _line("fault", one.to_json())) for one in history.faults]
         known = np.empty(0, NUMBER)
         with contextlib.suppress(OSError):
             known = np.fromfile(os.path.join(run_of(run.resumed), COSTS), NUMBER, history.steps)

@@ -18,6 +18,7 @@ from gedanken.training.callbacks import Callback
 from gedanken.training.event_file import event, events, header
 from gedanken.training.records import Capture, EpochRecord, History, Run, StepRecord
 
+OWNER = "gedanken.run"  # beside event files: the id of the run whose they are
 NAME = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.gedanken")
 OF_EPOCHS = "epochs/"
 
@@ -66,7 +67,9 @@ class TensorBoard(Callback):
     def on_start(self, run: Run) -> Capture | None:
         given = at_home(run.folder if self.folder is None else str(os.fspath(self.folder)))
         self._folder, self._steps = os.path.abspath(given), 0  # wherever the program goes
+        self._run = run.id
         if run.resumed:
+            self._check_owner(given)
             return None
         empty = len(header(0.0))
         for name in _event_files(self._folder):
@@ -74,6 +77,17 @@ class TensorBoard(Callback):
                 rule = f"TensorBoard folder must be one without events of another run ({name})"
                 raise ArgumentError(f"{rule}, got {given!r}")
         return Capture(lambda _: self._begin(b""))  # when nothing else has refused
+
+    def _check_owner(self, given: str) -> None:
+        """Raise ArgumentError where the events that are there are another run's: they would be emptied."""
+        try:
+            with open_regular(os.path.join(self._folder, OWNER)) as file:
+                owner = file.read().decode(errors="replace")
+        except OSError:
+            owner = ""
+        if _event_files(self._folder) and owner != self._run:
+            rule = "be one without events of another run than the one that goes on"
+            raise ArgumentError(f"TensorBoard folder must {rule}, got {given!r}")
 
     def on_resume(self, run: Run, history: History) -> None:
         self._steps = history.steps
@@ -107,6 +121,7 @@ class TensorBoard(Callback):
         older = [name for name in _event_files(self._folder) if NAME.fullmatch(name)]
         number = max((int(name.split(".")[3]) for name in older), default=0) + 1
         path = os.path.join(self._folder, f"events.out.tfevents.{number:010}.gedanken")
+        replace_file(os.path.join(self._folder, OWNER), self._run.encode())
         replace_file(path, header(time.time()) + kept)
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - what is written stays, whoever is killed
         for name in older:
