@@ -13,13 +13,16 @@ export GEDANKEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test check docs format parity accuracy bench bench-generator bench-hogwild bench-diary bench-waiting soak chaos oldest second gpu clean
+.PHONY: demo test coverage check docs format parity accuracy bench bench-generator bench-hogwild bench-diary bench-waiting soak chaos oldest second gpu clean
 
 demo: $(VENV)/.demo ## train the diary's network on embedded data
 	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
 
 test: check ## everything that must hold
 	# One thread a process: two test processes share the cores already.
+	OPENBLAS_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist worksteal --ignore tests/docs
+
+coverage: $(VENV)/.dev ## the suite once more, slower, with the lines that it reaches; below 95 % it fails
 	OPENBLAS_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist worksteal --ignore tests/docs --cov --cov-report=term
 
 check: $(VENV)/.dev ## format, lint, types, import order, the docs: examples, links, API reference
