@@ -95,8 +95,8 @@ def words(rule: Any = "adam", engine: Any = "cpu") -> Network:
 NETWORKS: dict[str, tuple[Callable[..., Network], Any]] = {
     "mlp": (mlp, X), "cnn": (cnn, PICTURES), "branched": (branched, X), "words": (words, TOKENS),
 }  # fmt: skip
-RULES = [Adam(0.01), AdamW(0.01, weight_decay=0.1), SGD(0.1, weight_decay=0.1, clip_norm=0.1), Momentum(0.1),
-         RMSProp(0.01, accumulate=4), Lion(0.01, weight_decay=0.1), SGD(0.1, clip_value=0.01)]  # fmt: skip
+RULES = [AdamW(0.01, weight_decay=0.1), SGD(0.1, weight_decay=0.1, clip_norm=0.1), RMSProp(0.01, accumulate=2),
+         Lion(0.01, weight_decay=0.1, clip_value=0.01)]  # fmt: skip
 FROZEN: dict[str, list[Any]] = {
     "first": [0], "first ones": [slice(0, 3)], "between": [1], "some": [0, 2], "all but the head": [slice(None, -2)],
 }  # fmt: skip
