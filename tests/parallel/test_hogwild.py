@@ -467,6 +467,7 @@ def test_a_worker_that_always_dies_is_not_started_for_ever() -> None:
         net.fit(*marked(8, 0), mini_batch_size=8, parallel=Hogwild(workers=1, **options), **QUIET)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of Python, from 3.12 on: it has threads
 @pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
 def test_a_worker_that_dies_while_it_starts_is_met_like_any_other(method: str, tmp_path: Path) -> None:
     class Waits(Callback):  # the other one may have learnt much before the first has even started

@@ -102,6 +102,8 @@ def test_a_script_without_its_guard_is_told_of_it(text: str, tmp_path: Path) -> 
 FORKS = """
 import os
 import sys
+import warnings
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # of Python, from 3.12 on: it has threads
 from gedanken import Callback, Hogwild, Stop, WorkerError
 from tests.parallel.made import Made, arrays, network
 
