@@ -160,9 +160,7 @@ class FineTuning(Compiled):
         plan.restore({**own, **given})
         if self._train_state:
             rule = self._train_state.optimizer_state
-            fresh = plan.optimizer_state(rule.optimizer)
-            fresh.before, fresh.plateau = rule.updates, rule.plateau
-            self._train_state = self._train_state._replace(optimizer_state=fresh)
+            rule.start_afresh(rule.updates)
         return TakenWeights(tuple(row for row, _ in rows))
 
     @alone

@@ -122,24 +122,20 @@ class OptimizerState:
         self.progress = progress or _begin(ops, optimizer, size)
         self._schedule = as_schedule(optimizer.learning_rate)
         self._updater_for = updater_for
-        self._tune(updated)
+        self.retune(updated)
         self._clipped = min(clip or math.inf for clip in (optimizer.clip_value, optimizer.clip_norm))
         self._limit = float(np.finfo(ops.dtype).max) ** (0.5 if {"square", "squares"} & self.slots.keys() else 1)
         self._easy = min(self._limit, 1e150) ** 2
 
+    def start_afresh(self, updates: int) -> None:
+        """Forget the moving means and what is gathered; `updates` is the position in the schedule."""
+        self.discard()
+        self.before, self.step = updates, 0
+        for slot in self.slots.values():
+            slot[...] = 0
+
     def retune(self, updated: Updated) -> None:
-        """Update other parts of the same vectors from now on.
-
-        Where some learn that did not before, the moving means of all start afresh: a rule counts its steps for all
-        numbers alike, and corrects by that count what the means have not seen yet.
-        """
-        if _learns_more(self._updated, updated):
-            self.before, self.step = self.updates, 0
-            for slot in self.slots.values():
-                slot[...] = 0
-        self._tune(updated)
-
-    def _tune(self, updated: Updated) -> None:
+        """Update these parts of the same vectors from now on."""
         give, alike = self._updater_for, updated.pieces is None
         self._updated = updated
         self._fused = give(self.optimizer, updated) if give and alike else None
@@ -174,10 +170,8 @@ class OptimizerState:
         progress = self.progress
         if progress.gathered is None:
             return self._update(p, g)
-        bound, highest = self._bound(g), self.highest_rate
-        share = min(bound / self.optimizer.accumulate, self._clipped)  # at least so much of the mean is its own
-        if not (math.isfinite(bound) and max(highest, 1.0) * share < self._limit):
-            return f"the gradient's length became {bound:.3g} (at a learning rate of {highest:.3g})"
+        if refused := self._refused(g, self.optimizer.accumulate):
+            return refused
         progress.gathered += samples * g
         progress.batches += 1
         progress.samples += samples
@@ -243,10 +237,8 @@ class OptimizerState:
 
     def _update(self, p: Array, g: Array) -> str:
         rate = self.rate
-        if not (self._square(g) < self._easy and self.highest_rate <= 1.0):
-            bound, highest = self._bound(g), self.highest_rate
-            if not (math.isfinite(bound) and max(highest, 1.0) * min(bound, self._clipped) < self._limit):
-                return f"the gradient's length became {bound:.3g} (at a learning rate of {highest:.3g})"
+        if not (self._square(g) < self._easy and rate * self._fastest <= 1.0) and (refused := self._refused(g)):
+            return refused
         if self._fused:
             self._fused(rate, self.step, p, g, self.slots)
         else:
@@ -254,6 +246,14 @@ class OptimizerState:
         self.keep_simplexes(p, touched=bool(self._updated.rows))
         self.step += 1
         return ""
+
+    def _refused(self, g: Array, of: int = 1) -> str:
+        """Return why nothing may be changed by a gradient, one `of` so many that are gathered; "" where it may."""
+        bound, highest = self._bound(g), self.highest_rate
+        length = min(bound / of, self._clipped)
+        if math.isfinite(bound) and max(highest, 1.0) * length < self._limit:
+            return ""
+        return f"the gradient's length became {bound:.3g} (at a learning rate of {highest:.3g})"
 
     def keep_simplexes(self, p: Array, touched: bool = False) -> None:
         """Bring rows that are kept on the simplex back to it, all of them or those that the last step touched."""
@@ -343,19 +343,6 @@ def _slot_names(optimizer: Optimizer) -> tuple[str, ...]:
 def _begin(ops: Ops, optimizer: Optimizer, size: int) -> Progress:
     slots = {name: ops.xp.zeros(size, ops.dtype) for name in _slot_names(optimizer)}
     return Progress(slots, ops.xp.zeros(size, ops.dtype) if optimizer.accumulate > 1 else None)
-
-
-def _learns_more(before: Updated, now: Updated) -> bool:
-    """Say whether numbers learn now that did not before."""
-
-    def learning(updated: Updated) -> Array:
-        pieces = [Piece(0, updated.size, True)] if updated.pieces is None else updated.pieces
-        found = np.zeros(updated.size, bool)
-        for cut in (*(piece.cut for piece in pieces), *(part.cut for part in updated.rows)):
-            found[cut] = True
-        return found
-
-    return bool((learning(now) & ~learning(before)).any())
 
 
 def _groups(

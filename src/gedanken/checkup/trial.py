@@ -15,7 +15,7 @@ from gedanken.data.input_spec import InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.layers import ReLU
 from gedanken.layers.base import Context
-from gedanken.layers.stages import ContainerStage, LayerStage
+from gedanken.layers.stages import ContainerStage, LayerStage, leaf_stages
 from gedanken.optimizer_state import OptimizerState
 from gedanken.parallel.base import TrainState, gradients
 from gedanken.parallel.black_box import examined
@@ -220,16 +220,6 @@ class Trial:
             for one in leaf_stages(self.plan.layers)
             if one.path in silent or one.path in course.gradients or any(view.ndim > 1 for view in one.p.values())
         )
-
-
-def leaf_stages(stages: Sequence[Any]) -> Iterator[LayerStage]:
-    """Yield the layers that are not taken apart."""
-    for stage in stages:
-        if isinstance(stage, ContainerStage):
-            for row in stage.rows.values():
-                yield from leaf_stages(row)
-        else:
-            yield stage
 
 
 def _seen(stages: Sequence[Any], ctx: Context, x: Array, see: Callable[[LayerStage, Array], None]) -> Array:

@@ -196,8 +196,7 @@ class Plan:
 
     def learner(self, rule: Optimizer) -> Learner | None:
         """Return what learns by a rule from many mini-batches in one go, or None."""
-        alike = not (self.tuning.frozen or self.tuning.rates)
-        return self.engine.learner(self.body, self.cost, rule) if self.cost and alike else None
+        return self.engine.learner(self.body, self.cost, rule) if self.cost and self.tuning == ALIKE else None
 
     def judged(self, scores: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs and the mean cost of what a Learner gave: without kernels, which each size has anew."""

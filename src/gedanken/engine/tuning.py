@@ -1,12 +1,12 @@
 """Which layers of a network learn, and how fast."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.checks import require
 from gedanken.layers.dropout import Dropout
-from gedanken.layers.stages import ContainerStage, LayerStage, own
+from gedanken.layers.stages import ContainerStage, LayerStage, leaf_stages, own, with_leaves
 
 Stage: TypeAlias = LayerStage | ContainerStage
 
@@ -67,7 +67,7 @@ def divided(body: Sequence[Stage]) -> tuple[list[tuple[list[Stage], bool]], Sequ
     The first ones come in groups with whether each runs as in training: a dropout that is not frozen does. One that is
     passes everything on, and is left out of those behind.
     """
-    inner = [list(_inner(stage)) for stage in body]
+    inner = [list(leaf_stages([stage])) for stage in body]
     learning = [place for place, parts in enumerate(inner) if any(one.p and not one.frozen for one in parts)]
     first = min(learning, default=len(body))
     if not any(one.frozen and one.p for parts in inner[:first] for one in parts):
@@ -91,20 +91,4 @@ def _without_frozen_dropout(stages: Sequence[Stage]) -> list[Stage]:
 
 def thawed(stages: Sequence[Stage]) -> list[Stage]:
     """Return layers for use at prediction, where a frozen one is like any other."""
-
-    def one(stage: Stage) -> Stage:
-        if isinstance(stage, LayerStage):
-            return replace(stage, frozen=False) if stage.frozen else stage
-        return replace(stage, rows={name: thawed(row) for name, row in stage.rows.items()})
-
-    return [one(stage) for stage in stages]
-
-
-def _inner(stage: Stage) -> Iterator[LayerStage]:
-    """Yield the layers of a step that are not taken apart."""
-    if isinstance(stage, LayerStage):
-        yield stage
-    else:
-        for row in stage.rows.values():
-            for one in row:
-                yield from _inner(one)
+    return with_leaves(stages, lambda one: replace(one, frozen=False) if one.frozen else one)

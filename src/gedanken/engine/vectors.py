@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gedanken.engine.tuning import Tuning
+from gedanken.engine.tuning import ALIKE, Tuning
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.border import taken
 from gedanken.layers.containers import Placed, leaves
@@ -98,8 +98,7 @@ class Vectors:
             start = stop
         learning = [part for part in rows if part.factor]
         simplexes = [part for part in learning if part.simplex]
-        alike = not (tuning.frozen or tuning.rates)
-        return Updated(size, decayed, learning if lazy else (), simplexes, None if alike else pieces)
+        return Updated(size, decayed, learning if lazy else (), simplexes, None if tuning == ALIKE else pieces)
 
     def _vector(self, shapes: Mapping[str, Shape], name: str, memory: Memory | None) -> tuple[Array, dict[str, Array]]:
         """Return a vector, of zeros where it has no place yet, and its views, one after the other."""

@@ -24,7 +24,7 @@ from gedanken.caches import read_entry, write_entry
 from gedanken.code_digest import code_digest, methods_of
 from gedanken.errors import GradientError
 from gedanken.layers.base import Context, Layer
-from gedanken.layers.stages import ContainerStage, LayerStage, own
+from gedanken.layers.stages import ContainerStage, LayerStage, leaf_stages, own
 from gedanken.ops import Ops
 from gedanken.sparse import RowGradient
 from gedanken.types import Array, Arrays, Shape
@@ -72,9 +72,7 @@ def _sentences(stages: Iterable[LayerStage | ContainerStage], behind: bool) -> I
 
 
 def _learns(stage: LayerStage | ContainerStage) -> bool:
-    if isinstance(stage, ContainerStage):
-        return any(_learns(one) for row in stage.rows.values() for one in row)
-    return bool(stage.p) and not stage.frozen
+    return any(one.p and not one.frozen for one in leaf_stages([stage]))
 
 
 def _told(stage: LayerStage, behind: bool) -> str:

@@ -1,6 +1,6 @@
 """A layer with its arrays, ready to run; a layer of a user's own is run behind the border, on every engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -231,6 +231,26 @@ class ContainerStage:
     @property
     def name(self) -> str:
         return f"layer {self.path} {self.layer}"
+
+
+def leaf_stages(stages: Sequence[LayerStage | ContainerStage]) -> Iterator[LayerStage]:
+    """Yield the layers that are not taken apart, those inside of containers too."""
+    for stage in stages:
+        if isinstance(stage, ContainerStage):
+            for row in stage.rows.values():
+                yield from leaf_stages(row)
+        else:
+            yield stage
+
+
+def with_leaves(stages: Sequence[LayerStage | ContainerStage], change: Callable[[LayerStage], Any]) -> list[Any]:
+    """Return stages in which something stands in the place of each layer that is not taken apart."""
+    return [
+        replace(stage, rows={name: with_leaves(row, change) for name, row in stage.rows.items()})
+        if isinstance(stage, ContainerStage)
+        else change(stage)
+        for stage in stages
+    ]
 
 
 def _views(arrays: Arrays) -> Arrays:

@@ -41,9 +41,16 @@ class TrainState(NamedTuple):
     metrics: Sequence[Metric]
 
     def retune(self, tuning: Tuning) -> None:
-        """Let other layers learn from now on; all that was learnt, and the optimizer's memory, stays."""
+        """Let other layers learn from now on; all that was learnt stays.
+
+        Where some learn that did not before, the moving means of all start afresh: a rule counts its steps for all
+        numbers alike, and corrects by that count what the means have not seen yet.
+        """
+        before, state = self.plan.tuning, self.optimizer_state
+        if any(tuning.of_array(name) and not before.of_array(name) for name in self.plan.gradients()):
+            state.start_afresh(state.updates)
         self.plan.retune(tuning)
-        self.optimizer_state.retune(self.plan.updated(self.optimizer_state.optimizer))
+        state.retune(self.plan.updated(state.optimizer))
 
     def measured(self, outputs: Array, target: Array) -> tuple[Array, ...]:
         """Return the statistics of all metrics, which stay on the device."""

@@ -5,16 +5,16 @@ A sound step pays nothing for it. What is replayed is the specification, since k
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gedanken.costs import CustomCost
 from gedanken.data.batches import Batch
-from gedanken.engine.plan import Placement, Plan
+from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
-from gedanken.layers.stages import ContainerStage, LayerStage, back_through, own, through
+from gedanken.layers.stages import LayerStage, back_through, own, through, with_leaves
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
 from gedanken.parallel.fault import Fault, Figures
@@ -99,22 +99,13 @@ def _replay(plan: Plan, ctx: Context, batch: Batch) -> None:
     x = plan.enter(batch.x)
     if not _finite(plan.ops, x):
         raise _Found("input", "", x, result=x)
-    stages = _watched(plan.body, plan.ops)
+    stages = with_leaves(plan.body, lambda stage: _Watched(stage, plan.ops))
     y, tape = through(stages, ctx, x)
     cost, dy = plan.judge(y, batch.target)
     if not math.isfinite(float(cost)) or not _finite(plan.ops, dy):
         its_own = own(plan.cost) or isinstance(plan.cost, CustomCost)
         raise _Found("cost", f"the cost {type(plan.cost).__name__}", y, result=dy, own=its_own)
     back_through(stages, ctx, tape, dy)
-
-
-def _watched(stages: Sequence[Placement], ops: Ops) -> list[Any]:
-    def one(stage: Placement) -> Any:
-        if isinstance(stage, ContainerStage):
-            return replace(stage, rows={name: _watched(row, ops) for name, row in stage.rows.items()})
-        return _Watched(stage, ops)
-
-    return [one(stage) for stage in stages]
 
 
 def _longest(plan: Plan) -> _Found:

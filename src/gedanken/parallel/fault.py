@@ -1,11 +1,11 @@
 """What went wrong in a step, as plain values: which number was not finite, where it came from, and the likely cause."""
 
-import json
 import math
 from typing import NamedTuple
 
 import numpy as np
 
+from gedanken.json_lines import line
 from gedanken.types import Array
 
 LISTED = 8  # samples of a mini-batch that a sentence names
@@ -79,10 +79,7 @@ class Fault(NamedTuple):
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        figures = None
-        if self.input:
-            figures = {k: v if math.isfinite(v) else None for k, v in self.input._asdict().items()}
-        return json.dumps({**self._asdict(), "input": figures})
+        return line({**self._asdict(), "input": self.input and self.input._asdict()})
 
     def _origin(self) -> str:
         """Say where it came from."""

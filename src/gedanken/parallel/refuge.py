@@ -78,7 +78,12 @@ class Refuge:
 
     def useful_now(self) -> bool:
         """Say whether the network as it is gives a finite cost for what was just learnt from."""
-        return not self.last or self.useful(self.last)
+        return not self.last or self.proven
+
+    @property
+    def proven(self) -> bool:
+        """Whether there is something that was just learnt from, and the network gives a finite cost for it."""
+        return self.last is not None and self.useful(self.last)
 
     def useful(self, batch: Batch) -> bool:
         """Say whether the network as it is gives a finite cost for a mini-batch."""
@@ -108,9 +113,6 @@ class Refuge:
 
     def go_back(self) -> None:
         """Go back to the copy, and with the optimizer's slots to their start."""
-        plan, optimizer_state = self._train_state.plan, self._train_state.optimizer_state
+        plan = self._train_state.plan
         plan.params[...], plan.layer_state[...] = self._params, self._state
-        optimizer_state.discard()
-        optimizer_state.before, optimizer_state.step = self._updates, 0
-        for slot in optimizer_state.slots.values():
-            slot[...] = 0
+        self._train_state.optimizer_state.start_afresh(self._updates)

@@ -85,7 +85,7 @@ class Single(Strategy):
     def sync(self) -> str:
         plan = self.train_state.plan
         refused = self.train_state.optimizer_state.flush(plan.params)
-        if not refused and self._refuge.last and self._refuge.useful_now():
+        if not refused and self._refuge.proven:
             self._refuge.renew(plan.layer_state)
         return refused
 
@@ -96,7 +96,7 @@ class Single(Strategy):
         return self._refuge.useful_now()
 
     def roll_back(self) -> None:
-        if not (self._refuge.last and self._refuge.useful_now()):  # else one sample is to blame, and not the weights
+        if not self._refuge.proven:  # else one sample is to blame, and not the weights
             self._refuge.go_back()
 
     def stop(self) -> None:

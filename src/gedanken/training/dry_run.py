@@ -11,6 +11,7 @@ from gedanken.costs import Cost, CustomCost
 from gedanken.data.batches import ArraySource, Source
 from gedanken.errors import GedankenError, ShapeError
 from gedanken.layers.shape import channels_first_shape, to_channels_last
+from gedanken.layers.stages import own
 from gedanken.metrics import Metric
 from gedanken.metrics.base import HOST
 from gedanken.parallel.base import TrainState, measured
@@ -87,7 +88,7 @@ def _own(train_state: TrainState) -> list[Cost | Metric]:
     """Return the user's own among cost and metrics."""
     assert train_state.plan.cost
     parts: list[Cost | Metric] = [train_state.plan.cost, *train_state.metrics]
-    return [p for p in parts if isinstance(p, CustomCost) or not type(p).__module__.startswith("gedanken.")]
+    return [p for p in parts if isinstance(p, CustomCost) or own(p)]
 
 
 def _different(target: Array) -> list[int]:

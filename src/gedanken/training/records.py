@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gedanken.checks import one_of
+from gedanken.json_lines import json_object, line, plain
 from gedanken.parallel.fault import Fault
-from gedanken.training.json_lines import json_object, line, plain
 from gedanken.types import Array
 
 

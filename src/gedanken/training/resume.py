@@ -5,7 +5,6 @@ import importlib
 import itertools
 import os
 import platform
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ import numpy as np
 
 from gedanken.checks import path as checked_path
 from gedanken.checks import require, truth, warn
-from gedanken.code_digest import code_digest, methods_of
+from gedanken.code_digest import ADDRESS, code_digest, methods_of
 from gedanken.data.batches import ArraySource, GeneratorSource, Source
 from gedanken.errors import CheckpointError
 from gedanken.files import at_home
@@ -33,7 +32,6 @@ from gedanken.training.display import Display
 from gedanken.training.records import Run
 from gedanken.training.run_folder import run_of
 
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 SHOWN = 80  # characters of what differs
 BLOCK = 1 << 24  # bytes of an array that are looked at together
 # What has to be the same for a continuation to be the same training, and what for it to be the same to the last bit.
@@ -250,8 +248,7 @@ def _callback(callback: Callback) -> str:
     """Return a callback with what it goes by; of a user's own nobody knows what that is."""
     if isinstance(callback, Checkpoint):  # when it writes, and how many it keeps, is no matter
         return f"Checkpoint(monitor={callback.monitor!r}, mode={callback.mode!r})"
-    ours = type(callback).__module__.startswith("gedanken.")
-    return str(callback) if ours else type(callback).__qualname__
+    return type(callback).__qualname__ if own(callback) else str(callback)
 
 
 def _forgets(callback: Callback) -> bool:

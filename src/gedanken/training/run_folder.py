@@ -9,6 +9,7 @@
 
 import contextlib
 import json
+import math
 import os
 import threading
 import time
@@ -77,8 +78,8 @@ class RunFolder(Callback):
     def on_resume(self, run: Run, history: History) -> None:
         """Forget what came after the checkpoint: it comes again."""
         # An epoch's line comes after those of its snapshots.
-        lines: list[tuple[float, int, bytes]] = [
-            (one.epoch, MOST_LOST, _line("epoch", one.to_json())) for one in history.epochs
+        lines: list[tuple[float, float, bytes]] = [
+            (one.epoch, math.inf, _line("epoch", one.to_json())) for one in history.epochs
         ]
         lines += [(one.progress, -1, _line("snapshot", one.to_json())) for one in history.snapshots]
         lines += [(one.epoch, one.step, _line("fault", one.to_json())) for one in history.faults]
