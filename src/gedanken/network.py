@@ -4,14 +4,11 @@ import copy
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gedanken.alone import alone
 from gedanken.checks import path as checked_path
 from gedanken.checks import real, require, truth, whole
-from gedanken.checkup.check import checked
-from gedanken.checkup.report import Checkup
-from gedanken.checkup.trial import Subject
 from gedanken.costs import Cost
 from gedanken.data.generator import Generator
 from gedanken.data.input_spec import AT_ONCE, MINI_BATCH_SIZE
@@ -48,6 +45,9 @@ from gedanken.training.rate_sweep import RateSweep, checked_range, sweep
 from gedanken.training.records import Evaluation, History, figure_texts
 from gedanken.training.resume import Identity, Resume, folder_of, say, taken_up
 from gedanken.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from gedanken.checkup.report import Checkup
 
 
 class Network(FineTuning):
@@ -311,7 +311,7 @@ class Network(FineTuning):
         *,
         validation_set: tuple[Any, Any] | Generator | float | None = None,
         mini_batch_size: int | None = None,
-    ) -> Checkup:
+    ) -> "Checkup":
         """Say in seconds, before a long training, what is wrong with network and data; see docs/check.md.
 
         Neither is changed: what is tried is tried on a copy. Of many samples some are looked at, at random; of a
@@ -327,6 +327,10 @@ class Network(FineTuning):
             StateError: `regression` was not called.
             ArgumentError, DataError, ShapeError: `fit` would refuse it, too.
         """
+        # Here, since most programs never ask for it, and a network is to be there at once.
+        from gedanken.checkup.check import checked  # noqa: PLC0415
+        from gedanken.checkup.trial import Subject  # noqa: PLC0415
+
         subject = Subject(self._learning("check"), self._recipe(), self._input_spec("check"), self.epoch)
         return checked(subject, data, labels, validation_set, mini_batch_size)
 
