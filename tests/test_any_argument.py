@@ -44,7 +44,7 @@ RIGHT = {
     "keep": 0.5, "n_features": 2, "n_groups": 1, "shape": (4,), "layers": [], "every": 3, "factor": 0.5, "steps": 3,
     "rate": 0.1, "peak": 0.1, "then": 0.1, "value": 1.0, "function": len, "derivative": len, "size": 2, "pixels": 1,
     "degrees": 5.0, "mean": 0.0, "std": 1.0, "x": [1.0], "dataset": [1.0], "iterable": [1.0], "array": np.zeros(3),
-    "path": "run", "receive": len, "time": "10 s", "stages": [0],
+    "path": "run", "lengths": [1], "receive": len, "time": "10 s", "stages": [0],
 }  # fmt: skip
 RECORDS = (Context, Evaluation, Samples)  # which hold anything
 X, Y = np.ones((6, 4), "float32"), np.arange(6) % 3
@@ -66,7 +66,8 @@ def made(name: str, argument: str, value: Any) -> Any:
     kind, parameters = constructors()[name]
     if parameters[argument].kind is inspect.Parameter.VAR_POSITIONAL:
         return kind(value)
-    needed = {n: RIGHT[n] for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL}
+    right = {**RIGHT, **({"values": [[1.0]]} if name == "Sequences" else {})}
+    needed = {n: right[n] for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL}
     return kind(**{**needed, argument: value})
 
 

@@ -7,6 +7,7 @@
 | parallel training | `DataParallel`, `Hogwild` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
+| sequences of different length | `Sequences` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
 | activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
@@ -76,6 +77,7 @@ _HOMES = {
     "parallel.data_parallel": "DataParallel",
     "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",
+    "sequences": "Sequences",
     "sparse": "SparseRows",
     "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
     "training.average": "MovingAverage",

@@ -104,6 +104,7 @@ from gedanken.schedules import (
     StepDecay,
     WarmUp,
 )
+from gedanken.sequences import Sequences
 from gedanken.sparse import SparseRows
 from gedanken.training.average import MovingAverage
 from gedanken.training.budget import Budget
@@ -255,6 +256,7 @@ __all__ = [
     "Samples",
     "Save",
     "Schedule",
+    "Sequences",
     "Sequential",
     "SetRate",
     "ShapeError",

@@ -154,6 +154,7 @@ class Compiled(Builder, Predictor):
         shapes = self._known_input("regression"), channels_first_shape(plan.shapes[-1])
         targets = cost.checked_target if cost else None
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse)
+        spec = spec._replace(mask=plan.mask, check_lengths=plan.check_lengths)
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
 

@@ -219,6 +219,13 @@ class Ops:
         split = kernel.reshape(-1, geometry.groups, kernel.shape[3] // geometry.groups)
         return split.transpose(1, 0, 2)
 
+    def real_places(self, x: Array, lengths: Array | None) -> Array:
+        """Return sequences x (N, T, ...) with 0 at the places from lengths[n] on; as they are without lengths."""
+        if lengths is None:
+            return x
+        real = self.xp.arange(x.shape[1]) < lengths[:, None]
+        return self.xp.where(real.reshape(*real.shape, *(1,) * (x.ndim - 2)), x, x.dtype.type(0))
+
     def concatenate(self, parts: Sequence[Array]) -> Array:
         """Return arrays (..., C1), (..., C2) ... beside each other: (..., C1 + C2 + ...)."""
         return self.xp.concatenate(parts, axis=-1)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gedanken.checkup.report import ERROR, NOTE, WARNING, Finding, finding
 from gedanken.layers import BatchNorm, GroupNorm, Layer, LayerNorm
+from gedanken.sequences import Sequences
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
@@ -35,6 +36,8 @@ def columns_of(x: Any) -> Columns:
         _, _, values = x.listed()
         flat = values.astype("float64").reshape(-1, 1)
         flat = flat if len(flat) else np.zeros((1, 1))
+    elif isinstance(x, Sequences):
+        flat = x.values[x.real()].reshape(int(x.lengths.sum()), -1).astype("float64")
     elif x.ndim == 4:
         flat = x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1]).astype("float64")
     else:
@@ -65,7 +68,7 @@ def scale(x: Any) -> Iterator[Finding]:
         return
     if isinstance(x, SparseRows):
         return
-    largest = float(abs(x).max())
+    largest = float(abs(x.padded() if isinstance(x, Sequences) else x).max())
     if 0 < largest < 10 * SMALL and math.sqrt(float(np.square(found.size).mean())) < SMALL:
         yield finding("unscaled-input", WARNING, f"{told}; networks learn slowly from small numbers: {_remedy(x)}.")
         return
@@ -81,6 +84,7 @@ def scale(x: Any) -> Iterator[Finding]:
 def _remedy(x: Any) -> str:
     if isinstance(x, SparseRows):
         return "divide each feature by its largest absolute value"
+    x = x.padded() if isinstance(x, Sequences) else x
     top = float(x.max())
     picture = x.ndim == 4 or math.prod(x.shape[1:]) >= PIXELS
     if picture and x.min() >= 0 and LARGE < top <= 255:
@@ -92,7 +96,7 @@ def constants(x: Any, looked_at: int) -> Iterator[Finding]:
     """Yield what is said of inputs that are the same in all samples."""
     if isinstance(x, SparseRows) or looked_at < 2:
         return
-    flat = x.reshape(len(x), -1)
+    flat = (x.padded() if isinstance(x, Sequences) else x).reshape(len(x), -1)
     same = (flat == flat[:1]).all(axis=0)
     count, numbers = int(same.sum()), flat.shape[1]
     if not count:

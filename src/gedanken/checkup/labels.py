@@ -16,7 +16,12 @@ TIMES = 20.0  # samples of one class over those of another
 LARGE, SMALL = 10.0, 0.01  # standard deviation of targets
 FAR = 10.0  # mean over standard deviation
 LISTED = 5  # classes that are named
-RANGES = {Sigmoid: (0.0, 1.0), SoftMax: (0.0, 1.0), TanH: (-1.0, 1.0), ReLU: (0.0, np.inf)}
+RANGES: dict[type[Layer], tuple[float, float]] = {
+    Sigmoid: (0.0, 1.0),
+    SoftMax: (0.0, 1.0),
+    TanH: (-1.0, 1.0),
+    ReLU: (0.0, np.inf),
+}
 
 
 def targets(cost: Cost, looked: Looked, shape: Shape, last: Layer) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import numpy as np
 from gedanken.data.batches import ArraySource, Batch, GeneratorSource, Source, taken
 from gedanken.data.generator import runner_of
 from gedanken.random import Purpose, generator
+from gedanken.sequences import Sequences
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
@@ -101,7 +102,9 @@ def _first(source: GeneratorSource) -> Looked:
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Return arrays, or sparse rows, one after the other."""
+    """Return arrays, sequences or sparse rows, one after the other."""
+    if isinstance(parts[0], Sequences):
+        return Sequences(*(np.concatenate(each) for each in zip(*((p.values, p.lengths) for p in parts), strict=True)))
     if not isinstance(parts[0], SparseRows):
         return np.concatenate(parts)
     lists = [part.listed() for part in parts]

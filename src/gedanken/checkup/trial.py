@@ -142,6 +142,7 @@ class Trial:
             if samples and len(part) == 1:  # which BatchNorm makes nothing of
                 break
             ctx = self.plan.context(train=True, epoch=self._epoch, position=start)
+            ctx = self.plan.told_of_lengths(ctx, part)
             _seen(self.plan.layers, ctx, self.plan.enter(part), see)
             samples += len(part)
             if time.monotonic() > ends:

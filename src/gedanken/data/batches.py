@@ -12,6 +12,7 @@ from gedanken.checks import require
 from gedanken.data.generator import Generator, check_same, runner_of
 from gedanken.errors import DataError
 from gedanken.random import Permutation, Purpose, permutation
+from gedanken.sequences import Sequences
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
@@ -215,7 +216,7 @@ def taken(array: Any, rows: Array) -> Any:
     `take` is faster than an index, but first makes a whole copy that is C-contiguous where the array is not; most
     arrays are so with their axes in another order.
     """
-    if isinstance(array, SparseRows):
+    if isinstance(array, (Sequences, SparseRows)):
         return array[rows]
     if array.flags.c_contiguous and array.flags.aligned:
         return array.take(rows, axis=0)

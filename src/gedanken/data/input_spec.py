@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 from gedanken.checks import require, whole
 from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
 from gedanken.data.generator import Generator
-from gedanken.data.inputs import check_finite, check_lengths, checked_array, checked_inputs, checked_rows
+from gedanken.data.inputs import (
+    are_shorter,
+    check_finite,
+    check_lengths,
+    checked_array,
+    checked_inputs,
+    checked_rows,
+    told_by_mask,
+)
+from gedanken.errors import DataError
+from gedanken.sequences import Sequences
 from gedanken.types import Array, Shape
 
 MINI_BATCH_SIZE = 128
@@ -24,6 +34,8 @@ class InputSpec(NamedTuple):
         tokens: for a network that takes whole numbers: how many different ones.
         checked_target: `Cost.checked_target` of its cost, or None where nothing says what targets are.
         sparse: whether it takes sparse rows.
+        mask: the whole number that pads sequences on the right, or None.
+        check_lengths: raises unless the network honours these lengths of sequences; None: it takes none.
     """
 
     input_shape: Shape
@@ -32,12 +44,35 @@ class InputSpec(NamedTuple):
     tokens: int | tuple[int, ...] | None
     checked_target: Callable[[str, Array, Shape], Array] | None
     sparse: bool = False
+    mask: int | None = None
+    check_lengths: Callable[[Array], None] | None = None
 
-    def inputs(self, argument: str, data: Any) -> Array:
-        """Return samples as an array or sparse rows, or raise DataError."""
+    def inputs(self, argument: str, data: Any) -> Any:
+        """Return samples as an array, Sequences or sparse rows, or raise DataError."""
         if self.sparse:
-            return checked_rows(argument, data, self.input_shape, self.dtype)  # type: ignore[return-value]
+            return checked_rows(argument, data, self.input_shape, self.dtype)
+        if self.mask is not None:
+            data = told_by_mask(argument, checked_array(argument, data), self.mask)
+        elif self._takes_sequences and are_shorter(data, self.input_shape[0]):
+            data = Sequences.of(data, self.input_shape[0])
+        if isinstance(data, Sequences):
+            return self._sequences(argument, data)
         return checked_inputs(argument, data, self.input_shape, self.dtype, self.tokens)
+
+    @property
+    def _takes_sequences(self) -> bool:
+        return len(self.input_shape) == (2 if self.tokens is None else 1)
+
+    def _sequences(self, argument: str, data: Sequences) -> Sequences:
+        if not self._takes_sequences:
+            raise DataError(f"{argument} must be an array, since the network takes no sequences but {self.input_shape}")
+        values = checked_inputs(argument, data.padded(), self.input_shape, self.dtype, self.tokens)
+        assert self.check_lengths
+        try:
+            self.check_lengths(data.lengths)
+        except DataError as error:
+            raise DataError(f"{argument}: {error}") from None
+        return Sequences(values, data.lengths)
 
     def pair(self, names: tuple[str, str], data: Any, labels: Any) -> Pair:
         """Return inputs and targets, or raise DataError."""

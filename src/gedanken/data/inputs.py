@@ -8,6 +8,7 @@ import numpy as np
 from gedanken.checks import warn
 from gedanken.data.conversion import as_array
 from gedanken.errors import DataError
+from gedanken.sequences import Sequences
 from gedanken.sparse import SparseRows, is_sparse
 from gedanken.types import Array, Shape
 
@@ -63,6 +64,38 @@ def checked_inputs(
     elif array.max() > 1:
         warn(f"{argument} has whole numbers ({array.dtype}) up to {array.max()}; {_scaling(argument, array)}")
     return array
+
+
+def are_shorter(data: Any, places: int) -> bool:
+    """Say whether data are a list of sequences that are not all of so many places."""
+    if not isinstance(data, (list, tuple)):
+        return False
+    try:
+        return any(len(sample) != places for sample in data)
+    except TypeError:  # some have no length: no sequences
+        return False
+
+
+def told_by_mask(argument: str, array: Array, mask: int) -> Sequences:
+    """Return whole numbers (N, T) with their lengths: each ends with the last number that is not the mask.
+
+    Raises:
+        DataError: the mask stands before another number, or nothing else in a row.
+    """
+    if array.ndim != 2:
+        raise DataError(f"{argument} must have shape (N, T), got {array.shape}")
+    real = array != mask
+    lengths = real.sum(axis=1)
+    before = real & (np.arange(array.shape[1]) >= lengths[:, None])
+    if before.any():
+        row = int(np.argmax(before.any(axis=1)))
+        raise DataError(
+            f"{argument} must have the mask {mask} at the end of a row only, got it before another number in row {row}"
+        )
+    if not lengths.all():
+        row = int(np.argmin(lengths))
+        raise DataError(f"{argument} must have a number that is not the mask {mask} in each row, got none in row {row}")
+    return Sequences(array, lengths)
 
 
 def _scaling(argument: str, array: Array) -> str:

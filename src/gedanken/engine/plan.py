@@ -9,6 +9,7 @@ import numpy as np
 
 from gedanken.checks import require, warn
 from gedanken.costs import Cost
+from gedanken.engine.entering import entered
 from gedanken.engine.fuse_cost import activation_place, fuse_cost
 from gedanken.engine.learner import Learner
 from gedanken.engine.tuning import ALIKE, Tuning, divided, thawed
@@ -18,17 +19,16 @@ from gedanken.hyperparameters import require_normal
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.border import described, guarded, sealed, taken
 from gedanken.layers.containers import leaves, placed, stages_of
+from gedanken.layers.lengths import OUTPUT, lengths_along, mask_of
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState, Progress, Updated, Updater
 from gedanken.optimizers import Optimizer
-from gedanken.sparse import SparseRows
+from gedanken.sequences import Sequences
 from gedanken.state import State, check_state
 from gedanken.types import Array, Shape
-
-TOGETHER = 32  # samples that are brought into order at once
 
 
 class FusedStep(Protocol):
@@ -144,7 +144,7 @@ class Plan:
         self.cost: Cost | None = None
         require_normal((*layers, cost), self.ops.dtype)
         fused = False
-        row = placed(layers, channels_last_shape(input_shape))
+        row = self._row = placed(layers, channels_last_shape(input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
             self.cost, fused = fuse_cost(row, cost)
@@ -152,9 +152,12 @@ class Plan:
         for one in leaves(row):
             if one.layer.sparse and one.path != row[0].path:
                 raise ShapeError(f"{one.name} takes sparse rows", "it can only be the first layer, beside no other")
+        self.mask = mask_of(row)
+        if self.mask is not None:
+            self.check_lengths(np.array([row[0].shape[0]]))
         vectors = self._vectors = Vectors(row, self.ops, memory)
         self.params, self.grads, self.layer_state = vectors.params, vectors.grads, vectors.layer_state
-        self._row, self._activation = row, activation_place(row) if fused else None
+        self._activation = activation_place(row) if fused else None
         self._compile()
         self.output_activation = engine.stages(self._last)
         alike = self._activation is None and not tuning.frozen
@@ -229,12 +232,12 @@ class Plan:
     def cost_and_gradients(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
         """Return the outputs of a mini-batch and their mean cost, both on the device; in training also fill `grads`.
 
-        Shapes:
-            x: (N, *input_shape), on the host.   target: as the cost takes it.   first result: channels first.
+        x, target: on the host, the target as the cost takes it.   first result: channels first.
         """
         assert self.cost
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
+        ctx = self.told_of_lengths(ctx, x)
         passes = self._passes  # all that belongs together, whoever changes it meanwhile
         if passes.fused_step:
             outputs, cost = passes.fused_step.run(ctx, self._prepared(passes, ctx, x), self._wanted(target))
@@ -242,7 +245,7 @@ class Plan:
         if ctx.train:
             y, tape = self._forward(passes, ctx, x)
         else:
-            y, tape = self._through(passes.stages, self._prepared(passes, ctx, x)), []
+            y, tape = self._through(passes.stages, ctx, self._prepared(passes, ctx, x)), []
         cost, dy = self.judge(y, target)
         if ctx.train:
             self.backward(ctx, tape, dy)
@@ -285,19 +288,21 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        return self.ops.to_host(self._outputs(self._through(self.prediction, self.enter(x))))
+        ctx = self.told_of_lengths(self.context(train=False), x)
+        y = self._through(self.prediction, ctx, self.enter(x))
+        y = self.ops.real_places(y, (ctx.lengths_at or {}).get(OUTPUT))
+        return self.ops.to_host(self._outputs(y))
 
     def _prepared(self, passes: "Passes", ctx: Context, x: Array) -> Array:
         """Return what the first layer that learns gets: no gradient goes through those before it."""
         y = self.enter(x)
         for stages, train in passes.fixed:
             for stage in stages:
-                y, _ = stage.forward(ctx if train else self.context(train=False), y)
+                y, _ = stage.forward(ctx if train else replace(ctx, train=False), y)
         return y
 
-    def _through(self, stages: Sequence[Stage], y: Array) -> Array:
+    def _through(self, stages: Sequence[Stage], ctx: Context, y: Array) -> Array:
         """Return what comes out of the steps at prediction: no tape is kept."""
-        ctx = self.context(train=False)
         for stage in stages:
             y, _ = stage.forward(ctx, y)
         return y
@@ -310,11 +315,20 @@ class Plan:
         """Return the context of a pass; see Context."""
         return Context(self.ops, train, self.seed, epoch, position)
 
-    def enter(self, x: Array) -> Array:
+    def told_of_lengths(self, ctx: Context, x: Any) -> Context:
+        """Return the context of a pass over a mini-batch: with the lengths of its sequences, if it has any."""
+        if not isinstance(x, Sequences):
+            return ctx
+        lengths = self.ops.asarray(x.lengths, np.int64)
+        return replace(ctx, lengths=lengths, lengths_at=lengths_along(self._row, lengths))
+
+    def check_lengths(self, lengths: Array) -> None:
+        """Raise ShapeError or DataError unless the layers honour these lengths of sequences."""
+        lengths_along(self._row, lengths)
+
+    def enter(self, x: Any) -> Array:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""
-        if self.takes_sparse:
-            return SparseRows.of(x).astype(self.ops.dtype)  # type: ignore[return-value]
-        return self.ops.asarray(to_channels_last(_sample_by_sample(x)), np.int64 if self.takes_tokens else None)
+        return entered(self.ops, x, self.takes_tokens, self.takes_sparse)
 
     def optimizer_state(self, rule: Optimizer, progress: Progress | None = None) -> OptimizerState:
         """Return an optimizer at work on the parameters of this plan; `progress` is that of another plan of them."""
@@ -384,16 +398,3 @@ class Plan:
     def initialise(self) -> None:
         """Set parameters and state to their first values, a function of seed and name."""
         self._vectors.initialise(self.seed)
-
-
-def _sample_by_sample(x: Array) -> Array:
-    """Return samples that lie beside each other, number by number (Fortran's order), one after the other.
-
-    Some at a time are brought together first: numbers far apart, often by a power of two, share few places of a cache.
-    """
-    if x.ndim < 2 or x.strides[0] != x.itemsize or len(x) <= TOGETHER:
-        return x
-    apart = np.empty(to_channels_last(x).shape, x.dtype)
-    for start in range(0, len(x), TOGETHER):
-        apart[start : start + TOGETHER] = to_channels_last(x[start : start + TOGETHER].copy(order="K"))
-    return to_channels_first(apart)

@@ -7,12 +7,12 @@ from typing import Any
 
 from gedanken.checks import real
 from gedanken.errors import ShapeError
-from gedanken.layers.base import Context, Layer
+from gedanken.layers.base import ByPlace, Context
 from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
 
 
-class Activation(Layer):
+class Activation(ByPlace):
     """A function of every number by itself.
 
     A new activation defines `function` and `derivative`, a few lines in all.
@@ -196,7 +196,7 @@ class SiLU(Activation):
         return q + y * (1 - q)
 
 
-class SoftMax(Layer):
+class SoftMax(ByPlace):
     """Turn scores into probabilities that sum to 1 over the channels.
 
         y[c] = exp(x[c]) / sum over d of exp(x[d])

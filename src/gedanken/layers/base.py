@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from gedanken.errors import ShapeError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.init import Initializer
 from gedanken.ops import Ops
 from gedanken.random import Purpose, sample_draws
 from gedanken.types import Array, Arrays, Shape
+
+NO_LENGTHS = "does not honour the lengths of sequences"
 
 
 class Param(NamedTuple):
@@ -64,6 +67,9 @@ class Context:
         epoch: epochs finished before this pass.
         position: place of the batch's first sample in the epoch's order.
         path: the layer's place in the network, such as "5" or "5.layers.0".
+        lengths: (N,) whole numbers, how many places of each sequence that the layer gets are real, from the first on;
+            None where all are, or where its input is no sequence.
+        lengths_at: the lengths for every layer, by its path; None where all places are real.
     """
 
     ops: Ops
@@ -72,10 +78,15 @@ class Context:
     epoch: int = 0
     position: int = 0
     path: str = ""
+    lengths: Array | None = None
+    lengths_at: Arrays | None = None
 
     def at(self, name: str) -> "Context":
         """Return the context of the part called `name`."""
-        return replace(self, path=f"{self.path}.{name}" if self.path else name)
+        path = f"{self.path}.{name}" if self.path else name
+        if self.lengths_at is None:
+            return replace(self, path=path)
+        return replace(self, path=path, lengths=self.lengths_at.get(path))
 
     def draws(self, shape: Shape) -> Array:
         """Return this layer's random numbers for a batch: uniform uint16, the same whatever else runs.
@@ -106,6 +117,11 @@ class Layer(Hyperparameters, ABC):
         return None
 
     @property
+    def mask(self) -> int | None:
+        """For a layer that takes whole numbers: the one that pads sequences on the right; None where there is none."""
+        return None
+
+    @property
     def sparse(self) -> bool:
         """Whether it takes SparseRows; it can only be the first layer then."""
         return False
@@ -113,6 +129,23 @@ class Layer(Hyperparameters, ABC):
     @abstractmethod
     def output_shape(self, shape: Shape) -> Shape:
         """Return the output shape for inputs of `shape`, or raise ShapeError."""
+
+    def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
+        """Return how many places of each sequence that comes out are real, for inputs of which so many are.
+
+        A layer that has this sees to it that what stands at the other places changes nothing, forwards or backwards.
+
+        Args:
+            shape: one sample that goes in, (T, ...).
+            lengths: (N,) whole numbers in [1, T], see Context.
+
+        Returns:
+            (N,) whole numbers, or None where the output has no axis of places any more.
+
+        Raises:
+            ShapeError: the layer does not honour lengths, as by default.
+        """
+        raise ShapeError(NO_LENGTHS, "pool or end the sequence before it, or give sequences of one length")
 
     def params(self, shape: Shape) -> Mapping[str, Param]:
         """Return the trained arrays by name."""
@@ -137,3 +170,10 @@ class Layer(Hyperparameters, ABC):
     def activations(self, shape: Shape) -> int:
         """Return how many numbers one sample of `shape` makes, inner results included."""
         return math.prod(self.output_shape(shape))
+
+
+class ByPlace(Layer):
+    """A layer that treats each place of a sequence by itself, so that lengths stay what they are."""
+
+    def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
+        return lengths

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import extent, truth
+from gedanken.checks import extent, truth, whole
 from gedanken.errors import ShapeError
 from gedanken.init import DEFAULT, HeNormal, Initializer, Zeros, check_initializers
-from gedanken.layers.base import Context, Layer, Param
+from gedanken.layers.base import ByPlace, Context, Param
 from gedanken.types import Array, Arrays, Shape
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FullyConnectedLayer(Layer):
+class FullyConnectedLayer(ByPlace):
     """Multiply each sample's features with a matrix and add a bias.
 
         y = x @ kernel + bias
@@ -73,7 +73,7 @@ class FullyConnectedLayer(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Embedding(Layer):
+class Embedding(ByPlace):
     """Look up a trained vector for each whole number.
 
         y[n, t] = table[x[n, t]]
@@ -85,13 +85,16 @@ class Embedding(Layer):
         n_tokens: numbers run from 0 to n_tokens - 1, at least 1.
         n_features: length of each vector, at least 1.
         init: first values of the vectors; variances are those of fan_in = n_features.
+        mask: the number that pads sequences on the right, from 0 to n_tokens - 1: places behind the last other number
+            change nothing, see Sequences. None: every number counts.
 
     Shapes:
         x: (N, T) or (N,), integers.   y: (N, T, n_features) or (N, n_features).
         table: (n_tokens, n_features).
 
     Raises:
-        ShapeError: the input is not (T,) or (), or not the first layer's (at compile time).
+        ShapeError: the input is not (T,) or (), or not the first layer's, or it has a mask and a layer behind it does
+            not honour that (at compile time).
 
     Source:
         Bengio et al. 2003, "A neural probabilistic language model", section 2.
@@ -100,11 +103,14 @@ class Embedding(Layer):
     n_tokens: int
     n_features: int
     init: Initializer = HeNormal()
+    mask: int | None = None
 
     def __post_init__(self) -> None:
         extent("Embedding n_tokens", self.n_tokens)
         extent("Embedding n_features", self.n_features)
         check_initializers("Embedding", init=self.init)
+        if self.mask is not None:
+            whole("Embedding mask", self.mask, at_least=0, at_most=self.n_tokens - 1)
 
     @property
     def tokens(self) -> int | None:
@@ -113,6 +119,8 @@ class Embedding(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) > 1:
             raise ShapeError("needs whole numbers (T,) or ()")
+        if self.mask is not None and not shape:
+            raise ShapeError("needs sequences (T,) for its mask", "say input((T,))")
         return (*shape, self.n_features)
 
     def params(self, shape: Shape) -> dict[str, Param]:

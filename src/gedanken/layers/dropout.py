@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import real
-from gedanken.layers.base import Context, Layer
+from gedanken.layers.base import ByPlace, Context
 from gedanken.random import DRAW_RANGE
 from gedanken.types import Array, Arrays, Shape
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Dropout(Layer):
+class Dropout(ByPlace):
     """In training, **keep** each value with probability `keep` and set the others to zero.
 
         y = x / keep where kept, else 0;   outside training y = x

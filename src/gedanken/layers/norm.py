@@ -7,7 +7,7 @@ from typing import Any
 from gedanken.checks import extent, real
 from gedanken.errors import ShapeError
 from gedanken.init import Constant, Zeros
-from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.layers.base import ByPlace, Context, Layer, Param, StateValue
 from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
 
@@ -109,7 +109,7 @@ class BatchNorm(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LayerNorm(Layer):
+class LayerNorm(ByPlace):
     """Normalise each sample over all its features, then scale and shift each feature.
 
         y = scale * (x - mean) / sqrt(var + epsilon) + shift

@@ -18,6 +18,7 @@ from gedanken.layers.stages import LayerStage, back_through, own, through, with_
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
 from gedanken.parallel.fault import Fault, Figures
+from gedanken.sequences import Sequences
 from gedanken.sparse import RowGradient, SparseRows
 from gedanken.types import Array
 
@@ -96,7 +97,7 @@ def _replay(plan: Plan, ctx: Context, batch: Batch) -> None:
     for name, view in plan.arrays().items():
         if not _finite(plan.ops, view):
             raise _Found("parameter", "", view, parameter=name)
-    x = plan.enter(batch.x)
+    ctx, x = plan.told_of_lengths(ctx, batch.x), plan.enter(batch.x)
     if not _finite(plan.ops, x):
         raise _Found("input", "", x, result=x)
     stages = with_leaves(plan.body, lambda stage: _Watched(stage, plan.ops))
@@ -297,7 +298,7 @@ def _reach(x: Any) -> Array:
     """Return for each sample the largest |number| of it that is finite."""
     if isinstance(x, SparseRows):
         return np.array([_reach(_kept(x[place : place + 1])[None])[0] for place in range(len(x))])
-    numbers = np.abs(np.asarray(x, "float64").reshape(len(x), -1))
+    numbers = np.abs(np.asarray(x.padded() if isinstance(x, Sequences) else x, "float64").reshape(len(x), -1))
     return np.where(np.isfinite(numbers), numbers, 0).max(axis=1, initial=0)
 
 

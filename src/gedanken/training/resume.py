@@ -25,6 +25,7 @@ from gedanken.io.training_state import TrainingState
 from gedanken.layers.stages import own
 from gedanken.parallel.base import Strategy, TrainState
 from gedanken.processors import usable_processors
+from gedanken.sequences import Sequences
 from gedanken.sparse import SparseRows
 from gedanken.training.callbacks import Callback
 from gedanken.training.checkpoint import FOLDER, Checkpoint, checkpoints
@@ -278,7 +279,7 @@ def _data(source: Source | None) -> str:
 
 def _arrays_in(held: Any) -> Iterator[Any]:
     """Yield the arrays that an object holds in its attributes, and in their lists and dicts."""
-    if isinstance(held, (np.ndarray, SparseRows)):
+    if isinstance(held, (np.ndarray, Sequences, SparseRows)):
         yield held
     elif isinstance(held, (dict, list, tuple)):
         for one in held.values() if isinstance(held, dict) else held:
@@ -300,6 +301,10 @@ def _digest(found: Any, array: Any) -> None:
         picked = np.arange(starts[-1]) - np.repeat(starts[:-1] - array.begins, lengths)
         for part in (starts, array.columns[picked], array.values[picked]):
             _digest(found, part)
+        return
+    if isinstance(array, Sequences):
+        _digest(found, array.values)
+        _digest(found, array.lengths)
         return
     found.update(f"{array.dtype.str} {array.shape}".encode())
     step = max(1, BLOCK // max(array[:1].nbytes, 1))

@@ -173,6 +173,7 @@ class BatchProgram(_Draft):
         self.x.point_to(x)
         self.low.epoch.set(ctx.epoch)
         self.low.position.set(ctx.position)
+        self.low.tell_lengths(ctx.lengths_at)
         self.program.run(0)
 
     def _array(self, buffer: Buffer, given: Array) -> Array:

@@ -3,6 +3,7 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.program import Buffer, Program, Variable
 from gedanken.geometry import Geometry
 from gedanken.layers.stages import LayerStage
-from gedanken.types import Array, Shape
+from gedanken.types import Array, Arrays, Shape
 
 # Emits the backward instructions: (gradient with respect to the output, whether the input gradient is wanted) -> the
 # input gradient.
@@ -25,6 +26,22 @@ PIECE = 1 << 13  # numbers in one task of a pass over memory
 TASKS = 8  # so many tasks are worth having, however few samples there are
 CACHED = 160 << 10  # bytes of images that a task works on at once, well inside a second-level cache
 SUMS = 4 << 20  # bytes for all slots of a kernel's gradient together
+
+
+@dataclass(eq=False)
+class Lengths:
+    """Where kernels find the lengths of sequences.
+
+    Args:
+        given: what they read.
+        whole: the lengths where all places are real.
+    """
+
+    given: Buffer
+    whole: Array
+
+    def __post_init__(self) -> None:
+        self.told = self.whole  # held here as long as kernels may read it
 
 
 class Lowering:
@@ -45,6 +62,20 @@ class Lowering:
         self.tile_rows, self.tile_columns = products.tile
         self.epoch, self.position = Variable(), Variable()  # of the mini-batch, for what draws random numbers
         self.zero_offset = np.zeros(1, np.int64)
+        self._lengths = dict[str, Lengths]()
+
+    def lengths(self, stage: LayerStage) -> Buffer:
+        """Return how many places of each sequence that a layer gets are real, (N,) of int64: T where all are."""
+        if stage.path not in self._lengths:
+            given = self.program.input((self.samples,), "int64")
+            self._lengths[stage.path] = Lengths(given, np.full(self.samples, stage.shape[0], np.int64))
+        return self._lengths[stage.path].given
+
+    def tell_lengths(self, lengths_at: Arrays | None) -> None:
+        """Say for the next run how long sequences are; see Context."""
+        for path, one in self._lengths.items():
+            one.told = one.whole if lengths_at is None else lengths_at.get(path, one.whole)
+            one.given.point_to(one.told)
 
     def buffer(self, shape: Shape, dtype: str = "") -> Buffer:
         return self.program.buffer(shape, dtype or None)

@@ -1,0 +1,71 @@
+"""How many places of each sequence are real, from layer to layer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gedanken.errors import DataError, ShapeError
+from gedanken.layers.containers import Placed, leaves
+from gedanken.types import Array
+
+OUTPUT = ""  # the path that stands for what comes out of all layers
+
+
+def lengths_along(row: Sequence[Placed], lengths: Array) -> dict[str, Array]:
+    """Return the lengths of what each layer gets, by its path, and of what comes out, by OUTPUT.
+
+    Where there is no axis of places any more, there is no entry.
+
+    Args:
+        row: the layers; the first takes sequences.
+        lengths: (N,) whole numbers in [1, T], on any device.
+
+    Raises:
+        ShapeError: a layer does not honour lengths.
+        DataError: a sequence is too short for a layer.
+    """
+    found: dict[str, Array] = {}
+    made = _along(row, lengths, found)
+    return found if made is None else {**found, OUTPUT: made}
+
+
+def mask_of(row: Sequence[Placed]) -> int | None:
+    """Return the whole number that pads sequences, or None; all layers that take such numbers have to agree."""
+    masks = {one.layer.mask: one for one in leaves(row) if one.layer.tokens is not None}
+    if len(masks) > 1:
+        told = " and ".join(one.name for one in masks.values())
+        raise ShapeError(f"{told} take the same numbers and have other masks", "give them the same mask")
+    return next(iter(masks), None)
+
+
+def _along(row: Sequence[Placed], lengths: Array, found: dict[str, Array]) -> Array | None:
+    now: Array | None = lengths
+    for one in row:
+        if now is None:
+            break
+        found[one.path] = now
+        if one.rows is None:
+            now = _behind(one, now)
+        else:
+            now = _joined(one, [_along(inner, now, found) for inner in one.rows.values()])
+    return now
+
+
+def _behind(one: Placed, lengths: Array) -> Array | None:
+    try:
+        made = one.layer.output_lengths(one.shape, lengths)
+    except ShapeError as error:
+        raise ShapeError(f"{one.name} {error.rule}", error.hint) from None
+    if made is not None and made is not lengths and bool((made < 1).any()):
+        short = int(np.argmax(made < 1))
+        raise DataError(f"sequence {short} has {int(lengths[short])} places, too few for {one.name}")
+    return made
+
+
+def _joined(one: Placed, made: Sequence[Array | None]) -> Array | None:
+    """Return the lengths behind a container: those of all its rows have to be the same."""
+    first = made[0]
+    for other in made[1:]:
+        if (first is None) != (other is None) or bool(np.any(first != other)):
+            raise ShapeError(f"{one.name} joins rows that make other lengths of sequences")
+    return first

@@ -1,0 +1,186 @@
+"""Sequences of different length: what stands behind their ends changes nothing."""
+
+import pickle
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from gedanken import (
+    SGD,
+    Adam,
+    ArgumentError,
+    BatchNorm,
+    Branches,
+    DataError,
+    Embedding,
+    Flatten,
+    FullyConnectedLayer,
+    Layer,
+    LayerNorm,
+    Network,
+    ReLU,
+    Residual,
+    Sequences,
+    ShapeError,
+    SoftMax,
+)
+
+T, WORDS = 7, 9
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MeanOverTime(Layer):
+    """The mean over the real places."""
+
+    def output_shape(self, shape):
+        return shape[1:]
+
+    def output_lengths(self, shape, lengths):
+        return None
+
+    def forward(self, ctx, p, s, x):
+        count = np.full(len(x), x.shape[1]) if ctx.lengths is None else ctx.lengths
+        return ctx.ops.real_places(x, ctx.lengths).sum(axis=1) / count[:, None].astype(x.dtype), (x.shape, count)
+
+    def backward(self, ctx, p, g, cache, dy):
+        shape, count = cache
+        spread = np.broadcast_to((dy / count[:, None].astype(dy.dtype))[:, None], shape)
+        return ctx.ops.real_places(spread, ctx.lengths)
+
+
+def texts(samples: int = 12, seed: int = 0) -> tuple[list[list[int]], np.ndarray]:
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(1, WORDS, rng.integers(1, T + 1)).tolist() for _ in range(samples)]
+    return rows, np.array([row[0] % 2 for row in rows])
+
+
+def network(*layers: Layer, shape=(T,), engine="cpu", cost="cross_entropy") -> Network:
+    net = Network(seed=3).input(shape)
+    for layer in layers:
+        net.add(layer)
+    return net.regression(SGD(0.1), cost, engine=engine)
+
+
+def reader(mask: int | None = 0, engine: str = "cpu") -> Network:
+    inner = Residual([FullyConnectedLayer(6), ReLU(), LayerNorm()], FullyConnectedLayer(6))
+    layers = Embedding(WORDS, 5, mask=mask), inner, MeanOverTime(), FullyConnectedLayer(2), SoftMax()
+    return network(*layers, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
+def test_a_sample_gives_the_same_whatever_it_is_padded_with_and_alone(engine: str) -> None:
+    rows, _ = texts()
+    by_mask, by_lengths = reader(0, engine), reader(None, engine)
+    padded = Sequences.of(rows, T)
+    noise = np.where(padded.real(), padded.values, 5)
+    found = by_mask.feedforward(padded.values)
+    assert np.array_equal(found, by_lengths.feedforward(Sequences(noise, padded.lengths)))
+    assert np.array_equal(found, by_lengths.feedforward(rows))
+    np.testing.assert_allclose(by_lengths.feedforward([rows[0]]), found[:1], atol=1e-6)
+    for row, expected in zip(rows, found, strict=True):
+        short = network(*reader(None).layers, shape=(len(row),), engine=engine)
+        np.testing.assert_allclose(short.feedforward(np.array([row]))[0], expected, atol=1e-6)
+
+
+def test_the_gradient_is_that_of_the_real_places() -> None:
+    rows, labels = texts()
+    trained = [reader(mask) for mask in (0, None)]
+    trained[0].fit(Sequences.of(rows, T).values, labels, epochs=2, mini_batch_size=5, progress=False)
+    noisy = Sequences.of(rows, T)
+    noisy.values[~noisy.real()] = 4
+    trained[1].fit(noisy, labels, epochs=2, mini_batch_size=5, progress=False)
+    for name, value in trained[0]._plan.state().items():
+        assert np.array_equal(value, trained[1]._plan.state()[name]), name
+
+
+def test_a_training_stands_where_all_sequences_are_whole() -> None:
+    data, labels = np.random.default_rng(0).normal(size=(10, 4, 3)).astype("float32"), np.arange(10) % 2
+    plain, told = (
+        network(FullyConnectedLayer(4), MeanOverTime(), FullyConnectedLayer(2), SoftMax(), shape=(4, 3)) for _ in "ab"
+    )
+    plain.fit(data, labels, epochs=2, validation_set=0.2, progress=False)
+    told.fit(Sequences(data, np.full(10, 4)), labels, epochs=2, validation_set=0.2, progress=False)
+    assert all(np.array_equal(value, told._plan.state()[name]) for name, value in plain._plan.state().items())
+
+
+def test_outputs_at_padded_places_are_0() -> None:
+    net = network(FullyConnectedLayer(2), shape=(3, 4), cost="mean_squared")
+    y = net.feedforward(Sequences(np.ones((2, 3, 4), "float32"), [1, 3]))
+    assert (y[0, 1:] == 0).all() and (y[0, 0] != 0).all() and (y[1] != 0).all()
+
+
+def test_what_was_learnt_of_words_is_kept(tmp_path) -> None:
+    rows, labels = texts(40)
+    net = network(Embedding(WORDS, 5, mask=0), MeanOverTime(), FullyConnectedLayer(2), SoftMax())
+    net.regression(Adam(0.05), "cross_entropy")
+    data = Sequences.of(rows, T).values
+    net.fit(data, labels, epochs=3, progress=False)
+    net.save(tmp_path / "net.safetensors")
+    again = Network.load(tmp_path / "net.safetensors", classes=[MeanOverTime])
+    assert again.layers[0].mask == 0
+    assert np.array_equal(net.feedforward(data), again.feedforward(data))
+    assert net.check(data, labels).findings is not None
+
+
+ROWS = np.array([[1, 2, 0], [3, 0, 0]])
+REFUSED = {
+    "a mask within": (
+        lambda: reader().fit(np.tile([1, 0, 2, 0, 0, 0, 0], (2, 1)), [0, 1]),
+        DataError,
+        "end of a row",
+    ),
+    "nothing but the mask": (lambda: reader().predict(np.zeros((2, T), int)), DataError, "none in row 0"),
+    "too long": (lambda: reader(None).predict([[1] * T, [1] * (T + 1)]), DataError, "at most 7 places, got 8 in row 1"),
+    "features": (
+        lambda: network(FullyConnectedLayer(2), shape=(3,), cost="mean_squared").predict([[1.0, 2], [3]]),
+        DataError,
+        "different shapes",
+    ),
+    "features as sequences": (
+        lambda: network(FullyConnectedLayer(2), shape=(3,), cost="mean_squared").predict(Sequences(ROWS, [1, 2])),
+        DataError,
+        r"takes no sequences but \(3,\)",
+    ),
+    "an empty one": (lambda: reader(None).predict([[1], []]), DataError, "at least one place"),
+    "a mask beyond": (lambda: Embedding(4, 2, mask=4), ArgumentError, "Embedding mask"),
+    "no sequence": (lambda: network(Embedding(4, 2, mask=0), shape=()), ShapeError, "for its mask"),
+    "lengths beyond": (lambda: Sequences(ROWS, [1, 4]), DataError, r"in \[1, 3\], got 4 in row 1"),
+    "lengths of 0": (lambda: Sequences(ROWS, [0, 1]), DataError, "got 0 in row 0"),
+    "other lengths": (lambda: Sequences(ROWS, [1]), DataError, "2 whole numbers"),
+    "no numbers": (lambda: Sequences(ROWS, [1.0, 2.0]), DataError, "whole numbers"),
+    "nobody honours it": (
+        lambda: network(Embedding(4, 2, mask=0), Flatten(), FullyConnectedLayer(2), SoftMax()),
+        ShapeError,
+        r"layer 1 Flatten\(\) does not honour the lengths of sequences",
+    ),
+    "nobody honours them": (
+        lambda: network(BatchNorm(), Flatten(), FullyConnectedLayer(2), SoftMax(), shape=(3, 4)).predict(
+            Sequences(np.ones((2, 3, 4)), [1, 2])
+        ),
+        ShapeError,
+        r"layer 0 BatchNorm\(\) does not honour",
+    ),
+    "different masks": (
+        lambda: network(Branches(Embedding(4, 2, mask=0), Embedding(4, 2)), MeanOverTime(), SoftMax()),
+        ShapeError,
+        "other masks",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_wrong_is_refused(name: str) -> None:
+    work, kind, told = REFUSED[name]
+    with pytest.raises(kind, match=told):
+        work()
+
+
+def test_sequences_are_taken_sliced_copied_and_pickled() -> None:
+    whole = Sequences.of([[1, 2], [3], [4, 5, 6]])
+    assert whole.shape == (3, 3) and len(whole) == 3 and "1 to 3" in repr(whole)
+    for part in (whole[[2, 0]], whole[np.array([2, 0])], pickle.loads(pickle.dumps(whole))[[2, 0]]):
+        assert part.padded().tolist() == [[4, 5, 6], [1, 2, 0]] and part.lengths.tolist() == [3, 2]
+    assert whole[1:].copy().lengths.tolist() == [1, 3]
+    with pytest.raises(DataError, match="slice or a list"):
+        whole[0]
