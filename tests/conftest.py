@@ -14,6 +14,10 @@ from tests.standin_cupy import StandInCupy
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
+# The suite starts some hundred programs, which would compile the library each anew: half of what most of them take.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A shell's background command is deaf to Ctrl-C, and so is all that it starts: tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
