@@ -1,6 +1,7 @@
 """Whatever is given for an argument: it is taken, or refused at once by the library's own error that names it."""
 
 import contextlib
+import functools
 import inspect
 import itertools
 from collections.abc import Callable
@@ -50,6 +51,7 @@ RECORDS = (Context, Evaluation, Samples)  # which hold anything
 X, Y = np.ones((6, 4), "float32"), np.arange(6) % 3
 
 
+@functools.cache
 def constructors() -> dict[str, tuple[Callable[..., Any], dict[str, inspect.Parameter]]]:
     """Return the public classes that a user makes objects of, with their arguments."""
     found = {}

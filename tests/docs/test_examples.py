@@ -64,10 +64,10 @@ def test_the_diarys_script_prints_its_evaluation_and_saves_a_plot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gedanken.datasets, "load_conv", lambda: gedanken.datasets.load_drawn_digits(60, 20))
+    monkeypatch.setattr(gedanken.datasets, "load_conv", lambda: gedanken.datasets.load_drawn_digits(30, 10))
     run(README)
     last = capsys.readouterr().err.splitlines()[-1]
-    assert re.fullmatch(r"evaluation of 20 samples: cost [\d.]+  accuracy [\d.]+", last)
+    assert re.fullmatch(r"evaluation of 10 samples: cost [\d.]+  accuracy [\d.]+", last)
     assert len(list(tmp_path.glob("runs/*/plot.png"))) == 1
 
 
