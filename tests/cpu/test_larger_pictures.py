@@ -3,7 +3,16 @@
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gedanken import GELU, BatchNorm, Layer, LeakyReLU, TransposedConvolutionLayer
+from gedanken import (
+    GELU,
+    BatchNorm,
+    Layer,
+    LeakyReLU,
+    PixelShuffle,
+    Reshape,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
+)
 from gedanken.types import Shape
 from tests.cpu.agree import TOLERANCE, check_agreement
 from tests.cpu.test_kernels_agree import DTYPES, fits, values
@@ -47,3 +56,31 @@ def test_what_stands_behind_a_transposed_convolution(
     check_agreement([layer, GELU()], shape, x, tolerance=3 * TOLERANCE[dtype])
     # Variances of what the layer never reaches are 0: then a gradient is divided by the root of epsilon alone.
     check_agreement([layer, BatchNorm(epsilon=0.1), LeakyReLU(0.1)], shape, x, tolerance=10 * TOLERANCE[dtype])
+
+
+@settings(max_examples=60)
+@given(
+    st.one_of(
+        pairs.map(lambda factor: {"factor": factor}),
+        st.tuples(st.integers(1, 50), small).map(lambda size: {"size": size}),
+    ),
+    st.sampled_from([("nearest", False), ("bilinear", False), ("bilinear", True)]),
+    st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(1, 9)),
+    st.integers(1, 5),
+    st.sampled_from(DTYPES),
+)
+def test_any_upsampling(
+    how: dict[str, tuple[int, int]], mode: tuple[str, bool], shape: Shape, samples: int, dtype: str
+) -> None:
+    layer = UpsamplingLayer(**how, mode=mode[0], align_corners=mode[1])  # type: ignore[arg-type]
+    check_agreement([layer], shape, values(samples, shape, 1, dtype))
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 4), st.integers(1, 9), pairs, st.integers(1, 20), st.sampled_from(DTYPES))
+def test_any_shuffle_and_reshape(factor: int, channels: int, size: tuple[int, int], samples: int, dtype: str) -> None:
+    shape = (channels * factor**2, *size)
+    x = values(samples, shape, 1, dtype)
+    turned = Reshape((size[1], channels * factor, factor * size[0]))
+    check_agreement([PixelShuffle(factor)], shape, x)
+    check_agreement([turned, LeakyReLU(0.1), Reshape((x[0].size,)), Reshape(shape)], shape, x)

@@ -23,8 +23,10 @@ from gedanken.engine.cpu.lowering.pointwise import (
     pointwise,
     remembered,
 )
+from gedanken.engine.cpu.lowering.reshape import reshape
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
 from gedanken.engine.cpu.lowering.transposed import transposed
+from gedanken.engine.cpu.lowering.upsampling import pixel_shuffle, upsampling
 from gedanken.engine.cpu.lowering.wide_pool import MOST_TAPS, wide_pool
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import Placement
@@ -37,16 +39,20 @@ from gedanken.layers import (
     GroupNorm,
     LayerNorm,
     MaxPoolLayer,
+    PixelShuffle,
+    Reshape,
     SoftMax,
     SparseFullyConnectedLayer,
     TransposedConvolutionLayer,
+    UpsamplingLayer,
 )
 from gedanken.layers.containers import Container
 from gedanken.layers.stages import ContainerStage, LayerStage
 
 NORMS = {BatchNorm, LayerNorm, GroupNorm}
 DENSE = {FullyConnectedLayer, SparseFullyConnectedLayer}
-KNOWN = {ConvolutionLayer, TransposedConvolutionLayer, *DENSE, Flatten, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS}
+LARGER = {TransposedConvolutionLayer, UpsamplingLayer, PixelShuffle}
+KNOWN = {ConvolutionLayer, *LARGER, *DENSE, Flatten, Reshape, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS}
 
 
 def why_no_kernel(stage: Placement) -> str:
@@ -186,6 +192,9 @@ FIRST: dict[type, Callable[[Lowering, Sequence[LayerStage], Any], tuple[Buffer, 
 # Layers that are lowered by themselves.
 ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     Flatten: flatten,
+    Reshape: reshape,
+    UpsamplingLayer: upsampling,
+    PixelShuffle: pixel_shuffle,
     SoftMax: softmax,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
