@@ -325,7 +325,7 @@ LAYERS_DO_NOT_FIT = [
     Mistake(
         "branches cannot concatenate", bare, image(Branches(ConvolutionLayer(2, 3, 3), ReLU())), ShapeError,
         "layer 0 Branches(...) merges [(2, 4, 4), (1, 6, 6)], which must differ in their channels only, "
-        "but the input gives (1, 6, 6)",
+        "but the input gives (1, 6, 6); where pictures are halved and doubled again, height and width must be even",
     ),
     Mistake(
         "branches cannot add", bare, stacked((4,), Branches(FullyConnectedLayer(3), ReLU(), merge="sum")), ShapeError,

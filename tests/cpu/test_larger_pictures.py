@@ -37,7 +37,7 @@ def transposed(draw: st.DrawFn) -> tuple[Layer, Shape]:
     return layer, (channels, draw(st.integers(1, 9)), draw(st.integers(1, 9)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(transposed(), st.integers(1, 5), st.integers(0, 99), st.sampled_from(DTYPES))
 def test_any_transposed_convolution(made: tuple[Layer, Shape], samples: int, seed: int, dtype: str) -> None:
     layer, shape = made
@@ -45,7 +45,7 @@ def test_any_transposed_convolution(made: tuple[Layer, Shape], samples: int, see
     check_agreement([layer], shape, values(samples, shape, seed, dtype))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(transposed(), st.integers(2, 5), st.integers(0, 99), st.sampled_from(DTYPES))
 def test_what_stands_behind_a_transposed_convolution(
     made: tuple[Layer, Shape], samples: int, seed: int, dtype: str
@@ -58,7 +58,7 @@ def test_what_stands_behind_a_transposed_convolution(
     check_agreement([layer, BatchNorm(epsilon=0.1), LeakyReLU(0.1)], shape, x, tolerance=10 * TOLERANCE[dtype])
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     st.one_of(
         pairs.map(lambda factor: {"factor": factor}),
@@ -76,7 +76,7 @@ def test_any_upsampling(
     check_agreement([layer], shape, values(samples, shape, 1, dtype))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.integers(1, 4), st.integers(1, 9), pairs, st.integers(1, 20), st.sampled_from(DTYPES))
 def test_any_shuffle_and_reshape(factor: int, channels: int, size: tuple[int, int], samples: int, dtype: str) -> None:
     shape = (channels * factor**2, *size)
