@@ -105,8 +105,8 @@ def test_any_number_of_threads_gives_the_same_bits(name: str) -> None:
         (
             lambda: networks.unet((3, 65, 64), 2),
             (
-                "unet of depth 4 needs height and width that are multiples of 16, got (3, 65, 64); use a smaller depth, "
-                "or cut or pad the pictures"
+                "unet of depth 4 needs height and width that are multiples of 16, got (3, 65, 64); "
+                "use a smaller depth, or cut or pad the pictures"
             ),
         ),
         (lambda: networks.unet((64, 64), 2), "unet shape must be that of a picture, (C, H, W), got (64, 64)"),

@@ -26,6 +26,7 @@ from gedanken import (
     ReLU,
     Residual,
     SoftMax,
+    TransposedConvolutionLayer,
 )
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.engine import CpuEngine
@@ -223,6 +224,7 @@ def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.
     for layers, shape in [
         ([ConvolutionLayer(37, 3, 3, zero_padding=1), BatchNorm(), ReLU(), MaxPoolLayer(2, 2)], (3, 15, 15)),
         ([Flatten(), FullyConnectedLayer(70), ReLU(), FullyConnectedLayer(3)], (2, 9, 9)),
+        ([TransposedConvolutionLayer(37, 3, 3, stride=2), BatchNorm(), ReLU()], (5, 7, 6)),
     ]:
         check_agreement(layers, shape, values(17, shape, 1, "float32"), CpuEngine("test", "float32"))
 
