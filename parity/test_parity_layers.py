@@ -41,6 +41,7 @@ from gedanken import (
     TanH,
     TransposedConvolutionLayer,
     UpsamplingLayer,
+    networks,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
@@ -165,6 +166,8 @@ ROWS = [
     Row(Branches(conv(3, 1, 1), [conv(2, 3, 3, zero_padding=1), TanH()], []), IMAGE),
     Row(Branches(FullyConnectedLayer(3), [FullyConnectedLayer(4), SoftMax()]), SEQUENCE),
     Row(Branches(conv(3, 1, 1), [bare(3, 3, 3, zero_padding=1), BatchNorm()], merge="sum"), IMAGE),
+    Row(Sequential(networks.unet((2, 8, 8), classes=3, depth=2, width=3)), (2, 8, 8)),
+    Row(Sequential(networks.autoencoder((2, 9, 6), code=5, width=3)), (2, 9, 6)),
 ]
 
 

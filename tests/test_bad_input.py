@@ -469,6 +469,12 @@ COMPILE = [
         regression(cost="binary_cross_entropy"), ArgumentError,
         f"cost binary_cross_entropy needs probabilities, but the last layer is {DENSE}; add Sigmoid()",
     ),
+    Mistake(
+        "Sigmoid forgotten behind pictures",
+        lambda: Network().input((1, 2, 2)).add(TransposedConvolutionLayer(1, 2, 2)),
+        regression(cost="binary_cross_entropy"), ArgumentError,
+        "cost binary_cross_entropy needs probabilities, but the last layer is TransposedConvolutionLayer(...); add...",
+    ),
     *[
         Mistake(
             f"parameters beyond memory {name}", vast, make, ShapeError,

@@ -6,7 +6,7 @@ from typing import Any
 
 from gedanken.checks import extent, pair, require, truth
 from gedanken.errors import ShapeError
-from gedanken.geometry import Geometry, Padding, Window, require_image, untie, window
+from gedanken.geometry import Geometry, Window, require_image, untie, window
 from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
 from gedanken.types import Array, Arrays, Shape
@@ -57,7 +57,7 @@ class TransposedConvolutionLayer(Layer):
     width_filter: int
     height_filter: int
     stride: int | tuple[int, int] = 1
-    zero_padding: Padding = 0
+    zero_padding: int | tuple[int, int] | str = 0
     output_padding: int | tuple[int, int] = 0
     dilation: int | tuple[int, int] = 1
     groups: int = 1
