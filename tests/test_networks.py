@@ -5,7 +5,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gedanken import Adam, Branches, GedankenError, Layer, Network, networks
+from gedanken import (
+    Adam,
+    BatchNorm,
+    Branches,
+    ConvolutionLayer,
+    GedankenError,
+    Layer,
+    Network,
+    PixelShuffle,
+    Sigmoid,
+    UpsamplingLayer,
+    networks,
+)
 from gedanken.engine.select import Cpu
 from tests.cpu.agree import check_agreement
 from tests.cpu.test_kernels_agree import values
@@ -88,13 +100,29 @@ def test_an_autoencoder_gives_back_what_it_was_given() -> None:
     assert (found == (masks[160:] > 0.5)).mean() > 0.98
 
 
-@pytest.mark.parametrize("name", ["unet", "autoencoder"])
-def test_any_number_of_threads_gives_the_same_bits(name: str) -> None:
+def enlarging() -> list[Layer]:
+    small = [ConvolutionLayer(8, 3, 3, stride=8, zero_padding=1), UpsamplingLayer(2, "bilinear"), BatchNorm()]
+    return [
+        *small,
+        UpsamplingLayer((1, 2)),
+        UpsamplingLayer((2, 1)),
+        PixelShuffle(2),
+        ConvolutionLayer(1, 1, 1),
+        Sigmoid(),
+    ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: networks.unet((1, 16, 16), 1, depth=2, width=5),
+        lambda: networks.autoencoder((1, 16, 16)),
+        enlarging,
+    ],
+    ids=["unet", "autoencoder", "layers without products"],
+)
+def test_any_number_of_threads_gives_the_same_bits(make: Callable[[], list[Layer]]) -> None:
     x, masks = squares(32)
-
-    def make() -> list[Layer]:
-        return networks.unet((1, 16, 16), 1, depth=2, width=5) if name == "unet" else networks.autoencoder((1, 16, 16))
-
     one, *others = (trained(make, x, masks, threads, epochs=1).feedforward(x).tobytes() for threads in (1, 2, 3))
     assert others == [one, one]
 
