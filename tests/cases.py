@@ -42,6 +42,7 @@ from gedanken import (
     Momentum,
     Nesterov,
     Optimizer,
+    PixelShuffle,
     ReLU,
     Reshape,
     Residual,
@@ -52,6 +53,8 @@ from gedanken import (
     SoftMax,
     SparseFullyConnectedLayer,
     TanH,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
     WeightedMean,
 )
 from gedanken.types import Array, Shape
@@ -103,6 +106,25 @@ LAYERS = [
     LayerCase(ConvolutionLayer(6, 3, 3, groups=3, zero_padding=1), IMAGE, (6, 6, 5), 60, 1620),
     LayerCase(ConvolutionLayer(4, 1, 1, groups=2), (4, 2, 2), (4, 2, 2), 12, 32),
     LayerCase(ConvolutionLayer(1, 5, 6), IMAGE, (1, 1, 1), 91, 90),
+    LayerCase(TransposedConvolutionLayer(4, 3, 2), IMAGE, (4, 7, 7), 76, 2160),
+    LayerCase(TransposedConvolutionLayer(2, 2, 2, stride=2, bias=False), (2, 3, 2), (2, 6, 4), 16, 96),
+    LayerCase(
+        TransposedConvolutionLayer(2, 3, 4, stride=(3, 2), zero_padding=1, output_padding=(2, 1)),
+        (3, 2, 3),
+        (2, 7, 6),
+        74,
+        432,
+    ),
+    LayerCase(
+        TransposedConvolutionLayer(4, 2, 3, stride=2, zero_padding="same", groups=2), (4, 3, 2), (4, 6, 4), 52, 288
+    ),
+    LayerCase(TransposedConvolutionLayer(2, 1, 2, stride=3, dilation=2, output_padding=1), (1, 2, 3), (2, 7, 8), 6, 24),
+    LayerCase(UpsamplingLayer(2), IMAGE, (3, 12, 10)),
+    LayerCase(UpsamplingLayer((1, 3), "bilinear"), IMAGE, (3, 6, 15)),
+    LayerCase(UpsamplingLayer(3, "bilinear", align_corners=True), (2, 3, 1), (2, 9, 3)),
+    LayerCase(UpsamplingLayer(size=(4, 7)), IMAGE, (3, 4, 7)),
+    LayerCase(UpsamplingLayer(size=(9, 3), mode="bilinear"), IMAGE, (3, 9, 3)),
+    LayerCase(PixelShuffle(2), (8, 3, 2), (2, 6, 4)),
     LayerCase(MaxPoolLayer(2, 2), IMAGE, (3, 3, 2)),
     LayerCase(MaxPoolLayer(2, 3, stride=1), IMAGE, (3, 4, 4)),
     LayerCase(MaxPoolLayer(3, 3, stride=(3, 2), zero_padding=1), IMAGE, (3, 2, 3)),

@@ -5,10 +5,11 @@
 | networks | `Network` |
 | engines | `Auto`, `Cpu`, `Numpy`, `Cuda` |
 | parallel training | `DataParallel`, `Hogwild` |
-| layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
+| layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | sequences of different length | `Sequences` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
+| larger pictures | `UpsamplingLayer`, `PixelShuffle` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
 | activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
 | other layers | `Dropout`, `Flatten`, `Reshape` |
@@ -65,8 +66,8 @@ _HOMES = {
     "layers": (
         "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout ELU Embedding "
         "Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU "
-        "MatrixFactorisation MaxPoolLayer Param ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax "
-        "SparseFullyConnectedLayer StateValue TanH"
+        "MatrixFactorisation MaxPoolLayer Param PixelShuffle ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax "
+        "SparseFullyConnectedLayer StateValue TanH TransposedConvolutionLayer UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy ConfusionMatrix F1 MatthewsCorrelation MeanAbsoluteError Metric Precision R2 ROCAUC Recall "

@@ -28,6 +28,7 @@ from gedanken.layers import (
     Sequential,
     Sigmoid,
     SoftMax,
+    TransposedConvolutionLayer,
 )
 from gedanken.layers.containers import Placed
 from gedanken.random import DRAW_RANGE
@@ -99,6 +100,6 @@ def _one_distribution(shape: Shape) -> bool:
 
 
 def _need_probabilities(last: Layer, cost: str, fix: str) -> None:
-    unbounded = isinstance(last, (FullyConnectedLayer, ConvolutionLayer, Activation))
+    unbounded = isinstance(last, (FullyConnectedLayer, ConvolutionLayer, TransposedConvolutionLayer, Activation))
     if unbounded and not isinstance(last, Sigmoid):
         raise ArgumentError(f"cost {cost} needs probabilities, but the last layer is {last}; add {fix}")

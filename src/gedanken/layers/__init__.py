@@ -4,6 +4,8 @@
 | --- | --- |
 | ConvolutionLayer | conv |
 | FullyConnectedLayer, Embedding | dense |
+| TransposedConvolutionLayer | transposed |
+| UpsamplingLayer, PixelShuffle | upsampling |
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | BatchNorm, LayerNorm, GroupNorm | norm |
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
@@ -23,6 +25,8 @@ from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from gedanken.layers.pool import AveragePoolLayer, BasePool, GlobalAveragePoolLayer, MaxPoolLayer
 from gedanken.layers.shape import Flatten, Reshape
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
+from gedanken.layers.transposed import TransposedConvolutionLayer
+from gedanken.layers.upsampling import PixelShuffle, UpsamplingLayer
 
 __all__ = [
     "ELU",
@@ -47,6 +51,7 @@ __all__ = [
     "MatrixFactorisation",
     "MaxPoolLayer",
     "Param",
+    "PixelShuffle",
     "ReLU",
     "Reshape",
     "Residual",
@@ -57,4 +62,6 @@ __all__ = [
     "SparseFullyConnectedLayer",
     "StateValue",
     "TanH",
+    "TransposedConvolutionLayer",
+    "UpsamplingLayer",
 ]
