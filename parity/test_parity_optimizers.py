@@ -22,16 +22,23 @@ from gedanken import (
     ConstantRate,
     ConvolutionLayer,
     CosineDecay,
+    CosineRestarts,
+    CyclicRate,
     ExponentialDecay,
     Flatten,
     FullyConnectedLayer,
+    LinearRate,
     Lion,
+    MilestoneDecay,
     Momentum,
     Nesterov,
     Network,
     OneCycle,
     OnPlateau,
     Optimizer,
+    PolynomialDecay,
+    RateProduct,
+    RateSequence,
     ReLU,
     RMSProp,
     Schedule,
@@ -126,6 +133,24 @@ def one_cycle(o: optim.Optimizer) -> Any:
     )
 
 
+def cyclic(**options: Any) -> Callable[[optim.Optimizer], Any]:
+    return lambda o: lr_scheduler.CyclicLR(o, 0.05, 0.2, step_size_up=2, cycle_momentum=False, **options)
+
+
+def in_turn(o: optim.Optimizer) -> Any:
+    parts = [
+        lr_scheduler.ConstantLR(o, 0.5, total_iters=2),
+        lr_scheduler.ExponentialLR(o, 0.5),
+        lr_scheduler.CosineAnnealingLR(o, 4, 0.01),
+    ]
+    return lr_scheduler.SequentialLR(o, parts, milestones=[3, 6])
+
+
+def chained(o: optim.Optimizer) -> Any:
+    parts = [lr_scheduler.LinearLR(o, 0.2, 1.0, total_iters=4), lr_scheduler.StepLR(o, 3, 0.5)]
+    return lr_scheduler.ChainedScheduler(parts)
+
+
 # PyTorch's rise ends after pct_start * total_steps - 1 steps, ours after rise * (steps - 1).
 ONE_CYCLE = OneCycle(0.2, STEPS, rise=(0.4 * STEPS - 1) / (STEPS - 1), start_factor=5, end_factor=100)
 
@@ -139,10 +164,32 @@ SCHEDULES = [
     sgd(WarmUp(CosineDecay(0.2, 6, 0.01), 4), warm_up_then_cosine),
     sgd(ONE_CYCLE, one_cycle),
     Row(Adam(ONE_CYCLE), optim.Adam, {"lr": 0.2}, one_cycle),
+    sgd(LinearRate(0.05, 0.2, 6), lambda o: lr_scheduler.LinearLR(o, 0.25, 1.0, total_iters=6)),
+    sgd(PolynomialDecay(0.2, STEPS, 2.0), lambda o: lr_scheduler.PolynomialLR(o, STEPS, 2.0)),
+    sgd(PolynomialDecay(0.2, 6), lambda o: lr_scheduler.PolynomialLR(o, 6)),
+    sgd(MilestoneDecay(0.2, (2, 7), 0.5), lambda o: lr_scheduler.MultiStepLR(o, [2, 7], 0.5)),
+    sgd(MilestoneDecay(0.05, (4,), 4), lambda o: lr_scheduler.ConstantLR(o, 0.25, total_iters=4)),
+    sgd(CosineRestarts(0.2, 4), lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 4)),
+    sgd(
+        CosineRestarts(0.2, 2, growth=2, final=0.05),
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, 2, eta_min=0.05),
+    ),
+    sgd(CyclicRate(0.05, 0.2, 2), cyclic()),
+    sgd(CyclicRate(0.05, 0.2, 2, 1, cycle_factor=0.5), cyclic(step_size_down=1, mode="triangular2")),
+    sgd(CyclicRate(0.05, 0.2, 2, step_factor=0.9), cyclic(mode="exp_range", gamma=0.9)),
+    sgd(
+        RateSequence((MilestoneDecay(0.1, (2,), 2), ExponentialDecay(0.2, 1, 0.5), CosineDecay(0.2, 4, 0.01)), (3, 6)),
+        in_turn,
+    ),
+    sgd(RateProduct((LinearRate(0.04, 0.2, 4), StepDecay(1.0, 3, 0.5))), chained),
 ]
 PLATEAUS = [
     (OnPlateau(4.0, 0.5, patience=0, threshold=0.0), {"factor": 0.5, "patience": 0, "threshold": 0.0}),
     (OnPlateau(4.0, 0.2, patience=1, threshold=0.1), {"factor": 0.2, "patience": 1, "threshold": 0.1}),
+    (
+        OnPlateau(4.0, 0.5, patience=0, threshold=0.5, cooldown=2, absolute=True),
+        {"factor": 0.5, "patience": 0, "threshold": 0.5, "threshold_mode": "abs", "cooldown": 2},
+    ),
     (
         OnPlateau(4.0, 0.1, patience=0, threshold=0.5, lowest=0.02),
         {"factor": 0.1, "patience": 0, "threshold": 0.5, "min_lr": 0.08},

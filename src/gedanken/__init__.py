@@ -17,8 +17,9 @@
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `Adam`, `AdamW`, `Lion` |
-| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `ExponentialDecay`, `CosineDecay` |
-| | `WarmUp`, `OneCycle`, `OnPlateau` |
+| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `LinearRate` |
+| | `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle`, `WarmUp`, `RateSequence` |
+| | `RateProduct`, `OnPlateau` |
 | metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
 | | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
 | metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
@@ -77,7 +78,10 @@ _HOMES = {
     "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",
     "sparse": "SparseRows",
-    "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
+    "schedules": (
+        "ConstantRate CosineDecay CosineRestarts CyclicRate ExponentialDecay LinearRate MilestoneDecay OnPlateau "
+        "OneCycle PolynomialDecay RateProduct RateSequence Schedule StepDecay WarmUp"
+    ),
     "training.average": "MovingAverage",
     "training.budget": "Budget",
     "training.callbacks": "Callback Calls EarlyStopping KeepBest",
