@@ -16,7 +16,8 @@
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost` |
-| optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `Adam`, `AdamW`, `Lion` |
+| optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
+| | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `LinearRate` |
 | | `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle`, `WarmUp`, `RateSequence` |
 | | `RateProduct`, `OnPlateau` |
@@ -73,7 +74,7 @@ _HOMES = {
         "RootMeanSquareError TopKAccuracy"
     ),
     "network": "Network",
-    "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
+    "optimizers": ("AdaDelta AdaGrad AdaMax Adam AdamW Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp SGD"),
     "parallel.data_parallel": "DataParallel",
     "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",

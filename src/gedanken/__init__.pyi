@@ -90,7 +90,22 @@ from gedanken.metrics import (
     TopKAccuracy,
 )
 from gedanken.network import Network
-from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp
+from gedanken.optimizers import (
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdaMax,
+    AdamW,
+    Lion,
+    Momentum,
+    Muon,
+    NAdam,
+    Nesterov,
+    Optimizer,
+    RAdam,
+    RMSProp,
+)
 from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.hogwild import Hogwild
@@ -152,7 +167,9 @@ __all__ = [
     "SGD",
     "Accuracy",
     "Activation",
+    "AdaDelta",
     "AdaGrad",
+    "AdaMax",
     "Adam",
     "AdamW",
     "Answered",
@@ -240,6 +257,8 @@ __all__ = [
     "MixUp",
     "Momentum",
     "MovingAverage",
+    "Muon",
+    "NAdam",
     "Nesterov",
     "Network",
     "NonFiniteError",
@@ -253,6 +272,7 @@ __all__ = [
     "PictureTransform",
     "PolynomialDecay",
     "Precision",
+    "RAdam",
     "RMSProp",
     "RateProduct",
     "RateSequence",
