@@ -9,10 +9,6 @@ import gedanken
 from gedanken import (
     ELU,
     GELU,
-    SGD,
-    AdaGrad,
-    Adam,
-    AdamW,
     AveragePoolLayer,
     BatchNorm,
     BinaryCrossEntropy,
@@ -34,19 +30,14 @@ from gedanken import (
     Layer,
     LayerNorm,
     LeakyReLU,
-    Lion,
     MatrixFactorisation,
     MaxPoolLayer,
     MeanAbsolute,
     MeanSquared,
-    Momentum,
-    Nesterov,
-    Optimizer,
     PixelShuffle,
     ReLU,
     Reshape,
     Residual,
-    RMSProp,
     Sequential,
     Sigmoid,
     SiLU,
@@ -58,6 +49,7 @@ from gedanken import (
     WeightedMean,
 )
 from gedanken.types import Array, Shape
+from tests.optimizer_cases import OPTIMIZERS, RATE, OptimizerCase
 
 PUBLIC: dict[str, Any] = {name: getattr(gedanken, name) for name in gedanken.__all__}
 
@@ -233,68 +225,6 @@ COSTS = [
     CostCase(Hinge(), _signs),
     CostCase(WeightedMean(), _values),
     CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
-]
-
-
-def _adam(p: float, gs: list[float], rate: float, decay: float) -> float:
-    m = v = 0.0
-    for t, g in enumerate(gs, start=1):
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        p -= rate * (m / (1 - 0.9**t) / ((v / (1 - 0.999**t)) ** 0.5 + 1e-8) + decay * p)
-    return p
-
-
-def _lion(p: float, gs: list[float], rate: float, decay: float) -> float:
-    m = 0.0
-    for g in gs:
-        p -= rate * (np.sign(0.9 * m + 0.1 * g) + decay * p)
-        m = 0.99 * m + 0.01 * g
-    return p
-
-
-def _momentum(p: float, gs: list[float], rate: float, decay: float, *, ahead: bool = False) -> float:
-    v = 0.0
-    for g in gs:
-        change = rate * (g + decay * p)
-        v = 0.9 * v - change
-        p += 0.9 * v - change if ahead else v
-    return p
-
-
-def _sgd(p: float, gs: list[float], rate: float, decay: float) -> float:
-    for g in gs:
-        p -= rate * (g + decay * p)
-    return p
-
-
-def _squares(p: float, gs: list[float], rate: float, keep: float | None, epsilon: float) -> float:
-    h = 0.0
-    for g in gs:
-        h = h + g**2 if keep is None else keep * h + (1 - keep) * g**2
-        p -= rate * g / (h**0.5 + epsilon)
-    return p
-
-
-class OptimizerCase(NamedTuple):
-    """An optimizer, and its rule for one number: (first value, gradients, rate, weight decay) -> last value."""
-
-    optimizer: Optimizer
-    rule: Callable[[float, list[float], float, float], float]
-    decay: float = 0.0
-
-
-RATE = 0.1
-OPTIMIZERS = [
-    OptimizerCase(SGD(RATE), _sgd),
-    OptimizerCase(SGD(RATE, weight_decay=0.3), _sgd, 0.3),
-    OptimizerCase(Momentum(RATE), _momentum),
-    OptimizerCase(Momentum(RATE, weight_decay=0.3), _momentum, 0.3),
-    OptimizerCase(Nesterov(RATE, weight_decay=0.3), lambda *a: _momentum(*a, ahead=True), 0.3),
-    OptimizerCase(AdaGrad(RATE), lambda p, gs, rate, _: _squares(p, gs, rate, None, 1e-10)),
-    OptimizerCase(RMSProp(RATE), lambda p, gs, rate, _: _squares(p, gs, rate, 0.9, 1e-8)),
-    OptimizerCase(Adam(RATE), _adam),
-    OptimizerCase(AdamW(RATE, weight_decay=0.3), _adam, 0.3),
-    OptimizerCase(Lion(RATE, weight_decay=0.3), _lion, 0.3),
 ]
 
 

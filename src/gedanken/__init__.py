@@ -18,9 +18,11 @@
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost` |
-| optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `Adam`, `AdamW`, `Lion` |
-| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `ExponentialDecay`, `CosineDecay` |
-| | `WarmUp`, `OneCycle`, `OnPlateau` |
+| optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
+| | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
+| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `LinearRate` |
+| | `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle`, `WarmUp`, `RateSequence` |
+| | `RateProduct`, `OnPlateau` |
 | metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
 | | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
 | metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
@@ -74,13 +76,16 @@ _HOMES = {
         "RootMeanSquareError TopKAccuracy"
     ),
     "network": "Network",
-    "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
+    "optimizers": ("AdaDelta AdaGrad AdaMax Adam AdamW Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp SGD"),
     "parallel.data_parallel": "DataParallel",
     "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",
     "sequences": "Sequences",
     "sparse": "SparseRows",
-    "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
+    "schedules": (
+        "ConstantRate CosineDecay CosineRestarts CyclicRate ExponentialDecay LinearRate MilestoneDecay OnPlateau "
+        "OneCycle PolynomialDecay RateProduct RateSequence Schedule StepDecay WarmUp"
+    ),
     "training.average": "MovingAverage",
     "training.budget": "Budget",
     "training.callbacks": "Callback Calls EarlyStopping KeepBest",

@@ -15,7 +15,7 @@ from gedanken.optimizers import Optimizer
 from gedanken.schedules import OnPlateau, Plateau, Schedule, as_schedule
 from gedanken.sparse import RowPart, on_simplex
 from gedanken.state import State, check_state, prefixed
-from gedanken.types import Array, Arrays
+from gedanken.types import Array, Arrays, Shape
 
 # Does what an Optimizer and its clipping do: (rate, step, p, g, slots).
 Updater = Callable[[float, int, Array, Array, Arrays], None]
@@ -28,17 +28,23 @@ class Piece(NamedTuple):
         start, stop: which.
         decay: whether weight decay applies to them.
         factor: what the learning rate is multiplied by, > 0.
+        matrix: its shape, where the rule takes it as a matrix, see Optimizer.takes_matrix.
     """
 
     start: int
     stop: int
     decay: bool
     factor: float = 1.0
+    matrix: Shape | None = None
 
     @property
     def cut(self) -> slice:
         """Where they are."""
         return slice(self.start, self.stop)
+
+    def of(self, vector: Array) -> Array:
+        """Return them, of a flat vector, as the rule takes them: a view."""
+        return vector[self.cut] if self.matrix is None else vector[self.cut].reshape(self.matrix)
 
 
 class Updated(NamedTuple):
@@ -281,12 +287,12 @@ class OptimizerState:
     def _by_groups(self, rate: float, p: Array, g: Array) -> None:
         self._clip(g)
         for piece, rule, updater in self._groups:
-            own, cut = rate * piece.factor, piece.cut
-            slots = {name: slot[cut] for name, slot in self.slots.items()}
+            own = rate * piece.factor
+            slots = {name: piece.of(slot) for name, slot in self.slots.items()}
             if updater:
-                updater(own, self.step, p[cut], g[cut], slots)
+                updater(own, self.step, piece.of(p), piece.of(g), slots)
             else:
-                self._follow(rule, own, p[cut], g[cut], slots)
+                self._follow(rule, own, piece.of(p), piece.of(g), slots)
         for one in self._updated.rows:
             rows, all_of = one.gradient.rows, {"": p, **self.slots}
             held = {name: one.of(vector)[rows] for name, vector in all_of.items()}
@@ -360,6 +366,6 @@ def _groups(
     found: list[tuple[Piece, Optimizer, Updater | None]] = []
     for piece in updated.pieces:  # clipped before, all together
         rule = replace(optimizer if piece.decay else rest, clip_value=None, clip_norm=None)
-        size = piece.stop - piece.start
-        found.append((piece, rule, updater_for(rule, Updated(size, size)) if updater_for else None))
+        size, give = piece.stop - piece.start, None if piece.matrix else updater_for
+        found.append((piece, rule, give(rule, Updated(size, size)) if give else None))
     return found

@@ -336,7 +336,7 @@ class Plan:
 
     def updated(self, rule: Optimizer) -> Updated:
         """Return what a rule updates."""
-        return self._vectors.updated(self.tuning, rule.lazy)
+        return self._vectors.updated(self.tuning, rule)
 
     @property
     def learns(self) -> bool:

@@ -163,7 +163,7 @@ def sgd(task: Int, scratch: Reals, part: Part):
             p[j] -= part.rate * g[j]
 
 
-def adagrad(task: Int, scratch: Reals, part: Part, squares: Reals, epsilon: Real):
+def adagrad(task: Int, scratch: Reals, part: Part, squares: Reals, epsilon: Real, start: Real):
     """AdaGrad in the touched rows; elsewhere g is 0, and p and the sum of squares stay."""
     for i in range(part.count[0]):
         row = part.start + part.touched[i] * part.width
@@ -171,7 +171,7 @@ def adagrad(task: Int, scratch: Reals, part: Part, squares: Reals, epsilon: Real
         for j in lanes(part.width):
             square = s[j] + g[j] * g[j]
             s[j] = square
-            p[j] -= part.rate * g[j] / (sqrt(square) + epsilon)
+            p[j] -= part.rate * g[j] / (sqrt(square + start) + epsilon)
 
 
 LINE, AHEAD = 16, 6  # numbers that are fetched at once; rows that are fetched ahead
