@@ -220,9 +220,8 @@ def _level(below: int, filters: int) -> list[Layer]:
 def autoencoder(shape: Sequence[int], code: int = 32, depth: int = 2, width: int = 16) -> list[Layer]:
     """Return a convolutional autoencoder: it makes few numbers of a picture, and of these the picture again.
 
-    Its targets are its inputs, with values in [0, 1]. The code is what layer 3 * depth + 1 gives, counted from 0: a
-    network
-    of the layers up to it has the trained weights by `Network.take`.
+    Its targets are its inputs, with values in [0, 1]. The code is what layer 3 * depth + 1 gives, counted from 0; a
+    network of the layers up to it has the trained weights by `Network.take`.
 
     Args:
         shape: one picture, (C, H, W), of any size.
