@@ -70,8 +70,9 @@ class Progress:
 
     Args:
         slots: its vectors.
-        gathered: the sum of gradients that are not yet used, each times its samples; None without `accumulate`.
-        batches, samples: that were gathered.
+        gathered: the sum of gradients that are not yet used, each times what it counts for; None without `accumulate`.
+        batches: that were gathered.
+        counts: what is gathered counts for, in samples.
         step: updates made with these slots.
         before: and with the slots of the network's former lives: only the schedule knows of them.
         plateau: what a rate that falls on a plateau remembers.
@@ -80,7 +81,7 @@ class Progress:
     slots: Arrays
     gathered: Array | None
     batches: int = 0
-    samples: int = 0
+    counts: float = 0.0
     step: int = 0
     before: int = 0
     plateau: Plateau = Plateau()
@@ -100,6 +101,7 @@ class OptimizerState:
         updated: the parameters.
         updater_for: gives what the engine has to update with in one go, or None.
         progress: shared with another one of the same rule and parameters; None begins.
+        sums: whether the gradients of mini-batches add up, see `Cost.sums`; else their mean is taken.
     """
 
     step: int = _of_progress("step")
@@ -114,8 +116,10 @@ class OptimizerState:
         updated: Updated,
         updater_for: Callable[[Optimizer, Updated], Updater | None] | None = None,
         progress: Progress | None = None,
+        sums: bool = False,
     ) -> None:
         size = updated.size
+        self._sums = sums
         require_normal(optimizer, ops.dtype)
         self.ops = ops
         self.optimizer = optimizer
@@ -162,8 +166,8 @@ class OptimizerState:
         """Updates made by this rule, over all saves and loads: the position in its schedule."""
         return self.before + self.step
 
-    def apply(self, p: Array, g: Array, samples: int) -> str:
-        """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time.
+    def apply(self, p: Array, g: Array, samples: float) -> str:
+        """Take in the gradient of a mini-batch that counts for `samples` and update `p` when it is time.
 
         Return "", or why nothing was changed: a gradient that is not finite or too large.
         """
@@ -174,7 +178,7 @@ class OptimizerState:
             return refused
         progress.gathered += samples * g
         progress.batches += 1
-        progress.samples += samples
+        progress.counts = samples if self._sums else progress.counts + samples
         return self.flush(p) if progress.batches == self.optimizer.accumulate else ""
 
     def flush(self, p: Array) -> str:
@@ -182,7 +186,7 @@ class OptimizerState:
         progress = self.progress
         if progress.gathered is None or not progress.batches:
             return ""
-        mean = progress.gathered / progress.samples
+        mean = progress.gathered / (progress.counts or 1.0)  # of what counts for nothing it is 0
         self.discard()
         return self._update(p, mean)
 
@@ -191,7 +195,7 @@ class OptimizerState:
         progress = self.progress
         if progress.gathered is not None:
             progress.gathered[...] = 0
-        progress.batches = progress.samples = 0
+        progress.batches, progress.counts = 0, 0.0
 
     def state(self) -> State:
         """Return slots, counts, what is gathered and what a plateau remembers, in copies on the host."""
@@ -209,11 +213,11 @@ class OptimizerState:
         for name, array in self._arrays().items():
             array[...] = self.ops.asarray(state[name])
         self.step, self.before = state["step"], state["before"]
-        self.progress.batches, self.progress.samples = state["batches"], state["samples"]
+        self.progress.batches, self.progress.counts = state["batches"], state["counts"]
         self.plateau = Plateau(*(state[f"plateau.{name}"] for name in Plateau._fields))
 
     def _numbers(self) -> dict[str, int | float]:
-        counts = {name: getattr(self.progress, name) for name in ("step", "before", "batches", "samples")}
+        counts = {name: getattr(self.progress, name) for name in ("step", "before", "batches", "counts")}
         return {**counts, **prefixed("plateau", self.plateau._asdict())}
 
     def _arrays(self) -> Arrays:

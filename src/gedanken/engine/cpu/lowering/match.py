@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import convolution, predicted
 from gedanken.engine.cpu.lowering.dense import dense, softmax
@@ -25,7 +26,6 @@ from gedanken.engine.cpu.lowering.pointwise import (
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
 from gedanken.engine.cpu.lowering.wide_pool import MOST_TAPS, wide_pool
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.plan import Placement
 from gedanken.layers import (
     BatchNorm,
     ConvolutionLayer,
