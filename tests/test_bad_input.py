@@ -956,7 +956,8 @@ FIT = [
         f"validation_set must {PAIR}, got True",
     ),
     Mistake(
-        "validation of three", classes, fit(validation_set=(X, Y, Y)), ArgumentError, f"validation_set must {PAIR}, ..."
+        "validation of four", classes, fit(validation_set=(X, Y, Y, Y)), ArgumentError,
+        f"validation_set must {PAIR}, ...",
     ),
     Mistake(
         "validation without labels", classes, fit(validation_set=X), ArgumentError, f"validation_set must {PAIR}, ..."

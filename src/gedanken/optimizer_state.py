@@ -76,8 +76,9 @@ class Progress:
 
     Args:
         slots: its vectors.
-        gathered: the sum of gradients that are not yet used, each times its samples; None without `accumulate`.
-        batches, samples: that were gathered.
+        gathered: the sum of gradients that are not yet used, each times what it counts for; None without `accumulate`.
+        batches: that were gathered.
+        counts: what is gathered counts for, in samples.
         step: updates made with these slots.
         before: and with the slots of the network's former lives: only the schedule knows of them.
         plateau: what a rate that falls on a plateau remembers.
@@ -86,7 +87,7 @@ class Progress:
     slots: Arrays
     gathered: Array | None
     batches: int = 0
-    samples: int = 0
+    counts: float = 0.0
     step: int = 0
     before: int = 0
     plateau: Plateau = Plateau()
@@ -106,6 +107,7 @@ class OptimizerState:
         updated: the parameters.
         updater_for: gives what the engine has to update with in one go, or None.
         progress: shared with another one of the same rule and parameters; None begins.
+        sums: whether the gradients of mini-batches add up, see `Cost.sums`; else their mean is taken.
     """
 
     step: int = _of_progress("step")
@@ -120,8 +122,10 @@ class OptimizerState:
         updated: Updated,
         updater_for: Callable[[Optimizer, Updated], Updater | None] | None = None,
         progress: Progress | None = None,
+        sums: bool = False,
     ) -> None:
         size = updated.size
+        self._sums = sums
         require_normal(optimizer, ops.dtype)
         self.ops = ops
         self.optimizer = optimizer
@@ -168,8 +172,8 @@ class OptimizerState:
         """Updates made by this rule, over all saves and loads: the position in its schedule."""
         return self.before + self.step
 
-    def apply(self, p: Array, g: Array, samples: int) -> str:
-        """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time.
+    def apply(self, p: Array, g: Array, samples: float) -> str:
+        """Take in the gradient of a mini-batch that counts for `samples` and update `p` when it is time.
 
         Return "", or why nothing was changed: a gradient that is not finite or too large.
         """
@@ -180,7 +184,7 @@ class OptimizerState:
             return refused
         progress.gathered += samples * g
         progress.batches += 1
-        progress.samples += samples
+        progress.counts = samples if self._sums else progress.counts + samples
         return self.flush(p) if progress.batches == self.optimizer.accumulate else ""
 
     def flush(self, p: Array) -> str:
@@ -188,7 +192,7 @@ class OptimizerState:
         progress = self.progress
         if progress.gathered is None or not progress.batches:
             return ""
-        mean = progress.gathered / progress.samples
+        mean = progress.gathered / (progress.counts or 1.0)  # of what counts for nothing it is 0
         self.discard()
         return self._update(p, mean)
 
@@ -197,7 +201,7 @@ class OptimizerState:
         progress = self.progress
         if progress.gathered is not None:
             progress.gathered[...] = 0
-        progress.batches = progress.samples = 0
+        progress.batches, progress.counts = 0, 0.0
 
     def state(self) -> State:
         """Return slots, counts, what is gathered and what a plateau remembers, in copies on the host."""
@@ -215,11 +219,11 @@ class OptimizerState:
         for name, array in self._arrays().items():
             array[...] = self.ops.asarray(state[name])
         self.step, self.before = state["step"], state["before"]
-        self.progress.batches, self.progress.samples = state["batches"], state["samples"]
+        self.progress.batches, self.progress.counts = state["batches"], state["counts"]
         self.plateau = Plateau(*(state[f"plateau.{name}"] for name in Plateau._fields))
 
     def _numbers(self) -> dict[str, int | float]:
-        counts = {name: getattr(self.progress, name) for name in ("step", "before", "batches", "samples")}
+        counts = {name: getattr(self.progress, name) for name in ("step", "before", "batches", "counts")}
         return {**counts, **prefixed("plateau", self.plateau._asdict())}
 
     def _arrays(self) -> Arrays:

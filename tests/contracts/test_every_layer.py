@@ -9,7 +9,8 @@ import pytest
 
 import gedanken
 from gedanken import Branches, DataError, Layer, Network, Sequential, SparseRows
-from gedanken.engine.plan import Engine, Plan
+from gedanken.engine.base import Engine
+from gedanken.engine.plan import Plan
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.layers.shape import to_channels_first

@@ -32,7 +32,7 @@ from gedanken import (
     RMSProp,
     StepDecay,
 )
-from gedanken.engine.plan import Engine
+from gedanken.engine.base import Engine
 from gedanken.engine.select import select_engine
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data

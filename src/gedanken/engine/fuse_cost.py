@@ -12,6 +12,7 @@ from gedanken.costs import (
     SoftMaxCrossEntropy,
 )
 from gedanken.errors import ArgumentError
+from gedanken.hyperparameters import changed_fields
 from gedanken.layers import (
     Activation,
     AveragePoolLayer,
@@ -49,11 +50,11 @@ def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
     last = row[place].layer
     if type(cost) is CrossEntropy:
         if type(last) is SoftMax and (place == len(row) - 1 or _one_distribution(row[place].shape)):
-            return SoftMaxCrossEntropy(cost.label_smoothing, cost.class_weights), True
+            return SoftMaxCrossEntropy(**changed_fields(cost)), True
         _need_probabilities(last, "cross_entropy", "SoftMax()")
     if type(cost) is BinaryCrossEntropy:
         if type(last) is Sigmoid:
-            return SigmoidBinaryCrossEntropy(cost.pos_weight), True
+            return SigmoidBinaryCrossEntropy(**changed_fields(cost)), True
         _need_probabilities(last, "binary_cross_entropy", "Sigmoid()")
     if type(cost) is Hinge and isinstance(last, (Sigmoid, SoftMax)):
         raise ArgumentError(f"cost hinge needs scores of any size, but the last layer is {last}; leave it out")

@@ -88,6 +88,11 @@ def required_arguments(measure: Callable[..., Any]) -> int:
     return sum(one.default is one.empty for one in by_place)
 
 
+def takes_weights(metric: Metric) -> bool:
+    """Say whether a metric knows what to do with weights: whether its `measure` has an argument `weight`."""
+    return "weight" in inspect.signature(metric.measure).parameters
+
+
 def _with_or_without_ops(measure: Callable[..., Array]) -> Callable[..., Array]:
     """Return a method `measure` that is called with or without `ops` first, whichever form the class defines."""
     on_host = required_arguments(measure) == len(("self", "y", "target"))
