@@ -173,6 +173,16 @@ def test_all_of_the_librarys_take_weights(metric: Metric) -> None:
     assert takes_weights(metric)
 
 
+def test_labels_of_places_are_the_channels() -> None:
+    scores = np.random.default_rng(0).uniform(size=(2, 3, 4, 5))
+    true = (scores + np.random.default_rng(1).normal(size=scores.shape) / 4 > 0.5).astype(float)
+    flat, answers = (values.transpose(0, 2, 3, 1).reshape(40, 3) for values in (scores, true))
+    sequence = flat.reshape(5, 8, 3), answers.reshape(5, 8, 3)
+    for metric, _ in PER_LABEL:
+        assert figure_of(metric, scores, true) == same(figure_of(metric, flat, answers))
+        assert figure_of(metric, *sequence) == same(figure_of(metric, flat, answers))
+
+
 @pytest.mark.parametrize("shape", [(1,), (4, 1)], ids=str)
 def test_one_answer_at_each_place_is_of_two_classes(shape: tuple[int, ...]) -> None:
     net = Network().input((*shape[:-1], 3)).add(FullyConnectedLayer(1)).add(Sigmoid())

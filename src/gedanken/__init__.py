@@ -23,9 +23,14 @@
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `LinearRate` |
 | | `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle`, `WarmUp`, `RateSequence` |
 | | `RateProduct`, `OnPlateau` |
-| metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
-| | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
-| metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
+| metrics of classes | `Accuracy`, `TopKAccuracy`, `BalancedAccuracy`, `ExactMatch`, `HammingLoss` |
+| | `Precision`, `Recall`, `F1`, `FBeta`, `Specificity`, `IoU`, `DiceCoefficient` |
+| | `MatthewsCorrelation`, `CohenKappa`, `ConfusionMatrix`, `ClassReport`, `LogLoss` |
+| metrics of scores | `ROCAUC`, `AveragePrecision`, `ROCCurve`, `PrecisionRecallCurve` |
+| | `PrecisionAtRecall`, `RecallAtPrecision`, `BestThreshold` |
+| metrics of values | `MeanAbsoluteError`, `MeanSquaredError`, `RootMeanSquareError` |
+| | `MeanAbsolutePercentageError`, `R2`, `ExplainedVariance`, `PearsonCorrelation` |
+| | `Metric` for your own |
 | callbacks | `Callback`, `Calls`, `EarlyStopping`, `KeepBest`, `MovingAverage`, `Budget` |
 | | `CSVLog`, `TensorBoard` |
 | | `Checkpoint`, and `Resume` to go on; `OnNonFinite`, `GradualUnfreezing` |
@@ -72,8 +77,11 @@ _HOMES = {
         "SparseFullyConnectedLayer StateValue TanH TransposedConvolutionLayer UpsamplingLayer"
     ),
     "metrics": (
-        "Accuracy ConfusionMatrix F1 MatthewsCorrelation MeanAbsoluteError Metric Precision R2 ROCAUC Recall "
-        "RootMeanSquareError TopKAccuracy"
+        "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "
+        "DiceCoefficient ExactMatch ExplainedVariance F1 FBeta HammingLoss IoU LogLoss MatthewsCorrelation "
+        "MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError Metric PearsonCorrelation Precision "
+        "PrecisionAtRecall PrecisionRecallCurve R2 ROCAUC ROCCurve Recall RecallAtPrecision RootMeanSquareError "
+        "Specificity TopKAccuracy"
     ),
     "network": "Network",
     "optimizers": ("AdaDelta AdaGrad AdaMax Adam AdamW Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp SGD"),

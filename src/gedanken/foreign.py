@@ -56,6 +56,26 @@ NAMES = {
     "upsampling2d": "UpsamplingLayer",
 }
 
+# Names of metrics, where a cost has that name too.
+METRICS = {
+    "auc": "roc_auc",
+    "averageprecisionscore": "average_precision",
+    "binaryiou": "iou",
+    "classificationreport": "class_report",
+    "dice": "dice_coefficient",
+    "f1score": "f1",
+    "jaccard": "iou",
+    "jaccardscore": "iou",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "meaniou": "iou",
+    "mse": "mean_squared_error",
+    "r2score": "r2",
+    "rmse": "root_mean_square_error",
+    "rootmeansquarederror": "root_mean_square_error",
+    "subsetaccuracy": "exact_match",
+}
+
 # Names of values in records, and of engines, likewise.
 VALUES = {
     "acc": "accuracy",
@@ -175,7 +195,8 @@ def our_name(name: str, known: Iterable[str]) -> str | None:
     """Return the one of the `known` names that means what `name` does elsewhere, or None."""
     plain = name.lower().replace("_", "").replace(" ", "")
     names = {one.lower().replace("_", ""): one for one in known}
-    return names.get({**NAMES, **VALUES}.get(plain, plain).lower().replace("_", ""))
+    meant = [table.get(plain, plain).lower().replace("_", "") for table in ({**NAMES, **VALUES}, METRICS)]
+    return names.get(meant[0]) or names.get(meant[1])
 
 
 def check_keywords(owner: str, given: Iterable[str], accepted: Collection[str]) -> None:

@@ -41,12 +41,21 @@ where one class is expected are refused.
 The metrics of values accept the same shapes, of y and target alike; F is the number of outputs at a place.
 """
 
-from gedanken.metrics.averages import F1, Average, Precision, Recall
+from gedanken.metrics.agreement import BalancedAccuracy, CohenKappa, MatthewsCorrelation
+from gedanken.metrics.averages import F1, Average, DiceCoefficient, FBeta, IoU, Precision, Recall, Specificity
 from gedanken.metrics.base import Metric
-from gedanken.metrics.classes import Accuracy, ConfusionMatrix, MatthewsCorrelation, TopKAccuracy
-from gedanken.metrics.ranking import ROCAUC
-from gedanken.metrics.values import MeanAbsoluteError, RootMeanSquareError
-from gedanken.metrics.variance import R2
+from gedanken.metrics.classes import Accuracy, ConfusionMatrix, ExactMatch, HammingLoss, TopKAccuracy
+from gedanken.metrics.curves import BestThreshold, PrecisionAtRecall, PrecisionRecallCurve, RecallAtPrecision, ROCCurve
+from gedanken.metrics.probabilities import LogLoss
+from gedanken.metrics.ranking import ROCAUC, AveragePrecision
+from gedanken.metrics.report import ClassReport, Report
+from gedanken.metrics.values import (
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    RootMeanSquareError,
+)
+from gedanken.metrics.variance import R2, ExplainedVariance, PearsonCorrelation
 
 __all__ = [
     "F1",
@@ -54,12 +63,33 @@ __all__ = [
     "ROCAUC",
     "Accuracy",
     "Average",
+    "AveragePrecision",
+    "BalancedAccuracy",
+    "BestThreshold",
+    "ClassReport",
+    "CohenKappa",
     "ConfusionMatrix",
+    "DiceCoefficient",
+    "ExactMatch",
+    "ExplainedVariance",
+    "FBeta",
+    "HammingLoss",
+    "IoU",
+    "LogLoss",
     "MatthewsCorrelation",
     "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
     "Metric",
+    "PearsonCorrelation",
     "Precision",
+    "PrecisionAtRecall",
+    "PrecisionRecallCurve",
+    "ROCCurve",
     "Recall",
+    "RecallAtPrecision",
+    "Report",
     "RootMeanSquareError",
+    "Specificity",
     "TopKAccuracy",
 ]

@@ -42,6 +42,38 @@ class Accuracy(ClassMetric):
         return float(ratio(total[0], total[1], empty=math.nan))
 
 
+class HammingLoss(Accuracy):
+    """Fraction of the labels that are wrong: 1 - accuracy; of classes, fraction of the samples.
+
+    Arguments and shapes are those of `Accuracy`.
+    """
+
+    better: ClassVar[Literal["higher", "lower"] | None] = "lower"
+
+    def value(self, total: Array) -> float:
+        return 1.0 - super().value(total)
+
+
+class ExactMatch(ClassMetric):
+    """Fraction of the samples all of whose labels are right, the subset accuracy; of classes it is the accuracy.
+
+    Arguments and shapes are those of `Accuracy`; the statistics are right and all samples.
+    """
+
+    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
+        if self.multi_label:
+            scores, true, weight = self._answers(ops, y, target, weight)
+            right = ((scores > self.threshold) == true).all(axis=1)
+        else:
+            scores, true, weight = scores_and_labels(ops, self, y, target, weight)
+            right = predicted_classes(scores, self.threshold) == true
+        found = numbers(ops, total(ops, weight, right), whole_weight(weight, len(scores)))
+        return nan_if_unknown(ops, scores, found)
+
+    def value(self, total: Array) -> float:
+        return float(ratio(total[0], total[1], empty=math.nan))
+
+
 @dataclass(frozen=True)
 class TopKAccuracy(Metric):
     """Fraction of the samples whose true class is among the k with the highest scores.
@@ -136,37 +168,3 @@ class ConfusionMatrix(ClassMetric):
 
 def _whole_if_possible(matrix: Array) -> Array:
     return matrix.astype(np.int64) if (matrix == np.floor(matrix)).all() else matrix
-
-
-class MatthewsCorrelation(ClassMetric):
-    """Correlation of predicted and true classes, from -1 to 1; 0 is no better than chance.
-
-        R_K = (s * hits - sum_k t_k * p_k) / sqrt((s^2 - sum_k t_k^2) * (s^2 - sum_k p_k^2))
-
-    with s samples, of which class k is the true one t_k times and the predicted one p_k times. It is 0 where
-    all samples share one true class or one predicted class. Of several labels it is the plain mean over them.
-
-    Args:
-        threshold, multi_label: as `Accuracy`.
-
-    Shapes:
-        y, target: as the module says.   statistics: (4, C), as for `Precision`.
-
-    Source:
-        Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
-    """
-
-    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
-        return self._counts(ops, y, target, weight)
-
-    def value(self, total: Array) -> float:
-        hits, true, predicted, samples = total
-        if not samples.any():
-            return math.nan
-        if self.multi_label:
-            common = samples * hits - true * predicted
-            scale = true * (samples - true) * predicted * (samples - predicted)
-            return float(ratio(common, np.sqrt(scale), empty=0.0).mean())
-        common = samples[0] * hits.sum() - true @ predicted
-        scale = (samples[0] ** 2 - true @ true) * (samples[0] ** 2 - predicted @ predicted)
-        return float(ratio(common, np.sqrt(scale), empty=0.0))

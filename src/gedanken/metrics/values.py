@@ -30,10 +30,10 @@ class MeanAbsoluteError(Metric):
         return float(ratio(total[0], total[1], empty=math.nan))
 
 
-class RootMeanSquareError(Metric):
-    """Square root of the mean squared distance of outputs and targets, in their units.
+class MeanSquaredError(Metric):
+    """Mean squared distance of outputs and targets, in the square of their units.
 
-        error = sqrt(sum w * (y - target)^2 / (F * sum w))
+        error = sum w * (y - target)^2 / (F * sum w)
 
     Shapes:
         y, target: as the module says.   statistics: (2,), weighted sum, and weight of all values.
@@ -46,7 +46,42 @@ class RootMeanSquareError(Metric):
         return _sum_and_count(ops, weight, ops.xp.square(outputs - targets))
 
     def value(self, total: Array) -> float:
+        return float(ratio(total[0], total[1], empty=math.nan))
+
+
+class RootMeanSquareError(MeanSquaredError):
+    """Square root of the mean squared distance of outputs and targets, in their units.
+
+        error = sqrt(sum w * (y - target)^2 / (F * sum w))
+
+    Shapes:
+        y, target: as the module says.   statistics: (2,), weighted sum, and weight of all values.
+    """
+
+    def value(self, total: Array) -> float:
         return float(np.sqrt(ratio(total[0], total[1], empty=math.nan)))
+
+
+class MeanAbsolutePercentageError(Metric):
+    """Mean distance of outputs and targets as a share of the targets: 0.1 is ten percent.
+
+        error = sum w * |y - target| / max(|target|, 2^-52) / (F * sum w)
+
+    A target of 0 makes it huge: it is for targets that are far from 0.
+
+    Shapes:
+        y, target: as the module says.   statistics: (2,), weighted sum, and weight of all values.
+    """
+
+    better: ClassVar[Literal["higher", "lower"] | None] = "lower"
+
+    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
+        outputs, targets, weight = outputs_and_targets(ops, self, y, target, weight)
+        size = ops.xp.maximum(ops.xp.abs(targets), 2.0**-52)
+        return _sum_and_count(ops, weight, ops.xp.abs(outputs - targets) / size)
+
+    def value(self, total: Array) -> float:
+        return float(ratio(total[0], total[1], empty=math.nan))
 
 
 def _sum_and_count(ops: Ops, weight: Array | None, values: Array) -> Array:
