@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import math
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -58,8 +59,8 @@ from tests.standin_cupy import DeviceArray, StandInCupy
 
 Rows = list[list[float]]
 NAN = math.nan
-quietly = settings(deadline=None, max_examples=25)
-few = settings(deadline=None, max_examples=8)
+quietly = settings(deadline=None, max_examples=20)
+few = settings(deadline=None, max_examples=5)
 
 
 # Definitions, on lists: y is one list of scores a sample, labels one whole number a sample.
@@ -637,21 +638,21 @@ WRONG_CLASS_SHAPES = [
 ]
 
 
-@every_metric
 @pytest.mark.parametrize(("y", "target"), WRONG_SHAPES)
-def test_wrong_shapes_are_named(metric: Metric, y: tuple[int, ...], target: tuple[int, ...]) -> None:
-    with pytest.raises(DataError) as caught:
-        metric.measure(np.zeros(y), np.zeros(target))
-    assert metric.name in str(caught.value)
-    assert str(y) in str(caught.value)
-    assert str(target) in str(caught.value)
+def test_wrong_shapes_are_named(y: tuple[int, ...], target: tuple[int, ...]) -> None:
+    for metric in [row.metric for row in TABLE]:
+        with pytest.raises(DataError) as caught:
+            metric.measure(np.zeros(y), np.zeros(target))
+        assert metric.name in str(caught.value)
+        assert str(y) in str(caught.value)
+        assert str(target) in str(caught.value)
 
 
-@pytest.mark.parametrize("metric", [row.metric for row in TABLE if row.outputs], ids=repr)
 @pytest.mark.parametrize(("y", "target"), WRONG_CLASS_SHAPES)
-def test_wrong_shapes_of_classes_are_named(metric: Metric, y: tuple[int, ...], target: tuple[int, ...]) -> None:
-    with pytest.raises(DataError, match=r"got y .* and target "):
-        metric.measure(np.zeros(y), np.zeros(target))
+def test_wrong_shapes_of_classes_are_named(y: tuple[int, ...], target: tuple[int, ...]) -> None:
+    for metric in [row.metric for row in TABLE if row.outputs]:
+        with pytest.raises(DataError, match=rf"{re.escape(metric.name)} .*got y .* and target "):
+            metric.measure(np.zeros(y), np.zeros(target))
 
 
 @pytest.mark.parametrize(
@@ -668,12 +669,12 @@ def test_wrong_numbers_of_classes(metric: Metric, y: tuple[int, ...], rule: str)
     assert str(caught.value).endswith(rule)
 
 
-@pytest.mark.parametrize("metric", [row.metric for row in TABLE if row.outputs], ids=repr)
 @pytest.mark.parametrize("wrong", [-1, 0.5, 7, NAN])
-def test_wrong_labels_are_named(metric: Metric, wrong: float) -> None:
-    y, _ = two_samples(metric)
-    with pytest.raises(DataError, match=rf"must be whole and in 0 \.\.\. \d, got {wrong}"):
-        metric.measure(y, np.array([1, wrong]))
+def test_wrong_labels_are_named(wrong: float) -> None:
+    for metric in [row.metric for row in TABLE if row.outputs]:
+        y, _ = two_samples(metric)
+        with pytest.raises(DataError, match=rf"labels of {metric.name} must be whole and in 0 \.\.\. \d, got {wrong}"):
+            metric.measure(y, np.array([1, wrong]))
 
 
 @pytest.mark.parametrize(
