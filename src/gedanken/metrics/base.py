@@ -94,11 +94,6 @@ def takes_weights(metric: Metric) -> bool:
     return "weight" in inspect.signature(metric.measure).parameters
 
 
-def takes_weights(metric: Metric) -> bool:
-    """Say whether a metric knows what to do with weights: whether its `measure` has an argument `weight`."""
-    return "weight" in inspect.signature(metric.measure).parameters
-
-
 def _with_or_without_ops(measure: Callable[..., Array]) -> Callable[..., Array]:
     """Return a method `measure` that is called with or without `ops` first, whichever form the class defines."""
     on_host = required_arguments(measure) == len(("self", "y", "target"))
