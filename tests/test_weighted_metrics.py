@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gedanken import Accuracy, DataError, FullyConnectedLayer, Network, Sigmoid
+from gedanken import Accuracy, ConvolutionLayer, DataError, FullyConnectedLayer, Network, Sigmoid, SoftMax
 from gedanken.errors import ArgumentError
-from gedanken.metrics import Metric
+from gedanken.metrics import F1, ROCAUC, IoU, LogLoss, Metric
 from gedanken.metrics.base import takes_weights
 from gedanken.ops import Ops
 from gedanken.types import Array
@@ -187,3 +187,18 @@ def test_one_answer_at_each_place_is_of_two_classes(shape: tuple[int, ...]) -> N
     net = Network().input((*shape[:-1], 3)).add(FullyConnectedLayer(1)).add(Sigmoid())
     net.regression(cost="binary_cross_entropy", metrics=["f1", Accuracy()])
     assert [metric.multi_label for metric in net._train_state.metrics] == [None, None]  # type: ignore[union-attr]
+
+
+def test_a_network_judges_class_maps_and_masks_with_weights() -> None:
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(6, 2, 4, 4)), np.array([1, 2, 0, 1, 1, 0.5])
+    maps = (x[:, 0] > 0).astype(int)
+    classes = Network().input((2, 4, 4)).add(ConvolutionLayer(2, 1, 1)).add(SoftMax())
+    classes.regression(metrics=[IoU(), F1("binary"), ROCAUC()], dtype="float64")
+    masks = Network().input((2, 4, 4)).add(ConvolutionLayer(1, 1, 1)).add(Sigmoid())
+    masks.regression(cost="binary_cross_entropy", metrics=[IoU("binary"), LogLoss()], dtype="float64")
+    for net, target in ((classes, maps), (masks, maps[:, None])):
+        found = net.evaluate(x, target, weights=weight, mini_batch_size=4, progress=False)
+        y = net.feedforward(x)
+        for metric in net._train_state.metrics:  # type: ignore[union-attr]
+            assert found[metric.name] == same(figure_of(metric, y, target, weight))
