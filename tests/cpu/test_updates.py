@@ -6,22 +6,23 @@ import numpy as np
 import pytest
 
 from gedanken import Cpu, Optimizer
+from gedanken.engine.cpu.engine import HOW, CpuEngine
 from gedanken.engine.plan import Engine
 from gedanken.engine.select import select_engine
 from gedanken.optimizer_state import OptimizerState, Updated
 from gedanken.types import Array
 from tests.cases import OPTIMIZERS, OptimizerCase, name_of
 
-SIZE, STEPS = 9001, 7  # three tasks, the last one short; RAdam divides from the sixth step on
+SIZE, STEPS = 9001, 7  # two tasks, the last one short; RAdam divides from the sixth step on
 HANDLING = {"clip_value": 1.5, "clip_norm": 90.0}
 
 
-def learnt(engine: Engine, rule: Optimizer, decayed: int) -> Array:
+def learnt(engine: Engine, rule: Optimizer, decayed: int, size: int = SIZE) -> Array:
     rng = np.random.default_rng(decayed)
-    p = engine.ops.asarray(rng.normal(size=SIZE))
-    state = OptimizerState(engine.ops, rule, Updated(SIZE, decayed), engine.updater)
+    p = engine.ops.asarray(rng.normal(size=size))
+    state = OptimizerState(engine.ops, rule, Updated(size, decayed), engine.updater)
     for _ in range(STEPS):
-        state.apply(p, engine.ops.asarray(rng.normal(size=SIZE)), samples=1)
+        state.apply(p, engine.ops.asarray(rng.normal(size=size)), samples=1)
     return np.concatenate([p, *state.slots.values()])
 
 
@@ -42,3 +43,10 @@ def test_the_bits_are_those_of_one_thread(case: OptimizerCase) -> None:
     rule = replace(case.optimizer, clip_norm=90.0)
     one, *others = (learnt(Cpu(threads=threads).start(), rule, 4321).tobytes() for threads in (1, 2, 3))
     assert others == [one, one]
+
+
+@pytest.mark.parametrize("case", OPTIMIZERS, ids=name_of)
+def test_run_as_python_it_keeps_to_its_arrays(case: OptimizerCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = learnt(select_engine("numpy", "float64"), case.optimizer, 7, size=20)
+    monkeypatch.setenv(HOW, "python")
+    np.testing.assert_allclose(learnt(CpuEngine("test", "float64"), case.optimizer, 7, size=20), expected, rtol=1e-9)

@@ -72,7 +72,7 @@ SCHEDULES: list[Schedule] = [
     OnPlateau(0.01, factor=0.5, patience=0, threshold=0.9, cooldown=1),
 ]
 RULES: list[Optimizer] = [
-    *(case.optimizer for case in OPTIMIZERS),
+    *{(type(case.optimizer), case.optimizer.slots()): case.optimizer for case in OPTIMIZERS}.values(),
     *(Adam(schedule) for schedule in SCHEDULES),
     Momentum(0.01, accumulate=2, clip_norm=0.5),
     SGD(OnPlateau(StepDecay(0.1, every=4, factor=0.5), factor=0.5, patience=1, threshold=0.5), accumulate=3),
