@@ -8,11 +8,12 @@
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | sequences of different length | `Sequences` |
-| pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
+| pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
+| | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
 | larger pictures | `UpsamplingLayer`, `PixelShuffle` |
-| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
+| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `LocalResponseNorm` |
 | activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
-| other layers | `Dropout`, `Flatten`, `Reshape` |
+| other layers | `Dropout`, `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
 | layers made of layers | `Sequential`, `Residual`, `Branches` |
 | layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
@@ -74,7 +75,8 @@ _HOMES = {
         "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout ELU Embedding "
         "Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU "
         "MatrixFactorisation MaxPoolLayer Param PixelShuffle ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax "
-        "SparseFullyConnectedLayer StateValue TanH TransposedConvolutionLayer UpsamplingLayer"
+        "SparseFullyConnectedLayer StateValue TanH TransposedConvolutionLayer UpsamplingLayer "
+        "AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer CroppingLayer GlobalMaxPoolLayer LocalResponseNorm PaddingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

@@ -15,16 +15,21 @@ from gedanken.errors import ArgumentError
 from gedanken.hyperparameters import changed_fields
 from gedanken.layers import (
     Activation,
+    AdaptiveAveragePoolLayer,
+    AdaptiveMaxPoolLayer,
     AveragePoolLayer,
     Branches,
     ConvolutionLayer,
+    CroppingLayer,
     Dropout,
     Flatten,
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
+    GlobalMaxPoolLayer,
     Layer,
     LeakyReLU,
     MaxPoolLayer,
+    PaddingLayer,
     Reshape,
     Sequential,
     Sigmoid,
@@ -79,8 +84,10 @@ def _passes_on(one: Placed) -> bool:
         return layer.slope == 1  # type: ignore[attr-defined]
     if kind in (Sequential, Branches):
         return not any(layer.rows.values()) and len(layer.rows) == 1  # type: ignore[attr-defined]
-    if kind in (MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer):
+    if kind in (MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer):
         return _pools_single_pixels(one)
+    if kind in (AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer, PaddingLayer, CroppingLayer):
+        return one.output_shape == one.shape
     return kind in (Flatten, Reshape)
 
 

@@ -6,23 +6,35 @@
 | FullyConnectedLayer, Embedding | dense |
 | TransposedConvolutionLayer | transposed |
 | UpsamplingLayer, PixelShuffle | upsampling |
-| MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
+| MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer | pool |
+| AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer | adaptive |
 | BatchNorm, LayerNorm, GroupNorm | norm |
+| LocalResponseNorm | local_response |
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
 | Dropout | dropout |
 | Flatten, Reshape | shape |
+| PaddingLayer, CroppingLayer | frames |
 | SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
 | Sequential, Residual, Branches | containers |
 """
 
 from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
+from gedanken.layers.adaptive import AdaptiveAveragePoolLayer, AdaptiveMaxPoolLayer
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.containers import Branches, Residual, Sequential
 from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import Dropout
+from gedanken.layers.frames import CroppingLayer, PaddingLayer
+from gedanken.layers.local_response import LocalResponseNorm
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
-from gedanken.layers.pool import AveragePoolLayer, BasePool, GlobalAveragePoolLayer, MaxPoolLayer
+from gedanken.layers.pool import (
+    AveragePoolLayer,
+    BasePool,
+    GlobalAveragePoolLayer,
+    GlobalMaxPoolLayer,
+    MaxPoolLayer,
+)
 from gedanken.layers.shape import Flatten, Reshape
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.transposed import TransposedConvolutionLayer
@@ -32,24 +44,30 @@ __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "AdaptiveAveragePoolLayer",
+    "AdaptiveMaxPoolLayer",
     "AveragePoolLayer",
     "BasePool",
     "BatchNorm",
     "Branches",
     "Context",
     "ConvolutionLayer",
+    "CroppingLayer",
     "Dropout",
     "Embedding",
     "Flatten",
     "FullyConnectedLayer",
     "GlobalAveragePoolLayer",
+    "GlobalMaxPoolLayer",
     "GraphCut",
     "GroupNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LocalResponseNorm",
     "MatrixFactorisation",
     "MaxPoolLayer",
+    "PaddingLayer",
     "Param",
     "PixelShuffle",
     "ReLU",

@@ -1,6 +1,5 @@
 """Which layers the kernels know, and the walk along a row of them."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,36 +8,37 @@ from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
 from gedanken.engine.cpu.lowering.dense import dense, softmax
+from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
-from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm
+from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm, local_response
 from gedanken.engine.cpu.lowering.pointwise import (
     ACTIVATIONS,
     LINEAR,
-    POOLS,
     Group,
     activation_of,
     flatten,
     group_of,
-    is_wide,
     needs_input,
     pointwise,
     remembered,
 )
+from gedanken.engine.cpu.lowering.pooling import POOLS, in_group, pooling
 from gedanken.engine.cpu.lowering.reshape import reshape
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
 from gedanken.engine.cpu.lowering.transposed import transposed
 from gedanken.engine.cpu.lowering.upsampling import pixel_shuffle, upsampling
-from gedanken.engine.cpu.lowering.wide_pool import MOST_TAPS, wide_pool
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
     BatchNorm,
     ConvolutionLayer,
+    CroppingLayer,
     Dropout,
     Flatten,
     FullyConnectedLayer,
     GroupNorm,
     LayerNorm,
-    MaxPoolLayer,
+    LocalResponseNorm,
+    PaddingLayer,
     PixelShuffle,
     Reshape,
     SoftMax,
@@ -49,10 +49,11 @@ from gedanken.layers import (
 from gedanken.layers.containers import Container
 from gedanken.layers.stages import ContainerStage, LayerStage
 
-NORMS = {BatchNorm, LayerNorm, GroupNorm}
+NORMS = {BatchNorm, LayerNorm, GroupNorm, LocalResponseNorm}
 DENSE = {FullyConnectedLayer, SparseFullyConnectedLayer}
 LARGER = {TransposedConvolutionLayer, UpsamplingLayer, PixelShuffle}
-KNOWN = {ConvolutionLayer, *LARGER, *DENSE, Flatten, Reshape, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS}
+FRAMES = {PaddingLayer, CroppingLayer}
+KNOWN = {ConvolutionLayer, *LARGER, *DENSE, Flatten, Reshape, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS, *FRAMES}
 
 
 def why_no_kernel(stage: Placement) -> str:
@@ -64,9 +65,6 @@ def why_no_kernel(stage: Placement) -> str:
         return "no kernel"
     if stage.frozen and isinstance(layer, (BatchNorm, Dropout)):
         return "frozen: it runs as at prediction"
-    if isinstance(layer, MaxPoolLayer):
-        taps = math.prod(layer.geometry(stage.shape).size)
-        return f"its window has {taps} pixels, kernels know {MOST_TAPS}" if taps > MOST_TAPS else ""
     return ""
 
 
@@ -111,8 +109,8 @@ def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backwa
         return FIRST[type(layer)](low, rest, x)
     if type(layer) in ALONE:
         return *ALONE[type(layer)](low, stage, x), 1
-    if is_wide(stage):
-        return *wide_pool(low, stage, x), 1
+    if type(layer) in POOLS and not in_group(stage):
+        return *pooling(low, stage, x), 1
     group = group_of(rest)
     return *pointwise(low, group, x, None, None), len(group.stages)
 
@@ -198,5 +196,8 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     SoftMax: softmax,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
+    LocalResponseNorm: local_response,
+    PaddingLayer: frame,
+    CroppingLayer: frame,
     SparseFullyConnectedLayer: sparse_dense,
 }
