@@ -14,16 +14,22 @@ from gedanken import (
     AveragePoolLayer,
     BatchNorm,
     BinaryCrossEntropy,
+    BinaryFocal,
     Branches,
+    CategoricalHinge,
     ConvolutionLayer,
+    CosineDistance,
     Cost,
     CroppingLayer,
     CrossEntropy,
     CustomCost,
+    Dice,
     Dropout,
     Embedding,
     Flatten,
+    Focal,
     FullyConnectedLayer,
+    GaussianNLL,
     GlobalAveragePoolLayer,
     GlobalMaxPoolLayer,
     GlorotNormal,
@@ -31,24 +37,31 @@ from gedanken import (
     GroupNorm,
     Hinge,
     Huber,
+    KullbackLeibler,
     Layer,
     LayerNorm,
     LeakyReLU,
     LocalResponseNorm,
+    LogCosh,
     MatrixFactorisation,
     MaxPoolLayer,
     MeanAbsolute,
     MeanSquared,
+    MultiMargin,
     PaddingLayer,
     PixelShuffle,
+    Poisson,
+    Quantile,
     ReLU,
     Reshape,
     Residual,
     Sequential,
     Sigmoid,
     SiLU,
+    SmoothL1,
     SoftMax,
     SparseFullyConnectedLayer,
+    SquaredHinge,
     TanH,
     TransposedConvolutionLayer,
     UpsamplingLayer,
@@ -251,6 +264,31 @@ def _signs(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
     return 2 * rng.normal(size=(samples, 3)), rng.integers(0, 2, (samples, 3)).astype(float)
 
 
+def _class_maps(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    y = rng.uniform(0.1, 1, (samples, 3, 2, 4))
+    return y / y.sum(axis=-1, keepdims=True), rng.integers(0, 4, (samples, 3, 2))
+
+
+def _distributions(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return _shares(rng, samples), _shares(rng, samples)
+
+
+def _scores(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return 2 * rng.normal(size=(samples, 4)), rng.integers(0, 4, samples)
+
+
+def _counts(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return rng.uniform(0.5, 3, (samples, 3)), rng.poisson(2, (samples, 3)).astype(float)
+
+
+def _single(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return rng.normal(size=(samples, 3)), rng.normal(size=(samples, 1))
+
+
+def _with_variance(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return rng.uniform(0.5, 2, (samples, 6)), rng.normal(size=(samples, 3))
+
+
 COSTS = [
     CostCase(CrossEntropy(), _classes),
     CostCase(CrossEntropy(label_smoothing=0.1), _one_hot),
@@ -263,6 +301,26 @@ COSTS = [
     CostCase(Huber(0.7), _values),
     CostCase(Hinge(), _signs),
     CostCase(WeightedMean(), _values),
+    CostCase(CrossEntropy(0.1, (1, 2, 0.5, 3), ignore_label=255), _class_maps),
+    CostCase(BinaryCrossEntropy(class_weights=((0.5, 1), (2, 1), (1, 3))), _yes_or_no),
+    CostCase(Focal(), _classes),
+    CostCase(Focal(0.5, (1, 2, 0.5, 3)), _class_maps),
+    CostCase(BinaryFocal(class_weights=(0.75, 0.25)), _yes_or_no),
+    CostCase(Dice(), _class_maps),
+    CostCase(Dice(0.5, (0, 1, 2, 1), ignore_label=3), _class_maps),
+    CostCase(KullbackLeibler(), _distributions),
+    CostCase(CosineDistance(), _values),
+    CostCase(SquaredHinge(), _signs),
+    CostCase(CategoricalHinge(), _scores),
+    CostCase(MultiMargin(), _scores),
+    CostCase(MultiMargin(0.5, 2, (1, 2, 0.5, 3)), _scores),
+    CostCase(Poisson(), _counts),
+    CostCase(Poisson(log_input=False, full=True), _counts),
+    CostCase(Quantile(0.3), _values),
+    CostCase(Quantile((0.1, 0.5, 0.9)), _single),
+    CostCase(LogCosh(), _values),
+    CostCase(SmoothL1(0.7), _values),
+    CostCase(GaussianNLL(), _with_variance),
     CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
 ]
 

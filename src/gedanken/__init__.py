@@ -18,7 +18,8 @@
 | layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
-| | `WeightedMean`, `CustomCost` |
+| | `WeightedMean`, `CustomCost`, `Focal`, `BinaryFocal`, `Dice`, `KullbackLeibler`, `CosineDistance` |
+| | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
 | | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `LinearRate` |
@@ -59,7 +60,11 @@ __version__ = "0.1.0"
 # Where each public name stands. Its module is imported when the name is first used, so that a worker process that
 # prepares data, or `gedanken --version`, starts with what it needs. `__init__.pyi` tells type checkers the same.
 _HOMES = {
-    "costs": "BinaryCrossEntropy Cost CrossEntropy CustomCost Hinge Huber MeanAbsolute MeanSquared WeightedMean",
+    "costs": (
+        "BinaryCrossEntropy BinaryFocal CategoricalHinge CosineDistance Cost CrossEntropy CustomCost Dice Focal "
+        "GaussianNLL Hinge Huber KullbackLeibler LogCosh MeanAbsolute MeanSquared MultiMargin Poisson Quantile "
+        "SmoothL1 SquaredHinge WeightedMean"
+    ),
     "data.generator": "Generator",
     "data.workers.items": "Samples",
     "data.mapped": "MappedArray",
