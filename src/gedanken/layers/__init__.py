@@ -21,7 +21,8 @@
 from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
 from gedanken.layers.adaptive import AdaptiveAveragePoolLayer, AdaptiveMaxPoolLayer
 from gedanken.layers.base import Context, Layer, Param, StateValue
-from gedanken.layers.containers import Branches, Residual, Sequential
+from gedanken.layers.branches import Branches
+from gedanken.layers.containers import Residual, Sequential
 from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import Dropout

@@ -1,10 +1,11 @@
 """Layers in a row that kernels do: a program for each batch size, with or without the cost at its end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
+from gedanken.by_name import ByName, each, parts_of
 from gedanken.costs import Cost
 from gedanken.costs.base import Weighing
 from gedanken.engine.base import Placement
@@ -75,6 +76,8 @@ class FusedLayers:
 
     def _given(self, x: Any) -> Any:
         """Return the input as kernels read it."""
+        if isinstance(x, ByName):
+            return each(self._given, x)
         return x if isinstance(x, SparseRows) else np.ascontiguousarray(x, self.library.dtype)
 
     def step_bytes(self, samples: int) -> int:
@@ -123,10 +126,12 @@ class _Draft:
         self.low = Lowering(self.program, samples, train, seed, products_of(fused.library))
         first, last = fused.layers[0], fused.layers[-1]
         self.x: Any
-        if first.layer.sparse:
+        if isinstance(first.shape, Mapping):
+            self.x = ByName({name: self._input(shape) for name, shape in first.shape.items()})
+        elif first.layer.sparse:
             self.x = SparseInput(self.program, samples, *first.shape)
         else:
-            self.x = self.program.input((samples, *first.shape))
+            self.x = self._input(first.shape)
         self.y, back = lower(self.low, fused.layers, self.x)
         self.cost = lower_cost(self.low, fused.cost, self._shaped(last.output_shape)) if fused.cost else None
         if self.cost:
@@ -142,6 +147,9 @@ class _Draft:
         for buffer in kept:
             self.program.keep(buffer)
         self.kept = kept
+
+    def _input(self, shape: Shape) -> Buffer:
+        return self.program.input((self.low.samples, *shape))
 
     def _shaped(self, shape: Shape) -> Buffer:
         """Return the outputs in the shape that they are declared to have."""
@@ -159,13 +167,13 @@ class BatchProgram(_Draft):
 
     def forward(self, ctx: Context, x: Array) -> Array:
         self._start(ctx, x)
-        return self._array(self.y, x).reshape(self.dy.shape)
+        return self._array(self.y, self._passed(x)).reshape(self.dy.shape)
 
     def backward(self, dy: Array) -> Array:
         self.dy.point_to(dy)
         self.program.run(1)
         if self.dx is None:
-            return np.zeros((0, *self.x.shape[1:]), dy.dtype)
+            return np.zeros((0,) if isinstance(self.x, ByName) else (0, *self.x.shape[1:]), dy.dtype)
         return self._array(self.dx, dy).reshape(self.x.shape)
 
     def run(self, ctx: Context, x: Array, target: Array, weighing: Weighing) -> tuple[Array, Array]:
@@ -173,15 +181,21 @@ class BatchProgram(_Draft):
         held = self.cost.point_to(target, weighing, self.low.real)
         self._start(ctx, x)
         del held
-        outputs = self._array(self.cost.outputs, x).reshape(self.dy.shape)
+        outputs = self._array(self.cost.outputs, self._passed(x)).reshape(self.dy.shape)
         return outputs.copy(), total_cost(self._kept[id(self.cost.terms)], weighing.divisor)
 
     def _start(self, ctx: Context, x: Array) -> None:
-        self.x.point_to(x)
+        for buffer, array in zip(parts_of(self.x), parts_of(x), strict=True):
+            buffer.point_to(array)
         self.low.epoch.set(ctx.epoch)
         self.low.position.set(ctx.position)
         self.low.tell_lengths(ctx.lengths_at)
         self.program.run(0)
+
+    def _passed(self, x: Any) -> Array:
+        """Return what layers give back that only change the shape: the input, of several the only one."""
+        first: Array = parts_of(x)[0]
+        return first
 
     def _array(self, buffer: Buffer, given: Array) -> Array:
         """Return a result; layers that only change the shape give back what they were given."""

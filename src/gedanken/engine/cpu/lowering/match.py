@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gedanken.by_name import ByName
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
@@ -80,8 +81,8 @@ def _why_no_kernel_inside(stage: ContainerStage) -> str:
     return ""
 
 
-def lower(low: Lowering, stages: Sequence[Placement], x: Buffer) -> Lowered:
-    """Emit the instructions of a row of layers."""
+def lower(low: Lowering, stages: Sequence[Placement], x: Any) -> Lowered:
+    """Emit the instructions of a row of layers; x is a buffer or, of several inputs, ByName of such."""
     backwards: list[Backward] = []
     rest: list[Any] = list(stages)
     while rest:
@@ -100,7 +101,7 @@ def lower(low: Lowering, stages: Sequence[Placement], x: Buffer) -> Lowered:
     return x, back
 
 
-def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backward, int]:
+def _next(low: Lowering, rest: Sequence[Any], x: Any) -> tuple[Buffer, Backward, int]:
     """Emit the run of layers that begins the row; return also how many they are."""
     stage, layer = rest[0], rest[0].layer
     if isinstance(stage, ContainerStage):
@@ -161,11 +162,11 @@ def _no_backward(*_: object) -> Buffer | None:
     raise AssertionError("a prediction has no backward pass")
 
 
-def _container(low: Lowering, stage: ContainerStage, x: Buffer) -> Lowered:
+def _container(low: Lowering, stage: ContainerStage, x: Any) -> Lowered:
     ys: list[Buffer] = []
     backs: list[Backward] = []
-    for row in stage.rows.values():
-        y, back = lower(low, row, x)
+    for name, row in stage.rows.items():
+        y, back = lower(low, row, x.parts[name] if isinstance(x, ByName) else x)
         ys.append(y)
         backs.append(back)
     shape, merge = (low.samples, *stage.output_shape), stage.layer.merge
