@@ -17,21 +17,28 @@ from torch import Tensor
 from gedanken import (
     ELU,
     GELU,
+    AveragePool1DLayer,
     AveragePoolLayer,
     BatchNorm,
     Branches,
+    Convolution1DLayer,
     ConvolutionLayer,
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
+    GlobalMaxPool1DLayer,
     GraphCut,
     GroupNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedPositions,
     MatrixFactorisation,
+    MaxPool1DLayer,
     MaxPoolLayer,
+    MultiHeadAttention,
     Network,
     ReLU,
     Reshape,
@@ -39,6 +46,7 @@ from gedanken import (
     Sequential,
     Sigmoid,
     SiLU,
+    SinePositions,
     SoftMax,
     SparseFullyConnectedLayer,
     TanH,
@@ -288,6 +296,61 @@ def _(layer: LayerNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tenso
 @torched.register
 def _(layer: GroupNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     return F.group_norm(x, layer.n_groups, p["scale"], p["shift"], layer.epsilon)
+
+
+@torched.register
+def _(layer: Convolution1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    padding = layer.geometry(tuple(x.shape[1:])).padding[1]
+    options = (layer.stride, 0, layer.dilation, layer.groups)
+    return F.conv1d(F.pad(x.mT, padding), p["kernel"].permute(2, 1, 0), p.get("bias"), *options).mT
+
+
+@torched.register
+def _(layer: MaxPool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.max_pool1d(x.mT, layer.width_filter, layer.stride, layer.zero_padding).mT
+
+
+@torched.register
+def _(layer: AveragePool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    counted = layer.count_padding
+    return F.avg_pool1d(x.mT, layer.width_filter, layer.stride, layer.zero_padding, count_include_pad=counted).mT
+
+
+@torched.register
+def _(layer: GlobalMaxPool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.adaptive_max_pool1d(x.mT, 1)[..., 0]
+
+
+@torched.register
+def _(layer: GlobalAveragePool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.adaptive_avg_pool1d(x.mT, 1)[..., 0]
+
+
+@torched.register
+def _(layer: MultiHeadAttention, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    features = x.shape[2]
+    zeros = [torch.zeros(size, dtype=x.dtype) for size in (3 * features, features)]
+    mask = torch.full((x.shape[1],) * 2, -torch.inf, dtype=x.dtype).triu(1) if layer.causal else None
+    weights = p["kernel"].T, p.get("bias", zeros[0]), None, None, False, 0.0
+    out = p["output_kernel"].T, p.get("output_bias", zeros[1])
+    rows = [x.transpose(0, 1)] * 3
+    found, _ = F.multi_head_attention_forward(
+        *rows, features, layer.n_heads, *weights, *out, training=train, need_weights=False, attn_mask=mask
+    )
+    return found.transpose(0, 1)
+
+
+@torched.register
+def _(layer: LearnedPositions, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return x + p["table"]
+
+
+@torched.register
+def _(layer: SinePositions, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    places, features = x.shape[1:]
+    rates = torch.exp(-np.log(layer.longest) * torch.arange(0, features, 2, dtype=x.dtype) / features)
+    angles = torch.arange(places, dtype=x.dtype)[:, None] * rates
+    return x + torch.stack([angles.sin(), angles.cos()], 2).reshape(places, -1)[:, :features]
 
 
 @torched.register

@@ -7,7 +7,8 @@
 | parallel training | `DataParallel`, `Hogwild` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
-| sequences of different length | `Sequences` |
+| sequences | `Sequences`, `Convolution1DLayer`, `MultiHeadAttention`, `LearnedPositions`, `SinePositions` |
+| pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
 | activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
@@ -63,10 +64,11 @@ _HOMES = {
     ),
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (
-        "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout ELU Embedding "
-        "Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU "
-        "MatrixFactorisation MaxPoolLayer Param ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax "
-        "SparseFullyConnectedLayer StateValue TanH"
+        "Activation AveragePool1DLayer AveragePoolLayer BasePool BatchNorm Branches Context Convolution1DLayer "
+        "ConvolutionLayer Dropout ELU Embedding Flatten FullyConnectedLayer GELU GlobalAveragePool1DLayer "
+        "GlobalAveragePoolLayer GlobalMaxPool1DLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU "
+        "LearnedPositions MatrixFactorisation MaxPool1DLayer MaxPoolLayer MultiHeadAttention Param ReLU Reshape "
+        "Residual Sequential SiLU Sigmoid SinePositions SoftMax SparseFullyConnectedLayer StateValue TanH"
     ),
     "metrics": (
         "Accuracy ConfusionMatrix F1 MatthewsCorrelation MeanAbsoluteError Metric Precision R2 ROCAUC Recall "

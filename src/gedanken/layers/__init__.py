@@ -7,6 +7,10 @@
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | BatchNorm, LayerNorm, GroupNorm | norm |
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
+| Convolution1DLayer | conv1d |
+| MaxPool1DLayer, AveragePool1DLayer, GlobalMaxPool1DLayer, GlobalAveragePool1DLayer | pool1d |
+| MultiHeadAttention | attention |
+| LearnedPositions, SinePositions | positions |
 | Dropout | dropout |
 | Flatten, Reshape | shape |
 | SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
@@ -14,13 +18,22 @@
 """
 
 from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
+from gedanken.layers.attention import MultiHeadAttention
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.containers import Branches, Residual, Sequential
 from gedanken.layers.conv import ConvolutionLayer
+from gedanken.layers.conv1d import Convolution1DLayer
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import Dropout
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from gedanken.layers.pool import AveragePoolLayer, BasePool, GlobalAveragePoolLayer, MaxPoolLayer
+from gedanken.layers.pool1d import (
+    AveragePool1DLayer,
+    GlobalAveragePool1DLayer,
+    GlobalMaxPool1DLayer,
+    MaxPool1DLayer,
+)
+from gedanken.layers.positions import LearnedPositions, SinePositions
 from gedanken.layers.shape import Flatten, Reshape
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
 
@@ -28,24 +41,31 @@ __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "AveragePool1DLayer",
     "AveragePoolLayer",
     "BasePool",
     "BatchNorm",
     "Branches",
     "Context",
+    "Convolution1DLayer",
     "ConvolutionLayer",
     "Dropout",
     "Embedding",
     "Flatten",
     "FullyConnectedLayer",
+    "GlobalAveragePool1DLayer",
     "GlobalAveragePoolLayer",
+    "GlobalMaxPool1DLayer",
     "GraphCut",
     "GroupNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositions",
     "MatrixFactorisation",
+    "MaxPool1DLayer",
     "MaxPoolLayer",
+    "MultiHeadAttention",
     "Param",
     "ReLU",
     "Reshape",
@@ -53,6 +73,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinePositions",
     "SoftMax",
     "SparseFullyConnectedLayer",
     "StateValue",

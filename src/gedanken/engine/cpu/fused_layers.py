@@ -21,7 +21,7 @@ from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
 Result = TypeVar("Result")
-_Key = tuple[int, bool, int]  # samples, training or not, seed
+_Key = tuple[int, bool, int, bool]  # samples, training or not, seed, whether sequences have lengths
 
 LAID_OUT = 1 << 12  # samples of the largest program that is laid out for its size alone; it grows evenly from there
 KEPT = 4  # programs of the same layers, for as many batch sizes; the one unused for longest goes
@@ -77,7 +77,7 @@ class FusedLayers:
         if samples > LAID_OUT:
             half, all_of = (self.step_bytes(count) for count in (LAID_OUT // 2, LAID_OUT))
             return all_of + (all_of - half) * (samples - LAID_OUT) // (LAID_OUT // 2)
-        return _Draft(self, samples, train=True, seed=0).program.needed_bytes()
+        return _Draft(self, (samples, True, 0, False)).program.needed_bytes()
 
     def _alone(self, ctx: Context, samples: int, work: Callable[["BatchProgram"], Result]) -> Result:
         """Work with a program while no other thread does, and nothing else in this one.
@@ -85,7 +85,7 @@ class FusedLayers:
         A signal handler or finalizer that asks the same network meanwhile finds no program and makes its own. Programs
         that an interruption keeps from coming back are made again.
         """
-        key, made = (samples, ctx.train, ctx.seed), None
+        key, made = (samples, ctx.train, ctx.seed, ctx.lengths_at is not None), None
         while True:
             with self.pool.turn():
                 programs, self._programs = self._programs, {}
@@ -105,17 +105,17 @@ class FusedLayers:
         return back_through(self.layers, ctx, tape, dy)
 
     def _made(self, key: _Key) -> "BatchProgram":
-        samples, train, seed = key
-        alike = [one.program for (_, other, _), one in list(self._programs.items()) if other == train]
-        return BatchProgram(self, samples, train, seed, alike)
+        alike = [one.program for other, one in list(self._programs.items()) if other[1] == key[1]]
+        return BatchProgram(self, key, alike)
 
 
 class _Draft:
     """The program of some layers for one batch size, without memory yet: two parts, or one with the cost."""
 
-    def __init__(self, fused: FusedLayers, samples: int, train: bool, seed: int) -> None:
+    def __init__(self, fused: FusedLayers, key: _Key) -> None:
+        samples, train, seed, has_lengths = key
         self.program = Program(fused.library, fused.pool)
-        self.low = Lowering(self.program, samples, train, seed, products_of(fused.library))
+        self.low = Lowering(self.program, samples, train, seed, products_of(fused.library), has_lengths)
         first, last = fused.layers[0], fused.layers[-1]
         self.x: Any
         if first.layer.sparse:
@@ -142,8 +142,8 @@ class _Draft:
 class BatchProgram(_Draft):
     """A program with its memory, ready to run."""
 
-    def __init__(self, fused: FusedLayers, samples: int, train: bool, seed: int, alike: Sequence[Program]) -> None:
-        super().__init__(fused, samples, train, seed)
+    def __init__(self, fused: FusedLayers, key: _Key, alike: Sequence[Program]) -> None:
+        super().__init__(fused, key)
         self.program.complete(alike)
         self._kept = {id(buffer): self.program.array(buffer) for buffer in self.kept if not buffer.root.address}
 

@@ -1,9 +1,11 @@
 """Which layers the kernels know, and the walk along a row of them."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gedanken.engine.cpu.lowering.attention import attention
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import convolution, predicted
 from gedanken.engine.cpu.lowering.dense import dense, softmax
@@ -23,27 +25,45 @@ from gedanken.engine.cpu.lowering.pointwise import (
     remembered,
 )
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
+from gedanken.engine.cpu.lowering.time import convolution_1d, positions, time_pool
 from gedanken.engine.cpu.lowering.wide_pool import MOST_TAPS, wide_pool
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.plan import Placement
 from gedanken.layers import (
+    AveragePool1DLayer,
     BatchNorm,
+    Convolution1DLayer,
     ConvolutionLayer,
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    GlobalAveragePool1DLayer,
+    GlobalMaxPool1DLayer,
     GroupNorm,
     LayerNorm,
+    LearnedPositions,
+    MaxPool1DLayer,
     MaxPoolLayer,
+    MultiHeadAttention,
+    SinePositions,
     SoftMax,
     SparseFullyConnectedLayer,
 )
 from gedanken.layers.containers import Container
 from gedanken.layers.stages import ContainerStage, LayerStage
 
+TIME: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
+    MaxPool1DLayer: time_pool,
+    AveragePool1DLayer: time_pool,
+    GlobalMaxPool1DLayer: time_pool,
+    GlobalAveragePool1DLayer: time_pool,
+    LearnedPositions: positions,
+    SinePositions: positions,
+    MultiHeadAttention: attention,
+}
 NORMS = {BatchNorm, LayerNorm, GroupNorm}
 DENSE = {FullyConnectedLayer, SparseFullyConnectedLayer}
-KNOWN = {ConvolutionLayer, *DENSE, Flatten, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS}
+KNOWN = {ConvolutionLayer, Convolution1DLayer, *TIME, *DENSE, Flatten, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS}
 
 
 def why_no_kernel(stage: Placement) -> str:
@@ -98,10 +118,8 @@ def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backwa
     stage, layer = rest[0], rest[0].layer
     if isinstance(stage, ContainerStage):
         return *_container(low, stage, x), 1
-    if isinstance(layer, ConvolutionLayer):
-        return _convolution(low, rest, x)
-    if isinstance(layer, FullyConnectedLayer):
-        return _dense(low, rest, x)
+    if in_row := IN_ROW.get(type(layer)):
+        return in_row(low, rest, x)
     if type(layer) in ALONE:
         return *ALONE[type(layer)](low, stage, x), 1
     if is_wide(stage):
@@ -139,6 +157,12 @@ def _convolution(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[
     return z, both, taken
 
 
+def _convolution_1d(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer, Backward, int]:
+    together = {BatchNorm, Dropout, *ACTIVATIONS}
+    behind = itertools.takewhile(lambda one: type(one.layer) in together, rest[1:])
+    return convolution_1d(low, [rest[0], *behind], x, _convolution)
+
+
 def _no_backward(*_: object) -> Buffer | None:
     raise AssertionError("a prediction has no backward pass")
 
@@ -163,11 +187,19 @@ def _container(low: Lowering, stage: ContainerStage, x: Buffer) -> Lowered:
     return join(low, merge, ys, shape), backward
 
 
+# Layers that are lowered with some of those behind them.
+IN_ROW: dict[type, Callable[[Lowering, Sequence[Any], Buffer], tuple[Buffer, Backward, int]]] = {
+    ConvolutionLayer: _convolution,
+    Convolution1DLayer: _convolution_1d,
+    FullyConnectedLayer: _dense,
+}
+
 # Layers that are lowered by themselves.
 ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     Flatten: flatten,
     SoftMax: softmax,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
+    **TIME,
     SparseFullyConnectedLayer: sparse_dense,
 }
