@@ -63,9 +63,10 @@ bench-waiting: $(VENV)-bench-generator/.ready ## how long the diary's network wa
 	$(VENV)-bench-generator/bin/python benchmarks/generator/training.py $(BENCH_OPTIONS)
 
 # SECONDS=300 SEED=7 say how long, and which chaos.
-soak: $(VENV)/.dev ## random Generators, kills, breaks, resumes and hoards, then interruptions, forks and ends of trainings, each for a while
+soak: $(VENV)/.dev ## random Generators, kills, breaks, resumes and hoards, then interruptions, forks and ends of trainings, each for a while; properties on a thousand examples
 	$(BIN)/python tests/data/soak.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
 	$(BIN)/python tests/cpu/chaos.py --seconds $(or $(SECONDS),120) --seed $(or $(SEED),0)
+	OPENBLAS_NUM_THREADS=1 $(PYTEST) -q -n 2 -m hypothesis --hypothesis-profile wide tests
 
 # KILLS=5000 SEED=3 say how many, and which.
 chaos: $(VENV)/.dev ## trainings that are killed again and again, against ones that were not: not a byte may differ

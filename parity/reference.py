@@ -40,6 +40,7 @@ from gedanken import (
     MaxPoolLayer,
     MultiHeadAttention,
     Network,
+    PixelShuffle,
     ReLU,
     Reshape,
     Residual,
@@ -50,6 +51,8 @@ from gedanken import (
     SoftMax,
     SparseFullyConnectedLayer,
     TanH,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
 )
 from gedanken.costs import Cost
 from gedanken.engine.plan import Plan
@@ -208,9 +211,16 @@ _plain(SiLU, lambda layer, x: F.silu(x))
 _plain(SoftMax, lambda layer, x: F.softmax(x, dim=1 if x.ndim == 4 else -1))
 _plain(Flatten, lambda layer, x: x.flatten(1))
 _plain(Reshape, lambda layer, x: x.reshape(len(x), *layer.shape))
+_plain(PixelShuffle, lambda layer, x: F.pixel_shuffle(x, layer.factor))
 _plain(GlobalAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, 1).flatten(1))
 _plain(AveragePoolLayer, lambda layer, x: F.avg_pool2d(*_padded_pool(layer, x, 0.0), count_include_pad=True))
 _plain(MaxPoolLayer, lambda layer, x: F.max_pool2d(*_padded_pool(layer, x, -torch.inf)))
+
+
+@torched.register
+def _(layer: UpsamplingLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    options: dict[str, Any] = {"size": layer.size, "scale_factor": layer.factor, "mode": layer.mode}
+    return F.interpolate(x, **options, align_corners=layer.align_corners if layer.mode == "bilinear" else None)
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -248,6 +258,21 @@ def _(layer: ConvolutionLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -
     if stride == (1, 1):
         return F.conv2d(x, kernel, *rest, "same", dilation, layer.groups)
     return F.conv2d(_pad(layer, x, stride, dilation, 0.0), kernel, *rest, 0, dilation, layer.groups)
+
+
+@torched.register
+def _(layer: TransposedConvolutionLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    stride, dilation, more = _pair(layer.stride), _pair(layer.dilation), _pair(layer.output_padding)
+    kernel, cut = p["kernel"].permute(3, 2, 0, 1), (0, 0)
+    if layer.zero_padding != "same":
+        cut = _pair(layer.zero_padding)
+        return F.conv_transpose2d(x, kernel, p.get("bias"), stride, cut, more, layer.groups, dilation)
+    # By its definition: the input gradient of the convolution whose output x is.
+    image = (len(x), layer.n_filter, x.shape[2] * stride[0], x.shape[3] * stride[1])
+    picture = torch.zeros(image, dtype=x.dtype, requires_grad=True)
+    small = F.conv2d(_pad(layer, picture, stride, dilation, 0.0), kernel, None, stride, 0, dilation, layer.groups)
+    (y,) = torch.autograd.grad(small, picture, x, create_graph=True)
+    return y + p["bias"][:, None, None] if layer.bias else y
 
 
 @torched.register

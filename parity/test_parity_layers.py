@@ -36,6 +36,7 @@ from gedanken import (
     MaxPool1DLayer,
     MaxPoolLayer,
     MultiHeadAttention,
+    PixelShuffle,
     ReLU,
     Reshape,
     Residual,
@@ -46,6 +47,9 @@ from gedanken import (
     SoftMax,
     SparseFullyConnectedLayer,
     TanH,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
+    networks,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
@@ -62,6 +66,10 @@ class Row(NamedTuple):
 
 def conv(*size: int, **options: Any) -> ConvolutionLayer:
     return ConvolutionLayer(*size, **options)
+
+
+def back(*size: int, **options: Any) -> TransposedConvolutionLayer:
+    return TransposedConvolutionLayer(*size, **options)
 
 
 def bare(*size: int, **options: Any) -> ConvolutionLayer:
@@ -92,6 +100,26 @@ ROWS = [
     Row(conv(4, 3, 3, groups=4), IMAGE),
     Row(conv(12, 3, 3, groups=6, zero_padding="same"), TALL),
     Row(conv(9, 2, 3, groups=3, stride=2, zero_padding=1, dilation=(1, 2)), TALL),
+    Row(back(5, 3, 3), IMAGE),
+    Row(back(5, 2, 2, stride=2, bias=False), IMAGE),
+    Row(back(5, 4, 3, stride=2, zero_padding=1), TALL),
+    Row(back(5, 3, 3, stride=2, zero_padding=1, output_padding=1), IMAGE),
+    Row(back(5, 2, 4, stride=(3, 4), zero_padding=(0, 1), output_padding=(2, 3)), IMAGE),
+    Row(back(5, 1, 1, stride=3, output_padding=2), IMAGE),
+    Row(back(5, 3, 3, zero_padding=5, stride=2), TALL),
+    Row(back(6, 3, 2, groups=2, dilation=(3, 2), stride=(2, 1)), IMAGE),
+    Row(back(6, 3, 3, groups=6, stride=2, zero_padding=1, dilation=2, output_padding=1), TALL),
+    Row(back(12, 2, 3, groups=4, zero_padding=1, dilation=2, output_padding=1), IMAGE),
+    Row(back(5, 3, 4, zero_padding="same", stride=2), IMAGE),
+    Row(back(5, 3, 3, zero_padding="same"), IMAGE),
+    Row(back(4, 1, 2, zero_padding="same", stride=3, dilation=(2, 1), groups=2), IMAGE),
+    *(
+        Row(UpsamplingLayer(factor, mode, aligned, size), IMAGE)
+        for factor, size in ((1, None), (2, None), ((3, 1), None), (None, (15, 7)), (None, (3, 4)), (None, 1))
+        for mode, aligned in (("nearest", False), ("bilinear", False), ("bilinear", True))
+    ),
+    Row(PixelShuffle(2), IMAGE),
+    Row(PixelShuffle(3), (9, 2, 3)),
     Row(FullyConnectedLayer(7), ROW),
     Row(FullyConnectedLayer(1, bias=False), ROW),
     Row(FullyConnectedLayer(7), SEQUENCE),
@@ -161,6 +189,8 @@ ROWS = [
     Row(Branches(conv(3, 1, 1), [conv(2, 3, 3, zero_padding=1), TanH()], []), IMAGE),
     Row(Branches(FullyConnectedLayer(3), [FullyConnectedLayer(4), SoftMax()]), SEQUENCE),
     Row(Branches(conv(3, 1, 1), [bare(3, 3, 3, zero_padding=1), BatchNorm()], merge="sum"), IMAGE),
+    Row(Sequential(networks.unet((2, 8, 8), classes=3, depth=2, width=3)), (2, 8, 8)),
+    Row(Sequential(networks.autoencoder((2, 9, 6), code=5, width=3)), (2, 9, 6)),
 ]
 
 

@@ -1,8 +1,9 @@
 """Every optimizer and schedule against PyTorch: the weights after ten steps on the same data from the same start."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,23 +16,35 @@ from torch.optim import lr_scheduler
 import gedanken
 from gedanken import (
     SGD,
+    AdaDelta,
     AdaGrad,
     Adam,
+    AdaMax,
     AdamW,
     BatchNorm,
     ConstantRate,
     ConvolutionLayer,
     CosineDecay,
+    CosineRestarts,
+    CyclicRate,
     ExponentialDecay,
     Flatten,
     FullyConnectedLayer,
+    LinearRate,
     Lion,
+    MilestoneDecay,
     Momentum,
+    Muon,
+    NAdam,
     Nesterov,
     Network,
     OneCycle,
     OnPlateau,
     Optimizer,
+    PolynomialDecay,
+    RAdam,
+    RateProduct,
+    RateSequence,
     ReLU,
     RMSProp,
     Schedule,
@@ -39,6 +52,16 @@ from gedanken import (
     StepDecay,
     WarmUp,
 )
+
+
+@pytest.fixture(autouse=True)
+def in_float64() -> Iterator[None]:
+    """Let PyTorch keep its own numbers in float64: NAdam's product of momenta is of the default type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
 
 STEPS, BATCH = 10, 8
 SAMPLES = STEPS * BATCH - 3  # the last mini-batch is smaller
@@ -72,6 +95,36 @@ class PaperLion(optim.Optimizer):
                 self.state[theta]["m"] = beta2 * m + (1 - beta2) * theta.grad
 
 
+class MuonOrAdamW(optim.Optimizer):
+    """PyTorch's Muon for kernels, as matrices (outputs, inputs), and its AdamW for the rest.
+
+    PyTorch orthogonalises in bfloat16; here the same code does it in the type of the gradient.
+    """
+
+    def __init__(self, params: Any, lr: float, **options: Any):
+        super().__init__(params, {"lr": lr})
+        adamw = {"betas": options.pop("betas", (0.9, 0.999))}
+        self.kernels, self.parts = [], []
+        for group in self.param_groups:
+            for one in group["params"]:
+                if one.dim() == 1:
+                    self.parts.append(optim.AdamW([one], lr, weight_decay=group["weight_decay"], **adamw))
+                    continue
+                matrix = one.detach().reshape(-1, one.shape[-1]).T.contiguous()
+                self.kernels.append((one, matrix))
+                self.parts.append(optim.Muon([matrix], lr, weight_decay=group["weight_decay"], **options))
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for one, matrix in self.kernels:
+            matrix.grad = one.grad.reshape(-1, one.shape[-1]).T.contiguous()
+        with mock.patch.object(Tensor, "bfloat16", Tensor.clone):
+            for part in self.parts:
+                part.step()
+        for one, matrix in self.kernels:
+            one.copy_(matrix.T.reshape(one.shape))
+
+
 class Row(NamedTuple):
     """Our optimizer, PyTorch's, and a schedule for PyTorch's; weight decay is read off ours."""
 
@@ -89,14 +142,57 @@ RULES = [
     Row(Momentum(0.1, momentum=0.8, weight_decay=0.3), optim.SGD, MOMENTUM),
     Row(Nesterov(0.1, momentum=0.8), optim.SGD, {**MOMENTUM, "nesterov": True}),
     Row(Nesterov(0.1, momentum=0.8, weight_decay=0.3), optim.SGD, {**MOMENTUM, "nesterov": True}),
+    Row(Momentum(0.1, momentum=0.8, dampening=0.3), optim.SGD, {**MOMENTUM, "dampening": 0.3}),
+    Row(Momentum(0.1, momentum=0.8, weight_decay=0.3, decayed="all"), optim.SGD, MOMENTUM),
     Row(AdaGrad(0.1), optim.Adagrad, {"lr": 0.1}),
     Row(AdaGrad(0.1, epsilon=0.01), optim.Adagrad, {"lr": 0.1, "eps": 0.01}),
+    Row(AdaGrad(0.1, weight_decay=0.3), optim.Adagrad, {"lr": 0.1}),
+    Row(
+        AdaGrad(0.1, start=0.2, rate_decay=0.3),
+        optim.Adagrad,
+        {"lr": 0.1, "initial_accumulator_value": 0.2, "lr_decay": 0.3},
+    ),
     Row(RMSProp(0.01), optim.RMSprop, {"lr": 0.01, "alpha": 0.9}),
     Row(RMSProp(0.01, decay=0.6, epsilon=0.01), optim.RMSprop, {"lr": 0.01, "alpha": 0.6, "eps": 0.01}),
+    Row(RMSProp(0.01, momentum=0.7), optim.RMSprop, {"lr": 0.01, "alpha": 0.9, "momentum": 0.7}),
+    Row(
+        RMSProp(0.001, centred=True, epsilon=1e-4),
+        optim.RMSprop,
+        {"lr": 0.001, "alpha": 0.9, "eps": 1e-4, "centered": True},
+    ),
+    Row(
+        RMSProp(0.001, centred=True, momentum=0.7, epsilon=1e-4, weight_decay=0.3, decayed="all"),
+        optim.RMSprop,
+        {"lr": 0.001, "alpha": 0.9, "eps": 1e-4, "centered": True, "momentum": 0.7},
+    ),
+    Row(AdaDelta(), optim.Adadelta, {"lr": 1.0}),
+    Row(AdaDelta(0.5, decay=0.6, epsilon=0.01, weight_decay=0.3), optim.Adadelta, {"lr": 0.5, "rho": 0.6, "eps": 0.01}),
     Row(Adam(0.01), optim.Adam, {"lr": 0.01}),
+    Row(Adam(0.01, weight_decay=0.3), optim.Adam, {"lr": 0.01}),
+    Row(Adam(0.01, weight_decay=0.3, decayed="all", amsgrad=True), optim.Adam, {"lr": 0.01, "amsgrad": True}),
+    Row(Adam(0.01, weight_decay=0.3, decayed=("4.*", "1.scale")), optim.Adam, {"lr": 0.01}),
     Row(Adam(0.01, beta1=0.5, beta2=0.8, epsilon=0.01), optim.Adam, {"lr": 0.01, "betas": (0.5, 0.8), "eps": 0.01}),
     Row(AdamW(0.01), optim.AdamW, {"lr": 0.01}),
     Row(AdamW(0.01, weight_decay=0.5, beta1=0.5), optim.AdamW, {"lr": 0.01, "betas": (0.5, 0.999)}),
+    Row(AdamW(0.01, weight_decay=0.5, decayed="all", amsgrad=True), optim.AdamW, {"lr": 0.01, "amsgrad": True}),
+    Row(AdaMax(0.01), optim.Adamax, {"lr": 0.01}),
+    Row(AdaMax(0.01, weight_decay=0.3, beta1=0.5, beta2=0.8), optim.Adamax, {"lr": 0.01, "betas": (0.5, 0.8)}),
+    Row(NAdam(0.01), optim.NAdam, {"lr": 0.01}),
+    Row(NAdam(0.01, weight_decay=0.3, beta1=0.6), optim.NAdam, {"lr": 0.01, "betas": (0.6, 0.999)}),
+    Row(
+        NAdam(0.01, weight_decay=0.3, decoupled=True, momentum_decay=0.1),
+        optim.NAdam,
+        {"lr": 0.01, "momentum_decay": 0.1, "decoupled_weight_decay": True},
+    ),
+    Row(RAdam(0.01), optim.RAdam, {"lr": 0.01}),
+    Row(RAdam(0.01, weight_decay=0.3, beta2=0.9), optim.RAdam, {"lr": 0.01, "betas": (0.9, 0.9)}),
+    Row(RAdam(0.01, weight_decay=0.3, decoupled=True), optim.RAdam, {"lr": 0.01, "decoupled_weight_decay": True}),
+    Row(Muon(0.01), MuonOrAdamW, {"lr": 0.01, "adjust_lr_fn": "match_rms_adamw"}),
+    Row(
+        Muon(0.01, weight_decay=0.3, decayed="all", scale="shape", nesterov=False, momentum=0.8, steps=3, beta2=0.9),
+        MuonOrAdamW,
+        {"lr": 0.01, "nesterov": False, "momentum": 0.8, "ns_steps": 3, "betas": (0.9, 0.9)},
+    ),
     Row(Lion(0.01), PaperLion, {"lr": 0.01}),
     Row(Lion(0.01, weight_decay=0.5, beta1=0.8, beta2=0.95), PaperLion, {"lr": 0.01, "betas": (0.8, 0.95)}),
 ]
@@ -126,6 +222,24 @@ def one_cycle(o: optim.Optimizer) -> Any:
     )
 
 
+def cyclic(**options: Any) -> Callable[[optim.Optimizer], Any]:
+    return lambda o: lr_scheduler.CyclicLR(o, 0.05, 0.2, step_size_up=2, cycle_momentum=False, **options)
+
+
+def in_turn(o: optim.Optimizer) -> Any:
+    parts = [
+        lr_scheduler.ConstantLR(o, 0.5, total_iters=2),
+        lr_scheduler.ExponentialLR(o, 0.5),
+        lr_scheduler.CosineAnnealingLR(o, 4, 0.01),
+    ]
+    return lr_scheduler.SequentialLR(o, parts, milestones=[3, 6])
+
+
+def chained(o: optim.Optimizer) -> Any:
+    parts = [lr_scheduler.LinearLR(o, 0.2, 1.0, total_iters=4), lr_scheduler.StepLR(o, 3, 0.5)]
+    return lr_scheduler.ChainedScheduler(parts)
+
+
 # PyTorch's rise ends after pct_start * total_steps - 1 steps, ours after rise * (steps - 1).
 ONE_CYCLE = OneCycle(0.2, STEPS, rise=(0.4 * STEPS - 1) / (STEPS - 1), start_factor=5, end_factor=100)
 
@@ -139,10 +253,32 @@ SCHEDULES = [
     sgd(WarmUp(CosineDecay(0.2, 6, 0.01), 4), warm_up_then_cosine),
     sgd(ONE_CYCLE, one_cycle),
     Row(Adam(ONE_CYCLE), optim.Adam, {"lr": 0.2}, one_cycle),
+    sgd(LinearRate(0.05, 0.2, 6), lambda o: lr_scheduler.LinearLR(o, 0.25, 1.0, total_iters=6)),
+    sgd(PolynomialDecay(0.2, STEPS, 2.0), lambda o: lr_scheduler.PolynomialLR(o, STEPS, 2.0)),
+    sgd(PolynomialDecay(0.2, 6), lambda o: lr_scheduler.PolynomialLR(o, 6)),
+    sgd(MilestoneDecay(0.2, (2, 7), 0.5), lambda o: lr_scheduler.MultiStepLR(o, [2, 7], 0.5)),
+    sgd(MilestoneDecay(0.05, (4,), 4), lambda o: lr_scheduler.ConstantLR(o, 0.25, total_iters=4)),
+    sgd(CosineRestarts(0.2, 4), lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 4)),
+    sgd(
+        CosineRestarts(0.2, 2, growth=2, final=0.05),
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, 2, eta_min=0.05),
+    ),
+    sgd(CyclicRate(0.05, 0.2, 2), cyclic()),
+    sgd(CyclicRate(0.05, 0.2, 2, 1, cycle_factor=0.5), cyclic(step_size_down=1, mode="triangular2")),
+    sgd(CyclicRate(0.05, 0.2, 2, step_factor=0.9), cyclic(mode="exp_range", gamma=0.9)),
+    sgd(
+        RateSequence((MilestoneDecay(0.1, (2,), 2), ExponentialDecay(0.2, 1, 0.5), CosineDecay(0.2, 4, 0.01)), (3, 6)),
+        in_turn,
+    ),
+    sgd(RateProduct((LinearRate(0.04, 0.2, 4), StepDecay(1.0, 3, 0.5))), chained),
 ]
 PLATEAUS = [
     (OnPlateau(4.0, 0.5, patience=0, threshold=0.0), {"factor": 0.5, "patience": 0, "threshold": 0.0}),
     (OnPlateau(4.0, 0.2, patience=1, threshold=0.1), {"factor": 0.2, "patience": 1, "threshold": 0.1}),
+    (
+        OnPlateau(4.0, 0.5, patience=0, threshold=0.5, cooldown=2, absolute=True),
+        {"factor": 0.5, "patience": 0, "threshold": 0.5, "threshold_mode": "abs", "cooldown": 2},
+    ),
     (
         OnPlateau(4.0, 0.1, patience=0, threshold=0.5, lowest=0.02),
         {"factor": 0.1, "patience": 0, "threshold": 0.5, "min_lr": 0.08},
@@ -176,10 +312,11 @@ class Trainer:
     def __init__(self, start: dict[str, Any], row: Row) -> None:
         state = {name: start[name] for name in ("1.mean", "1.var")}
         self.model = Theirs(BODY, {name: start[name] for name in start.keys() - state.keys()}, state)
-        kernels = [p for name, p in self.model.p.items() if name.endswith("kernel")]
-        others = [p for name, p in self.model.p.items() if not name.endswith("kernel")]
+        names = [name for name in self.model.p if row.ours.decays(name, declared=name.endswith("kernel"))]
+        decayed = [p for name, p in self.model.p.items() if name in names]
+        others = [p for name, p in self.model.p.items() if name not in names]
         decay = getattr(row.ours, "weight_decay", 0.0)
-        groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+        groups = [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = row.theirs(groups, **row.options)
         self.schedule = row.schedule(self.optimizer) if row.schedule else None
         self.row = row.ours

@@ -9,10 +9,6 @@ import gedanken
 from gedanken import (
     ELU,
     GELU,
-    SGD,
-    AdaGrad,
-    Adam,
-    AdamW,
     AveragePool1DLayer,
     AveragePoolLayer,
     BatchNorm,
@@ -39,20 +35,16 @@ from gedanken import (
     LayerNorm,
     LeakyReLU,
     LearnedPositions,
-    Lion,
     MatrixFactorisation,
     MaxPool1DLayer,
     MaxPoolLayer,
     MeanAbsolute,
     MeanSquared,
-    Momentum,
     MultiHeadAttention,
-    Nesterov,
-    Optimizer,
+    PixelShuffle,
     ReLU,
     Reshape,
     Residual,
-    RMSProp,
     Sequential,
     Sigmoid,
     SiLU,
@@ -60,9 +52,12 @@ from gedanken import (
     SoftMax,
     SparseFullyConnectedLayer,
     TanH,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
     WeightedMean,
 )
 from gedanken.types import Array, Shape
+from tests.optimizer_cases import OPTIMIZERS, RATE, OptimizerCase
 
 PUBLIC: dict[str, Any] = {name: getattr(gedanken, name) for name in gedanken.__all__}
 
@@ -111,6 +106,25 @@ LAYERS = [
     LayerCase(ConvolutionLayer(6, 3, 3, groups=3, zero_padding=1), IMAGE, (6, 6, 5), 60, 1620),
     LayerCase(ConvolutionLayer(4, 1, 1, groups=2), (4, 2, 2), (4, 2, 2), 12, 32),
     LayerCase(ConvolutionLayer(1, 5, 6), IMAGE, (1, 1, 1), 91, 90),
+    LayerCase(TransposedConvolutionLayer(4, 3, 2), IMAGE, (4, 7, 7), 76, 2160),
+    LayerCase(TransposedConvolutionLayer(2, 2, 2, stride=2, bias=False), (2, 3, 2), (2, 6, 4), 16, 96),
+    LayerCase(
+        TransposedConvolutionLayer(2, 3, 4, stride=(3, 2), zero_padding=1, output_padding=(2, 1)),
+        (3, 2, 3),
+        (2, 7, 6),
+        74,
+        432,
+    ),
+    LayerCase(
+        TransposedConvolutionLayer(4, 2, 3, stride=2, zero_padding="same", groups=2), (4, 3, 2), (4, 6, 4), 52, 288
+    ),
+    LayerCase(TransposedConvolutionLayer(2, 1, 2, stride=3, dilation=2, output_padding=1), (1, 2, 3), (2, 7, 8), 6, 24),
+    LayerCase(UpsamplingLayer(2), IMAGE, (3, 12, 10)),
+    LayerCase(UpsamplingLayer((1, 3), "bilinear"), IMAGE, (3, 6, 15)),
+    LayerCase(UpsamplingLayer(3, "bilinear", align_corners=True), (2, 3, 1), (2, 9, 3)),
+    LayerCase(UpsamplingLayer(size=(4, 7)), IMAGE, (3, 4, 7)),
+    LayerCase(UpsamplingLayer(size=(9, 3), mode="bilinear"), IMAGE, (3, 9, 3)),
+    LayerCase(PixelShuffle(2), (8, 3, 2), (2, 6, 4)),
     LayerCase(MaxPoolLayer(2, 2), IMAGE, (3, 3, 2)),
     LayerCase(MaxPoolLayer(2, 3, stride=1), IMAGE, (3, 4, 4)),
     LayerCase(MaxPoolLayer(3, 3, stride=(3, 2), zero_padding=1), IMAGE, (3, 2, 3)),
@@ -233,68 +247,6 @@ COSTS = [
     CostCase(Hinge(), _signs),
     CostCase(WeightedMean(), _values),
     CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
-]
-
-
-def _adam(p: float, gs: list[float], rate: float, decay: float) -> float:
-    m = v = 0.0
-    for t, g in enumerate(gs, start=1):
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        p -= rate * (m / (1 - 0.9**t) / ((v / (1 - 0.999**t)) ** 0.5 + 1e-8) + decay * p)
-    return p
-
-
-def _lion(p: float, gs: list[float], rate: float, decay: float) -> float:
-    m = 0.0
-    for g in gs:
-        p -= rate * (np.sign(0.9 * m + 0.1 * g) + decay * p)
-        m = 0.99 * m + 0.01 * g
-    return p
-
-
-def _momentum(p: float, gs: list[float], rate: float, decay: float, *, ahead: bool = False) -> float:
-    v = 0.0
-    for g in gs:
-        change = rate * (g + decay * p)
-        v = 0.9 * v - change
-        p += 0.9 * v - change if ahead else v
-    return p
-
-
-def _sgd(p: float, gs: list[float], rate: float, decay: float) -> float:
-    for g in gs:
-        p -= rate * (g + decay * p)
-    return p
-
-
-def _squares(p: float, gs: list[float], rate: float, keep: float | None, epsilon: float) -> float:
-    h = 0.0
-    for g in gs:
-        h = h + g**2 if keep is None else keep * h + (1 - keep) * g**2
-        p -= rate * g / (h**0.5 + epsilon)
-    return p
-
-
-class OptimizerCase(NamedTuple):
-    """An optimizer, and its rule for one number: (first value, gradients, rate, weight decay) -> last value."""
-
-    optimizer: Optimizer
-    rule: Callable[[float, list[float], float, float], float]
-    decay: float = 0.0
-
-
-RATE = 0.1
-OPTIMIZERS = [
-    OptimizerCase(SGD(RATE), _sgd),
-    OptimizerCase(SGD(RATE, weight_decay=0.3), _sgd, 0.3),
-    OptimizerCase(Momentum(RATE), _momentum),
-    OptimizerCase(Momentum(RATE, weight_decay=0.3), _momentum, 0.3),
-    OptimizerCase(Nesterov(RATE, weight_decay=0.3), lambda *a: _momentum(*a, ahead=True), 0.3),
-    OptimizerCase(AdaGrad(RATE), lambda p, gs, rate, _: _squares(p, gs, rate, None, 1e-10)),
-    OptimizerCase(RMSProp(RATE), lambda p, gs, rate, _: _squares(p, gs, rate, 0.9, 1e-8)),
-    OptimizerCase(Adam(RATE), _adam),
-    OptimizerCase(AdamW(RATE, weight_decay=0.3), _adam, 0.3),
-    OptimizerCase(Lion(RATE, weight_decay=0.3), _lion, 0.3),
 ]
 
 

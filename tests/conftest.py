@@ -11,8 +11,13 @@ from hypothesis import settings
 from tests.standin_cupy import StandInCupy
 
 # A busy machine is no failure: nothing here asserts times.
-settings.register_profile("suite", deadline=None)
+settings.register_profile("suite", deadline=None, max_examples=40)
+settings.register_profile("wide", deadline=None, max_examples=1000)  # of `make soak`
 settings.load_profile("suite")
+
+# The suite starts some hundred programs, which would compile the library each anew: half of what most of them take.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell's background command is deaf to Ctrl-C, and so is all that it starts: tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -61,6 +61,7 @@ from gedanken import (
     Network,
     OneCycle,
     OnPlateau,
+    PixelShuffle,
     ReLU,
     Reshape,
     Residual,
@@ -73,6 +74,8 @@ from gedanken import (
     StateError,
     StepDecay,
     TopKAccuracy,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
     WarmUp,
 )
 
@@ -308,6 +311,31 @@ LAYERS_DO_NOT_FIT = [
         "layer 0 ConvolutionLayer(...groups=2) has groups=2, which must divide the 2 channels and the 3 filters...",
     ),
     Mistake(
+        "groups do not divide what is transposed", bare,
+        stacked((3, 6, 6), TransposedConvolutionLayer(4, 3, 3, groups=2)), ShapeError,
+        "layer 0 TransposedConvolutionLayer(...) has groups=2, which must divide the 3 channels and the 4 filters...",
+    ),
+    Mistake(
+        "nothing is left of a picture", bare, stacked((1, 1, 3), TransposedConvolutionLayer(4, 3, 3, zero_padding=2)),
+        ShapeError,
+        "layer 0 TransposedConvolutionLayer(...) makes a picture of -1 x 1, but the input gives (1, 1, 3); "
+        "use a smaller zero_padding",
+    ),
+    Mistake(
+        "upsampling of features", bare, stacked((4,), UpsamplingLayer(2)), ShapeError,
+        "layer 0 UpsamplingLayer(factor=2) needs images (C, H, W), but the input gives (4,); say input((C, H, W))...",
+    ),
+    Mistake(
+        "upsampling without end", bare, image(UpsamplingLayer(2**30)), ShapeError,
+        "layer 0 UpsamplingLayer(factor=1073741824) makes a picture of 6442450944 x 6442450944, which with its 1 "
+        "channels must be of at most 2147483648 values, but the input gives (1, 6, 6)",
+    ),
+    Mistake(
+        "channels that cannot be shuffled", bare, stacked((6, 2, 2), PixelShuffle(2)), ShapeError,
+        "layer 0 PixelShuffle(factor=2) needs channels in multiples of 4, the square of its factor, but the input "
+        "gives (6, 2, 2)",
+    ),
+    Mistake(
         "norm groups do not divide", bare, stacked((3, 6, 6), GroupNorm(2)), ShapeError,
         "layer 0 GroupNorm(n_groups=2) has n_groups=2, which must divide the 3 channels, but the input gives (3, 6, 6)",
     ),
@@ -324,7 +352,7 @@ LAYERS_DO_NOT_FIT = [
     Mistake(
         "branches cannot concatenate", bare, image(Branches(ConvolutionLayer(2, 3, 3), ReLU())), ShapeError,
         "layer 0 Branches(...) merges [(2, 4, 4), (1, 6, 6)], which must differ in their channels only, "
-        "but the input gives (1, 6, 6)",
+        "but the input gives (1, 6, 6); where pictures are halved and doubled again, height and width must be even",
     ),
     Mistake(
         "branches cannot add", bare, stacked((4,), Branches(FullyConnectedLayer(3), ReLU(), merge="sum")), ShapeError,
@@ -468,6 +496,12 @@ COMPILE = [
         regression(cost="binary_cross_entropy"), ArgumentError,
         f"cost binary_cross_entropy needs probabilities, but the last layer is {DENSE}; add Sigmoid()",
     ),
+    Mistake(
+        "Sigmoid forgotten behind pictures",
+        lambda: Network().input((1, 2, 2)).add(TransposedConvolutionLayer(1, 2, 2)),
+        regression(cost="binary_cross_entropy"), ArgumentError,
+        "cost binary_cross_entropy needs probabilities, but the last layer is TransposedConvolutionLayer(...); add...",
+    ),
     *[
         Mistake(
             f"parameters beyond memory {name}", vast, make, ShapeError,
@@ -510,7 +544,7 @@ COMPILE = [
     argument("user cost of numbers", lambda: CustomCost(3, 4), "CustomCost function must be callable, got 3"),
     Mistake(
         "misspelt optimizer", uncompiled, regression(optimizer="Adm"), ArgumentError,
-        "optimizer must be one of adagrad, adam, ..., got 'Adm'; did you mean 'adam'?",
+        "optimizer must be one of adadelta, adagrad, ..., got 'Adm'; did you mean 'adam'?",
     ),
     Mistake(
         "number as optimizer", uncompiled, regression(optimizer=0.1), ArgumentError,
@@ -581,6 +615,39 @@ RANGES = [
         ),
         ("ConvolutionLayer dilation", lambda: ConvolutionLayer(1, 3, 3, dilation=0), "a whole number of at least 1", 0),
         ("ConvolutionLayer groups", lambda: ConvolutionLayer(1, 3, 3, groups=0), "a whole number of at least 1", 0),
+        (
+            "TransposedConvolutionLayer output_padding",
+            lambda: TransposedConvolutionLayer(1, 3, 3, 2, 1, output_padding=(0, 3)),
+            "less than stride + zero_padding",
+            (0, 3),
+        ),
+        (
+            "TransposedConvolutionLayer output_padding",
+            lambda: TransposedConvolutionLayer(1, 3, 3, 2, "same", output_padding=1),
+            '0 with zero_padding="same"',
+            1,
+        ),
+        (
+            "TransposedConvolutionLayer n_filter",
+            lambda: TransposedConvolutionLayer(0, 3, 3),
+            "a whole number of at least 1",
+            0,
+        ),
+        ("UpsamplingLayer factor", lambda: UpsamplingLayer(1.5), "a whole number of at least 1", 1.5),
+        ("UpsamplingLayer mode", lambda: UpsamplingLayer(2, "cubic"), "one of bilinear, nearest", "cubic"),
+        (
+            "UpsamplingLayer align_corners",
+            lambda: UpsamplingLayer(2, align_corners=True),
+            'False with mode="nearest"',
+            True,
+        ),
+        (
+            "UpsamplingLayer factor or size",
+            lambda: UpsamplingLayer(2, size=5),
+            "given, one of them",
+            {"factor": 2, "size": 5},
+        ),
+        ("PixelShuffle factor", lambda: PixelShuffle(0), "a whole number of at least 1", 0),
         ("MaxPoolLayer width_filter", lambda: MaxPoolLayer(0, 2), "a whole number of at least 1", 0),
         ("MaxPoolLayer stride", lambda: MaxPoolLayer(2, 2, 0), "a whole number of at least 1", 0),
         (
@@ -937,7 +1004,8 @@ FIT = [
         f"validation_set must {PAIR}, got True",
     ),
     Mistake(
-        "validation of three", classes, fit(validation_set=(X, Y, Y)), ArgumentError, f"validation_set must {PAIR}, ..."
+        "validation of four", classes, fit(validation_set=(X, Y, Y, Y)), ArgumentError,
+        f"validation_set must {PAIR}, ...",
     ),
     Mistake(
         "validation without labels", classes, fit(validation_set=X), ArgumentError, f"validation_set must {PAIR}, ..."

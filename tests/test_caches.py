@@ -91,6 +91,9 @@ COMMAND = f"""
 import os, sys
 os.getuid = lambda: {STRANGER}
 from gedanken.cli.main import main
+from gedanken.engine.cpu import engine
+machine = engine.this_machine()._replace(rows=2, vectors=1)  # whose micro-kernel is soon compiled
+engine.this_machine = lambda: machine
 sys.exit(main(sys.argv[1:]))
 """
 

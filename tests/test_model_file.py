@@ -58,6 +58,7 @@ from gedanken import (
     MultiHeadAttention,
     Network,
     OnPlateau,
+    PixelShuffle,
     ReLU,
     Reshape,
     Residual,
@@ -70,6 +71,8 @@ from gedanken import (
     SparseFullyConnectedLayer,
     StateError,
     TanH,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
     WarmUp,
 )
 from gedanken.io.safetensors import read_arrays, read_contents, write_arrays
@@ -110,6 +113,11 @@ IMAGE = [
     [Branches(ReLU(), Sequential([TanH(), BatchNorm()]), merge="sum")],
     [Sequential([Sequential(), Flatten(), FullyConnectedLayer(6)])],
     [GlobalAveragePoolLayer(), Sigmoid()],
+    [
+        TransposedConvolutionLayer(4, 3, 2, stride=(1, 2), zero_padding=1, output_padding=(0, 1), groups=2),
+        PixelShuffle(2),
+    ],
+    [UpsamplingLayer(2), UpsamplingLayer(size=(5, 7), mode="bilinear", align_corners=True), ReLU()],
 ]
 ROWS = {
     **{f"{layers}": ((2, 6, 6), layers) for layers in IMAGE},

@@ -458,7 +458,7 @@ def test_a_first_step_after_loading_has_the_size_of_the_rate(tmp_path: Path) -> 
 
 
 def test_what_a_plateau_remembers_comes_back(tmp_path: Path) -> None:
-    rate = OnPlateau(0.125, factor=0.5, patience=0, threshold=0.999)
+    rate = OnPlateau(0.125, factor=0.5, patience=0, threshold=0.999, cooldown=1)
     net = Network().input((4,)).add(FullyConnectedLayer(3)).regression(SGD(rate), "mean_squared")
     net.fit(X, X[:, :3], epochs=3, progress=False)
     net.save(tmp_path / "net")

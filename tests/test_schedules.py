@@ -14,10 +14,17 @@ from gedanken.errors import ArgumentError
 from gedanken.schedules import (
     ConstantRate,
     CosineDecay,
+    CosineRestarts,
+    CyclicRate,
     ExponentialDecay,
+    LinearRate,
+    MilestoneDecay,
     OneCycle,
     OnPlateau,
     Plateau,
+    PolynomialDecay,
+    RateProduct,
+    RateSequence,
     Schedule,
     StepDecay,
     WarmUp,
@@ -61,6 +68,41 @@ RATES: list[tuple[Schedule, int, float]] = [
     (OneCycle(1.0, steps=11, rise=0.4, start_factor=10, end_factor=100), 500, 0.001),
     (OneCycle(0.5, steps=2), 0, 0.02),
     (OneCycle(0.5, steps=2), 1, 2e-6),
+    (LinearRate(0.2, 1.0, steps=4), 0, 0.2),
+    (LinearRate(0.2, 1.0, steps=4), 3, 0.8),
+    (LinearRate(0.2, 1.0, steps=4), 10**6, 1.0),
+    (LinearRate(0.0, 0.5, steps=2), 1, 0.25),
+    (PolynomialDecay(1.0, steps=10), 4, 0.6),
+    (PolynomialDecay(1.0, steps=10, power=2, final=0.2), 5, 0.4),
+    (PolynomialDecay(1.0, steps=10, power=0.5), 10**6, 0.0),
+    (MilestoneDecay(0.8, (3, 5), factor=0.5), 2, 0.8),
+    (MilestoneDecay(0.8, (3, 5), factor=0.5), 3, 0.4),
+    (MilestoneDecay(0.8, (3, 5), factor=0.5), 10**6, 0.2),
+    (MilestoneDecay(0.1, (3, 5), factor=(3, 0.5)), 4, 0.3),
+    (MilestoneDecay(0.1, (3, 5), factor=(3, 0.5)), 5, 0.15),
+    (CosineRestarts(1.0, steps=4), 2, 0.5),
+    (CosineRestarts(1.0, steps=4), 4, 1.0),
+    (CosineRestarts(1.0, steps=4), 4 * 10**6 + 2, 0.5),
+    (CosineRestarts(1.0, steps=2, growth=3, final=0.2), 5, 0.6),
+    (CosineRestarts(1.0, steps=2, growth=3, final=0.2), 7, 0.2 + 0.4 * (1 - math.cos(math.pi / 6))),
+    (CosineRestarts(1.0, steps=2, growth=3), 8, 1.0),
+    (CosineRestarts(1.0, steps=2, growth=3, factor=0.5), 26, 0.125),
+    (CosineRestarts(1.0, steps=10, growth=1.5, factor=0.5), 10, 0.5),
+    (CosineRestarts(1.0, steps=10, growth=1.5, factor=0.5), 25, 0.25),
+    (CyclicRate(0.1, 0.5, rise=4), 0, 0.1),
+    (CyclicRate(0.1, 0.5, rise=4), 3, 0.4),
+    (CyclicRate(0.1, 0.5, rise=4), 4, 0.5),
+    (CyclicRate(0.1, 0.5, rise=4), 6, 0.3),
+    (CyclicRate(0.1, 0.5, rise=4, fall=1), 5, 0.1),
+    (CyclicRate(0.1, 0.5, rise=1, fall=4), 7, 0.4),
+    (CyclicRate(0.1, 0.5, rise=4, cycle_factor=0.5), 20, 0.2),
+    (CyclicRate(0.1, 0.5, rise=1, step_factor=0.5), 3, 0.15),
+    (RateSequence((LinearRate(0.1, 0.5, 4), 0.7, StepDecay(1.0, 2, 0.5)), (4, 6)), 3, 0.4),
+    (RateSequence((LinearRate(0.1, 0.5, 4), 0.7, StepDecay(1.0, 2, 0.5)), (4, 6)), 5, 0.7),
+    (RateSequence((LinearRate(0.1, 0.5, 4), 0.7, StepDecay(1.0, 2, 0.5)), (4, 6)), 6, 1.0),
+    (RateSequence((LinearRate(0.1, 0.5, 4), 0.7, StepDecay(1.0, 2, 0.5)), (4, 6)), 8, 0.5),
+    (RateProduct((StepDecay(0.8, 2, 0.5), LinearRate(0.5, 1.0, 4), 3.0)), 0, 1.2),
+    (RateProduct((StepDecay(0.8, 2, 0.5), LinearRate(0.5, 1.0, 4), 3.0)), 2, 0.9),
     (OnPlateau(0.3), 7, 0.3),
     (OnPlateau(StepDecay(0.4, every=3, factor=0.5)), 3, 0.2),
 ]
@@ -94,6 +136,9 @@ CONTINUOUS: list[tuple[Callable[[int], Schedule], float]] = [
     (lambda steps: CosineDecay(1.0, steps), math.pi / 2),
     (lambda steps: WarmUp(CosineDecay(1.0, steps), steps), math.pi / 2),
     (lambda steps: OneCycle(1.0, steps, rise=0.5), math.pi),
+    (lambda steps: LinearRate(0.0, 1.0, steps), 1.0),
+    (lambda steps: PolynomialDecay(1.0, steps, power=2), 2.0),
+    (lambda steps: CyclicRate(0.0, 1.0, steps, cycle_factor=0.5), 1.0),
 ]
 
 
@@ -121,6 +166,20 @@ def test_one_cycle_rises_then_falls(steps: int, rise: float, peak: float) -> Non
     assert rates[-1] == rates[steps - 1] == pytest.approx(peak / 25e4)
 
 
+@quietly
+@given(steps=st.integers(1, 50), growth=st.floats(1, 4) | st.integers(1, 4), step=st.integers(0, 10**6))
+def test_a_restart_comes_after_each_cycle(steps: int, growth: float, step: int) -> None:
+    """The cycles of the rate, laid out one by one, hold the step where the rate says."""
+    growth = max(growth, 1.01) if growth != 1 else 1
+    schedule, begin, length = CosineRestarts(1.0, steps, growth), 0.0, float(steps)
+    step = min(step, 10**4 * steps) if growth == 1 else step
+    while begin + length <= step:
+        begin, length = begin + length, length * growth
+    share = (step - begin) / length
+    edge = min(share, 1 - share) < 1e-6  # where a rounding decides whether a cycle is over
+    assert edge or schedule(step) == pytest.approx((1 + math.cos(math.pi * share)) / 2, abs=1e-6)
+
+
 PLATEAUS = [
     (OnPlateau(1.0, patience=0), [5, 5], [1, 0.1]),
     (OnPlateau(1.0, patience=2), [5, 4, 3, 2], [1, 1, 1, 1]),
@@ -130,6 +189,10 @@ PLATEAUS = [
     (OnPlateau(1.0, factor=0.5, patience=0, lowest=0.2), [1] * 5, [1, 0.5, 0.25, 0.2, 0.2]),
     (OnPlateau(1.0, patience=0, threshold=0.1), [100, 91, 89, 80.2, 80], [1, 0.1, 0.1, 0.01, 0.01]),
     (OnPlateau(1.0, patience=0, threshold=0.1), [-100, -109, -111], [1, 0.1, 0.1]),
+    (OnPlateau(1.0, patience=0, threshold=2, absolute=True), [9, 8, 6, 5], [1, 0.1, 0.1, 0.01]),
+    (OnPlateau(1.0, patience=0, cooldown=2), [5] * 7, [1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]),
+    (OnPlateau(1.0, patience=1, cooldown=1), [5, 5, 5, 5, 5, 4, 5, 5], [1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01]),
+    (OnPlateau(1.0, patience=0, cooldown=3), [5, 5, 4, 5, 5, 5], [1, 0.1, 0.1, 0.1, 0.1, 0.01]),
     (OnPlateau(1.0, patience=0), [math.nan, 5, math.nan, math.inf, 4], [0.1, 0.1, 0.01, 0.001, 0.001]),
 ]
 
@@ -144,9 +207,9 @@ def test_factor_after_every_epoch(schedule: OnPlateau, costs: list[float], facto
 
 
 @quietly
-@given(st.lists(st.floats(-100, 100), max_size=40), st.integers(0, 5), st.integers(0, 39))
-def test_plateau_goes_on_from_its_stored_numbers(costs: list[float], patience: int, stop: int) -> None:
-    schedule = OnPlateau(1.0, patience=patience)
+@given(st.lists(st.floats(-100, 100), max_size=40), st.integers(0, 5), st.integers(0, 3), st.integers(0, 39))
+def test_plateau_goes_on_from_its_stored_numbers(costs: list[float], patience: int, cooldown: int, stop: int) -> None:
+    schedule = OnPlateau(1.0, patience=patience, cooldown=cooldown)
     straight = resumed = Plateau()
     for epoch, cost in enumerate(costs):
         straight = schedule.watch(straight, cost)
@@ -189,6 +252,29 @@ WRONG = [
         "OneCycle start_factor must be a number in [1, inf), got 0.5",
     ),
     (lambda: OneCycle(0.1, 5, end_factor=0.5), "OneCycle end_factor must"),
+    (lambda: LinearRate(-1, 1, 5), "LinearRate first must be a number in [0, inf), got -1"),
+    (lambda: LinearRate(0, 0, 5), "LinearRate last must be a number in (0, inf), got 0"),
+    (lambda: LinearRate(0.1, 1, 0), "LinearRate steps must"),
+    (lambda: PolynomialDecay(0.1, 5, 0), "PolynomialDecay power must be a number in (0, inf), got 0"),
+    (lambda: MilestoneDecay(0.1, 5), "MilestoneDecay milestones must be a list of at least one"),  # type: ignore[arg-type]
+    (lambda: MilestoneDecay(0.1, ()), "MilestoneDecay milestones must be a list of at least one"),
+    (lambda: MilestoneDecay(0.1, (0, 5)), "MilestoneDecay milestones must be a whole number of at least 1, got 0"),
+    (lambda: MilestoneDecay(0.1, (5, 5)), "MilestoneDecay milestones must rise, got (5, 5)"),
+    (lambda: MilestoneDecay(0.1, (5,), 0), "MilestoneDecay factor must be a number in (0, inf), got 0"),
+    (lambda: MilestoneDecay(0.1, (5, 6), (0.1,)), "MilestoneDecay factor must have one number for each of the 2"),
+    (lambda: MilestoneDecay(0.1, (5, 6), 1e200), "MilestoneDecay factor must leave the rate finite, got 1e+200"),
+    (lambda: CosineRestarts(0.1, 0), "CosineRestarts steps must"),
+    (lambda: CosineRestarts(0.1, 5, 0.5), "CosineRestarts growth must be a number in [1, 1000], got 0.5"),
+    (lambda: CosineRestarts(0.1, 5, factor=2), "CosineRestarts factor must be a number in (0, 1], got 2"),
+    (lambda: CyclicRate(0.5, 0.1, 5), "CyclicRate high must be at least low=0.5, got 0.1"),
+    (lambda: CyclicRate(0.1, 0.5, 5, 0), "CyclicRate fall must be a whole number of at least 1, got 0"),
+    (lambda: CyclicRate(0.1, 0.5, 5, step_factor=1.1), "CyclicRate step_factor must be a number in (0, 1], got 1.1"),
+    (lambda: RateSequence((0.1,), (5,)), "RateSequence schedules must be a list of at least two schedules"),
+    (lambda: RateSequence((0.1, 0.2), (5, 6)), "RateSequence milestones must be one fewer than the 2 schedules"),
+    (lambda: RateSequence((0.1, OnPlateau(0.2)), (5,)), "RateSequence schedules must not have OnPlateau inside"),
+    (lambda: RateSequence((0.1, -0.2), (5,)), "learning rate must be a number in (0, inf), got -0.2"),
+    (lambda: RateProduct((0.1, OnPlateau(0.2))), "RateProduct schedules must not have OnPlateau inside"),
+    (lambda: OnPlateau(0.1, cooldown=-1), "OnPlateau cooldown must be a whole number of at least 0, got -1"),
     (lambda: OnPlateau(0), "learning rate must"),
     (lambda: OnPlateau(0.1, factor=1), "OnPlateau factor must be a number in (0, 1), got 1"),
     (lambda: OnPlateau(0.1, patience=-1), "OnPlateau patience must be a whole number of at least 0, got -1"),

@@ -5,11 +5,12 @@
 | networks | `Network` |
 | engines | `Auto`, `Cpu`, `Numpy`, `Cuda` |
 | parallel training | `DataParallel`, `Hogwild` |
-| layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `Embedding` |
+| layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | sequences | `Sequences`, `Convolution1DLayer`, `MultiHeadAttention`, `LearnedPositions`, `SinePositions` |
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
+| larger pictures | `UpsamplingLayer`, `PixelShuffle` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
 | activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
 | other layers | `Dropout`, `Flatten`, `Reshape` |
@@ -18,12 +19,19 @@
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost` |
-| optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `Adam`, `AdamW`, `Lion` |
-| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `ExponentialDecay`, `CosineDecay` |
-| | `WarmUp`, `OneCycle`, `OnPlateau` |
-| metrics of classes | `Accuracy`, `TopKAccuracy`, `Precision`, `Recall`, `F1` |
-| | `MatthewsCorrelation`, `ROCAUC`, `ConfusionMatrix` |
-| metrics of values | `MeanAbsoluteError`, `RootMeanSquareError`, `R2`; `Metric` for your own |
+| optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
+| | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
+| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `LinearRate` |
+| | `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle`, `WarmUp`, `RateSequence` |
+| | `RateProduct`, `OnPlateau` |
+| metrics of classes | `Accuracy`, `TopKAccuracy`, `BalancedAccuracy`, `ExactMatch`, `HammingLoss` |
+| | `Precision`, `Recall`, `F1`, `FBeta`, `Specificity`, `IoU`, `DiceCoefficient` |
+| | `MatthewsCorrelation`, `CohenKappa`, `ConfusionMatrix`, `ClassReport`, `LogLoss` |
+| metrics of scores | `ROCAUC`, `AveragePrecision`, `ROCCurve`, `PrecisionRecallCurve` |
+| | `PrecisionAtRecall`, `RecallAtPrecision`, `BestThreshold` |
+| metrics of values | `MeanAbsoluteError`, `MeanSquaredError`, `RootMeanSquareError` |
+| | `MeanAbsolutePercentageError`, `R2`, `ExplainedVariance`, `PearsonCorrelation` |
+| | `Metric` for your own |
 | callbacks | `Callback`, `Calls`, `EarlyStopping`, `KeepBest`, `MovingAverage`, `Budget` |
 | | `CSVLog`, `TensorBoard` |
 | | `Checkpoint`, and `Resume` to go on; `OnNonFinite`, `GradualUnfreezing` |
@@ -67,21 +75,28 @@ _HOMES = {
         "Activation AveragePool1DLayer AveragePoolLayer BasePool BatchNorm Branches Context Convolution1DLayer "
         "ConvolutionLayer Dropout ELU Embedding Flatten FullyConnectedLayer GELU GlobalAveragePool1DLayer "
         "GlobalAveragePoolLayer GlobalMaxPool1DLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU "
-        "LearnedPositions MatrixFactorisation MaxPool1DLayer MaxPoolLayer MultiHeadAttention Param ReLU Reshape "
-        "Residual Sequential SiLU Sigmoid SinePositions SoftMax SparseFullyConnectedLayer StateValue TanH"
+        "LearnedPositions MatrixFactorisation MaxPool1DLayer MaxPoolLayer MultiHeadAttention Param PixelShuffle "
+        "ReLU Reshape Residual Sequential SiLU Sigmoid SinePositions SoftMax SparseFullyConnectedLayer StateValue "
+        "TanH TransposedConvolutionLayer UpsamplingLayer"
     ),
     "metrics": (
-        "Accuracy ConfusionMatrix F1 MatthewsCorrelation MeanAbsoluteError Metric Precision R2 ROCAUC Recall "
-        "RootMeanSquareError TopKAccuracy"
+        "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "
+        "DiceCoefficient ExactMatch ExplainedVariance F1 FBeta HammingLoss IoU LogLoss MatthewsCorrelation "
+        "MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError Metric PearsonCorrelation Precision "
+        "PrecisionAtRecall PrecisionRecallCurve R2 ROCAUC ROCCurve Recall RecallAtPrecision RootMeanSquareError "
+        "Specificity TopKAccuracy"
     ),
     "network": "Network",
-    "optimizers": "AdaGrad Adam AdamW Lion Momentum Nesterov Optimizer RMSProp SGD",
+    "optimizers": ("AdaDelta AdaGrad AdaMax Adam AdamW Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp SGD"),
     "parallel.data_parallel": "DataParallel",
     "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",
     "sequences": "Sequences",
     "sparse": "SparseRows",
-    "schedules": "ConstantRate CosineDecay ExponentialDecay OnPlateau OneCycle Schedule StepDecay WarmUp",
+    "schedules": (
+        "ConstantRate CosineDecay CosineRestarts CyclicRate ExponentialDecay LinearRate MilestoneDecay OnPlateau "
+        "OneCycle PolynomialDecay RateProduct RateSequence Schedule StepDecay WarmUp"
+    ),
     "training.average": "MovingAverage",
     "training.budget": "Budget",
     "training.callbacks": "Callback Calls EarlyStopping KeepBest",

@@ -9,6 +9,7 @@ from gedanken.checks import path as checked_path
 from gedanken.checks import truth
 from gedanken.copies import held, rebuilt
 from gedanken.costs import Cost
+from gedanken.data.batches import Source
 from gedanken.data.input_spec import InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice
@@ -29,6 +30,7 @@ from gedanken.io.training_state import OPTIMIZER, TrainingState
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape
 from gedanken.parallel.base import TrainState
+from gedanken.parallel.counting import settled, unweighted
 from gedanken.prediction import Predictor, not_compiled
 from gedanken.state import part, prefixed
 
@@ -143,6 +145,14 @@ class Compiled(Builder, Predictor):
             self._gradients = checked_gradients(train_state.plan.layers)
         return train_state
 
+    def _settle_cost(self, source: Source) -> None:
+        """Let a cost that goes by the labels see those that are trained on."""
+        train_state = self._compiled("fit")
+        if self._cost and self._cost.unresolved:
+            cost = settled(self._cost, source, channels_first_shape(train_state.plan.shapes[-1]))
+            train_state.plan.minimise(cost)
+            self._take(train_state.plan, cost, train_state)
+
     def _learn_by(self, plan: Plan, learner: Learner) -> None:
         """Take a plan, a cost, metrics and an optimizer, whose moving means start afresh."""
         optimizer_state = plan.optimizer_state(learner.optimizer)
@@ -152,8 +162,11 @@ class Compiled(Builder, Predictor):
     def _take(self, plan: Plan, cost: Cost | None, train_state: TrainState | None) -> None:
         """Be compiled, which also says what data the network takes."""
         shapes = self._known_input("regression"), channels_first_shape(plan.shapes[-1])
-        targets = cost.checked_target if cost else None
-        spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse)
+        targets, why = (
+            cost.checked_target if cost else None,
+            unweighted(cost, train_state.metrics if train_state else ()),
+        )
+        spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse, why)
         spec = spec._replace(mask=plan.mask, check_lengths=plan.check_lengths)
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan

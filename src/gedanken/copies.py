@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from gedanken.checks import warn
 from gedanken.costs import Cost
-from gedanken.engine.plan import Engine, Plan
+from gedanken.engine.base import Engine
+from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice
 from gedanken.engine.tuning import Tuning
 from gedanken.errors import EngineError

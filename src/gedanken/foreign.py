@@ -38,9 +38,12 @@ NAMES = {
     "globalaveragepooling1d": "GlobalAveragePool1DLayer",
     "adaptiveavgpool1d": "GlobalAveragePool1DLayer",
     "conv2d": "ConvolutionLayer",
+    "conv2dtranspose": "TransposedConvolutionLayer",
+    "convtranspose2d": "TransposedConvolutionLayer",
     "convolution": "ConvolutionLayer",
     "crossentropyloss": "cross_entropy",
     "dense": "FullyConnectedLayer",
+    "depthtospace": "PixelShuffle",
     "fullyconnected": "FullyConnectedLayer",
     "globalaveragepooling2d": "GlobalAveragePoolLayer",
     "groupnormalization": "GroupNorm",
@@ -58,6 +61,28 @@ NAMES = {
     "smoothl1loss": "huber",
     "sparsecategoricalcrossentropy": "cross_entropy",
     "swish": "SiLU",
+    "upsample": "UpsamplingLayer",
+    "upsampling2d": "UpsamplingLayer",
+}
+
+# Names of metrics, where a cost has that name too.
+METRICS = {
+    "auc": "roc_auc",
+    "averageprecisionscore": "average_precision",
+    "binaryiou": "iou",
+    "classificationreport": "class_report",
+    "dice": "dice_coefficient",
+    "f1score": "f1",
+    "jaccard": "iou",
+    "jaccardscore": "iou",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "meaniou": "iou",
+    "mse": "mean_squared_error",
+    "r2score": "r2",
+    "rmse": "root_mean_square_error",
+    "rootmeansquarederror": "root_mean_square_error",
+    "subsetaccuracy": "exact_match",
 }
 
 # Names of values in records, and of engines, likewise.
@@ -74,31 +99,45 @@ VALUES = {
 # several, the one that the called function has is meant.
 ARGUMENTS = {
     "alpha": ("slope", "decay"),
+    "base_lr": ("low",),
     "batch_size": ("mini_batch_size",),
     "beta_1": ("beta1",),
     "beta_2": ("beta2",),
     "betas": ("beta1 and beta2",),
+    "centered": ("centred",),
     "channels": ("n_filter", "n_groups"),
     "class_weight": ("class_weights",),
     "clipnorm": ("clip_norm",),
     "clipvalue": ("clip_value",),
     "criterion": ("cost",),
     "decay_steps": ("steps",),
+    "decoupled_weight_decay": ("decoupled",),
     "dilation_rate": ("dilation",),
     "embedding_dim": ("n_features",),
+    "end_factor": ("last",),
+    "end_learning_rate": ("final",),
     "eps": ("epsilon",),
+    "eta_min": ("final",),
     "filters": ("n_filter",),
-    "gamma": ("factor",),
+    "first_decay_steps": ("steps",),
+    "gamma": ("factor", "step_factor"),
     "gradient_accumulation_steps": ("accumulate",),
+    "initial_accumulator_value": ("start",),
+    "initial_learning_rate": ("rate",),
     "input_dim": ("n_tokens",),
+    "interpolation": ("mode",),
     "kernel_initializer": ("init",),
     "kernel_size": ("width_filter and height_filter",),
     "loss": ("cost",),
     "lr": ("learning_rate",),
-    "max_lr": ("peak",),
+    "lr_decay": ("rate_decay",),
+    "m_mul": ("factor",),
+    "max_lr": ("peak", "high"),
     "max_norm": ("clip_norm",),
     "min_delta": ("threshold: a difference for EarlyStopping, a fraction of the best cost for OnPlateau",),
+    "min_lr": ("lowest, a fraction of the rate",),
     "negative_slope": ("slope",),
+    "ns_steps": ("steps",),
     "num_embeddings": ("n_tokens",),
     "num_groups": ("n_groups",),
     "num_workers": ("workers",),
@@ -110,13 +149,23 @@ ARGUMENTS = {
     "pool_size": ("width_filter and height_filter",),
     "rate": ("keep, the share that is kept: 1 - rate",),
     "rho": ("decay",),
+    "scale_factor": ("factor",),
+    "schedulers": ("schedules",),
+    "start_factor": ("first",),
     "step_size": ("every",),
+    "step_size_down": ("fall",),
+    "step_size_up": ("rise",),
     "strides": ("stride",),
+    "T_0": ("steps",),
     "T_max": ("steps",),
+    "t_mul": ("growth",),
+    "T_mult": ("growth",),
     "target": ("labels",),
     "timeout": ("time_limit",),
+    "total_iters": ("steps",),
     "total_steps": ("steps",),
     "units": ("n_units",),
+    "upscale_factor": ("factor",),
     "use_bias": ("bias",),
     "validation_data": ("validation_set",),
     "validation_split": ("validation_set, which takes a fraction too",),
@@ -135,7 +184,7 @@ FORMER = {"better": ("mode",), "figure": ("monitor",), "of": ("key",)}
 # Names of arguments for things that are said in another place here.
 ELSEWHERE = {
     "activation": "an activation is a layer of its own, such as add(ReLU())",
-    "amsgrad": "this variant of Adam does not exist here",
+    "amsgrad": "it is an option of Adam and AdamW",
     "data_format": "pictures are always channels first: (C, H, W)",
     "device": 'regression(engine="cpu" or "cuda") says what runs a network',
     "from_logits": "end with SoftMax() or Sigmoid(); it and the cost become one stable formula",
@@ -155,7 +204,8 @@ def our_name(name: str, known: Iterable[str]) -> str | None:
     """Return the one of the `known` names that means what `name` does elsewhere, or None."""
     plain = name.lower().replace("_", "").replace(" ", "")
     names = {one.lower().replace("_", ""): one for one in known}
-    return names.get({**NAMES, **VALUES}.get(plain, plain).lower().replace("_", ""))
+    meant = [table.get(plain, plain).lower().replace("_", "") for table in ({**NAMES, **VALUES}, METRICS)]
+    return names.get(meant[0]) or names.get(meant[1])
 
 
 def check_keywords(owner: str, given: Iterable[str], accepted: Collection[str]) -> None:

@@ -12,7 +12,8 @@ from gedanken.checks import real, require, truth, whole
 from gedanken.costs import Cost
 from gedanken.data.generator import Generator
 from gedanken.data.input_spec import AT_ONCE, MINI_BATCH_SIZE
-from gedanken.engine.plan import Engine, Plan
+from gedanken.engine.base import Engine
+from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
 from gedanken.files import at_home
 from gedanken.finetuning import FineTuning
@@ -143,8 +144,9 @@ class Network(FineTuning):
         self,
         data: Any,
         labels: Any = None,
+        weights: Any = None,
         *,
-        validation_set: tuple[Any, Any] | Generator | float | None = None,
+        validation_set: tuple[Any, ...] | Generator | float | None = None,
         epochs: int = 1,
         mini_batch_size: int | None = None,
         shuffle: bool | None = None,
@@ -167,11 +169,12 @@ class Network(FineTuning):
         While it runs the network can be used, saved and copied, in callbacks and other threads, but not changed.
 
         Args:
-            data: (N, *input shape), the samples; or a Generator, which gives pairs (data, labels).
+            data: (N, *input shape), the samples; or a Generator, which gives (data, labels) or (data, labels, weights).
             labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them.
-            validation_set: a pair (data, labels), a Generator, of which the first epoch is used, or the fraction of the
-                samples, in (0, 1), that is held out. It is evaluated after each epoch, as by `evaluate`, and never
-                changes the training.
+            weights: (N,), how much each sample counts in cost and metrics, >= 0; None is 1 each. See Cost.
+            validation_set: (data, labels) or (data, labels, weights), a Generator, of which the first epoch is used, or
+                the fraction of the samples, in (0, 1), that is held out. It is evaluated after each epoch, as by
+                `evaluate`, and never changes the training.
             epochs: passes over all samples, at least 1. An interrupted one counts.
             mini_batch_size: samples in a step, at least 1; the last step of an epoch may have fewer. None is 128, or
                 the Generator's own.
@@ -202,12 +205,15 @@ class Network(FineTuning):
         """
         shuffled = None if shuffle is None else truth("shuffle", shuffle)
         train_state, inputs = self._learning("fit"), self._input_spec("fit")
-        source, validation = inputs.training(data, labels, validation_set, mini_batch_size, shuffled, self.seed)
+        source, validation = inputs.training(
+            data, labels, validation_set, mini_batch_size, shuffled, self.seed, weights
+        )
         count, listeners = whole("epochs", epochs), checked_callbacks(callbacks)
         every = real("snapshot_step", snapshot_step, "(0, inf)")
         truth("plot", plot)
         truth("progress", progress)
         display = Display(quiet=not progress)
+        self._settle_cost(source)
         strategy = Single() if parallel is None else self._parallel(parallel)
         check_forgiving(listeners, strategy)
         check_stages(listeners, strategy, self._chosen)
@@ -238,6 +244,7 @@ class Network(FineTuning):
         self,
         data: Any,
         labels: Any = None,
+        weights: Any = None,
         *,
         lowest: float = 1e-6,
         highest: float = 10.0,
@@ -252,8 +259,8 @@ class Network(FineTuning):
         data stay as they are.
 
         Args:
-            data, labels: as for `fit`; of a Generator the first epoch. Where an epoch has fewer mini-batches than are
-                needed, there are more.
+            data, labels, weights: as for `fit`; of a Generator the first epoch. Where an epoch has fewer mini-batches
+                than are needed, there are more.
             lowest, highest: the first rate and the last one, in (1e-30, 1e6].
             steps: updates, 10 to 1,000,000.
             mini_batch_size: as for `fit`.
@@ -267,18 +274,25 @@ class Network(FineTuning):
         """
         self._learning("find_learning_rate")
         inputs = self._input_spec("find_learning_rate")
-        source, _ = inputs.training(data, labels, None, mini_batch_size, None, self.seed)
-        span = checked_range(lowest, highest, steps)
-        return sweep(copy.deepcopy(self)._compiled("find_learning_rate"), source, self.epoch, span)
+        source, _ = inputs.training(data, labels, None, mini_batch_size, None, self.seed, weights)
+        span, tried = checked_range(lowest, highest, steps), copy.deepcopy(self)
+        tried._settle_cost(source)
+        return sweep(tried._compiled("find_learning_rate"), source, self.epoch, span)
 
     @keywords_checked
     def evaluate(
-        self, data: Any, labels: Any = None, *, mini_batch_size: int = AT_ONCE, progress: bool = True
+        self,
+        data: Any,
+        labels: Any = None,
+        weights: Any = None,
+        *,
+        mini_batch_size: int = AT_ONCE,
+        progress: bool = True,
     ) -> Evaluation:
         """Return cost and metrics over some samples, and show them.
 
         Args:
-            data, labels: as for `fit`.
+            data, labels, weights: as for `fit`.
             mini_batch_size: samples computed at once, at least 1; it changes the result by rounding at most.
             progress: whether the result is shown.
 
@@ -289,7 +303,7 @@ class Network(FineTuning):
         truth("progress", progress)
         train_state = self._compiled("evaluate")
         size = whole("mini_batch_size", mini_batch_size)
-        source = self._input_spec("evaluate").evaluation(data, labels, size)
+        source = self._input_spec("evaluate").evaluation(data, labels, weights, size)
         source.look_first(partial(dry_run_own, train_state))
         found = evaluate(train_state, source)
         found.tables = confusion_lines(train_state.metrics, found, self._class_names)
@@ -308,8 +322,9 @@ class Network(FineTuning):
         self,
         data: Any,
         labels: Any = None,
+        weights: Any = None,
         *,
-        validation_set: tuple[Any, Any] | Generator | float | None = None,
+        validation_set: tuple[Any, ...] | Generator | float | None = None,
         mini_batch_size: int | None = None,
     ) -> "Checkup":
         """Say in seconds, before a long training, what is wrong with network and data; see docs/check.md.
@@ -318,7 +333,7 @@ class Network(FineTuning):
         Generator the first mini-batches, which it makes for this and gives again to `fit`.
 
         Args:
-            data, labels, validation_set, mini_batch_size: as for `fit`.
+            data, labels, weights, validation_set, mini_batch_size: as for `fit`.
 
         Returns:
             the Checkup: findings, figures, `ok`, and as `str` a report.
@@ -332,7 +347,7 @@ class Network(FineTuning):
         from gedanken.checkup.trial import Subject  # noqa: PLC0415
 
         subject = Subject(self._learning("check"), self._recipe(), self._input_spec("check"), self.epoch)
-        return checked(subject, data, labels, validation_set, mini_batch_size)
+        return checked(subject, (data, labels, weights), validation_set, mini_batch_size)
 
     @keywords_checked
     def summary(self, mini_batch_size: int | None = None) -> Summary:

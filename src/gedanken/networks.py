@@ -1,7 +1,8 @@
 """Networks that are ready to be used, as rows of layers: for the command line, the benchmarks and as examples.
 
-Each function takes the number of classes and returns a list of layers; the last two are a fully connected one and
-SoftMax. What one sample looks like stands in each docstring; other sizes work where the layers fit.
+Each function returns a list of layers. Those that tell classes of whole samples take the number of classes, and their
+last two layers are a fully connected one and SoftMax; what one sample looks like stands in each docstring, and other
+sizes work where the layers fit. Those that give pictures, `unet` and `autoencoder`, take the shape of one, too.
 
 Example:
     >>> from gedanken import networks
@@ -12,9 +13,14 @@ Example:
     Network of 13 layers, input (1, 28, 28)
 """
 
+from collections.abc import Sequence
+
+from gedanken.checks import extent, is_list, require, short
+from gedanken.errors import ShapeError
 from gedanken.init import Zeros
 from gedanken.layers import (
     BatchNorm,
+    Branches,
     ConvolutionLayer,
     Dropout,
     Flatten,
@@ -23,12 +29,17 @@ from gedanken.layers import (
     Layer,
     MaxPoolLayer,
     ReLU,
+    Reshape,
     Residual,
+    Sigmoid,
     SoftMax,
     SparseFullyConnectedLayer,
+    TransposedConvolutionLayer,
 )
 
-__all__ = ["diary", "lenet5", "linear", "mlp", "resnet20", "vgg"]
+__all__ = ["autoencoder", "diary", "lenet5", "linear", "mlp", "resnet20", "unet", "vgg"]
+
+MOST_HALVINGS = 16  # of a picture
 
 
 def diary(classes: int) -> list[Layer]:
@@ -159,3 +170,97 @@ def resnet20(classes: int) -> list[Layer]:
 
 def _normed(filters: int, stride: int = 1) -> list[Layer]:
     return [ConvolutionLayer(filters, 3, 3, stride=stride, zero_padding=1), BatchNorm()]
+
+
+def unet(shape: Sequence[int], classes: int, depth: int = 4, width: int = 16) -> list[Layer]:
+    """Return a U-Net, which gives a picture of classes for a picture: it says of each pixel what it is part of.
+
+    Pictures are halved `depth` times and doubled as often; on each level the larger pictures of before stand beside
+    those that come back, so that fine detail is not lost.
+
+    Args:
+        shape: one picture, (C, H, W); H and W are multiples of 2**depth.
+        classes: how many; the network then ends with SoftMax over the channels, of one class with Sigmoid.
+        depth: how often pictures are halved, at least 1.
+        width: filters of the first convolutions, at least 1; each level has twice as many as the one above.
+
+    Shapes:
+        one sample: `shape`.   one output: (classes, H, W).
+
+    Raises:
+        ShapeError: height or width is no multiple of 2**depth.
+
+    Source:
+        Ronneberger, Fischer & Brox 2015, arXiv:1505.04597, figure 1. Differs: padding, so that a picture comes out as
+        large as it went in, BatchNorm, and fewer filters.
+    """
+    _, rows, columns = _picture("unet", shape)
+    for name, value in (("classes", classes), ("depth", depth), ("width", width)):
+        extent(f"unet {name}", value)
+    require(depth <= MOST_HALVINGS, "unet depth", f"be at most {MOST_HALVINGS}", depth)
+    if rows % 2**depth or columns % 2**depth:
+        raise ShapeError(
+            f"unet of depth {depth} needs height and width that are multiples of {2**depth}, got {short(tuple(shape))}",
+            "use a smaller depth, or cut or pad the pictures",
+        )
+    last = Sigmoid() if classes == 1 else SoftMax()
+    return [*_level(depth, width), ConvolutionLayer(classes, 1, 1), last]
+
+
+def _level(below: int, filters: int) -> list[Layer]:
+    """Return a level of a U-Net and those below it, which pictures of half the size go through."""
+    row = [*_unbiased(filters), *_unbiased(filters)]
+    if below == 0:
+        return row
+    larger = TransposedConvolutionLayer(filters, 2, 2, stride=2)
+    way = [MaxPoolLayer(2, 2), *_level(below - 1, 2 * filters), larger]
+    return [*row, Branches([], way), *_unbiased(filters), *_unbiased(filters)]
+
+
+def autoencoder(shape: Sequence[int], code: int = 32, depth: int = 2, width: int = 16) -> list[Layer]:
+    """Return a convolutional autoencoder: it makes few numbers of a picture, and of these the picture again.
+
+    Its targets are its inputs, with values in [0, 1]. The code is what layer 3 * depth + 1 gives, counted from 0; a
+    network of the layers up to it has the trained weights by `Network.take`.
+
+    Args:
+        shape: one picture, (C, H, W), of any size.
+        code: numbers that a picture becomes, at least 1.
+        depth: how often pictures are halved, at least 1.
+        width: filters of the first convolution, at least 1; each further one has twice as many.
+
+    Shapes:
+        one sample, one output: `shape`.
+
+    Source:
+        Masci et al. 2011, "Stacked convolutional auto-encoders for hierarchical feature extraction". Differs: strides
+        for poolings, a dense layer for the code, BatchNorm and ReLU.
+    """
+    channels, rows, columns = _picture("autoencoder", shape)
+    for name, value in (("code", code), ("depth", depth), ("width", width)):
+        extent(f"autoencoder {name}", value)
+    require(depth <= MOST_HALVINGS, "autoencoder depth", f"be at most {MOST_HALVINGS}", depth)
+    there: list[Layer] = []
+    back: list[Layer] = [Sigmoid()]
+    made = channels
+    for level in range(depth):
+        # A length and the next one are halved to the same; an even one comes back with one more pixel.
+        more = (1 - rows % 2, 1 - columns % 2)
+        larger = TransposedConvolutionLayer(made, 3, 3, 2, zero_padding=1, output_padding=more, bias=level == 0)
+        back = [larger, *([BatchNorm(), ReLU()] if level else []), *back]
+        made, rows, columns = width * 2**level, (rows + 1) // 2, (columns + 1) // 2
+        there += _unbiased(made, stride=2)
+    dense = [Flatten(), FullyConnectedLayer(code), FullyConnectedLayer(made * rows * columns), ReLU()]
+    return [*there, *dense, Reshape((made, rows, columns)), *back]
+
+
+def _unbiased(filters: int, stride: int = 1) -> list[Layer]:
+    return [ConvolutionLayer(filters, 3, 3, stride=stride, zero_padding=1, bias=False), BatchNorm(), ReLU()]
+
+
+def _picture(owner: str, shape: object) -> tuple[int, int, int]:
+    """Return the checked shape of a picture."""
+    right = is_list(shape) and len(shape) == 3
+    require(right, f"{owner} shape", "be that of a picture, (C, H, W)", shape)
+    channels, height, width = (extent(f"{owner} shape", size) for size in shape)  # type: ignore[attr-defined]
+    return channels, height, width

@@ -269,16 +269,16 @@ class Ops:
     def softmax_cross_entropy(
         self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
     ) -> tuple[Array, Array]:
-        """Return cost and gradient of scores z (N, C); see `costs.SoftMaxCrossEntropy`."""
+        """Return costs and slopes of scores z (N, ..., C); see `costs.SoftMaxCrossEntropy`."""
         xp, weighted = self.xp, self.class_shares(z, target, weights, smoothing)
         is_best, gaps, powers, others = self._powers(z)
-        share = self.sum(weighted, axis=1, keepdims=True)
+        share = self.sum(weighted, axis=-1, keepdims=True)
         with np.errstate(all="ignore"):
-            dots = self.sum(xp.where(weighted > 0, weighted * gaps, 0), axis=1, keepdims=True)
-            cost = self.mean(share * xp.log1p(others) - dots)
+            dots = self.sum(xp.where(weighted > 0, weighted * gaps, 0), axis=-1, keepdims=True)
+            costs = share * xp.log1p(others) - dots
             y = powers / (1 + others)
             lacking = xp.where(is_best, others / (1 + others), 1 - y)  # 1 - y would lose the digits of a y near 1
-            return cost, (y * (share - weighted) - weighted * lacking) / len(z)
+            return costs[..., 0], y * (share - weighted) - weighted * lacking
 
     def _powers(self, x: Array) -> tuple[Array, Array, Array, Array]:
         """Return along the last axis where the largest x is, x less it, the exponentials of that, and their sum
@@ -291,9 +291,9 @@ class Ops:
             return is_best, gaps, powers, self.sum(xp.where(is_best, 0, powers), axis=-1, keepdims=True)
 
     def class_shares(self, y: Array, target: Array, weights: Sequence[float] | None, smoothing: float) -> Array:
-        """Return w * q of `costs.CrossEntropy` for outputs y (N, C) and targets (N,) or (N, C)."""
-        classes = y.shape[1]
-        shares = self.xp.arange(classes) == target[:, None] if target.ndim == 1 else target
+        """Return w * q of `costs.CrossEntropy` for outputs y (N, ..., C) and targets (N, ...) or (N, ..., C)."""
+        classes, hard = y.shape[-1], target.ndim < y.ndim
+        shares = target[..., None] == self.xp.arange(classes) if hard else target
         w = self.asarray(weights or [1.0] * classes, y.dtype)
         return w * ((1 - smoothing) * shares.astype(y.dtype) + smoothing / classes)
 

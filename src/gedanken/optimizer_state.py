@@ -15,7 +15,7 @@ from gedanken.optimizers import Optimizer
 from gedanken.schedules import OnPlateau, Plateau, Schedule, as_schedule
 from gedanken.sparse import RowPart, on_simplex
 from gedanken.state import State, check_state, prefixed
-from gedanken.types import Array, Arrays
+from gedanken.types import Array, Arrays, Shape
 
 # Does what an Optimizer and its clipping do: (rate, step, p, g, slots).
 Updater = Callable[[float, int, Array, Array, Arrays], None]
@@ -28,17 +28,23 @@ class Piece(NamedTuple):
         start, stop: which.
         decay: whether weight decay applies to them.
         factor: what the learning rate is multiplied by, > 0.
+        matrix: its shape, where the rule takes it as a matrix, see Optimizer.takes_matrix.
     """
 
     start: int
     stop: int
     decay: bool
     factor: float = 1.0
+    matrix: Shape | None = None
 
     @property
     def cut(self) -> slice:
         """Where they are."""
         return slice(self.start, self.stop)
+
+    def of(self, vector: Array) -> Array:
+        """Return them, of a flat vector, as the rule takes them: a view."""
+        return vector[self.cut] if self.matrix is None else vector[self.cut].reshape(self.matrix)
 
 
 class Updated(NamedTuple):
@@ -70,8 +76,9 @@ class Progress:
 
     Args:
         slots: its vectors.
-        gathered: the sum of gradients that are not yet used, each times its samples; None without `accumulate`.
-        batches, samples: that were gathered.
+        gathered: the sum of gradients that are not yet used, each times what it counts for; None without `accumulate`.
+        batches: that were gathered.
+        counts: what is gathered counts for, in samples.
         step: updates made with these slots.
         before: and with the slots of the network's former lives: only the schedule knows of them.
         plateau: what a rate that falls on a plateau remembers.
@@ -80,7 +87,7 @@ class Progress:
     slots: Arrays
     gathered: Array | None
     batches: int = 0
-    samples: int = 0
+    counts: float = 0.0
     step: int = 0
     before: int = 0
     plateau: Plateau = Plateau()
@@ -100,6 +107,7 @@ class OptimizerState:
         updated: the parameters.
         updater_for: gives what the engine has to update with in one go, or None.
         progress: shared with another one of the same rule and parameters; None begins.
+        sums: whether the gradients of mini-batches add up, see `Cost.sums`; else their mean is taken.
     """
 
     step: int = _of_progress("step")
@@ -114,8 +122,10 @@ class OptimizerState:
         updated: Updated,
         updater_for: Callable[[Optimizer, Updated], Updater | None] | None = None,
         progress: Progress | None = None,
+        sums: bool = False,
     ) -> None:
         size = updated.size
+        self._sums = sums
         require_normal(optimizer, ops.dtype)
         self.ops = ops
         self.optimizer = optimizer
@@ -162,8 +172,8 @@ class OptimizerState:
         """Updates made by this rule, over all saves and loads: the position in its schedule."""
         return self.before + self.step
 
-    def apply(self, p: Array, g: Array, samples: int) -> str:
-        """Take in the mean gradient of a mini-batch of `samples` and update `p` when it is time.
+    def apply(self, p: Array, g: Array, samples: float) -> str:
+        """Take in the gradient of a mini-batch that counts for `samples` and update `p` when it is time.
 
         Return "", or why nothing was changed: a gradient that is not finite or too large.
         """
@@ -174,7 +184,7 @@ class OptimizerState:
             return refused
         progress.gathered += samples * g
         progress.batches += 1
-        progress.samples += samples
+        progress.counts = samples if self._sums else progress.counts + samples
         return self.flush(p) if progress.batches == self.optimizer.accumulate else ""
 
     def flush(self, p: Array) -> str:
@@ -182,7 +192,7 @@ class OptimizerState:
         progress = self.progress
         if progress.gathered is None or not progress.batches:
             return ""
-        mean = progress.gathered / progress.samples
+        mean = progress.gathered / (progress.counts or 1.0)  # of what counts for nothing it is 0
         self.discard()
         return self._update(p, mean)
 
@@ -191,7 +201,7 @@ class OptimizerState:
         progress = self.progress
         if progress.gathered is not None:
             progress.gathered[...] = 0
-        progress.batches = progress.samples = 0
+        progress.batches, progress.counts = 0, 0.0
 
     def state(self) -> State:
         """Return slots, counts, what is gathered and what a plateau remembers, in copies on the host."""
@@ -209,11 +219,11 @@ class OptimizerState:
         for name, array in self._arrays().items():
             array[...] = self.ops.asarray(state[name])
         self.step, self.before = state["step"], state["before"]
-        self.progress.batches, self.progress.samples = state["batches"], state["samples"]
+        self.progress.batches, self.progress.counts = state["batches"], state["counts"]
         self.plateau = Plateau(*(state[f"plateau.{name}"] for name in Plateau._fields))
 
     def _numbers(self) -> dict[str, int | float]:
-        counts = {name: getattr(self.progress, name) for name in ("step", "before", "batches", "samples")}
+        counts = {name: getattr(self.progress, name) for name in ("step", "before", "batches", "counts")}
         return {**counts, **prefixed("plateau", self.plateau._asdict())}
 
     def _arrays(self) -> Arrays:
@@ -281,12 +291,12 @@ class OptimizerState:
     def _by_groups(self, rate: float, p: Array, g: Array) -> None:
         self._clip(g)
         for piece, rule, updater in self._groups:
-            own, cut = rate * piece.factor, piece.cut
-            slots = {name: slot[cut] for name, slot in self.slots.items()}
+            own = rate * piece.factor
+            slots = {name: piece.of(slot) for name, slot in self.slots.items()}
             if updater:
-                updater(own, self.step, p[cut], g[cut], slots)
+                updater(own, self.step, piece.of(p), piece.of(g), slots)
             else:
-                self._follow(rule, own, p[cut], g[cut], slots)
+                self._follow(rule, own, piece.of(p), piece.of(g), slots)
         for one in self._updated.rows:
             rows, all_of = one.gradient.rows, {"": p, **self.slots}
             held = {name: one.of(vector)[rows] for name, vector in all_of.items()}
@@ -360,6 +370,6 @@ def _groups(
     found: list[tuple[Piece, Optimizer, Updater | None]] = []
     for piece in updated.pieces:  # clipped before, all together
         rule = replace(optimizer if piece.decay else rest, clip_value=None, clip_norm=None)
-        size = piece.stop - piece.start
-        found.append((piece, rule, updater_for(rule, Updated(size, size)) if updater_for else None))
+        size, give = piece.stop - piece.start, None if piece.matrix else updater_for
+        found.append((piece, rule, give(rule, Updated(size, size)) if give else None))
     return found

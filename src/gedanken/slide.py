@@ -15,7 +15,8 @@ import numpy as np
 
 from gedanken.checks import pair
 from gedanken.data.inputs import checked_array, checked_inputs
-from gedanken.engine.plan import Placement, Plan
+from gedanken.engine.base import Placement
+from gedanken.engine.plan import Plan
 from gedanken.errors import ArgumentError, DataError
 from gedanken.geometry import Geometry, Window
 from gedanken.layers import (

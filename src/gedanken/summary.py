@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gedanken.engine.plan import Placement, Plan
+from gedanken.engine.base import Placement
+from gedanken.engine.plan import Plan
 from gedanken.engine.tuning import Tuning
 from gedanken.layers.shape import channels_first_shape
 from gedanken.layers.stages import ContainerStage

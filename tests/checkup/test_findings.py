@@ -24,9 +24,11 @@ from gedanken import (
     MaxPoolLayer,
     Network,
     ReLU,
+    Reshape,
     Sigmoid,
     SoftMax,
     TanH,
+    TransposedConvolutionLayer,
     WarmUp,
 )
 from gedanken.checkup.codes import CODES
@@ -90,6 +92,11 @@ def pooled(stride: int | None) -> Checkup:
 
 def normed(bias: bool) -> Checkup:
     return classes(dense(16, bias=bias), BatchNorm(), ReLU(), dense(3), SoftMax())
+
+
+def enlarged(bias: bool) -> Checkup:
+    larger = TransposedConvolutionLayer(4, 2, 2, bias=bias)
+    return classes(Reshape((X.shape[1], 1, 1)), larger, BatchNorm(), ReLU(), Flatten(), dense(3), SoftMax())
 
 
 RARE = np.where(np.arange(600) < 10, 1, np.arange(600) % 2 * 2)
@@ -175,7 +182,10 @@ CASES: dict[str, list[Case]] = {
             lambda: classes(dense(3), Sigmoid(), labels=np.eye(3)[CLASSES], cost="mean_squared"),
         ),
     ],
-    "bias-before-norm": [Case(lambda: normed(bias=True), lambda: normed(bias=False))],
+    "bias-before-norm": [
+        Case(lambda: normed(bias=True), lambda: normed(bias=False)),
+        Case(lambda: enlarged(bias=True), lambda: enlarged(bias=False)),
+    ],
     "pool-stride": [Case(lambda: pooled(1), lambda: pooled(None))],
     "not-finite": [Case(lambda: classes(dense(16, 1e30), ReLU(), dense(3, 1e30), SoftMax()), classes)],
     "exploding-gradient": [Case(lambda: classes(*deep(ReLU(), 4.0)), lambda: classes(*deep(ReLU(), 1.0)))],

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import gedanken
-from gedanken import Branches, DataError, Layer, Network, Sequential, SparseRows
-from gedanken.engine.plan import Engine, Plan
+from gedanken import SGD, Branches, DataError, Layer, Network, Sequential, SparseRows
+from gedanken.engine.base import Engine
+from gedanken.engine.plan import Plan
 from gedanken.io.architecture import known_classes
 from gedanken.io.data import from_data, to_data
 from gedanken.layers.shape import to_channels_first
@@ -112,9 +113,7 @@ def test_backward_writes_every_gradient_and_changes_nothing_else(case: LayerCase
     y, cache = step.forward(ctx, inner)
     dy = np.ones_like(y)
     plan.grads[...] = np.nan
-    for part in plan._vectors.updated(
-        plan.tuning, lazy=True
-    ).rows:  # what no step has touched is zero and is not written
+    for part in plan.updated(SGD()).rows:  # what no step has touched is zero and is not written
         part.of(plan.grads)[...] = 0
         part.gradient.set(np.arange(2), np.full_like(part.gradient.array[:2], np.nan))
     params = plan.params.copy()

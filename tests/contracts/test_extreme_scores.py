@@ -188,7 +188,7 @@ def judged(layers: list[Layer], cost: str, score: float, target: Any, engine: st
     assert plan is not None
     plan.params[...] = np.eye(2).ravel()
     x = np.array([[score, -score]], dtype)
-    outputs, value = plan.cost_and_gradients(plan.context(train=True), x, target)
+    outputs, value, *_ = plan.cost_and_gradients(plan.context(train=True), x, target)
     return value, plan.grads.reshape(2, 2).diagonal() / x[0], outputs, net.feedforward(x)
 
 

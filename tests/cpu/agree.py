@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from gedanken import Layer
+from gedanken.engine.base import Engine
 from gedanken.engine.cpu.engine import CpuEngine, FusedLayers
-from gedanken.engine.plan import Engine, Plan
+from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
 from gedanken.types import Array, Shape
 

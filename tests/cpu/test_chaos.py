@@ -13,13 +13,13 @@ if sys.platform == "win32":
 @pytest.mark.parametrize(
     ("kind", "rounds"),
     [
-        ("lines", 25),
+        ("lines", 20),
         ("compilers_lines", 12),
         ("instants", 25),
         ("handlers", 9),
-        ("ends", 8),
-        ("forks", 3),
-        ("starts", 3),
+        ("ends", 6),
+        ("forks", 2),
+        ("starts", 2),
     ],
 )
 def test_nothing_is_wrong_afterwards(kind: str, rounds: int) -> None:

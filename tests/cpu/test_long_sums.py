@@ -20,6 +20,8 @@ from gedanken import (
     MeanAbsolute,
     MeanSquared,
     SoftMax,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
 )
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
@@ -55,6 +57,9 @@ CASES = [
     Case(ConvolutionLayer(2, 3, 3), (1, 6, 6), 20_000, ("bias",)),
     Case(ConvolutionLayer(6, 3, 3, groups=6), (6, 300, 300), 1, ("bias", "kernel")),
     Case(ConvolutionLayer(6, 3, 3, groups=6), (6, 8, 8), 3000, ("bias", "kernel")),
+    Case(TransposedConvolutionLayer(5, 2, 2, stride=2), (2, 150, 150), 2, ("bias",)),
+    Case(UpsamplingLayer(400), (2, 2, 1), 1, ("dx",)),
+    Case(UpsamplingLayer((300, 90), "bilinear"), (1, 2, 3), 1, ("dx",)),
     Case(SoftMax(), (300_000,), 1, ("y",)),
 ]
 

@@ -28,10 +28,10 @@ from gedanken import (
     Residual,
     TanH,
 )
+from gedanken.engine.base import Engine
 from gedanken.engine.cpu import program, threads
 from gedanken.engine.cpu.engine import CpuEngine, FusedLayers
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.plan import Engine
 from gedanken.types import Array, Shape
 from tests.cases import name_of
 from tests.cpu.agree import check_agreement, passes

@@ -24,9 +24,9 @@ from gedanken import (
     MaxPoolLayer,
     Network,
     ReLU,
-    Reshape,
     Residual,
     SoftMax,
+    TransposedConvolutionLayer,
 )
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.engine import CpuEngine
@@ -224,16 +224,21 @@ def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.
     for layers, shape in [
         ([ConvolutionLayer(37, 3, 3, zero_padding=1), BatchNorm(), ReLU(), MaxPoolLayer(2, 2)], (3, 15, 15)),
         ([Flatten(), FullyConnectedLayer(70), ReLU(), FullyConnectedLayer(3)], (2, 9, 9)),
+        ([TransposedConvolutionLayer(37, 3, 3, stride=2), BatchNorm(), ReLU()], (5, 7, 6)),
     ]:
         check_agreement(layers, shape, values(17, shape, 1, "float32"), CpuEngine("test", "float32"))
 
 
+class Own(ReLU):
+    """A layer that no kernel knows."""
+
+
 def test_what_has_no_kernel_is_named_with_the_reason() -> None:
     net = Network().input((1, 1, 1 << 25)).add(MaxPoolLayer(1 << 25, 1)).add(Flatten()).add(FullyConnectedLayer(3))
-    net.add(Reshape((3,)))
+    net.add(Own())
     summary = net.regression(cost="mean_squared", engine="cpu").summary()
-    pool, reshape = summary.fallbacks
+    pool, own = summary.fallbacks
     assert pool.startswith("layer 0 MaxPoolLayer(") and "its window has 33554432 pixels, kernels know 16777216" in pool
-    assert reshape == "layer 3 Reshape(shape=(3,)) (no kernel)"
-    assert f"by specification: {pool}, {reshape}" in str(summary)
+    assert own == "layer 3 Own() (no kernel)"
+    assert f"by specification: {pool}, {own}" in str(summary)
     assert summary.step_bytes is None

@@ -41,8 +41,8 @@ def examples(page: Path) -> str:
     return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
 
 
-def run(page: Path) -> None:
-    exec(compile(examples(page), str(page), "exec"), {"__name__": "__main__"})
+def run(page: Path, text: str = "") -> None:
+    exec(compile(text or examples(page), str(page), "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("page", [page for page in [*DOCS, CONTRIBUTING] if examples(page)], ids=lambda page: page.name)
@@ -64,10 +64,12 @@ def test_the_diarys_script_prints_its_evaluation_and_saves_a_plot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gedanken.datasets, "load_conv", lambda: gedanken.datasets.load_drawn_digits(60, 20))
-    run(README)
+    monkeypatch.setattr(gedanken.datasets, "load_conv", lambda: gedanken.datasets.load_drawn_digits(30, 10))
+    text = examples(README)
+    assert text.count("epochs=12") == 1
+    run(README, text.replace("epochs=12", "epochs=3"))  # which show what twelve do
     last = capsys.readouterr().err.splitlines()[-1]
-    assert re.fullmatch(r"evaluation of 20 samples: cost [\d.]+  accuracy [\d.]+", last)
+    assert re.fullmatch(r"evaluation of 10 samples: cost [\d.]+  accuracy [\d.]+", last)
     assert len(list(tmp_path.glob("runs/*/plot.png"))) == 1
 
 

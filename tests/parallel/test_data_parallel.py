@@ -175,20 +175,22 @@ def told(history: Any) -> str:
 # ---------------------------------------------------------------------- the serial bytes
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_it_is_the_serial_training(name: str, rule: Optimizer, workers: int) -> None:
-    serial, shared = network(name, rule, Cpu(threads=1)), network(name, rule, Cpu(threads=1))
+def test_it_is_the_serial_training(name: str, rule: Optimizer) -> None:
+    serial = network(name, rule, Cpu(threads=1))
+    shared = {workers: network(name, rule, Cpu(threads=1)) for workers in (1, 2, 3)}
     x, y = data_of(name)
     how: dict[str, Any] = {"mini_batch_size": 8, "validation_set": (x, y), **QUIET}  # 45 samples: 5 are left
-    parallel = DataParallel(workers=workers)
-    for epochs, here in ((2, parallel), (1, None), (1, parallel)):  # what comes after it goes on as serially
+    for epochs, together in ((2, True), (1, False), (1, True)):  # what comes after it goes on as serially
         wanted = serial.fit(x, y, epochs=epochs, **how)
-        found = shared.fit(x, y, epochs=epochs, parallel=here, **how)
-        assert told(found) == told(wanted)
-        assert_same(serial, shared)
-    assert serial.predict(x).tobytes() == shared.predict(x).tobytes()
+        for workers, net in shared.items():
+            parallel = DataParallel(workers=workers) if together else None
+            found = net.fit(x, y, epochs=epochs, parallel=parallel, **how)
+            assert told(found) == told(wanted), workers
+            assert_same(serial, net)
+    for net in shared.values():
+        assert serial.predict(x).tobytes() == net.predict(x).tobytes()
 
 
 @pytest.mark.parametrize("engine", [Auto(), Cpu(threads=3), Cpu(threads=2, dtype="float64"), Cpu()], ids=repr)

@@ -42,7 +42,7 @@ def learnt(net: Network, entries: int = ENTRIES, **options: Any) -> Any:
 @pytest.mark.parametrize("options", [{}, {"bias": False}, {"l2": 0.1}, {"l2": 0.1, "bias": False}], ids=str)
 def test_a_run_is_what_its_steps_are(options: Any) -> None:
     np.testing.assert_allclose(
-        learnt(network("cpu", **options), 500), learnt(network("numpy", **options), 500), rtol=2e-3, atol=2e-5
+        learnt(network("cpu", **options), 150), learnt(network("numpy", **options), 150), rtol=2e-3, atol=2e-5
     )
 
 

@@ -75,8 +75,8 @@ def learnt(net: Network, model: str, size: int, parallel: Any = None, epochs: in
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_is_what_its_steps_are(model: str, size: int) -> None:
     rule = SGD(ExponentialDecay(0.1, 50, 0.5))
-    found, history = learnt(network(model, "cpu", rule), model, size)
-    expected, steps = learnt(network(model, "numpy", rule), model, size)
+    found, history = learnt(network(model, "cpu", rule), model, size, epochs=2)
+    expected, steps = learnt(network(model, "numpy", rule), model, size, epochs=2)
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6)
     for one, other in zip(history.epochs, steps.epochs, strict=True):
         assert one.samples == other.samples == SAMPLES
@@ -90,7 +90,7 @@ def test_a_run_is_what_its_steps_are(model: str, size: int) -> None:
 @pytest.mark.parametrize("model", ["logistic", "classes"])
 def test_a_run_of_single_samples_knows_penalty_and_bias(model: str, bias: bool, l2: float) -> None:
     nets = [network(model, engine, bias=bias, l2=l2) for engine in ("cpu", "numpy")]
-    (found, _), (expected, _) = (learnt(net, model, 1) for net in nets)
+    (found, _), (expected, _) = (learnt(net, model, 1, epochs=2) for net in nets)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 

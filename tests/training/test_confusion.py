@@ -10,6 +10,8 @@ import pytest
 
 from gedanken import Accuracy, ConfusionMatrix, Flatten, FullyConnectedLayer, Network, Sigmoid, SoftMax
 from gedanken.cli.main import main
+from gedanken.texts import width
+from gedanken.training.confusion import confusion_lines
 
 X = np.eye(3, dtype="float32")[[0, 0, 1, 2, 2, 2]]
 HEAD = "confusion_matrix (rows: true classes; columns: predicted)"
@@ -69,6 +71,34 @@ def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == HEAD
     assert [line.split()[0] for line in lines[2:]] == ["0", *map(str, range(10))]
+
+
+def test_a_report_of_classes_is_a_table_with_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    net = network(3, ["cat", "a mouse of the field", "日本"])
+    net.regression(metrics=["class_report"])
+    found = net.evaluate(X, [0, 1, 1, 2, 2, 0])
+    rows = str(found).splitlines()[1:]
+    assert rows[0] == "class_report"
+    assert [row.split("  ")[0].strip() for row in rows[2:]] == [
+        "cat", "a mouse of th...", "日本", "micro", "macro", "weighted",
+    ]  # fmt: skip
+    assert len({width(row) for row in rows[1:]}) == 1
+    assert rows[1].split() == ["precision", "recall", "f1", "support"]
+    assert rows[3].split()[-4:] == ["1.0000", "0.5000", "0.6667", "2"]
+    assert capsys.readouterr().err == f"evaluation of 6 samples: {found}\n"
+    assert str(found["class_report"]).splitlines()[1].split() == ["0", "0.5000", "0.5000", "0.5000", "2"]
+    many = Network().input((3,)).add(FullyConnectedLayer(101)).add(SoftMax()).regression(metrics=["class_report"])
+    assert str(many.evaluate(X, [0] * 6, progress=False)).splitlines()[1:] == ["class_report of 104 rows"]
+
+
+def test_weights_that_are_not_whole_are_shown() -> None:
+    metric = ConfusionMatrix()
+    matrix = metric.value(metric.measure(np.eye(2)[[0, 1]], np.array([0, 1]), weight=np.array([0.5, 1.25])))
+    assert confusion_lines([metric], {metric.name: matrix}, None)[1:] == [
+        "     0     1",
+        "0  0.5     0",
+        "1    0  1.25",
+    ]
 
 
 def test_a_matrix_of_many_classes_is_no_table() -> None:

@@ -167,7 +167,7 @@ def plotted(body: str, folder: Path, **environment: str) -> "subprocess.Complete
     )  # fmt: skip
 
 
-FIT = 'history = net.fit(X, Y, epochs=3, plot=True, folder="run", progress=False); print(history.reason)'
+FIT = 'history = net.fit(X, Y, epochs=2, plot=True, folder="run", progress=False); print(history.reason)'
 BACKENDS = ["agg", "WebAgg", "TkAgg", "QtAgg", "nbagg", "module://nothing_of_this_name"]
 
 

@@ -88,10 +88,12 @@ def unbroken(folder: Path) -> tuple[Network, Any]:
 
 
 def test_kills_at_any_instant_change_no_byte() -> None:
-    command = [sys.executable, "-m", "tests.training.chaos", "--kills", "200", "--seed", "1"]
+    command = [sys.executable, "-m", "tests.training.chaos", "--kills", "80", "--seed", "1"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert found.returncode == 0, found.stderr[-2000:]
-    assert re.fullmatch(r"2\d\d kills, \d+ trainings of 6 kinds, all the same\n", found.stdout)
+    told = re.fullmatch(r"(\d+) kills, \d+ trainings of 6 kinds, all the same\n", found.stdout)
+    assert told
+    assert int(told[1]) >= 80
     assert len(CONFIGURATIONS) == 6
 
 
@@ -501,7 +503,7 @@ def test_how_often(given: Any) -> None:
 
 
 def test_the_command_line_goes_on_after_a_kill(tmp_path: Path) -> None:
-    words = ["train", "drawn-digits", "--limit", "3000", "--network", "mlp", "--epochs", "12", "--early-stop", "40"]
+    words = ["train", "drawn-digits", "--limit", "1000", "--network", "mlp", "--epochs", "36", "--early-stop", "40"]
     command = f"import sys; from gedanken.cli.main import main; sys.exit(main({words!r} + sys.argv[1:]))"
     whole = "import sys; from gedanken.cli.main import main; sys.exit(main(sys.argv[1:]))"
     with Program(tmp_path, command, ["--checkpoint-every", "3", "--folder", "run", "--output", "one"]) as program:

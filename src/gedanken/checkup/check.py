@@ -18,18 +18,19 @@ from gedanken.data.batches import ArraySource, Batch, taken
 from gedanken.engine.fuse_cost import activation_place
 from gedanken.layers.containers import leaves, placed
 from gedanken.layers.shape import channels_last_shape
+from gedanken.parallel.counting import settled
 from gedanken.training.dry_run import dry_run
 
 UNITS, COST, HEARTS, AGAIN, STEPS = 0.5, 0.4, 1.2, 0.5, 0.7  # seconds for each measurement
 AT_ONCE = 128  # samples of the first cost
 
 
-def checked(
-    subject: Subject, data: Any, given_labels: Any, validation_set: Any, mini_batch_size: int | None
-) -> Checkup:
-    """Return what is wrong with a network and data; the arguments are those of `Network.check`."""
-    seed, spec = subject.recipe.seed, subject.spec
-    source, validation = spec.training(data, given_labels, validation_set, mini_batch_size, None, seed)
+def checked(subject: Subject, given: tuple[Any, Any, Any], validation_set: Any, mini_batch_size: int | None) -> Checkup:
+    """Return what is wrong with a network and data, labels and weights; see `Network.check`."""
+    seed, spec, (data, given_labels, weights) = subject.recipe.seed, subject.spec, given
+    source, validation = spec.training(data, given_labels, validation_set, mini_batch_size, None, seed, weights)
+    cost = settled(subject.recipe.cost, source, spec.output_shape)
+    subject = subject._replace(recipe=subject.recipe._replace(cost=cost))
     looked = look(source, seed)
     held = None if validation is None else look(validation, seed)
     found = twins(looked, held, spec.dtype, seed)

@@ -16,6 +16,7 @@ from gedanken.layers import (
     FullyConnectedLayer,
     MaxPoolLayer,
     SoftMax,
+    TransposedConvolutionLayer,
 )
 from gedanken.layers.containers import Placed, leaves
 
@@ -61,7 +62,7 @@ def _biases(row: Sequence[Placed]) -> Iterator[Finding]:
         one.path
         for part in _rows(row)
         for one, after in pairwise(part)
-        if isinstance(one.layer, (FullyConnectedLayer, ConvolutionLayer))
+        if isinstance(one.layer, (FullyConnectedLayer, ConvolutionLayer, TransposedConvolutionLayer))
         and one.layer.bias
         and isinstance(after.layer, BatchNorm)
     ]

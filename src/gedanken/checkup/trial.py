@@ -19,6 +19,7 @@ from gedanken.layers.stages import ContainerStage, LayerStage, leaf_stages
 from gedanken.optimizer_state import OptimizerState
 from gedanken.parallel.base import TrainState, gradients
 from gedanken.parallel.black_box import examined
+from gedanken.parallel.counting import Mean, counts_of
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.single import Single
 from gedanken.sparse import RowGradient
@@ -109,17 +110,17 @@ class Trial:
         """Return the mean cost of training passes over mini-batches, as many as there is time for, and what was not
         finite."""
         self._reset()
-        ends, total, samples = time.monotonic() + seconds, 0.0, 0
+        ends, mean = time.monotonic() + seconds, Mean(sums=False)
         for batch in batches:
             result = gradients(self._mute, batch, self._epoch)
             if result.fault:
                 rule = self.train_state.optimizer_state
                 fault = examined(result.fault, self.plan, rule, batch, self._epoch)
                 return math.nan, str(fault._replace(samples=(), sample=None))  # places among those looked at
-            total, samples = total + float(result.cost) * result.samples, samples + result.samples
+            mean.add(float(result.cost), counts_of(result))
             if time.monotonic() > ends:
                 break
-        return total / samples, ""
+        return mean.value, ""
 
     def silent(self, x: Any, seconds: float) -> tuple[dict[str, float], int]:
         """Return for each ReLU the share of its units that never fired, and over how many samples.
@@ -167,7 +168,7 @@ class Trial:
             if step in (0, LATER):
                 found["later" if step else "gradients"] = _lengths(plan)
             before = _kernels(plan) if step == 0 else {}
-            if fault := rule.apply(plan.params, plan.grads, result.samples):
+            if fault := rule.apply(plan.params, plan.grads, counts_of(result)):
                 return Course(costs, fault, **found)
             if step == 0:
                 found["updates"] = _changes(plan, before)

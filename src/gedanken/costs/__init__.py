@@ -1,17 +1,10 @@
-"""Costs: what a network is trained to make small. The mean over the mini-batch is taken here and nowhere else."""
+"""Costs: what a network is trained to make small. What entries cost becomes one number here and nowhere else."""
 
 from gedanken.costs.base import Cost
+from gedanken.costs.binary import BinaryCrossEntropy, Hinge, SigmoidBinaryCrossEntropy
 from gedanken.costs.classes import CrossEntropy, SoftMaxCrossEntropy
 from gedanken.costs.custom import CustomCost
-from gedanken.costs.values import (
-    BinaryCrossEntropy,
-    Hinge,
-    Huber,
-    MeanAbsolute,
-    MeanSquared,
-    SigmoidBinaryCrossEntropy,
-    WeightedMean,
-)
+from gedanken.costs.values import Huber, MeanAbsolute, MeanSquared, WeightedMean
 
 COSTS: dict[str, type[Cost]] = {
     "cross_entropy": CrossEntropy,

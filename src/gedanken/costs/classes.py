@@ -1,99 +1,60 @@
-"""Costs of one class out of several."""
+"""Cross-entropy of one class out of several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-import numpy as np
-
-from gedanken.checks import is_list, real, require
-from gedanken.costs.base import LEAST, Cost
-from gedanken.errors import DataError, ShapeError
+from gedanken.checks import real
+from gedanken.costs.base import LEAST
+from gedanken.costs.labels import ClassCost
 from gedanken.ops import Ops
-from gedanken.types import Array, Shape
+from gedanken.types import Array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CrossEntropy(Cost):
+class CrossEntropy(ClassCost):
     """Negative logarithm of the probability that the network gives to the right class.
 
         cost = mean over n of   sum over c of -w[c] * q[n, c] * log(y[n, c])
         q = (1 - label_smoothing) * t + label_smoothing / C
 
-    The mean divides by the number of samples, not by the sum of the weights, so that parts of a data set add up. A
-    SoftMax before it is folded in when the network is compiled, even with layers between that pass their numbers on,
-    such as Flatten. Elsewhere a probability below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1
-    times its weight.
+    Of outputs with places, the words of a text or the pixels of a picture, n stands for all places of all samples. The
+    mean divides by the number of those that count, not by the sum of the weights, so that parts of a data set add up;
+    reduction="weighted_mean" divides by the sum of t * w, as PyTorch does for class numbers. A SoftMax before it is
+    folded in when the network is compiled, even with layers between that pass their numbers on, such as Flatten.
+    Elsewhere a probability below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1 times its weight.
 
     Args:
         label_smoothing: fraction of each target that is spread over all classes, in [0, 1).
-        class_weights: weight w of each class, each >= 0, or None for 1 each.
+        class_weights: weight w of each class, each >= 0, or None for 1 each. "balanced" is N / (C * count) of the
+            labels of the first `fit`, so that all classes count alike; the numbers are saved with the network.
+        ignore_label: a whole number, which need not be a class (255, -1): what has it for a label counts for nothing.
+        reduction: see Cost.
 
     Shapes:
-        y: (N, C), probabilities.   t: (N, C), one-hot or probabilities that sum to 1, or (N,), class numbers.
+        y: (N, C), (N, T, C) or (N, C, H, W), probabilities.   t: class numbers (N,), (N, T) or (N, H, W); or shaped as
+        y, one-hot or probabilities that sum to 1.
 
     Raises:
-        ShapeError: the output is not (C,) with at least two classes, or class_weights has another length (at compile
-            time).
-        DataError: labels out of range, of another count, or not one-hot.
+        ShapeError: the output has not at least two classes, or class_weights has another length (at compile time).
+        DataError: labels out of range, of another count or shape, or not one-hot.
 
     Source:
         Bishop 2006, "Pattern recognition and machine learning", equation 4.108; smoothing from Szegedy et al. 2015,
-        arXiv:1512.00567, section 7.
+        arXiv:1512.00567, section 7; pixels from Long et al. 2014, arXiv:1411.4038; balanced weights from King & Zeng
+        2001, "Logistic regression in rare events data".
     """
 
     label_smoothing: float = 0.0
-    class_weights: Sequence[float] | None = None
-    classifies: ClassVar[bool] = True
+    class_weights: Sequence[float] | str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         real("CrossEntropy label_smoothing", self.label_smoothing, "[0, 1)")
-        if self.class_weights is not None:
-            listed = is_list(self.class_weights)
-            require(
-                listed, "CrossEntropy class_weights", "be a list of numbers, one for each class", self.class_weights
-            )
-            weights = tuple(real("CrossEntropy class_weights", w, "[0, inf)") for w in self.class_weights)
-            require(sum(weights) > 0, "CrossEntropy class_weights", "not all be zero", weights)
-            object.__setattr__(self, "class_weights", weights)
 
-    def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        weighted = ops.class_shares(y, target, self.class_weights, self.label_smoothing)
+    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        weighted = ops.class_shares(y, target, self.weight_numbers, self.label_smoothing)
         safe = ops.xp.maximum(y, LEAST)
-        return -ops.mean(ops.sum(weighted * ops.xp.log(safe), axis=1)), -weighted / safe / len(y)
-
-    def check_output(self, shape: Shape) -> None:
-        if len(shape) != 1 or shape[0] < 2:
-            raise ShapeError(
-                f"cross_entropy needs an output (C,) of at least 2 classes, got {shape}",
-                "end with Flatten(), FullyConnectedLayer(number of classes), SoftMax()",
-            )
-        if self.class_weights is not None and len(self.class_weights) != shape[0]:
-            raise ShapeError(f"class_weights has {len(self.class_weights)} values for {shape[0]} classes")
-
-    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
-        if target.ndim == 1:
-            return _checked_classes(argument, target, shape[0])
-        if target.shape[1:] != shape:
-            raise DataError(
-                f"{argument} must be class numbers (N,) or one-hot rows (N, {shape[0]}), got shape {target.shape}"
-                + ("; use reshape(-1)" if target.shape[1:] == (1,) else "")
-            )
-        wrong = (target < 0).any(axis=1) | (abs(target.sum(axis=1, dtype="float64") - 1) > 1e-3)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            values = target[row].tolist()
-            raise DataError(f"{argument} must be one-hot, or probabilities that sum to 1, got {values} in row {row}")
-        return target
-
-
-def _checked_classes(argument: str, target: Array, classes: int) -> Array:
-    wrong = (target != np.floor(target)) | (target < 0) | (target >= classes)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        rule = f"must be class numbers from 0 to {classes - 1}"
-        raise DataError(f"{argument} {rule}, got {target[row].item()} in row {row}")
-    return target.astype(np.int64)
+        return -ops.sum(weighted * ops.xp.log(safe), axis=-1), -weighted / safe
 
 
 class SoftMaxCrossEntropy(CrossEntropy):
@@ -106,5 +67,5 @@ class SoftMaxCrossEntropy(CrossEntropy):
     of CrossEntropy.
     """
 
-    def __call__(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        return ops.softmax_cross_entropy(y, target, self.class_weights, self.label_smoothing)
+    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        return ops.softmax_cross_entropy(y, target, self.weight_numbers, self.label_smoothing)

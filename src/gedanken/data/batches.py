@@ -28,6 +28,7 @@ class Batch(NamedTuple):
         position: place of the first sample in the epoch's order.
         share: of the epoch that is done with it, in (0, 1].
         rows: which samples of the data they are; None: those from `position` on, of arrays or of an epoch's stream.
+        weight: (N,), how much each sample counts; None: all alike.
     """
 
     x: Array
@@ -35,6 +36,7 @@ class Batch(NamedTuple):
     position: int
     share: float
     rows: Array | None = None
+    weight: Array | None = None
 
     @property
     def samples(self) -> tuple[int, ...]:
@@ -47,12 +49,19 @@ class Batch(NamedTuple):
         if sample is None or len(self.x) == 1:
             return None
         kept = [place for place, one in enumerate(self.samples) if one != sample]
-        return self._replace(x=self.x[kept], target=self.target[kept], rows=None)
+        weight = None if self.weight is None else self.weight[kept]
+        return self._replace(x=self.x[kept], target=self.target[kept], rows=None, weight=weight)
 
     def part(self, first: int, last: int) -> "Batch":
         """Return its samples from number `first` to `last` - 1 as a mini-batch."""
-        own, rows = slice(first, last), None if self.rows is None else self.rows[first:last]
-        return self._replace(x=self.x[own], target=self.target[own], position=self.position + first, rows=rows)
+        own, position = slice(first, last), self.position + first
+        rows, weight = (None if one is None else one[own] for one in (self.rows, self.weight))
+        return Batch(self.x[own], self.target[own], position, self.share, rows, weight)
+
+    def copy(self) -> "Batch":
+        """Return it in memory of its own."""
+        weight = None if self.weight is None else self.weight.copy()
+        return self._replace(x=self.x.copy(), target=self.target.copy(), weight=weight)
 
 
 Batches: TypeAlias = Yields[Batch, None, None]
@@ -114,6 +123,7 @@ class ArraySource(Source):
         shuffle: whether each epoch has an order of its own.
         seed: seed of these orders.
         rows: (samples,), places of the samples to use, in order; None is all.
+        weight: (N,), how much each sample counts; None: all alike.
     """
 
     def __init__(
@@ -124,8 +134,9 @@ class ArraySource(Source):
         shuffle: bool = False,
         seed: int = 0,
         rows: Array | None = None,
+        weight: Array | None = None,
     ) -> None:
-        self.x, self.target, self.rows = x, target, rows
+        self.x, self.target, self.rows, self.weight = x, target, rows, weight
         samples = len(x) if rows is None else len(rows)
         self.samples: int = samples
         self.steps: int = math.ceil(samples / mini_batch_size)
@@ -159,8 +170,19 @@ class ArraySource(Source):
         elif self.rows is not None:
             rows = self.rows[first:last]
         else:
-            return Batch(self.x[first:last], self.target[first:last], first, share)
-        return Batch(taken(self.x, rows), taken(self.target, rows), first, share, rows)
+            weight = None if self.weight is None else self.weight[first:last]
+            return Batch(self.x[first:last], self.target[first:last], first, share, None, weight)
+        return self._of(rows, first, share)
+
+    def _of(self, rows: Array, position: int, share: float) -> Batch:
+        """Return these samples as a mini-batch."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Batch(taken(self.x, rows), taken(self.target, rows), position, share, rows, weight)
+
+    def trained_on(self) -> Array:
+        """Return the targets of all its samples."""
+        target: Array = self.target if self.rows is None else taken(self.target, self.rows)
+        return target
 
     def some(self, count: int) -> Any:
         """Return at most so many samples' inputs, from all over the arrays."""
@@ -170,7 +192,7 @@ class ArraySource(Source):
     def first(self) -> Batch:
         """Return the first sample, in the order of the arrays."""
         rows = np.zeros(1, int) if self.rows is None else self.rows[:1]
-        return Batch(taken(self.x, rows), taken(self.target, rows), 0, 1.0, rows)
+        return self._of(rows, 0, 1.0)
 
     def _order_of(self, epoch: int) -> "_Order":
         order = self._order  # threads may share the source
@@ -231,13 +253,13 @@ class GeneratorSource(Source):
     """Mini-batches of a Generator.
 
     Args:
-        generator: gives pairs (data, labels).
-        checked: returns such a pair as (inputs, targets), or raises why it is none.
+        generator: gives pairs (data, labels), or (data, labels, weights).
+        checked: returns these as (inputs, targets, weights or None), or raises why they are none.
         fixed: whether every epoch is the first one, as for a validation set.
     """
 
     def __init__(
-        self, generator: Generator, checked: Callable[[Any, Any], tuple[Array, Array]], fixed: bool = False
+        self, generator: Generator, checked: Callable[..., tuple[Array, Array, Array | None]], fixed: bool = False
     ) -> None:
         self.generator, self.fixed, self._runner = generator, fixed, runner_of(generator)
         self.mini_batch_size = generator.mini_batch_size
@@ -286,7 +308,9 @@ class GeneratorSource(Source):
             given = True
             if delivery.position < start * self.mini_batch_size:
                 continue
-            batch = Batch(*self._pair(delivery.value, delivery.position), delivery.position, delivery.share)
+            x, target, weight = self._parts(delivery.value, delivery.position)
+            batch = Batch(x, target, delivery.position, delivery.share, weight=weight)
+            del x, target, weight
             if self._look:
                 self._look(batch.x, batch.target)
                 self._look = None
@@ -312,15 +336,17 @@ class GeneratorSource(Source):
             self.generator.load_state_dict(state)
             self._at_begin = not state["mini_batches"]
 
-    def _pair(self, value: Any, position: int) -> tuple[Array, Array]:
-        if isinstance(value, tuple) and len(value) == 2:
+    def _parts(self, value: Any, position: int) -> tuple[Array, Array, Array | None]:
+        if isinstance(value, tuple) and len(value) in (2, 3):
             try:
                 return self._checked(*value)
             except DataError as error:
                 raise DataError(f"{error}; row 0 of that mini-batch is sample {position} of the epoch") from error
         name = type(self.generator).__name__
         got = f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
-        raise DataError(f"{name} must give items (input, label) to train or evaluate with, got {got}")
+        raise DataError(
+            f"{name} must give items (input, label) or (input, label, weight) to train or evaluate with, got {got}"
+        )
 
 
 def hold_out(samples: int, fraction: float, seed: int) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from gedanken.checks import require, whole
@@ -14,6 +15,7 @@ from gedanken.data.inputs import (
     checked_array,
     checked_inputs,
     checked_rows,
+    checked_weights,
     told_by_mask,
 )
 from gedanken.errors import DataError
@@ -22,7 +24,7 @@ from gedanken.types import Array, Shape
 
 MINI_BATCH_SIZE = 128
 AT_ONCE = 256  # samples that are evaluated at once, at least: few at a time take far longer
-Pair = tuple[Array, Array]
+Checked = tuple[Array, Array, Array | None]
 
 
 class InputSpec(NamedTuple):
@@ -34,6 +36,7 @@ class InputSpec(NamedTuple):
         tokens: for a network that takes whole numbers: how many different ones.
         checked_target: `Cost.checked_target` of its cost, or None where nothing says what targets are.
         sparse: whether it takes sparse rows.
+        unweighted: why samples can have no weights; "" where they can.
         mask: the whole number that pads sequences on the right, or None.
         check_lengths: raises unless the network honours these lengths of sequences; None: it takes none.
     """
@@ -44,6 +47,7 @@ class InputSpec(NamedTuple):
     tokens: int | tuple[int, ...] | None
     checked_target: Callable[[str, Array, Shape], Array] | None
     sparse: bool = False
+    unweighted: str = ""
     mask: int | None = None
     check_lengths: Callable[[Array], None] | None = None
 
@@ -74,13 +78,27 @@ class InputSpec(NamedTuple):
             raise DataError(f"{argument}: {error}") from None
         return Sequences(values, data.lengths)
 
-    def pair(self, names: tuple[str, str], data: Any, labels: Any) -> Pair:
-        """Return inputs and targets, or raise DataError."""
+    def checked(self, whose: str, data: Any, labels: Any, weights: Any = None, some: bool = True) -> Checked:
+        """Return inputs, targets and weights, or None for no weights; or raise DataError.
+
+        Args:
+            whose: the arguments' names in errors, with {} for what they are: "{} of the Generator".
+            data, labels, weights: what was given.
+            some: whether one of the weights has to be above 0.
+        """
+        names = whose.format("data"), whose.format("labels")
         x, target = self.inputs(names[0], data), checked_array(names[1], labels)
         check_lengths(names, x, target)
         check_finite(names[1], target, self.dtype)
         assert self.checked_target
-        return x, self.checked_target(names[1], target, self.output_shape)
+        target = self.checked_target(names[1], target, self.output_shape)
+        return x, target, self._weights(whose.format("weights"), weights, len(x), some)
+
+    def _weights(self, argument: str, given: Any, samples: int, some: bool) -> Array | None:
+        if given is None:
+            return None
+        require(not self.unweighted, argument, f"be None: {self.unweighted}", given)
+        return checked_weights(argument, given, samples, self.dtype, some)
 
     def training(
         self,
@@ -90,49 +108,50 @@ class InputSpec(NamedTuple):
         mini_batch_size: int | None,
         shuffle: bool | None,
         seed: int,
+        weights: Any = None,
     ) -> tuple[Source, Source | None]:
         """Return what to train on and what to validate on, or None; the arguments are those of `fit`."""
         if isinstance(data, Generator):
             _check_own("mini_batch_size", mini_batch_size)
             _check_own("shuffle", shuffle)
-            source = self._generator_source(data, labels)
-            at_once = max(data.mini_batch_size, AT_ONCE)
-            return source, self._validation(validation_set, at_once, "a pair (data, labels) or a Generator")
+            source, wanted = self._generator_source(data, labels, weights), "(data, labels) or a Generator"
+            return source, self._validation(validation_set, max(data.mini_batch_size, AT_ONCE), wanted)
         size = whole("mini_batch_size", MINI_BATCH_SIZE if mini_batch_size is None else mini_batch_size)
-        samples = self.pair(("data", "labels"), data, labels)
+        x, target, weight = self.checked("{}", data, labels, weights)
         shuffled, at_once = shuffle is not False, max(size, AT_ONCE)
         if _is_fraction(validation_set):
-            require(len(samples[0]) > 1, "validation_set", "be None for a single sample", validation_set)
-            kept, held = hold_out(len(samples[0]), float(validation_set), seed)
-            train = ArraySource(*samples, size, shuffled, seed, kept)
-            return train, ArraySource(*samples, at_once, rows=held)
-        wanted = "a pair (data, labels), a Generator, or a fraction in (0, 1)"
-        return ArraySource(*samples, size, shuffled, seed), self._validation(validation_set, at_once, wanted)
+            require(len(x) > 1, "validation_set", "be None for a single sample", validation_set)
+            kept, held = hold_out(len(x), float(validation_set), seed)
+            train = ArraySource(x, target, size, shuffled, seed, kept, weight)
+            return train, ArraySource(x, target, at_once, rows=held, weight=weight)
+        wanted = "(data, labels), a Generator, or a fraction in (0, 1)"
+        train = ArraySource(x, target, size, shuffled, seed, weight=weight)
+        return train, self._validation(validation_set, at_once, wanted)
 
-    def evaluation(self, data: Any, labels: Any, size: int) -> Source:
+    def evaluation(self, data: Any, labels: Any, weights: Any, size: int) -> Source:
         """Return what to evaluate on."""
         if isinstance(data, Generator):
-            return self._generator_source(data, labels, fixed=True)
-        return ArraySource(*self.pair(("data", "labels"), data, labels), size)
+            return self._generator_source(data, labels, weights, fixed=True)
+        x, target, weight = self.checked("{}", data, labels, weights)
+        return ArraySource(x, target, size, weight=weight)
 
     def _validation(self, given: Any, size: int, wanted: str) -> Source | None:
         if given is None:
             return None
         if isinstance(given, Generator):
-            return self._generator_source(given, None, fixed=True)
-        pair = isinstance(given, (tuple, list)) and len(given) == 2
-        require(pair, "validation_set", f"be {wanted}", given)
-        names = ("validation_set data", "validation_set labels")
-        return ArraySource(*self.pair(names, *given), size)
+            return self._generator_source(given, None, None, fixed=True)
+        several = isinstance(given, (tuple, list)) and len(given) in (2, 3)
+        require(several, "validation_set", f"be a pair {wanted}", given)
+        x, target, weight = self.checked("validation_set {}", *given)
+        return ArraySource(x, target, size, weight=weight)
 
-    def _generator_source(self, generator: Generator, labels: Any, fixed: bool = False) -> GeneratorSource:
+    def _generator_source(
+        self, generator: Generator, labels: Any, weights: Any, fixed: bool = False
+    ) -> GeneratorSource:
         name = type(generator).__name__
-        require(labels is None, "labels", f"be left out, because {name} gives them with the data", labels)
-
-        def checked(data: Any, target: Any) -> Pair:
-            return self.pair((f"data of {name}", f"labels of {name}"), data, target)
-
-        return GeneratorSource(generator, checked, fixed)
+        for argument, given in (("labels", labels), ("weights", weights)):
+            require(given is None, argument, f"be left out, because {name} gives them with the data", given)
+        return GeneratorSource(generator, partial(self.checked, "{} of " + name, some=False), fixed)
 
 
 def _is_fraction(given: Any) -> bool:

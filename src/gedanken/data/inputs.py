@@ -124,6 +124,27 @@ def check_lengths(names: tuple[str, str], x: Array, labels: Array) -> None:
         raise DataError(f"{names[1]} must have one entry for each sample of {names[0]}, got {len(labels)} for {len(x)}")
 
 
+def checked_weights(argument: str, weights: Any, samples: int, dtype: Any, some: bool) -> Array:
+    """Return the weights of samples, (N,), in the network's number type, or raise DataError.
+
+    Args:
+        argument, dtype: as of `checked_inputs`.
+        weights: what was given.
+        samples: how many samples there are.
+        some: whether one of them has to be above 0.
+    """
+    array = checked_array(argument, weights)
+    if array.shape != (samples,):
+        raise DataError(f"{argument} must have shape ({samples},), one for each sample, got {array.shape}")
+    check_finite(argument, array, dtype)
+    if (array < 0).any():
+        first = int(np.argmax(array < 0))
+        raise DataError(f"{argument} must be at least 0, got {array[first]} for sample {first}")
+    if some and not array.any():
+        raise DataError(f"{argument} must not all be 0: nothing would be learnt or measured")
+    return array.astype(dtype)
+
+
 def _shape_hint(got: Shape, shape: Shape) -> str:
     if got == shape:
         return "; the axis of samples is missing: use [None] for a single sample"

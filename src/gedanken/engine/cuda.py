@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from gedanken.engine.plan import Engine
+from gedanken.engine.base import Engine
 from gedanken.errors import EngineError
 from gedanken.ops import Ops
 

@@ -12,6 +12,7 @@ from gedanken.costs import (
     SoftMaxCrossEntropy,
 )
 from gedanken.errors import ArgumentError
+from gedanken.hyperparameters import changed_fields
 from gedanken.layers import (
     Activation,
     AveragePoolLayer,
@@ -28,6 +29,7 @@ from gedanken.layers import (
     Sequential,
     Sigmoid,
     SoftMax,
+    TransposedConvolutionLayer,
 )
 from gedanken.layers.containers import Placed
 from gedanken.random import DRAW_RANGE
@@ -48,11 +50,11 @@ def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
     last = row[place].layer
     if type(cost) is CrossEntropy:
         if type(last) is SoftMax and (place == len(row) - 1 or _one_distribution(row[place].shape)):
-            return SoftMaxCrossEntropy(cost.label_smoothing, cost.class_weights), True
+            return SoftMaxCrossEntropy(**changed_fields(cost)), True
         _need_probabilities(last, "cross_entropy", "SoftMax()")
     if type(cost) is BinaryCrossEntropy:
         if type(last) is Sigmoid:
-            return SigmoidBinaryCrossEntropy(cost.pos_weight), True
+            return SigmoidBinaryCrossEntropy(**changed_fields(cost)), True
         _need_probabilities(last, "binary_cross_entropy", "Sigmoid()")
     if type(cost) is Hinge and isinstance(last, (Sigmoid, SoftMax)):
         raise ArgumentError(f"cost hinge needs scores of any size, but the last layer is {last}; leave it out")
@@ -99,6 +101,6 @@ def _one_distribution(shape: Shape) -> bool:
 
 
 def _need_probabilities(last: Layer, cost: str, fix: str) -> None:
-    unbounded = isinstance(last, (FullyConnectedLayer, ConvolutionLayer, Activation))
+    unbounded = isinstance(last, (FullyConnectedLayer, ConvolutionLayer, TransposedConvolutionLayer, Activation))
     if unbounded and not isinstance(last, Sigmoid):
         raise ArgumentError(f"cost {cost} needs probabilities, but the last layer is {last}; add {fix}")

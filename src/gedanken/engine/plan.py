@@ -3,95 +3,33 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gedanken.checks import require, warn
+from gedanken.checks import warn
 from gedanken.costs import Cost
+from gedanken.costs.base import Judged, Weighing
+from gedanken.engine.base import Engine, FusedStep, Placement
 from gedanken.engine.entering import entered
 from gedanken.engine.fuse_cost import activation_place, fuse_cost
+from gedanken.engine.judging import judged
 from gedanken.engine.learner import Learner
 from gedanken.engine.tuning import ALIKE, Tuning, divided, thawed
 from gedanken.engine.vectors import Memory, Vectors
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.hyperparameters import require_normal
 from gedanken.layers.base import Context, Layer
-from gedanken.layers.border import described, guarded, sealed, taken
 from gedanken.layers.containers import leaves, placed, stages_of
-from gedanken.layers.lengths import OUTPUT, lengths_along, mask_of
+from gedanken.layers.lengths import lengths_along, mask_of, output_lengths
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
-from gedanken.layers.stages import ContainerStage, LayerStage, Stage, back_through, through
-from gedanken.ops import Ops
-from gedanken.optimizer_state import OptimizerState, Progress, Updated, Updater
+from gedanken.layers.stages import Stage, back_through, through
+from gedanken.optimizer_state import OptimizerState, Progress, Updated
 from gedanken.optimizers import Optimizer
 from gedanken.sequences import Sequences
 from gedanken.state import State, check_state
 from gedanken.types import Array, Shape
-
-
-class FusedStep(Protocol):
-    """All layers up to the cost, and the cost itself."""
-
-    def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
-        """Return the network's outputs and their mean cost; in training also write the gradients."""
-
-    def step_bytes(self, samples: int) -> int:
-        """Return the memory that a training pass of so many samples takes."""
-
-
-Placement: TypeAlias = LayerStage | ContainerStage
-
-
-class Engine:
-    """How plans are run: an Ops, and the choice of steps.
-
-    This one runs each layer by its own forward and backward, and containers by what is in them. A faster one overrides
-    `stages`.
-
-    Args:
-        name: what `regression(engine=...)` calls it.
-        ops: the device's primitives.
-        reason: why it was chosen, in one sentence.
-
-    Attributes:
-        threads: how many share a step, the caller's included.
-    """
-
-    threads = 1
-
-    def __init__(self, name: str, ops: Ops, reason: str) -> None:
-        self.name = name
-        self.ops = ops
-        self.reason = reason
-
-    def stages(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Stage]:
-        """Return the steps that do the work of these layers in a row; `dx`: whether the input gradient is read."""
-        return layers
-
-    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> "FusedStep | None":
-        """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
-        return None
-
-    def learner(self, layers: Sequence[Placement], cost: Cost, rule: Optimizer) -> Learner | None:
-        """Return what learns from many mini-batches in one go, or None: then each is a step of its own."""
-        return None
-
-    def updater(self, rule: Optimizer, updated: Updated) -> Updater | None:
-        """Return what does an optimizer's update and its clipping in one go, or None where the rule does it."""
-        return None
-
-    def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
-        """Return which of these layers run by their specification for want of a kernel, and why."""
-        return []
-
-    def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
-        """Return the memory that a training pass of so many samples takes, or None where it is not known before."""
-        return None
-
-    def close(self) -> None:
-        """End the threads that are the engine's own; what runs after it runs in one."""
 
 
 class Passes(NamedTuple):
@@ -106,6 +44,14 @@ class Passes(NamedTuple):
     fixed: Sequence[tuple[Sequence[Stage], bool]]
     stages: Sequence[Stage]
     fused_step: FusedStep | None
+
+
+class Passed(NamedTuple):
+    """What a mini-batch gives: outputs, channels first, and cost, both on the device, and how the cost was made."""
+
+    outputs: Array
+    cost: Any
+    weighing: Weighing
 
 
 class Plan:
@@ -187,6 +133,11 @@ class Plan:
         self._compile()
         self.prediction = self.engine.stages(thawed(self.layers), dx=False)
 
+    def minimise(self, cost: Cost) -> None:
+        """Train with another cost, which suits the last layer as the one before does."""
+        self.cost, _ = fuse_cost(self._row, cost)
+        self._compile()
+
     @property
     def stages(self) -> Sequence[Stage]:
         """What runs in training from the first layer that learns up to what the cost takes."""
@@ -201,11 +152,12 @@ class Plan:
         """Return what learns by a rule from many mini-batches in one go, or None."""
         return self.engine.learner(self.body, self.cost, rule) if self.cost and self.tuning == ALIKE else None
 
-    def judged(self, scores: Array, target: Array) -> tuple[Array, Array]:
-        """Return the outputs and the mean cost of what a Learner gave: without kernels, which each size has anew."""
+    def judged(self, scores: Array, target: Array) -> Passed:
+        """Return outputs and cost of what a Learner gave: without kernels, which each size has anew."""
         assert self.cost
         outputs, _ = through(self._last, self.context(train=False), scores)
-        return self._outputs(outputs), self.cost(self.ops, scores, target)[0]
+        found = self.cost.judged(self.ops, scores, target)
+        return Passed(self._outputs(outputs), found.cost, found.weighing)
 
     def _without_activation(self, place: int) -> tuple[list[Placement], list[Placement]]:
         """Return the layers without the activation there, and it as the last of all."""
@@ -229,10 +181,10 @@ class Plan:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
         back_through(self.stages, ctx, tape, dy)
 
-    def cost_and_gradients(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
-        """Return the outputs of a mini-batch and their mean cost, both on the device; in training also fill `grads`.
+    def cost_and_gradients(self, ctx: Context, x: Array, target: Array, weight: Array | None = None) -> Passed:
+        """Return the outputs of a mini-batch and their cost; in training also fill `grads`.
 
-        x, target: on the host, the target as the cost takes it.   first result: channels first.
+        x, target, weight: on the host or, the latter two, on the device; the weight is that of each sample, (N,).
         """
         assert self.cost
         if ctx.train and len(x) == 1:
@@ -240,16 +192,17 @@ class Plan:
         ctx = self.told_of_lengths(ctx, x)
         passes = self._passes  # all that belongs together, whoever changes it meanwhile
         if passes.fused_step:
-            outputs, cost = passes.fused_step.run(ctx, self._prepared(passes, ctx, x), self._wanted(target))
-            return self._outputs(outputs), cost
+            given = self._prepared(passes, ctx, x)
+            outputs, cost, weighing = passes.fused_step.run(ctx, given, self._wanted(target), weight)
+            return Passed(self._outputs(outputs), cost, weighing)
         if ctx.train:
             y, tape = self._forward(passes, ctx, x)
         else:
             y, tape = self._through(passes.stages, ctx, self._prepared(passes, ctx, x)), []
-        cost, dy = self.judge(y, target)
+        found = self.judge(y, target, weight, output_lengths(ctx))
         if ctx.train:
-            self.backward(ctx, tape, dy)
-        return self._activated(y), cost
+            self.backward(ctx, tape, found.dy)
+        return Passed(self._activated(y), found.cost, found.weighing)
 
     def _activated(self, y: Array) -> Array:
         """Return the outputs of what comes before the activation that the cost contains, channels first."""
@@ -260,17 +213,10 @@ class Plan:
     def _wanted(self, target: Array) -> Array:
         return self.ops.asarray(to_channels_last(target), target.dtype)
 
-    def judge(self, y: Array, target: Array) -> tuple[Array, Array]:
-        """Return the cost of what `body` gives and its gradient; a cost of the user's own may give anything."""
+    def judge(self, y: Array, target: Array, weight: Array | None = None, lengths: Array | None = None) -> Judged:
+        """Return the cost of what `body` gives and its gradient; see `Cost.__call__`."""
         assert self.cost
-        target = self._wanted(target)
-        given: Any = guarded(str(self.cost), "outputs and labels", self.cost, self.ops, sealed(y), sealed(target))
-        if not (isinstance(given, tuple) and len(given) == 2):
-            raise ArgumentError(f"{self.cost} must return (cost, gradient), got {described(given)}")
-        number = given[0]
-        real = isinstance(number, (int, float)) or getattr(number, "dtype", np.dtype("O")).kind in "fiub"
-        require(real and getattr(number, "shape", ()) == (), f"the cost of {self.cost}", "be a real number", number)
-        return number, taken(str(self.cost), "give a gradient of the outputs' shape {}", given[1], y.shape, y, self.ops)
+        return judged(self.cost, self.ops, y, self._wanted(target), weight, lengths)
 
     def _tell_of_single_values(self) -> None:
         """Warn, once, of each BatchNorm that is about to normalise a single value: it is its own mean."""
@@ -290,7 +236,7 @@ class Plan:
         """
         ctx = self.told_of_lengths(self.context(train=False), x)
         y = self._through(self.prediction, ctx, self.enter(x))
-        y = self.ops.real_places(y, (ctx.lengths_at or {}).get(OUTPUT))
+        y = self.ops.real_places(y, output_lengths(ctx))
         return self.ops.to_host(self._outputs(y))
 
     def _prepared(self, passes: "Passes", ctx: Context, x: Array) -> Array:
@@ -332,11 +278,12 @@ class Plan:
 
     def optimizer_state(self, rule: Optimizer, progress: Progress | None = None) -> OptimizerState:
         """Return an optimizer at work on the parameters of this plan; `progress` is that of another plan of them."""
-        return OptimizerState(self.ops, rule, self.updated(rule), self.engine.updater, progress)
+        sums = self.cost is not None and self.cost.sums
+        return OptimizerState(self.ops, rule, self.updated(rule), self.engine.updater, progress, sums)
 
     def updated(self, rule: Optimizer) -> Updated:
         """Return what a rule updates."""
-        return self._vectors.updated(self.tuning, rule.lazy)
+        return self._vectors.updated(self.tuning, rule)
 
     @property
     def learns(self) -> bool:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 import numpy as np
 
 from gedanken.checks import one_of, require, whole
+from gedanken.engine.base import Engine
 from gedanken.engine.cuda import cuda_engine
-from gedanken.engine.plan import Engine
 from gedanken.errors import EngineError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.ops import Ops

@@ -1,17 +1,22 @@
 """The flat vectors of a network: all parameters, all gradients, all state of layers, and their parts by name."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from gedanken.checks import require
 from gedanken.engine.tuning import ALIKE, Tuning
 from gedanken.errors import ArgumentError, ShapeError
+from gedanken.layers.base import Param
 from gedanken.layers.border import taken
 from gedanken.layers.containers import Placed, leaves
 from gedanken.layers.declared import check_sizes, declared_params, declared_state
 from gedanken.ops import Ops
 from gedanken.optimizer_state import Piece, Updated
+from gedanken.optimizers import Optimizer
 from gedanken.random import Purpose, generator
 from gedanken.sparse import RowGradient, RowPart
 from gedanken.state import prefixed
@@ -82,23 +87,40 @@ class Vectors:
         g = {name: self._of_layers[f"{one.path}.{name}"] for name in parameters}
         return p, g, {name: self.state[f"{one.path}.{name}"] for name in state}
 
-    def updated(self, tuning: Tuning, lazy: bool) -> Updated:
-        """Return what an optimizer updates; a lazy one only the touched rows of matrices that have such."""
+    def updated(self, tuning: Tuning, rule: Optimizer) -> Updated:
+        """Return what an optimizer updates; a lazy one only the touched rows of matrices that have such.
+
+        Raises:
+            ArgumentError: the optimizer names parameters that there are not.
+        """
+        self._check_names(rule)
         pieces, rows = list[Piece](), list[RowPart]()
-        start, size, decayed = 0, self.params.size, 0
+        start, size = 0, self.params.size
         first = size  # of the matrices whose rows are updated
         for name, view in self.parameters.items():
             declared, factor, stop = self._declared[name], tuning.of_array(name), start + view.size
-            decayed += view.size if declared.decay else 0
             if declared.rows:
-                first = min(first, start) if lazy else first
+                first = min(first, start) if rule.lazy else first
                 rows.append(RowPart(start, self._of_layers[name], declared.simplex, factor))
             if factor and stop <= first:
-                _append(pieces, Piece(start, stop, declared.decay, factor))
+                _append(
+                    pieces, Piece(start, stop, rule.decays(name, declared.decay), factor, _matrix(rule, name, declared))
+                )
             start = stop
         learning = [part for part in rows if part.factor]
         simplexes = [part for part in learning if part.simplex]
-        return Updated(size, decayed, learning if lazy else (), simplexes, None if tuning == ALIKE else pieces)
+        decayed = pieces[0].stop if pieces and pieces[0].decay else 0
+        alike = tuning == ALIKE and [piece.decay for piece in pieces] in ([], [True], [False], [True, False])
+        plain = alike and not any(piece.matrix for piece in pieces)
+        return Updated(size, decayed, learning if rule.lazy else (), simplexes, None if plain else pieces)
+
+    def _check_names(self, rule: Optimizer) -> None:
+        """Raise ArgumentError for a pattern of names that none of the parameters has."""
+        for argument, patterns in rule.patterns.items():
+            for pattern in patterns:
+                found = any(fnmatchcase(name, pattern) for name in self.parameters)
+                told = f"name parameters of the network, such as {', '.join([*self.parameters][:4])}"
+                require(found, f"{type(rule).__name__} {argument}", told, pattern)
 
     def _vector(self, shapes: Mapping[str, Shape], name: str, memory: Memory | None) -> tuple[Array, dict[str, Array]]:
         """Return a vector, of zeros where it has no place yet, and its views, one after the other."""
@@ -121,7 +143,15 @@ class Vectors:
 def _append(pieces: list[Piece], piece: Piece) -> None:
     """Add a piece to others; one that goes on where the last one ends, and learns as it does, makes it longer."""
     last = pieces[-1] if pieces else None
-    if last and (last.stop, last.decay, last.factor) == (piece.start, piece.decay, piece.factor):
+    if last and not piece.matrix and last[1:] == (piece.start, *piece[2:]):
         pieces[-1] = last._replace(stop=piece.stop)
     else:
         pieces.append(piece)
+
+
+def _matrix(rule: Optimizer, name: str, declared: Param) -> Shape | None:
+    """Return the shape of a parameter that a rule takes as a matrix, or None."""
+    shape = declared.shape
+    if len(shape) < 2 or declared.rows or not rule.takes_matrix(name, shape):
+        return None
+    return math.prod(shape[:-1]), shape[-1]

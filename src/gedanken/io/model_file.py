@@ -281,10 +281,11 @@ def _tuning(data: Any, layers: int) -> Tuning:
     return Tuning(tuple(sorted({*frozen})), tuple(sorted(dict(made).items())))
 
 
-def _checked_plateau(factor: Any, best: Any, waited: Any) -> Plateau:
+def _checked_plateau(factor: Any, best: Any, waited: Any, resting: Any = 0) -> Plateau:
     require(type(best) is float and not math.isnan(best), "plateau best", "be a number", best)
     _check_count("plateau waited", waited)
-    return Plateau(real("plateau factor", factor, "[0, inf)"), best, waited)
+    _check_count("plateau resting", resting)
+    return Plateau(real("plateau factor", factor, "[0, inf)"), best, waited, resting)
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -4,6 +4,8 @@
 | --- | --- |
 | ConvolutionLayer | conv |
 | FullyConnectedLayer, Embedding | dense |
+| TransposedConvolutionLayer | transposed |
+| UpsamplingLayer, PixelShuffle | upsampling |
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | BatchNorm, LayerNorm, GroupNorm | norm |
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
@@ -36,6 +38,8 @@ from gedanken.layers.pool1d import (
 from gedanken.layers.positions import LearnedPositions, SinePositions
 from gedanken.layers.shape import Flatten, Reshape
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
+from gedanken.layers.transposed import TransposedConvolutionLayer
+from gedanken.layers.upsampling import PixelShuffle, UpsamplingLayer
 
 __all__ = [
     "ELU",
@@ -67,6 +71,7 @@ __all__ = [
     "MaxPoolLayer",
     "MultiHeadAttention",
     "Param",
+    "PixelShuffle",
     "ReLU",
     "Reshape",
     "Residual",
@@ -78,4 +83,6 @@ __all__ = [
     "SparseFullyConnectedLayer",
     "StateValue",
     "TanH",
+    "TransposedConvolutionLayer",
+    "UpsamplingLayer",
 ]

@@ -212,7 +212,9 @@ class Container(Layer):
             alike = all(shapes) and len({one[:-1] for one in shapes}) == 1
             need = "differ in their channels only"
         if not alike:
-            raise ShapeError(f"merges {[channels_first_shape(one) for one in shapes]}, which must {need}")
+            pictures = all(len(one) == 3 for one in shapes) and self.merge == "concatenate"
+            hint = "where pictures are halved and doubled again, height and width must be even" if pictures else ""
+            raise ShapeError(f"merges {[channels_first_shape(one) for one in shapes]}, which must {need}", hint)
         return shapes[0] if self.merge == "sum" else (*shapes[0][:-1], sum(one[-1] for one in shapes))
 
     def join(self, ctx: Context, ys: Sequence[Array]) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gedanken.errors import DataError, ShapeError
+from gedanken.layers.base import Context
 from gedanken.layers.containers import Placed, leaves
 from gedanken.types import Array
 
@@ -27,6 +28,11 @@ def lengths_along(row: Sequence[Placed], lengths: Array) -> dict[str, Array]:
     found: dict[str, Array] = {}
     made = _along(row, lengths, found)
     return found if made is None else {**found, OUTPUT: made}
+
+
+def output_lengths(ctx: Context) -> Array | None:
+    """Return how many places of each sequence that comes out of all layers are real; None where all are."""
+    return None if ctx.lengths_at is None else ctx.lengths_at.get(OUTPUT)
 
 
 def mask_of(row: Sequence[Placed]) -> int | None:

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from gedanken.errors import DataError
+from gedanken.errors import ArgumentError, DataError
 from gedanken.foreign import KeywordsChecked
 from gedanken.ops import Ops
 from gedanken.types import Array
@@ -40,19 +39,21 @@ class Metric(KeywordsChecked, ABC):
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 
     @abstractmethod
-    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
+    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
         """Return the statistics of one mini-batch, float64.
 
         They may stay on the device: `merge` and `value` get them on the host. Called without `ops` it takes NumPy
-        arrays; and a class may define `measure(self, y, target)`, which is given NumPy arrays on every engine.
+        arrays. A class may leave out `ops`, as in `measure(self, y, target)`, and is given NumPy arrays on every engine
+        then; and it may leave out `weight`, and is refused where samples have weights then, see `takes_weights`.
 
         Args:
             ops: the device's primitives; its array module is `ops.xp`.
             y: the outputs, on the device and channels first.
             target: the targets, on the device.
+            weight: how much each sample counts, (N,), or each entry, at least 0; None is 1 for all.
 
         Raises:
-            DataError: y and target do not belong together; the message names both shapes.
+            DataError: y, target and weight do not belong together; the message names the shapes.
         """
 
     def merge(self, total: Array, part: Array) -> Array:
@@ -80,26 +81,38 @@ class Metric(KeywordsChecked, ABC):
 
 
 def required_arguments(measure: Callable[..., Any]) -> int:
-    """Return how many arguments a function must be given by place; 3 where it takes any number."""
+    """Return how many arguments a function must be given by place, beside `weight`; 3 where it takes any number."""
     given = inspect.signature(measure).parameters.values()
     if any(one.kind is one.VAR_POSITIONAL for one in given):
         return 3
     by_place = [one for one in given if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    return sum(one.default is one.empty for one in by_place)
+    return sum(one.default is one.empty and one.name != "weight" for one in by_place)
+
+
+def takes_weights(metric: Metric) -> bool:
+    """Say whether a metric knows what to do with weights: whether its `measure` has an argument `weight`."""
+    return "weight" in inspect.signature(metric.measure).parameters
 
 
 def _with_or_without_ops(measure: Callable[..., Array]) -> Callable[..., Array]:
     """Return a method `measure` that is called with or without `ops` first, whichever form the class defines."""
     on_host = required_arguments(measure) == len(("self", "y", "target"))
+    weighs = "weight" in inspect.signature(measure).parameters
 
     @functools.wraps(measure)
     def call(self: Metric, *given: Any, **named: Any) -> Array:
         if named:
             given = (*given, *(named[name] for name in ("ops", "y", "target") if name in named))
-        ops, y, target = given if len(given) == 3 else (HOST, *given)
+        ops, y, target, *rest = given if given and hasattr(given[0], "xp") else (HOST, *given)
+        weight = rest[0] if rest else named.get("weight")
+        if weight is not None and not weighs:
+            rule = "take an argument weight where samples have weights"
+            raise ArgumentError(f"{type(self).__name__}.measure must {rule}, and has none")
         if on_host:
-            return measure(self, ops.to_host(y), ops.to_host(target))
-        return measure(self, ops, y, target)
+            y, target = ops.to_host(y), ops.to_host(target)
+            weight = None if weight is None else ops.to_host(weight)
+        lent = (y, target) if on_host else (ops, y, target)
+        return measure(self, *lent, weight=weight) if weighs else measure(self, *lent)
 
     return call
 
@@ -120,12 +133,3 @@ def ratio(top: Array | float, bottom: Array | float, empty: float) -> Array:
     """Return top / bottom, and `empty` where bottom is 0."""
     result: Array = np.full(np.shape(bottom), empty)
     return np.divide(top, bottom, out=result, where=np.not_equal(bottom, 0))
-
-
-def table(metric: Metric, y: Array, target: Array) -> tuple[Array, Array]:
-    """Return outputs and targets of a regression, both (N, F)."""
-    fits(y.ndim > 0 and target.ndim > 0, metric, "y (N, F) and target (N, F)", y, target)
-    shapes = [values.shape if values.ndim > 1 else (len(values), 1) for values in (y, target)]
-    fits(shapes[0] == shapes[1], metric, "y and target of the same shape", y, target)
-    flat = (len(y), math.prod(shapes[0][1:]))
-    return y.reshape(flat).astype(np.float64), target.reshape(flat).astype(np.float64)

@@ -8,30 +8,27 @@ import numpy as np
 
 from gedanken.checks import real, require
 from gedanken.errors import DataError
-from gedanken.metrics.base import Metric, fits, table
+from gedanken.metrics.base import Metric
+from gedanken.metrics.entries import Table, of_each, table, totals
 from gedanken.ops import Ops
 from gedanken.types import Array
 
 
-def scores_and_labels(ops: Ops, metric: Metric, y: Array, target: Array) -> tuple[Array, Array]:
-    """Return the scores, (N, C) or (N, 1), and the true classes, (N,)."""
-    fits(y.ndim in (1, 2) and 0 not in y.shape[1:], metric, "y (N, C), (N, 1) or (N,)", y, target)
-    scores = (y if y.ndim == 2 else y[:, None]).astype(np.float64)
-    samples, outputs = scores.shape
-    if outputs > 1 and target.shape == scores.shape:
-        require_one_class(metric, target)
-        return scores, target.argmax(axis=1)
-    shapes = [(samples,)] if outputs > 1 else [(samples,), (samples, 1)]
-    fits(target.shape in shapes, metric, "one target for each sample of y", y, target)
-    labels = target.reshape(samples)
-    classes = max(outputs, 2)
+def scores_and_labels(ops: Ops, metric: Metric, y: Array, target: Array, weight: Array | None = None) -> Table:
+    """Return the scores, (M, C) or (M, 1), the true classes, (M,), and the weights of all entries."""
+    found = table(ops, metric, y, target, weight)
+    scores, labels = found.y.astype(np.float64), found.target
+    if labels.ndim == 2:
+        require_one_class(metric, labels)
+        return Table(scores, labels.argmax(axis=1), found.weight)
+    classes = max(scores.shape[1], 2)
     right = (labels >= 0) & (labels < classes)
     if labels.dtype.kind == "f":
         right &= labels == ops.xp.floor(labels)
     if not right.all():
         wrong = labels[~right][0]
         raise DataError(f"labels of {metric.name} must be whole and in 0 ... {classes - 1}, got {wrong}")
-    return scores, labels.astype(np.intp)
+    return Table(scores, labels.astype(np.intp), found.weight)
 
 
 def require_one_class(metric: Metric, target: Array) -> None:
@@ -68,13 +65,19 @@ class LabelledMetric(Metric):
     def per_label(self) -> Metric:
         return replace(self, multi_label=True) if self.multi_label is None else self
 
-    def _answers(self, y: Array, target: Array) -> tuple[Array, Array]:
-        """Return the scores of all labels, (N, F), and which of them are true."""
-        scores, targets = table(self, y, target)
+    def _answers(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Table:
+        """Return the scores of all labels, (M, F), which of them are true, (M, F), and the weights of all entries."""
+        found = table(ops, self, y, target, weight)
+        scores, targets = found.y.astype(np.float64), found.target.astype(np.float64)
+        if targets.ndim == 1:
+            rule = f"{self.name} needs an answer for each label, a target of the same shape as y"
+            if scores.shape[1] > 1:
+                raise DataError(f"{rule}, got y {y.shape} and target {target.shape}")
+            targets = targets[:, None]
         wrong = ~((targets >= 0) & (targets <= 1))
         if wrong.any():
             raise DataError(f"labels of {self.name} must lie in [0, 1], got {targets[wrong][0]}")
-        return scores, targets > 0.5
+        return Table(scores, targets > 0.5, found.weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +90,22 @@ class ClassMetric(LabelledMetric):
         super().__post_init__()
         real(f"{type(self).__name__} threshold", self.threshold, "(-inf, inf)")
 
-    def _counts(self, ops: Ops, y: Array, target: Array) -> Array:
-        """Return for each class or label, (4, C): hits, how often it is true, how often predicted, and samples."""
+    def _counts(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
+        """Return for each class or label, (4, C): hits, how often it is true, how often predicted, and entries.
+
+        All four are sums of weights. That of the entries is added up as the others are, so that a class which all
+        of them have weighs as much as they do, to the last bit.
+        """
         if self.multi_label:
-            scores, true = self._answers(y, target)
+            scores, true, weight = self._answers(ops, y, target, weight)
             predicted = scores > self.threshold
-            counts = [ops.xp.count_nonzero(marks, axis=0) for marks in (true & predicted, true, predicted)]
+            marks = (true & predicted, true, predicted, ops.xp.ones_like(true))
+            counts = [totals(ops, weight, these) for these in marks]
         else:
-            scores, labels = scores_and_labels(ops, self, y, target)
+            scores, labels, weight = scores_and_labels(ops, self, y, target, weight)
             found, classes = predicted_classes(scores, self.threshold), max(scores.shape[1], 2)
-            counts = [ops.xp.bincount(these, minlength=classes) for these in (labels[labels == found], labels, found)]
-        rows = ops.xp.stack([*counts, ops.xp.full(len(counts[0]), len(scores))])
-        return nan_if_unknown(ops, scores, rows.astype(np.float64))
+            hit = labels == found
+            hits = of_each(ops, None if weight is None else weight[hit], labels[hit], classes)
+            counts = [hits, *(of_each(ops, weight, these, classes) for these in (labels, found))]
+            counts.append(ops.xp.broadcast_to(counts[1].sum(), (classes,)))
+        return nan_if_unknown(ops, scores, ops.xp.stack(counts).astype(np.float64))

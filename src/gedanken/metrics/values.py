@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from gedanken.metrics.base import Metric, numbers, ratio, table
+from gedanken.metrics.base import Metric, numbers, ratio
+from gedanken.metrics.entries import outputs_and_targets, sum_of, whole_weight
 from gedanken.ops import Ops
 from gedanken.types import Array
 
@@ -13,77 +14,76 @@ from gedanken.types import Array
 class MeanAbsoluteError(Metric):
     """Mean distance of outputs and targets, in their units.
 
-        error = sum |y - target| / (N * F)
+        error = sum w * |y - target| / (F * sum w)
 
     Shapes:
-        y, target: (N, F), or (N,) for F = 1.   statistics: (2,), sum and number of values.
+        y, target: as the module says.   statistics: (2,), weighted sum, and weight of all values.
     """
 
     better: ClassVar[Literal["higher", "lower"] | None] = "lower"
 
-    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
-        outputs, targets = table(self, y, target)
-        return numbers(ops, ops.xp.abs(outputs - targets).sum(), targets.size)
+    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
+        outputs, targets, weight = outputs_and_targets(ops, self, y, target, weight)
+        return _sum_and_count(ops, weight, ops.xp.abs(outputs - targets))
 
     def value(self, total: Array) -> float:
         return float(ratio(total[0], total[1], empty=math.nan))
 
 
-class RootMeanSquareError(Metric):
-    """Square root of the mean squared distance of outputs and targets, in their units.
+class MeanSquaredError(Metric):
+    """Mean squared distance of outputs and targets, in the square of their units.
 
-        error = sqrt(sum (y - target)^2 / (N * F))
+        error = sum w * (y - target)^2 / (F * sum w)
 
     Shapes:
-        y, target: (N, F), or (N,) for F = 1.   statistics: (2,), sum and number of values.
+        y, target: as the module says.   statistics: (2,), weighted sum, and weight of all values.
     """
 
     better: ClassVar[Literal["higher", "lower"] | None] = "lower"
 
-    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
-        outputs, targets = table(self, y, target)
-        return numbers(ops, ops.xp.square(outputs - targets).sum(), targets.size)
+    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
+        outputs, targets, weight = outputs_and_targets(ops, self, y, target, weight)
+        return _sum_and_count(ops, weight, ops.xp.square(outputs - targets))
+
+    def value(self, total: Array) -> float:
+        return float(ratio(total[0], total[1], empty=math.nan))
+
+
+class RootMeanSquareError(MeanSquaredError):
+    """Square root of the mean squared distance of outputs and targets, in their units.
+
+        error = sqrt(sum w * (y - target)^2 / (F * sum w))
+
+    Shapes:
+        y, target: as the module says.   statistics: (2,), weighted sum, and weight of all values.
+    """
 
     def value(self, total: Array) -> float:
         return float(np.sqrt(ratio(total[0], total[1], empty=math.nan)))
 
 
-class R2(Metric):
-    """Fraction of the targets' variance that the outputs explain: 1 is perfect, 0 as good as the mean target.
+class MeanAbsolutePercentageError(Metric):
+    """Mean distance of outputs and targets as a share of the targets: 0.1 is ten percent.
 
-        R2 = 1 - sum (y - target)^2 / sum (target - mean)^2     for each output, then their plain mean
+        error = sum w * |y - target| / max(|target|, 2^-52) / (F * sum w)
 
-    It is NaN if an output's targets are all the same.
+    A target of 0 makes it huge: it is for targets that are far from 0.
 
     Shapes:
-        y, target: (N, F), or (N,) for F = 1.
-        statistics: (5, F): samples, origin, mean - origin, sum (target - mean)^2, sum (y - target)^2.
-
-    Source:
-        Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance". Differs: means are kept
-        relative to the first target, so a large offset of all targets costs no digits.
+        y, target: as the module says.   statistics: (2,), weighted sum, and weight of all values.
     """
 
-    better: ClassVar[Literal["higher", "lower"] | None] = "higher"
+    better: ClassVar[Literal["higher", "lower"] | None] = "lower"
 
-    def measure(self, ops: Ops, y: Array, target: Array) -> Array:
-        outputs, targets = table(self, y, target)
-        samples, features = targets.shape
-        if not samples:
-            return ops.xp.zeros((5, features))
-        around = targets - targets[0]
-        mean = around.mean(axis=0)
-        spread, missed = (ops.xp.square(apart).sum(axis=0) for apart in (around - mean, outputs - targets))
-        return ops.xp.stack([ops.xp.full(features, float(samples)), targets[0], mean, spread, missed])
-
-    def merge(self, total: Array, part: Array) -> Array:
-        if not total[0].all() or not part[0].all():
-            return part if part[0].any() else total
-        (many, origin, mean, spread, missed), (more, *other) = total, part
-        apart = (other[0] - origin) + (other[1] - mean)
-        samples = many + more
-        spread = spread + other[2] + apart**2 * many * more / samples
-        return np.stack([samples, origin, mean + apart * more / samples, spread, missed + other[3]])
+    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
+        outputs, targets, weight = outputs_and_targets(ops, self, y, target, weight)
+        size = ops.xp.maximum(ops.xp.abs(targets), 2.0**-52)
+        return _sum_and_count(ops, weight, ops.xp.abs(outputs - targets) / size)
 
     def value(self, total: Array) -> float:
-        return float(1 - ratio(total[4], total[3], empty=math.nan).mean())
+        return float(ratio(total[0], total[1], empty=math.nan))
+
+
+def _sum_and_count(ops: Ops, weight: Array | None, values: Array) -> Array:
+    """Return the weighted sum of values (M, F), and how much they all weigh."""
+    return numbers(ops, sum_of(weight, values), values.shape[1] * whole_weight(weight, len(values)))

@@ -111,7 +111,8 @@ class Asynchronous(Strategy):
             raise ArgumentError(f"{rule}, got {self._options.update!r}; {others}")
 
     def _learns_in_runs(self, feed: Feed) -> bool:
-        return learner_of(self.train_state.plan, self._recipe.optimizer, feed.mini_batch_size) is not None
+        rule, size = self._recipe.optimizer, feed.mini_batch_size
+        return learner_of(self.train_state.plan, rule, size, feed.weighted) is not None
 
     @property
     def _sparse(self) -> bool:

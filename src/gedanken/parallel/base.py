@@ -24,6 +24,7 @@ from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
 from gedanken.optimizers import Optimizer
 from gedanken.parallel.black_box import examined
+from gedanken.parallel.counting import Mean, counts_of, of_entries
 from gedanken.parallel.fault import Fault
 from gedanken.processors import usable_processors
 from gedanken.state import State, Stateful, restore_parts, state_of
@@ -52,9 +53,20 @@ class TrainState(NamedTuple):
         self.plan.retune(tuning)
         state.retune(self.plan.updated(state.optimizer))
 
-    def measured(self, outputs: Array, target: Array) -> tuple[Array, ...]:
-        """Return the statistics of all metrics, which stay on the device."""
-        lent = self.plan.ops, sealed(outputs), sealed(target)
+    def measured(
+        self, outputs: Array, target: Array, weight: Array | None = None, counted: Array | None = None
+    ) -> tuple[Array, ...]:
+        """Return the statistics of all metrics, which stay on the device.
+
+        Args:
+            outputs, target, weight: of samples, or of entries of samples.
+            counted: the entries that count, as of Weighing: metrics see no others.
+        """
+        if not self.metrics:
+            return ()
+        if counted is not None:
+            outputs, target, weight = of_entries(outputs, target, weight, counted)
+        lent = self.plan.ops, *map(sealed, (outputs, target, *(() if weight is None else (weight,))))
         return tuple(measured(metric, *lent) for metric in self.metrics)
 
     @property
@@ -70,11 +82,12 @@ class StepResult(NamedTuple):
     Args:
         samples: of the mini-batch.
         share: of the epoch that is done with it, in (0, 1].
-        cost: their mean cost, a number of the host or the device.
+        cost: their cost, a number of the host or the device.
         statistics: of each metric, on the host or the device.
         fault: what of the step was not finite; None for a sound step. Nothing of a step with a fault is kept:
             parameters, optimizer and state stay as they were before it.
         batches: how many mini-batches it was, one update after the other; 1 but for workers, who tell of some at once.
+        counts: the samples that the cost counts for, see `Weighing.samples`; None: all of them.
     """
 
     samples: int
@@ -83,6 +96,7 @@ class StepResult(NamedTuple):
     statistics: tuple[Array, ...]
     fault: Fault | None = None
     batches: int = 1
+    counts: float | None = None
 
     def read(self, ops: Ops) -> "StepResult":
         """Return it with values of the host, which waits for a device that still computes."""
@@ -92,16 +106,24 @@ class StepResult(NamedTuple):
 
 
 Results: TypeAlias = Generator[StepResult, None, None]
-# Takes outputs and targets of a mini-batch and returns the statistics of metrics, as TrainState.measured.
-Measure: TypeAlias = Callable[[Array, Array], tuple[Array, ...]]
+# Takes what TrainState.measured takes of a mini-batch, and returns the statistics of metrics.
+Measure: TypeAlias = Callable[[Array, Array, Array | None, Array | None], tuple[Array, ...]]
 
 
-def together(results: Sequence[StepResult], statistics: tuple[Array, ...]) -> StepResult:
-    """Return steps that were made one after the other as one, with these statistics of all."""
-    samples = sum(result.samples for result in results)
-    cost = sum(float(result.cost) * result.samples for result in results) / samples
+def together(results: Sequence[StepResult], statistics: tuple[Array, ...], sums: bool) -> StepResult:
+    """Return steps that were made one after the other as one, with these statistics of all.
+
+    Args:
+        results: what they tell.
+        statistics: of all of them.
+        sums: whether costs add up, see `Cost.sums`.
+    """
+    cost = Mean(sums)
+    for result in results:
+        cost.add(float(result.cost), counts_of(result))
+    samples, batches = (sum(getattr(result, name) for result in results) for name in ("samples", "batches"))
     last = results[-1]
-    return StepResult(samples, last.share, cost, statistics, last.fault, sum(result.batches for result in results))
+    return StepResult(samples, last.share, cost.value, statistics, last.fault, batches, cost.counts)
 
 
 def merged(metrics: Sequence[Metric], statistics: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
@@ -131,8 +153,10 @@ def run_batch(train_state: TrainState, batch: Batch, ctx: Context, measure: Meas
     """Run one mini-batch and return its cost and the statistics of its metrics, which stay on the device."""
     ops = train_state.plan.ops
     target = ops.asarray(batch.target, batch.target.dtype)
-    outputs, cost = train_state.plan.cost_and_gradients(ctx, batch.x, target)
-    return StepResult(len(batch.x), batch.share, cost, (measure or train_state.measured)(outputs, target))
+    weight = None if batch.weight is None else ops.asarray(batch.weight)
+    outputs, cost, weighing = train_state.plan.cost_and_gradients(ctx, batch.x, target, weight)
+    statistics = (measure or train_state.measured)(outputs, target, weight, weighing.counted)
+    return StepResult(len(batch.x), batch.share, cost, statistics, counts=weighing.samples)
 
 
 def learn_run(
@@ -178,14 +202,17 @@ def learn_run(
     if not samples:
         return run_batch(train_state, batch.part(0, size), plan.context(train=False))._replace(fault=fault), collisions
     target = batch.target[:samples]
-    outputs, cost = plan.judged(np.concatenate(scores), target)
+    outputs, cost, weighing = plan.judged(np.concatenate(scores), target)
     statistics = train_state.measured(outputs, target)
-    return StepResult(samples, batch.share, float(cost), statistics, fault, done), collisions
+    return StepResult(samples, batch.share, float(cost), statistics, fault, done, weighing.samples), collisions
 
 
-def learner_of(plan: Plan, optimizer: Optimizer, mini_batch_size: int) -> Learner | None:
-    """Return what learns from many mini-batches of this size in one go, or None; of a size 0 nothing does."""
-    learner = plan.learner(optimizer)
+def learner_of(plan: Plan, optimizer: Optimizer, mini_batch_size: int, weighted: bool) -> Learner | None:
+    """Return what learns from many mini-batches of this size in one go, or None; of a size 0 nothing does.
+
+    None of them knows samples that are `weighted`.
+    """
+    learner = None if weighted else plan.learner(optimizer)
     return learner if learner and mini_batch_size and learner.takes(mini_batch_size) else None
 
 

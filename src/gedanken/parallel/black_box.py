@@ -14,6 +14,7 @@ from gedanken.costs import CustomCost
 from gedanken.data.batches import Batch
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
+from gedanken.layers.lengths import output_lengths
 from gedanken.layers.stages import LayerStage, back_through, own, through, with_leaves
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
@@ -102,7 +103,7 @@ def _replay(plan: Plan, ctx: Context, batch: Batch) -> None:
         raise _Found("input", "", x, result=x)
     stages = with_leaves(plan.body, lambda stage: _Watched(stage, plan.ops))
     y, tape = through(stages, ctx, x)
-    cost, dy = plan.judge(y, batch.target)
+    cost, dy, _ = plan.judge(y, batch.target, batch.weight, output_lengths(ctx))
     if not math.isfinite(float(cost)) or not _finite(plan.ops, dy):
         its_own = own(plan.cost) or isinstance(plan.cost, CustomCost)
         raise _Found("cost", f"the cost {type(plan.cost).__name__}", y, result=dy, own=its_own)
@@ -169,7 +170,9 @@ class _Account:
         plan, y = self.plan, self.found.given
         for place in range(len(y)):
             try:
-                cost, dy = plan.judge(y[place : place + 1], self.batch.target[place : place + 1])
+                one = self.batch.part(place, place + 1)
+                ctx = plan.told_of_lengths(plan.context(train=True), one.x)
+                cost, dy, _ = plan.judge(y[place : place + 1], one.target, one.weight, output_lengths(ctx))
             except Exception:  # a cost of the user's that takes no single sample
                 return self.outlier
             if not math.isfinite(float(cost)) or not _finite(plan.ops, dy):

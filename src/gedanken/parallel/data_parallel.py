@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gedanken.checks import require
-from gedanken.engine.plan import Engine
+from gedanken.engine.base import Engine
 from gedanken.engine.select import Cpu
 from gedanken.parallel.base import ByWorkers, Strategy, TrainState
 from gedanken.parallel.recipe import Recipe

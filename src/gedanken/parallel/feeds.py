@@ -27,6 +27,7 @@ class Feed(ABC):
 
     memory: Descriptor | None = None
     obstacle = ""  # why no other process can have it
+    weighted = False  # whether samples have weights; known of a feed that gives runs
     mini_batch_size = 0  # of a feed that gives runs: several mini-batches as one
     most = 0  # samples of a mini-batch, at most
 
@@ -90,6 +91,7 @@ class ArrayFeed(Feed):
     def __init__(self, source: ArraySource) -> None:
         self._source, self.mini_batch_size = source, source.mini_batch_size
         self.most = min(source.mini_batch_size, source.samples)
+        self.weighted = source.weight is not None
 
     def run(self, epoch: int, first: int, count: int) -> Batch:
         return self._source.run(epoch, first, count)
@@ -154,7 +156,7 @@ class SlotFeed(Feed):
 
     def __init__(self, batch: Batch, most: int, slots: int) -> None:
         self.most = max(most, len(batch.x))
-        self._forms = [(part.shape[1:], part.dtype) for part in (batch.x, batch.target)]
+        self._forms = [(part.shape[1:], part.dtype) for part in _arrays_of(batch)]
         sizes = [int(np.prod(shape, dtype=int)) * dtype.itemsize * self.most for shape, dtype in self._forms]
         self._ends = np.cumsum([CACHE_LINE, *(rounded_up(size, CACHE_LINE) for size in sizes)]).tolist()
         self.attach(reserved_memory(slots * self._ends[-1], f"{slots} mini-batches"))
@@ -180,7 +182,10 @@ class SlotFeed(Feed):
             DataError: it is of other types or shapes than the first one.
         """
         head, arrays = self._arrays(slot)
-        for array, part, (shape, dtype) in zip(arrays, (batch.x, batch.target), self._forms, strict=True):
+        parts = _arrays_of(batch)
+        if len(parts) != len(arrays):
+            raise DataError("mini-batches must all have weights or none, as the first one")
+        for array, part, (shape, dtype) in zip(arrays, parts, self._forms, strict=True):
             if part.shape[1:] != shape or part.dtype != dtype or len(part) > self.most:
                 wanted = f"at most {self.most} samples of shape {shape} and type {dtype}, as the first one"
                 raise DataError(f"mini-batches must have {wanted}, got {part.shape} of type {part.dtype}")
@@ -189,9 +194,14 @@ class SlotFeed(Feed):
 
     def batches(self, epoch: int, first: int, count: int) -> Iterator[Batch]:
         for slot in range(first, first + count):
-            head, (x, target) = self._arrays(slot)
+            head, arrays = self._arrays(slot)
             samples, position = int(head[0]), int(head[1])
-            yield Batch(x[:samples], target[:samples], position, float(head[2]))
+            x, target, *rest = (array[:samples] for array in arrays)
+            yield Batch(x, target, position, float(head[2]), weight=rest[0] if rest else None)
+
+
+def _arrays_of(batch: Batch) -> list[Array]:
+    return [batch.x, batch.target, *([] if batch.weight is None else [batch.weight])]
 
 
 class HeldFeed(Feed):
@@ -243,8 +253,7 @@ class SlotOrders(Orders):
             slots = self._groups * self._unit
             self.feed = HeldFeed(most) if self._sparse else SlotFeed(self._coming, most, slots)
         if self._coming:
-            first = self._coming
-            self._sample = first._replace(x=first.x[:1].copy(), target=first.target[:1].copy())
+            self._sample = self._coming.part(0, 1).copy()
 
     def next(self, longest: int) -> tuple[int, int] | None:
         if not self._free or not self._coming:

@@ -38,7 +38,7 @@ class Refuge:
 
     def __exit__(self, *_: object) -> None:
         if self.last:
-            self.last = self.last._replace(x=self.last.x[:SEEN].copy(), target=self.last.target[:SEEN].copy())
+            self.last = self.last.part(0, SEEN).copy()
 
     def state(self) -> State:
         """Return the copy, and how far it is from the next one."""
@@ -92,8 +92,8 @@ class Refuge:
     def _cost(self, batch: Batch) -> float:
         """Return the cost of a mini-batch as at prediction; inf with parameters that are not finite."""
         plan = self._train_state.plan
-        _, cost = plan.cost_and_gradients(plan.context(train=False), batch.x, batch.target)
-        return float(cost) if plan.ops.finite(plan.params) else math.inf
+        passed = plan.cost_and_gradients(plan.context(train=False), batch.x, batch.target, batch.weight)
+        return float(passed.cost) if plan.ops.finite(plan.params) else math.inf
 
     def seek(self, batch: Batch) -> bool:
         """Go back to the copy if it gives a cost for a mini-batch, and the network as it is none or far more.

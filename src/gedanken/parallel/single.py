@@ -7,6 +7,7 @@ from gedanken.data.batches import ArraySource, Batch, Source
 from gedanken.engine.learner import Learner
 from gedanken.parallel.base import RUN, Results, StepResult, Strategy, TrainState, gradients, learn_run, learner_of
 from gedanken.parallel.black_box import examined
+from gedanken.parallel.counting import counts_of
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.refuge import Refuge
 from gedanken.state import Stateful
@@ -26,7 +27,7 @@ class Single(Strategy):
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         if isinstance(source, ArraySource):
             plan, rule = self.train_state.plan, self.train_state.optimizer_state.optimizer
-            if learner := learner_of(plan, rule, source.mini_batch_size):
+            if learner := learner_of(plan, rule, source.mini_batch_size, source.weight is not None):
                 yield from self._runs(source, learner, epoch, start)
                 return
         with contextlib.closing(source.batches(epoch, start)) as batches, self._refuge:
@@ -66,7 +67,7 @@ class Single(Strategy):
             result = gradients(self.train_state, batch, epoch)
             if not result.fault:
                 self._refuge.keep(before)
-                refused = optimizer_state.apply(plan.params, plan.grads, result.samples)
+                refused = optimizer_state.apply(plan.params, plan.grads, counts_of(result))
                 result = result._replace(fault=Fault(refused) if refused else None)
             sound = result.fault is None
         finally:

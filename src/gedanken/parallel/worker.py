@@ -20,6 +20,7 @@ from gedanken.engine.learner import Learner, Sharing
 from gedanken.parallel.base import RUN, StepResult, TrainState, gradients, learn_run, learner_of, merged, together
 from gedanken.parallel.black_box import examined
 from gedanken.parallel.block import BEFORE, DONE, GENERATION, ORDER, STEP, UPDATES, WRITING, Block
+from gedanken.parallel.counting import counts_of, of_entries
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.feeds import Feed
 from gedanken.parallel.recipe import Recipe
@@ -108,7 +109,7 @@ class Worker:
         if update != "atomic":
             places["params"] = block.params
         self._train_state = recipe.train_state(lambda name, _: places.get(name))
-        self._learner = learner_of(self._train_state.plan, recipe.optimizer, feed.mini_batch_size)
+        self._learner = learner_of(self._train_state.plan, recipe.optimizer, feed.mini_batch_size, feed.weighted)
         several, small = block.layout.workers > 1, block.params.size <= COPIED
         racy = self._learner is not None and update == "racy" and several
         curvature = self._learner.curvature(feed.some(LOOKED_AT)) if self._learner and racy and small else None
@@ -130,6 +131,7 @@ class Worker:
         if curvature is not None:
             self._weights = _Weights(curvature, block.layout.workers, block.params.dtype)
         self._tally = Tally()
+        self._sums = recipe.cost.sums
 
     def prepare(self) -> None:
         """Get ready, in the thread that will compute, kernels included: they may have to be compiled."""
@@ -163,7 +165,7 @@ class Worker:
             self._cells[DONE] = len(results)
             if results[-1].fault:
                 break
-        return together(results, unmeasured.statistics()) if results else None
+        return together(results, unmeasured.statistics(), self._sums) if results else None
 
     def _learn_runs(self, order: Order, learner: Learner) -> StepResult | None:
         """Learn from many mini-batches in one go."""
@@ -181,7 +183,8 @@ class Worker:
                 break
         if not results:
             return None
-        return together(results, merged(self._train_state.metrics, [one.statistics for one in results]))
+        statistics = merged(self._train_state.metrics, [one.statistics for one in results])
+        return together(results, statistics, self._sums)
 
     def _learn_run(self, batch: Batch, learner: Learner) -> StepResult:
         """Learn from the mini-batches of a run; every 64th run shows how many additions get lost."""
@@ -226,7 +229,7 @@ class Worker:
             made, _ = block.others(self.number)
             self._tally.stale(made - read)
             self._optimizer.before = block.head[BEFORE] + made + self._cells[UPDATES] - self._optimizer.step
-            refused = self._write(lambda p: self._optimizer.apply(p, plan.grads, result.samples))
+            refused = self._write(lambda p: self._optimizer.apply(p, plan.grads, counts_of(result)))
         if not (fault or refused):
             return result
         plan.layer_state[...] = before
@@ -284,13 +287,14 @@ class _Unmeasured:
 
     def __init__(self, train_state: TrainState) -> None:
         self._train_state = train_state
-        self._held, self._size = list[tuple[Array, Array]](), 0
+        self._held, self._size = list[tuple[Array, Array, Array | None]](), 0
         self._statistics: list[tuple[Array, ...]] = []
 
-    def add(self, outputs: Array, target: Array) -> tuple[()]:
-        """Keep those of a mini-batch; the targets have to stay what they are."""
+    def add(self, outputs: Array, target: Array, weight: Array | None, counted: Array | None) -> tuple[()]:
+        """Keep those of a mini-batch; targets and weights have to stay what they are."""
         if self._train_state.metrics:
-            self._held.append((outputs.copy(), target))
+            taken = (outputs, target, weight) if counted is None else of_entries(outputs, target, weight, counted)
+            self._held.append((taken[0].copy(), *taken[1:]))
             self._size += outputs.size
         if self._size > UNMEASURED:
             self._measure()
@@ -303,9 +307,10 @@ class _Unmeasured:
         return merged(self._train_state.metrics, self._statistics)
 
     def _measure(self) -> None:
-        outputs, targets = zip(*self._held, strict=True)
+        outputs, targets, given = zip(*self._held, strict=True)
+        weights = None if given[0] is None else np.concatenate(given)
         self._held, self._size = [], 0
-        self._statistics.append(self._train_state.measured(np.concatenate(outputs), np.concatenate(targets)))
+        self._statistics.append(self._train_state.measured(np.concatenate(outputs), np.concatenate(targets), weights))
 
 
 class _Weights:

@@ -57,7 +57,7 @@ class Snapshots:
     def __init__(self, run: Run, every: float, train_state: TrainState) -> None:
         self.run, self.every, self.train_state = run, every, train_state
         self._last = 0.0
-        self._meter = new_meter(train_state)
+        self._meter = _of_some_steps(train_state)
 
     def add(self, epoch: int, result: StepResult, seconds: float, trained: float) -> Snapshot | None:
         """Take in a step; `seconds` since the start, `trained` of them between epochs left out."""
@@ -66,7 +66,7 @@ class Snapshots:
             return None
         speed = self._meter.samples / (trained - self._last)
         cost, metrics = self._meter.cost, self._meter.metrics
-        self._last, self._meter = trained, new_meter(self.train_state)
+        self._last, self._meter = trained, _of_some_steps(self.train_state)
         return Snapshot(
             epoch, epoch - 1 + result.share, cost, metrics, self.train_state.optimizer_state.rate, speed, seconds
         )
@@ -139,5 +139,11 @@ class Kept:
 
 
 def new_meter(train_state: TrainState) -> Meter:
-    """Return a Meter for what is trained."""
+    """Return a Meter for all samples of an epoch or an evaluation."""
+    cost = train_state.plan.cost
+    return Meter(train_state.metrics, train_state.plan.ops, cost is not None and cost.sums)
+
+
+def _of_some_steps(train_state: TrainState) -> Meter:
+    """Return a Meter for any number of steps, whose costs are a mean also where those of an epoch add up."""
     return Meter(train_state.metrics, train_state.plan.ops)

@@ -6,6 +6,7 @@ from gedanken.checks import require
 from gedanken.costs import Cost, CustomCost
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.metrics.base import required_arguments
+from gedanken.metrics.entries import channels_of
 from gedanken.named import as_metric
 from gedanken.training.records import EpochRecord
 from gedanken.types import Shape
@@ -29,7 +30,7 @@ def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_s
         takes = required_arguments(metric.measure)
         rule = "take (y, target), NumPy arrays, or (ops, y, target), arrays of the device"
         require(takes in (2, 3), f"{type(metric).__name__}.measure", rule, f"{takes} arguments")
-    several_answers = cost.yes_above is not None and output_shape != (1,)
+    several_answers = cost.yes_above is not None and channels_of((1, *output_shape)) > 1
     return tuple(metric.per_label() if several_answers else metric for metric in chosen)
 
 

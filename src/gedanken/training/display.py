@@ -6,14 +6,13 @@ import os
 import select
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gedanken.checks import printable, warn
+from gedanken.texts import BETWEEN, cut, width
 
 WIDTH = 80  # of a terminal that does not tell
-BETWEEN = "  "  # stands between the parts of a line
 PIECE = 512  # bytes that a pipe takes at once where it takes any
 WAITING_TEXT = 1 << 16  # bytes kept for a reader that is slow; what comes beyond is dropped
 LARGEST = 1024  # number of a file that `select` does not know
@@ -154,26 +153,6 @@ def _write_to(stream: Any, text: str) -> None:
     flush = getattr(stream, "flush", None)
     if flush is not None:
         flush()
-
-
-def width(text: str) -> int:
-    """Return the columns that a text takes on a terminal: two for a wide character, none for a combining one."""
-    if text.isascii():
-        return len(text)
-    return sum(_columns_of(one) for one in text)
-
-
-def _columns_of(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def cut(text: str, columns: int) -> str:
-    """Return the beginning of a text that fits into so many columns."""
-    while width(text) > max(columns, 0):
-        text = text[:-1]
-    return text
 
 
 def fitted(head: str, figures: list[str], tail: str, columns: int) -> str:

@@ -295,7 +295,7 @@ class Training:
         if self.callbacks:
             rate = self.train_state.optimizer_state.rate
             entries = (epoch, step, result.share, result.samples, float(result.cost), rate, seconds, snapshot)
-            record = StepRecord(*entries, result.statistics)
+            record = StepRecord(*entries, result.statistics, result.counts)
             self._listen(
                 [told(callback, "on_step", self.run, record) for callback in self.callbacks], "on_step", epoch, step
             )

@@ -14,6 +14,7 @@ from gedanken.errors import CheckpointError
 from gedanken.metrics.base import HOST, Metric
 from gedanken.ops import Ops
 from gedanken.parallel.base import StepResult
+from gedanken.parallel.counting import Mean, counts_of
 from gedanken.state import State, Stateful, check_state, restore_parts, state_of
 from gedanken.training.records import Evaluation, StepRecord
 from gedanken.types import Array
@@ -22,20 +23,21 @@ UNREAD = 64  # steps whose values are read together
 
 
 class Meter:
-    """A running mean of cost and metrics, weighted by samples.
+    """A running mean of cost and metrics: of the cost by what each step's counts for.
 
     What steps tell may be values of a device; they are read some at a time, so that it need not wait for each step.
 
     Args:
         metrics: the metrics.
         ops: the device's primitives.
+        sums: whether costs add up, see `Cost.sums`.
     """
 
-    def __init__(self, metrics: Sequence[Metric], ops: Ops = HOST) -> None:
+    def __init__(self, metrics: Sequence[Metric], ops: Ops = HOST, sums: bool = False) -> None:
         self._metrics, self._ops = metrics, ops
         self._unread: list[StepResult | StepRecord] = []
         self.samples = 0
-        self._cost = 0.0
+        self._cost = Mean(sums)
         self._gathered = [_Gathered(metric) for metric in metrics]
 
     def add(self, result: StepResult | StepRecord) -> None:
@@ -48,20 +50,23 @@ class Meter:
     def _read(self) -> None:
         results, self._unread = self._unread, []
         for result in results:
-            self._cost += float(result.cost) * result.samples
+            self._cost.add(float(result.cost), counts_of(result))
             for gathered, part in zip(self._gathered, result.statistics, strict=False):
                 gathered.add(self._ops.to_host(part))
 
     def state(self) -> State:
         """Return sums and gathered statistics."""
         self._read()
-        sums = {"samples": self.samples, "cost": self._cost}
-        return {**sums, **state_of(self._parts())}
+        return {**self._sums(), **state_of(self._parts())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another one was, with the same metrics; a CheckpointError changes nothing."""
-        restore_parts("the meter", self._parts(), state, {"samples": self.samples, "cost": self._cost})
-        self.samples, self._cost, self._unread = state["samples"], state["cost"], []
+        restore_parts("the meter", self._parts(), state, self._sums())
+        self.samples, self._unread = state["samples"], []
+        self._cost.total, self._cost.counts = state["cost"], state["counts"]
+
+    def _sums(self) -> dict[str, int | float]:
+        return {"samples": self.samples, "cost": self._cost.total, "counts": self._cost.counts}
 
     def _parts(self) -> dict[str, Stateful]:
         return {str(place): one for place, one in enumerate(self._gathered)}
@@ -70,7 +75,7 @@ class Meter:
     def cost(self) -> float:
         """Mean cost so far; NaN of no samples."""
         self._read()
-        return self._cost / self.samples if self.samples else math.nan
+        return self._cost.value if self.samples else math.nan
 
     @property
     def metrics(self) -> dict[str, Any]:

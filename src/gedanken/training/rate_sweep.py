@@ -17,6 +17,7 @@ from gedanken.data.batches import GeneratorSource, Source
 from gedanken.drawing import load_matplotlib, new_figure, plain_settings, png
 from gedanken.files import replace_file
 from gedanken.parallel.base import TrainState
+from gedanken.parallel.counting import Mean, counts_of
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.single import Single
 from gedanken.schedules import Schedule
@@ -165,16 +166,16 @@ def _updates(train_state: TrainState, source: Source, epoch: int) -> Updates:
     """
     strategy, state = Single(), train_state.optimizer_state
     strategy.start(train_state)
-    made, total, samples = None, 0.0, 0
+    made, total = None, Mean(sums=False)
     for number in itertools.count(epoch):
         with contextlib.closing(source.batches(number)) as batches:
             for batch in batches:
                 rate, updates = state.rate, state.updates
                 result = strategy.step(batch, number)
-                total, samples = total + float(result.cost) * result.samples, samples + result.samples
+                total.add(float(result.cost), counts_of(result))
                 if result.fault or state.updates > updates:
-                    yield made, total / samples, result.fault
-                    made, total, samples = rate, 0.0, 0
+                    yield made, total.value, result.fault
+                    made, total = rate, Mean(sums=False)
 
 
 def _lowest(smoothed: Sequence[float]) -> int:

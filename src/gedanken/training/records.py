@@ -82,11 +82,12 @@ class StepRecord(NamedTuple):
         step: number of the step in the epoch, counted from 1.
         fraction: of the epoch that is done, in (0, 1].
         samples: samples of its mini-batch.
-        cost: mean cost of its mini-batch.
+        cost: of its mini-batch.
         rate: learning rate of the next update.
         seconds: since `fit` began.
         snapshot: a snapshot, where one was due after this step.
         statistics: of each metric for the mini-batch, as `Metric.measure` returns them.
+        counts: the samples that the cost counts for, fewer where some count for less; None: all of them.
     """
 
     epoch: int
@@ -98,6 +99,7 @@ class StepRecord(NamedTuple):
     seconds: float
     snapshot: Snapshot | None
     statistics: tuple[Array, ...] = ()
+    counts: float | None = None
 
     @property
     def share(self) -> float:

@@ -274,7 +274,7 @@ def _data(source: Source | None) -> str:
         arrays = list(_arrays_in(vars(source.generator)))
         return f"{told}, arrays {_digest_of(arrays)}" if arrays else told
     assert isinstance(source, ArraySource)
-    return f"{source.samples} samples, digest {_digest_of([source.x, source.target, source.rows])}"
+    return f"{source.samples} samples, digest {_digest_of([source.x, source.target, source.rows, source.weight])}"
 
 
 def _arrays_in(held: Any) -> Iterator[Any]:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gedanken.checks import require
-from gedanken.costs import Cost, SoftMaxCrossEntropy
+from gedanken.costs import Cost
+from gedanken.engine.base import Engine, Placement
 from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import Library, library
 from gedanken.engine.cpu.fused_layers import FusedLayers
 from gedanken.engine.cpu.interpreted import InterpretedLibrary
+from gedanken.engine.cpu.lowering.cost import has_kernel
 from gedanken.engine.cpu.lowering.match import why_no_kernel
 from gedanken.engine.cpu.machine import Machine, this_machine, untried
 from gedanken.engine.cpu.ops import CpuOps
@@ -17,7 +19,6 @@ from gedanken.engine.cpu.sparse_steps import sparse_steps
 from gedanken.engine.cpu.threads import Pool
 from gedanken.engine.cpu.update import fused_update
 from gedanken.engine.learner import Learner
-from gedanken.engine.plan import Engine, Placement
 from gedanken.layers.stages import ContainerStage, LayerStage, Stage
 from gedanken.optimizer_state import Updated, Updater
 from gedanken.optimizers import Optimizer
@@ -78,7 +79,7 @@ class CpuEngine(Engine):
         return sum(one.step_bytes(samples) for one in fused) if len(fused) == len(stages) else None
 
     def fused_step(self, layers: Sequence[Placement], cost: Cost) -> FusedLayers | None:
-        if type(cost) is not SoftMaxCrossEntropy or not layers or any(map(why_no_kernel, layers)):
+        if not has_kernel(cost) or not layers or any(map(why_no_kernel, layers)):
             return None
         return FusedLayers(self.library, self.pool, layers, dx=False, cost=cost)
 

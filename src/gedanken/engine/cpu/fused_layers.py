@@ -5,20 +5,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gedanken.costs import SoftMaxCrossEntropy
+from gedanken.costs import Cost
+from gedanken.costs.base import Weighing
+from gedanken.engine.base import Placement
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.lowering.base import Lowering
-from gedanken.engine.cpu.lowering.cost import mean_cost, softmax_cross_entropy
+from gedanken.engine.cpu.lowering.cost import entries_of, lower_cost, total_cost
 from gedanken.engine.cpu.lowering.match import lower
 from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.lowering.sparse import SparseInput
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
-from gedanken.engine.plan import Placement
 from gedanken.layers.base import Context
+from gedanken.layers.lengths import output_lengths
 from gedanken.layers.stages import back_through, through
 from gedanken.sparse import SparseRows
-from gedanken.types import Array
+from gedanken.types import Array, Shape
 
 Result = TypeVar("Result")
 _Key = tuple[int, bool, int, bool]  # samples, training or not, seed, whether sequences have lengths
@@ -43,7 +45,7 @@ class FusedLayers:
         pool: Pool,
         layers: Sequence[Placement],
         dx: bool,
-        cost: SoftMaxCrossEntropy | None = None,
+        cost: Cost | None = None,
     ) -> None:
         self.library, self.pool, self.layers, self.dx, self.cost = library, pool, layers, dx, cost
         self._programs: dict[_Key, BatchProgram] = {}
@@ -63,10 +65,13 @@ class FusedLayers:
         program, _ = cache
         return program.backward(np.ascontiguousarray(dy, self.library.dtype))
 
-    def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
-        """Return the outputs and their mean cost; in training also write the gradients."""
-        given = self._given(x)
-        return self._alone(ctx, len(x), lambda program: program.run(ctx, given, target))
+    def run(self, ctx: Context, x: Array, target: Array, weight: Array | None) -> tuple[Array, Array, Weighing]:
+        """Return the outputs, their cost and how it was made; in training also write the gradients."""
+        assert self.cost
+        given, shape = self._given(x), (len(x), *self.layers[-1].output_shape)
+        weighing = self.cost.weighing(ctx.ops, entries_of(self.cost, shape), target, weight, output_lengths(ctx))
+        found = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, weighing))
+        return *found, weighing
 
     def _given(self, x: Any) -> Any:
         """Return the input as kernels read it."""
@@ -123,9 +128,9 @@ class _Draft:
         else:
             self.x = self.program.input((samples, *first.shape))
         self.y, back = lower(self.low, fused.layers, self.x)
-        self.cost_buffers = softmax_cross_entropy(self.low, fused.cost, self.y) if fused.cost else None
-        if self.cost_buffers:
-            self.dy, kept = self.cost_buffers.dz, [self.cost_buffers.outputs, self.cost_buffers.terms]
+        self.cost = lower_cost(self.low, fused.cost, self._shaped(last.output_shape)) if fused.cost else None
+        if self.cost:
+            self.dy, kept = self.cost.dz, [self.cost.outputs, self.cost.terms]
         else:
             self.program.cut()
             self.dy, kept = self.program.input((samples, *last.output_shape)), [self.y]
@@ -137,6 +142,11 @@ class _Draft:
         for buffer in kept:
             self.program.keep(buffer)
         self.kept = kept
+
+    def _shaped(self, shape: Shape) -> Buffer:
+        """Return the outputs in the shape that they are declared to have."""
+        whole = (self.low.samples, *shape)
+        return self.y if self.y.shape == whole else self.program.view(self.y, whole)
 
 
 class BatchProgram(_Draft):
@@ -158,16 +168,13 @@ class BatchProgram(_Draft):
             return np.zeros((0, *self.x.shape[1:]), dy.dtype)
         return self._array(self.dx, dy).reshape(self.x.shape)
 
-    def run(self, ctx: Context, x: Array, target: Array) -> tuple[Array, Array]:
-        assert self.cost_buffers
-        hard = target.ndim == 1
-        place, dtype = (self.cost_buffers.classes, np.int64) if hard else (self.cost_buffers.shares, self.low.real)
-        given = np.ascontiguousarray(target, dtype)
-        place.point_to(given)
-        self.cost_buffers.hard.set(hard)
+    def run(self, ctx: Context, x: Array, target: Array, weighing: Weighing) -> tuple[Array, Array]:
+        assert self.cost
+        held = self.cost.point_to(target, weighing, self.low.real)
         self._start(ctx, x)
-        outputs, terms = (self._kept[id(buffer)] for buffer in (self.cost_buffers.outputs, self.cost_buffers.terms))
-        return outputs.copy(), mean_cost(terms)
+        del held
+        outputs = self._array(self.cost.outputs, x).reshape(self.dy.shape)
+        return outputs.copy(), total_cost(self._kept[id(self.cost.terms)], weighing.divisor)
 
     def _start(self, ctx: Context, x: Array) -> None:
         self.x.point_to(x)

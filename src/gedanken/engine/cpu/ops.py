@@ -6,9 +6,9 @@ import numpy as np
 
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.kernels.blocks import Rows
-from gedanken.engine.cpu.kernels.cost import Targets
+from gedanken.engine.cpu.kernels.cost import RowWeights, Targets
 from gedanken.engine.cpu.lowering.base import Lowering
-from gedanken.engine.cpu.lowering.cost import class_weights, mean_cost
+from gedanken.engine.cpu.lowering.cost import class_weights, costs_of
 from gedanken.engine.cpu.lowering.join import add_up, put_together, take_apart
 from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.program import Program, call
@@ -69,17 +69,18 @@ class CpuOps(Ops):
     def softmax_cross_entropy(
         self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float
     ) -> tuple[Array, Array]:
-        rows, columns = z.shape
-        hard = target.ndim == 1
+        columns, rows = z.shape[-1], z.size // z.shape[-1]
+        hard = target.ndim < z.ndim
         classes = np.ascontiguousarray(target, np.int64) if hard else np.zeros(1, np.int64)
         shares = np.zeros(1, self.dtype) if hard else np.ascontiguousarray(target, self.dtype)
         targets = Targets(
             classes=classes, shares=shares, hard=int(hard), weights=class_weights(weights, columns, self.dtype),
             kept=1 - smoothing, smoothing=smoothing,
+            counts=RowWeights(factors=np.zeros(1, self.dtype), given=0, divisor=1),
         )  # fmt: skip
-        terms, dz, y = (np.empty((rows, size), self.dtype) for size in (3, columns, columns))
+        terms, dz, y = np.empty((rows, 3), self.dtype), np.empty(z.shape, self.dtype), np.empty(z.shape, self.dtype)
         call(
-            self.library, "cost.softmax_cross_entropy", z=np.ascontiguousarray(z), targets=targets, y=y, dz=dz,
-            terms=terms, m=Rows(rows=rows, columns=columns, piece=rows),
+            self.library, "cost.softmax_cross_entropy", z=np.ascontiguousarray(z, self.dtype), targets=targets, y=y,
+            dz=dz, terms=terms, m=Rows(rows=rows, columns=columns, piece=rows),
         )  # fmt: skip
-        return mean_cost(terms), dz
+        return costs_of(terms).reshape(z.shape[:-1]), dz

@@ -5,9 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.costs import Cost, Hinge, MeanSquared, SigmoidBinaryCrossEntropy, SoftMaxCrossEntropy, WeightedMean
+from gedanken.costs import (
+    BinaryCrossEntropy,
+    Cost,
+    Hinge,
+    MeanSquared,
+    SigmoidBinaryCrossEntropy,
+    SoftMaxCrossEntropy,
+    WeightedMean,
+)
+from gedanken.costs.labels import ClassCost
+from gedanken.engine.base import Placement
 from gedanken.engine.cpu.compiler import Library
-from gedanken.engine.cpu.kernels.cost import Targets
+from gedanken.engine.cpu.kernels.cost import RowWeights, Targets
 from gedanken.engine.cpu.kernels.runs import HINGE, SIGMOID, SOFTMAX, SQUARED, WEIGHTED, Results, Run
 from gedanken.engine.cpu.kernels.sparse import Csr, Penalty, Weights
 from gedanken.engine.cpu.lowering.cost import class_weights
@@ -15,7 +25,6 @@ from gedanken.engine.cpu.pair_steps import CutSteps, FactorSteps, PairSteps
 from gedanken.engine.cpu.program import call
 from gedanken.engine.cpu.sharing import fields_of
 from gedanken.engine.learner import Learnt, Sharing
-from gedanken.engine.plan import Placement
 from gedanken.layers import GraphCut, Layer, MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.stages import LayerStage
 from gedanken.optimizers import Optimizer
@@ -38,8 +47,7 @@ def sparse_steps(
     library: Library, layers: Sequence[Placement], cost: Cost, rule: Optimizer
 ) -> "SparseSteps | PairSteps | None":
     """Return what learns in runs, or None where the model, its cost or the rule is another one."""
-    weighted = isinstance(getattr(cost, "pos_weight", None), tuple)
-    if len(layers) != 1 or type(cost) not in COSTS or weighted or not rule.lazy or rule.slots():
+    if len(layers) != 1 or type(cost) not in COSTS or not _is_plain(cost) or not rule.lazy or rule.slots():
         return None
     stage, number = layers[0], COSTS[type(cost)]
     if not isinstance(stage, LayerStage):
@@ -50,6 +58,14 @@ def sparse_steps(
     if kind in OF_PAIRS and number != SOFTMAX:
         return OF_PAIRS[kind](library, stage, (number, getattr(cost, "pos_weight", None) or 1.0))
     return None
+
+
+def _is_plain(cost: Cost) -> bool:
+    """Return whether a cost is a mean over all that is there, of outputs that count alike."""
+    if isinstance(cost, BinaryCrossEntropy):
+        return cost.reduction == "mean" and not isinstance(cost.pos_weight, tuple) and cost.class_weights is None
+    ignored = isinstance(cost, ClassCost) and cost.ignore_label is not None
+    return cost.reduction == "mean" and not ignored
 
 
 class SparseSteps:
@@ -126,4 +142,5 @@ class SparseSteps:
             classes=np.ascontiguousarray(target, np.int64) if hard else np.zeros(1, np.int64),
             shares=self._one if hard else np.ascontiguousarray(target, self._dtype), hard=int(hard),
             weights=class_weights(weights, self._units, self._dtype), kept=1 - smoothing, smoothing=smoothing,
+            counts=RowWeights(factors=self._one, given=0, divisor=1),
         )  # fmt: skip

@@ -8,33 +8,66 @@ import numpy as np
 
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.kernels.sparse import Part
-from gedanken.engine.cpu.kernels.update import NORM_PIECE, Kept, Moment, Update
+from gedanken.engine.cpu.kernels.update import NORM_PIECE, Centred, Kept, Lead, Moment, Update
 from gedanken.engine.cpu.lowering.base import PIECE, cut
 from gedanken.engine.cpu.program import Program, Variable
 from gedanken.engine.cpu.threads import Pool
 from gedanken.optimizer_state import Updated
-from gedanken.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, Optimizer, RMSProp, seen_share
+from gedanken.optimizers import (
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdaMax,
+    AdamW,
+    Lion,
+    Momentum,
+    Muon,
+    NAdam,
+    Nesterov,
+    Optimizer,
+    RAdam,
+    RMSProp,
+)
+from gedanken.optimizers.base import Decaying
 from gedanken.sparse import RowPart
 from gedanken.types import Array, Arrays
 
 Step = Callable[[float, int, Array, Array, Arrays], None]
 
 # For each rule its kernel, and for the kernel's parameters the rule's fields; shares near 1 come in parts, as Kept.
+_MOMENTS = {"mean": "beta1", "square": "beta2", "epsilon": "epsilon"}
 KERNELS: dict[type[Optimizer], tuple[str, dict[str, str]]] = {
     SGD: ("sgd", {}),
     Momentum: ("momentum", {"kept": "momentum"}),
     Nesterov: ("momentum", {"kept": "momentum"}),
-    AdaGrad: ("adagrad", {"epsilon": "epsilon"}),
+    AdaGrad: ("adagrad", {"epsilon": "epsilon", "start": "start"}),
     RMSProp: ("rmsprop", {"kept": "decay", "epsilon": "epsilon"}),
-    Adam: ("adam", {"mean": "beta1", "square": "beta2", "epsilon": "epsilon"}),
-    AdamW: ("adam", {"mean": "beta1", "square": "beta2", "epsilon": "epsilon"}),
+    AdaDelta: ("adadelta", {"kept": "decay", "epsilon": "epsilon"}),
+    Adam: ("adam", _MOMENTS),
+    AdamW: ("adam", _MOMENTS),
+    Muon: ("adam", _MOMENTS),
+    AdaMax: ("adamax", {"mean": "beta1", "kept": "beta2", "epsilon": "epsilon"}),
+    NAdam: ("nadam", _MOMENTS),
+    RAdam: ("radam", _MOMENTS),
     Lion: ("lion", {"turning": "beta1", "kept": "beta2"}),
 }
 
 
+def _kernel(rule: Any) -> tuple[str, dict[str, str]]:
+    """Return the kernel of a rule with its options, and where its parameters come from."""
+    name, fields = KERNELS[type(rule)]
+    if getattr(rule, "amsgrad", False):
+        return "amsgrad", fields
+    if isinstance(rule, RMSProp):
+        moving = {"going": "momentum"} if rule.momentum else {}
+        return f"{name}{'_centred' * rule.centred}{'_moving' * bool(moving)}", {**fields, **moving}
+    return name, fields
+
+
 def fused_update(library: Library, pool: Pool, rule: Optimizer, updated: Updated) -> Step | None:
     """Return what clips and updates in one pass, or None for a rule that has no kernel."""
-    if type(rule) not in KERNELS or not updated.size:
+    if type(rule) not in KERNELS or not isinstance(rule, Decaying) or not updated.size:
         return None
     return _Step(library, pool, rule, updated)
 
@@ -42,22 +75,20 @@ def fused_update(library: Library, pool: Pool, rule: Optimizer, updated: Updated
 class _Step:
     """One optimizer's program for one set of parameters."""
 
-    def __init__(self, library: Library, pool: Pool, rule: Optimizer, updated: Updated) -> None:
+    def __init__(self, library: Library, pool: Pool, rule: Decaying, updated: Updated) -> None:
         self.rule, self.program = rule, Program(library, pool)
         self.vectors = {name: self.program.input((updated.size,)) for name in ("p", "g", *rule.slots())}
         self._bound: tuple[Array, ...] = ()
-        self.rate, self.seen = Variable(), {"mean": Variable(), "square": Variable()}
-        kernel, fields = KERNELS[type(rule)]
+        self.rate, self.varying = Variable(), {name: Variable() for name in rule.numbers(0).keys() - {"rate"}}
+        kernel, fields = _kernel(rule)
         size, decayed = updated.whole, updated.decayed
         limit = math.inf if rule.clip_value is None else rule.clip_value
+        penalty, decay = (0.0, rule.weight_decay) if rule.decoupled else (rule.weight_decay, 0.0)
         update = Update(
-            p=self.vectors["p"], g=self.vectors["g"], size=size, piece=PIECE, decayed=decayed,
-            decay=getattr(rule, "weight_decay", 0.0), limit=limit, factor=self._shorten(size, limit), rate=self.rate,
+            p=self.vectors["p"], g=self.vectors["g"], size=size, piece=PIECE, decayed=decayed, penalty=penalty,
+            decay=decay, limit=limit, factor=self._shorten(size, limit), rate=self.rate,
         )  # fmt: skip
-        given: dict[str, Any] = {name: self.vectors[name] for name in rule.slots()}
-        given |= {word: self._number(word, getattr(rule, field)) for word, field in fields.items()}
-        if kernel == "momentum":
-            given["ahead"] = int(type(rule) is Nesterov)
+        given = self._given(kernel, fields)
         if size:
             self.program.add(f"update.{kernel}", cut(size, PIECE), u=update, **given)
         for part in updated.rows:
@@ -74,13 +105,29 @@ class _Step:
         )  # fmt: skip
         self.program.add(f"sparse.{kernel}", 1, part=rows, **given)
 
+    def _given(self, kernel: str, fields: dict[str, str]) -> dict[str, Any]:
+        """Return what a kernel takes of its rule: slots, numbers, and those that the step sets."""
+        given: dict[str, Any] = {name: self.vectors[name] for name in self.rule.slots()}
+        given |= {word: self._number(word, getattr(self.rule, field)) for word, field in fields.items()}
+        if kernel == "momentum":
+            given["ahead"] = int(type(self.rule) is Nesterov)
+        elif kernel == "nadam":
+            given["lead"] = Lead(ahead=self.varying["ahead"], direct=self.varying["direct"])
+        elif kernel == "radam":
+            given["trust"] = self.varying["trust"]
+        elif kernel == "rmsprop_centred_moving":
+            given["centred"] = Centred(**{name: given.pop(name) for name in ("squares", "mean", "kept")})
+        return given
+
     def _number(self, word: str, value: float) -> Any:
         """Return one of the rule's numbers as the kernel takes it; the parts of a share come from float64."""
-        if word == "epsilon":
+        if word in ("epsilon", "start"):
             return value
         share = float(np.dtype(self.program.library.dtype).type(value))
         kept = Kept(share=share, less=value - share, rest=1 - value)
-        return Moment(values=self.vectors[word], kept=kept, seen=self.seen[word]) if word in self.seen else kept
+        if word not in self.varying:
+            return kept
+        return Moment(values=self.vectors[word], kept=kept, seen=self.varying[word])
 
     def _shorten(self, size: int, limit: float) -> Any:
         """Emit the gradient's length where it is bounded; return what holds the factor that shortens it."""
@@ -97,10 +144,10 @@ class _Step:
 
     def __call__(self, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         self._bind((p, g, *slots.values()))
-        self.rate.set(rate)
-        if isinstance(self.rule, (Adam, AdamW)):
-            self.seen["mean"].set(seen_share(self.rule.beta1, step + 1))
-            self.seen["square"].set(seen_share(self.rule.beta2, step + 1))
+        numbers = self.rule.numbers(step)
+        self.rate.set(rate * numbers.pop("rate", 1.0))
+        for name, number in numbers.items():
+            self.varying[name].set(number)
         self.program.run(0)
 
     def _bind(self, arrays: tuple[Array, ...]) -> None:

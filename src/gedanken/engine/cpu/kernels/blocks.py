@@ -325,6 +325,13 @@ def add_slots(task: Int, scratch: Reals, partial: Reals, target: Reals, size: In
     settle(out, rest, count)
 
 
+def sum_pieces(task: Int, scratch: Reals, x: Reals, partial: Reals, m: Rows):
+    """Set partial[task] to the sums of a piece's columns."""
+    begin = task * m.piece
+    zero_row(at(partial, task * m.columns), m.columns)
+    sum_rows(at(partial, task * m.columns), at(x, begin * m.columns), min(m.piece, m.rows - begin), m.columns)
+
+
 @noinline
 def transposed(source, target, rows, columns, source_pitch, target_pitch):
     """target[column][row] = source[row][column], square by square; the last squares overlap those before them."""

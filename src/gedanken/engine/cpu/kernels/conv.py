@@ -242,11 +242,15 @@ def correlate(
 
 @inline
 def finish_bands(out, s, band, finish, number):
-    """Finish a band of each of some images; `number` is the first one's place in statistics."""
+    """Finish a band of each of some images; `number` is the first one's place in statistics.
+
+    The band's rows of all phases together are the next rows of the output.
+    """
+    start = band.start * s.out_row_step
+    rows = min(s.band * s.out_row_step, s.out_height - start)
     for n in range(band.count):
-        rows = min(s.band, s.out_height - band.start)
         picture = at(out, n * band.out_size)
-        finish_band(picture, band.start, rows, s.out_width, s.out_channels, finish, number + n * s.bands)
+        finish_band(picture, start, rows, s.out_width, s.out_channels, finish, number + n * s.bands)
 
 
 @inline

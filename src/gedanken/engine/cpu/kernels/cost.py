@@ -58,6 +58,14 @@ def softmax_gradient(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, 
             out[c] = shares[c] * ((gradients[c] - mean) - rest)
 
 
+class RowWeights(Record):
+    """What a row counts: factors[row] / divisor where `given`, else 1 / divisor."""
+
+    factors: Reals
+    given: Int
+    divisor: Real
+
+
 class Targets(Record):
     """What is wanted: class numbers where `hard`, else shares of the classes; see `softmax_cross_entropy`."""
 
@@ -67,6 +75,7 @@ class Targets(Record):
     weights: Reals
     kept: Real
     smoothing: Real
+    counts: RowWeights
 
 
 class Wanted(Record):
@@ -120,6 +129,14 @@ def short_terms(gradients, scores, best, wanted, columns, term):
     term[1], term[2] = dot, share
 
 
+@inline
+def nothing(gradients, columns, term):
+    """Let a row that does not count cost nothing, whatever its scores are."""
+    for c in lanes(columns):
+        gradients[c] = real(0)
+    term[0], term[1], term[2] = real(0), real(0), real(0)
+
+
 def softmax_cross_entropy(
     task: Int,
     scratch: Reals,
@@ -132,17 +149,19 @@ def softmax_cross_entropy(
 ):
     """Set y = softmax(z), dz, and for each row terms = [others, dot, share]; a task is a piece of the rows.
 
-    cost = (sum of share * log(1 + others) - dot) / rows, where
-    others = sum of exp(z - max) without the largest;  dot = sum of q * (z - max);  share = sum of q
+    cost = sum of (share * log(1 + others) - dot) / divisor, where
+    others = sum of exp(z - max) without the largest;  dot = factor * sum of q * (z - max);  share = factor * sum of q
     q = weight * (kept * target + smoothing / columns),   kept = 1 - smoothing
     Targets are class numbers where `hard`, else shares of the classes.
     """
-    rows, columns, hard = m.rows, m.columns, targets.hard
-    for row in range(task * m.piece, min((task + 1) * m.piece, rows)):
+    columns, hard, counts = m.columns, targets.hard, targets.counts
+    for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
         scores, gradients, term = at(z, row * columns), at(dz, row * columns), at(terms, row * 3)
-        found, label = at(y, row * columns), 0
+        found, label, factor = at(y, row * columns), 0, real(1)
         if hard:
             label = targets.classes[row]
+        if counts.given:
+            factor = counts.factors[row]
         wanted = Wanted(
             label=label, shares=at(targets.shares, 0 if hard else row * columns), hard=hard, weights=targets.weights,
             kept=targets.kept, spread=targets.smoothing / real(columns),
@@ -158,7 +177,11 @@ def softmax_cross_entropy(
         q = gradients[best]
         for c in lanes(columns):
             probability = found[c] / total
-            gradients[c] = (probability * share - gradients[c]) / real(rows)
+            gradients[c] = factor * (probability * share - gradients[c]) / counts.divisor
             found[c] = probability
         # A probability near 1 would lose its digits here: what it lacks is the share of all others.
-        gradients[best] = (found[best] * (share - q) - q * (others / total)) / real(rows)
+        gradients[best] = factor * (found[best] * (share - q) - q * (others / total)) / counts.divisor
+        if factor == real(0):
+            nothing(gradients, columns, term)
+        else:
+            term[1], term[2] = factor * term[1], factor * share

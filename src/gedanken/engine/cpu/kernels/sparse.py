@@ -1,7 +1,7 @@
 """Rows of which most numbers are 0, times a matrix; the gradient of the matrix, and its update, in the touched rows."""
 
 from gedanken.engine.cpu.kernels.blocks import Rows
-from gedanken.engine.cpu.kernels.cost import Targets, softmax_cross_entropy
+from gedanken.engine.cpu.kernels.cost import RowWeights, Targets, softmax_cross_entropy
 from gedanken.engine.cpu.kernels.runs import (
     ATOMIC,
     EACH,
@@ -163,7 +163,7 @@ def sgd(task: Int, scratch: Reals, part: Part):
             p[j] -= part.rate * g[j]
 
 
-def adagrad(task: Int, scratch: Reals, part: Part, squares: Reals, epsilon: Real):
+def adagrad(task: Int, scratch: Reals, part: Part, squares: Reals, epsilon: Real, start: Real):
     """AdaGrad in the touched rows; elsewhere g is 0, and p and the sum of squares stay."""
     for i in range(part.count[0]):
         row = part.start + part.touched[i] * part.width
@@ -171,7 +171,7 @@ def adagrad(task: Int, scratch: Reals, part: Part, squares: Reals, epsilon: Real
         for j in lanes(part.width):
             square = s[j] + g[j] * g[j]
             s[j] = square
-            p[j] -= part.rate * g[j] / (sqrt(square) + epsilon)
+            p[j] -= part.rate * g[j] / (sqrt(square + start) + epsilon)
 
 
 LINE, AHEAD = 16, 6  # numbers that are fetched at once; rows that are fetched ahead
@@ -266,6 +266,7 @@ def judge(scores, first, targets, run, told, rows):
             classes=at(targets.classes, first if targets.hard else 0),
             shares=at(targets.shares, 0 if targets.hard else first * units), hard=targets.hard,
             weights=targets.weights, kept=targets.kept, smoothing=targets.smoothing,
+            counts=RowWeights(factors=targets.weights, given=0, divisor=real(rows)),
         )  # fmt: skip
         whole = Rows(rows=rows, columns=units, piece=rows)
         softmax_cross_entropy(0, slopes, scores, mine, told.shares, slopes, told.terms, whole)

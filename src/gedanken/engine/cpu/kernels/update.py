@@ -1,8 +1,8 @@
 """Optimizers: clipping, weight decay and the rule itself in one pass over the flat vectors.
 
 A task is a piece of them. `factor[0]` shortens a gradient that is too long, see `shorten`; the first `decayed`
-numbers are under weight decay. A share near 1 comes as its rounded value, as what rounding took from it, and as what
-it lacks to 1, all from float64: see `moved`.
+numbers are under weight decay: `penalty` is a part of the gradient, `decay` stands beside it. A share near 1 comes as
+its rounded value, as what rounding took from it, and as what it lacks to 1, all from float64: see `moved`.
 """
 
 from gedanken.engine.cpu.kernels.blocks import sum_of, sum_of_squares
@@ -52,6 +52,7 @@ class Update(Record):
     size: Int
     piece: Int
     decayed: Int
+    penalty: Real
     decay: Real
     limit: Real
     factor: Reals
@@ -87,13 +88,18 @@ def held(value, limit):
     return -limit if value < -limit else value
 
 
+@inline
+def pulled(u, times, slope, weight, inside):
+    """Return the gradient that a rule sees, cut and shortened; where weight decay is a part of it, with the penalty."""
+    return held(slope, u.limit) * times + (u.penalty if inside else real(0)) * weight
+
+
 def sgd(task: Int, scratch: Reals, u: Update):
     begin, times = task * u.piece, u.factor[0]
     count, under = min(u.piece, u.size - begin), u.decayed - begin
     x, d = at(u.p, begin), at(u.g, begin)
     for i in lanes(count):
-        share = u.decay if i < under else real(0)
-        x[i] -= u.rate * (held(d[i], u.limit) * times + share * x[i])
+        x[i] -= u.rate * pulled(u, times, d[i], x[i], i < under)
 
 
 def momentum(task: Int, scratch: Reals, u: Update, velocity: Reals, kept: Kept, ahead: Int):
@@ -101,47 +107,199 @@ def momentum(task: Int, scratch: Reals, u: Update, velocity: Reals, kept: Kept, 
     count, under = min(u.piece, u.size - begin), u.decayed - begin
     x, d, v = at(u.p, begin), at(u.g, begin), at(velocity, begin)
     for i in lanes(count):
-        share = u.decay if i < under else real(0)
-        change = u.rate * (held(d[i], u.limit) * times + share * x[i])
+        change = u.rate * pulled(u, times, d[i], x[i], i < under)
         speed = moved(v[i], kept, real(-1), change)
         v[i] = speed
         x[i] += kept.share * speed - change if ahead else speed
 
 
-def adagrad(task: Int, scratch: Reals, u: Update, squares: Reals, epsilon: Real):
+def adagrad(task: Int, scratch: Reals, u: Update, squares: Reals, epsilon: Real, start: Real):
     begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
     x, d, h = at(u.p, begin), at(u.g, begin), at(squares, begin)
-    for i in lanes(min(u.piece, u.size - begin)):
-        gradient = held(d[i], u.limit) * times
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
         total = h[i] + gradient * gradient
         h[i] = total
-        x[i] -= u.rate * gradient / (sqrt(total) + epsilon)
+        x[i] -= u.rate * gradient / (sqrt(total + start) + epsilon)
+
+
+@inline
+def square_of(h, kept, gradient):
+    """Return the moving mean of the squares."""
+    return moved(h, kept, kept.rest * gradient, gradient)
+
+
+@inline
+def variance_of(h, kept, off):
+    """Return the moving variance; `off` is how far a gradient is from the mean before it."""
+    return moved(h, kept, kept.share * kept.rest * off, off)
 
 
 def rmsprop(task: Int, scratch: Reals, u: Update, squares: Reals, kept: Kept, epsilon: Real):
     begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
     x, d, h = at(u.p, begin), at(u.g, begin), at(squares, begin)
-    for i in lanes(min(u.piece, u.size - begin)):
-        gradient = held(d[i], u.limit) * times
-        total = moved(h[i], kept, kept.rest * gradient, gradient)
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        total = square_of(h[i], kept, gradient)
         h[i] = total
         x[i] -= u.rate * gradient / (sqrt(total) + epsilon)
 
 
+def rmsprop_moving(
+    task: Int, scratch: Reals, u: Update, squares: Reals, velocity: Reals, kept: Kept, going: Kept, epsilon: Real
+):
+    """With momentum; going: what is kept of the velocity."""
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, h, v = at(u.p, begin), at(u.g, begin), at(squares, begin), at(velocity, begin)
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        total = square_of(h[i], kept, gradient)
+        h[i] = total
+        speed = moved(v[i], going, real(-1), u.rate * gradient / (sqrt(total) + epsilon))
+        v[i] = speed
+        x[i] += speed
+
+
+def rmsprop_centred(task: Int, scratch: Reals, u: Update, squares: Reals, mean: Reals, kept: Kept, epsilon: Real):
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, h, m = at(u.p, begin), at(u.g, begin), at(squares, begin), at(mean, begin)
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        total = variance_of(h[i], kept, gradient - m[i])
+        h[i] = total
+        m[i] = moved(m[i], kept, kept.rest, gradient)
+        x[i] -= u.rate * gradient / (sqrt(total) + epsilon)
+
+
+class Centred(Record):
+    """The moving variance of a gradient and its moving mean."""
+
+    squares: Reals
+    mean: Reals
+    kept: Kept
+
+
+def rmsprop_centred_moving(
+    task: Int, scratch: Reals, u: Update, centred: Centred, velocity: Reals, going: Kept, epsilon: Real
+):
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, v = at(u.p, begin), at(u.g, begin), at(velocity, begin)
+    h, m = at(centred.squares, begin), at(centred.mean, begin)
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        total = variance_of(h[i], centred.kept, gradient - m[i])
+        h[i] = total
+        m[i] = moved(m[i], centred.kept, centred.kept.rest, gradient)
+        speed = moved(v[i], going, real(-1), u.rate * gradient / (sqrt(total) + epsilon))
+        v[i] = speed
+        x[i] += speed
+
+
+def adadelta(task: Int, scratch: Reals, u: Update, squares: Reals, changes: Reals, kept: Kept, epsilon: Real):
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, h, c = at(u.p, begin), at(u.g, begin), at(squares, begin), at(changes, begin)
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        total = square_of(h[i], kept, gradient)
+        h[i] = total
+        change = sqrt(c[i] + epsilon) / sqrt(total + epsilon) * gradient
+        c[i] = square_of(c[i], kept, change)
+        x[i] -= u.rate * change
+
+
 def adam(task: Int, scratch: Reals, u: Update, mean: Moment, square: Moment, epsilon: Real):
-    """Adam and AdamW."""
+    """Adam and AdamW, and Muon's rule for vectors."""
     begin, times = task * u.piece, u.factor[0]
     count, under = min(u.piece, u.size - begin), u.decayed - begin
     x, d, m, v = at(u.p, begin), at(u.g, begin), at(mean.values, begin), at(square.values, begin)
     per_mean, per_square = real(1) / mean.seen, real(1) / square.seen
     for i in lanes(count):
-        gradient = held(d[i], u.limit) * times
+        gradient = pulled(u, times, d[i], x[i], i < under)
         first = moved(m[i], mean.kept, mean.kept.rest, gradient)
-        second = moved(v[i], square.kept, square.kept.rest * gradient, gradient)
+        second = square_of(v[i], square.kept, gradient)
         m[i] = first
         v[i] = second
         share = u.decay if i < under else real(0)
         x[i] -= u.rate * (first * per_mean / (sqrt(second * per_square) + epsilon) + share * x[i])
+
+
+def amsgrad(task: Int, scratch: Reals, u: Update, mean: Moment, square: Moment, highest: Reals, epsilon: Real):
+    """Adam and AdamW by the highest mean square so far."""
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, top = at(u.p, begin), at(u.g, begin), at(highest, begin)
+    m, v = at(mean.values, begin), at(square.values, begin)
+    per_mean, per_square = real(1) / mean.seen, real(1) / square.seen
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        first = moved(m[i], mean.kept, mean.kept.rest, gradient)
+        second = square_of(v[i], square.kept, gradient)
+        m[i] = first
+        v[i] = second
+        largest = max(top[i], second)
+        top[i] = largest
+        share = u.decay if i < under else real(0)
+        x[i] -= u.rate * (first * per_mean / (sqrt(largest * per_square) + epsilon) + share * x[i])
+
+
+def adamax(task: Int, scratch: Reals, u: Update, mean: Moment, largest: Reals, kept: Kept, epsilon: Real):
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, m, top = at(u.p, begin), at(u.g, begin), at(mean.values, begin), at(largest, begin)
+    rate = u.rate / mean.seen
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        first = moved(m[i], mean.kept, mean.kept.rest, gradient)
+        m[i] = first
+        size = max(moved(top[i], kept, real(0), gradient), abs(gradient) + epsilon)
+        top[i] = size
+        x[i] -= rate * first / size
+
+
+class Lead(Record):
+    """What NAdam takes of the moving mean, and what of the gradient itself."""
+
+    ahead: Real
+    direct: Real
+
+
+def nadam(task: Int, scratch: Reals, u: Update, mean: Moment, square: Moment, epsilon: Real, lead: Lead):
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, m, v = at(u.p, begin), at(u.g, begin), at(mean.values, begin), at(square.values, begin)
+    along, per_square = lead.ahead / mean.seen, real(1) / square.seen
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        first = moved(m[i], mean.kept, mean.kept.rest, gradient)
+        second = square_of(v[i], square.kept, gradient)
+        m[i] = first
+        v[i] = second
+        step = (along * first + lead.direct * gradient) / (sqrt(second * per_square) + epsilon)
+        share = u.decay if i < under else real(0)
+        x[i] -= u.rate * (step + share * x[i])
+
+
+def radam(task: Int, scratch: Reals, u: Update, mean: Moment, square: Moment, epsilon: Real, trust: Real):
+    """trust: of the mean square; 0 where it is not divided by."""
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, m, v = at(u.p, begin), at(u.g, begin), at(mean.values, begin), at(square.values, begin)
+    per_mean, scale = real(1) / mean.seen, trust * sqrt(square.seen)
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        first = moved(m[i], mean.kept, mean.kept.rest, gradient)
+        second = square_of(v[i], square.kept, gradient)
+        m[i] = first
+        v[i] = second
+        divided = scale / (sqrt(second) + epsilon) if trust > real(0) else real(1)
+        share = u.decay if i < under else real(0)
+        x[i] -= u.rate * (first * per_mean * divided + share * x[i])
 
 
 def lion(task: Int, scratch: Reals, u: Update, mean: Reals, turning: Kept, kept: Kept):

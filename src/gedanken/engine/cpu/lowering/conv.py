@@ -45,7 +45,7 @@ def convolution(low: Lowering, stage: LayerStage, x: Buffer, measured: bool) -> 
     """Lower a convolution; `measured`: whether a BatchNorm wants to know the outputs' statistics."""
     layer = stage.layer
     assert isinstance(layer, ConvolutionLayer)
-    geometry, image = _rows_joined(layer.geometry(stage.shape), stage.shape)
+    geometry, image = rows_joined(layer.geometry(stage.shape), stage.shape)
     bias = stage.p["bias"] if layer.bias else low.zeros(layer.n_filter)
     if is_depthwise(geometry, image, layer.n_filter):
         each = Depthwise(low, stage, layer.geometry(stage.shape))
@@ -55,14 +55,14 @@ def convolution(low: Lowering, stage: LayerStage, x: Buffer, measured: bool) -> 
         y, backward_pass = _dense(low, stage, x, stage.p["kernel"], bias, LINEAR)
         return Convolved(y, backward_pass, None, None)
     plan = forward(geometry, image, layer.n_filter)
-    y, found, counts = _forward(low, plan, geometry, x, stage.p["kernel"], bias, measured)
+    y, found, counts = slid(low, plan, geometry, x, stage.p["kernel"], bias, measured)
     y = low.program.view(y, (low.samples, *stage.output_shape))
 
     def back(dy: Buffer, wanted: bool) -> Buffer | None:
         low.products.kernel_gradient(low, stage, plan, geometry, x, dy)
         if not wanted:
             return None
-        dx = _by_input(low, stage, backward(geometry, image, plan.target), geometry, dy)
+        dx, _, _ = slid_back(low, backward(geometry, image, plan.target), geometry, dy, stage.p["kernel"])
         return low.program.view(dx, (low.samples, *stage.shape))
 
     return Convolved(y, back, found, counts)
@@ -72,7 +72,7 @@ def predicted(low: Lowering, stage: LayerStage, x: Buffer, normal: Buffer | None
     """Lower a convolution for prediction, and in it the BatchNorm (by its `normal`) and activation that follow."""
     layer, kernel = stage.layer, stage.p["kernel"]
     assert isinstance(layer, ConvolutionLayer)
-    geometry, image = _rows_joined(layer.geometry(stage.shape), stage.shape)
+    geometry, image = rows_joined(layer.geometry(stage.shape), stage.shape)
     bias: Array | Buffer = stage.p["bias"] if layer.bias else low.zeros(layer.n_filter)
     weights: Array | Buffer = kernel
     if normal:
@@ -89,11 +89,11 @@ def predicted(low: Lowering, stage: LayerStage, x: Buffer, normal: Buffer | None
     if _is_dense(geometry, image):
         return _dense(low, stage, x, weights, bias, activation)[0]
     plan = forward(geometry, image, layer.n_filter)
-    y, _, _ = _forward(low, plan, geometry, x, weights, bias, activation=activation)
+    y, _, _ = slid(low, plan, geometry, x, weights, bias, activation=activation)
     return low.program.view(y, (low.samples, *stage.output_shape))
 
 
-def _rows_joined(geometry: Geometry, image: Shape) -> tuple[Geometry, Shape]:
+def rows_joined(geometry: Geometry, image: Shape) -> tuple[Geometry, Shape]:
     """A window of one pixel sees all pixels alike: take them as one row, however they lie."""
     single = geometry.size == (1, 1) == geometry.stride and not any(map(any, geometry.padding))
     return geometry, (1, image[0] * image[1], image[2]) if single else image
@@ -117,7 +117,7 @@ def _dense(
 # ---------------------------------------------------------------------------------------------- sliding
 
 
-def _forward(
+def slid(
     low: Lowering,
     plan: Plan,
     geometry: Geometry,
@@ -132,18 +132,28 @@ def _forward(
         return spread.forward(low, plan, geometry, x, kernel, bias, measured, activation)
     taps, columns = math.prod(kernel.shape[:3]) // plan.depth, kernel.shape[3] // geometry.groups
     weights = low.products.pack(low, kernel, (taps, plan.depth, columns), geometry.groups)
-    return _correlate(low, plan, x, weights, bias, measured, activation)[:3]
+    return _correlate(low, plan, x, weights, bias, measured, activation)
 
 
-def _by_input(low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, dy: Buffer) -> Buffer:
-    """Emit the input gradient."""
+def slid_back(
+    low: Lowering,
+    plan: Plan,
+    geometry: Geometry,
+    dy: Buffer,
+    kernel: Array,
+    bias: Array | None = None,
+    measured: bool = False,
+    activation: Activation = LINEAR,
+) -> tuple[Buffer, Buffer, Array]:
+    """Emit the input gradient of a convolution, plus a bias; what is returned is as for `slid`."""
+    added = low.zeros(plan.target[2]) if bias is None else bias
     if spread.is_worth(low, plan, geometry):
-        return spread.by_input(low, plan, geometry, dy, stage.p["kernel"])
-    kernel, groups = stage.p["kernel"], geometry.groups
+        return spread.by_input(low, plan, geometry, dy, kernel, added, measured, activation)
+    groups = geometry.groups
     taps = tables(plan, plan.padded_width, _swapped(low, plan)).taps
     sizes = (kernel.shape[2], kernel.shape[3] // groups, groups)
     weights, starts = low.products.pack_transposed(low, kernel, taps, plan.depth, sizes)
-    return _correlate(low, plan, dy, weights, low.zeros(plan.target[2]), starts=starts)[0]
+    return _correlate(low, plan, dy, weights, added, measured, activation, starts)
 
 
 def _swapped(low: Lowering, plan: Plan) -> bool:
@@ -190,7 +200,8 @@ def _correlate(
         source=source, weights=weights, bias=bias, target=target, s=slide,
         finish=Finish(activation=activation, measured=int(measured), statistics=statistics),
     )  # fmt: skip
-    lengths = [min(band, out_height - start) * out_width for start in range(0, bands * band, band)]
+    step = plan.out_step[0]
+    lengths = [min(band * step, out_height - start * step) * out_width for start in range(0, bands * band, band)]
     return target, statistics, np.tile(np.array(lengths, low.real), low.samples)
 
 

@@ -3,11 +3,13 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.attention import attention
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
-from gedanken.engine.cpu.lowering.conv import convolution, predicted
+from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
 from gedanken.engine.cpu.lowering.dense import dense, softmax
 from gedanken.engine.cpu.lowering.join import join, split
 from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm
@@ -24,11 +26,13 @@ from gedanken.engine.cpu.lowering.pointwise import (
     pointwise,
     remembered,
 )
+from gedanken.engine.cpu.lowering.reshape import reshape
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
 from gedanken.engine.cpu.lowering.time import convolution_1d, positions, time_pool
+from gedanken.engine.cpu.lowering.transposed import transposed
+from gedanken.engine.cpu.lowering.upsampling import pixel_shuffle, upsampling
 from gedanken.engine.cpu.lowering.wide_pool import MOST_TAPS, wide_pool
 from gedanken.engine.cpu.program import Buffer
-from gedanken.engine.plan import Placement
 from gedanken.layers import (
     AveragePool1DLayer,
     BatchNorm,
@@ -45,25 +49,16 @@ from gedanken.layers import (
     MaxPool1DLayer,
     MaxPoolLayer,
     MultiHeadAttention,
+    PixelShuffle,
+    Reshape,
     SinePositions,
     SoftMax,
     SparseFullyConnectedLayer,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
 )
 from gedanken.layers.containers import Container
 from gedanken.layers.stages import ContainerStage, LayerStage
-
-TIME: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
-    MaxPool1DLayer: time_pool,
-    AveragePool1DLayer: time_pool,
-    GlobalMaxPool1DLayer: time_pool,
-    GlobalAveragePool1DLayer: time_pool,
-    LearnedPositions: positions,
-    SinePositions: positions,
-    MultiHeadAttention: attention,
-}
-NORMS = {BatchNorm, LayerNorm, GroupNorm}
-DENSE = {FullyConnectedLayer, SparseFullyConnectedLayer}
-KNOWN = {ConvolutionLayer, Convolution1DLayer, *TIME, *DENSE, Flatten, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS}
 
 
 def why_no_kernel(stage: Placement) -> str:
@@ -118,8 +113,8 @@ def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backwa
     stage, layer = rest[0], rest[0].layer
     if isinstance(stage, ContainerStage):
         return *_container(low, stage, x), 1
-    if in_row := IN_ROW.get(type(layer)):
-        return in_row(low, rest, x)
+    if type(layer) in FIRST:
+        return FIRST[type(layer)](low, rest, x)
     if type(layer) in ALONE:
         return *ALONE[type(layer)](low, stage, x), 1
     if is_wide(stage):
@@ -144,9 +139,22 @@ def _convolution(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[
         # BatchNorm and activation went into the convolution.
         left = Group(pool=group.pool, dropout=group.dropout, flatten=group.flatten)
         return (*pointwise(low, left, x, None, None), taken) if left.stages else (x, _no_backward, taken)
-    made = convolution(low, rest[0], x, group.norm is not None)
+    return *_followed(low, convolution(low, rest[0], x, group.norm is not None), group), taken
+
+
+def _transposed(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer, Backward, int]:
+    group = group_of(rest[1:])
+    taken, curve = 1 + len(group.stages), LINEAR
+    if group.activation and not (low.train or group.norm):
+        curve, group = activation_of(group.activation.layer), replace(group, activation=None)
+    made = transposed(low, rest[0], x, low.train and group.norm is not None, curve)
+    return *_followed(low, made, group), taken
+
+
+def _followed(low: Lowering, made: Convolved, group: Group) -> Lowered:
+    """Emit the group behind a convolution."""
     if not group.stages:
-        return made.y, made.backward, taken
+        return made.y, made.backward
     z, after = pointwise(low, group, made.y, made.statistics if group.norm else None, made.counts)
 
     def both(dz: Buffer, wanted: bool) -> Buffer | None:
@@ -154,7 +162,7 @@ def _convolution(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[
         assert dy is not None
         return made.backward(dy, wanted)
 
-    return z, both, taken
+    return z, both
 
 
 def _convolution_1d(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer, Backward, int]:
@@ -187,19 +195,30 @@ def _container(low: Lowering, stage: ContainerStage, x: Buffer) -> Lowered:
     return join(low, merge, ys, shape), backward
 
 
-# Layers that are lowered with some of those behind them.
-IN_ROW: dict[type, Callable[[Lowering, Sequence[Any], Buffer], tuple[Buffer, Backward, int]]] = {
+# Layers with products, which begin a run of layers.
+FIRST: dict[type, Callable[[Lowering, Sequence[LayerStage], Any], tuple[Buffer, Backward, int]]] = {
     ConvolutionLayer: _convolution,
     Convolution1DLayer: _convolution_1d,
+    TransposedConvolutionLayer: _transposed,
     FullyConnectedLayer: _dense,
 }
-
 # Layers that are lowered by themselves.
 ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     Flatten: flatten,
+    Reshape: reshape,
+    UpsamplingLayer: upsampling,
+    PixelShuffle: pixel_shuffle,
     SoftMax: softmax,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
-    **TIME,
+    MaxPool1DLayer: time_pool,
+    AveragePool1DLayer: time_pool,
+    GlobalMaxPool1DLayer: time_pool,
+    GlobalAveragePool1DLayer: time_pool,
+    LearnedPositions: positions,
+    SinePositions: positions,
+    MultiHeadAttention: attention,
     SparseFullyConnectedLayer: sparse_dense,
 }
+
+KNOWN = {*FIRST, *ALONE, BatchNorm, Dropout, *ACTIVATIONS, *POOLS}

@@ -44,13 +44,21 @@ def _vectors(low: Lowering, count: int) -> int:
     return cut(count, low.lanes)
 
 
-def by_input(low: Lowering, plan: Plan, geometry: Geometry, dy: Buffer, kernel: Array) -> Buffer:
-    """Emit the input gradient; plan is the one in the place of which it is emitted."""
+def by_input(
+    low: Lowering,
+    plan: Plan,
+    geometry: Geometry,
+    dy: Buffer,
+    kernel: Array,
+    bias: Array,
+    measured: bool,
+    activation: Activation,
+) -> tuple[Buffer, Buffer, Array]:
+    """Emit the input gradient, plus a bias; plan is the one in the place of which it is emitted."""
     inputs, outputs, groups = math.prod(kernel.shape[:3]), kernel.shape[3] // geometry.groups, geometry.groups
     weights, _ = low.products.pack_transposed(low, kernel, [[0]], outputs, (inputs, outputs, groups))
     before = (geometry.padding[0][0], geometry.padding[1][0])
-    given = Weights(weights=weights, bias=low.zeros(plan.target[2]))
-    return _spread(low, plan, geometry, before, dy, given)[0]
+    return _spread(low, plan, geometry, before, dy, Weights(weights=weights, bias=bias), measured, activation)
 
 
 def forward(

@@ -1,0 +1,196 @@
+"""Costs of yes-or-no outputs, each by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from gedanken.checks import is_list, real, require
+from gedanken.costs.balance import BALANCED, balanced, numbers_of
+from gedanken.costs.base import LEAST
+from gedanken.costs.values import ValueCost
+from gedanken.errors import DataError, ShapeError
+from gedanken.ops import Ops
+from gedanken.types import Array, Shape
+
+PAIR = 'be a pair (weight of 0, weight of 1), a list of pairs, one for each output, or "balanced"'
+
+
+class YesOrNo(ValueCost):
+    """A cost of outputs that each say yes or no."""
+
+    classifies: ClassVar[bool] = True
+    yes_above: ClassVar[float | None] = 0.5
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        target = super().checked_target(argument, target, shape)
+        refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
+        return target
+
+
+def refuse_targets(argument: str, target: Array, wrong: Array, rule: str) -> None:
+    """Raise DataError with the first target that is wrong, if any is."""
+    if wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise DataError(f"{argument} must {rule}, got {target[index]} at index {index}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BinaryCrossEntropy(YesOrNo):
+    """Cross-entropy of yes-or-no outputs, each by itself.
+
+        cost = mean of -(w1 * t * log(y) + w0 * (1 - t) * log(1 - y))
+
+    The mean divides by the number of values, not by the sum of the weights. A Sigmoid before it is folded in when the
+    network is compiled, even with layers between that pass their numbers on, such as Flatten. Elsewhere a probability
+    below 1e-30 counts as 1e-30, in any number type: no cost is above 69.1 times its weight.
+
+    Args:
+        pos_weight: weight w1 of the targets that are 1 (the others have 1), > 0; a number, or one for each output (each
+            channel of an image), or None for 1. (Number of zeros) / (number of ones) gives both the same weight.
+        class_weights: in its place a pair (w0, w1), or one for each output, each >= 0 and not both 0. "balanced" is
+            N / (2 * count) for each output, of the labels of the first `fit`; the numbers are saved with the network.
+        reduction: see Cost.
+
+    Shapes:
+        y, t: (N, ...), probabilities; t may be (N,) where y is (N, 1).
+
+    Raises:
+        ArgumentError: pos_weight and class_weights are both given.
+        ShapeError: there are more or fewer weights than outputs (at compile time).
+        DataError: targets outside [0, 1] or of another shape.
+
+    Source:
+        Bishop 2006, "Pattern recognition and machine learning", equation 4.90.
+    """
+
+    pos_weight: float | Sequence[float] | None = None
+    class_weights: Sequence[Any] | str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name, given = f"{type(self).__name__} pos_weight", self.pos_weight
+        if is_list(given):
+            require(len(given) > 0, name, "be a number, or one for each output", given)
+            object.__setattr__(self, "pos_weight", tuple(real(name, weight, "(0, inf)") for weight in given))
+        elif given is not None:
+            object.__setattr__(self, "pos_weight", real(name, given, "(0, inf)"))
+        if self.class_weights is not None:
+            require(given is None, name, "be left out where class_weights are given", given)
+            object.__setattr__(self, "class_weights", _pairs(type(self).__name__, self.class_weights))
+
+    @property
+    def weights(self) -> tuple[Any, Any] | None:
+        """w0 and w1, each a number or one for each output; None for 1 and 1."""
+        if self.class_weights is None:
+            return None if self.pos_weight is None else (1.0, self.pos_weight)
+        pairs = numbers_of(self.class_weights, self)
+        w0, w1 = zip(*pairs, strict=True) if isinstance(pairs[0], tuple) else pairs
+        return w0, w1
+
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        no, yes = self._weighed(ops, target)
+        right, wrong = ops.xp.maximum(y, LEAST), ops.xp.maximum(1 - y, LEAST)
+        return -(yes * ops.xp.log(right) + no * ops.xp.log(wrong)), no / wrong - yes / right
+
+    def _weighed(self, ops: Ops, target: Array) -> tuple[Array, Array]:
+        """Return w0 * (1 - t) and w1 * t."""
+        if self.weights is None:
+            return 1 - target, target
+        w0, w1 = (ops.asarray(weight, target.dtype) for weight in self.weights)
+        return w0 * (1 - target), w1 * target
+
+    def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
+        if self.weights is None:
+            return None
+        no, yes = self._weighed(ops, target.astype(ops.dtype))
+        return no + yes
+
+    @property
+    def unresolved(self) -> bool:
+        return self.class_weights == BALANCED
+
+    def resolved(self, target: Array, shape: Shape) -> Self:
+        if not self.unresolved:
+            return self
+        own = 1 if len(shape) == 3 else target.ndim - 1  # the axis of outputs
+        others = tuple(axis for axis in range(target.ndim) if axis != own)
+        yes = target.sum(axis=others, dtype="float64")
+        no = target.size / target.shape[own] - yes
+        pairs = tuple(balanced(counts, "class") for counts in np.stack([no, yes], axis=1))
+        return replace(self, class_weights=pairs[0] if len(pairs) == 1 else pairs)
+
+    def check_output(self, shape: Shape) -> None:
+        outputs = (shape[0] if len(shape) == 3 else shape[-1]) if shape else 0
+        for name, given in (("pos_weight", self.pos_weight), ("class_weights", self.class_weights)):
+            several = isinstance(given, tuple) and (name == "pos_weight" or isinstance(given[0], tuple))
+            if several and len(given) != outputs:  # type: ignore[arg-type]
+                raise ShapeError(f"{name} has {len(given)} values for {outputs} outputs, of shape {shape}")  # type: ignore[arg-type]
+
+
+def _pairs(cost: str, given: Any) -> Any:
+    """Return a pair of weights, or several, as numbers; or "balanced"."""
+    name = f"{cost} class_weights"
+    if isinstance(given, str):
+        require(given == BALANCED, name, PAIR, given)
+        return BALANCED
+    require(is_list(given) and len(given) > 0, name, PAIR, given)
+    if all(map(is_list, given)):
+        return tuple(_pairs(cost, pair) for pair in given)
+    require(len(given) == 2, name, PAIR, given)
+    pair = tuple(real(name, weight, "[0, inf)") for weight in given)
+    require(sum(pair) > 0, name, "not both be zero", pair)
+    return pair
+
+
+class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
+    """Sigmoid and BinaryCrossEntropy in one, on the scores z before the Sigmoid; never overflows.
+
+        cost = mean of w1 * t * log(1 + exp(-z)) + w0 * (1 - t) * log(1 + exp(z))
+        dz = (w0 * (1 - t) * sigmoid(z) - w1 * t * sigmoid(-z)) / number of values
+
+    What t has nothing of costs nothing, though its logarithm be infinite. The plan puts it in place of
+    BinaryCrossEntropy where the last layer is Sigmoid. Arguments, shapes and source are those of BinaryCrossEntropy.
+    """
+
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        xp, (no, yes) = ops.xp, self._weighed(ops, target)
+        with np.errstate(all="ignore"):
+            power = xp.exp(-abs(y))
+            rest, high = xp.log1p(power), 1 / (1 + power)
+            low, below = power / (1 + power), y < 0
+            wrong = xp.where(no > 0, no * (xp.maximum(y, 0) + rest), 0)
+            missed = xp.where(yes > 0, yes * (xp.maximum(-y, 0) + rest), 0)
+            # where both count, a NaN shows in both; where one does, in rest
+            slopes = no * xp.where(below, low, high) - yes * xp.where(below, high, low)
+            return wrong + missed + 0 * rest, slopes
+
+
+class Hinge(YesOrNo):
+    """Cost of the support vector machine, for yes-or-no outputs of any size: a yes is above 0.
+
+        cost = mean over all values of max(0, 1 - y)   where t = 1
+                                       max(0, 1 + y)   where t = 0
+
+    Args:
+        reduction: see Cost.
+
+    Shapes:
+        y, t: (N, ...), t each 0 or 1; t may be (N,) where y is (N, 1).
+
+    Source:
+        Cortes & Vapnik 1995, "Support-vector networks".
+    """
+
+    yes_above: ClassVar[float | None] = 0.0
+
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        sign = 1 - 2 * target
+        lacking = 1 + sign * y
+        return ops.xp.maximum(lacking, 0), ops.xp.where(lacking <= 0, 0, sign)
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        target = ValueCost.checked_target(self, argument, target, shape)
+        refuse_targets(argument, target, (target != 0) & (target != 1), "be 0 or 1 for Hinge, as labels > 0 is")
+        return target

@@ -1,0 +1,77 @@
+"""The contract of an engine: what runs a plan."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+from gedanken.costs import Cost
+from gedanken.costs.base import Weighing
+from gedanken.engine.learner import Learner
+from gedanken.layers.base import Context
+from gedanken.layers.stages import ContainerStage, LayerStage, Stage
+from gedanken.ops import Ops
+from gedanken.optimizer_state import Updated, Updater
+from gedanken.optimizers import Optimizer
+from gedanken.types import Array
+
+
+class FusedStep(Protocol):
+    """All layers up to the cost, and the cost itself."""
+
+    def run(self, ctx: Context, x: Array, target: Array, weight: Array | None) -> tuple[Array, Array, Weighing]:
+        """Return the network's outputs, their cost and how it was made; in training also write the gradients."""
+
+    def step_bytes(self, samples: int) -> int:
+        """Return the memory that a training pass of so many samples takes."""
+
+
+Placement: TypeAlias = LayerStage | ContainerStage
+
+
+class Engine:
+    """How plans are run: an Ops, and the choice of steps.
+
+    This one runs each layer by its own forward and backward, and containers by what is in them. A faster one overrides
+    `stages`.
+
+    Args:
+        name: what `regression(engine=...)` calls it.
+        ops: the device's primitives.
+        reason: why it was chosen, in one sentence.
+
+    Attributes:
+        threads: how many share a step, the caller's included.
+    """
+
+    threads = 1
+
+    def __init__(self, name: str, ops: Ops, reason: str) -> None:
+        self.name = name
+        self.ops = ops
+        self.reason = reason
+
+    def stages(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Stage]:
+        """Return the steps that do the work of these layers in a row; `dx`: whether the input gradient is read."""
+        return layers
+
+    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> "FusedStep | None":
+        """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
+        return None
+
+    def learner(self, layers: Sequence[Placement], cost: Cost, rule: Optimizer) -> Learner | None:
+        """Return what learns from many mini-batches in one go, or None: then each is a step of its own."""
+        return None
+
+    def updater(self, rule: Optimizer, updated: Updated) -> Updater | None:
+        """Return what does an optimizer's update and its clipping in one go, or None where the rule does it."""
+        return None
+
+    def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
+        """Return which of these layers run by their specification for want of a kernel, and why."""
+        return []
+
+    def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
+        """Return the memory that a training pass of so many samples takes, or None where it is not known before."""
+        return None
+
+    def close(self) -> None:
+        """End the threads that are the engine's own; what runs after it runs in one."""

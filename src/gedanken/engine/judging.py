@@ -1,0 +1,27 @@
+"""A cost at work: what a cost of the user's own gives is looked at."""
+
+import numpy as np
+
+from gedanken.checks import require
+from gedanken.costs import Cost
+from gedanken.costs.base import Judged
+from gedanken.layers.border import guarded, sealed, taken
+from gedanken.ops import Ops
+from gedanken.types import Array
+
+
+def judged(cost: Cost, ops: Ops, y: Array, target: Array, weight: Array | None, lengths: Array | None) -> Judged:
+    """Return the cost of outputs, its gradient, and how it was made; a cost of the user's own may give anything.
+
+    Args:
+        cost: the cost.
+        ops: the device's primitives.
+        y, target, weight, lengths: as of `Cost.__call__`.
+    """
+    name = str(cost)
+    found: Judged = guarded(name, "outputs and labels", cost.judged, ops, sealed(y), sealed(target), weight, lengths)
+    number = found.cost
+    real = isinstance(number, (int, float)) or getattr(number, "dtype", np.dtype("O")).kind in "fiub"
+    require(real and getattr(number, "shape", ()) == (), f"the cost of {name}", "be a real number", number)
+    dy = taken(name, "give a gradient of the outputs' shape {}", found.dy, y.shape, y, ops)
+    return found._replace(dy=dy)

@@ -1,0 +1,185 @@
+"""Layers that make pictures larger without parameters."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gedanken.checks import extent, one_of, pair, require, truth
+from gedanken.errors import ShapeError
+from gedanken.geometry import LARGEST_IMAGE, require_image, untie
+from gedanken.layers.base import Context, Layer
+from gedanken.types import Array, Arrays, Shape
+
+
+class Blend(NamedTuple):
+    """What each output along one axis is: (1 - share) * input[first] + share * input[second].
+
+    Args:
+        first, second: (outputs,), whole numbers; the first ones never fall, and a second one is the same or the next.
+        share: (outputs,) in [0, 1), or None: every output is input[first].
+    """
+
+    first: Array
+    second: Array
+    share: Array | None
+
+    def parts(self, xp: Any, dtype: Any) -> list[tuple[list[int], Array | None]]:
+        """Return the inputs and what each of them counts for."""
+        if self.share is None:
+            return [(self.first.tolist(), None)]
+        shares = xp.asarray(1 - self.share, dtype=dtype), xp.asarray(self.share, dtype=dtype)
+        return [(self.first.tolist(), shares[0]), (self.second.tolist(), shares[1])]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class UpsamplingLayer(Layer):
+    """Make pictures larger, channel by channel.
+
+        nearest:   y[n, i, j, c] = x[n, floor(i * H / H'), floor(j * W / W'), c]
+        bilinear:  y[n, i, j, c] = the mean of the four pixels around row v(i) and column v(j), each weighted by how
+                   near it is, with v(i) = max((i + 1/2) * H / H' - 1/2, 0), for columns likewise
+
+    With align_corners the corners of both pictures lie on each other: v(i) = i * (H - 1) / (H' - 1).
+
+    Args:
+        factor: how many times as large, a whole number or a pair (vertical, horizontal), at least 1.
+        mode: "nearest" or "bilinear".
+        align_corners: see above; with "bilinear" only.
+        size: in place of a factor, the size of the result, a number or a pair (height, width).
+
+    Shapes:
+        x: (N, H, W, C).   y: (N, H', W', C), H' = H * factor or as size says.
+
+    Raises:
+        ShapeError: the input is not an image, or the result is too large (at compile time).
+
+    Source:
+        Press et al. 2007, "Numerical recipes", section 3.6 (bilinear).
+    """
+
+    factor: int | tuple[int, int] | None = None
+    mode: str = "nearest"
+    align_corners: bool = False
+    size: int | tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        untie(self, "factor", "size")
+        either = (self.factor is None) != (self.size is None)
+        given = {"factor": self.factor, "size": self.size}
+        require(either, "UpsamplingLayer factor or size", "be given, one of them", given)
+        if self.factor is not None:
+            pair("UpsamplingLayer factor", self.factor)
+        if self.size is not None:
+            pair("UpsamplingLayer size", self.size)
+        one_of("UpsamplingLayer mode", self.mode, ("nearest", "bilinear"))
+        aligned = truth("UpsamplingLayer align_corners", self.align_corners)
+        fits = self.mode == "bilinear" or not aligned
+        require(fits, "UpsamplingLayer align_corners", 'be False with mode="nearest"', self.align_corners)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        require_image(shape)
+        if self.size is None:
+            down, right = pair("factor", self.factor)
+            height, width = shape[0] * down, shape[1] * right
+        else:
+            height, width = pair("size", self.size)
+        return _checked(height, width, shape[2])
+
+    def blends(self, shape: Shape) -> tuple[Blend, Blend]:
+        """Return what rows and what columns of the result are, for images of `shape` = (H, W, C)."""
+        made = self.output_shape(shape)
+        rows, columns = (self._blend(shape[axis], made[axis]) for axis in (0, 1))
+        return rows, columns
+
+    def _blend(self, given: int, made: int) -> Blend:
+        at = np.arange(made)
+        if self.mode == "nearest":
+            first = at * given // made
+            return Blend(first, first, None)
+        if self.align_corners:
+            places = at * ((given - 1) / max(made - 1, 1))
+        else:
+            places = np.maximum((at + 0.5) * (given / made) - 0.5, 0)
+        first = np.minimum(places.astype(np.int64), given - 1)
+        return Blend(first, np.minimum(first + 1, given - 1), places - first)
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        y = x
+        for axis, blend in enumerate(self.blends(x.shape[1:]), start=1):
+            parts = blend.parts(ctx.ops.xp, y.dtype)
+            taken = [y[(slice(None),) * axis + (places,)] for places, _ in parts]
+            shares = [None if one is None else _along(one, axis) for _, one in parts]
+            weighed = [one if share is None else share * one for one, share in zip(taken, shares, strict=True)]
+            y = sum(weighed[1:], start=weighed[0])
+        return y, x.shape[1:]
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        xp, dx = ctx.ops.xp, dy.astype("float64")  # a pixel's sum may be over a large part of the result
+        for axis, blend in enumerate(self.blends(cache), start=1):
+            size = list(dx.shape)
+            size[axis] = cache[axis - 1]
+            total, rows = xp.zeros(size, "float64"), xp.moveaxis(dx, axis, 0)
+            sums = xp.moveaxis(total, axis, 0)
+            for places, shares in blend.parts(xp, dy.dtype):
+                for number, place in enumerate(places):
+                    sums[place] += rows[number] if shares is None else shares[number] * rows[number]
+            dx = total
+        return dx.astype(dy.dtype)
+
+
+def _along(shares: Array, axis: int) -> Array:
+    """Return shares of rows (axis 1) or columns (axis 2) of (N, H, W, C)."""
+    return shares[:, None, None] if axis == 1 else shares[:, None]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PixelShuffle(Layer):
+    """Make pictures larger by giving each pixel's channels places of their own (depth to space).
+
+        y[n, h * factor + r, w * factor + s, c] = x[n, h, w, (c * factor + r) * factor + s]
+
+    Args:
+        factor: how many times as high and wide, at least 1.
+
+    Shapes:
+        x: (N, H, W, C).   y: (N, H * factor, W * factor, C / factor**2).
+
+    Raises:
+        ShapeError: the input is not an image, or its channels are no multiple of factor**2 (at compile time).
+
+    Source:
+        Shi et al. 2016, arXiv:1609.05158, section 3.2.
+    """
+
+    factor: int
+
+    def __post_init__(self) -> None:
+        extent("PixelShuffle factor", self.factor)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        require_image(shape)
+        height, width, channels = shape
+        if channels % self.factor**2:
+            raise ShapeError(f"needs channels in multiples of {self.factor**2}, the square of its factor")
+        return _checked(height * self.factor, width * self.factor, channels // self.factor**2)
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        n, height, width, channels = x.shape
+        split = x.reshape(n, height, width, channels // self.factor**2, self.factor, self.factor)
+        return split.transpose(0, 1, 4, 2, 5, 3).reshape(n, *self.output_shape(x.shape[1:])), x.shape[1:]
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        height, width, channels = cache
+        split = dy.reshape(len(dy), height, self.factor, width, self.factor, channels // self.factor**2)
+        return split.transpose(0, 1, 3, 5, 2, 4).reshape(len(dy), *cache)
+
+
+def _checked(height: int, width: int, channels: int) -> Shape:
+    """Return the shape of a result, or raise ShapeError if nobody has room for it."""
+    if height * width * channels > LARGEST_IMAGE:
+        raise ShapeError(
+            f"makes a picture of {height} x {width}, which with its {channels} channels must be of at most "
+            f"{LARGEST_IMAGE} values"
+        )
+    return height, width, channels

@@ -1,0 +1,91 @@
+"""What counts of mini-batches, and how much: means over several of them, and what metrics see."""
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from gedanken.checks import require
+from gedanken.costs import Cost
+from gedanken.data.batches import ArraySource, Source
+from gedanken.layers.shape import to_channels_last
+from gedanken.metrics import Metric
+from gedanken.metrics.base import takes_weights
+from gedanken.types import Array, Shape
+
+
+class Mean:
+    """A running mean of costs, each of which counts for some samples; or, where costs are sums, their sum.
+
+    Args:
+        sums: whether the costs of mini-batches add up, see `Cost.sums`.
+
+    Attributes:
+        total: the costs times what they count for.
+        counts: what the mean counts for itself.
+    """
+
+    def __init__(self, sums: bool) -> None:
+        self._sums = sums
+        self.total, self.counts = 0.0, 0.0
+
+    def add(self, cost: float, counts: float) -> None:
+        """Take in the cost of a mini-batch."""
+        self.total += cost * counts
+        self.counts = counts if self._sums else self.counts + counts
+
+    @property
+    def value(self) -> float:
+        """The mean so far; 0 where nothing counts."""
+        return self.total / self.counts if self.counts else self.total
+
+
+class _Counts(Protocol):
+    @property
+    def samples(self) -> int: ...
+
+    @property
+    def counts(self) -> float | None: ...
+
+
+def counts_of(result: _Counts) -> float:
+    """Return the samples that a step's cost counts for."""
+    return result.samples if result.counts is None else result.counts
+
+
+def unweighted(cost: Cost | None, metrics: Sequence[Metric]) -> str:
+    """Return why samples can have no weights; "" where they can."""
+    if cost and not cost.by_entries:
+        return cost.refusal("weights")
+    wrong = next((type(metric).__name__ for metric in metrics if not takes_weights(metric)), "")
+    return f"the metric {wrong} knows no weights, its measure has no argument weight" if wrong else ""
+
+
+def settled(cost: Cost, source: Source, shape: Shape) -> Cost:
+    """Return a cost with what it takes from the labels to train on, as class_weights="balanced" does.
+
+    Args:
+        cost: the cost.
+        source: of the labels.
+        shape: of one output, channels first.
+    """
+    if not cost.unresolved:
+        return cost
+    rule = "be numbers where a Generator gives the labels: they are not known before training"
+    require(isinstance(source, ArraySource), f"class_weights of {type(cost).__name__}", rule, "balanced")
+    return cost.resolved(cast(ArraySource, source).trained_on(), shape)
+
+
+def of_entries(
+    outputs: Array, target: Array, weight: Array | None, counted: Array
+) -> tuple[Array, Array, Array | None]:
+    """Return outputs, targets and weights of the entries that count, one after the other.
+
+    Shapes:
+        outputs: (N, ...), channels first.   target: likewise, or class numbers of each entry.   weight: (N,).
+        counted: (N,) or (N, places...), True or False.
+        results: (M, C), (M, C) or (M,), and (M,).
+    """
+    wanted = target if target.ndim == counted.ndim else to_channels_last(target)
+    if weight is not None:
+        apart = weight.reshape(len(weight), *(1,) * (counted.ndim - 1))
+        weight = (apart + 0 * counted)[counted]
+    return to_channels_last(outputs)[counted], wanted[counted], weight

@@ -1,0 +1,86 @@
+"""Layers that make pictures larger: kernels give what the specification gives, on random shapes."""
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gedanken import (
+    GELU,
+    BatchNorm,
+    Layer,
+    LeakyReLU,
+    PixelShuffle,
+    Reshape,
+    TransposedConvolutionLayer,
+    UpsamplingLayer,
+)
+from gedanken.types import Shape
+from tests.cpu.agree import TOLERANCE, check_agreement
+from tests.cpu.test_kernels_agree import DTYPES, fits, values
+
+small = st.integers(1, 4)
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@st.composite
+def transposed(draw: st.DrawFn) -> tuple[Layer, Shape]:
+    groups = draw(st.integers(1, 3))
+    channels, filters = groups * draw(st.integers(1, 21)), groups * draw(st.integers(1, 9))
+    stride = draw(pairs)
+    padding = draw(st.one_of(st.just("same"), st.tuples(st.integers(0, 3), st.integers(0, 3))))
+    more = (0, 0)
+    if not isinstance(padding, str):
+        more = tuple(draw(st.integers(0, step + cut - 1)) for step, cut in zip(stride, padding, strict=True))
+    layer = TransposedConvolutionLayer(
+        filters, draw(st.integers(1, 6)), draw(st.integers(1, 6)), stride, padding, more, draw(pairs), groups,
+        bias=draw(st.booleans()),
+    )  # fmt: skip
+    return layer, (channels, draw(st.integers(1, 9)), draw(st.integers(1, 9)))
+
+
+@settings(max_examples=40)
+@given(transposed(), st.integers(1, 5), st.integers(0, 99), st.sampled_from(DTYPES))
+def test_any_transposed_convolution(made: tuple[Layer, Shape], samples: int, seed: int, dtype: str) -> None:
+    layer, shape = made
+    assume(fits([layer], shape))
+    check_agreement([layer], shape, values(samples, shape, seed, dtype))
+
+
+@settings(max_examples=20)
+@given(transposed(), st.integers(2, 5), st.integers(0, 99), st.sampled_from(DTYPES))
+def test_what_stands_behind_a_transposed_convolution(
+    made: tuple[Layer, Shape], samples: int, seed: int, dtype: str
+) -> None:
+    layer, shape = made
+    assume(fits([layer], shape))
+    x = values(samples, shape, seed, dtype)
+    check_agreement([layer, GELU()], shape, x, tolerance=3 * TOLERANCE[dtype])
+    # Variances of what the layer never reaches are 0: then a gradient is divided by the root of epsilon alone.
+    check_agreement([layer, BatchNorm(epsilon=0.1), LeakyReLU(0.1)], shape, x, tolerance=10 * TOLERANCE[dtype])
+
+
+@settings(max_examples=40)
+@given(
+    st.one_of(
+        pairs.map(lambda factor: {"factor": factor}),
+        st.tuples(st.integers(1, 50), small).map(lambda size: {"size": size}),
+    ),
+    st.sampled_from([("nearest", False), ("bilinear", False), ("bilinear", True)]),
+    st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(1, 9)),
+    st.integers(1, 5),
+    st.sampled_from(DTYPES),
+)
+def test_any_upsampling(
+    how: dict[str, tuple[int, int]], mode: tuple[str, bool], shape: Shape, samples: int, dtype: str
+) -> None:
+    layer = UpsamplingLayer(**how, mode=mode[0], align_corners=mode[1])  # type: ignore[arg-type]
+    check_agreement([layer], shape, values(samples, shape, 1, dtype))
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 4), st.integers(1, 9), pairs, st.integers(1, 20), st.sampled_from(DTYPES))
+def test_any_shuffle_and_reshape(factor: int, channels: int, size: tuple[int, int], samples: int, dtype: str) -> None:
+    shape = (channels * factor**2, *size)
+    x = values(samples, shape, 1, dtype)
+    turned = Reshape((size[1], channels * factor, factor * size[0]))
+    check_agreement([PixelShuffle(factor)], shape, x)
+    check_agreement([turned, LeakyReLU(0.1), Reshape((x[0].size,)), Reshape(shape)], shape, x)
