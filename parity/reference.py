@@ -17,29 +17,35 @@ from torch import Tensor
 from gedanken import (
     ELU,
     GELU,
+    AdaptiveAveragePoolLayer,
+    AdaptiveMaxPoolLayer,
     AveragePool1DLayer,
     AveragePoolLayer,
     BatchNorm,
     Branches,
     Convolution1DLayer,
     ConvolutionLayer,
+    CroppingLayer,
     Embedding,
     Flatten,
     FullyConnectedLayer,
     GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
     GlobalMaxPool1DLayer,
+    GlobalMaxPoolLayer,
     GraphCut,
     GroupNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
     LearnedPositions,
+    LocalResponseNorm,
     MatrixFactorisation,
     MaxPool1DLayer,
     MaxPoolLayer,
     MultiHeadAttention,
     Network,
+    PaddingLayer,
     PixelShuffle,
     ReLU,
     Reshape,
@@ -213,8 +219,9 @@ _plain(Flatten, lambda layer, x: x.flatten(1))
 _plain(Reshape, lambda layer, x: x.reshape(len(x), *layer.shape))
 _plain(PixelShuffle, lambda layer, x: F.pixel_shuffle(x, layer.factor))
 _plain(GlobalAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, 1).flatten(1))
-_plain(AveragePoolLayer, lambda layer, x: F.avg_pool2d(*_padded_pool(layer, x, 0.0), count_include_pad=True))
-_plain(MaxPoolLayer, lambda layer, x: F.max_pool2d(*_padded_pool(layer, x, -torch.inf)))
+_plain(GlobalMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, 1).flatten(1))
+_plain(AdaptiveAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, layer.size))
+_plain(AdaptiveMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, layer.size))
 
 
 @torched.register
@@ -223,8 +230,65 @@ def _(layer: UpsamplingLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) ->
     return F.interpolate(x, **options, align_corners=layer.align_corners if layer.mode == "bilinear" else None)
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+@torched.register
+def _(layer: LocalResponseNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    whole = x if x.ndim == 4 else x.movedim(-1, 1).reshape(len(x), x.shape[-1], -1)  # channels first
+    y = F.local_response_norm(whole, layer.size, layer.alpha, layer.beta, layer.k)
+    return y if x.ndim == 4 else y.movedim(1, -1).reshape(x.shape)
+
+
+@torched.register
+def _(layer: MaxPoolLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    size, stride, dilation, even = _pooled(layer)
+    if even:
+        return F.max_pool2d(x, size, stride, _pair(layer.zero_padding), dilation, layer.ceil_mode)
+    whole = _pad(layer, x, stride, dilation, -torch.inf)
+    return F.max_pool2d(whole, size, stride, 0, dilation, layer.ceil_mode)
+
+
+@torched.register
+def _(layer: AveragePoolLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    size, stride, dilation, even = _pooled(layer)
+    if even and dilation == (1, 1):
+        return F.avg_pool2d(x, size, stride, _pair(layer.zero_padding), layer.ceil_mode, layer.count_padding)
+    if dilation == (1, 1) and layer.count_padding:
+        return F.avg_pool2d(_pad(layer, x, stride, dilation, 0.0), size, stride, 0, layer.ceil_mode)
+    # Means over pixels that lie apart, or without uneven padding, PyTorch has as quotients of two sums.
+    weight = torch.ones((1, 1, *size), dtype=x.dtype)
+    both = x.flatten(0, 1)[:, None], torch.ones_like(x[:1, :1])
+    outside = [0.0, float(layer.count_padding)]
+    total, count = (
+        F.conv2d(_pad(layer, one, stride, dilation, value), weight, None, stride, 0, dilation)
+        for one, value in zip(both, outside, strict=True)
+    )
+    return (total / count).unflatten(0, x.shape[:2])[:, :, 0]
+
+
+@torched.register
+def _(layer: PaddingLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    mode = {"zeros": "constant"}.get(layer.mode, layer.mode)
+    value = {"value": float(layer.value)} if mode == "constant" else {}
+    if x.ndim == 3:
+        return F.pad(x.movedim(1, 2), _pair(layer.padding), mode, **value).movedim(2, 1)
+    rows, columns = _both_sides(layer.padding)
+    return F.pad(x, (*columns, *rows), mode, **value)
+
+
+@torched.register
+def _(layer: CroppingLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    if x.ndim == 3:
+        before, after = _pair(layer.cropping)
+        return x[:, before : x.shape[1] - after]
+    rows, columns = _both_sides(layer.cropping)
+    return F.pad(x, (-columns[0], -columns[1], -rows[0], -rows[1]))
+
+
+def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
+
+
+def _both_sides(value: Any) -> Any:
+    return tuple(map(_pair, _pair(value)))
 
 
 def _same(length: int, size: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -238,14 +302,17 @@ def _pad(layer: Any, x: Tensor, stride: tuple[int, int], dilation: tuple[int, in
         rows = _same(x.shape[2], layer.height_filter, stride[0], dilation[0])
         columns = _same(x.shape[3], layer.width_filter, stride[1], dilation[1])
     else:
-        rows, columns = ((amount, amount) for amount in _pair(layer.zero_padding))
+        rows, columns = _both_sides(layer.zero_padding)
     return F.pad(x, (*columns, *rows), value=value)
 
 
-def _padded_pool(layer: Any, x: Tensor, value: float) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+def _pooled(layer: Any) -> tuple[Any, Any, Any, bool]:
+    """Return size, stride and dilation, and whether PyTorch pads so: alike on both sides, at most half a window."""
     size = (layer.height_filter, layer.width_filter)
     stride = size if layer.stride is None else _pair(layer.stride)
-    return _pad(layer, x, stride, (1, 1), value), size, stride
+    padding = _pair(layer.zero_padding)
+    even = layer.zero_padding != "same" and all(isinstance(one, int) for one in padding)
+    return size, stride, _pair(layer.dilation), even and all(2 * a <= b for a, b in zip(padding, size, strict=True))
 
 
 @torched.register
@@ -253,9 +320,16 @@ def _(layer: ConvolutionLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -
     stride, dilation = _pair(layer.stride), _pair(layer.dilation)
     kernel = p["kernel"].permute(3, 2, 0, 1)
     rest = (p.get("bias"), stride)
-    if layer.zero_padding != "same":
+    if layer.padding_mode != "zeros":
+        padding = layer.zero_padding if layer.zero_padding == "same" else _pair(layer.zero_padding)
+        module = torch.nn.Conv2d(
+            x.shape[1], layer.n_filter, kernel.shape[2:], stride, padding, dilation, layer.groups,
+            padding_mode=layer.padding_mode, dtype=x.dtype,
+        )  # fmt: skip
+        return torch.func.functional_call(module, {"weight": kernel, "bias": p["bias"]}, (x,))
+    if layer.zero_padding != "same" and all(isinstance(one, int) for one in _pair(layer.zero_padding)):
         return F.conv2d(x, kernel, *rest, _pair(layer.zero_padding), dilation, layer.groups)
-    if stride == (1, 1):
+    if stride == (1, 1) and layer.zero_padding == "same":
         return F.conv2d(x, kernel, *rest, "same", dilation, layer.groups)
     return F.conv2d(_pad(layer, x, stride, dilation, 0.0), kernel, *rest, 0, dilation, layer.groups)
 

@@ -15,20 +15,34 @@ import gedanken
 from gedanken import (
     SGD,
     BinaryCrossEntropy,
+    BinaryFocal,
+    CategoricalHinge,
     ConvolutionLayer,
+    CosineDistance,
     Cost,
     CrossEntropy,
     CustomCost,
+    Dice,
+    Focal,
+    GaussianNLL,
     Hinge,
     Huber,
+    KullbackLeibler,
     Layer,
+    LogCosh,
     MeanAbsolute,
     MeanSquared,
+    MultiMargin,
     Network,
+    Poisson,
+    Quantile,
     Sigmoid,
+    SmoothL1,
     SoftMax,
+    SquaredHinge,
     WeightedMean,
 )
+from gedanken.ops import Ops
 
 N, CLASSES = 7, 5
 WEIGHTS = (0.5, 2.0, 1.0, 0.0, 3.5)
@@ -63,13 +77,94 @@ def weighted_numbers(smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda z, t: total(z, F.one_hot(t, CLASSES).to(torch.float64))
 
 
+def focal(gamma: float, weights: Any = None) -> Callable[[Tensor, Tensor], Tensor]:
+    def cost(z: Tensor, t: Tensor) -> Tensor:
+        log = F.log_softmax(z, dim=1).gather(1, t[:, None])[:, 0]
+        w = 1.0 if weights is None else torch.tensor(weights, dtype=torch.float64)[t]
+        return (-w * (1 - log.exp()) ** gamma * log).mean()
+
+    return cost
+
+
+def binary_focal(z: Tensor, t: Tensor) -> Tensor:
+    p = torch.sigmoid(z)
+    return -(0.25 * t * (1 - p) ** 2 * F.logsigmoid(z) + 0.75 * (1 - t) * p**2 * F.logsigmoid(-z)).mean()
+
+
+def categorical_hinge(z: Tensor, t: Tensor) -> Tensor:
+    right = F.one_hot(t, CLASSES).bool()
+    return F.relu(1 - z[right] + z.masked_fill(right, -torch.inf).max(dim=1).values).mean()
+
+
+def pinball(z: Tensor, t: Tensor) -> Tensor:
+    shares, e = torch.tensor(QUANTILES, dtype=torch.float64), t - z
+    return torch.maximum(shares * e, (shares - 1) * e).mean()
+
+
 def log_cosh(z: Tensor, t: Tensor) -> Tensor:
     return torch.log(torch.cosh(z - t)).sum(dim=1).mean()
 
 
 LOG_COSH = CustomCost(lambda y, t: np.log(np.cosh(y - t)).sum(axis=1), lambda y, t: np.tanh(y - t))
 
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+W64 = torch.tensor(WEIGHTS, dtype=torch.float64)
+
 ROWS = [
+    *(
+        Row(CrossEntropy(s, WEIGHTS, reduction="weighted_mean"), SoftMax(), NUMBERS, cross_entropy(s, WEIGHTS))
+        for s in (0.0, 0.3)
+    ),
+    Row(
+        CrossEntropy(0.2, WEIGHTS, ignore_label=2, reduction="weighted_mean"),
+        SoftMax(),
+        NUMBERS,
+        lambda z, t: F.cross_entropy(z, t, W64, ignore_index=2, label_smoothing=0.2),
+    ),
+    Row(
+        CrossEntropy(ignore_label=0),
+        SoftMax(),
+        NUMBERS,
+        lambda z, t: F.cross_entropy(z, t, ignore_index=0),
+    ),
+    Row(
+        CrossEntropy(0.0, WEIGHTS, reduction="sum"),
+        SoftMax(),
+        NUMBERS,
+        lambda z, t: F.cross_entropy(z, t, W64, reduction="sum"),
+    ),
+    Row(
+        BinaryCrossEntropy(class_weights=(2, 0.5)),
+        Sigmoid(),
+        YES_NO,
+        lambda z, t: F.binary_cross_entropy_with_logits(z, t, 2 - 1.5 * t),
+    ),
+    Row(MeanSquared(reduction="sum"), None, VALUES, lambda z, t: F.mse_loss(z, t, reduction="sum")),
+    Row(Focal(), SoftMax(), NUMBERS, focal(2.0)),
+    Row(Focal(1.5, WEIGHTS), SoftMax(), NUMBERS, focal(1.5, WEIGHTS)),
+    Row(BinaryFocal(class_weights=(0.75, 0.25)), Sigmoid(), DEGREES, binary_focal),
+    Row(
+        KullbackLeibler(),
+        SoftMax(),
+        SHARES,
+        lambda z, t: F.kl_div(F.log_softmax(z, dim=1), t, reduction="batchmean"),
+    ),
+    Row(CosineDistance(), None, VALUES, lambda z, t: (1 - F.cosine_similarity(z, t)).mean()),
+    Row(SquaredHinge(), None, YES_NO, lambda z, t: (F.relu(1 - (2 * t - 1) * z) ** 2).mean()),
+    Row(CategoricalHinge(), None, NUMBERS, categorical_hinge),
+    Row(MultiMargin(), None, NUMBERS, F.multi_margin_loss),
+    Row(MultiMargin(0.7, 2, WEIGHTS), None, NUMBERS, lambda z, t: F.multi_margin_loss(z, t, 2, 0.7, W64)),
+    Row(Poisson(), None, abs(VALUES), F.poisson_nll_loss),
+    Row(Poisson(full=True), None, abs(VALUES), lambda z, t: F.poisson_nll_loss(z, t, full=True)),
+    Row(
+        Poisson(log_input=False),
+        Sigmoid(),
+        abs(VALUES),
+        lambda z, t: F.poisson_nll_loss(torch.sigmoid(z), t, log_input=False),
+    ),
+    Row(Quantile(QUANTILES), None, COLUMN, pinball),
+    Row(LogCosh(), None, VALUES, lambda z, t: torch.log(torch.cosh(z - t)).mean()),
+    Row(SmoothL1(0.4), None, VALUES, lambda z, t: F.smooth_l1_loss(z, t, beta=0.4)),
     *(Row(CrossEntropy(), SoftMax(), target, cross_entropy()) for target in (NUMBERS, ONE_HOT, SHARES)),
     *(Row(CrossEntropy(0.3), SoftMax(), target, cross_entropy(0.3)) for target in (NUMBERS, ONE_HOT, SHARES)),
     Row(CrossEntropy(0.0, WEIGHTS), SoftMax(), NUMBERS, weighted_numbers(0.0)),
@@ -96,7 +191,8 @@ def agree(row: Row, z: Any, folded: bool) -> None:
     layers = [row.last] if row.last else []
     ours = Ours([gedanken.Sequential([]), *layers], z.shape[1:], row.cost if folded else None)
     cost = ours.plan.cost or row.cost
-    assert bool(ours.plan.output_activation) == (folded and row.last is not None)
+    joined = folded and isinstance(row.cost, (CrossEntropy, BinaryCrossEntropy))
+    assert bool(ours.plan.output_activation) == joined
     target = row.cost.checked_target("labels", row.target, z.shape[1:])
     y, tape = ours.plan.forward(ours.plan.context(train=True), z)
     value, dy = cost(ours.plan.ops, y, ours.plan.ops.asarray(target, target.dtype))
@@ -114,7 +210,7 @@ def test_cost(row: Row, folded: bool) -> None:
     agree(row, np.random.default_rng(2).integers(-4, 5, (N, CLASSES)) / 2, folded)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.last], ids=label)
+@pytest.mark.parametrize("row", [r for r in ROWS if isinstance(r.cost, (CrossEntropy, BinaryCrossEntropy))], ids=label)
 def test_folded_cost_of_huge_scores(row: Row) -> None:
     agree(row, np.random.default_rng(2).normal(0, 1, (N, CLASSES)) * 1000, folded=True)
 
@@ -135,7 +231,61 @@ def test_cost_of_images(shape: tuple[int, int, int]) -> None:
     assert_agree({"cost": net.evaluate(x, target, progress=False)["cost"]}, {"cost": there})
 
 
+def dice(y: Tensor, t: Tensor) -> Tensor:
+    """Return the mean over samples and classes; `t` is class numbers, 255 for what is left out."""
+    there, one = (t != 255)[..., None], F.one_hot(torch.where(t == 255, 0, t), y.shape[-1])
+    both, total = (y * one * there).sum((1, 2)), ((y + one) * there).sum((1, 2))
+    return (1 - (2 * both + 1) / (total + 1)).mean()
+
+
+def by_channel(cost: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return PyTorch's cost of probabilities (N, H, W, C)."""
+    return lambda y, t: cost(torch.log(y).movedim(-1, 1), t)
+
+
+MAPS = RNG.integers(0, CLASSES, (3, 4, 2))
+HOLES = np.where(RNG.random(MAPS.shape) < 0.3, 255, MAPS)
+SOFT = RNG.dirichlet(np.ones(CLASSES), MAPS.shape)
+PLACES: list[tuple[Cost, Any, Callable[[Tensor, Tensor], Tensor]]] = [
+    (CrossEntropy(), MAPS, by_channel(F.cross_entropy)),
+    (CrossEntropy(ignore_label=255), HOLES, by_channel(lambda z, t: F.cross_entropy(z, t, ignore_index=255))),
+    (
+        CrossEntropy(0.1, WEIGHTS, ignore_label=255, reduction="weighted_mean"), HOLES,
+        by_channel(lambda z, t: F.cross_entropy(z, t, W64, ignore_index=255, label_smoothing=0.1)),
+    ),
+    (
+        CrossEntropy(ignore_label=255, reduction="sum"), HOLES,
+        by_channel(lambda z, t: F.cross_entropy(z, t, ignore_index=255, reduction="sum")),
+    ),
+    (CrossEntropy(), SOFT, by_channel(lambda z, t: F.cross_entropy(z, t.movedim(-1, 1)))),
+    (Dice(), MAPS, dice),
+    (Dice(ignore_label=255), HOLES, dice),
+    (KullbackLeibler(), SOFT, by_channel(lambda z, t: F.kl_div(z, t.movedim(-1, 1), reduction="sum") / MAPS.size)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cost", "target", "theirs"), PLACES, ids=lambda one: type(one).__name__)
+def test_cost_of_places(cost: Cost, target: Any, theirs: Callable[[Tensor, Tensor], Tensor]) -> None:
+    y = RNG.dirichlet(np.full(CLASSES, 4.0), MAPS.shape)
+    value, dy = cost(Ops(dtype="float64"), y, target)
+    there = torch.tensor(y, requires_grad=True)
+    expected = theirs(there, torch.from_numpy(target))
+    expected.backward()
+    if isinstance(cost, CrossEntropy):  # PyTorch makes shares of scores once more, here of their own logarithms
+        dy = dy - (y * dy).sum(axis=-1, keepdims=True)
+    assert_agree({"cost": value, "y": dy}, {"cost": expected, "y": there.grad})
+
+
+def test_gaussian_density() -> None:
+    y, target = RNG.uniform(0.5, 2, (N, 4)), RNG.normal(size=(N, 2))
+    value, dy = GaussianNLL(full=True)(Ops(dtype="float64"), y, target)
+    there = torch.tensor(y, requires_grad=True)
+    expected = F.gaussian_nll_loss(there[:, :2], torch.from_numpy(target), there[:, 2:], full=True)
+    expected.backward()
+    assert_agree({"cost": value, "y": dy}, {"cost": expected, "y": there.grad})
+
+
 def test_every_public_cost_has_a_row() -> None:
     public = [getattr(gedanken, name) for name in gedanken.__all__]
     costs = {one for one in public if inspect.isclass(one) and issubclass(one, Cost) and not inspect.isabstract(one)}
-    assert costs == {type(row.cost) for row in ROWS}
+    assert costs == {type(row.cost) for row in ROWS} | {type(cost) for cost, *_ in PLACES} | {GaussianNLL}

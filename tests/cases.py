@@ -9,39 +9,56 @@ import gedanken
 from gedanken import (
     ELU,
     GELU,
+    AdaptiveAveragePoolLayer,
+    AdaptiveMaxPoolLayer,
     AveragePool1DLayer,
     AveragePoolLayer,
     BatchNorm,
     BinaryCrossEntropy,
+    BinaryFocal,
     Branches,
+    CategoricalHinge,
     Convolution1DLayer,
     ConvolutionLayer,
+    CosineDistance,
     Cost,
+    CroppingLayer,
     CrossEntropy,
     CustomCost,
+    Dice,
     Dropout,
     Embedding,
     Flatten,
+    Focal,
     FullyConnectedLayer,
+    GaussianNLL,
     GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
     GlobalMaxPool1DLayer,
+    GlobalMaxPoolLayer,
     GlorotNormal,
     GraphCut,
     GroupNorm,
     Hinge,
     Huber,
+    KullbackLeibler,
     Layer,
     LayerNorm,
     LeakyReLU,
     LearnedPositions,
+    LocalResponseNorm,
+    LogCosh,
     MatrixFactorisation,
     MaxPool1DLayer,
     MaxPoolLayer,
     MeanAbsolute,
     MeanSquared,
     MultiHeadAttention,
+    MultiMargin,
+    PaddingLayer,
     PixelShuffle,
+    Poisson,
+    Quantile,
     ReLU,
     Reshape,
     Residual,
@@ -49,8 +66,10 @@ from gedanken import (
     Sigmoid,
     SiLU,
     SinePositions,
+    SmoothL1,
     SoftMax,
     SparseFullyConnectedLayer,
+    SquaredHinge,
     TanH,
     TransposedConvolutionLayer,
     UpsamplingLayer,
@@ -125,13 +144,37 @@ LAYERS = [
     LayerCase(UpsamplingLayer(size=(4, 7)), IMAGE, (3, 4, 7)),
     LayerCase(UpsamplingLayer(size=(9, 3), mode="bilinear"), IMAGE, (3, 9, 3)),
     LayerCase(PixelShuffle(2), (8, 3, 2), (2, 6, 4)),
+    LayerCase(ConvolutionLayer(2, 2, 3, zero_padding=((0, 3), (2, 1))), IMAGE, (2, 7, 7), 38, 1764),
+    LayerCase(
+        ConvolutionLayer(2, 3, 3, zero_padding=((1, 5), (2, 0)), padding_mode="reflect"), IMAGE, (2, 10, 5), 56, 2700
+    ),
+    LayerCase(
+        ConvolutionLayer(2, 3, 3, 2, zero_padding=((7, 2), (0, 4)), padding_mode="replicate"),
+        IMAGE,
+        (2, 7, 4),
+        56,
+        1512,
+    ),
+    LayerCase(
+        ConvolutionLayer(3, 2, 2, zero_padding=(6, 5), groups=3, padding_mode="circular"), IMAGE, (3, 17, 14), 15, 2856
+    ),
     LayerCase(MaxPoolLayer(2, 2), IMAGE, (3, 3, 2)),
     LayerCase(MaxPoolLayer(2, 3, stride=1), IMAGE, (3, 4, 4)),
     LayerCase(MaxPoolLayer(3, 3, stride=(3, 2), zero_padding=1), IMAGE, (3, 2, 3)),
     LayerCase(MaxPoolLayer(3, 2, stride=2, zero_padding="same"), IMAGE, (3, 3, 3)),
+    LayerCase(MaxPoolLayer(2, 3, 2, zero_padding=((2, 0), (1, 0)), ceil_mode=True), IMAGE, (3, 4, 3)),
+    LayerCase(MaxPoolLayer(2, 2, 1, zero_padding=(2, 1), dilation=(3, 2)), IMAGE, (3, 7, 5)),
     LayerCase(AveragePoolLayer(2, 2), IMAGE, (3, 3, 2)),
     LayerCase(AveragePoolLayer(3, 3, stride=2, zero_padding=1), IMAGE, (3, 3, 3)),
+    LayerCase(AveragePoolLayer(2, 3, 2, zero_padding=((2, 0), (1, 0)), ceil_mode=True), IMAGE, (3, 4, 3)),
+    LayerCase(AveragePoolLayer(3, 3, 2, zero_padding=1, count_padding=False, ceil_mode=True), IMAGE, (3, 4, 3)),
+    LayerCase(AveragePoolLayer(3, 2, 1, zero_padding=1, dilation=(3, 2), count_padding=False), IMAGE, (3, 5, 3)),
     LayerCase(GlobalAveragePoolLayer(), IMAGE, (3,)),
+    LayerCase(GlobalMaxPoolLayer(), IMAGE, (3,)),
+    LayerCase(AdaptiveAveragePoolLayer((4, 2)), IMAGE, (3, 4, 2)),
+    LayerCase(AdaptiveAveragePoolLayer(7), IMAGE, (3, 7, 7)),
+    LayerCase(AdaptiveMaxPoolLayer((4, 3)), IMAGE, (3, 4, 3)),
+    LayerCase(AdaptiveMaxPoolLayer((1, 9)), IMAGE, (3, 1, 9)),
     LayerCase(BatchNorm(), (5,), (5,), 10),
     LayerCase(BatchNorm(momentum=0.5, epsilon=0.1), IMAGE, IMAGE, 6),
     LayerCase(LayerNorm(), (5,), (5,), 10),
@@ -139,6 +182,8 @@ LAYERS = [
     LayerCase(LayerNorm(epsilon=0.1), IMAGE, IMAGE, 6),
     LayerCase(GroupNorm(2), (6,), (6,), 12),
     LayerCase(GroupNorm(2), (4, 3, 3), (4, 3, 3), 8),
+    LayerCase(LocalResponseNorm(4, alpha=0.9, beta=0.6, k=0.7), (7, 2, 3), (7, 2, 3)),
+    LayerCase(LocalResponseNorm(9, alpha=2.0), (2, 5), (2, 5)),
     LayerCase(ReLU(), IMAGE, IMAGE),
     LayerCase(LeakyReLU(0.2), (5,), (5,)),
     LayerCase(Sigmoid(), (5,), (5,)),
@@ -175,6 +220,13 @@ LAYERS = [
     LayerCase(Reshape((1, 1)), (), (1, 1)),
     LayerCase(Reshape((5, 6, 3)), IMAGE, (5, 6, 3)),
     LayerCase(Reshape((2, 3)), (6,), (2, 3)),
+    LayerCase(PaddingLayer(((1, 2), (0, 3)), mode="constant", value=-0.5), IMAGE, (3, 9, 8)),
+    LayerCase(PaddingLayer((5, 2), mode="reflect"), IMAGE, (3, 16, 9)),
+    LayerCase(PaddingLayer(((7, 0), (1, 6)), mode="replicate"), IMAGE, (3, 13, 12)),
+    LayerCase(PaddingLayer(((6, 1), (0, 5)), mode="circular"), IMAGE, (3, 13, 10)),
+    LayerCase(PaddingLayer((3, 1)), (4, 2), (8, 2)),
+    LayerCase(CroppingLayer(((1, 3), (0, 2))), IMAGE, (3, 2, 3)),
+    LayerCase(CroppingLayer((2, 0)), (4, 2), (2, 2)),
     LayerCase(Sequential(), (5,), (5,)),
     LayerCase(Sequential([ConvolutionLayer(2, 3, 3), BatchNorm(), Flatten()]), IMAGE, (24,), 60, 648),
     LayerCase(Residual(FullyConnectedLayer(5)), (5,), (5,), 30, 25),
@@ -234,6 +286,31 @@ def _signs(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
     return 2 * rng.normal(size=(samples, 3)), rng.integers(0, 2, (samples, 3)).astype(float)
 
 
+def _class_maps(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    y = rng.uniform(0.1, 1, (samples, 3, 2, 4))
+    return y / y.sum(axis=-1, keepdims=True), rng.integers(0, 4, (samples, 3, 2))
+
+
+def _distributions(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return _shares(rng, samples), _shares(rng, samples)
+
+
+def _scores(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return 2 * rng.normal(size=(samples, 4)), rng.integers(0, 4, samples)
+
+
+def _counts(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return rng.uniform(0.5, 3, (samples, 3)), rng.poisson(2, (samples, 3)).astype(float)
+
+
+def _single(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return rng.normal(size=(samples, 3)), rng.normal(size=(samples, 1))
+
+
+def _with_variance(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    return rng.uniform(0.5, 2, (samples, 6)), rng.normal(size=(samples, 3))
+
+
 COSTS = [
     CostCase(CrossEntropy(), _classes),
     CostCase(CrossEntropy(label_smoothing=0.1), _one_hot),
@@ -246,6 +323,26 @@ COSTS = [
     CostCase(Huber(0.7), _values),
     CostCase(Hinge(), _signs),
     CostCase(WeightedMean(), _values),
+    CostCase(CrossEntropy(0.1, (1, 2, 0.5, 3), ignore_label=255), _class_maps),
+    CostCase(BinaryCrossEntropy(class_weights=((0.5, 1), (2, 1), (1, 3))), _yes_or_no),
+    CostCase(Focal(), _classes),
+    CostCase(Focal(0.5, (1, 2, 0.5, 3)), _class_maps),
+    CostCase(BinaryFocal(class_weights=(0.75, 0.25)), _yes_or_no),
+    CostCase(Dice(), _class_maps),
+    CostCase(Dice(0.5, (0, 1, 2, 1), ignore_label=3), _class_maps),
+    CostCase(KullbackLeibler(), _distributions),
+    CostCase(CosineDistance(), _values),
+    CostCase(SquaredHinge(), _signs),
+    CostCase(CategoricalHinge(), _scores),
+    CostCase(MultiMargin(), _scores),
+    CostCase(MultiMargin(0.5, 2, (1, 2, 0.5, 3)), _scores),
+    CostCase(Poisson(), _counts),
+    CostCase(Poisson(log_input=False, full=True), _counts),
+    CostCase(Quantile(0.3), _values),
+    CostCase(Quantile((0.1, 0.5, 0.9)), _single),
+    CostCase(LogCosh(), _values),
+    CostCase(SmoothL1(0.7), _values),
+    CostCase(GaussianNLL(), _with_variance),
     CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
 ]
 

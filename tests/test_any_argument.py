@@ -47,6 +47,7 @@ RIGHT = {
     "degrees": 5.0, "mean": 0.0, "std": 1.0, "x": [1.0], "dataset": [1.0], "iterable": [1.0], "array": np.zeros(3),
     "path": "run", "lengths": [1], "receive": len, "time": "10 s", "stages": [0],
     "first": 0.1, "last": 0.2, "low": 0.1, "high": 0.5, "rise": 3, "milestones": (3,), "schedules": (0.1, 0.2),
+    "padding": 1, "cropping": 0,
 }  # fmt: skip
 RECORDS = (Context, Evaluation, Samples)  # which hold anything
 X, Y = np.ones((6, 4), "float32"), np.arange(6) % 3

@@ -19,6 +19,8 @@ from gedanken import (
     Accuracy,
     Adam,
     AdamW,
+    AdaptiveAveragePoolLayer,
+    AdaptiveMaxPoolLayer,
     ArgumentError,
     ArrayGenerator,
     AveragePool1DLayer,
@@ -31,6 +33,7 @@ from gedanken import (
     Convolution1DLayer,
     ConvolutionLayer,
     CosineDecay,
+    CroppingLayer,
     CrossEntropy,
     CustomCost,
     DataError,
@@ -46,6 +49,7 @@ from gedanken import (
     GedankenWarning,
     GlobalAveragePoolLayer,
     GlobalMaxPool1DLayer,
+    GlobalMaxPoolLayer,
     GroupNorm,
     HeNormal,
     Huber,
@@ -53,6 +57,7 @@ from gedanken import (
     LayerNorm,
     LeakyReLU,
     Lion,
+    LocalResponseNorm,
     MaxPool1DLayer,
     MaxPoolLayer,
     Metric,
@@ -61,6 +66,7 @@ from gedanken import (
     Network,
     OneCycle,
     OnPlateau,
+    PaddingLayer,
     PixelShuffle,
     ReLU,
     Reshape,
@@ -296,6 +302,58 @@ LAYERS_DO_NOT_FIT = [
         "global pooling of features", bare, stacked((4,), GlobalAveragePoolLayer()), ShapeError,
         "layer 0 GlobalAveragePoolLayer() needs images (C, H, W), but the input gives (4,); say input((C, H, W)) or "
         "add Reshape((C, H, W)) before it",
+    ),
+    Mistake(
+        "reflection of more than there is", bare,
+        image(ConvolutionLayer(2, 3, 3, zero_padding=6, padding_mode="reflect")), ShapeError,
+        "layer 0 ConvolutionLayer(...) has 6 pixels of reflect padding, which must be less than the 6 pixels of the "
+        "image along this axis, but the input gives (1, 6, 6)",
+    ),
+    Mistake(
+        "more than once around", bare, image(PaddingLayer((0, 7), "circular")), ShapeError,
+        "layer 0 PaddingLayer(...) has 7 pixels of circular padding, which must be at most the 6 pixels of the image "
+        "along this axis, but the input gives (1, 6, 6)",
+    ),
+    Mistake(
+        "padding of a picture for a sequence", bare, stacked((4, 3), PaddingLayer(((1, 0), (0, 0)))), ShapeError,
+        "layer 0 PaddingLayer(...) has padding=((1, 0), (0, 0)) for a picture; of a sequence (T, F) say a number or "
+        "(before, after), but the input gives (4, 3)",
+    ),
+    Mistake(
+        "padding of features", bare, stacked((4,), PaddingLayer(1)), ShapeError,
+        "layer 0 PaddingLayer(padding=1) needs images (C, H, W) or sequences (T, F), but the input gives (4,)",
+    ),
+    Mistake(
+        "all cropped away", bare, image(CroppingLayer(((2, 4), (1, 0)))), ShapeError,
+        "layer 0 CroppingLayer(...) leaves 0x5 of 6x6, which must be at least 1 along each axis, but the input gives "
+        "(1, 6, 6)",
+    ),
+    Mistake(
+        "a window that sees nothing", bare, image(MaxPoolLayer(2, 2, 1, zero_padding=5, dilation=7)), ShapeError,
+        "layer 0 MaxPoolLayer(...) has a dilation of 7, with which some window sees no pixel of the image of 6 x 6, "
+        "but the input gives (1, 6, 6); use a smaller dilation or less zero_padding",
+    ),
+    Mistake(
+        "a result that no memory holds", bare, image(AdaptiveMaxPoolLayer(2**20)), ShapeError,
+        "layer 0 AdaptiveMaxPoolLayer(size=1048576) makes an image of 1048576 x 1048576, which with its 1 channels "
+        "must be of at most 2147483648 values, but the input gives (1, 6, 6)",
+    ),
+    Mistake(
+        "a frame that no memory holds", bare, image(PaddingLayer(2**20)), ShapeError,
+        "layer 0 PaddingLayer(padding=1048576) makes 2097158 x 2097158 pixels, which with their 1 channels must be at "
+        "most 2147483648 values, but the input gives (1, 6, 6)",
+    ),
+    Mistake(
+        "pooling of features to a size", bare, stacked((4,), AdaptiveAveragePoolLayer(2)), ShapeError,
+        "layer 0 AdaptiveAveragePoolLayer(size=2) needs images (C, H, W), but the input gives (4,); ...",
+    ),
+    Mistake(
+        "the largest of features", bare, stacked((4,), GlobalMaxPoolLayer()), ShapeError,
+        "layer 0 GlobalMaxPoolLayer() needs images (C, H, W), but the input gives (4,); ...",
+    ),
+    Mistake(
+        "channels of a number", bare, stacked((), LocalResponseNorm(3)), ShapeError,
+        "layer 0 LocalResponseNorm(size=3) needs channels (..., C), but the input gives ()",
     ),
     Mistake(
         "reshape to another count", bare, image(Reshape((5, 7))), ShapeError,
@@ -610,7 +668,7 @@ RANGES = [
         (
             "ConvolutionLayer zero_padding",
             lambda: ConvolutionLayer(1, 3, 3, zero_padding="sane"),
-            'a number, a pair (height, width) or "same"',
+            'a number, a pair (height, width), ((top, bottom), (left, right)) or "same"',
             "sane",
         ),
         ("ConvolutionLayer dilation", lambda: ConvolutionLayer(1, 3, 3, dilation=0), "a whole number of at least 1", 0),
@@ -659,9 +717,59 @@ RANGES = [
         (
             "AveragePoolLayer zero_padding",
             lambda: AveragePoolLayer(2, 2, zero_padding="sane"),
-            'a number, a pair (height, width) or "same"',
+            'a number, a pair (height, width), ((top, bottom), (left, right)) or "same"',
             "sane",
         ),
+        (
+            "ConvolutionLayer zero_padding",
+            lambda: ConvolutionLayer(1, 3, 3, zero_padding=((1, 2), (3, -4))),
+            "a whole number of at least 0",
+            -4,
+        ),
+        (
+            "ConvolutionLayer padding_mode",
+            lambda: ConvolutionLayer(1, 3, 3, padding_mode="mirror"),
+            "one of circular, reflect, replicate, zeros",
+            "mirror",
+        ),
+        (
+            "MaxPoolLayer zero_padding",
+            lambda: MaxPoolLayer(2, 3, zero_padding=((0, 0), (0, 2))),
+            "smaller than the window (3, 2)",
+            ((0, 0), (0, 2)),
+        ),
+        ("MaxPoolLayer dilation", lambda: MaxPoolLayer(2, 2, dilation=0), "a whole number of at least 1", 0),
+        ("MaxPoolLayer ceil_mode", lambda: MaxPoolLayer(2, 2, ceil_mode=1), "True or False", 1),
+        ("AveragePoolLayer count_padding", lambda: AveragePoolLayer(2, 2, count_padding="no"), "True or False", "no"),
+        ("AdaptiveMaxPoolLayer size", lambda: AdaptiveMaxPoolLayer(0), "a whole number of at least 1", 0),
+        (
+            "AdaptiveAveragePoolLayer size",
+            lambda: AdaptiveAveragePoolLayer((1, 2, 3)),
+            "a number or a pair (height, width)",
+            (1, 2, 3),
+        ),
+        (
+            "PaddingLayer padding",
+            lambda: PaddingLayer((1, 2, 3)),
+            "a number, a pair (height, width) or ((top, bottom), (left, right))",
+            (1, 2, 3),
+        ),
+        (
+            "PaddingLayer mode",
+            lambda: PaddingLayer(1, "mirror"),
+            "one of circular, constant, reflect, replicate, zeros",
+            "mirror",
+        ),
+        (
+            "PaddingLayer value",
+            lambda: PaddingLayer(1, "reflect", 2.0),
+            'left out unless mode="constant" (mode is "reflect")',
+            2.0,
+        ),
+        ("CroppingLayer cropping", lambda: CroppingLayer((1, (2, -3))), "a whole number of at least 0", -3),
+        ("LocalResponseNorm size", lambda: LocalResponseNorm(0), "a whole number of at least 1", 0),
+        ("LocalResponseNorm alpha", lambda: LocalResponseNorm(5, alpha=-1), "a number in [0, inf)", -1),
+        ("LocalResponseNorm k", lambda: LocalResponseNorm(5, k=0), "a number in (0, inf)", 0),
         ("FullyConnectedLayer n_units", lambda: FullyConnectedLayer(0), "a whole number of at least 1", 0),
         ("FullyConnectedLayer bias", lambda: FullyConnectedLayer(8, "relu"), "True or False", "relu"),
         ("ConvolutionLayer bias", lambda: ConvolutionLayer(1, 3, 3, bias=1), "True or False", 1),
@@ -1202,6 +1310,26 @@ SLIDE = [
     cannot_slide("padding in a chain", [Sequential([ReLU(), PADDED]), Flatten()], f"0.1 ConvolutionLayer(...{PADS}"),
     cannot_slide(
         "padding in a residual", [Residual([PADDED, BatchNorm()]), Flatten()], f"0.layers.0 ConvolutionLayer(...{PADS}"
+    ),
+    cannot_slide(
+        "padding that repeats", [ConvolutionLayer(1, 3, 3, zero_padding=1, padding_mode="circular"), Flatten()],
+        "0 ConvolutionLayer(...) over a larger picture: its padding repeats pixels of a patch where the picture has "
+        "others",
+    ),
+    cannot_slide(
+        "padding of its own", [PaddingLayer(1), Flatten()],
+        "0 PaddingLayer(padding=1) over a larger picture: it puts something around a patch where the picture has "
+        "pixels",
+    ),
+    cannot_slide(
+        "windows beyond a patch", [MaxPoolLayer(4, 4, 3, ceil_mode=True), Flatten()],
+        "0 MaxPoolLayer(...) over a larger picture: some of its windows reach beyond a patch, where the picture has "
+        "pixels",
+    ),
+    cannot_slide(
+        "windows that overlap", [AdaptiveMaxPoolLayer((3, 4)), Flatten()],
+        "0 AdaptiveMaxPoolLayer(...) over a larger picture: its windows on 6 x 6 pixels are of different sizes or "
+        "overlap",
     ),
     cannot_slide(
         "norm of a patch", [LayerNorm(), Flatten()],

@@ -11,18 +11,23 @@ from hypothesis import strategies as st
 from gedanken import (
     GELU,
     Activation,
+    AdaptiveAveragePoolLayer,
+    AdaptiveMaxPoolLayer,
     AveragePoolLayer,
     BatchNorm,
     Branches,
     ConvolutionLayer,
+    CroppingLayer,
     Dropout,
     Flatten,
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
+    GlobalMaxPoolLayer,
     GroupNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
+    LocalResponseNorm,
     MaxPoolLayer,
     Network,
     ReLU,
@@ -94,16 +99,26 @@ def windows(draw: st.DrawFn, n: int) -> Layer:
     """Return a layer with a window."""
     height, width, stride = draw(small), draw(small), draw(pairs)
     kind = draw(st.sampled_from([ConvolutionLayer, MaxPoolLayer, AveragePoolLayer]))
-    if kind is not ConvolutionLayer:
-        return kind(width, height, stride)
     dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
+    if kind is not ConvolutionLayer:
+        return draw(st.sampled_from([kind(width, height, stride, dilation=dilation), CroppingLayer(((0, 1), (1, 0)))]))
     groups = draw(st.sampled_from([1, 2])) if n > 0 else 1
     bias = draw(st.booleans())
     return ConvolutionLayer(4, width, height, stride, dilation=dilation, groups=groups, bias=bias)
 
 
 def pointwise() -> st.SearchStrategy[Layer]:
-    kinds = [BatchNorm(), ReLU(), LeakyReLU(0.2), TanH(), GELU(), Dropout(0.5), SoftMax(), Sequential()]
+    kinds = [
+        BatchNorm(),
+        ReLU(),
+        LeakyReLU(0.2),
+        TanH(),
+        GELU(),
+        Dropout(0.5),
+        SoftMax(),
+        LocalResponseNorm(3),
+        Sequential(),
+    ]
     return st.sampled_from(kinds)
 
 
@@ -113,7 +128,7 @@ def networks(draw: st.DrawFn) -> list[Layer]:
     for n in range(1, draw(st.integers(1, 4))):
         layers.append(draw(windows(n)))
         layers += draw(st.lists(pointwise(), max_size=2))
-    layers.append(draw(st.sampled_from([Flatten(), GlobalAveragePoolLayer()])))
+    layers.append(draw(st.sampled_from([Flatten(), GlobalAveragePoolLayer(), GlobalMaxPoolLayer()])))
     layers += draw(st.lists(st.sampled_from([ReLU(), BatchNorm(), Dropout(0.5), LayerNorm(), Flatten()]), max_size=2))
     dense = [FullyConnectedLayer(3, bias=draw(st.booleans())), Sigmoid(), FullyConnectedLayer(2), SoftMax()]
     layers += dense[: draw(st.integers(0, 4))]
@@ -183,6 +198,10 @@ MADE_OF_LAYERS: dict[str, list[Layer]] = {
     "residual of features": [COARSE, Flatten(), FullyConnectedLayer(4), Residual(FullyConnectedLayer(4))],
     "norms of features": [COARSE, Flatten(), FullyConnectedLayer(4), GroupNorm(2), LayerNorm()],
     "layers of a user": [COARSE, Cube(), GlobalAveragePoolLayer(), Shout(), FullyConnectedLayer(2)],
+    "poolings to a size": [
+        COARSE, Branches(AdaptiveMaxPoolLayer((2, 4)), [MaxPoolLayer(1, 2), AdaptiveAveragePoolLayer((2, 4))]),
+    ],
+    "cropping": [COARSE, CroppingLayer(((1, 0), (0, 1))), MaxPoolLayer(2, 2, 1, ceil_mode=True)],
     "padding that is none": [ConvolutionLayer(2, 1, 1, zero_padding="same"), Flatten()],
 }  # fmt: skip
 

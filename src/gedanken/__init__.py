@@ -9,16 +9,18 @@
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | sequences | `Sequences`, `Convolution1DLayer`, `MultiHeadAttention`, `LearnedPositions`, `SinePositions` |
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
-| pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalAveragePoolLayer` |
+| pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
+| | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
 | larger pictures | `UpsamplingLayer`, `PixelShuffle` |
-| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm` |
+| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `LocalResponseNorm` |
 | activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
-| other layers | `Dropout`, `Flatten`, `Reshape` |
+| other layers | `Dropout`, `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
 | layers made of layers | `Sequential`, `Residual`, `Branches` |
 | layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
-| | `WeightedMean`, `CustomCost` |
+| | `WeightedMean`, `CustomCost`, `Focal`, `BinaryFocal`, `Dice`, `KullbackLeibler`, `CosineDistance` |
+| | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
 | | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `LinearRate` |
@@ -59,7 +61,11 @@ __version__ = "0.1.0"
 # Where each public name stands. Its module is imported when the name is first used, so that a worker process that
 # prepares data, or `gedanken --version`, starts with what it needs. `__init__.pyi` tells type checkers the same.
 _HOMES = {
-    "costs": "BinaryCrossEntropy Cost CrossEntropy CustomCost Hinge Huber MeanAbsolute MeanSquared WeightedMean",
+    "costs": (
+        "BinaryCrossEntropy BinaryFocal CategoricalHinge CosineDistance Cost CrossEntropy CustomCost Dice Focal "
+        "GaussianNLL Hinge Huber KullbackLeibler LogCosh MeanAbsolute MeanSquared MultiMargin Poisson Quantile "
+        "SmoothL1 SquaredHinge WeightedMean"
+    ),
     "data.generator": "Generator",
     "data.workers.items": "Samples",
     "data.mapped": "MappedArray",
@@ -72,12 +78,13 @@ _HOMES = {
     ),
     "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
     "layers": (
-        "Activation AveragePool1DLayer AveragePoolLayer BasePool BatchNorm Branches Context Convolution1DLayer "
-        "ConvolutionLayer Dropout ELU Embedding Flatten FullyConnectedLayer GELU GlobalAveragePool1DLayer "
-        "GlobalAveragePoolLayer GlobalMaxPool1DLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU "
-        "LearnedPositions MatrixFactorisation MaxPool1DLayer MaxPoolLayer MultiHeadAttention Param PixelShuffle "
-        "ReLU Reshape Residual Sequential SiLU Sigmoid SinePositions SoftMax SparseFullyConnectedLayer StateValue "
-        "TanH TransposedConvolutionLayer UpsamplingLayer"
+        "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AveragePool1DLayer AveragePoolLayer BasePool "
+        "BatchNorm Branches Context Convolution1DLayer ConvolutionLayer CroppingLayer Dropout ELU Embedding "
+        "Flatten FullyConnectedLayer GELU GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer "
+        "GlobalMaxPoolLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU LearnedPositions LocalResponseNorm "
+        "MatrixFactorisation MaxPool1DLayer MaxPoolLayer MultiHeadAttention PaddingLayer Param PixelShuffle ReLU "
+        "Reshape Residual Sequential SiLU Sigmoid SinePositions SoftMax SparseFullyConnectedLayer StateValue TanH "
+        "TransposedConvolutionLayer UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

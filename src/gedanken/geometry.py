@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gedanken.checks import extent, pair, short
+import numpy as np
+
+from gedanken.checks import extent, pair, require, short
 from gedanken.errors import ArgumentError, ShapeError
-from gedanken.types import Shape
+from gedanken.types import Array, Shape
 
 LARGEST_IMAGE = 1 << 31  # values of one sample, with its padding
-Padding = int | tuple[int, int] | str
+Sides = tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
+Padding = int | tuple[int, int] | Sides | str
+NO_SIDES: Sides = ((0, 0), (0, 0))
 
 
 NEEDS_IMAGES = "needs images (C, H, W)"
@@ -20,6 +24,22 @@ def require_image(shape: Shape) -> None:
         raise ShapeError(NEEDS_IMAGES)
 
 
+class Span(NamedTuple):
+    """What windows see of an image along one axis, one number for each window.
+
+    Args:
+        first: the first pixel inside the image that a window sees.
+        seen: how many it sees there, `step` apart.
+        counted: how many it has there and in the padding.
+        step: the dilation.
+    """
+
+    first: Array
+    seen: Array
+    counted: Array
+    step: int = 1
+
+
 class Geometry(NamedTuple):
     """A window on an image of known size: every number that a convolution or pooling kernel needs.
 
@@ -29,7 +49,7 @@ class Geometry(NamedTuple):
 
     size: tuple[int, int]
     stride: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]
+    padding: Sides
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
 
@@ -41,6 +61,14 @@ class Geometry(NamedTuple):
         reach = self.dilation[axis] * (self.size[axis] - 1) + 1
         return (length + sum(self.padding[axis]) - reach) // self.stride[axis] + 1
 
+    def span(self, axis: int, length: int, counted: int) -> Span:
+        """Return what the windows see along an axis; `counted` is how much of the padding after the image counts."""
+        step, before = self.dilation[axis], self.padding[axis][0]
+        start = np.arange(self._along(axis, length), dtype=np.int64) * self.stride[axis] - before
+        left_out = np.maximum(0, -(start // step))
+        in_image, in_all = (np.minimum(self.size[axis], -((start - end) // step)) for end in (length, length + counted))
+        return Span(start + left_out * step, np.maximum(0, in_image - left_out), in_all, step)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -51,11 +79,16 @@ class Window:
     padding: Padding
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    ceil: bool = False
 
     def on(self, image: Shape) -> Geometry:
         """Return the geometry on an image of shape (H, W, C), or raise ShapeError."""
         require_image(image)
-        geometry = Geometry(self.size, self.stride, self._amounts(image), self.dilation, self.groups)
+        geometry = Geometry(self.size, self.stride, self.amounts(image), self.dilation, self.groups)
+        if self.ceil:
+            geometry = geometry._replace(
+                padding=(self._ceiled(geometry, 0, image[0]), self._ceiled(geometry, 1, image[1]))
+            )
         padded = (image[0] + sum(geometry.padding[0]), image[1] + sum(geometry.padding[1]))
         if padded[0] * padded[1] * image[2] > LARGEST_IMAGE:
             raise ShapeError(
@@ -70,11 +103,19 @@ class Window:
             )
         return geometry
 
-    def _amounts(self, image: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
+    def amounts(self, image: Shape) -> Sides:
+        """Return the padding that was asked for, on an image of shape (H, W, C)."""
         if isinstance(self.padding, str):
             return self._same(0, image[0]), self._same(1, image[1])
-        vertical, horizontal = pair("zero_padding", self.padding, at_least=0)
-        return (vertical, vertical), (horizontal, horizontal)
+        return sides("zero_padding", self.padding)
+
+    def _ceiled(self, geometry: Geometry, axis: int, length: int) -> tuple[int, int]:
+        """Return the padding with which a window that begins inside the image, or before it, is a whole one."""
+        (before, after), stride = geometry.padding[axis], self.stride[axis]
+        reach = self.dilation[axis] * (self.size[axis] - 1) + 1
+        last = -(-(length + before + after - reach) // stride)
+        last -= last * stride >= length + before
+        return before, max(after, last * stride + reach - length - before)
 
     def _same(self, axis: int, length: int) -> tuple[int, int]:
         # ceil(length / stride) positions; where the total is odd, the end gets one more.
@@ -87,8 +128,47 @@ class Window:
 def untie(layer: Any, *names: str) -> None:
     """Make tuples of lists among these fields of a frozen layer, so that it can be compared and hashed."""
     for name in names:
-        if isinstance(given := getattr(layer, name), list):
-            object.__setattr__(layer, name, tuple(given))
+        if isinstance(given := getattr(layer, name), (list, tuple)):
+            object.__setattr__(layer, name, tuple(tuple(one) if isinstance(one, list) else one for one in given))
+
+
+def sides(argument: str, value: object) -> Sides:
+    """Return `value` as ((top, bottom), (left, right)); one number may stand for a pair, or for all."""
+    if not isinstance(value, (tuple, list)):
+        return (pair(argument, value, at_least=0),) * 2
+    rule = "be a number, a pair (height, width) or ((top, bottom), (left, right))"
+    require(len(value) == 2, argument, rule, value)
+    vertical, horizontal = (pair(argument, one, at_least=0) for one in value)
+    return vertical, horizontal
+
+
+BORDERS = ("zeros", "reflect", "replicate", "circular")
+MOST = {"reflect": "less than", "circular": "at most"}
+
+
+def border(mode: str, length: int, before: int, after: int) -> Array:
+    """Return which pixel of an axis stands at each place of the axis with its padding; -1: none, a constant.
+
+        reflect: c b | a b c | b a     replicate: a a | a b c | c c     circular: b c | a b c | a b
+
+    Raises:
+        ShapeError: the image has too few pixels to reflect them, or to begin again with them.
+    """
+    most = length - (mode == "reflect")
+    if mode in MOST and max(before, after) > most:
+        raise ShapeError(
+            f"has {max(before, after)} pixels of {mode} padding, which must be {MOST[mode]} the {length} pixels of the "
+            "image along this axis"
+        )
+    places = np.arange(-before, length + after, dtype=np.int64)
+    if mode == "reflect":
+        places = abs(places)
+        return np.where(places < length, places, 2 * (length - 1) - places)
+    if mode == "replicate":
+        return np.clip(places, 0, length - 1)
+    if mode == "circular":
+        return places % length
+    return np.where((places >= 0) & (places < length), places, -1)
 
 
 def _too_small_hint(image: Shape) -> str:
@@ -111,10 +191,11 @@ def window(
     if isinstance(zero_padding, str):
         if zero_padding != "same":
             raise ArgumentError(
-                f'{layer} zero_padding must be a number, a pair (height, width) or "same", got {short(zero_padding)}'
+                f"{layer} zero_padding must be a number, a pair (height, width), ((top, bottom), (left, right)) or "
+                f'"same", got {short(zero_padding)}'
             )
     else:
-        pair(f"{layer} zero_padding", zero_padding, at_least=0)
+        sides(f"{layer} zero_padding", zero_padding)
     return Window(
         (extent(f"{layer} height_filter", height_filter), extent(f"{layer} width_filter", width_filter)),
         pair(f"{layer} stride", stride),

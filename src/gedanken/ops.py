@@ -131,6 +131,27 @@ class Ops:
         (top, bottom), (left, right) = geometry.padding
         return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
 
+    def take(self, x: Array, rows: Array, columns: Array, outside: float = 0.0) -> Array:
+        """Return these rows and columns of x (N, H, W, C); where one is -1, `outside`."""
+        xp = self.xp
+        y = x[:, xp.asarray(np.maximum(rows, 0))][:, :, xp.asarray(np.maximum(columns, 0))]
+        if (rows < 0).any() or (columns < 0).any():
+            inside = xp.asarray((rows >= 0)[:, None, None] & (columns >= 0)[:, None])
+            y = xp.where(inside, y, y.dtype.type(outside))
+        return y
+
+    def give_back(self, dy: Array, rows: Array, columns: Array, image: Shape) -> Array:
+        """Return the gradient of `take` by x, of shape `image` = (H, W, C)."""
+        by_row = self.xp.zeros((len(dy), image[0], *dy.shape[2:]), "float64")
+        for place, row in enumerate(rows):
+            if row >= 0:
+                by_row[:, row] += dy[:, place]
+        dx = self.xp.zeros((len(dy), *image), "float64")
+        for place, column in enumerate(columns):
+            if column >= 0:
+                dx[:, :, column] += by_row[:, :, place]
+        return dx.astype(dy.dtype)
+
     def windows(self, padded: Array, geometry: Geometry) -> Array:
         """Return the view (N, H', W', R, S, C) of all windows on padded images (N, H, W, C)."""
         n, height, width, c = padded.shape

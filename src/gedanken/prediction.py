@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from gedanken.checks import real, require, whole
-from gedanken.costs import Cost, CrossEntropy, Hinge
+from gedanken.costs import Cost, Dice
+from gedanken.costs.labels import ClassCost
 from gedanken.data.input_spec import AT_ONCE, InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.errors import StateError
@@ -88,8 +89,9 @@ class Predictor:
         """
         plan = self._compiled_plan("predict_proba")
         last, shape = plan.layers[-1].layer, plan.shapes[-1]
-        told = is_yes_or_no(shape, last, self._cost) and not isinstance(self._cost, Hinge)
-        if not _has_classes(last, self._cost) and not told:
+        told = is_yes_or_no(shape, last, self._cost)
+        scores = self._cost is not None and self._cost.takes_scores
+        if scores or not (_has_classes(last, self._cost) or told):
             raise StateError("predict_proba needs a network whose outputs are probabilities: end it with SoftMax()")
         outputs = check_numbers(self.feedforward(data, mini_batch_size=mini_batch_size))
         return np.concatenate([1 - outputs, outputs], axis=1) if shape == (1,) else outputs
@@ -147,7 +149,7 @@ def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
 
 
 def _has_classes(last: Layer, cost: Cost | None) -> bool:
-    return isinstance(last, SoftMax) or isinstance(cost, CrossEntropy)
+    return isinstance(last, SoftMax) or (isinstance(cost, ClassCost) and not isinstance(cost, Dice))
 
 
 def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float | None) -> Array:
@@ -159,7 +161,7 @@ def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float |
         threshold: in [0, 1], or None for 0.5.
     """
     if is_yes_or_no(outputs.shape[1:], last, cost):
-        scores = isinstance(cost, Hinge)
+        scores = cost is not None and cost.takes_scores
         require(
             threshold is None or not scores, "threshold", "be left out for hinge: no output is a probability", threshold
         )

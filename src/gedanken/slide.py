@@ -18,23 +18,28 @@ from gedanken.data.inputs import checked_array, checked_inputs
 from gedanken.engine.base import Placement
 from gedanken.engine.plan import Plan
 from gedanken.errors import ArgumentError, DataError
-from gedanken.geometry import Geometry, Window
+from gedanken.geometry import NO_SIDES, Geometry, Window, sides
 from gedanken.layers import (
     Activation,
+    AdaptiveAveragePoolLayer,
+    AdaptiveMaxPoolLayer,
     AveragePoolLayer,
-    BasePool,
     BatchNorm,
     Branches,
     Context,
     ConvolutionLayer,
+    CroppingLayer,
     Dropout,
     Flatten,
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
+    GlobalMaxPoolLayer,
     GroupNorm,
     Layer,
     LayerNorm,
+    LocalResponseNorm,
     MaxPoolLayer,
+    PaddingLayer,
     Param,
     Sequential,
     SoftMax,
@@ -46,7 +51,11 @@ from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import prefixed
 from gedanken.types import Array, Arrays, Shape
 
+Pooling = type[MaxPoolLayer] | type[AveragePoolLayer]
+GLOBAL: dict[type, Pooling] = {GlobalAveragePoolLayer: AveragePoolLayer, GlobalMaxPoolLayer: MaxPoolLayer}
+ADAPTIVE: dict[type, Pooling] = {AdaptiveAveragePoolLayer: AveragePoolLayer, AdaptiveMaxPoolLayer: MaxPoolLayer}
 PIXELS = 1 << 20  # of the pictures in one pass
+BY_PIXEL = (BatchNorm, SoftMax, LocalResponseNorm)  # layers that look at one pixel at a time
 INSTEAD = "use feedforward on each patch"
 
 
@@ -174,7 +183,7 @@ class _Row:
         elif self.grid.flat or self._flattened:
             self.gather()
             self._features(stage)
-        elif kind in (BatchNorm, SoftMax):
+        elif kind in BY_PIXEL:
             self._add(layer, {**stage.p, **stage.s})
         else:
             self._window(stage)
@@ -207,7 +216,7 @@ class _Row:
         """Add a layer that takes a row of features and gives one."""
         if len(stage.output_shape) != 1:
             raise _cannot(stage, "it makes no row of features from one")
-        by_channel = type(stage.layer) in (BatchNorm, SoftMax)
+        by_channel = type(stage.layer) in BY_PIXEL
         self._add(stage.layer if by_channel else _EachPatch(stage.layer), {**stage.p, **stage.s})
 
     def _window(self, stage: Placement) -> None:
@@ -221,11 +230,21 @@ class _Row:
         elif isinstance(layer, (MaxPoolLayer, AveragePoolLayer)) and kind in (MaxPoolLayer, AveragePoolLayer):
             window, self.grid = self.grid.through(_without_padding(stage, layer.geometry(stage.shape)))
             self._add(_pooling(kind, window), {})
-        elif kind is GlobalAveragePoolLayer:
+        elif kind in GLOBAL:
             window, self.grid = self.grid.full_map(stage.shape)
-            self._add(_pooling(AveragePoolLayer, window), {})
+            self._add(_pooling(GLOBAL[kind], window), {})
+        elif isinstance(layer, CroppingLayer) and kind is CroppingLayer and len(stage.shape) == 3:
+            apart = _over(self.grid.pace, self.grid.spacing)
+            both = sides("cropping", layer.cropping)
+            top_bottom, left_right = (_times(amounts, (step, step)) for amounts, step in zip(both, apart, strict=True))
+            self._add(CroppingLayer((top_bottom, left_right)), {})
+        elif kind in ADAPTIVE:
+            window, self.grid = self.grid.through(_even(stage))
+            self._add(_pooling(ADAPTIVE[kind], window), {})
         elif kind in (LayerNorm, GroupNorm):
             raise _cannot(stage, "its mean is over all pixels of a patch")
+        elif kind is PaddingLayer:
+            raise _cannot(stage, "it puts something around a patch where the picture has pixels")
         else:
             raise _cannot(stage, "nothing says which pixels of a patch its outputs see")
 
@@ -243,17 +262,29 @@ class _Row:
 
 def _without_padding(stage: Placement, geometry: Geometry) -> Geometry:
     if any(map(any, geometry.padding)):
+        if getattr(stage.layer, "ceil_mode", False):
+            raise _cannot(stage, "some of its windows reach beyond a patch, where the picture has pixels")
+        if getattr(stage.layer, "padding_mode", "zeros") != "zeros":
+            raise _cannot(stage, "its padding repeats pixels of a patch where the picture has others")
         raise _cannot(stage, "its zero_padding gives a patch zeros where the picture has pixels")
     return geometry
+
+
+def _even(stage: Placement) -> Geometry:
+    """Return the windows of a pooling to a size, where they stand side by side."""
+    (height, width), (down, right) = stage.shape[:2], stage.output_shape[:2]
+    if height % down or width % right:
+        raise _cannot(stage, f"its windows on {height} x {width} pixels are of different sizes or overlap")
+    size = (height // down, width // right)
+    return Geometry(size, size, NO_SIDES)
 
 
 def _cannot(stage: Placement, why: str) -> ArgumentError:
     return ArgumentError(f"slide cannot run layer {stage.path} {stage.layer} over a larger picture: {why}; {INSTEAD}")
 
 
-def _pooling(kind: type[MaxPoolLayer] | type[AveragePoolLayer], window: Window) -> Layer:
-    plain = kind(window.size[1], window.size[0], window.stride)
-    return plain if window.dilation == (1, 1) else _DilatedPool(plain, window)
+def _pooling(kind: Pooling, window: Window) -> Layer:
+    return kind(window.size[1], window.size[0], window.stride, dilation=window.dilation)
 
 
 # ------------------------------------------------------------------ layers that only a larger picture needs
@@ -308,24 +339,6 @@ class _EachPatch(_Predicting):
         stage = LayerStage(self.layer, ctx.path, shape, output_shape, p, {}, s)
         y, _ = stage.forward(replace(ctx, path=""), x.reshape(-1, *shape))
         return y.reshape(*x.shape[:3], -1), None
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _DilatedPool(_Predicting):
-    """Pool windows whose pixels lie apart.
-
-    Shapes:
-        x: (N, H, W, C).   y: (N, H', W', C).
-    """
-
-    pooling: BasePool
-    window: Window
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return (*self.window.on(shape).positions(shape), shape[2])
-
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        return self.pooling.pool(ctx.ops.xp, ctx.ops.windows(x, self.window.on(x.shape[1:])))
 
 
 class _Aligned(Branches):

@@ -6,19 +6,24 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    AdaptiveAveragePoolLayer,
+    AdaptiveMaxPoolLayer,
     AveragePoolLayer,
     BinaryCrossEntropy,
     Branches,
     Context,
+    CroppingLayer,
     CrossEntropy,
     Dropout,
     Flatten,
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
+    GlobalMaxPoolLayer,
     Layer,
     LeakyReLU,
     MaxPoolLayer,
     Network,
+    PaddingLayer,
     Reshape,
     Residual,
     Sequential,
@@ -161,6 +166,8 @@ BEHIND: dict[str, list[Layer]] = {
     "pooling of one pixel": [Reshape((2, 1, 1)), MaxPoolLayer(3, 2, zero_padding=1), GlobalAveragePoolLayer()],
     "same pooling of one pixel": [Reshape((2, 1, 1)), MaxPoolLayer(5, 5, zero_padding="same"), Flatten()],
     "pooling of pixels side by side": [Reshape((1, 1, 2)), AveragePoolLayer(1, 1, stride=1), Flatten()],
+    "frames of nothing": [Reshape((1, 1, 2)), PaddingLayer(0), CroppingLayer(0), Flatten()],
+    "the largest of one pixel": [Reshape((2, 1, 1)), AdaptiveMaxPoolLayer(1), GlobalMaxPoolLayer()],
     "leaky in name": [LeakyReLU(1)],
 }
 LAST: dict[str, list[Layer]] = {
@@ -172,6 +179,8 @@ COMPUTE: dict[str, list[Layer]] = {
     "pooling of two pixels": [Reshape((1, 1, 2)), MaxPoolLayer(2, 1)],
     "every second pixel": [Reshape((1, 1, 2)), MaxPoolLayer(1, 1, stride=2), Flatten()],
     "mean with zeros around": [Reshape((2, 1, 1)), AveragePoolLayer(3, 3, zero_padding=1), Flatten()],
+    "zeros around": [Reshape((1, 1, 2)), PaddingLayer((0, 1)), Flatten()],
+    "mean of two pixels": [Reshape((1, 1, 2)), AdaptiveAveragePoolLayer(1), Flatten()],
     "twice": [Residual([])],
     "two branches": [Branches([], [])],
     "dropout": [Dropout(0.5)],

@@ -13,6 +13,7 @@ from gedanken.ops import Ops
 from gedanken.types import Array
 from tests.cases import COSTS, CostCase, name_of
 from tests.contracts.test_every_layer import assert_close, numeric_gradient
+from tests.standin_cupy import StandInCupy
 
 OPS = Ops(dtype="float64")
 RNG = np.random.default_rng(5)
@@ -62,6 +63,17 @@ def test_where_nothing_counts_cost_and_gradient_are_0(case: CostCase, reduction:
     value, dy = replace(case.cost, reduction=reduction)(OPS, y * np.nan, target, 0 * WEIGHT)
     assert (float(value), dy.shape) == (0, y.shape)
     assert not dy.any()
+
+
+@every_cost
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_on_cupy_arrays_it_gives_the_same(case: CostCase, reduction: str, standin_cupy: StandInCupy) -> None:
+    y, target = case.draw(np.random.default_rng(4), 4)
+    cost, device = replace(case.cost, reduction=reduction), Ops(standin_cupy, "float64")
+    value, dy = cost(device, device.asarray(y), device.asarray(target, target.dtype), device.asarray(WEIGHT))
+    expected, expected_dy = cost(OPS, y, target, WEIGHT)
+    assert float(value) == pytest.approx(float(expected), rel=1e-12)
+    np.testing.assert_allclose(device.to_host(dy), expected_dy, rtol=1e-12, atol=1e-15)
 
 
 def test_reductions_divide_by_what_they_say() -> None:

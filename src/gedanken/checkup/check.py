@@ -14,10 +14,12 @@ from gedanken.checkup.report import NOTE, SEVERITIES, Checkup, Figures, Finding
 from gedanken.checkup.samples import Looked, look
 from gedanken.checkup.trial import HEART, Subject, Trial
 from gedanken.checkup.twins import Twins, twins
+from gedanken.costs import CustomCost
 from gedanken.data.batches import ArraySource, Batch, taken
 from gedanken.engine.fuse_cost import activation_place
 from gedanken.layers.containers import leaves, placed
 from gedanken.layers.shape import channels_last_shape
+from gedanken.layers.stages import own
 from gedanken.parallel.counting import settled
 from gedanken.training.dry_run import dry_run
 
@@ -131,7 +133,8 @@ def _left_out(subject: Subject, looked: Looked, held: Looked | None, seen: Seen)
     elif inputs.normalises(subject.recipe.layers[0]):
         yield f"scale of the input: {subject.recipe.layers[0]} comes first"
     if not isinstance(cost, KNOWN):
-        yield f"labels and the first cost: nobody but you knows what {type(cost).__name__} takes and should be at first"
+        who = "nobody but you knows" if own(cost) or isinstance(cost, CustomCost) else "it is not known here"
+        yield f"labels and the first cost: {who} what {type(cost).__name__} takes and should be at first"
     if subject.trained:
         yield "the first cost: the network was trained before"
         if seen.least is None:

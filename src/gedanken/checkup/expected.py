@@ -14,7 +14,8 @@ from gedanken.costs import (
     MeanAbsolute,
     MeanSquared,
 )
-from gedanken.layers.shape import to_channels_last
+from gedanken.costs.labels import classes_of
+from gedanken.layers.shape import channels_last_shape, to_channels_last
 from gedanken.metrics.base import HOST
 from gedanken.types import Array, Shape
 
@@ -37,8 +38,8 @@ def knows_nothing(cost: Cost, target: Array, shape: Shape) -> float | None:
     """
     wanted = to_channels_last(target)
     if isinstance(cost, CrossEntropy):
-        few = target[: max(1, NUMBERS // shape[0])]
-        return _of(cost, np.full((len(few), shape[0]), 1 / shape[0]), few)
+        few, (*places, classes) = wanted[: max(1, NUMBERS // math.prod(shape))], channels_last_shape(shape)
+        return _of(cost, np.full((len(few), *places, classes), 1 / classes), few)
     if isinstance(cost, YES_OR_NO):
         return _of(cost, np.full(wanted.shape, 0.5 if isinstance(cost, BinaryCrossEntropy) else 0.0), wanted)
     if isinstance(cost, VALUES):
@@ -50,9 +51,10 @@ def knows_nothing(cost: Cost, target: Array, shape: Shape) -> float | None:
 def knows_all(cost: Cost, target: Array, shape: Shape) -> float | None:
     """Return the least mean cost that any outputs have; the arguments are those of `knows_nothing`."""
     if isinstance(cost, CrossEntropy):
-        whole = np.eye(shape[0])[target] if target.ndim == 1 else target.astype("float64")
-        blurred = (1 - cost.label_smoothing) * whole + cost.label_smoothing / shape[0]
-        return _of(cost, blurred, target)
+        wanted, classes = to_channels_last(target), classes_of(shape)
+        known = np.where(wanted == cost.ignore_label, 0, wanted)
+        whole = np.eye(classes)[known] if target.ndim == len(shape) else wanted.astype("float64")
+        return _of(cost, (1 - cost.label_smoothing) * whole + cost.label_smoothing / classes, wanted)
     if isinstance(cost, BinaryCrossEntropy):
         wanted = to_channels_last(target).astype("float64")
         return _of(cost, wanted, wanted)

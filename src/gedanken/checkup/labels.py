@@ -8,7 +8,8 @@ from gedanken.checkup.expected import VALUES, YES_OR_NO
 from gedanken.checkup.report import ERROR, NOTE, WARNING, Finding, finding
 from gedanken.checkup.samples import Looked
 from gedanken.checkup.twins import Twins
-from gedanken.costs import Cost, CrossEntropy
+from gedanken.costs import Cost
+from gedanken.costs.labels import ClassCost
 from gedanken.layers import Layer, ReLU, Sigmoid, SoftMax, TanH
 from gedanken.types import Array, Shape
 
@@ -33,20 +34,13 @@ def targets(cost: Cost, looked: Looked, shape: Shape, last: Layer) -> Iterator[F
         shape: one output, channels first.
         last: the last layer that computes.
     """
-    if isinstance(cost, CrossEntropy):
-        yield from _classes(_counts(looked.labels, shape[0]), looked, cost.class_weights is not None)
+    if isinstance(cost, ClassCost):
+        yield from _classes(cost.counts(looked.labels, shape), looked, cost.weight_numbers is not None)
     elif isinstance(cost, YES_OR_NO):
-        yield from _answers(looked, getattr(cost, "pos_weight", None) is not None)
+        yield from _answers(looked, getattr(cost, "weights", None) is not None)
     elif isinstance(cost, VALUES):
         yield from _values(looked)
         yield from _reach(looked.labels, last)
-
-
-def _counts(labels: Array, classes: int) -> Array:
-    """Return the samples of each class; of shares their sums."""
-    if labels.ndim == 1:
-        return np.bincount(labels, minlength=classes).astype("float64")
-    return labels.sum(axis=0, dtype="float64")
 
 
 def _same(looked: Looked, what: str) -> Finding:
@@ -61,6 +55,10 @@ def _same(looked: Looked, what: str) -> Finding:
 
 def _classes(counts: Array, looked: Looked, weighed: bool) -> Iterator[Finding]:
     there = counts > 0
+    whose = "samples" if looked.labels.ndim <= 2 else "places"
+    if not there.any():
+        yield finding("labels-constant", ERROR, "All labels are to be ignored: nothing can be learnt.")
+        return
     if there.sum() == 1 and len(looked.labels) > 1:
         yield _same(looked, f"All labels are class {int(np.argmax(there))}")
         return
@@ -74,7 +72,7 @@ def _classes(counts: Array, looked: Looked, weighed: bool) -> Iterator[Finding]:
         yield finding("missing-class", NOTE if chance else WARNING, told)
     most, least = int(np.argmax(counts)), int(np.argmin(np.where(there, counts, np.inf)))
     if counts[most] > TIMES * counts[least]:
-        told = f"class {most} has {counts[most]:,.0f} samples and class {least} {counts[least]:,.0f}; accuracy will "
+        told = f"class {most} has {counts[most]:,.0f} {whose} and class {least} {counts[least]:,.0f}; accuracy will "
         told += "look good for a network that never says the rare one. Give CrossEntropy(class_weights=...), or watch "
         told += 'metrics=["f1"] of the rare class.'
         yield finding("class-imbalance", NOTE if weighed or chance else WARNING, told)
@@ -137,7 +135,7 @@ def repeated(found: Twins, cost: Cost) -> Iterator[Finding]:
         yield finding("leakage", severity, told)
     if found.conflicting:
         share = found.conflicting / found.trained
-        judged = isinstance(cost, (CrossEntropy, *YES_OR_NO))
+        judged = isinstance(cost, (ClassCost, *YES_OR_NO))
         told = f"{found.conflicting:,} of {found.trained:,} samples came before with another label; no network can "
         told += "be right for both. "
         told += "Look at how they were labelled." if judged else "It will learn the mean of such targets."

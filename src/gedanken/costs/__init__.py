@@ -1,9 +1,13 @@
 """Costs: what a network is trained to make small. What entries cost becomes one number here and nowhere else."""
 
 from gedanken.costs.base import Cost
-from gedanken.costs.binary import BinaryCrossEntropy, Hinge, SigmoidBinaryCrossEntropy
+from gedanken.costs.binary import BinaryCrossEntropy, SigmoidBinaryCrossEntropy
 from gedanken.costs.classes import CrossEntropy, SoftMaxCrossEntropy
 from gedanken.costs.custom import CustomCost
+from gedanken.costs.focal import BinaryFocal, Focal
+from gedanken.costs.likeness import CosineDistance, Dice, KullbackLeibler
+from gedanken.costs.margins import CategoricalHinge, Hinge, MultiMargin, SquaredHinge
+from gedanken.costs.regression import GaussianNLL, LogCosh, Poisson, Quantile, SmoothL1
 from gedanken.costs.values import Huber, MeanAbsolute, MeanSquared, WeightedMean
 
 COSTS: dict[str, type[Cost]] = {
@@ -14,19 +18,45 @@ COSTS: dict[str, type[Cost]] = {
     "huber": Huber,
     "hinge": Hinge,
     "weighted_mean": WeightedMean,
+    "focal": Focal,
+    "binary_focal": BinaryFocal,
+    "dice": Dice,
+    "kullback_leibler": KullbackLeibler,
+    "cosine_distance": CosineDistance,
+    "squared_hinge": SquaredHinge,
+    "categorical_hinge": CategoricalHinge,
+    "multi_margin": MultiMargin,
+    "poisson": Poisson,
+    "quantile": Quantile,
+    "log_cosh": LogCosh,
+    "smooth_l1": SmoothL1,
+    "gaussian_nll": GaussianNLL,
 }
 
 __all__ = [
     "COSTS",
     "BinaryCrossEntropy",
+    "BinaryFocal",
+    "CategoricalHinge",
+    "CosineDistance",
     "Cost",
     "CrossEntropy",
     "CustomCost",
+    "Dice",
+    "Focal",
+    "GaussianNLL",
     "Hinge",
     "Huber",
+    "KullbackLeibler",
+    "LogCosh",
     "MeanAbsolute",
     "MeanSquared",
+    "MultiMargin",
+    "Poisson",
+    "Quantile",
     "SigmoidBinaryCrossEntropy",
+    "SmoothL1",
     "SoftMaxCrossEntropy",
+    "SquaredHinge",
     "WeightedMean",
 ]

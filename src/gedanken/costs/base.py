@@ -64,6 +64,7 @@ class Cost(Hyperparameters, ABC):
 
     classifies: ClassVar[bool] = False
     yes_above: ClassVar[float | None] = None  # of costs of yes-or-no outputs: an output above this is a yes
+    takes_scores: ClassVar[bool] = False  # whether outputs are scores of any size, and no probabilities
 
     reduction: str = field(default="mean", kw_only=True)
 
@@ -115,7 +116,7 @@ class Cost(Hyperparameters, ABC):
             return Judged(costs.dtype.type(0), xp.zeros_like(slopes), weighing)
         if factor is not None:
             costs, slopes = _times(xp, factor, costs), _times(xp, factor, slopes)
-        total = xp.sum(costs, dtype="float64") / divisor
+        total = xp.sum(xp.ascontiguousarray(costs), dtype="float64") / divisor  # in one order, however arrays lie
         return Judged(total.astype(costs.dtype if costs.dtype.kind == "f" else y.dtype), slopes / divisor, weighing)
 
     def _of_call(self, ops: Ops, y: Array, target: Array) -> tuple[Any, Any]:
@@ -150,7 +151,7 @@ class Cost(Hyperparameters, ABC):
         if self.reduction == "weighted_mean":
             divisor = self._weight_of_all(ops, shape, target, factor)
         else:
-            divisor = size if counted is None else int(xp.count_nonzero(counted)) * size / counted.size
+            divisor = size if counted is None else float(xp.count_nonzero(counted)) * size / counted.size
         return Weighing(factor, divisor, divisor * samples / size, counted)
 
     def _weight_of_all(self, ops: Ops, shape: Shape, target: Array, factor: Array | None) -> float:

@@ -37,7 +37,64 @@ def refuse_targets(argument: str, target: Array, wrong: Array, rule: str) -> Non
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BinaryCrossEntropy(YesOrNo):
+class BinaryWeighted(YesOrNo):
+    """A cost of yes-or-no outputs in which 0 and 1 may have weights: a subclass has the field `class_weights`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self._given is not None:
+            object.__setattr__(self, "class_weights", _pairs(type(self).__name__, self._given))
+
+    @property
+    def _given(self) -> Any:
+        return getattr(self, "class_weights", None)
+
+    @property
+    def weights(self) -> tuple[Any, Any] | None:
+        """w0 and w1, each a number or one for each output; None for 1 and 1."""
+        if self._given is None:
+            return None
+        pairs = numbers_of(self._given, self)
+        w0, w1 = zip(*pairs, strict=True) if isinstance(pairs[0], tuple) else pairs
+        return w0, w1
+
+    def _weighed(self, ops: Ops, target: Array) -> tuple[Array, Array]:
+        """Return w0 * (1 - t) and w1 * t."""
+        if self.weights is None:
+            return 1 - target, target
+        w0, w1 = (ops.asarray(weight, target.dtype) for weight in self.weights)
+        return w0 * (1 - target), w1 * target
+
+    def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
+        if self.weights is None:
+            return None
+        no, yes = self._weighed(ops, target.astype(ops.dtype))
+        return no + yes
+
+    @property
+    def unresolved(self) -> bool:
+        return bool(self._given == BALANCED)
+
+    def resolved(self, target: Array, shape: Shape) -> Self:
+        if not self.unresolved:
+            return self
+        own = 1 if len(shape) == 3 else target.ndim - 1  # the axis of outputs
+        others = tuple(axis for axis in range(target.ndim) if axis != own)
+        yes = target.sum(axis=others, dtype="float64")
+        no = target.size / target.shape[own] - yes
+        pairs = tuple(balanced(counts, "class") for counts in np.stack([no, yes], axis=1))
+        return replace(self, class_weights=pairs[0] if len(pairs) == 1 else pairs)  # type: ignore[call-arg]
+
+    def check_output(self, shape: Shape) -> None:
+        outputs = (shape[0] if len(shape) == 3 else shape[-1]) if shape else 0
+        pairs = self._given if isinstance(self._given, tuple) and isinstance(self._given[0], tuple) else None
+        for name, given in (("pos_weight", getattr(self, "pos_weight", None)), ("class_weights", pairs)):
+            if isinstance(given, tuple) and len(given) != outputs:
+                raise ShapeError(f"{name} has {len(given)} values for {outputs} outputs, of shape {shape}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BinaryCrossEntropy(BinaryWeighted):
     """Cross-entropy of yes-or-no outputs, each by itself.
 
         cost = mean of -(w1 * t * log(y) + w0 * (1 - t) * log(1 - y))
@@ -76,57 +133,18 @@ class BinaryCrossEntropy(YesOrNo):
             object.__setattr__(self, "pos_weight", tuple(real(name, weight, "(0, inf)") for weight in given))
         elif given is not None:
             object.__setattr__(self, "pos_weight", real(name, given, "(0, inf)"))
-        if self.class_weights is not None:
-            require(given is None, name, "be left out where class_weights are given", given)
-            object.__setattr__(self, "class_weights", _pairs(type(self).__name__, self.class_weights))
+        left_out = given is None or self.class_weights is None
+        require(left_out, name, "be left out where class_weights are given", given)
 
     @property
     def weights(self) -> tuple[Any, Any] | None:
         """w0 and w1, each a number or one for each output; None for 1 and 1."""
-        if self.class_weights is None:
-            return None if self.pos_weight is None else (1.0, self.pos_weight)
-        pairs = numbers_of(self.class_weights, self)
-        w0, w1 = zip(*pairs, strict=True) if isinstance(pairs[0], tuple) else pairs
-        return w0, w1
+        return super().weights if self.pos_weight is None else (1.0, self.pos_weight)
 
     def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         no, yes = self._weighed(ops, target)
         right, wrong = ops.xp.maximum(y, LEAST), ops.xp.maximum(1 - y, LEAST)
         return -(yes * ops.xp.log(right) + no * ops.xp.log(wrong)), no / wrong - yes / right
-
-    def _weighed(self, ops: Ops, target: Array) -> tuple[Array, Array]:
-        """Return w0 * (1 - t) and w1 * t."""
-        if self.weights is None:
-            return 1 - target, target
-        w0, w1 = (ops.asarray(weight, target.dtype) for weight in self.weights)
-        return w0 * (1 - target), w1 * target
-
-    def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
-        if self.weights is None:
-            return None
-        no, yes = self._weighed(ops, target.astype(ops.dtype))
-        return no + yes
-
-    @property
-    def unresolved(self) -> bool:
-        return self.class_weights == BALANCED
-
-    def resolved(self, target: Array, shape: Shape) -> Self:
-        if not self.unresolved:
-            return self
-        own = 1 if len(shape) == 3 else target.ndim - 1  # the axis of outputs
-        others = tuple(axis for axis in range(target.ndim) if axis != own)
-        yes = target.sum(axis=others, dtype="float64")
-        no = target.size / target.shape[own] - yes
-        pairs = tuple(balanced(counts, "class") for counts in np.stack([no, yes], axis=1))
-        return replace(self, class_weights=pairs[0] if len(pairs) == 1 else pairs)
-
-    def check_output(self, shape: Shape) -> None:
-        outputs = (shape[0] if len(shape) == 3 else shape[-1]) if shape else 0
-        for name, given in (("pos_weight", self.pos_weight), ("class_weights", self.class_weights)):
-            several = isinstance(given, tuple) and (name == "pos_weight" or isinstance(given[0], tuple))
-            if several and len(given) != outputs:  # type: ignore[arg-type]
-                raise ShapeError(f"{name} has {len(given)} values for {outputs} outputs, of shape {shape}")  # type: ignore[arg-type]
 
 
 def _pairs(cost: str, given: Any) -> Any:
@@ -165,32 +183,3 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
             # where both count, a NaN shows in both; where one does, in rest
             slopes = no * xp.where(below, low, high) - yes * xp.where(below, high, low)
             return wrong + missed + 0 * rest, slopes
-
-
-class Hinge(YesOrNo):
-    """Cost of the support vector machine, for yes-or-no outputs of any size: a yes is above 0.
-
-        cost = mean over all values of max(0, 1 - y)   where t = 1
-                                       max(0, 1 + y)   where t = 0
-
-    Args:
-        reduction: see Cost.
-
-    Shapes:
-        y, t: (N, ...), t each 0 or 1; t may be (N,) where y is (N, 1).
-
-    Source:
-        Cortes & Vapnik 1995, "Support-vector networks".
-    """
-
-    yes_above: ClassVar[float | None] = 0.0
-
-    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        sign = 1 - 2 * target
-        lacking = 1 + sign * y
-        return ops.xp.maximum(lacking, 0), ops.xp.where(lacking <= 0, 0, sign)
-
-    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
-        target = ValueCost.checked_target(self, argument, target, shape)
-        refuse_targets(argument, target, (target != 0) & (target != 1), "be 0 or 1 for Hinge, as labels > 0 is")
-        return target

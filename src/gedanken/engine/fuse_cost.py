@@ -4,10 +4,14 @@ import math
 from collections.abc import Sequence
 
 from gedanken.costs import (
+    COSTS,
     BinaryCrossEntropy,
+    BinaryFocal,
     Cost,
     CrossEntropy,
-    Hinge,
+    Dice,
+    Focal,
+    KullbackLeibler,
     SigmoidBinaryCrossEntropy,
     SoftMaxCrossEntropy,
 )
@@ -15,16 +19,21 @@ from gedanken.errors import ArgumentError
 from gedanken.hyperparameters import changed_fields
 from gedanken.layers import (
     Activation,
+    AdaptiveAveragePoolLayer,
+    AdaptiveMaxPoolLayer,
     AveragePoolLayer,
     Branches,
     ConvolutionLayer,
+    CroppingLayer,
     Dropout,
     Flatten,
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
+    GlobalMaxPoolLayer,
     Layer,
     LeakyReLU,
     MaxPoolLayer,
+    PaddingLayer,
     Reshape,
     Sequential,
     Sigmoid,
@@ -34,6 +43,13 @@ from gedanken.layers import (
 from gedanken.layers.containers import Placed
 from gedanken.random import DRAW_RANGE
 from gedanken.types import Shape
+
+OF_PROBABILITIES: Sequence[tuple[type[Cost], str, str]] = (
+    (Focal, "focal", "SoftMax()"),
+    (BinaryFocal, "binary_focal", "Sigmoid()"),
+    (KullbackLeibler, "kullback_leibler", "SoftMax()"),
+    (Dice, "dice", "SoftMax()"),
+)
 
 
 def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
@@ -56,8 +72,12 @@ def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
         if type(last) is Sigmoid:
             return SigmoidBinaryCrossEntropy(**changed_fields(cost)), True
         _need_probabilities(last, "binary_cross_entropy", "Sigmoid()")
-    if type(cost) is Hinge and isinstance(last, (Sigmoid, SoftMax)):
-        raise ArgumentError(f"cost hinge needs scores of any size, but the last layer is {last}; leave it out")
+    for kind, name, fix in OF_PROBABILITIES:
+        if type(cost) is kind:
+            _need_probabilities(last, name, fix)
+    if cost.takes_scores and isinstance(last, (Sigmoid, SoftMax)):
+        name = next((name for name, kind in COSTS.items() if type(cost) is kind), type(cost).__name__)
+        raise ArgumentError(f"cost {name} needs scores of any size, but the last layer is {last}; leave it out")
     return cost, False
 
 
@@ -79,8 +99,10 @@ def _passes_on(one: Placed) -> bool:
         return layer.slope == 1  # type: ignore[attr-defined]
     if kind in (Sequential, Branches):
         return not any(layer.rows.values()) and len(layer.rows) == 1  # type: ignore[attr-defined]
-    if kind in (MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer):
+    if kind in (MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer):
         return _pools_single_pixels(one)
+    if kind in (AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer, PaddingLayer, CroppingLayer):
+        return one.output_shape == one.shape
     return kind in (Flatten, Reshape)
 
 

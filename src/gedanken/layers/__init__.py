@@ -6,8 +6,10 @@
 | FullyConnectedLayer, Embedding | dense |
 | TransposedConvolutionLayer | transposed |
 | UpsamplingLayer, PixelShuffle | upsampling |
-| MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
+| MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer | pool |
+| AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer | adaptive |
 | BatchNorm, LayerNorm, GroupNorm | norm |
+| LocalResponseNorm | local_response |
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
 | Convolution1DLayer | conv1d |
 | MaxPool1DLayer, AveragePool1DLayer, GlobalMaxPool1DLayer, GlobalAveragePool1DLayer | pool1d |
@@ -15,11 +17,13 @@
 | LearnedPositions, SinePositions | positions |
 | Dropout | dropout |
 | Flatten, Reshape | shape |
+| PaddingLayer, CroppingLayer | frames |
 | SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
 | Sequential, Residual, Branches | containers |
 """
 
 from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
+from gedanken.layers.adaptive import AdaptiveAveragePoolLayer, AdaptiveMaxPoolLayer
 from gedanken.layers.attention import MultiHeadAttention
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.containers import Branches, Residual, Sequential
@@ -27,14 +31,17 @@ from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.conv1d import Convolution1DLayer
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import Dropout
+from gedanken.layers.frames import CroppingLayer, PaddingLayer
+from gedanken.layers.local_response import LocalResponseNorm
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
-from gedanken.layers.pool import AveragePoolLayer, BasePool, GlobalAveragePoolLayer, MaxPoolLayer
-from gedanken.layers.pool1d import (
-    AveragePool1DLayer,
-    GlobalAveragePool1DLayer,
-    GlobalMaxPool1DLayer,
-    MaxPool1DLayer,
+from gedanken.layers.pool import (
+    AveragePoolLayer,
+    BasePool,
+    GlobalAveragePoolLayer,
+    GlobalMaxPoolLayer,
+    MaxPoolLayer,
 )
+from gedanken.layers.pool1d import AveragePool1DLayer, GlobalAveragePool1DLayer, GlobalMaxPool1DLayer, MaxPool1DLayer
 from gedanken.layers.positions import LearnedPositions, SinePositions
 from gedanken.layers.shape import Flatten, Reshape
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
@@ -45,6 +52,8 @@ __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "AdaptiveAveragePoolLayer",
+    "AdaptiveMaxPoolLayer",
     "AveragePool1DLayer",
     "AveragePoolLayer",
     "BasePool",
@@ -53,6 +62,7 @@ __all__ = [
     "Context",
     "Convolution1DLayer",
     "ConvolutionLayer",
+    "CroppingLayer",
     "Dropout",
     "Embedding",
     "Flatten",
@@ -60,16 +70,19 @@ __all__ = [
     "GlobalAveragePool1DLayer",
     "GlobalAveragePoolLayer",
     "GlobalMaxPool1DLayer",
+    "GlobalMaxPoolLayer",
     "GraphCut",
     "GroupNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "LearnedPositions",
+    "LocalResponseNorm",
     "MatrixFactorisation",
     "MaxPool1DLayer",
     "MaxPoolLayer",
     "MultiHeadAttention",
+    "PaddingLayer",
     "Param",
     "PixelShuffle",
     "ReLU",

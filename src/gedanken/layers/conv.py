@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import extent, truth
+from gedanken.checks import extent, one_of, truth
 from gedanken.errors import ShapeError
-from gedanken.geometry import Geometry, Padding, Window, untie, window
+from gedanken.geometry import BORDERS, NO_SIDES, Geometry, Padding, Window, border, untie, window
 from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
 from gedanken.types import Array, Arrays, Shape
@@ -26,13 +26,16 @@ class ConvolutionLayer(Layer):
         n_filter: number of filters, at least 1, a multiple of groups.
         width_filter, height_filter: size of a filter in pixels, at least 1.
         stride: pixels between two windows, a number or a pair (vertical, horizontal), at least 1.
-        zero_padding: rows and columns of zeros around the image, a number or a pair (vertical, horizontal), >= 0,
-            or "same": as many as make the output ceil(image / stride) large (the odd one at the end).
+        zero_padding: rows and columns around the image, a number, a pair (vertical, horizontal) or
+            ((top, bottom), (left, right)), >= 0, or "same": as many as make the output ceil(image / stride) large (the
+            odd one at the end).
         dilation: pixels between two values of one window, a number or a pair, at least 1.
         groups: number of channel groups, at least 1; it divides the channels.
         bias: whether a bias is added.
         init: first values of the kernel; by default uniform with variance 1 / (3 * fan_in).
         bias_init: first values of the bias.
+        padding_mode: what stands there: "zeros", "reflect" (the image without the pixel at its edge, turned),
+            "replicate" (the pixel at its edge) or "circular" (the image from its other side on); see PaddingLayer.
 
     Shapes:
         x: (N, H, W, C).   y: (N, H', W', n_filter).
@@ -40,8 +43,8 @@ class ConvolutionLayer(Layer):
         kernel: (height_filter, width_filter, C / groups, n_filter).   bias: (n_filter,).
 
     Raises:
-        ShapeError: the input is not an image, the filter is larger than it, or groups does not divide the channels (at
-            compile time).
+        ShapeError: the input is not an image, the filter is larger than it, groups does not divide the channels, or the
+            image has too few pixels to be reflected or to begin again (at compile time).
 
     Source:
         LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.
@@ -57,10 +60,12 @@ class ConvolutionLayer(Layer):
     bias: bool = True
     init: Initializer = DEFAULT
     bias_init: Initializer = Zeros()
+    padding_mode: str = "zeros"
 
     def __post_init__(self) -> None:
         extent("ConvolutionLayer n_filter", self.n_filter)
         truth("ConvolutionLayer bias", self.bias)
+        one_of("ConvolutionLayer padding_mode", self.padding_mode, BORDERS)
         check_initializers("ConvolutionLayer", init=self.init, bias_init=self.bias_init)
         untie(self, "stride", "zero_padding", "dilation")
         self._window()
@@ -83,7 +88,15 @@ class ConvolutionLayer(Layer):
             raise ShapeError(
                 f"has groups={self.groups}, which must divide the {shape[2]} channels and the {self.n_filter} filters"
             )
+        self.border(geometry, shape)
         return geometry
+
+    def border(self, geometry: Geometry, shape: Shape) -> tuple[Array, Array] | None:
+        """Return which row and column of an image each one of the padded image is, or None for zeros around it."""
+        if self.padding_mode == "zeros" or geometry.padding == NO_SIDES:
+            return None
+        rows, columns = (border(self.padding_mode, shape[axis], *geometry.padding[axis]) for axis in (0, 1))
+        return rows, columns
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*self.geometry(shape).positions(shape), self.n_filter)
@@ -97,18 +110,26 @@ class ConvolutionLayer(Layer):
         return {"kernel": kernel, **bias}
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        y = ctx.ops.convolve(x, p["kernel"], self.geometry(x.shape[1:]))
+        image = x.shape[1:]
+        geometry = self.geometry(image)
+        if taken := self.border(geometry, image):
+            x, geometry = ctx.ops.take(x, *taken), geometry._replace(padding=NO_SIDES)
+        y = ctx.ops.convolve(x, p["kernel"], geometry)
         if self.bias:
             y += p["bias"]
-        return y, x
+        return y, (x, image)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        image = cache.shape[1:]
+        x, image = cache
         geometry = self.geometry(image)
-        g["kernel"][...] = ctx.ops.convolve_dkernel(cache, dy, p["kernel"], geometry)
+        taken = self.border(geometry, image)
+        if taken:
+            geometry = geometry._replace(padding=NO_SIDES)
+        g["kernel"][...] = ctx.ops.convolve_dkernel(x, dy, p["kernel"], geometry)
         if self.bias:
             g["bias"][...] = ctx.ops.sum(dy, axis=(0, 1, 2))
-        return ctx.ops.convolve_dx(dy, p["kernel"], geometry, image)
+        dx = ctx.ops.convolve_dx(dy, p["kernel"], geometry, x.shape[1:])
+        return ctx.ops.give_back(dx, *taken, image) if taken else dx
 
     def multiply_adds(self, shape: Shape) -> int:
         return math.prod(self.output_shape(shape)) * math.prod(self.params(shape)["kernel"].shape[:3])

@@ -1,13 +1,14 @@
 """Pooling: each window of an image, channel by channel, becomes one number."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from gedanken.checks import pair, require
-from gedanken.geometry import Geometry, Padding, Window, require_image, untie, window
+from gedanken.checks import require, truth
+from gedanken.errors import ShapeError
+from gedanken.geometry import NO_SIDES, Geometry, Padding, Span, Window, require_image, sides, untie, window
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
 
@@ -69,43 +70,67 @@ class _SlidingPool(BasePool):
     height_filter: int
     stride: int | tuple[int, int] | None = None
     zero_padding: Padding = 0
+    dilation: int | tuple[int, int] = 1
+    ceil_mode: bool = False
 
     def __post_init__(self) -> None:
-        untie(self, "stride", "zero_padding")
-        window = self._window()
+        untie(self, "stride", "zero_padding", "dilation")
+        name = type(self).__name__
+        truth(f"{name} ceil_mode", self.ceil_mode)
+        window = self.window()
         if not isinstance(self.zero_padding, str):
-            padding = pair("zero_padding", self.zero_padding, at_least=0)
-            fits = padding[0] < window.size[0] and padding[1] < window.size[1]
-            name = f"{type(self).__name__} zero_padding"
-            require(fits, name, f"be smaller than the window {window.size}", self.zero_padding)
+            reach = tuple(d * (s - 1) + 1 for s, d in zip(window.size, window.dilation, strict=True))
+            amounts = sides("zero_padding", self.zero_padding)
+            fits = all(max(both) < length for both, length in zip(amounts, reach, strict=True))
+            require(fits, f"{name} zero_padding", f"be smaller than the window {reach}", self.zero_padding)
 
-    def _window(self) -> Window:
+    def window(self) -> Window:
+        """Return the window, not yet set on an image."""
         stride = (self.height_filter, self.width_filter) if self.stride is None else self.stride
         name = type(self).__name__
-        return window(name, self.width_filter, self.height_filter, stride, self.zero_padding)
+        made = window(name, self.width_filter, self.height_filter, stride, self.zero_padding, self.dilation)
+        return replace(made, ceil=self.ceil_mode)
 
     def geometry(self, shape: Shape) -> Geometry:
-        return self._window().on(shape)
+        geometry = self.window().on(shape)
+        for axis in (0, 1):
+            # Only taps that lie further apart than the image is long can all miss it.
+            if geometry.dilation[axis] > shape[axis] and not geometry.span(axis, shape[axis], 0).seen.all():
+                raise ShapeError(
+                    f"has a dilation of {geometry.dilation[axis]}, with which some window sees no pixel of the image "
+                    f"of {shape[0]} x {shape[1]}",
+                    "use a smaller dilation or less zero_padding",
+                )
+        return geometry
+
+    def spans(self, shape: Shape) -> tuple[Span, Span]:
+        """Return what the windows see of an image (H, W, C) along both axes; the padding that was asked for counts."""
+        geometry, asked = self.geometry(shape), self.window().amounts(shape)
+        return geometry.span(0, shape[0], asked[0][1]), geometry.span(1, shape[1], asked[1][1])
 
 
 class MaxPoolLayer(_SlidingPool):
     """Take the largest value of each window.
 
-        y[n, i, j, c] = max over r, s of x[n, i * stride + r, j * stride + s, c]
+        y[n, i, j, c] = max over r, s of x[n, i * stride + r * dilation, j * stride + s * dilation, c]
 
     The gradient goes to the first largest value of each window, in reading order. A NaN in a window is its result.
 
     Args:
         width_filter, height_filter: size of a window in pixels, at least 1.
         stride: pixels between two windows, a number or a pair (vertical, horizontal); None is the window's size.
-        zero_padding: rows and columns around the image, a number, a pair or "same"; less than the window. They never
-            win.
+        zero_padding: rows and columns around the image, a number, a pair (vertical, horizontal), or
+            ((top, bottom), (left, right)), less than the window; or "same". They never win.
+        dilation: pixels between two values of one window, a number or a pair, at least 1.
+        ceil_mode: whether a last window that reaches beyond the padded image counts, if it begins inside the image or
+            in the padding before it; then H' is rounded up. What lies beyond never wins.
 
     Shapes:
         x: (N, H, W, C).   y: (N, H', W', C), H' as for ConvolutionLayer.
 
     Raises:
-        ShapeError: the input is not an image, or smaller than a window (at compile time).
+        ShapeError: the input is not an image, or smaller than a window, or a window sees nothing of it (at compile
+            time).
 
     Source:
         Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex".
@@ -132,25 +157,57 @@ class MaxPoolLayer(_SlidingPool):
         return dy * (winner == r * width + s)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class AveragePoolLayer(_SlidingPool):
-    """Take the mean of each window; padded zeros count as values.
+    """Take the mean of each window; padded zeros count as values, unless count_padding=False.
 
-        y[n, i, j, c] = mean over r, s of x[n, i * stride + r, j * stride + s, c]
+        y[n, i, j, c] = mean over r, s of x[n, i * stride + r * dilation, j * stride + s * dilation, c]
 
     Args:
         width_filter, height_filter: size of a window in pixels, at least 1.
         stride: pixels between two windows, a number or a pair (vertical, horizontal); None is the window's size.
-        zero_padding: rows and columns of zeros around the image, a number, a pair or "same".
+        zero_padding: rows and columns around the image, a number, a pair (vertical, horizontal), or
+            ((top, bottom), (left, right)), less than the window; or "same". They are zeros.
+        dilation: pixels between two values of one window, a number or a pair, at least 1.
+        ceil_mode: whether a last window that reaches beyond the padded image counts, if it begins inside the image or
+            in the padding before it; then H' is rounded up. What lies beyond never counts.
+        count_padding: whether the zeros around the image count, as in PyTorch; False: the mean is over the pixels of
+            the image that a window sees, as in Keras.
 
     Shapes:
         x: (N, H, W, C).   y: (N, H', W', C), H' as for ConvolutionLayer.
 
     Raises:
-        ShapeError: the input is not an image, or smaller than a window (at compile time).
+        ShapeError: the input is not an image, or smaller than a window, or a window sees nothing of it (at compile
+            time).
 
     Source:
         LeCun et al. 1998, "Gradient-based learning applied to document recognition". Differs: no trained factor.
     """
+
+    count_padding: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        truth("AveragePoolLayer count_padding", self.count_padding)
+
+    def counts(self, shape: Shape) -> tuple[Array, Array]:
+        """Return how many values the mean of each window is over: the numbers along both axes, to be multiplied."""
+        rows, columns = self.spans(shape)
+        return (rows.counted, columns.counted) if self.count_padding else (rows.seen, columns.seen)
+
+    def is_even(self, shape: Shape) -> bool:
+        """Return whether every mean is over as many values as the window has."""
+        rows, columns = self.counts(shape)
+        return int(rows.min()) * int(columns.min()) == self.height_filter * self.width_filter
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        y, (taps, image) = super().forward(ctx, p, s, x)
+        if self.is_even(image):
+            return y, (taps, image)
+        rows, columns = self.counts(image)
+        counts = ctx.ops.asarray(rows[:, None, None] * columns[None, :, None], y.dtype)
+        return y * (taps / counts), (counts, image)
 
     def pool(self, xp: Any, windows: Array) -> tuple[Array, Any]:
         mean = windows.mean(axis=(3, 4), dtype="float64")
@@ -160,7 +217,50 @@ class AveragePoolLayer(_SlidingPool):
         return dy / cache
 
 
-class GlobalAveragePoolLayer(BasePool):
+class _GlobalPool(BasePool):
+    """A pooling whose one window is the whole image."""
+
+    def geometry(self, shape: Shape) -> Geometry:
+        require_image(shape)
+        return Geometry((shape[0], shape[1]), (1, 1), NO_SIDES)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        self.geometry(shape)
+        return (shape[2],)
+
+
+class GlobalMaxPoolLayer(_GlobalPool):
+    """Take the largest value of each channel in the whole image.
+
+        y[n, c] = max over i, j of x[n, i, j, c]
+
+    The gradient goes to the first largest value, in reading order. A NaN is the result where there is one.
+
+    Shapes:
+        x: (N, H, W, C).   y: (N, C).
+
+    Raises:
+        ShapeError: the input is not an image (at compile time).
+
+    Source:
+        Oquab et al. 2015, "Is object localization for free?", section 3.
+    """
+
+    def pool(self, xp: Any, windows: Array) -> tuple[Array, Any]:
+        pixels = windows.reshape(len(windows), -1, windows.shape[5])
+        winner = pixels.argmax(axis=1)[:, None]
+        return xp.take_along_axis(pixels, winner, axis=1)[:, 0], winner
+
+    def tap_gradient(self, xp: Any, cache: Any, dy: Array, r: int, s: int) -> Array:
+        raise NotImplementedError("the gradient of the whole image is made at once")
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        xp, (winner, image) = ctx.ops.xp, cache
+        won = xp.arange(image[0] * image[1])[:, None] == winner
+        return xp.where(won, dy[:, None], 0).astype(dy.dtype).reshape(len(dy), *image)
+
+
+class GlobalAveragePoolLayer(_GlobalPool):
     """Take the mean of each channel over the whole image.
 
         y[n, c] = mean over i, j of x[n, i, j, c]
@@ -174,14 +274,6 @@ class GlobalAveragePoolLayer(BasePool):
     Source:
         Lin, Chen & Yan 2013, arXiv:1312.4400, section 3.2.
     """
-
-    def geometry(self, shape: Shape) -> Geometry:
-        require_image(shape)
-        return Geometry((shape[0], shape[1]), (1, 1), ((0, 0), (0, 0)))
-
-    def output_shape(self, shape: Shape) -> Shape:
-        self.geometry(shape)
-        return (shape[2],)
 
     def pool(self, xp: Any, windows: Array) -> tuple[Array, Any]:
         mean = windows.mean(axis=(1, 2, 3, 4), dtype="float64")

@@ -97,6 +97,11 @@ class Lowering:
         """Return how many panels of a packed matrix so many columns fill."""
         return cut(columns, self.tile_columns)
 
+    def bands(self, rows: int) -> tuple[int, int]:
+        """Return how an image of so many rows is cut into tasks: (rows of a band, bands)."""
+        band = cut(rows, cut(TASKS, self.samples))
+        return band, cut(rows, band)
+
     def add_up(self, partial: Array | Buffer, target: Array | Buffer, slots: int) -> None:
         """Add up the slots of a sum, each of the target's size."""
         size = target.nbytes // self.real.itemsize
@@ -217,9 +222,10 @@ def slots_of(low: Lowering, stage: LayerStage) -> Slots:
 
 def window_of(stage: LayerStage, geometry: Geometry, band: int, bands: int) -> Window:
     """Return where a layer's windows stand, and the bands of what a kernel makes with them."""
+    out_height, out_width = geometry.positions(stage.shape)
     return Window(
-        height=stage.shape[0], width=stage.shape[1], channels=stage.shape[2], out_height=stage.output_shape[0],
-        out_width=stage.output_shape[1], rows=geometry.size[0], columns=geometry.size[1], down=geometry.stride[0],
+        height=stage.shape[0], width=stage.shape[1], channels=stage.shape[2], out_height=out_height,
+        out_width=out_width, rows=geometry.size[0], columns=geometry.size[1], down=geometry.stride[0],
         right=geometry.stride[1], top=geometry.padding[0][0], left=geometry.padding[1][0], by_row=geometry.dilation[0],
         by_column=geometry.dilation[1], band=band, bands=bands,
     )  # fmt: skip

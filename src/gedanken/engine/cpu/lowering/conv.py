@@ -1,6 +1,7 @@
 """Convolution: which instructions it becomes, forward and backward."""
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from gedanken.engine.cpu.lowering import spread
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Backward, Lowering, cut
 from gedanken.engine.cpu.lowering.dense import Factor, dense_product
 from gedanken.engine.cpu.lowering.depthwise import Depthwise, is_depthwise
+from gedanken.engine.cpu.lowering.frame import framed
 from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.lowering.taps import backward, forward, most_seen, tables, tiles_of
@@ -45,6 +47,10 @@ def convolution(low: Lowering, stage: LayerStage, x: Buffer, measured: bool) -> 
     """Lower a convolution; `measured`: whether a BatchNorm wants to know the outputs' statistics."""
     layer = stage.layer
     assert isinstance(layer, ConvolutionLayer)
+    if taken := _border(stage):
+        padded, unpad = framed(low, x, stage.shape, taken)
+        made = convolution(low, _without_padding(stage, padded.shape[1:]), padded, measured)
+        return made._replace(backward=_one_after_other(made.backward, unpad))
     geometry, image = rows_joined(layer.geometry(stage.shape), stage.shape)
     bias = stage.p["bias"] if layer.bias else low.zeros(layer.n_filter)
     if is_depthwise(geometry, image, layer.n_filter):
@@ -72,6 +78,9 @@ def predicted(low: Lowering, stage: LayerStage, x: Buffer, normal: Buffer | None
     """Lower a convolution for prediction, and in it the BatchNorm (by its `normal`) and activation that follow."""
     layer, kernel = stage.layer, stage.p["kernel"]
     assert isinstance(layer, ConvolutionLayer)
+    if taken := _border(stage):
+        padded, _ = framed(low, x, stage.shape, taken)
+        return predicted(low, _without_padding(stage, padded.shape[1:]), padded, normal, activation)
     geometry, image = rows_joined(layer.geometry(stage.shape), stage.shape)
     bias: Array | Buffer = stage.p["bias"] if layer.bias else low.zeros(layer.n_filter)
     weights: Array | Buffer = kernel
@@ -97,6 +106,30 @@ def rows_joined(geometry: Geometry, image: Shape) -> tuple[Geometry, Shape]:
     """A window of one pixel sees all pixels alike: take them as one row, however they lie."""
     single = geometry.size == (1, 1) == geometry.stride and not any(map(any, geometry.padding))
     return geometry, (1, image[0] * image[1], image[2]) if single else image
+
+
+# ---------------------------------------------------------------------------------------------- padding that repeats
+
+
+def _border(stage: LayerStage) -> tuple[Array, Array] | None:
+    """Return the rows and columns of the padded image, where pixels stand around it that are not 0."""
+    layer = stage.layer
+    assert isinstance(layer, ConvolutionLayer)
+    return layer.border(layer.geometry(stage.shape), stage.shape)
+
+
+def _without_padding(stage: LayerStage, padded: Shape) -> LayerStage:
+    """Return the convolution of an image that is padded already."""
+    assert isinstance(stage.layer, ConvolutionLayer)
+    return replace(stage, layer=replace(stage.layer, zero_padding=0, padding_mode="zeros"), shape=padded)
+
+
+def _one_after_other(first: Backward, second: Backward) -> Backward:
+    def both(dy: Buffer, wanted: bool) -> Buffer | None:
+        between = first(dy, wanted)
+        return second(between, wanted) if between else None
+
+    return both
 
 
 # ---------------------------------------------------------------------------------------------- dense products

@@ -7,7 +7,7 @@ import numpy as np
 from gedanken.engine.cpu.kernels.band import Finish
 from gedanken.engine.cpu.kernels.depthwise import LONG
 from gedanken.engine.cpu.kernels.rows import Activation
-from gedanken.engine.cpu.lowering.base import TASKS, Lowering, cut, slots_of, window_of
+from gedanken.engine.cpu.lowering.base import Lowering, slots_of, window_of
 from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
@@ -38,7 +38,7 @@ class Depthwise:
     ) -> tuple[Buffer, Buffer, Array]:
         """Emit y; return also the statistics of its channels and the sizes of what each is of, where `measured`."""
         low, (height, width, channels) = self.low, self.output
-        band, bands = self._bands(height)
+        band, bands = low.bands(height)
         y = low.buffer((low.samples, *self.output))
         statistics = low.buffer((low.samples * bands, 3, channels) if measured else (1,))
         low.program.add(
@@ -53,7 +53,7 @@ class Depthwise:
         """Emit the gradients of weights and bias, and the input gradient if wanted."""
         low, stage = self.low, self.stage
         kernel, channels = stage.g["kernel"], self.image[2]
-        band, bands = self._bands(self.image[0])
+        band, bands = low.bands(self.image[0])
         sums, window = slots_of(low, stage), window_of(stage, self.geometry, band, bands)
         low.program.add(
             "depthwise.kernel_gradient", sums.slots, 2 * (kernel.size + channels), x=x, dy=dy, sums=sums,
@@ -74,8 +74,3 @@ class Depthwise:
     def _room(self, width: int) -> int:
         """Return the scratch memory for rows of so many pixels."""
         return 2 * width * self.image[2] if self.taps > LONG else 0
-
-    def _bands(self, rows: int) -> tuple[int, int]:
-        """Return (rows of a band, bands of an image)."""
-        band = cut(rows, cut(TASKS, self.low.samples))
-        return band, cut(rows, band)

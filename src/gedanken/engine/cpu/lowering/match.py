@@ -1,7 +1,6 @@
 """Which layers the kernels know, and the walk along a row of them."""
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,33 +10,33 @@ from gedanken.engine.cpu.lowering.attention import attention
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
 from gedanken.engine.cpu.lowering.dense import dense, softmax
+from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
-from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm
+from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm, local_response
 from gedanken.engine.cpu.lowering.pointwise import (
     ACTIVATIONS,
     LINEAR,
-    POOLS,
     Group,
     activation_of,
     flatten,
     group_of,
-    is_wide,
     needs_input,
     pointwise,
     remembered,
 )
+from gedanken.engine.cpu.lowering.pooling import POOLS, in_group, pooling
 from gedanken.engine.cpu.lowering.reshape import reshape
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
 from gedanken.engine.cpu.lowering.time import convolution_1d, positions, time_pool
 from gedanken.engine.cpu.lowering.transposed import transposed
 from gedanken.engine.cpu.lowering.upsampling import pixel_shuffle, upsampling
-from gedanken.engine.cpu.lowering.wide_pool import MOST_TAPS, wide_pool
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
     AveragePool1DLayer,
     BatchNorm,
     Convolution1DLayer,
     ConvolutionLayer,
+    CroppingLayer,
     Dropout,
     Flatten,
     FullyConnectedLayer,
@@ -46,9 +45,10 @@ from gedanken.layers import (
     GroupNorm,
     LayerNorm,
     LearnedPositions,
+    LocalResponseNorm,
     MaxPool1DLayer,
-    MaxPoolLayer,
     MultiHeadAttention,
+    PaddingLayer,
     PixelShuffle,
     Reshape,
     SinePositions,
@@ -70,9 +70,6 @@ def why_no_kernel(stage: Placement) -> str:
         return "no kernel"
     if stage.frozen and isinstance(layer, (BatchNorm, Dropout)):
         return "frozen: it runs as at prediction"
-    if isinstance(layer, MaxPoolLayer):
-        taps = math.prod(layer.geometry(stage.shape).size)
-        return f"its window has {taps} pixels, kernels know {MOST_TAPS}" if taps > MOST_TAPS else ""
     return ""
 
 
@@ -117,8 +114,8 @@ def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backwa
         return FIRST[type(layer)](low, rest, x)
     if type(layer) in ALONE:
         return *ALONE[type(layer)](low, stage, x), 1
-    if is_wide(stage):
-        return *wide_pool(low, stage, x), 1
+    if type(layer) in POOLS and not in_group(stage):
+        return *pooling(low, stage, x), 1
     group = group_of(rest)
     return *pointwise(low, group, x, None, None), len(group.stages)
 
@@ -218,6 +215,9 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     LearnedPositions: positions,
     SinePositions: positions,
     MultiHeadAttention: attention,
+    LocalResponseNorm: local_response,
+    PaddingLayer: frame,
+    CroppingLayer: frame,
     SparseFullyConnectedLayer: sparse_dense,
 }
 

@@ -1,13 +1,14 @@
-"""LayerNorm and GroupNorm: one pass each way."""
+"""LayerNorm, GroupNorm and LocalResponseNorm: one pass each way."""
 
 import math
 
 from gedanken.engine.cpu.kernels.blocks import LINE
 from gedanken.engine.cpu.kernels.group_norm import GroupedNorm
+from gedanken.engine.cpu.kernels.local_response import ROOM, Beside
 from gedanken.engine.cpu.kernels.norm import Norm
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
-from gedanken.layers import GroupNorm, LayerNorm
+from gedanken.layers import GroupNorm, LayerNorm, LocalResponseNorm
 from gedanken.layers.stages import LayerStage
 
 
@@ -59,5 +60,29 @@ def group_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         low.add_up(shifts, stage.g["shift"], samples)
         low.add_up(scales, stage.g["scale"], samples)
         return dx if wanted else None
+
+    return y, backward
+
+
+def local_response(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
+    """Lower LocalResponseNorm; every pixel is by itself."""
+    layer, channels = stage.layer, stage.shape[-1]
+    assert isinstance(layer, LocalResponseNorm)
+    pixels, piece = low.samples * math.prod(stage.shape[:-1]), cut(PIECE, channels)
+    share, whole = layer.alpha / layer.size, min(int(layer.beta), 1 << 62)
+    beside = Beside(
+        pixels=pixels, channels=channels, piece=piece, before=min(layer.size // 2, channels - 1),
+        after=min((layer.size - 1) // 2, channels - 1), k=layer.k, share=share, slope=2 * share * layer.beta,
+        whole=whole, fraction=layer.beta % 1,
+    )  # fmt: skip
+    y = low.buffer((low.samples, *stage.shape))
+    low.program.add("local_response.forward", cut(pixels, piece), ROOM * channels, x=x, y=y, b=beside)
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        if not wanted:
+            return None
+        dx = low.buffer(x.shape)
+        low.program.add("local_response.gradient", cut(pixels, piece), ROOM * channels, x=x, dy=dy, d=dx, b=beside)
+        return dx
 
     return y, backward

@@ -13,19 +13,17 @@ from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.pointwise import Pass
 from gedanken.engine.cpu.kernels.rows import Activation, Draw
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
+from gedanken.engine.cpu.lowering.pooling import POOLS, in_group
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
     ELU,
     GELU,
-    AveragePoolLayer,
     BasePool,
     BatchNorm,
     Dropout,
     Flatten,
-    GlobalAveragePoolLayer,
     Layer,
     LeakyReLU,
-    MaxPoolLayer,
     ReLU,
     Sigmoid,
     SiLU,
@@ -44,12 +42,6 @@ ACTIVATIONS = {
     GELU: kinds.GELU,
     ELU: kinds.ELU,
 }
-POOLS = {
-    MaxPoolLayer: places.MAX_POOL,
-    AveragePoolLayer: places.AVERAGE_POOL,
-    GlobalAveragePoolLayer: places.AVERAGE_POOL,
-}
-MOST_TAPS = 63  # at most DROPPED, since a winner's number is a byte; larger windows are faster along rows and columns
 
 
 LINEAR = Activation(kind=kinds.NONE, slope=0.0)
@@ -96,17 +88,11 @@ def group_of(stages: Sequence[LayerStage]) -> Group:
         ("dropout", (Dropout,)),
     )
     for name, types in kinds_in_order:
-        if rest and type(rest[0].layer) in types and not is_wide(rest[0]):
+        if rest and type(rest[0].layer) in types and (name != "pool" or in_group(rest[0])):
             setattr(group, name, rest.pop(0))
     if group.stages and rest and type(rest[0].layer) is Flatten and len(rest[0].shape) == 3:
         group.flatten = rest[0]
     return group
-
-
-def is_wide(stage: LayerStage) -> bool:
-    """Return whether a layer is a max pooling that no group takes."""
-    layer = stage.layer
-    return isinstance(layer, MaxPoolLayer) and math.prod(layer.geometry(stage.shape).size) > MOST_TAPS
 
 
 def pointwise(low: Lowering, group: Group, x: Buffer, statistics: Buffer | None, counts: Array | None) -> Lowered:

@@ -2,22 +2,19 @@
 
 import math
 
-from gedanken.engine.cpu.lowering.base import TASKS, Lowered, Lowering, cut, window_of
+from gedanken.engine.cpu.lowering.base import Lowered, Lowering, window_of
 from gedanken.engine.cpu.program import Buffer
-from gedanken.layers import MaxPoolLayer
+from gedanken.layers import BasePool
 from gedanken.layers.stages import LayerStage
-
-MOST_TAPS = 1 << 24  # a winner's number is a float32
 
 
 def wide_pool(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower a max pooling whose windows are pooled along columns first, then along rows."""
     layer = stage.layer
-    assert isinstance(layer, MaxPoolLayer)
-    geometry = layer.geometry(stage.shape)
-    height, width, channels = stage.output_shape
-    band = cut(height, cut(TASKS, low.samples))
-    bands = cut(height, band)
+    assert isinstance(layer, BasePool)
+    geometry, channels = layer.geometry(stage.shape), stage.shape[2]
+    height, width = geometry.positions(stage.shape)
+    band, bands = low.bands(height)
     y, winners = low.buffer((low.samples, *stage.output_shape)), low.buffer((low.samples, *stage.output_shape))
     window = window_of(stage, geometry, band, bands)
     ring = geometry.size[0] * 2 * width * channels

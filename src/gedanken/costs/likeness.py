@@ -1,0 +1,151 @@
+"""Costs of how far rows of outputs are from rows of targets: shares, directions, regions of a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gedanken.checks import real
+from gedanken.costs.base import LEAST, Cost, Weighing
+from gedanken.costs.binary import refuse_targets
+from gedanken.costs.labels import ClassCost, classes_of
+from gedanken.errors import ShapeError
+from gedanken.ops import Ops
+from gedanken.types import Array, Shape
+
+
+class KullbackLeibler(Cost):
+    """How much targets, shares of classes, differ from the shares that the network gives.
+
+        cost = mean over n of   sum over c of t[n, c] * log(t[n, c] / y[n, c])
+
+    It is the cross-entropy without what depends on the targets alone. Shares of 0 cost nothing; a probability below
+    1e-30 counts as 1e-30.
+
+    Args:
+        reduction: see Cost; "mean" is PyTorch's "batchmean" for rows.
+
+    Shapes:
+        y, t: (N, C), (N, T, C) or (N, C, H, W), shares that sum to 1 over the classes.
+
+    Raises:
+        DataError: targets below 0, or of another shape.
+
+    Source:
+        Kullback & Leibler 1951, "On information and sufficiency".
+    """
+
+    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        xp, t = ops.xp, target.astype(y.dtype)
+        safe, known = xp.maximum(y, LEAST), xp.maximum(t, LEAST)
+        return ops.sum(t * (xp.log(known) - xp.log(safe)), axis=-1), -t / safe
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        target = super().checked_target(argument, target, shape)
+        refuse_targets(argument, target, target < 0, "be shares of at least 0")
+        return target
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CosineDistance(Cost):
+    """1 less the cosine of the angle between outputs and targets: lengths do not count.
+
+        cost = mean over n of 1 - y[n] . t[n] / (max(|y[n]|, epsilon) * max(|t[n]|, epsilon))
+
+    Args:
+        epsilon: least length, > 0.
+        reduction: see Cost.
+
+    Shapes:
+        y, t: (N, F), (N, T, F), or (N, C, H, W) with one vector of C for each pixel.
+
+    Source:
+        Salton & McGill 1983, "Introduction to modern information retrieval", section 4.1.
+    """
+
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        real("CosineDistance epsilon", self.epsilon, "(0, inf)")
+
+    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        xp, t = ops.xp, target.astype(y.dtype)
+        long = [xp.sqrt(ops.sum(one * one, axis=-1, keepdims=True)) for one in (y, t)]
+        size, other = (xp.maximum(one, self.epsilon) for one in long)
+        away, toward = y / size, t / other
+        cosine = ops.sum(away * toward, axis=-1, keepdims=True)
+        turning = xp.where(long[0] > self.epsilon, cosine * away, 0)
+        return 1 - cosine[..., 0], (turning - toward) / size
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dice(ClassCost):
+    """How little the regions of each class, as the network gives them, cover the true ones; for pictures in parts.
+
+        cost = mean over n of   sum over c of w[c] / W * (1 - (2 * A + s) / (B + s))
+        A = sum over places of y * t,   B = sum over places of y + t,   W = sum of w
+
+    Rare classes count as much as common ones, and places that are neither claimed nor true do not count at all.
+
+    Args:
+        smooth: s, > 0; it lets a class that is nowhere cost nothing where it is not claimed.
+        class_weights: weight w of each class, each >= 0, or None for 1 each; (0, 1, 1) leaves out the background.
+        ignore_label: as of CrossEntropy.
+        reduction: see Cost; what is averaged over are samples.
+
+    Shapes:
+        y: (N, C, H, W) or (N, T, C), probabilities, C >= 1.   t: class numbers (N, H, W) or (N, T); or shaped as y, in
+        [0, 1].
+
+    Raises:
+        ShapeError: class_weights has another length (at compile time).
+        DataError: labels out of range, or of another shape.
+
+    Source:
+        Milletari et al. 2016, "V-Net", arXiv:1606.04797, section 3. Differs: nothing is squared in B, and s.
+    """
+
+    smooth: float = 1.0
+    class_weights: Sequence[float] | str | None = None
+    named: ClassVar[str] = "dice"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        real("Dice smooth", self.smooth, "(0, inf)")
+
+    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        hard = target.ndim < y.ndim
+        t = (target[..., None] == ops.xp.arange(y.shape[-1]) if hard else target).astype(y.dtype)
+        there = (target != self.ignore_label)[..., None] if hard and self.ignore_label is not None else 1.0
+        places = tuple(range(1, y.ndim - 1))
+        both = 2 * ops.sum(there * y * t, axis=places, keepdims=True) + self.smooth
+        total = ops.sum(there * (y + t), axis=places, keepdims=True) + self.smooth
+        w = ops.asarray(self.weight_numbers or [1.0] * y.shape[-1], y.dtype)
+        w = w / w.sum()
+        costs = ops.sum(w * (1 - both / total), axis=tuple(range(1, y.ndim)))
+        return costs, w * (both - 2 * t * total) / total**2 * there
+
+    def weighing(
+        self, ops: Ops, shape: Shape, target: Array, weight: Array | None = None, lengths: Array | None = None
+    ) -> Weighing:
+        found = super().weighing(ops, shape, target, weight, lengths)
+        hard = self.ignore_label is not None and target.dtype.kind in "iu"
+        return found._replace(counted=target != self.ignore_label) if hard else found
+
+    def counted(self, ops: Ops, shape: Shape, target: Array, lengths: Array | None = None) -> Array | None:
+        return Cost.counted(self, ops, shape, target, lengths)
+
+    def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
+        return None
+
+    def check_output(self, shape: Shape) -> None:
+        if len(shape) not in (2, 3):
+            raise ShapeError(f"{self} needs an output (C, H, W) or (T, C), got {shape}", "leave out Flatten()")
+        if isinstance(self.class_weights, tuple) and len(self.class_weights) != classes_of(shape):
+            raise ShapeError(f"class_weights has {len(self.class_weights)} values for {classes_of(shape)} classes")
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        if target.shape[1:] != shape:
+            return super().checked_target(argument, target, shape)
+        refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
+        return target

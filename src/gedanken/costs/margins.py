@@ -1,0 +1,144 @@
+"""Costs of scores of any size, which the right answer should lead by a margin."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gedanken.checks import real, require
+from gedanken.costs.binary import YesOrNo, refuse_targets
+from gedanken.costs.labels import ClassCost
+from gedanken.costs.values import ValueCost
+from gedanken.ops import Ops
+from gedanken.types import Array, Shape
+
+
+class Hinge(YesOrNo):
+    """Cost of the support vector machine, for yes-or-no outputs of any size: a yes is above 0.
+
+        cost = mean over all values of max(0, 1 - y)   where t = 1
+                                       max(0, 1 + y)   where t = 0
+
+    Args:
+        reduction: see Cost.
+
+    Shapes:
+        y, t: (N, ...), t each 0 or 1; t may be (N,) where y is (N, 1).
+
+    Source:
+        Cortes & Vapnik 1995, "Support-vector networks".
+    """
+
+    yes_above: ClassVar[float | None] = 0.0
+    takes_scores: ClassVar[bool] = True
+
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        sign = 1 - 2 * target
+        lacking = 1 + sign * y
+        return ops.xp.maximum(lacking, 0), ops.xp.where(lacking <= 0, 0, sign)
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        target = ValueCost.checked_target(self, argument, target, shape)
+        rule = f"be 0 or 1 for {type(self).__name__}, as labels > 0 is"
+        refuse_targets(argument, target, (target != 0) & (target != 1), rule)
+        return target
+
+
+class SquaredHinge(Hinge):
+    """The hinge squared, which has no corner: what lacks more counts more.
+
+        cost = mean over all values of max(0, 1 - y)**2   where t = 1
+                                       max(0, 1 + y)**2   where t = 0
+
+    Args:
+        reduction: see Cost.
+
+    Shapes:
+        y, t: (N, ...), t each 0 or 1; t may be (N,) where y is (N, 1).
+
+    Source:
+        Chapelle 2007, "Training a support vector machine in the primal".
+    """
+
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        costs, slopes = super().each(ops, y, target)
+        return costs * costs, 2 * costs * slopes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MultiMargin(ClassCost):
+    """Hinge of one class out of several: its score should lead each other one by a margin.
+
+        cost = mean over n of   w[t] / C * sum over c != t of max(0, margin - y[n, t] + y[n, c])**power
+
+    Args:
+        margin: > 0.
+        power: 1 or 2.
+        class_weights, ignore_label: as of CrossEntropy.
+        reduction: see Cost.
+
+    Shapes:
+        y: (N, C), (N, T, C) or (N, C, H, W), scores.   t: as of CrossEntropy; of one-hot rows the largest is the class.
+
+    Raises:
+        ShapeError, DataError: as CrossEntropy.
+
+    Source:
+        Weston & Watkins 1999, "Support vector machines for multi-class pattern recognition". Differs: the sum over
+        classes is divided by C, as in PyTorch.
+    """
+
+    margin: float = 1.0
+    power: int = 1
+    class_weights: Sequence[float] | str | None = None
+    takes_scores: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        real("MultiMargin margin", self.margin, "(0, inf)")
+        require(self.power in (1, 2), "MultiMargin power", "be 1 or 2", self.power)
+
+    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        xp, right, classes = ops.xp, _one_hot(ops, y, target), y.shape[-1]
+        w = 1.0 if self.weight_numbers is None else ops.asarray(self.weight_numbers, y.dtype)
+        weight = ops.sum(w * right, axis=-1, keepdims=True) / classes
+        lacking = xp.maximum(self.margin + y - ops.sum(right * y, axis=-1, keepdims=True), 0) * (1 - right)
+        slopes = weight * self.power * (lacking if self.power == 2 else (lacking > 0).astype(y.dtype))
+        costs = ops.sum(weight * lacking**self.power, axis=-1)
+        return costs, slopes - right * ops.sum(slopes, axis=-1, keepdims=True)
+
+
+class CategoricalHinge(ClassCost):
+    """Hinge of one class out of several: its score should lead the highest other one by 1.
+
+        cost = mean over n of max(0, 1 - y[n, t] + max over c != t of y[n, c])
+
+    Args:
+        ignore_label: as of CrossEntropy.
+        reduction: see Cost.
+
+    Shapes:
+        y: (N, C), (N, T, C) or (N, C, H, W), scores.   t: as of CrossEntropy; of one-hot rows the largest is the class.
+
+    Raises:
+        ShapeError, DataError: as CrossEntropy.
+
+    Source:
+        Crammer & Singer 2001, "On the algorithmic implementation of multiclass kernel-based vector machines".
+    """
+
+    takes_scores: ClassVar[bool] = True
+
+    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        xp, right = ops.xp, _one_hot(ops, y, target)
+        others = xp.where(right > 0, -xp.inf, y)
+        worst = (xp.arange(y.shape[-1]) == others.argmax(axis=-1)[..., None]).astype(y.dtype)
+        lead = ops.sum((worst - right) * y, axis=-1)
+        lacking = xp.maximum(1 + lead, 0)
+        return lacking, (worst - right) * (lacking > 0)[..., None]
+
+
+def _one_hot(ops: Ops, y: Array, target: Array) -> Array:
+    """Return which of the classes is the right one, 0 or 1 as numbers of y's type; of a label to ignore none is."""
+    labels = target.argmax(axis=-1) if target.ndim == y.ndim else target
+    one: Array = (labels[..., None] == ops.xp.arange(y.shape[-1])).astype(y.dtype)
+    return one

@@ -1,0 +1,100 @@
+"""Another frame for images: pixels around them, or pixels at the sides taken away.
+
+Every row and column of the result is one of the input, or none. Along both axes most of the result is one run, beside
+which there may be a border that says where its pixels come from.
+"""
+
+from gedanken.engine.cpu.kernels.blocks import carry, copy_row, settle, zero_row
+from gedanken.engine.cpu.language import Int, Ints, Real, Reals, Record, at, inline, lanes, real
+
+
+class Run(Record):
+    """`count` columns beside each other, from `inside` of the input and `out` of the result on."""
+
+    inside: Int
+    out: Int
+    count: Int
+
+
+class Frame(Record):
+    """Images before and after.
+
+    rows, columns: which of the input each of the result is, -1 for none.
+    order, begins: the rows of the result that are input row h stand in order[begins[h]] to order[begins[h + 1] - 1].
+    """
+
+    height: Int
+    width: Int
+    channels: Int
+    out_height: Int
+    out_width: Int
+    rows: Ints
+    columns: Ints
+    order: Ints
+    begins: Ints
+    run: Run
+    outside: Real
+
+
+@inline
+def fill(line, count, value):
+    for i in lanes(count):
+        line[i] = value
+
+
+def forward(task: Int, scratch: Reals, x: Reals, y: Reals, f: Frame, band: Int, bands: Int):
+    """Set y to rows and columns of x, and to `outside` where there are none, for a band of one image's rows."""
+    image, begin = task // bands, task % bands * band
+    channels, size = f.channels, f.out_width * f.channels
+    for i in range(begin, min(begin + band, f.out_height)):
+        target, row = at(y, (image * f.out_height + i) * size), f.rows[i]
+        if row < 0:
+            fill(target, size, f.outside)
+        else:
+            source = at(x, (image * f.height + row) * f.width * channels)
+            copy_row(at(target, f.run.out * channels), at(source, f.run.inside * channels), f.run.count * channels)
+            take_border(target, source, 0, f.run.out, f)
+            take_border(target, source, f.run.out + f.run.count, f.out_width, f)
+
+
+@inline
+def take_border(target, source, first, end, f):
+    for j in range(first, end):
+        if f.columns[j] < 0:
+            fill(at(target, j * f.channels), f.channels, f.outside)
+        else:
+            copy_row(at(target, j * f.channels), at(source, f.columns[j] * f.channels), f.channels)
+
+
+def gradient(task: Int, scratch: Reals, dy: Reals, d: Reals, f: Frame, band: Int, bands: Int):
+    """Set d to the sum of what each value became, for a band of one image's input rows.
+
+    scratch: two numbers for each value of a row of dy, and one for each of a row of d.
+    """
+    image, begin = task // bands, task % bands * band
+    channels, size, count = f.channels, f.width * f.channels, f.out_width * f.channels
+    lost, rest = at(scratch, count), at(scratch, 2 * count)
+    for h in range(begin, min(begin + band, f.height)):
+        target, first, end = at(d, (image * f.height + h) * size), f.begins[h], f.begins[h + 1]
+        line = scratch
+        if end - first == 1:
+            line = at(dy, (image * f.out_height + f.order[first]) * count)
+        else:
+            zero_row(scratch, 2 * count)
+            for k in range(first, end):
+                carry(line, lost, at(dy, (image * f.out_height + f.order[k]) * count), count, real(1))
+            settle(line, lost, count)
+        zero_row(target, size)
+        zero_row(rest, size)
+        copy_row(at(target, f.run.inside * channels), at(line, f.run.out * channels), f.run.count * channels)
+        give_border(target, rest, line, 0, f.run.out, f)
+        give_border(target, rest, line, f.run.out + f.run.count, f.out_width, f)
+        settle(target, rest, size)
+
+
+@inline
+def give_border(target, rest, line, first, end, f):
+    for j in range(first, end):
+        if f.columns[j] >= 0:
+            place = f.columns[j] * f.channels
+            carry(at(target, place), at(rest, place), at(line, j * f.channels), f.channels, real(1))
