@@ -186,6 +186,21 @@ class Slopes(Record):
     d: Reals  # like thirds
 
 
+class Space(Record):
+    """Scratch memory of the backward pass."""
+
+    turned_keys: Reals  # (size, wide)
+    turned_values: Reals
+    keys: Reals  # (places, deep)
+    dkeys: Reals
+    dvalues: Reals
+    shares: Reals  # (rows, wide)
+    dshares: Reals
+    queries: Reals  # (rows, deep)
+    dfound: Reals
+    dqueries: Reals
+
+
 def gradient(task: Int, scratch: Reals, s: Slopes, lengths: Ints, h: Heads):
     """Set s.d, the gradient with respect to queries, keys and values.
 
@@ -195,56 +210,73 @@ def gradient(task: Int, scratch: Reals, s: Slopes, lengths: Ints, h: Heads):
     features, length = h.heads * h.size, lengths[sample]
     start = sample * h.places * 3 * features + head * h.size
     given, made = at(s.thirds, start), at(s.d, start)
-    turned_keys, turned_values = scratch, at(scratch, h.size * h.wide)
-    keys = at(turned_values, h.size * h.wide)
-    dkeys = at(keys, h.places * h.deep)
-    dvalues = at(dkeys, h.places * h.deep)
-    shares = at(dvalues, h.places * h.deep)
-    dshares = at(shares, h.rows * h.wide)
-    queries = at(dshares, h.rows * h.wide)
-    dfound = at(queries, h.rows * h.deep)
-    dqueries = at(dfound, h.rows * h.deep)
-    transposed(at(given, features), turned_keys, length, h.size, 3 * features, h.wide)
-    transposed(at(given, 2 * features), turned_values, length, h.size, 3 * features, h.wide)
-    copy_rows(keys, at(given, features), length, h.size, h.deep, 3 * features)
-    zero_row(dkeys, 2 * h.places * h.deep)
+    turned, long, short = h.size * h.wide, h.places * h.deep, h.rows * h.deep
+    keys, rows = at(scratch, 2 * turned), at(scratch, 2 * turned + 3 * long)
+    narrow = at(rows, 2 * h.rows * h.wide)
+    space = Space(
+        turned_keys=scratch, turned_values=at(scratch, turned), keys=keys, dkeys=at(keys, long),
+        dvalues=at(keys, 2 * long), shares=rows, dshares=at(rows, h.rows * h.wide), queries=narrow,
+        dfound=at(narrow, short), dqueries=at(narrow, 2 * short),
+    )  # fmt: skip
+    transposed(at(given, features), space.turned_keys, length, h.size, 3 * features, h.wide)
+    transposed(at(given, 2 * features), space.turned_values, length, h.size, 3 * features, h.wide)
+    copy_rows(space.keys, at(given, features), length, h.size, h.deep, 3 * features)
+    zero_row(space.dkeys, 2 * long)
     for first in range(0, length, h.rows):
         some = min(h.rows, length - first)
         seen = seen_by(h, first + some - 1, length)
         place = (sample * h.places + first) * features + head * h.size
-        copy_rows(queries, at(given, first * 3 * features), some, h.size, h.deep, 3 * features)
-        copy_rows(dfound, at(s.dy, place), some, h.size, h.deep, features)
-        multiply(Factors(
-            a=queries, a_row=h.deep, a_step=1, b=turned_keys, b_row=h.wide, c=shares, c_row=h.wide, rows=some,
-            columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
-        ))  # fmt: skip
-        multiply(Factors(
-            a=dfound, a_row=h.deep, a_step=1, b=turned_values, b_row=h.wide, c=dshares, c_row=h.wide, rows=some,
-            columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
-        ))  # fmt: skip
+        copy_rows(space.queries, at(given, first * 3 * features), some, h.size, h.deep, 3 * features)
+        copy_rows(space.dfound, at(s.dy, place), some, h.size, h.deep, features)
+        scores_again(space, some, seen, h)
         for i in range(some):
-            row, sum_place = at(shares, i * h.wide), 2 * (task * h.places + first + i)
-            count = seen_by(h, first + i, length)
-            fill_powers(row, count, seen, s.sums[sum_place], s.sums[sum_place + 1], h.scale)
-            mean = products_of(at(s.y, place + i * features), at(dfound, i * h.deep), at(dqueries, 0), h.size)
-            slopes(at(dshares, i * h.wide), row, mean, h.scale, seen)
-        multiply(Factors(
-            a=dshares, a_row=h.wide, a_step=1, b=keys, b_row=h.deep, c=dqueries, c_row=h.deep, rows=some,
-            columns=h.size, depth=seen, new=1, zero_offset=h.zero_offset,
-        ))  # fmt: skip
-        multiply(Factors(
-            a=dshares, a_row=1, a_step=h.wide, b=queries, b_row=h.deep, c=dkeys, c_row=h.deep, rows=seen,
-            columns=h.size, depth=some, new=0, zero_offset=h.zero_offset,
-        ))  # fmt: skip
-        multiply(Factors(
-            a=shares, a_row=1, a_step=h.wide, b=dfound, b_row=h.deep, c=dvalues, c_row=h.deep, rows=seen,
-            columns=h.size, depth=some, new=0, zero_offset=h.zero_offset,
-        ))  # fmt: skip
-        copy_rows(at(made, first * 3 * features), dqueries, some, h.size, 3 * features, h.deep)
-    copy_rows(at(made, features), dkeys, h.places, h.size, 3 * features, h.deep)
-    copy_rows(at(made, 2 * features), dvalues, h.places, h.size, 3 * features, h.deep)
+            sums = at(s.sums, 2 * (task * h.places + first + i))
+            row_slopes(space, i, at(s.y, place + i * features), sums, seen, seen_by(h, first + i, length), h)
+        pass_on(space, some, seen, h)
+        copy_rows(at(made, first * 3 * features), space.dqueries, some, h.size, 3 * features, h.deep)
+    copy_rows(at(made, features), space.dkeys, h.places, h.size, 3 * features, h.deep)
+    copy_rows(at(made, 2 * features), space.dvalues, h.places, h.size, 3 * features, h.deep)
     for t in range(length, h.places):
         zero_row(at(made, t * 3 * features), h.size)
+
+
+@inline
+def scores_again(space, some, seen, h):
+    """Make the scores of some queries, and how much what they found should have had of each value."""
+    multiply(Factors(
+        a=space.queries, a_row=h.deep, a_step=1, b=space.turned_keys, b_row=h.wide, c=space.shares, c_row=h.wide,
+        rows=some, columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
+    ))  # fmt: skip
+    multiply(Factors(
+        a=space.dfound, a_row=h.deep, a_step=1, b=space.turned_values, b_row=h.wide, c=space.dshares, c_row=h.wide,
+        rows=some, columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
+    ))  # fmt: skip
+
+
+@inline
+def row_slopes(space, i, found, sums, seen, count, h):
+    """Make shares of a query's scores, and of the slopes of shares those of scores."""
+    row = at(space.shares, i * h.wide)
+    fill_powers(row, count, seen, sums[0], sums[1], h.scale)
+    mean = products_of(found, at(space.dfound, i * h.deep), space.dqueries, h.size)
+    slopes(at(space.dshares, i * h.wide), row, mean, h.scale, seen)
+
+
+@inline
+def pass_on(space, some, seen, h):
+    """Set the gradient of some queries, and add theirs to those of keys and values."""
+    multiply(Factors(
+        a=space.dshares, a_row=h.wide, a_step=1, b=space.keys, b_row=h.deep, c=space.dqueries, c_row=h.deep, rows=some,
+        columns=h.size, depth=seen, new=1, zero_offset=h.zero_offset,
+    ))  # fmt: skip
+    multiply(Factors(
+        a=space.dshares, a_row=1, a_step=h.wide, b=space.queries, b_row=h.deep, c=space.dkeys, c_row=h.deep, rows=seen,
+        columns=h.size, depth=some, new=0, zero_offset=h.zero_offset,
+    ))  # fmt: skip
+    multiply(Factors(
+        a=space.shares, a_row=1, a_step=h.wide, b=space.dfound, b_row=h.deep, c=space.dvalues, c_row=h.deep, rows=seen,
+        columns=h.size, depth=some, new=0, zero_offset=h.zero_offset,
+    ))  # fmt: skip
 
 
 @noinline
