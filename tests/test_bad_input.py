@@ -801,7 +801,7 @@ RANGES = [
         ("MultiHeadAttention n_heads", lambda: MultiHeadAttention(0), "a whole number of at least 1", 0),
         ("MultiHeadAttention causal", lambda: MultiHeadAttention(2, 1), "True or False", 1),
         ("SinePositions longest", lambda: SinePositions(1.0), "a number in (1, inf)", 1.0),
-        ("Embedding mask", lambda: Embedding(7, 2, mask=7), "from 0 to 6", 7),
+        ("Embedding mask", lambda: Embedding(7, 2, mask=7), "at most 6", 7),
         ("Embedding n_tokens", lambda: Embedding(0, 2), "a whole number of at least 1", 0),
         ("Embedding n_features", lambda: Embedding(7, -1), "a whole number of at least 1", -1),
         ("Dropout keep", lambda: Dropout(0), "a number in (0, 1]", 0),
