@@ -110,13 +110,7 @@ WAYS: dict[str, Callable[[Network], Any]] = {
         X, Y, W, epochs=2, mini_batch_size=8, shuffle=False, progress=False, parallel=DataParallel(workers=2)
     ),
     "hogwild": lambda net: net.fit(
-        X,
-        Y,
-        W,
-        epochs=2,
-        mini_batch_size=8,
-        shuffle=False,
-        progress=False,
+        X, Y, W, epochs=2, mini_batch_size=8, shuffle=False, progress=False,
         parallel=Hogwild(workers=1, backend="threads"),
     ),
     "hogwild, generator": lambda net: net.fit(

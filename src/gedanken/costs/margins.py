@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gedanken.checks import real, require
+from gedanken.checks import real, whole
 from gedanken.costs.binary import YesOrNo, refuse_targets
 from gedanken.costs.labels import ClassCost
 from gedanken.costs.values import ValueCost
@@ -95,7 +95,7 @@ class MultiMargin(ClassCost):
     def __post_init__(self) -> None:
         super().__post_init__()
         real("MultiMargin margin", self.margin, "(0, inf)")
-        require(self.power in (1, 2), "MultiMargin power", "be 1 or 2", self.power)
+        whole("MultiMargin power", self.power, at_most=2)
 
     def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         xp, right, classes = ops.xp, _one_hot(ops, y, target), y.shape[-1]
