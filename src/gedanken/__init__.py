@@ -11,12 +11,16 @@
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
 | | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
 | larger pictures | `UpsamplingLayer`, `PixelShuffle` |
-| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `LocalResponseNorm` |
-| activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
-| other layers | `Dropout`, `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
+| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `LocalResponseNorm` |
+| activations | `ReLU`, `LeakyReLU`, `PReLU`, `ELU`, `CELU`, `SELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `Mish` |
+| | `Softplus`, `Softsign`, `LogSigmoid`, `SoftMax`, `LogSoftMax` |
+| activations of pieces | `ReLU6`, `HardTanH`, `HardSigmoid`, `HardSwish`, `Threshold`, `Shrink` |
+| randomness in training | `Dropout`, `SpatialDropout`, `AlphaDropout`, `GaussianNoise` |
+| other layers | `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
 | layers made of layers | `Sequential`, `Residual`, `Branches` |
 | layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
+| | `VarianceScaling`, `TruncatedNormal`, `Orthogonal` |
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost`, `Focal`, `BinaryFocal`, `Dice`, `KullbackLeibler`, `CosineDistance` |
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
@@ -75,13 +79,19 @@ _HOMES = {
         "ArgumentError CheckpointError DataError DatasetError EngineError GedankenError GedankenWarning "
         "GradientError MissingPackageError NonFiniteError ShapeError StateError WorkerError"
     ),
-    "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
+    "init": (
+        "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Orthogonal TruncatedNormal VarianceScaling "
+        "Zeros"
+    ),
     "layers": (
-        "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout ELU Embedding "
-        "Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU "
-        "MatrixFactorisation MaxPoolLayer Param PixelShuffle ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax "
-        "SparseFullyConnectedLayer StateValue TanH TransposedConvolutionLayer UpsamplingLayer "
-        "AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer CroppingLayer GlobalMaxPoolLayer LocalResponseNorm PaddingLayer"
+        "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePoolLayer BasePool "
+        "BatchNorm Branches CELU Context ConvolutionLayer CroppingLayer Dropout ELU Embedding Flatten "
+        "FullyConnectedLayer GELU GaussianNoise GlobalAveragePoolLayer GlobalMaxPoolLayer GraphCut GroupNorm "
+        "HardSigmoid HardSwish HardTanH InstanceNorm Layer LayerNorm LeakyReLU LocalResponseNorm LogSigmoid "
+        "LogSoftMax MatrixFactorisation MaxPoolLayer Mish PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU "
+        "ReLU6 Reshape Residual SELU Sequential Shrink SiLU Sigmoid SoftMax Softplus Softsign "
+        "SparseFullyConnectedLayer SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer "
+        "UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

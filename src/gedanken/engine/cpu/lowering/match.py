@@ -5,20 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 from gedanken.engine.base import Placement
+from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activation_of, needs_input
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
+from gedanken.engine.cpu.lowering.curves import log_softmax, prelu
 from gedanken.engine.cpu.lowering.dense import dense, softmax
 from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
+from gedanken.engine.cpu.lowering.noise import thinned, with_noise
 from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm, local_response
 from gedanken.engine.cpu.lowering.pointwise import (
-    ACTIVATIONS,
-    LINEAR,
     Group,
-    activation_of,
     flatten,
     group_of,
-    needs_input,
     pointwise,
     remembered,
 )
@@ -29,31 +28,41 @@ from gedanken.engine.cpu.lowering.transposed import transposed
 from gedanken.engine.cpu.lowering.upsampling import pixel_shuffle, upsampling
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
+    AlphaDropout,
     BatchNorm,
     ConvolutionLayer,
     CroppingLayer,
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    GaussianNoise,
     GroupNorm,
+    InstanceNorm,
     LayerNorm,
     LocalResponseNorm,
+    LogSoftMax,
     PaddingLayer,
     PixelShuffle,
+    PReLU,
     Reshape,
+    RMSNorm,
     SoftMax,
     SparseFullyConnectedLayer,
+    SpatialDropout,
     TransposedConvolutionLayer,
     UpsamplingLayer,
 )
 from gedanken.layers.containers import Container
+from gedanken.layers.dropout import Noise
 from gedanken.layers.stages import ContainerStage, LayerStage
 
-NORMS = {BatchNorm, LayerNorm, GroupNorm, LocalResponseNorm}
+NORMS = {BatchNorm, LayerNorm, GroupNorm, InstanceNorm, RMSNorm, LocalResponseNorm}
+SOFT = {SoftMax, LogSoftMax, PReLU}
+NOISE = {Dropout, SpatialDropout, AlphaDropout, GaussianNoise}
 DENSE = {FullyConnectedLayer, SparseFullyConnectedLayer}
 LARGER = {TransposedConvolutionLayer, UpsamplingLayer, PixelShuffle}
 FRAMES = {PaddingLayer, CroppingLayer}
-KNOWN = {ConvolutionLayer, *LARGER, *DENSE, Flatten, Reshape, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS, *FRAMES}
+KNOWN = {ConvolutionLayer, *LARGER, *DENSE, Flatten, Reshape, *SOFT, *NOISE, *NORMS, *ACTIVATIONS, *POOLS, *FRAMES}
 
 
 def why_no_kernel(stage: Placement) -> str:
@@ -63,7 +72,7 @@ def why_no_kernel(stage: Placement) -> str:
         return _why_no_kernel_inside(stage)
     if type(layer) not in KNOWN:
         return "no kernel"
-    if stage.frozen and isinstance(layer, (BatchNorm, Dropout)):
+    if stage.frozen and isinstance(layer, (BatchNorm, Noise)):
         return "frozen: it runs as at prediction"
     return ""
 
@@ -194,10 +203,17 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     UpsamplingLayer: upsampling,
     PixelShuffle: pixel_shuffle,
     SoftMax: softmax,
+    LogSoftMax: log_softmax,
+    PReLU: prelu,
+    SpatialDropout: thinned,
+    AlphaDropout: thinned,
+    GaussianNoise: with_noise,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
     LocalResponseNorm: local_response,
     PaddingLayer: frame,
     CroppingLayer: frame,
+    InstanceNorm: group_norm,
+    RMSNorm: layer_norm,
     SparseFullyConnectedLayer: sparse_dense,
 }
