@@ -4,12 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activation_of, needs_input
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
 from gedanken.engine.cpu.lowering.curves import log_softmax, prelu
 from gedanken.engine.cpu.lowering.dense import dense, softmax
+from gedanken.engine.cpu.lowering.embedding import as_reals, embedding
 from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
 from gedanken.engine.cpu.lowering.noise import thinned, with_noise
@@ -33,6 +36,7 @@ from gedanken.layers import (
     ConvolutionLayer,
     CroppingLayer,
     Dropout,
+    Embedding,
     Flatten,
     FullyConnectedLayer,
     GaussianNoise,
@@ -62,7 +66,20 @@ NOISE = {Dropout, SpatialDropout, AlphaDropout, GaussianNoise}
 DENSE = {FullyConnectedLayer, SparseFullyConnectedLayer}
 LARGER = {TransposedConvolutionLayer, UpsamplingLayer, PixelShuffle}
 FRAMES = {PaddingLayer, CroppingLayer}
-KNOWN = {ConvolutionLayer, *LARGER, *DENSE, Flatten, Reshape, *SOFT, *NOISE, *NORMS, *ACTIVATIONS, *POOLS, *FRAMES}
+KNOWN = {
+    ConvolutionLayer,
+    *LARGER,
+    *DENSE,
+    Embedding,
+    Flatten,
+    Reshape,
+    *SOFT,
+    *NOISE,
+    *NORMS,
+    *ACTIVATIONS,
+    *POOLS,
+    *FRAMES,
+}
 
 
 def why_no_kernel(stage: Placement) -> str:
@@ -174,7 +191,8 @@ def _container(low: Lowering, stage: ContainerStage, x: Buffer) -> Lowered:
     ys: list[Buffer] = []
     backs: list[Backward] = []
     for row in stage.rows.values():
-        y, back = lower(low, row, x)
+        whole = row and row[0].layer.tokens is not None
+        y, back = lower(low, row, x if whole or x.dtype != np.int64 else as_reals(low, x))
         ys.append(y)
         backs.append(back)
     shape, merge = (low.samples, *stage.output_shape), stage.layer.merge
@@ -198,6 +216,7 @@ FIRST: dict[type, Callable[[Lowering, Sequence[LayerStage], Any], tuple[Buffer, 
 }
 # Layers that are lowered by themselves.
 ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
+    Embedding: embedding,
     Flatten: flatten,
     Reshape: reshape,
     UpsamplingLayer: upsampling,
