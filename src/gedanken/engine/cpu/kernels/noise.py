@@ -15,7 +15,6 @@ class Thinning(Record):
     y = (x where kept, else low) * factor + shift
     """
 
-    samples: Int
     pixels: Int
     channels: Int
     pieces: Int  # of a sample

@@ -124,14 +124,15 @@ def gradient(
     totals, lost, lines = at(scratch, 3 * width), at(scratch, 5 * width), 0
     side, total, rest = local_reals(PAIR), local_reals(PAIR), local_reals(PAIR)
     zero_row(both, 6 * width)
-    long = size > SIDE * BLOCK
+    long, share = size > SIDE * BLOCK, real(1) / real(size)
     for row in range(task * n.piece, min((task + 1) * n.piece, n.rows)):
         source, gradients, out = at(x, row * size), at(dy, row * size), at(d, row * size)
         found = at(n.moments, 3 * row)
         moments = Moments(mean=found[0], factor=found[1], offset=found[2])
         zero_row(side, PAIR)
-        zero_row(total, PAIR)
-        zero_row(rest, PAIR)
+        if long:
+            zero_row(total, PAIR)
+            zero_row(rest, PAIR)
         for start in range(0, size, width):
             for first in range(start, min(start + width, size), SIDE * BLOCK):
                 place, count = first - start, min(SIDE * BLOCK, min(start + width, size) - first)
@@ -149,8 +150,7 @@ def gradient(
             carry(total, rest, side, PAIR, real(1))
             settle(total, rest, PAIR)
             copy_row(side, total, PAIR)
-        middle = (sum_of_side(side) if n.centred else real(0)) / real(size)
-        tilt = sum_of_side(at(side, SIDE)) / real(size)
+        middle, tilt = (sum_of_side(side) if n.centred else real(0)) * share, sum_of_side(at(side, SIDE)) * share
         for i in lanes(size):
             out[i] = (out[i] - middle - normal(source[i], moments) * tilt) * moments.factor
     carry(totals, lost, both, 2 * width, real(1))

@@ -3,6 +3,7 @@
 import math
 
 from gedanken.engine.cpu.kernels.blocks import Rows
+from gedanken.engine.cpu.kernels.prelu import Slopes
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import PReLU
@@ -14,19 +15,17 @@ def prelu(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     layer, channels = stage.layer, stage.shape[-1]
     assert isinstance(layer, PReLU)
     rows = _rows(low, stage)
-    y, slope, shared = low.buffer(x.shape), stage.p["slope"], int(layer.shared)
+    y, slope = low.buffer(x.shape), Slopes(values=stage.p["slope"], shared=int(layer.shared))
     slots = cut(rows.rows, rows.piece)
-    low.program.add("prelu.forward", slots, channels, x=x, y=y, slope=slope, shared=shared, m=rows)
+    low.program.add("prelu.forward", slots, channels, x=x, y=y, slope=slope, m=rows)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, partial = low.buffer(x.shape), low.buffer((slots, channels))
-        low.program.add(
-            "prelu.gradient", slots, 2 * channels, x=x, dy=dy, d=dx, slope=slope, shared=shared, partial=partial, m=rows
-        )
+        low.program.add("prelu.gradient", slots, 2 * channels, x=x, dy=dy, d=dx, slope=slope, partial=partial, m=rows)
         by_channel = low.buffer((channels,)) if layer.shared else stage.g["slope"]
         low.add_up(partial, by_channel, slots)
         if layer.shared:
-            low.program.add("prelu.total", 1, by_channel=by_channel, target=stage.g["slope"], channels=channels)
+            low.program.add("prelu.total", 1, sums=by_channel, target=stage.g["slope"], channels=channels)
         return dx if wanted else None
 
     return y, backward

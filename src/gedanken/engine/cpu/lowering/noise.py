@@ -32,7 +32,7 @@ def thinned(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     def emit(given: Buffer, lowest: float, added: float) -> Buffer:
         made = low.buffer(x.shape)
         thinning = Thinning(
-            samples=low.samples, pixels=pixels, channels=channels, pieces=pieces, piece=piece, whole=int(not alpha),
+            pixels=pixels, channels=channels, pieces=pieces, piece=piece, whole=int(not alpha),
             factor=factor, low=lowest, shift=added, draw=draw,
         )  # fmt: skip
         low.program.add("noise.thin", low.samples * pieces, 2 * channels + 32, x=given, y=made, t=thinning)
