@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gedanken import (
+    CELU,
     ELU,
     GELU,
+    SELU,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
     AveragePool1DLayer,
@@ -35,28 +37,42 @@ from gedanken import (
     GlobalMaxPoolLayer,
     GraphCut,
     GroupNorm,
+    HardSigmoid,
+    HardSwish,
+    HardTanH,
+    InstanceNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
     LearnedPositions,
     LocalResponseNorm,
+    LogSigmoid,
+    LogSoftMax,
     MatrixFactorisation,
     MaxPool1DLayer,
     MaxPoolLayer,
+    Mish,
     MultiHeadAttention,
     Network,
     PaddingLayer,
     PixelShuffle,
+    PReLU,
     ReLU,
+    ReLU6,
     Reshape,
     Residual,
+    RMSNorm,
     Sequential,
+    Shrink,
     Sigmoid,
     SiLU,
     SinePositions,
     SoftMax,
+    Softplus,
+    Softsign,
     SparseFullyConnectedLayer,
     TanH,
+    Threshold,
     TransposedConvolutionLayer,
     UpsamplingLayer,
 )
@@ -131,6 +147,8 @@ class Ours:
         """Give all parameters and running values numbers that no rule of initialisation gives."""
         for name, view in self.plan.arrays().items():
             view[...] = rng.uniform(0.5, 2, view.shape) if name.endswith("var") else rng.normal(0, 1, view.shape)
+            if name.endswith("count"):
+                view[...] = 3
 
     def run(self, x: Any, dy: Any = None, train: bool = True) -> tuple[Any, dict[str, Any]]:
         """Return the output and, where `dy` is given, the gradients by input ("x") and parameters."""
@@ -212,7 +230,19 @@ _plain(LeakyReLU, lambda layer, x: F.leaky_relu(x, layer.slope))
 _plain(ELU, lambda layer, x: F.elu(x, layer.alpha))
 _plain(Sigmoid, lambda layer, x: torch.sigmoid(x))
 _plain(TanH, lambda layer, x: torch.tanh(x))
-_plain(GELU, lambda layer, x: F.gelu(x, approximate="none"))
+_plain(CELU, lambda layer, x: F.celu(x, layer.alpha))
+_plain(SELU, lambda layer, x: F.selu(x))
+_plain(ReLU6, lambda layer, x: F.relu6(x))
+_plain(HardTanH, lambda layer, x: F.hardtanh(x, layer.low, layer.high))
+_plain(HardSwish, lambda layer, x: F.hardswish(x))
+_plain(Threshold, lambda layer, x: F.threshold(x, layer.threshold, layer.value))
+_plain(Shrink, lambda layer, x: (F.softshrink if layer.offset else F.hardshrink)(x, layer.threshold))
+_plain(Softplus, lambda layer, x: F.softplus(x, layer.beta, threshold=40))
+_plain(LogSigmoid, lambda layer, x: F.logsigmoid(x))
+_plain(Mish, lambda layer, x: F.mish(x))
+_plain(Softsign, lambda layer, x: F.softsign(x))
+_plain(GELU, lambda layer, x: F.gelu(x, approximate="tanh" if layer.approximate else "none"))
+_plain(LogSoftMax, lambda layer, x: F.log_softmax(x, dim=1 if x.ndim == 4 else -1))
 _plain(SiLU, lambda layer, x: F.silu(x))
 _plain(SoftMax, lambda layer, x: F.softmax(x, dim=1 if x.ndim == 4 else -1))
 _plain(Flatten, lambda layer, x: x.flatten(1))
@@ -381,20 +411,50 @@ def _(layer: GraphCut, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor
 def _(layer: BatchNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     # PyTorch's momentum is the share of the new value; its channels are axis 1 of a sequence too.
     axis = -1 if x.ndim == 3 else 1
-    rest = (s["mean"], s["var"], p["scale"], p["shift"], train, 1 - layer.momentum, layer.epsilon)
+    momentum = None if layer.momentum is None else 1 - layer.momentum
+    if momentum is None and train:
+        s["count"] += 1
+        momentum = 1 / float(s["count"])
+    rest = (s["mean"], s["var"], p.get("scale"), p.get("shift"), train, momentum or 0.0, layer.epsilon)
     return F.batch_norm(x.transpose(1, axis), *rest).transpose(1, axis)
 
 
 @torched.register
 def _(layer: LayerNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     if x.ndim == 4:  # mean over the whole image, scale per channel: in PyTorch a GroupNorm of one group
-        return F.group_norm(x, 1, p["scale"], p["shift"], layer.epsilon)
-    return F.layer_norm(x, x.shape[-1:], p["scale"], p["shift"], layer.epsilon)
+        return F.group_norm(x, 1, p.get("scale"), p.get("shift"), layer.epsilon)
+    return F.layer_norm(x, x.shape[-1:], p.get("scale"), p.get("shift"), layer.epsilon)
 
 
 @torched.register
 def _(layer: GroupNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
-    return F.group_norm(x, layer.n_groups, p["scale"], p["shift"], layer.epsilon)
+    return F.group_norm(x, layer.n_groups, p.get("scale"), p.get("shift"), layer.epsilon)
+
+
+@torched.register
+def _(layer: InstanceNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    axis = -1 if x.ndim == 3 else 1  # PyTorch's channels are axis 1 of a sequence too
+    rest = (None, None, p.get("scale"), p.get("shift"), True, 0.0, layer.epsilon)
+    return F.instance_norm(x.transpose(1, axis), *rest).transpose(1, axis)
+
+
+@torched.register
+def _(layer: RMSNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    h = F.rms_norm(x, x.shape[1:] if x.ndim == 4 else x.shape[-1:], None, layer.epsilon)
+    scale = p.get("scale", torch.ones(1, dtype=x.dtype))
+    return h * (scale.reshape(-1, 1, 1) if x.ndim == 4 else scale)
+
+
+@torched.register
+def _(layer: PReLU, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    axis = -1 if x.ndim == 3 else 1
+    return F.prelu(x.transpose(1, axis), p["slope"]).transpose(1, axis)
+
+
+@torched.register
+def _(layer: HardSigmoid, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    # PyTorch's own derivative of hardsigmoid has 1 / 6 in float32 only, in float64 too.
+    return F.relu6(x + 3) / 6 if layer == HardSigmoid() else (layer.slope * x + layer.offset).clamp(0, 1)
 
 
 @torched.register

@@ -10,28 +10,34 @@
 | AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer | adaptive |
 | BatchNorm, LayerNorm, GroupNorm | norm |
 | LocalResponseNorm | local_response |
-| ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
+| InstanceNorm, RMSNorm | instance_norm |
+| ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax, LogSoftMax | activations |
+| PReLU, CELU, SELU, Softplus, LogSigmoid, Mish, Softsign | curves |
+| ReLU6, HardTanH, HardSigmoid, HardSwish, Threshold, Shrink | clipped |
+| Dropout, SpatialDropout, AlphaDropout, GaussianNoise | dropout |
 | Convolution1DLayer | conv1d |
 | MaxPool1DLayer, AveragePool1DLayer, GlobalMaxPool1DLayer, GlobalAveragePool1DLayer | pool1d |
 | MultiHeadAttention | attention |
 | LearnedPositions, SinePositions | positions |
-| Dropout | dropout |
 | Flatten, Reshape | shape |
 | PaddingLayer, CroppingLayer | frames |
 | SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
 | Sequential, Residual, Branches | containers |
 """
 
-from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
+from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, LogSoftMax, ReLU, Sigmoid, SiLU, SoftMax, TanH
 from gedanken.layers.adaptive import AdaptiveAveragePoolLayer, AdaptiveMaxPoolLayer
 from gedanken.layers.attention import MultiHeadAttention
 from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.layers.clipped import HardSigmoid, HardSwish, HardTanH, ReLU6, Shrink, Threshold
 from gedanken.layers.containers import Branches, Residual, Sequential
 from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.conv1d import Convolution1DLayer
+from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus, Softsign
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
-from gedanken.layers.dropout import Dropout
+from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
 from gedanken.layers.frames import CroppingLayer, PaddingLayer
+from gedanken.layers.instance_norm import InstanceNorm, RMSNorm
 from gedanken.layers.local_response import LocalResponseNorm
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from gedanken.layers.pool import (
@@ -49,11 +55,14 @@ from gedanken.layers.transposed import TransposedConvolutionLayer
 from gedanken.layers.upsampling import PixelShuffle, UpsamplingLayer
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
+    "SELU",
     "Activation",
     "AdaptiveAveragePoolLayer",
     "AdaptiveMaxPoolLayer",
+    "AlphaDropout",
     "AveragePool1DLayer",
     "AveragePoolLayer",
     "BasePool",
@@ -67,35 +76,51 @@ __all__ = [
     "Embedding",
     "Flatten",
     "FullyConnectedLayer",
+    "GaussianNoise",
     "GlobalAveragePool1DLayer",
     "GlobalAveragePoolLayer",
     "GlobalMaxPool1DLayer",
     "GlobalMaxPoolLayer",
     "GraphCut",
     "GroupNorm",
+    "HardSigmoid",
+    "HardSwish",
+    "HardTanH",
+    "InstanceNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "LearnedPositions",
     "LocalResponseNorm",
+    "LogSigmoid",
+    "LogSoftMax",
     "MatrixFactorisation",
     "MaxPool1DLayer",
     "MaxPoolLayer",
+    "Mish",
     "MultiHeadAttention",
+    "PReLU",
     "PaddingLayer",
     "Param",
     "PixelShuffle",
+    "RMSNorm",
     "ReLU",
+    "ReLU6",
     "Reshape",
     "Residual",
     "Sequential",
+    "Shrink",
     "SiLU",
     "Sigmoid",
     "SinePositions",
     "SoftMax",
+    "Softplus",
+    "Softsign",
     "SparseFullyConnectedLayer",
+    "SpatialDropout",
     "StateValue",
     "TanH",
+    "Threshold",
     "TransposedConvolutionLayer",
     "UpsamplingLayer",
 ]

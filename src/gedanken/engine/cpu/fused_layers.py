@@ -16,6 +16,7 @@ from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.lowering.sparse import SparseInput
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
+from gedanken.errors import DataError
 from gedanken.layers.base import Context
 from gedanken.layers.lengths import output_lengths
 from gedanken.layers.stages import back_through, through
@@ -75,7 +76,17 @@ class FusedLayers:
 
     def _given(self, x: Any) -> Any:
         """Return the input as kernels read it."""
-        return x if isinstance(x, SparseRows) else np.ascontiguousarray(x, self.library.dtype)
+        if isinstance(x, SparseRows):
+            return x
+        tokens = self.layers[0].layer.tokens
+        if tokens is None:
+            return np.ascontiguousarray(x, self.library.dtype)
+        assert isinstance(tokens, int | np.integer), (
+            "numbers with a limit for each column are for layers without kernels"
+        )
+        if x.size and not (x.min() >= 0 and x.max() < tokens):  # kernels trust them
+            raise DataError(f"data must be whole numbers from 0 to {tokens - 1}, got {x.min()} to {x.max()}")
+        return np.ascontiguousarray(x, np.int64)
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory of a training pass of so many samples; of more than LAID_OUT what follows from fewer."""
@@ -126,7 +137,7 @@ class _Draft:
         if first.layer.sparse:
             self.x = SparseInput(self.program, samples, *first.shape)
         else:
-            self.x = self.program.input((samples, *first.shape))
+            self.x = self.program.input((samples, *first.shape), None if first.layer.tokens is None else "int64")
         self.y, back = lower(self.low, fused.layers, self.x)
         self.cost = lower_cost(self.low, fused.cost, self._shaped(last.output_shape)) if fused.cost else None
         if self.cost:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from gedanken.engine.cpu.kernels.attention import Heads, Slopes
-from gedanken.engine.cpu.kernels.rows import NONE, Activation
+from gedanken.engine.cpu.lowering.activations import LINEAR
 from gedanken.engine.cpu.lowering.base import Lowered, Lowering, cut
 from gedanken.engine.cpu.lowering.dense import dense
 from gedanken.engine.cpu.lowering.time import cut_ends
@@ -15,7 +15,6 @@ from gedanken.layers.stages import LayerStage
 from gedanken.types import Shape
 
 ROWS = 32  # queries at a time: their scores for some hundred places stay in a first-level cache
-LINEAR = Activation(kind=NONE, slope=0.0)
 
 
 def attention(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:

@@ -93,6 +93,9 @@ class Lowering:
     def zeros(self, count: int) -> Array:
         return np.zeros(count, self.real)
 
+    def ones(self, count: int) -> Array:
+        return np.ones(count, self.real)
+
     def panels(self, columns: int) -> int:
         """Return how many panels of a packed matrix so many columns fill."""
         return cut(columns, self.tile_columns)

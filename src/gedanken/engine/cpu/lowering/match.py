@@ -5,22 +5,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gedanken.engine.base import Placement
+from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activation_of, needs_input
 from gedanken.engine.cpu.lowering.attention import attention
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
+from gedanken.engine.cpu.lowering.curves import log_softmax, prelu
 from gedanken.engine.cpu.lowering.dense import dense, softmax
+from gedanken.engine.cpu.lowering.embedding import as_reals, embedding
 from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
+from gedanken.engine.cpu.lowering.noise import thinned, with_noise
 from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm, local_response
 from gedanken.engine.cpu.lowering.pointwise import (
-    ACTIVATIONS,
-    LINEAR,
     Group,
-    activation_of,
     flatten,
     group_of,
-    needs_input,
     pointwise,
     remembered,
 )
@@ -32,32 +34,41 @@ from gedanken.engine.cpu.lowering.transposed import transposed
 from gedanken.engine.cpu.lowering.upsampling import pixel_shuffle, upsampling
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
+    AlphaDropout,
     AveragePool1DLayer,
     BatchNorm,
     Convolution1DLayer,
     ConvolutionLayer,
     CroppingLayer,
     Dropout,
+    Embedding,
     Flatten,
     FullyConnectedLayer,
+    GaussianNoise,
     GlobalAveragePool1DLayer,
     GlobalMaxPool1DLayer,
     GroupNorm,
+    InstanceNorm,
     LayerNorm,
     LearnedPositions,
     LocalResponseNorm,
+    LogSoftMax,
     MaxPool1DLayer,
     MultiHeadAttention,
     PaddingLayer,
     PixelShuffle,
+    PReLU,
     Reshape,
+    RMSNorm,
     SinePositions,
     SoftMax,
     SparseFullyConnectedLayer,
+    SpatialDropout,
     TransposedConvolutionLayer,
     UpsamplingLayer,
 )
 from gedanken.layers.containers import Container
+from gedanken.layers.dropout import Noise
 from gedanken.layers.stages import ContainerStage, LayerStage
 
 
@@ -68,7 +79,7 @@ def why_no_kernel(stage: Placement) -> str:
         return _why_no_kernel_inside(stage)
     if type(layer) not in KNOWN:
         return "no kernel"
-    if stage.frozen and isinstance(layer, (BatchNorm, Dropout)):
+    if stage.frozen and isinstance(layer, (BatchNorm, Noise)):
         return "frozen: it runs as at prediction"
     return ""
 
@@ -176,7 +187,8 @@ def _container(low: Lowering, stage: ContainerStage, x: Buffer) -> Lowered:
     ys: list[Buffer] = []
     backs: list[Backward] = []
     for row in stage.rows.values():
-        y, back = lower(low, row, x)
+        whole = row and row[0].layer.tokens is not None
+        y, back = lower(low, row, x if whole or x.dtype != np.int64 else as_reals(low, x))
         ys.append(y)
         backs.append(back)
     shape, merge = (low.samples, *stage.output_shape), stage.layer.merge
@@ -201,11 +213,17 @@ FIRST: dict[type, Callable[[Lowering, Sequence[LayerStage], Any], tuple[Buffer, 
 }
 # Layers that are lowered by themselves.
 ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
+    Embedding: embedding,
     Flatten: flatten,
     Reshape: reshape,
     UpsamplingLayer: upsampling,
     PixelShuffle: pixel_shuffle,
     SoftMax: softmax,
+    LogSoftMax: log_softmax,
+    PReLU: prelu,
+    SpatialDropout: thinned,
+    AlphaDropout: thinned,
+    GaussianNoise: with_noise,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
     MaxPool1DLayer: time_pool,
@@ -218,6 +236,8 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     LocalResponseNorm: local_response,
     PaddingLayer: frame,
     CroppingLayer: frame,
+    InstanceNorm: group_norm,
+    RMSNorm: layer_norm,
     SparseFullyConnectedLayer: sparse_dense,
 }
 
