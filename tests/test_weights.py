@@ -272,3 +272,24 @@ def test_a_checkup_looks_at_class_maps() -> None:
     assert found.figures.expected_initial_cost == pytest.approx(np.log(3))
     lonely = np.where(HOLES == 255, 255, 1)
     assert "labels-constant" in {finding.code for finding in net.check(PICTURES, lonely).findings}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_autoencoder_learns_shares_of_white(engine: str) -> None:
+    pictures = RNG.random((20, 1, 4, 4)).astype("float32")
+    net = Network(seed=1).input((1, 4, 4)).add(ConvolutionLayer(1, 3, 3, zero_padding="same")).add(Sigmoid())
+    net.regression(Adam(0.05), "binary_cross_entropy", engine=engine)
+    assert net._plan
+    assert bool(net._plan.fused_step) == (engine == "cpu")
+    costs = net.fit(pictures, pictures, epochs=5, mini_batch_size=5, progress=False)["cost"]
+    assert costs[-1] < costs[0]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_metrics_see_weights_and_only_what_counts(engine: str) -> None:
+    net = Network(seed=2).input((1, 5, 4)).add(ConvolutionLayer(3, 3, 3, zero_padding="same")).add(SoftMax())
+    net.regression(SGD(0.1), CrossEntropy(ignore_label=255), engine=engine)
+    found = net.evaluate(PICTURES, HOLES, W[:30], mini_batch_size=7, progress=False)
+    there, right = HOLES != 255, net.predict(PICTURES) == HOLES
+    weight = np.broadcast_to(W[:30, None, None], HOLES.shape)[there]
+    assert found["accuracy"] == pytest.approx((weight * right[there]).sum() / weight.sum())

@@ -15,7 +15,7 @@ from gedanken.types import Shape
 def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
     """Return the metrics that are reported beside the cost; None stands for what suits it."""
     if metrics is None:
-        metrics = _default_metrics(cost)
+        metrics = _default_metrics(cost, output_shape)
     listed = isinstance(metrics, (list, tuple))
     require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
     chosen = tuple(as_metric(metric) for metric in metrics)
@@ -34,9 +34,10 @@ def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_s
     return tuple(metric.per_label() if several_answers else metric for metric in chosen)
 
 
-def _default_metrics(cost: Cost) -> tuple[Metric, ...]:
+def _default_metrics(cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
     if isinstance(cost, CustomCost):
         return ()  # its targets may mean anything
     if cost.yes_above is not None:
-        return (Accuracy(threshold=cost.yes_above),)
+        several = None if output_shape == (1,) else True  # of pictures also with shares of yes as labels
+        return (Accuracy(threshold=cost.yes_above, multi_label=several),)
     return (Accuracy(),) if cost.classifies else (MeanAbsoluteError(),)
