@@ -100,6 +100,7 @@ from gedanken import (
     VarianceScaling,
     WarmUp,
 )
+from gedanken.costs import COSTS as NAMED_COSTS
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((9, 4)).astype(np.float32)
@@ -568,7 +569,7 @@ def vast() -> Network:
     return Network().input((2**17,)).add(FullyConnectedLayer(2**31 - 1, bias=False))
 
 
-COSTS = "binary_cross_entropy, cross_entropy, hinge, huber, mean_absolute, mean_squared, weighted_mean"
+COSTS = ", ".join(sorted(NAMED_COSTS))
 COMPILE = [
     Mistake(
         "SoftMax forgotten", lambda: Network().input((4,)).add(FullyConnectedLayer(3)), regression(), ArgumentError,
@@ -601,13 +602,14 @@ COMPILE = [
     ],
     Mistake(
         "one class", lambda: Network().input((4,)).add(FullyConnectedLayer(1)).add(SoftMax()), regression(), ShapeError,
-        "cross_entropy needs an output (C,) of at least 2 classes, got (1,); end with Flatten(), ...",
+        "cross_entropy needs an output (C,), (T, C) or (C, H, W) of at least 2 classes C, got (1,); end with ...",
     ),
     Mistake(
-        "picture as classes", lambda: Network().input((1, 6, 6)).add(ConvolutionLayer(2, 3, 3)).add(SoftMax()),
-        regression(), ShapeError,
-        "cross_entropy needs an output (C,) of at least 2 classes, got (2, 4, 4); "
-        "end with Flatten(), FullyConnectedLayer(number of classes), SoftMax()",
+        "picture as classes",
+        lambda: Network().input((1, 6, 6)).add(ConvolutionLayer(2, 3, 3)).add(SoftMax()).regression(),
+        fit(np.ones((9, 1, 6, 6)), Y), DataError,
+        "labels must be class numbers (N, 4, 4) or one-hot maps (N, 2, 4, 4), got shape (9,); "
+        "for one class of each sample put Flatten(), FullyConnectedLayer(2) before the SoftMax",
     ),
     Mistake(
         "misspelt cost", uncompiled, regression(cost="crossentropy"), ArgumentError,

@@ -90,6 +90,7 @@ class MultiMargin(ClassCost):
     margin: float = 1.0
     power: int = 1
     class_weights: Sequence[float] | str | None = None
+    named: ClassVar[str] = "multi_margin"
     takes_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -126,6 +127,7 @@ class CategoricalHinge(ClassCost):
         Crammer & Singer 2001, "On the algorithmic implementation of multiclass kernel-based vector machines".
     """
 
+    named: ClassVar[str] = "categorical_hinge"
     takes_scores: ClassVar[bool] = True
 
     def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gedanken.checks import require
-from gedanken.costs import Cost, CustomCost
+from gedanken.costs import Cost, CustomCost, GaussianNLL, Poisson, Quantile
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.metrics.base import required_arguments
 from gedanken.metrics.entries import channels_of
@@ -35,8 +35,8 @@ def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_s
 
 
 def _default_metrics(cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
-    if isinstance(cost, CustomCost):
-        return ()  # its targets may mean anything
+    if isinstance(cost, (CustomCost, GaussianNLL, Poisson, Quantile)):
+        return ()  # targets may mean anything, or are no values that outputs should be near to
     if cost.yes_above is not None:
         several = None if output_shape == (1,) else True  # of pictures also with shares of yes as labels
         return (Accuracy(threshold=cost.yes_above, multi_label=several),)
