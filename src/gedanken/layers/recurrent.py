@@ -9,7 +9,7 @@ import numpy as np
 
 from gedanken.checks import extent, one_of, real, truth
 from gedanken.errors import ShapeError
-from gedanken.init import DEFAULT, Constant, Initializer, Zeros, check_initializers
+from gedanken.init import DEFAULT, Constant, Initializer, Orthogonal, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
 from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
@@ -158,7 +158,7 @@ class SimpleRNN(Recurrent):
         reverse: whether the sequence is read from its last real place to its first; y[t] is still that of place t.
         bias: whether a bias is added.
         init: first values of the kernel; by default uniform with variance 1 / (3 * fan_in).
-        recurrent_init: first values of the recurrent kernel; by default uniform with variance 1 / (3 * n_units).
+        recurrent_init: first values of the recurrent kernel; by default orthogonal.
         bias_init: first values of the bias.
 
     Shapes:
@@ -179,7 +179,7 @@ class SimpleRNN(Recurrent):
     reverse: bool = False
     bias: bool = True
     init: Initializer = DEFAULT
-    recurrent_init: Initializer = DEFAULT
+    recurrent_init: Initializer = Orthogonal()
     bias_init: Initializer = Zeros()
 
     def __post_init__(self) -> None:
@@ -216,7 +216,7 @@ class LSTM(Recurrent):
         bias: whether a bias is added.
         forget_bias: first value of the bias of f, finite: with 1 a cell remembers before it has learnt to.
         init: first values of the kernel, gate by gate; by default uniform with variance 1 / (3 * fan_in).
-        recurrent_init: those of the recurrent kernel; by default uniform with variance 1 / (3 * n_units).
+        recurrent_init: those of the recurrent kernel; by default orthogonal.
         bias_init: first values of the other gates' biases.
 
     Shapes:
@@ -239,7 +239,7 @@ class LSTM(Recurrent):
     bias: bool = True
     forget_bias: float = 1.0
     init: Initializer = DEFAULT
-    recurrent_init: Initializer = DEFAULT
+    recurrent_init: Initializer = Orthogonal()
     bias_init: Initializer = Zeros()
     gates = 4
     states = 2
@@ -288,7 +288,7 @@ class GRU(Recurrent):
         reverse: whether the sequence is read from its last real place to its first; y[t] is still that of place t.
         bias: whether biases are added.
         init: first values of the kernel, gate by gate; by default uniform with variance 1 / (3 * fan_in).
-        recurrent_init: those of the recurrent kernel; by default uniform with variance 1 / (3 * n_units).
+        recurrent_init: those of the recurrent kernel; by default orthogonal.
         bias_init: first values of the biases.
 
     Shapes:
@@ -311,7 +311,7 @@ class GRU(Recurrent):
     reverse: bool = False
     bias: bool = True
     init: Initializer = DEFAULT
-    recurrent_init: Initializer = DEFAULT
+    recurrent_init: Initializer = Orthogonal()
     bias_init: Initializer = Zeros()
     gates = 3
 
