@@ -18,12 +18,15 @@ from gedanken import (
     CELU,
     ELU,
     GELU,
+    GRU,
+    LSTM,
     SELU,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
     AveragePool1DLayer,
     AveragePoolLayer,
     BatchNorm,
+    Bidirectional,
     Branches,
     Convolution1DLayer,
     ConvolutionLayer,
@@ -66,6 +69,7 @@ from gedanken import (
     Shrink,
     Sigmoid,
     SiLU,
+    SimpleRNN,
     SinePositions,
     SoftMax,
     Softplus,
@@ -387,6 +391,44 @@ def _(layer: FullyConnectedLayer, p: Tensors, s: Tensors, x: Tensor, train: bool
 @torched.register
 def _(layer: Embedding, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     return F.embedding(x, p["table"])
+
+
+def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) -> Tensor:
+    """Return what PyTorch's module makes of sequences, in both directions where `each` has parameters of two."""
+    kind = {SimpleRNN: torch.nn.RNN, LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}[type(layer)]
+    more = {"nonlinearity": layer.activation} if isinstance(layer, SimpleRNN) else {}
+    units, two = layer.n_units, len(each) == 2
+    module = kind(x.shape[2], units, bias=layer.bias, batch_first=True, bidirectional=two, dtype=x.dtype, **more)
+    weights = []
+    for p in each:
+        weights += [p["kernel"].T.contiguous(), p["recurrent"].T.contiguous()]
+        if layer.bias:
+            second = torch.zeros_like(p["bias"])
+            if "recurrent_bias" in p:
+                second = torch.cat([second[: 2 * units], p["recurrent_bias"]])
+            weights += [p["bias"], second]
+    module._flat_weights = weights
+    rnn = torch.nn.utils.rnn
+    given = x if lengths is None else rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    y, state = module(given)
+    if layer.last:
+        h = state[0] if isinstance(layer, LSTM) else state
+        return torch.cat(list(h), dim=-1)
+    return y if lengths is None else rnn.pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])[0]
+
+
+@torched.register(SimpleRNN)
+@torched.register(LSTM)
+@torched.register(GRU)
+def _(layer: Any, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    y = read(layer, [p], x.flip(1) if layer.reverse else x)
+    return y.flip(1) if layer.reverse and not layer.last else y
+
+
+@torched.register
+def _(layer: Bidirectional, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    y = read(layer.layer, [_inner("forwards.0", p), _inner("backwards.0", p)], x)
+    return y if layer.merge == "concatenate" else sum(y.tensor_split(2, dim=-1))
 
 
 @torched.register

@@ -8,6 +8,7 @@
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | sequences | `Sequences`, `Convolution1DLayer`, `MultiHeadAttention`, `LearnedPositions`, `SinePositions` |
+| | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional` |
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
 | | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
@@ -86,14 +87,15 @@ _HOMES = {
     ),
     "layers": (
         "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer "
-        "AveragePoolLayer BasePool BatchNorm Branches CELU Context Convolution1DLayer ConvolutionLayer "
-        "CroppingLayer Dropout ELU Embedding Flatten FullyConnectedLayer GELU GaussianNoise "
+        "AveragePoolLayer BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer "
+        "ConvolutionLayer CroppingLayer Dropout ELU Embedding Flatten FullyConnectedLayer GELU GRU GaussianNoise "
         "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut "
-        "GroupNorm HardSigmoid HardSwish HardTanH InstanceNorm Layer LayerNorm LeakyReLU LearnedPositions "
+        "GroupNorm HardSigmoid HardSwish HardTanH InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
         "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
         "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU "
-        "Sequential Shrink SiLU Sigmoid SinePositions SoftMax Softplus Softsign SparseFullyConnectedLayer "
-        "SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer UpsamplingLayer"
+        "Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
+        "SparseFullyConnectedLayer SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer "
+        "UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

@@ -81,6 +81,7 @@ NAMES = {
     "poissonnllloss": "poisson",
     "reflectionpad2d": "PaddingLayer",
     "replicationpad2d": "PaddingLayer",
+    "rnn": "SimpleRNN",
     "sigmoidfocalloss": "binary_focal",
     "smoothl1loss": "smooth_l1",
     "rmsnormalization": "RMSNorm",

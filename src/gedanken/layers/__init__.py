@@ -8,6 +8,9 @@
 | UpsamplingLayer, PixelShuffle | upsampling |
 | MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer | pool |
 | AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer | adaptive |
+| MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
+| SimpleRNN, LSTM, GRU | recurrent |
+| Bidirectional | bidirectional |
 | BatchNorm, LayerNorm, GroupNorm | norm |
 | LocalResponseNorm | local_response |
 | InstanceNorm, RMSNorm | instance_norm |
@@ -29,6 +32,7 @@ from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, LogSof
 from gedanken.layers.adaptive import AdaptiveAveragePoolLayer, AdaptiveMaxPoolLayer
 from gedanken.layers.attention import MultiHeadAttention
 from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.layers.bidirectional import Bidirectional
 from gedanken.layers.clipped import HardSigmoid, HardSwish, HardTanH, ReLU6, Shrink, Threshold
 from gedanken.layers.containers import Branches, Residual, Sequential
 from gedanken.layers.conv import ConvolutionLayer
@@ -49,6 +53,7 @@ from gedanken.layers.pool import (
 )
 from gedanken.layers.pool1d import AveragePool1DLayer, GlobalAveragePool1DLayer, GlobalMaxPool1DLayer, MaxPool1DLayer
 from gedanken.layers.positions import LearnedPositions, SinePositions
+from gedanken.layers.recurrent import GRU, LSTM, SimpleRNN
 from gedanken.layers.shape import Flatten, Reshape
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.transposed import TransposedConvolutionLayer
@@ -58,6 +63,8 @@ __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
     "SELU",
     "Activation",
     "AdaptiveAveragePoolLayer",
@@ -67,6 +74,7 @@ __all__ = [
     "AveragePoolLayer",
     "BasePool",
     "BatchNorm",
+    "Bidirectional",
     "Branches",
     "Context",
     "Convolution1DLayer",
@@ -112,6 +120,7 @@ __all__ = [
     "Shrink",
     "SiLU",
     "Sigmoid",
+    "SimpleRNN",
     "SinePositions",
     "SoftMax",
     "Softplus",

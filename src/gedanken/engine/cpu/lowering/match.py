@@ -27,6 +27,7 @@ from gedanken.engine.cpu.lowering.pointwise import (
     remembered,
 )
 from gedanken.engine.cpu.lowering.pooling import POOLS, in_group, pooling
+from gedanken.engine.cpu.lowering.recurrent import recurrent
 from gedanken.engine.cpu.lowering.reshape import reshape
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
 from gedanken.engine.cpu.lowering.time import convolution_1d, positions, time_pool
@@ -34,6 +35,8 @@ from gedanken.engine.cpu.lowering.transposed import transposed
 from gedanken.engine.cpu.lowering.upsampling import pixel_shuffle, upsampling
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
+    GRU,
+    LSTM,
     AlphaDropout,
     AveragePool1DLayer,
     BatchNorm,
@@ -60,6 +63,7 @@ from gedanken.layers import (
     PReLU,
     Reshape,
     RMSNorm,
+    SimpleRNN,
     SinePositions,
     SoftMax,
     SparseFullyConnectedLayer,
@@ -224,6 +228,9 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     SpatialDropout: thinned,
     AlphaDropout: thinned,
     GaussianNoise: with_noise,
+    SimpleRNN: recurrent,
+    LSTM: recurrent,
+    GRU: recurrent,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
     MaxPool1DLayer: time_pool,
