@@ -99,7 +99,7 @@ class Cost(Hyperparameters, ABC):
         Raises:
             ShapeError: lengths are given, and the cost takes samples as a whole.
         """
-        return self.judged(ops, y, target, weight, lengths)[:2]
+        return self._judged_by_entries(ops, y, target, weight, lengths)[:2]
 
     def judged(
         self, ops: Ops, y: Array, target: Array, weight: Array | None = None, lengths: Array | None = None
@@ -109,6 +109,11 @@ class Cost(Hyperparameters, ABC):
             if weight is not None or lengths is not None:
                 raise ArgumentError(self.refusal("weights" if lengths is None else "lengths"))
             return Judged(*self._of_call(ops, y, target), Weighing(None, len(y), len(y)))
+        return self._judged_by_entries(ops, y, target, weight, lengths)
+
+    def _judged_by_entries(
+        self, ops: Ops, y: Array, target: Array, weight: Array | None, lengths: Array | None
+    ) -> Judged:
         xp, (costs, slopes) = ops.xp, self._of_entries(ops, y, target)
         weighing = self.weighing(ops, costs.shape, target, weight, lengths)
         factor, divisor = weighing.factor, weighing.divisor
