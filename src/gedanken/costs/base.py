@@ -193,8 +193,8 @@ class Cost(Hyperparameters, ABC):
 
     @property
     def sums(self) -> bool:
-        """Whether the cost of several mini-batches is the sum of theirs, not a mean."""
-        return self.reduction == "sum"
+        """Whether the cost of several mini-batches is the sum of theirs, not a mean, as of a `__call__` of one's own."""
+        return self.reduction == "sum" and self.by_entries
 
     @property
     def by_entries(self) -> bool:
