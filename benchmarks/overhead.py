@@ -49,7 +49,7 @@ def arithmetic(net: Network, data: Any, labels: Any, size: int) -> float:
     with np.errstate(all="ignore"):
         for batch in source.batches(1):
             ctx = plan.context(train=True, epoch=1, position=batch.position)
-            outputs, _ = plan.cost_and_gradients(ctx, batch.x, batch.target)
+            outputs = plan.cost_and_gradients(ctx, batch.x, batch.target).outputs
             train_state.measured(outputs, batch.target)
             assert optimizer_state._fused
             optimizer_state._fused(

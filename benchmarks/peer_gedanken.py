@@ -45,7 +45,8 @@ class Peer:
     def _step(self) -> Any:
         strategy, train_state = Single(), self.net._train_state
         strategy.start(train_state)
-        batch = Batch(*self.net._input_spec("fit").pair(("data", "labels"), self.x, self.labels), 0, 1.0)
+        x, target, _ = self.net._input_spec("fit").checked("{}", self.x, self.labels)
+        batch = Batch(x, target, 0, 1.0)
         return lambda: strategy.step(batch, 0)
 
     def _epoch(self) -> None:
@@ -61,8 +62,8 @@ class Peer:
             return [loss_of(net.feedforward(x, mini_batch_size=len(x)), labels) for x, labels in batches]
         strategy = Single()
         strategy.start(net._train_state)
-        pairs = [net._input_spec("fit").pair(("data", "labels"), x, labels) for x, labels in batches]
-        return [strategy.step(Batch(*pair, 0, 1.0), 0).cost for pair in pairs]
+        pairs = [net._input_spec("fit").checked("{}", x, labels) for x, labels in batches]
+        return [strategy.step(Batch(x, target, 0, 1.0), 0).cost for x, target, _ in pairs]
 
     def facts(self) -> dict[str, Any]:
         rows = [row.multiply_adds for row in self.net.summary().rows]

@@ -15,40 +15,68 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gedanken import (
+    CELU,
     ELU,
     GELU,
+    GRU,
+    LSTM,
+    SELU,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
+    AveragePool1DLayer,
     AveragePoolLayer,
     BatchNorm,
+    Bidirectional,
     Branches,
+    Convolution1DLayer,
     ConvolutionLayer,
     CroppingLayer,
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
+    GlobalMaxPool1DLayer,
     GlobalMaxPoolLayer,
     GraphCut,
     GroupNorm,
+    HardSigmoid,
+    HardSwish,
+    HardTanH,
+    InstanceNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedPositions,
     LocalResponseNorm,
+    LogSigmoid,
+    LogSoftMax,
     MatrixFactorisation,
+    MaxPool1DLayer,
     MaxPoolLayer,
+    Mish,
+    MultiHeadAttention,
     Network,
     PaddingLayer,
     PixelShuffle,
+    PReLU,
     ReLU,
+    ReLU6,
     Reshape,
     Residual,
+    RMSNorm,
     Sequential,
+    Shrink,
     Sigmoid,
     SiLU,
+    SimpleRNN,
+    SinePositions,
     SoftMax,
+    Softplus,
+    Softsign,
     SparseFullyConnectedLayer,
     TanH,
+    Threshold,
     TransposedConvolutionLayer,
     UpsamplingLayer,
 )
@@ -123,6 +151,8 @@ class Ours:
         """Give all parameters and running values numbers that no rule of initialisation gives."""
         for name, view in self.plan.arrays().items():
             view[...] = rng.uniform(0.5, 2, view.shape) if name.endswith("var") else rng.normal(0, 1, view.shape)
+            if name.endswith("count"):
+                view[...] = 3
 
     def run(self, x: Any, dy: Any = None, train: bool = True) -> tuple[Any, dict[str, Any]]:
         """Return the output and, where `dy` is given, the gradients by input ("x") and parameters."""
@@ -204,7 +234,19 @@ _plain(LeakyReLU, lambda layer, x: F.leaky_relu(x, layer.slope))
 _plain(ELU, lambda layer, x: F.elu(x, layer.alpha))
 _plain(Sigmoid, lambda layer, x: torch.sigmoid(x))
 _plain(TanH, lambda layer, x: torch.tanh(x))
-_plain(GELU, lambda layer, x: F.gelu(x, approximate="none"))
+_plain(CELU, lambda layer, x: F.celu(x, layer.alpha))
+_plain(SELU, lambda layer, x: F.selu(x))
+_plain(ReLU6, lambda layer, x: F.relu6(x))
+_plain(HardTanH, lambda layer, x: F.hardtanh(x, layer.low, layer.high))
+_plain(HardSwish, lambda layer, x: F.hardswish(x))
+_plain(Threshold, lambda layer, x: F.threshold(x, layer.threshold, layer.value))
+_plain(Shrink, lambda layer, x: (F.softshrink if layer.offset else F.hardshrink)(x, layer.threshold))
+_plain(Softplus, lambda layer, x: F.softplus(x, layer.beta, threshold=40))
+_plain(LogSigmoid, lambda layer, x: F.logsigmoid(x))
+_plain(Mish, lambda layer, x: F.mish(x))
+_plain(Softsign, lambda layer, x: F.softsign(x))
+_plain(GELU, lambda layer, x: F.gelu(x, approximate="tanh" if layer.approximate else "none"))
+_plain(LogSoftMax, lambda layer, x: F.log_softmax(x, dim=1 if x.ndim == 4 else -1))
 _plain(SiLU, lambda layer, x: F.silu(x))
 _plain(SoftMax, lambda layer, x: F.softmax(x, dim=1 if x.ndim == 4 else -1))
 _plain(Flatten, lambda layer, x: x.flatten(1))
@@ -351,6 +393,44 @@ def _(layer: Embedding, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tenso
     return F.embedding(x, p["table"])
 
 
+def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) -> Tensor:
+    """Return what PyTorch's module makes of sequences, in both directions where `each` has parameters of two."""
+    kind = {SimpleRNN: torch.nn.RNN, LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}[type(layer)]
+    more = {"nonlinearity": layer.activation} if isinstance(layer, SimpleRNN) else {}
+    units, two = layer.n_units, len(each) == 2
+    module = kind(x.shape[2], units, bias=layer.bias, batch_first=True, bidirectional=two, dtype=x.dtype, **more)
+    weights = []
+    for p in each:
+        weights += [p["kernel"].T.contiguous(), p["recurrent"].T.contiguous()]
+        if layer.bias:
+            second = torch.zeros_like(p["bias"])
+            if "recurrent_bias" in p:
+                second = torch.cat([second[: 2 * units], p["recurrent_bias"]])
+            weights += [p["bias"], second]
+    module._flat_weights = weights
+    rnn = torch.nn.utils.rnn
+    given = x if lengths is None else rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    y, state = module(given)
+    if layer.last:
+        h = state[0] if isinstance(layer, LSTM) else state
+        return torch.cat(list(h), dim=-1)
+    return y if lengths is None else rnn.pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])[0]
+
+
+@torched.register(SimpleRNN)
+@torched.register(LSTM)
+@torched.register(GRU)
+def _(layer: Any, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    y = read(layer, [p], x.flip(1) if layer.reverse else x)
+    return y.flip(1) if layer.reverse and not layer.last else y
+
+
+@torched.register
+def _(layer: Bidirectional, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    y = read(layer.layer, [_inner("forwards.0", p), _inner("backwards.0", p)], x)
+    return y if layer.merge == "concatenate" else sum(y.tensor_split(2, dim=-1))
+
+
 @torched.register
 def _(layer: SparseFullyConnectedLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     return F.linear(x, p["kernel"].T, p.get("bias"))
@@ -373,20 +453,105 @@ def _(layer: GraphCut, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor
 def _(layer: BatchNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     # PyTorch's momentum is the share of the new value; its channels are axis 1 of a sequence too.
     axis = -1 if x.ndim == 3 else 1
-    rest = (s["mean"], s["var"], p["scale"], p["shift"], train, 1 - layer.momentum, layer.epsilon)
+    momentum = None if layer.momentum is None else 1 - layer.momentum
+    if momentum is None and train:
+        s["count"] += 1
+        momentum = 1 / float(s["count"])
+    rest = (s["mean"], s["var"], p.get("scale"), p.get("shift"), train, momentum or 0.0, layer.epsilon)
     return F.batch_norm(x.transpose(1, axis), *rest).transpose(1, axis)
 
 
 @torched.register
 def _(layer: LayerNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     if x.ndim == 4:  # mean over the whole image, scale per channel: in PyTorch a GroupNorm of one group
-        return F.group_norm(x, 1, p["scale"], p["shift"], layer.epsilon)
-    return F.layer_norm(x, x.shape[-1:], p["scale"], p["shift"], layer.epsilon)
+        return F.group_norm(x, 1, p.get("scale"), p.get("shift"), layer.epsilon)
+    return F.layer_norm(x, x.shape[-1:], p.get("scale"), p.get("shift"), layer.epsilon)
 
 
 @torched.register
 def _(layer: GroupNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
-    return F.group_norm(x, layer.n_groups, p["scale"], p["shift"], layer.epsilon)
+    return F.group_norm(x, layer.n_groups, p.get("scale"), p.get("shift"), layer.epsilon)
+
+
+@torched.register
+def _(layer: InstanceNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    axis = -1 if x.ndim == 3 else 1  # PyTorch's channels are axis 1 of a sequence too
+    rest = (None, None, p.get("scale"), p.get("shift"), True, 0.0, layer.epsilon)
+    return F.instance_norm(x.transpose(1, axis), *rest).transpose(1, axis)
+
+
+@torched.register
+def _(layer: RMSNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    h = F.rms_norm(x, x.shape[1:] if x.ndim == 4 else x.shape[-1:], None, layer.epsilon)
+    scale = p.get("scale", torch.ones(1, dtype=x.dtype))
+    return h * (scale.reshape(-1, 1, 1) if x.ndim == 4 else scale)
+
+
+@torched.register
+def _(layer: PReLU, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    axis = -1 if x.ndim == 3 else 1
+    return F.prelu(x.transpose(1, axis), p["slope"]).transpose(1, axis)
+
+
+@torched.register
+def _(layer: HardSigmoid, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    # PyTorch's own derivative of hardsigmoid has 1 / 6 in float32 only, in float64 too.
+    return F.relu6(x + 3) / 6 if layer == HardSigmoid() else (layer.slope * x + layer.offset).clamp(0, 1)
+
+
+@torched.register
+def _(layer: Convolution1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    padding = layer.geometry(tuple(x.shape[1:])).padding[1]
+    options = (layer.stride, 0, layer.dilation, layer.groups)
+    return F.conv1d(F.pad(x.mT, padding), p["kernel"].permute(2, 1, 0), p.get("bias"), *options).mT
+
+
+@torched.register
+def _(layer: MaxPool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.max_pool1d(x.mT, layer.width_filter, layer.stride, layer.zero_padding).mT
+
+
+@torched.register
+def _(layer: AveragePool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    counted = layer.count_padding
+    return F.avg_pool1d(x.mT, layer.width_filter, layer.stride, layer.zero_padding, count_include_pad=counted).mT
+
+
+@torched.register
+def _(layer: GlobalMaxPool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.adaptive_max_pool1d(x.mT, 1)[..., 0]
+
+
+@torched.register
+def _(layer: GlobalAveragePool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return F.adaptive_avg_pool1d(x.mT, 1)[..., 0]
+
+
+@torched.register
+def _(layer: MultiHeadAttention, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    features = x.shape[2]
+    zeros = [torch.zeros(size, dtype=x.dtype) for size in (3 * features, features)]
+    mask = torch.full((x.shape[1],) * 2, -torch.inf, dtype=x.dtype).triu(1) if layer.causal else None
+    weights = p["kernel"].T, p.get("bias", zeros[0]), None, None, False, 0.0
+    out = p["output_kernel"].T, p.get("output_bias", zeros[1])
+    rows = [x.transpose(0, 1)] * 3
+    found, _ = F.multi_head_attention_forward(
+        *rows, features, layer.n_heads, *weights, *out, training=train, need_weights=False, attn_mask=mask
+    )
+    return found.transpose(0, 1)
+
+
+@torched.register
+def _(layer: LearnedPositions, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    return x + p["table"]
+
+
+@torched.register
+def _(layer: SinePositions, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    places, features = x.shape[1:]
+    rates = torch.exp(-np.log(layer.longest) * torch.arange(0, features, 2, dtype=x.dtype) / features)
+    angles = torch.arange(places, dtype=x.dtype)[:, None] * rates
+    return x + torch.stack([angles.sin(), angles.cos()], 2).reshape(places, -1)[:, :features]
 
 
 @torched.register

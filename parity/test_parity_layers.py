@@ -11,40 +11,71 @@ from reference import Ours, Theirs, assert_agree, difference, tensors
 
 import gedanken
 from gedanken import (
+    CELU,
     ELU,
     GELU,
+    GRU,
+    LSTM,
+    SELU,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
+    AlphaDropout,
+    AveragePool1DLayer,
     AveragePoolLayer,
     BatchNorm,
+    Bidirectional,
     Branches,
+    Convolution1DLayer,
     ConvolutionLayer,
     CroppingLayer,
     Dropout,
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    GaussianNoise,
+    GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
+    GlobalMaxPool1DLayer,
     GlobalMaxPoolLayer,
     GraphCut,
     GroupNorm,
+    HardSigmoid,
+    HardSwish,
+    HardTanH,
+    InstanceNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedPositions,
     LocalResponseNorm,
+    LogSigmoid,
+    LogSoftMax,
     MatrixFactorisation,
+    MaxPool1DLayer,
     MaxPoolLayer,
+    Mish,
+    MultiHeadAttention,
     PaddingLayer,
     PixelShuffle,
+    PReLU,
     ReLU,
+    ReLU6,
     Reshape,
     Residual,
+    RMSNorm,
     Sequential,
+    Shrink,
     Sigmoid,
     SiLU,
+    SimpleRNN,
+    SinePositions,
     SoftMax,
+    Softplus,
+    Softsign,
     SparseFullyConnectedLayer,
+    SpatialDropout,
     TanH,
+    Threshold,
     TransposedConvolutionLayer,
     UpsamplingLayer,
     networks,
@@ -75,6 +106,11 @@ def bare(*size: int, **options: Any) -> ConvolutionLayer:
     return ConvolutionLayer(*size, bias=False, **options)
 
 
+PIECES = (
+    *(CELU(2.0), SELU(), Softplus(), Softplus(0.5), LogSigmoid(), Mish(), Softsign(), GELU(approximate=True)),
+    *(ReLU6(), HardTanH(-2, 1.5), HardSigmoid(), HardSigmoid(0.2), HardSwish(), LogSoftMax()),
+    *(Threshold(0.3, -2), Shrink(1.2), Shrink(0.7, 0.7)),
+)
 ROWS = [
     Row(conv(5, 3, 3), IMAGE),
     Row(conv(5, 3, 3, bias=False), IMAGE),
@@ -134,6 +170,16 @@ ROWS = [
     Row(FullyConnectedLayer(7), SEQUENCE),
     Row(Embedding(9, 4), (20,), "tokens"),
     Row(Embedding(9, 4), (), "tokens"),
+    Row(SimpleRNN(5), SEQUENCE),
+    Row(SimpleRNN(5, activation="relu", bias=False, reverse=True), SEQUENCE),
+    Row(LSTM(5), SEQUENCE),
+    Row(LSTM(1, bias=False, last=True), SEQUENCE),
+    Row(GRU(5), SEQUENCE),
+    Row(GRU(5, last=True, reverse=True), SEQUENCE),
+    Row(GRU(5, bias=False), SEQUENCE),
+    Row(Bidirectional(SimpleRNN(3)), SEQUENCE),
+    Row(Bidirectional(LSTM(3, last=True)), SEQUENCE),
+    Row(Bidirectional(GRU(3), merge="sum"), SEQUENCE),
     Row(SparseFullyConnectedLayer(7), ROW, "whole"),
     Row(SparseFullyConnectedLayer(1, bias=False), ROW, "whole"),
     Row(MatrixFactorisation(9, 9, 4), (2,), "tokens"),
@@ -196,11 +242,42 @@ ROWS = [
     Row(LocalResponseNorm(3, alpha=1.0), SEQUENCE),
     *(Row(f, shape) for f in (ReLU(), TanH(), Sigmoid(), GELU(), SiLU(), ELU(), SoftMax()) for shape in (ROW, IMAGE)),
     *(Row(f, ROW, "wide") for f in (TanH(), Sigmoid(), GELU(), SiLU(), ELU(0.5), SoftMax())),
+    Row(BatchNorm(momentum=None), IMAGE),
+    Row(BatchNorm(momentum=None, scale=False), SEQUENCE),
+    Row(BatchNorm(scale=False, shift=False), ROW),
+    Row(LayerNorm(scale=False, shift=False), SEQUENCE),
+    Row(LayerNorm(shift=False), IMAGE),
+    Row(GroupNorm(2, scale=False, shift=False), IMAGE),
+    *(Row(InstanceNorm(), shape) for shape in (SEQUENCE, IMAGE)),
+    Row(InstanceNorm(epsilon=0.1, scale=False, shift=False), IMAGE),
+    *(Row(RMSNorm(), shape) for shape in (ROW, SEQUENCE, IMAGE)),
+    Row(RMSNorm(epsilon=0.1, scale=False), ROW, "whole"),
+    *(Row(f, shape) for f in PIECES for shape in (ROW, IMAGE)),
+    *(Row(f, ROW, "wide") for f in PIECES),
+    Row(ReLU6(), ROW, "whole"),
+    Row(HardSwish(), ROW, "whole"),
+    *(Row(PReLU(), shape) for shape in (ROW, SEQUENCE, IMAGE)),
+    Row(PReLU(shared=True), IMAGE, "whole"),
     Row(ReLU(), ROW, "whole"),
     Row(LeakyReLU(), IMAGE),
     Row(LeakyReLU(0.3), ROW, "whole"),
     Row(SoftMax(), SEQUENCE),
     Row(Flatten(), IMAGE),
+    Row(Convolution1DLayer(5, 3), (9, 4)),
+    Row(Convolution1DLayer(5, 2, 2, 1, bias=False), (9, 4)),
+    Row(Convolution1DLayer(6, 3, 1, "causal", 2, 2), (9, 4)),
+    Row(Convolution1DLayer(4, 4, 3, "same"), (9, 4)),
+    Row(MaxPool1DLayer(3, 2, 1), (9, 4)),
+    Row(MaxPool1DLayer(2), (9, 4), "whole"),
+    Row(AveragePool1DLayer(3, 2, 1), (9, 4)),
+    Row(AveragePool1DLayer(4, 1, 2, count_padding=False), (9, 4)),
+    Row(GlobalMaxPool1DLayer(), (9, 4)),
+    Row(GlobalAveragePool1DLayer(), (9, 4)),
+    Row(MultiHeadAttention(2), (9, 4)),
+    Row(MultiHeadAttention(1, causal=True), (9, 3), "wide"),
+    Row(MultiHeadAttention(4, causal=True, bias=False), (6, 8)),
+    Row(LearnedPositions(), (9, 4)),
+    Row(SinePositions(), (9, 5)),
     Row(Flatten(), SEQUENCE),
     Row(Reshape((3, 7, 8)), IMAGE),
     Row(Reshape((8, 21)), IMAGE),
@@ -297,6 +374,50 @@ def test_dropout(keep: float, shape: tuple[int, ...]) -> None:
     assert_agree({"y": y, **grads}, {"y": masked, "x": by_x})
 
 
+@pytest.mark.parametrize("shape", [SEQUENCE, IMAGE], ids=str)
+def test_spatial_dropout(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    ours = Ours([SpatialDropout(0.25)], shape)
+    x, dy = (rng.normal(0, 1, (40, *shape)) for _ in range(2))
+    kept = ours.run(np.ones_like(x))[0] > 0
+    channels = kept[..., 0, 0] if len(shape) == 3 else kept[:, 0]
+    assert (kept == (channels[..., None, None] if len(shape) == 3 else channels[:, None])).all()
+    assert abs(channels.mean() - 0.25) < 4 * np.sqrt(0.25 / channels.size)
+    there = tensors({"x": x, "kept": kept, "dy": dy}, grad=True)
+    masked = there["x"] * there["kept"] / 0.25
+    (by_x,) = torch.autograd.grad(masked, there["x"], there["dy"])
+    y, grads = ours.run(x, dy)
+    assert_agree({"y": y, **grads}, {"y": masked, "x": by_x})
+
+
+def test_alpha_dropout() -> None:
+    rng = np.random.default_rng(5)
+    ours = Ours([AlphaDropout(0.75)], ROW)
+    x, dy = (rng.normal(0, 1, (4000, *ROW)) for _ in range(2))
+    y, grads = ours.run(x, dy)
+    kept = grads["x"] != 0
+    assert abs(kept.mean() - 0.75) < 4 * np.sqrt(0.25 / kept.size)
+    torch.manual_seed(1)
+    z = torch.nn.AlphaDropout(0.25)(torch.zeros(100_000, dtype=torch.float64))
+    shift, low = float(z.max()), float(z.min())
+    factor = (shift - low) / 1.7580993408473766  # what PyTorch multiplies and adds, read off its two results for 0
+    there = tensors({"x": x, "kept": kept, "dy": dy}, grad=True)
+    expected = torch.where(there["kept"], factor * there["x"] + shift, low)
+    (by_x,) = torch.autograd.grad(expected, there["x"], there["dy"])
+    assert_agree({"y": y, **grads}, {"y": expected, "x": by_x})
+
+
+def test_gaussian_noise() -> None:
+    x = np.random.default_rng(5).normal(0, 1, (400, *IMAGE))
+    y, grads = Ours([GaussianNoise(0.5)], IMAGE).run(x, x)
+    noise = (y - x).ravel() / 0.5
+    normal = torch.distributions.Normal(0.0, 1.0)
+    for limit in (-2.0, -1.0, 0.0, 0.5, 3.0):
+        share = float(normal.cdf(torch.tensor(limit)))
+        assert abs((noise < limit).mean() - share) < 5 * np.sqrt(share * (1 - share) / noise.size)
+    assert_agree(grads, {"x": torch.from_numpy(x)})
+
+
 @pytest.mark.parametrize("keep", [0.25, 1.0])
 def test_dropout_does_nothing_in_a_prediction(keep: float) -> None:
     x, dy = np.random.default_rng(5).normal(0, 1, (2, 4, *IMAGE))
@@ -320,4 +441,4 @@ def test_a_max_pooling_of_nan_is_nan() -> None:
 def test_every_public_layer_has_a_row() -> None:
     public = [getattr(gedanken, name) for name in gedanken.__all__]
     layers = {one for one in public if inspect.isclass(one) and issubclass(one, Layer) and not inspect.isabstract(one)}
-    assert layers == {type(row.layer) for row in ROWS} | {Dropout}
+    assert layers == {type(row.layer) for row in ROWS} | {Dropout, SpatialDropout, AlphaDropout, GaussianNoise}

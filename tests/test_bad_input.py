@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    CELU,
     ELU,
     F1,
+    GELU,
+    GRU,
+    LSTM,
     R2,
     SGD,
     Accuracy,
@@ -21,14 +25,18 @@ from gedanken import (
     AdamW,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
+    AlphaDropout,
     ArgumentError,
     ArrayGenerator,
+    AveragePool1DLayer,
     AveragePoolLayer,
     BatchNorm,
+    Bidirectional,
     Branches,
     Callback,
     CheckpointError,
     ConstantRate,
+    Convolution1DLayer,
     ConvolutionLayer,
     CosineDecay,
     CroppingLayer,
@@ -43,41 +51,60 @@ from gedanken import (
     ExponentialDecay,
     Flatten,
     FullyConnectedLayer,
+    GaussianNoise,
     GedankenError,
     GedankenWarning,
     GlobalAveragePoolLayer,
+    GlobalMaxPool1DLayer,
     GlobalMaxPoolLayer,
     GroupNorm,
+    HardSigmoid,
+    HardTanH,
     HeNormal,
     Huber,
+    InstanceNorm,
     IterableGenerator,
     LayerNorm,
     LeakyReLU,
     Lion,
     LocalResponseNorm,
+    MaxPool1DLayer,
     MaxPoolLayer,
     Metric,
     Momentum,
+    MultiHeadAttention,
     Network,
     OneCycle,
     OnPlateau,
+    Orthogonal,
     PaddingLayer,
     PixelShuffle,
+    PReLU,
     ReLU,
     Reshape,
     Residual,
+    RMSNorm,
     RMSProp,
     Sequential,
     ShapeError,
+    Shrink,
     Sigmoid,
+    SimpleRNN,
+    SinePositions,
     SoftMax,
+    Softplus,
+    SpatialDropout,
     StateError,
     StepDecay,
+    Threshold,
     TopKAccuracy,
     TransposedConvolutionLayer,
+    TruncatedNormal,
     UpsamplingLayer,
+    VarianceScaling,
     WarmUp,
 )
+from gedanken.costs import COSTS as NAMED_COSTS
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((9, 4)).astype(np.float32)
@@ -228,6 +255,27 @@ LAYERS_DO_NOT_FIT = [
         f"layer 1 {DENSE} needs a flat input..., but layer 0 {CONV} gives (2, 4, 4); add Flatten() before it",
     ),
     Mistake(
+        "convolution over time of a picture", bare, image(Convolution1DLayer(2, 3)), ShapeError,
+        "layer 0 Convolution1DLayer(n_filter=2, width_filter=3) needs sequences (T, F), but the input gives (1, 6, 6); "
+        "for a picture as a sequence of rows add Reshape((6, 6)) before it",
+    ),
+    Mistake(
+        "heads do not divide", bare, stacked((6, 5), MultiHeadAttention(2)), ShapeError,
+        "layer 0 MultiHeadAttention(n_heads=2) has n_heads=2, which must divide the 5 features, but the input gives "
+        "(6, 5)",
+    ),
+    Mistake(
+        "pooling over time of features", bare, stacked((6,), GlobalMaxPool1DLayer()), ShapeError,
+        "layer 0 GlobalMaxPool1DLayer() needs sequences (T, F), but the input gives (6,); say input((T, F)) or add "
+        "Reshape((T, F)) before it",
+    ),
+    Mistake(
+        "window longer than the sequence", bare, stacked((6, 2), Convolution1DLayer(2, 4, dilation=3)), ShapeError,
+        "layer 0 Convolution1DLayer(n_filter=2, width_filter=4, dilation=3) has a window of 10 places, longer than the "
+        'padded sequence of 6, but the input gives (6, 2); use a smaller one, zero_padding="same", or fewer poolings '
+        "before it",
+    ),
+    Mistake(
         "convolution after flatten", bare, image(Flatten(), ConvolutionLayer(2, 3, 3)), ShapeError,
         f"layer 1 {CONV} needs images (C, H, W), but layer 0 Flatten() gives (36,); it must come before layer 0 "
         "Flatten(), which gives no images",
@@ -367,8 +415,30 @@ LAYERS_DO_NOT_FIT = [
         "gives (6, 2, 2)",
     ),
     Mistake(
+        "a picture to read", bare, image(GRU(2)), ShapeError,
+        "layer 0 GRU(n_units=2) needs a sequence (T, F), but the input gives (1, 6, 6)",
+    ),
+    Mistake(
+        "a last state to read", bare, stacked((6, 3), LSTM(2, last=True), LSTM(2)), ShapeError,
+        "layer 1 LSTM(n_units=2) needs a sequence (T, F), but layer 0 LSTM(n_units=2, last=True) gives (2,)",
+    ),
+    Mistake(
         "norm groups do not divide", bare, stacked((3, 6, 6), GroupNorm(2)), ShapeError,
         "layer 0 GroupNorm(n_groups=2) has n_groups=2, which must divide the 3 channels, but the input gives (3, 6, 6)",
+    ),
+    Mistake(
+        "whole channels of features", bare, stacked((4,), SpatialDropout(0.5)), ShapeError,
+        "layer 0 SpatialDropout(keep=0.5) needs a sequence (T, F) or an image (C, H, W), but the input gives (4,); "
+        "use Dropout for features",
+    ),
+    Mistake(
+        "a norm over pixels of features", bare, stacked((4,), InstanceNorm()), ShapeError,
+        "layer 0 InstanceNorm() needs a sequence (T, F) or an image (C, H, W), but the input gives (4,); "
+        "use LayerNorm for features",
+    ),
+    Mistake(
+        "slopes of no channel", bare, stacked((), PReLU()), ShapeError,
+        "layer 0 PReLU() needs a channel axis: (F,), (T, F) or (C, H, W), but the input gives ()",
     ),
     Mistake(
         "residual shapes differ", bare, stacked((4,), Residual(FullyConnectedLayer(3))), ShapeError,
@@ -511,7 +581,7 @@ def vast() -> Network:
     return Network().input((2**17,)).add(FullyConnectedLayer(2**31 - 1, bias=False))
 
 
-COSTS = "binary_cross_entropy, cross_entropy, hinge, huber, mean_absolute, mean_squared, weighted_mean"
+COSTS = ", ".join(sorted(NAMED_COSTS))
 COMPILE = [
     Mistake(
         "SoftMax forgotten", lambda: Network().input((4,)).add(FullyConnectedLayer(3)), regression(), ArgumentError,
@@ -544,13 +614,14 @@ COMPILE = [
     ],
     Mistake(
         "one class", lambda: Network().input((4,)).add(FullyConnectedLayer(1)).add(SoftMax()), regression(), ShapeError,
-        "cross_entropy needs an output (C,) of at least 2 classes, got (1,); end with Flatten(), ...",
+        "cross_entropy needs an output (C,), (T, C) or (C, H, W) of at least 2 classes C, got (1,); end with ...",
     ),
     Mistake(
-        "picture as classes", lambda: Network().input((1, 6, 6)).add(ConvolutionLayer(2, 3, 3)).add(SoftMax()),
-        regression(), ShapeError,
-        "cross_entropy needs an output (C,) of at least 2 classes, got (2, 4, 4); "
-        "end with Flatten(), FullyConnectedLayer(number of classes), SoftMax()",
+        "picture as classes",
+        lambda: Network().input((1, 6, 6)).add(ConvolutionLayer(2, 3, 3)).add(SoftMax()).regression(),
+        fit(np.ones((9, 1, 6, 6)), Y), DataError,
+        "labels must be class numbers (N, 4, 4) or one-hot maps (N, 2, 4, 4), got shape (9,); "
+        "for one class of each sample put Flatten(), FullyConnectedLayer(2) before the SoftMax",
     ),
     Mistake(
         "misspelt cost", uncompiled, regression(cost="crossentropy"), ArgumentError,
@@ -754,6 +825,27 @@ RANGES = [
         ],
         ("ConvolutionLayer stride", lambda: ConvolutionLayer(1, 3, 3, (1, 2**63)), "below 2**31", 2**63),
         ("ConvolutionLayer dilation", lambda: ConvolutionLayer(1, 3, 3, dilation=2**31), "below 2**31", 2**31),
+        ("Convolution1DLayer n_filter", lambda: Convolution1DLayer(0, 3), "a whole number of at least 1", 0),
+        ("Convolution1DLayer width_filter", lambda: Convolution1DLayer(2, 0), "a whole number of at least 1", 0),
+        ("Convolution1DLayer stride", lambda: Convolution1DLayer(2, 3, 0), "a whole number of at least 1", 0),
+        (
+            "Convolution1DLayer zero_padding",
+            lambda: Convolution1DLayer(2, 3, 1, "valid"),
+            'a number, a pair (before, after), "same" or "causal"',
+            "valid",
+        ),
+        (
+            "Convolution1DLayer zero_padding",
+            lambda: Convolution1DLayer(2, 3, 1, (1,)),
+            "a number or a pair (before, after)",
+            (1,),
+        ),
+        ("MaxPool1DLayer zero_padding", lambda: MaxPool1DLayer(2, zero_padding=2), "smaller than the window 2", 2),
+        ("AveragePool1DLayer count_padding", lambda: AveragePool1DLayer(2, count_padding=1), "True or False", 1),
+        ("MultiHeadAttention n_heads", lambda: MultiHeadAttention(0), "a whole number of at least 1", 0),
+        ("MultiHeadAttention causal", lambda: MultiHeadAttention(2, 1), "True or False", 1),
+        ("SinePositions longest", lambda: SinePositions(1.0), "a number in (1, inf)", 1.0),
+        ("Embedding mask", lambda: Embedding(7, 2, mask=7), "at most 6", 7),
         ("Embedding n_tokens", lambda: Embedding(0, 2), "a whole number of at least 1", 0),
         ("Embedding n_features", lambda: Embedding(7, -1), "a whole number of at least 1", -1),
         ("Dropout keep", lambda: Dropout(0), "a number in (0, 1]", 0),
@@ -762,8 +854,43 @@ RANGES = [
         ("BatchNorm epsilon", lambda: BatchNorm(epsilon=0), "a number in (0, inf)", 0),
         ("LayerNorm epsilon", lambda: LayerNorm(epsilon=-1.0), "a number in (0, inf)", -1.0),
         ("GroupNorm n_groups", lambda: GroupNorm(0), "a whole number of at least 1", 0),
+        ("BatchNorm momentum", lambda: BatchNorm(momentum="none"), "a number in [0, 1)", "none"),
+        ("BatchNorm scale", lambda: BatchNorm(scale=1), "True or False", 1),
+        ("GroupNorm shift", lambda: GroupNorm(1, shift=None), "True or False", None),
+        ("InstanceNorm epsilon", lambda: InstanceNorm(epsilon=0), "a number in (0, inf)", 0),
+        ("RMSNorm epsilon", lambda: RMSNorm(epsilon=-1), "a number in (0, inf)", -1),
+        ("RMSNorm scale", lambda: RMSNorm(scale="no"), "True or False", "no"),
+        ("SpatialDropout keep", lambda: SpatialDropout(0), "a number in (0, 1]", 0),
+        ("AlphaDropout keep", lambda: AlphaDropout(1.5), "a number in (0, 1]", 1.5),
+        ("GaussianNoise std", lambda: GaussianNoise(-1), "a number in [0, inf)", -1),
+        ("VarianceScaling scale", lambda: VarianceScaling(0), "a number in (0, inf)", 0),
+        ("VarianceScaling mode", lambda: VarianceScaling(mode="in"), "one of fan_average, fan_in, fan_out", "in"),
+        ("VarianceScaling distribution", lambda: VarianceScaling(distribution="gauss"), "one of ...", "gauss"),
+        ("TruncatedNormal std", lambda: TruncatedNormal(0), "a number in (0, inf)", 0),
+        ("TruncatedNormal limit", lambda: TruncatedNormal(limit=0), "a number in [0.1, inf)", 0),
+        ("Orthogonal gain", lambda: Orthogonal(-1), "a number in (0, inf)", -1),
+        ("PReLU shared", lambda: PReLU(1), "True or False", 1),
+        ("PReLU init", lambda: PReLU(init=0.25), "an Initializer object such as HeNormal()", 0.25),
+        ("GELU approximate", lambda: GELU("tanh"), "True or False", "tanh"),
+        ("CELU alpha", lambda: CELU(0), "a number in (0, inf)", 0),
+        ("Softplus beta", lambda: Softplus(-2), "a number in (0, inf)", -2),
+        ("HardTanH low", lambda: HardTanH("a"), "a number in (-inf, inf)", "a"),
+        ("HardTanH high", lambda: HardTanH(1, 1), "above low 1", 1),
+        ("HardSigmoid slope", lambda: HardSigmoid(0), "a number in (0, inf)", 0),
+        ("HardSigmoid offset", lambda: HardSigmoid(offset=None), "a number in (-inf, inf)", None),
+        ("Threshold threshold", lambda: Threshold(float("inf")), "a number in (-inf, inf)", float("inf")),
+        ("Threshold value", lambda: Threshold(1, None), "a number in (-inf, inf)", None),
+        ("Shrink threshold", lambda: Shrink(-0.1), "a number in [0, inf)", -0.1),
+        ("Shrink offset", lambda: Shrink(offset="1"), "a number in (-inf, inf)", "1"),
         ("LeakyReLU slope", lambda: LeakyReLU(1.5), "a number in [0, 1]", 1.5),
         ("ELU alpha", lambda: ELU(0), "a number in (0, inf)", 0),
+        ("SimpleRNN activation", lambda: SimpleRNN(3, activation="sigmoid"), "one of relu, tanh", "sigmoid"),
+        ("LSTM n_units", lambda: LSTM(0), "a whole number of at least 1", 0),
+        ("LSTM forget_bias", lambda: LSTM(2, forget_bias=np.inf), "a number in (-inf, inf)", np.inf),
+        ("GRU last", lambda: GRU(2, last="state"), "True or False", "state"),
+        ("GRU recurrent_init", lambda: GRU(2, recurrent_init=0.1), "an Initializer object such as HeNormal()", 0.1),
+        ("Bidirectional layer", lambda: Bidirectional(ReLU()), "a SimpleRNN, LSTM or GRU", ReLU()),
+        ("Bidirectional merge", lambda: Bidirectional(GRU(2), "add"), "one of concatenate, sum", "add"),
         ("Branches merge", lambda: Branches(ReLU(), merge="add"), "one of concatenate, sum", "add"),
         ("Adam learning_rate", lambda: Adam(0), "a number in (0, inf)", 0),
         ("Adam learning_rate", lambda: Adam("fast"), "a number in (0, inf)", "fast"),
@@ -1290,6 +1417,10 @@ SLIDE = [
     cannot_slide(
         "norm of a patch's channels", [HALF, GroupNorm(1), Flatten()],
         "1 GroupNorm(n_groups=1) over a larger picture: its mean is over all pixels of a patch",
+    ),
+    cannot_slide(
+        "mean square of a patch", [RMSNorm(), Flatten()],
+        "0 RMSNorm() over a larger picture: its mean is over all pixels of a patch",
     ),
     cannot_slide(
         "reshape of a patch", [Reshape((4, 3, 3)), Flatten()],

@@ -10,12 +10,16 @@ import pytest
 import gedanken.init
 from gedanken.errors import ArgumentError
 from gedanken.init import (
+    LEFT,
     Constant,
     GlorotNormal,
     GlorotUniform,
     HeNormal,
     HeUniform,
     Initializer,
+    Orthogonal,
+    TruncatedNormal,
+    VarianceScaling,
     Zeros,
 )
 from gedanken.random import Purpose, generator
@@ -38,6 +42,12 @@ TABLE = [
     Row(HeUniform(), 0, 2 / 50, math.sqrt(6 / 50)),
     Row(GlorotNormal(), 0, 2 / 200, math.inf),
     Row(GlorotUniform(), 0, 2 / 200, math.sqrt(6 / 200)),
+    Row(VarianceScaling(), 0, 1 / 50, 2 / LEFT / math.sqrt(50)),
+    Row(VarianceScaling(2, "fan_out", "uniform"), 0, 2 / 150, math.sqrt(6 / 150)),
+    Row(VarianceScaling(2, "fan_average", "normal"), 0, 2 / 100, math.inf),
+    Row(TruncatedNormal(), 0, (0.05 * LEFT) ** 2, 0.1),
+    Row(TruncatedNormal(0.1, 0, 3), 0, (0.1 * 0.98658) ** 2, 0.3),
+    Row(Orthogonal(), 0, 1 / 500, math.inf),
     Row(Constant(-0.3), -0.3, 0, 0.3),
     Row(Zeros(), 0, 0, 0),
 ]
@@ -103,12 +113,28 @@ def test_same_generator_same_values(row: Row) -> None:
         (GlorotNormal(), 150, 50, 1.0),
         (GlorotNormal(), 50, 750, 0.5),
         (GlorotUniform(), 150, 50, 1.0),
+        (VarianceScaling(), 200, 150, 0.5),
+        (VarianceScaling(3, "fan_average", "normal"), 150, 50, 1.0),
         (GlorotUniform(), 50, 750, 0.5),
     ],
 )
 def test_fans_only_scale_the_values(rule: Initializer, fan_in: int, fan_out: int, scale: float) -> None:
     other = rule(generator(0, Purpose.WEIGHTS, "0.kernel"), (4, 5), fan_in, fan_out)
     np.testing.assert_allclose(other, scale * values(rule, (4, 5)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5), (3, 3, 2, 7), (2, 2, 1, 9), (7,), (1, 1)])
+def test_orthogonal_values_keep_lengths(shape: Shape) -> None:
+    drawn = values(Orthogonal(1.5), shape)
+    matrix = drawn.reshape(-1, shape[-1] if len(shape) > 1 else 1)
+    matrix = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    np.testing.assert_allclose(matrix.T @ matrix, 2.25 * np.eye(matrix.shape[1]), atol=1e-12)
+
+
+def test_any_orthogonal_matrix_is_as_likely() -> None:
+    corners = [values(Orthogonal(), (3, 3), seed)[0, 0] for seed in range(400)]
+    assert np.mean(np.array(corners) > 0) == pytest.approx(0.5, abs=0.1)  # without its signs, 0.
+    assert np.var(corners) == pytest.approx(1 / 3, abs=0.06)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "0", None])

@@ -21,6 +21,7 @@ from gedanken import (
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    GaussianNoise,
     GlobalAveragePoolLayer,
     GlobalMaxPoolLayer,
     GroupNorm,
@@ -28,14 +29,17 @@ from gedanken import (
     LayerNorm,
     LeakyReLU,
     LocalResponseNorm,
+    LogSoftMax,
     MaxPoolLayer,
     Network,
+    PReLU,
     ReLU,
     Residual,
     Sequential,
     ShapeError,
     Sigmoid,
     SoftMax,
+    SpatialDropout,
     TanH,
 )
 from gedanken.slide import _widened
@@ -108,17 +112,8 @@ def windows(draw: st.DrawFn, n: int) -> Layer:
 
 
 def pointwise() -> st.SearchStrategy[Layer]:
-    kinds = [
-        BatchNorm(),
-        ReLU(),
-        LeakyReLU(0.2),
-        TanH(),
-        GELU(),
-        Dropout(0.5),
-        SoftMax(),
-        LocalResponseNorm(3),
-        Sequential(),
-    ]
+    kinds = [BatchNorm(), ReLU(), LeakyReLU(0.2), TanH(), GELU(), Dropout(0.5), SoftMax(), Sequential()]
+    kinds += [PReLU(), LogSoftMax(), SpatialDropout(0.5), GaussianNoise(0.1), LocalResponseNorm(3)]
     return st.sampled_from(kinds)
 
 

@@ -20,15 +20,18 @@ from gedanken import (
     CustomCost,
     DataError,
     DataParallel,
+    Dice,
     FullyConnectedLayer,
     GedankenError,
     Hogwild,
     Metric,
     Network,
+    Quantile,
     Sequences,
     Sigmoid,
     SoftMax,
 )
+from gedanken.costs import COSTS as NAMED
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(40, 6)).astype("float32")
@@ -110,13 +113,7 @@ WAYS: dict[str, Callable[[Network], Any]] = {
         X, Y, W, epochs=2, mini_batch_size=8, shuffle=False, progress=False, parallel=DataParallel(workers=2)
     ),
     "hogwild": lambda net: net.fit(
-        X,
-        Y,
-        W,
-        epochs=2,
-        mini_batch_size=8,
-        shuffle=False,
-        progress=False,
+        X, Y, W, epochs=2, mini_batch_size=8, shuffle=False, progress=False,
         parallel=Hogwild(workers=1, backend="threads"),
     ),
     "hogwild, generator": lambda net: net.fit(
@@ -278,3 +275,63 @@ def test_a_checkup_looks_at_class_maps() -> None:
     assert found.figures.expected_initial_cost == pytest.approx(np.log(3))
     lonely = np.where(HOLES == 255, 255, 1)
     assert "labels-constant" in {finding.code for finding in net.check(PICTURES, lonely).findings}
+
+
+ENDS: dict[str, tuple[int, Any]] = {
+    "focal": (3, SoftMax()), "multi_margin": (3, None), "categorical_hinge": (3, None), "cross_entropy": (3, SoftMax()),
+    "binary_focal": (1, Sigmoid()), "squared_hinge": (1, None), "hinge": (1, None),
+    "kullback_leibler": (3, SoftMax()), "cosine_distance": (3, None),
+    "binary_cross_entropy": (1, Sigmoid()), "gaussian_nll": (2, Sigmoid()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", [name for name in NAMED if name != "dice"])
+def test_every_cost_is_learnt_by_its_name_with_its_metrics_and_weights(name: str, engine: str) -> None:
+    units, last = ENDS.get(name, (1, None))
+    net = Network(seed=1).input((6,)).add(FullyConnectedLayer(units))
+    net = net.add(last) if last else net
+    net.regression(Adam(0.02), name, engine=engine)
+    labels: Any = Y if units == 3 else (Y > 0)
+    labels = np.eye(3)[Y] if name in ("kullback_leibler", "cosine_distance") else labels
+    costs = net.fit(X, labels, W, epochs=10, mini_batch_size=8, validation_set=0.2, progress=False)["cost"]
+    assert costs[-1] < costs[0] or name == "weighted_mean"
+    assert len(net.predict(X)) == 40
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_dice_learns_regions(channels: int) -> None:
+    net = Network(seed=1).input((1, 5, 4)).add(ConvolutionLayer(channels, 3, 3, zero_padding="same"))
+    net.add(SoftMax() if channels == 3 else Sigmoid()).regression(Adam(0.05), Dice(ignore_label=255))
+    labels = HOLES if channels == 3 else (PICTURES > 0)
+    history = net.fit(PICTURES, labels, W[:30], epochs=8, mini_batch_size=10, progress=False)
+    assert history["cost"][-1] < history["cost"][0]
+    assert 0 < history["accuracy"][-1] <= 1
+
+
+def test_several_quantiles_are_in_order_and_where_they_belong() -> None:
+    data = RNG.normal(size=(400, 1)).astype("float32")
+    net = Network(seed=1).input((1,)).add(FullyConnectedLayer(3)).regression(Adam(0.05), Quantile([0.1, 0.5, 0.9]))
+    net.fit(0 * data, data[:, 0], epochs=60, mini_batch_size=100, progress=False)
+    np.testing.assert_allclose(net.predict(data[:1] * 0)[0], np.quantile(data, [0.1, 0.5, 0.9]), atol=0.15)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_autoencoder_learns_shares_of_white(engine: str) -> None:
+    pictures = RNG.random((20, 1, 4, 4)).astype("float32")
+    net = Network(seed=1).input((1, 4, 4)).add(ConvolutionLayer(1, 3, 3, zero_padding="same")).add(Sigmoid())
+    net.regression(Adam(0.05), "binary_cross_entropy", engine=engine)
+    assert net._plan
+    assert bool(net._plan.fused_step) == (engine == "cpu")
+    costs = net.fit(pictures, pictures, epochs=5, mini_batch_size=5, progress=False)["cost"]
+    assert costs[-1] < costs[0]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_metrics_see_weights_and_only_what_counts(engine: str) -> None:
+    net = Network(seed=2).input((1, 5, 4)).add(ConvolutionLayer(3, 3, 3, zero_padding="same")).add(SoftMax())
+    net.regression(SGD(0.1), CrossEntropy(ignore_label=255), engine=engine)
+    found = net.evaluate(PICTURES, HOLES, W[:30], mini_batch_size=7, progress=False)
+    there, right = HOLES != 255, net.predict(PICTURES) == HOLES
+    weight = np.broadcast_to(W[:30, None, None], HOLES.shape)[there]
+    assert found["accuracy"] == pytest.approx((weight * right[there]).sum() / weight.sum())

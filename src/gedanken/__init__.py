@@ -7,16 +7,22 @@
 | parallel training | `DataParallel`, `Hogwild` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
-| sequences of different length | `Sequences` |
+| sequences | `Sequences`, `Convolution1DLayer`, `MultiHeadAttention`, `LearnedPositions`, `SinePositions` |
+| | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional` |
+| pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
 | | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
 | larger pictures | `UpsamplingLayer`, `PixelShuffle` |
-| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `LocalResponseNorm` |
-| activations | `ReLU`, `LeakyReLU`, `ELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `SoftMax` |
-| other layers | `Dropout`, `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
+| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `LocalResponseNorm` |
+| activations | `ReLU`, `LeakyReLU`, `PReLU`, `ELU`, `CELU`, `SELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `Mish` |
+| | `Softplus`, `Softsign`, `LogSigmoid`, `SoftMax`, `LogSoftMax` |
+| activations of pieces | `ReLU6`, `HardTanH`, `HardSigmoid`, `HardSwish`, `Threshold`, `Shrink` |
+| randomness in training | `Dropout`, `SpatialDropout`, `AlphaDropout`, `GaussianNoise` |
+| other layers | `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
 | layers made of layers | `Sequential`, `Residual`, `Branches` |
 | layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
+| | `VarianceScaling`, `TruncatedNormal`, `Orthogonal` |
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost`, `Focal`, `BinaryFocal`, `Dice`, `KullbackLeibler`, `CosineDistance` |
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
@@ -75,13 +81,21 @@ _HOMES = {
         "ArgumentError CheckpointError DataError DatasetError EngineError GedankenError GedankenWarning "
         "GradientError MissingPackageError NonFiniteError ShapeError StateError WorkerError"
     ),
-    "init": "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Zeros",
+    "init": (
+        "Constant GlorotNormal GlorotUniform HeNormal HeUniform Initializer Orthogonal TruncatedNormal VarianceScaling "
+        "Zeros"
+    ),
     "layers": (
-        "Activation AveragePoolLayer BasePool BatchNorm Branches Context ConvolutionLayer Dropout ELU Embedding "
-        "Flatten FullyConnectedLayer GELU GlobalAveragePoolLayer GraphCut GroupNorm Layer LayerNorm LeakyReLU "
-        "MatrixFactorisation MaxPoolLayer Param PixelShuffle ReLU Reshape Residual Sequential SiLU Sigmoid SoftMax "
-        "SparseFullyConnectedLayer StateValue TanH TransposedConvolutionLayer UpsamplingLayer "
-        "AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer CroppingLayer GlobalMaxPoolLayer LocalResponseNorm PaddingLayer"
+        "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer "
+        "AveragePoolLayer BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer "
+        "ConvolutionLayer CroppingLayer Dropout ELU Embedding Flatten FullyConnectedLayer GELU GRU GaussianNoise "
+        "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut "
+        "GroupNorm HardSigmoid HardSwish HardTanH InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
+        "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
+        "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU "
+        "Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
+        "SparseFullyConnectedLayer SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer "
+        "UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

@@ -282,10 +282,19 @@ class Ops:
         tail = xp.exp(-x * x / 2) * (first + t * old - older) / (z + 3)
         return xp.where(x < 0, tail, 1 - tail)
 
+    def softplus(self, x: Array) -> Array:
+        """Return log(1 + exp(x)); nothing overflows, and small results keep their digits."""
+        return self.xp.maximum(x, 0) + self.xp.log1p(self.xp.exp(-abs(x)))
+
     def softmax(self, x: Array) -> Array:
         """Return exp(x) as shares of its sum over the last axis."""
         _, _, powers, others = self._powers(x)
         return powers / (1 + others)
+
+    def log_softmax(self, x: Array) -> Array:
+        """Return the logarithms of `softmax`; that of a share near 1 keeps its digits."""
+        _, gaps, _, others = self._powers(x)
+        return gaps - self.xp.log1p(others)
 
     def softmax_cross_entropy(
         self, z: Array, target: Array, weights: Sequence[float] | None, smoothing: float

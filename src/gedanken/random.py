@@ -30,6 +30,7 @@ from gedanken.types import Array
 
 DRAWS_PER_BLOCK: Final = 16  # a block is 256 bits, a draw 16
 DRAW_RANGE: Final = 1 << 16
+NORMALS_PER_BLOCK: Final = 8  # two for each word of 64 bits
 FEW = 1 << 13  # numbers that are sorted
 ROUNDS, TOGETHER = 6, 1 << 13  # of more of them; places that go through the rounds at once, in the fast caches
 
@@ -45,6 +46,7 @@ class Purpose(IntEnum):
     DATASET = 6
     MINI_BATCH = 7
     CHECK = 8
+    NOISE = 9
 
 
 def stream_key(seed: int, purpose: Purpose, place: str) -> Array:
@@ -164,6 +166,31 @@ def sample_draws(seed: int, purpose: Purpose, place: str, epoch: int, position: 
     raw = source.random_raw(samples * blocks * 4)
     draws: Array = raw.astype("<u8", copy=False).view("<u2").reshape(samples, blocks * DRAWS_PER_BLOCK)
     return draws[:, :each]
+
+
+def sample_normals(
+    seed: int, purpose: Purpose, place: str, epoch: int, position: int, samples: int, each: int
+) -> Array:
+    """Return `each` numbers of a normal distribution for every one of `samples` samples, the first at `position`.
+
+    A word of 64 bits gives two: with u the lowest 24 bits plus 1 and v the highest 24, both / 2**24,
+
+        r = sqrt(-2 log(u)),   r cos(2 pi v)   and   r sin(2 pi v)
+
+    Fractions of 24 bits are numbers of float32 too, so a kernel of either type starts from the same ones.
+
+    Shapes:
+        result: (samples, each), float64.
+
+    Source:
+        Box & Muller 1958, "A note on the generation of random normal deviates".
+    """
+    blocks = -(-each // NORMALS_PER_BLOCK)
+    raw = _philox(seed, purpose, place, epoch, position * blocks).random_raw(samples * blocks * 4)
+    radius = np.sqrt(-2 * np.log(((raw & np.uint64(0xFFFFFF)) + np.uint64(1)) / 2**24))
+    angle = 2 * math.pi * ((raw >> np.uint64(40)) / 2**24)
+    pairs: Array = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    return pairs.reshape(samples, blocks * NORMALS_PER_BLOCK)[:, :each]
 
 
 def reseed(seed: int, epoch: int, index: int) -> None:

@@ -23,6 +23,7 @@ from gedanken.layers import (
     Activation,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
+    AlphaDropout,
     AveragePoolLayer,
     BatchNorm,
     Branches,
@@ -32,17 +33,23 @@ from gedanken.layers import (
     Dropout,
     Flatten,
     FullyConnectedLayer,
+    GaussianNoise,
     GlobalAveragePoolLayer,
     GlobalMaxPoolLayer,
     GroupNorm,
+    InstanceNorm,
     Layer,
     LayerNorm,
     LocalResponseNorm,
+    LogSoftMax,
     MaxPoolLayer,
     PaddingLayer,
     Param,
+    PReLU,
+    RMSNorm,
     Sequential,
     SoftMax,
+    SpatialDropout,
     StateValue,
 )
 from gedanken.layers.containers import Container
@@ -55,8 +62,9 @@ Pooling = type[MaxPoolLayer] | type[AveragePoolLayer]
 GLOBAL: dict[type, Pooling] = {GlobalAveragePoolLayer: AveragePoolLayer, GlobalMaxPoolLayer: MaxPoolLayer}
 ADAPTIVE: dict[type, Pooling] = {AdaptiveAveragePoolLayer: AveragePoolLayer, AdaptiveMaxPoolLayer: MaxPoolLayer}
 PIXELS = 1 << 20  # of the pictures in one pass
-BY_PIXEL = (BatchNorm, SoftMax, LocalResponseNorm)  # layers that look at one pixel at a time
 INSTEAD = "use feedforward on each patch"
+NOISE = {Dropout, SpatialDropout, AlphaDropout, GaussianNoise}  # which do nothing at prediction
+BY_PIXEL = {BatchNorm, SoftMax, LogSoftMax, PReLU, LocalResponseNorm}  # which look at one pixel at a time
 
 
 def slide(plan: Plan, patch: AnyShape, image: Any, stride: Any) -> Array:
@@ -172,7 +180,7 @@ class _Row:
     def take(self, stage: Placement) -> None:
         """Add what does the work of one more layer, or raise ArgumentError."""
         layer, kind = stage.layer, type(stage.layer)
-        if kind is Dropout or (isinstance(layer, Sequential) and not layer.layers):
+        if kind in NOISE or (isinstance(layer, Sequential) and not layer.layers):
             return
         if isinstance(layer, Activation) and not (stage.p or stage.s):
             self._add(layer, {})
@@ -241,7 +249,7 @@ class _Row:
         elif kind in ADAPTIVE:
             window, self.grid = self.grid.through(_even(stage))
             self._add(_pooling(ADAPTIVE[kind], window), {})
-        elif kind in (LayerNorm, GroupNorm):
+        elif kind in (LayerNorm, GroupNorm, InstanceNorm, RMSNorm):
             raise _cannot(stage, "its mean is over all pixels of a patch")
         elif kind is PaddingLayer:
             raise _cannot(stage, "it puts something around a patch where the picture has pixels")

@@ -147,6 +147,7 @@ class Own(Cost):
 def test_a_cost_that_makes_the_mean_itself_takes_neither_weights_nor_lengths() -> None:
     y = RNG.normal(size=(3, 2))
     assert Own().judged(OPS, y, y + 1).cost == pytest.approx(1.0)
+    assert not Own(reduction="sum").sums
     for options in ({"weight": WEIGHT[:3]}, {"lengths": np.array([1, 1, 1])}):
         with pytest.raises(ArgumentError, match=r"need a cost that defines entries\(ops, y, target\), Own overrides"):
             Own().judged(OPS, y, y, **options)

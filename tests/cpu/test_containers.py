@@ -279,7 +279,12 @@ def trained(layers: list[Layer], shape: Shape, engine: str, threads: int | None 
     return np.array([*values, *np.concatenate([value.ravel() for value in net._plan.state().values()])])  # type: ignore[union-attr]
 
 
-TOKENS = {"tokens": ([Branches([Embedding(5, 4), FullyConnectedLayer(3), ReLU()], [Embedding(5, 2), TanH()])], (6,))}
+TOKENS: dict[str, tuple[list[Layer], Shape]] = {
+    "tokens": ([Branches([Embedding(5, 4), FullyConnectedLayer(3), ReLU()], [Embedding(5, 2), TanH()])], (6,)),
+    "tokens, and they as numbers": ([Branches([Embedding(5, 4), Flatten()], FullyConnectedLayer(3), [])], (6,)),
+    "tokens in nests": ([Residual(Branches(Embedding(5, 3), Embedding(5, 2)), [Embedding(5, 5)])], (6,)),
+    "tokens and an own layer": ([Branches([Embedding(5, 4), Halved(TanH())], Embedding(5, 2))], (6,)),
+}
 TRAINED: dict[str, tuple[list[Layer], Shape]] = {**KERNELS, **MIXED, **TOKENS}
 
 

@@ -68,7 +68,7 @@ def test_the_guide_names_the_layers_without_kernels() -> None:
 @pytest.mark.parametrize("samples", [1, 3, 19])
 @pytest.mark.parametrize("case", KNOWN, ids=name_of)
 def test_every_known_layer(case: LayerCase, samples: int, dtype: str) -> None:
-    check_agreement([case.layer], case.shape, case.data(samples, dtype=dtype))
+    check_agreement([case.layer], case.shape, case.data(samples, dtype=dtype), dtype=dtype)
 
 
 sizes = st.integers(1, 4)

@@ -28,10 +28,10 @@ def checked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     fit = Network.fit
 
-    def checked(net: Network, data: Any, labels: Any = None, **given: Any) -> Any:
+    def checked(net: Network, data: Any, labels: Any = None, weights: Any = None, **given: Any) -> Any:
         taken = {name: given[name] for name in ("validation_set", "mini_batch_size") if name in given}
-        assert net.epoch or (found := net.check(data, labels, **taken)).ok, found
-        return fit(net, data, labels, **given)
+        assert net.epoch or (found := net.check(data, labels, weights, **taken)).ok, found
+        return fit(net, data, labels, weights, **given)
 
     monkeypatch.setattr(Network, "fit", checked)
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.checkup.report import ERROR, NOTE, WARNING, Finding, finding
-from gedanken.layers import BatchNorm, GroupNorm, Layer, LayerNorm
+from gedanken.layers import Layer
+from gedanken.layers.norm import Norm
 from gedanken.sequences import Sequences
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
@@ -49,7 +50,7 @@ def columns_of(x: Any) -> Columns:
 
 def normalises(layer: Layer) -> bool:
     """Say whether a first layer brings any input to scale 1."""
-    return isinstance(layer, (BatchNorm, LayerNorm, GroupNorm))
+    return isinstance(layer, Norm)
 
 
 def scale(x: Any, told_as: str = "the input") -> Iterator[Finding]:

@@ -7,12 +7,12 @@ from typing import Any, NoReturn
 
 from gedanken import __version__
 from gedanken.cli.output import show, tell
-from gedanken.costs import COSTS
 from gedanken.engine.select import ENGINES
 from gedanken.named import OPTIMIZERS
 
 LARGEST_SIDE = 65_535
-OF_LABELS = [name for name in COSTS if name != "weighted_mean"]  # costs that compare outputs with labels
+# Costs of what the networks of a command give: shares of classes, answers and values.
+OF_LABELS = ["cross_entropy", "binary_cross_entropy", "mean_squared", "mean_absolute", "huber", "hinge"]
 DEFAULT = "(default: %(default)s)"
 NAMES = "diary, lenet5, vgg, resnet20 (convolutions), mlp (one hidden layer), linear (none)"
 NETWORK = f"{NAMES} or an architecture file (.json) (default: diary; of a svmlight file linear)"

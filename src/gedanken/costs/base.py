@@ -99,7 +99,7 @@ class Cost(Hyperparameters, ABC):
         Raises:
             ShapeError: lengths are given, and the cost takes samples as a whole.
         """
-        return self.judged(ops, y, target, weight, lengths)[:2]
+        return self._judged_by_entries(ops, y, target, weight, lengths)[:2]
 
     def judged(
         self, ops: Ops, y: Array, target: Array, weight: Array | None = None, lengths: Array | None = None
@@ -109,6 +109,11 @@ class Cost(Hyperparameters, ABC):
             if weight is not None or lengths is not None:
                 raise ArgumentError(self.refusal("weights" if lengths is None else "lengths"))
             return Judged(*self._of_call(ops, y, target), Weighing(None, len(y), len(y)))
+        return self._judged_by_entries(ops, y, target, weight, lengths)
+
+    def _judged_by_entries(
+        self, ops: Ops, y: Array, target: Array, weight: Array | None, lengths: Array | None
+    ) -> Judged:
         xp, (costs, slopes) = ops.xp, self._of_entries(ops, y, target)
         weighing = self.weighing(ops, costs.shape, target, weight, lengths)
         factor, divisor = weighing.factor, weighing.divisor
@@ -155,13 +160,12 @@ class Cost(Hyperparameters, ABC):
         return Weighing(factor, divisor, divisor * samples / size, counted)
 
     def _weight_of_all(self, ops: Ops, shape: Shape, target: Array, factor: Array | None) -> float:
-        own = self.importance(ops, shape, target)
-        if factor is None:
-            return math.prod(shape) if own is None else float(own.sum(dtype="float64")) * math.prod(shape) / own.size
-        if own is None:
-            return float(factor.sum(dtype="float64")) * math.prod(shape) / factor.size
-        both = _times(ops.xp, factor, own)
-        return float(both.sum(dtype="float64")) * math.prod(shape) / both.size
+        own, size = self.importance(ops, shape, target), math.prod(shape)
+        if factor is None and own is None:
+            return size
+        weights = factor if own is None else own if factor is None else _times(ops.xp, factor, own)
+        assert weights is not None
+        return float(weights.sum(dtype="float64")) * size / weights.size
 
     def counted(self, ops: Ops, shape: Shape, target: Array, lengths: Array | None = None) -> Array | None:
         """Return which entries count, True or False, shaped like the first axes of their costs; None for all.
@@ -188,8 +192,8 @@ class Cost(Hyperparameters, ABC):
 
     @property
     def sums(self) -> bool:
-        """Whether the cost of several mini-batches is the sum of theirs, not a mean."""
-        return self.reduction == "sum"
+        """Whether costs of mini-batches add up; those of a `__call__` of one's own are means."""
+        return self.reduction == "sum" and self.by_entries
 
     @property
     def by_entries(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from gedanken.checks import real
 from gedanken.costs.base import LEAST
@@ -37,6 +37,7 @@ class Focal(ClassCost):
 
     gamma: float = 2.0
     class_weights: Sequence[float] | str | None = None
+    named: ClassVar[str] = "focal"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -84,7 +84,7 @@ class ClassCost(Cost):
         if not (1 <= len(shape) <= 3 and classes_of(shape) >= 2):
             raise ShapeError(
                 f"{self.named} needs an output (C,), (T, C) or (C, H, W) of at least 2 classes C, got {shape}",
-                "end with Flatten(), FullyConnectedLayer(number of classes), SoftMax()",
+                "end with Flatten(), FullyConnectedLayer(number of classes)" + ", SoftMax()" * (not self.takes_scores),
             )
         if isinstance(self._weights, tuple) and len(self._weights) != classes_of(shape):
             raise ShapeError(f"class_weights has {len(self._weights)} values for {classes_of(shape)} classes")
@@ -96,7 +96,7 @@ class ClassCost(Cost):
         if target.shape[1:] != shape:
             numbers, shares = (", ".join(["N", *map(str, sizes)]) + "," * (not sizes) for sizes in (places, shape))
             wanted = f"class numbers ({numbers}) or one-hot {'maps' if places else 'rows'} ({shares})"
-            raise DataError(f"{argument} must be {wanted}, got shape {target.shape}{_hint(target, places)}")
+            raise DataError(f"{argument} must be {wanted}, got shape {target.shape}{_hint(target, shape)}")
         self._check_shares(argument, target, class_axis(shape))
         return target
 
@@ -134,9 +134,10 @@ def classes_of(shape: Shape) -> int:
     return shape[class_axis(shape) - 1] if shape else 0
 
 
-def _hint(target: Array, places: Shape) -> str:
-    if places == () and target.shape[1:] == (1,):
+def _hint(target: Array, shape: Shape) -> str:
+    if len(shape) == 1 and target.shape[1:] == (1,):
         return "; use reshape(-1)"
-    if target.ndim == 1 and places and set(places) == {1}:
-        return "; put Flatten() before the SoftMax for one class of each sample"
+    if target.ndim == 1:
+        end = f"Flatten(), FullyConnectedLayer({classes_of(shape)}) before the SoftMax"
+        return f"; for one class of each sample put {end}"
     return ""

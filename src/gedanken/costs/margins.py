@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gedanken.checks import real, require
+from gedanken.checks import real, whole
 from gedanken.costs.binary import YesOrNo, refuse_targets
 from gedanken.costs.labels import ClassCost
 from gedanken.costs.values import ValueCost
@@ -90,12 +90,13 @@ class MultiMargin(ClassCost):
     margin: float = 1.0
     power: int = 1
     class_weights: Sequence[float] | str | None = None
+    named: ClassVar[str] = "multi_margin"
     takes_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         real("MultiMargin margin", self.margin, "(0, inf)")
-        require(self.power in (1, 2), "MultiMargin power", "be 1 or 2", self.power)
+        whole("MultiMargin power", self.power, at_most=2)
 
     def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         xp, right, classes = ops.xp, _one_hot(ops, y, target), y.shape[-1]
@@ -126,6 +127,7 @@ class CategoricalHinge(ClassCost):
         Crammer & Singer 2001, "On the algorithmic implementation of multiclass kernel-based vector machines".
     """
 
+    named: ClassVar[str] = "categorical_hinge"
     takes_scores: ClassVar[bool] = True
 
     def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:

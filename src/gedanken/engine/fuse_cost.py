@@ -21,6 +21,7 @@ from gedanken.layers import (
     Activation,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
+    AlphaDropout,
     AveragePoolLayer,
     Branches,
     ConvolutionLayer,
@@ -30,14 +31,19 @@ from gedanken.layers import (
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
     GlobalMaxPoolLayer,
+    HardSigmoid,
+    HardTanH,
     Layer,
     LeakyReLU,
+    LogSoftMax,
     MaxPoolLayer,
     PaddingLayer,
+    PReLU,
     Reshape,
     Sequential,
     Sigmoid,
     SoftMax,
+    SpatialDropout,
     TransposedConvolutionLayer,
 )
 from gedanken.layers.containers import Placed
@@ -93,7 +99,7 @@ def activation_place(row: Sequence[Placed]) -> int:
 def _passes_on(one: Placed) -> bool:
     """Return whether a layer gives the numbers that it is given, all of them and in their order, channels first."""
     layer, kind = one.layer, type(one.layer)
-    if kind is Dropout:
+    if kind in (Dropout, SpatialDropout, AlphaDropout):
         return layer.threshold == DRAW_RANGE  # type: ignore[attr-defined]  # it keeps all
     if kind is LeakyReLU:
         return layer.slope == 1  # type: ignore[attr-defined]
@@ -123,6 +129,13 @@ def _one_distribution(shape: Shape) -> bool:
 
 
 def _need_probabilities(last: Layer, cost: str, fix: str) -> None:
-    unbounded = isinstance(last, (FullyConnectedLayer, ConvolutionLayer, TransposedConvolutionLayer, Activation))
-    if unbounded and not isinstance(last, Sigmoid):
+    products = (FullyConnectedLayer, ConvolutionLayer, TransposedConvolutionLayer)
+    unbounded = isinstance(last, (*products, Activation, PReLU, LogSoftMax))
+    if unbounded and not _within_0_and_1(last):
         raise ArgumentError(f"cost {cost} needs probabilities, but the last layer is {last}; add {fix}")
+
+
+def _within_0_and_1(layer: Layer) -> bool:
+    return isinstance(layer, (Sigmoid, HardSigmoid)) or (
+        isinstance(layer, HardTanH) and 0 <= layer.low < layer.high <= 1
+    )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.checks import require
-from gedanken.layers.dropout import Dropout
+from gedanken.layers.dropout import Noise
 from gedanken.layers.stages import ContainerStage, LayerStage, leaf_stages, own, with_leaves
 
 Stage: TypeAlias = LayerStage | ContainerStage
@@ -74,7 +74,7 @@ def divided(body: Sequence[Stage]) -> tuple[list[tuple[list[Stage], bool]], Sequ
         return [], _without_frozen_dropout(body)
     groups: list[tuple[list[Stage], bool]] = []
     for stage, parts in zip(body[:first], inner[:first], strict=True):
-        train = any(not one.frozen and (own(one.layer) or isinstance(one.layer, Dropout)) for one in parts)
+        train = any(not one.frozen and (own(one.layer) or isinstance(one.layer, Noise)) for one in parts)
         if groups and groups[-1][1] == train:
             groups[-1][0].append(stage)
         else:
@@ -84,9 +84,7 @@ def divided(body: Sequence[Stage]) -> tuple[list[tuple[list[Stage], bool]], Sequ
 
 
 def _without_frozen_dropout(stages: Sequence[Stage]) -> list[Stage]:
-    return [
-        one for one in stages if not (isinstance(one, LayerStage) and one.frozen and isinstance(one.layer, Dropout))
-    ]
+    return [one for one in stages if not (isinstance(one, LayerStage) and one.frozen and isinstance(one.layer, Noise))]
 
 
 def thawed(stages: Sequence[Stage]) -> list[Stage]:

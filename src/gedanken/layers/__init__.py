@@ -8,25 +8,41 @@
 | UpsamplingLayer, PixelShuffle | upsampling |
 | MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer | pool |
 | AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer | adaptive |
+| MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
+| SimpleRNN, LSTM, GRU | recurrent |
+| Bidirectional | bidirectional |
 | BatchNorm, LayerNorm, GroupNorm | norm |
 | LocalResponseNorm | local_response |
-| ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax | activations |
-| Dropout | dropout |
+| InstanceNorm, RMSNorm | instance_norm |
+| ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax, LogSoftMax | activations |
+| PReLU, CELU, SELU, Softplus, LogSigmoid, Mish, Softsign | curves |
+| ReLU6, HardTanH, HardSigmoid, HardSwish, Threshold, Shrink | clipped |
+| Dropout, SpatialDropout, AlphaDropout, GaussianNoise | dropout |
+| Convolution1DLayer | conv1d |
+| MaxPool1DLayer, AveragePool1DLayer, GlobalMaxPool1DLayer, GlobalAveragePool1DLayer | pool1d |
+| MultiHeadAttention | attention |
+| LearnedPositions, SinePositions | positions |
 | Flatten, Reshape | shape |
 | PaddingLayer, CroppingLayer | frames |
 | SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
 | Sequential, Residual, Branches | containers |
 """
 
-from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, SoftMax, TanH
+from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, LogSoftMax, ReLU, Sigmoid, SiLU, SoftMax, TanH
 from gedanken.layers.adaptive import AdaptiveAveragePoolLayer, AdaptiveMaxPoolLayer
+from gedanken.layers.attention import MultiHeadAttention
 from gedanken.layers.base import Context, Layer, Param, StateValue
+from gedanken.layers.bidirectional import Bidirectional
 from gedanken.layers.branches import Branches
+from gedanken.layers.clipped import HardSigmoid, HardSwish, HardTanH, ReLU6, Shrink, Threshold
 from gedanken.layers.containers import Residual, Sequential
 from gedanken.layers.conv import ConvolutionLayer
+from gedanken.layers.conv1d import Convolution1DLayer
+from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus, Softsign
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
-from gedanken.layers.dropout import Dropout
+from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
 from gedanken.layers.frames import CroppingLayer, PaddingLayer
+from gedanken.layers.instance_norm import InstanceNorm, RMSNorm
 from gedanken.layers.local_response import LocalResponseNorm
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from gedanken.layers.pool import (
@@ -36,51 +52,85 @@ from gedanken.layers.pool import (
     GlobalMaxPoolLayer,
     MaxPoolLayer,
 )
+from gedanken.layers.pool1d import AveragePool1DLayer, GlobalAveragePool1DLayer, GlobalMaxPool1DLayer, MaxPool1DLayer
+from gedanken.layers.positions import LearnedPositions, SinePositions
+from gedanken.layers.recurrent import GRU, LSTM, SimpleRNN
 from gedanken.layers.shape import Flatten, Reshape
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.transposed import TransposedConvolutionLayer
 from gedanken.layers.upsampling import PixelShuffle, UpsamplingLayer
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "SELU",
     "Activation",
     "AdaptiveAveragePoolLayer",
     "AdaptiveMaxPoolLayer",
+    "AlphaDropout",
+    "AveragePool1DLayer",
     "AveragePoolLayer",
     "BasePool",
     "BatchNorm",
+    "Bidirectional",
     "Branches",
     "Context",
+    "Convolution1DLayer",
     "ConvolutionLayer",
     "CroppingLayer",
     "Dropout",
     "Embedding",
     "Flatten",
     "FullyConnectedLayer",
+    "GaussianNoise",
+    "GlobalAveragePool1DLayer",
     "GlobalAveragePoolLayer",
+    "GlobalMaxPool1DLayer",
     "GlobalMaxPoolLayer",
     "GraphCut",
     "GroupNorm",
+    "HardSigmoid",
+    "HardSwish",
+    "HardTanH",
+    "InstanceNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositions",
     "LocalResponseNorm",
+    "LogSigmoid",
+    "LogSoftMax",
     "MatrixFactorisation",
+    "MaxPool1DLayer",
     "MaxPoolLayer",
+    "Mish",
+    "MultiHeadAttention",
+    "PReLU",
     "PaddingLayer",
     "Param",
     "PixelShuffle",
+    "RMSNorm",
     "ReLU",
+    "ReLU6",
     "Reshape",
     "Residual",
     "Sequential",
+    "Shrink",
     "SiLU",
     "Sigmoid",
+    "SimpleRNN",
+    "SinePositions",
     "SoftMax",
+    "Softplus",
+    "Softsign",
     "SparseFullyConnectedLayer",
+    "SpatialDropout",
     "StateValue",
     "TanH",
+    "Threshold",
     "TransposedConvolutionLayer",
     "UpsamplingLayer",
 ]

@@ -5,11 +5,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import real
+from gedanken.checks import real, truth
 from gedanken.errors import ShapeError
 from gedanken.layers.base import ByPlace, Context
 from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
+
+FAR = 25.0  # from where on the sigmoid in the approximation of GELU is 0 or 1, also in float64
 
 
 class Activation(ByPlace):
@@ -155,25 +157,50 @@ class TanH(Activation):
         return 1 - y * y
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class GELU(Activation):
     """Multiply every number by the cumulative probability of a normal distribution.
 
         y = x * P(x),   P(x) = (1 + erf(x / sqrt(2))) / 2
         dy/dx = P(x) + x * exp(-x * x / 2) / sqrt(2 * pi)
 
+    Approximated it is
+
+        y = x * q,   q = 1 / (1 + exp(-2 u)) = (1 + tanh(u)) / 2,   u = sqrt(2 / pi) * (x + 0.044715 * x**3)
+        dy/dx = q + 2 * x * q * (1 - q) * du/dx
+
+    Args:
+        approximate: whether P is approximated, as other libraries do by default or did in older networks.
+
     Shapes:
         x, y: (N, ...).
 
     Source:
-        Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2: the exact form, not the approximation by tanh.
+        Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2.
     """
 
+    approximate: bool = False
+
+    def __post_init__(self) -> None:
+        truth("GELU approximate", self.approximate)
+
     def function(self, ops: Ops, x: Array) -> Array:
-        return x * ops.normal_share(x)
+        return x * (ops.sigmoid(self._bent(ops, x)[0]) if self.approximate else ops.normal_share(x))
 
     def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        if self.approximate:
+            bent, slope = self._bent(ops, x)
+            q = ops.sigmoid(bent)
+            return q + ops.xp.clip(x, -FAR, FAR) * slope * (q * (1 - q))
         density = ops.xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
         return ops.normal_share(x) + x * density
+
+    def _bent(self, ops: Ops, x: Array) -> tuple[Array, Array]:
+        """Return 2 u and its derivative; beyond +-FAR, where the sigmoid is 0 or 1, those of +-FAR."""
+        near = ops.xp.clip(x, -FAR, FAR)
+        square = near * near
+        factor = 2 * math.sqrt(2 / math.pi)
+        return factor * near * (1 + 0.044715 * square), factor * (1 + 3 * 0.044715 * square)
 
 
 class SiLU(Activation):
@@ -227,3 +254,34 @@ class SoftMax(ByPlace):
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         h = dy - ctx.ops.sum(dy * cache, axis=-1, keepdims=True)
         return cache * (h - ctx.ops.sum(h * cache, axis=-1, keepdims=True))  # the rounded mean's rest: of large slopes
+
+
+class LogSoftMax(ByPlace):
+    """Turn scores into logarithms of probabilities that sum to 1 over the channels.
+
+        y[c] = x[c] - log(sum over d of exp(x[d]))
+        dx[c] = dy[c] - exp(y[c]) * sum over d of dy[d]
+
+    The cost `cross_entropy` takes probabilities: before it stands SoftMax, which is folded into it.
+
+    Shapes:
+        x, y: (N, ..., C).
+
+    Raises:
+        ShapeError: the input has no channel axis (at compile time).
+
+    Source:
+        Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs".
+    """
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not shape:
+            raise ShapeError("needs a channel axis: (C,)")
+        return shape
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        y = ctx.ops.log_softmax(x)
+        return y, y
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        return dy - ctx.ops.xp.exp(cache) * ctx.ops.sum(dy, axis=-1, keepdims=True)

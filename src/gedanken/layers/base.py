@@ -10,7 +10,7 @@ from gedanken.errors import ShapeError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.init import Initializer
 from gedanken.ops import Ops
-from gedanken.random import Purpose, sample_draws
+from gedanken.random import Purpose, sample_draws, sample_normals
 from gedanken.types import Array, Arrays, Shape
 
 NO_LENGTHS = "does not honour the lengths of sequences"
@@ -97,6 +97,16 @@ class Context:
         each = math.prod(shape[1:])
         host = sample_draws(self.seed, Purpose.DROPOUT, self.path, self.epoch, self.position, shape[0], each)
         return self.ops.asarray(host, host.dtype).reshape(shape)
+
+    def normals(self, shape: Shape) -> Array:
+        """Return this layer's random numbers of a normal distribution for a batch, the same whatever else runs.
+
+        Shapes:
+            shape, result: (N, ...).
+        """
+        each = math.prod(shape[1:])
+        host = sample_normals(self.seed, Purpose.NOISE, self.path, self.epoch, self.position, shape[0], each)
+        return self.ops.asarray(host).reshape(shape)
 
 
 class Layer(Hyperparameters, ABC):

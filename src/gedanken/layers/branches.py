@@ -6,6 +6,7 @@ from typing import Any
 
 from gedanken.checks import one_of, require
 from gedanken.foreign import check_keywords
+from gedanken.hyperparameters import changed_fields
 from gedanken.layers.base import Layer
 from gedanken.layers.containers import Container, checked_layers
 
@@ -68,16 +69,9 @@ class Branches(Container):
     def rows(self) -> dict[str, tuple[Layer, ...]]:
         return self.named or {str(i): row for i, row in enumerate(self.branches)}
 
-    @property
-    def tokens(self) -> int | tuple[int, ...] | None:
-        return None if self.by_name else super().tokens
-
     def __repr__(self) -> str:
-        if not self.by_name:
-            return super().__repr__()
-        told = [f"{name}={row!r}" for name, row in self.by_name]
-        merged = [] if self.merge == "concatenate" else [f"merge={self.merge!r}"]
-        return f"{type(self).__name__}({', '.join([*told, *merged])})"
+        fields = changed_fields(self) if self.branches else {**self.named, "merge": self.merge}
+        return f"{type(self).__name__}({', '.join([f'{name}={value!r}' for name, value in fields.items()])})"
 
 
 def rows_by_name(owner: str, given: Mapping[str, Any]) -> tuple[tuple[str, tuple[Layer, ...]], ...]:

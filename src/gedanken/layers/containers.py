@@ -117,12 +117,13 @@ def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) ->
 
 def _check_names(path: str, layer: Layer, shape: AnyShape, before: _Before | None) -> None:
     """Raise ShapeError unless a layer that takes inputs by name gets those, and every other layer one input."""
-    told, names = f"layer {path} {layer}", layer.input_names if isinstance(layer, Container) and layer.is_plain else ()
-    if not isinstance(shape, Mapping):
-        if names:
-            rule = f"{told} takes inputs by name, but {before.name if before else 'the input'} has none"
-            raise ShapeError(rule, f"it must be the first layer, behind input({names[0]}=...)")
+    names = layer.input_names if isinstance(layer, Container) and layer.is_plain else ()
+    if not (names or isinstance(shape, Mapping)):
         return
+    told = f"layer {path} {layer}"
+    if not isinstance(shape, Mapping):
+        rule = f"{told} takes inputs by name, but {before.name if before else 'the input'} has none"
+        raise ShapeError(rule, f"it must be the first layer, behind input({names[0]}=...)")
     if not names:
         hint = f"begin with Branches({', '.join(f'{name}=[...]' for name in shape)})"
         raise ShapeError(f"{told} takes one input, but the network has {len(shape)} with names", hint)
@@ -237,6 +238,8 @@ class Container(Layer):
 
     @property
     def tokens(self) -> int | tuple[int, ...] | None:
+        if self.input_names:
+            return None
         limits = [row[0].tokens for row in self.rows.values() if row and row[0].tokens is not None]
         wide = max((len(limit) for limit in limits if isinstance(limit, tuple)), default=0)
         if not wide:

@@ -4,7 +4,7 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from gedanken.checks import extent, real
+from gedanken.checks import extent, real, truth
 from gedanken.errors import ShapeError
 from gedanken.init import Constant, Zeros
 from gedanken.layers.base import ByPlace, Context, Layer, Param, StateValue
@@ -12,11 +12,45 @@ from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
 
 
-def _scale_and_shift(features: int) -> dict[str, Param]:
-    return {"scale": Param((features,), Constant(1.0)), "shift": Param((features,), Zeros())}
+class Norm(Layer):
+    """What normalisations share: a trained scale and shift of each channel, each of which may be left out."""
+
+    scale: bool
+    shift: bool
+    epsilon: float
+    needs = "needs a channel axis: (F,), (T, F) or (C, H, W)"
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        real(f"{name} epsilon", self.epsilon, "(0, inf)")
+        truth(f"{name} scale", self.scale)
+        truth(f"{name} shift", self.shift)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not shape:
+            raise ShapeError(self.needs)
+        return shape
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        scale = {"scale": Param(shape[-1:], Constant(1.0))} if self.scale else {}
+        return scale | ({"shift": Param(shape[-1:], Zeros())} if self.shift else {})
+
+    def _scaled(self, p: Arrays, h: Array) -> Array:
+        """Return y = scale * h + shift."""
+        y = h * p["scale"] if self.scale else h
+        return y + p["shift"] if self.shift else y
+
+    def _scaled_back(self, ops: Ops, p: Arrays, g: Arrays, h: Array, dy: Array) -> Array:
+        """Write the gradients of scale and shift, and return that of h."""
+        others = tuple(range(dy.ndim - 1))
+        if self.shift:
+            g["shift"][...] = ops.sum(dy, axis=others)
+        if self.scale:
+            g["scale"][...] = ops.sum(dy * h, axis=others)
+        return dy * p["scale"] if self.scale else dy
 
 
-def _normalised_dx(ops: Ops, dh: Array, h: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
+def normalised_dx(ops: Ops, dh: Array, h: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
     """Return the gradient through h = (x - mean) / deviation, mean and deviation taken over `axes` of x.
 
     dx = (dh - mean(dh) - h * mean(dh * h)) / deviation
@@ -27,7 +61,7 @@ def _normalised_dx(ops: Ops, dh: Array, h: Array, deviation: Array, axes: tuple[
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BatchNorm(Layer):
+class BatchNorm(Norm):
     """Normalise each channel over the batch, then scale and shift it.
 
         y = scale * (x - mean) / sqrt(var + epsilon) + shift
@@ -38,8 +72,10 @@ class BatchNorm(Layer):
         running = momentum * running + (1 - momentum) * of the mini-batch
 
     Args:
-        momentum: fraction of the running value kept per step, in [0, 1).
+        momentum: fraction of the running value kept per step, in [0, 1). None: the running values are the means over
+            all mini-batches so far, so of mini-batch number k the fraction (k - 1) / k is kept.
         epsilon: added to the variance, > 0, in squared units of x.
+        scale, shift: whether there is a scale, and a shift.
 
     Shapes:
         x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift, mean, var: (F,) or (C,).
@@ -54,23 +90,19 @@ class BatchNorm(Layer):
     """
 
     _: KW_ONLY
-    momentum: float = 0.9
+    momentum: float | None = 0.9
     epsilon: float = 1e-5
+    scale: bool = True
+    shift: bool = True
 
     def __post_init__(self) -> None:
-        real("BatchNorm momentum", self.momentum, "[0, 1)")
-        real("BatchNorm epsilon", self.epsilon, "(0, inf)")
-
-    def output_shape(self, shape: Shape) -> Shape:
-        if not shape:
-            raise ShapeError("needs a channel axis: (F,) or (C, H, W)")
-        return shape
-
-    def params(self, shape: Shape) -> dict[str, Param]:
-        return _scale_and_shift(shape[-1])
+        super().__post_init__()
+        if self.momentum is not None:
+            real("BatchNorm momentum", self.momentum, "[0, 1)")
 
     def state(self, shape: Shape) -> dict[str, StateValue]:
-        return {"mean": StateValue(shape[-1:], 0.0), "var": StateValue(shape[-1:], 1.0)}
+        running = {"mean": StateValue(shape[-1:], 0.0), "var": StateValue(shape[-1:], 1.0)}
+        return running | ({"count": StateValue((1,), 0.0)} if self.momentum is None else {})
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         rows = x.reshape(len(x), -1, x.shape[-1])  # (N, H * W, C)
@@ -83,33 +115,42 @@ class BatchNorm(Layer):
             h = rows - s["mean"]
         deviation = ctx.ops.xp.sqrt(var + self.epsilon)
         h /= deviation
-        return (h * p["scale"] + p["shift"]).reshape(x.shape), (h, deviation, ctx.train)
+        return self._scaled(p, h).reshape(x.shape), (h, deviation, ctx.train)
 
     def _remember(self, ops: Ops, s: Arrays, mean: Array, var: Array, count: int) -> None:
         if count == 1:
             return  # a single value has no variance
         unbiased = var * (count / (count - 1))
+        kept = self.momentum
+        if kept is None:
+            s["count"] += 1
+            kept = 1 - 1 / float(ops.to_host(s["count"])[0])
         for name, batch in (("mean", mean), ("var", unbiased)):
-            ops.move(s[name], self.momentum, (1 - self.momentum) * batch)
+            ops.move(s[name], kept, (1 - kept) * batch)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         h, deviation, of_batch = cache
         dy_rows = dy.reshape(h.shape)
         count = h.shape[0] * h.shape[1]
-        g["shift"][...] = ctx.ops.sum(dy_rows, axis=(0, 1))
-        g["scale"][...] = ctx.ops.sum(dy_rows * h, axis=(0, 1))
+        by_shift = ctx.ops.sum(dy_rows, axis=(0, 1))
+        by_scale = ctx.ops.sum(dy_rows * h, axis=(0, 1))
+        if self.shift:
+            g["shift"][...] = by_shift
+        if self.scale:
+            g["scale"][...] = by_scale
+        gain = p["scale"] / deviation if self.scale else 1 / deviation
         if not of_batch:  # mean and deviation were constants
-            return dy * (p["scale"] / deviation)
+            return dy * gain
         # dx = (dh - mean(dh) - h * mean(dh * h)) / deviation, the means being the two sums above
-        dx = h * (g["scale"] / -count)
+        dx = h * (by_scale / -count)
         dx += dy_rows
-        dx -= g["shift"] / count
-        dx *= p["scale"] / deviation
+        dx -= by_shift / count
+        dx *= gain
         return dx.reshape(dy.shape)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LayerNorm(ByPlace):
+class LayerNorm(Norm, ByPlace):
     """Normalise each sample over all its features, then scale and shift each feature.
 
         y = scale * (x - mean) / sqrt(var + epsilon) + shift
@@ -119,6 +160,7 @@ class LayerNorm(ByPlace):
 
     Args:
         epsilon: added to the variance, > 0, in squared units of x.
+        scale, shift: whether there is a scale, and a shift.
 
     Shapes:
         x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
@@ -132,35 +174,23 @@ class LayerNorm(ByPlace):
 
     _: KW_ONLY
     epsilon: float = 1e-5
-
-    def __post_init__(self) -> None:
-        real("LayerNorm epsilon", self.epsilon, "(0, inf)")
-
-    def output_shape(self, shape: Shape) -> Shape:
-        if not shape:
-            raise ShapeError("needs a channel axis: (F,), (T, F) or (C, H, W)")
-        return shape
-
-    def params(self, shape: Shape) -> dict[str, Param]:
-        return _scale_and_shift(shape[-1])
+    scale: bool = True
+    shift: bool = True
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         axes = (1, 2, 3) if x.ndim == 4 else (-1,)
         h, _ = ctx.ops.centred(x, axes)
         deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=axes, keepdims=True) + self.epsilon)
         h /= deviation
-        return h * p["scale"] + p["shift"], (h, deviation, axes)
+        return self._scaled(p, h), (h, deviation, axes)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         h, deviation, axes = cache
-        others = tuple(range(dy.ndim - 1))
-        g["shift"][...] = ctx.ops.sum(dy, axis=others)
-        g["scale"][...] = ctx.ops.sum(dy * h, axis=others)
-        return _normalised_dx(ctx.ops, dy * p["scale"], h, deviation, axes)
+        return normalised_dx(ctx.ops, self._scaled_back(ctx.ops, p, g, h, dy), h, deviation, axes)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GroupNorm(Layer):
+class GroupNorm(Norm):
     """Normalise each sample over groups of channels and all pixels or times, then scale and shift each channel.
 
         y = scale * (x - mean) / sqrt(var + epsilon) + shift
@@ -168,6 +198,7 @@ class GroupNorm(Layer):
     Args:
         n_groups: number of groups, at least 1; it divides the channels.
         epsilon: added to the variance, > 0, in squared units of x.
+        scale, shift: whether there is a scale, and a shift.
 
     Shapes:
         x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
@@ -181,10 +212,12 @@ class GroupNorm(Layer):
 
     n_groups: int
     epsilon: float = 1e-5
+    scale: bool = True
+    shift: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         extent("GroupNorm n_groups", self.n_groups)
-        real("GroupNorm epsilon", self.epsilon, "(0, inf)")
 
     def output_shape(self, shape: Shape) -> Shape:
         if not shape or shape[-1] % self.n_groups:
@@ -192,23 +225,17 @@ class GroupNorm(Layer):
             raise ShapeError(f"has n_groups={self.n_groups}, which must divide the {channels} channels")
         return shape
 
-    def params(self, shape: Shape) -> dict[str, Param]:
-        return _scale_and_shift(shape[-1])
-
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         grouped = x.reshape(self._grouped(x.shape))
         h, _ = ctx.ops.centred(grouped, (1, 3))
         deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=(1, 3), keepdims=True) + self.epsilon)
         h /= deviation
-        return h.reshape(x.shape) * p["scale"] + p["shift"], (h, deviation)
+        return self._scaled(p, h.reshape(x.shape)), (h, deviation)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         h, deviation = cache
-        others = tuple(range(dy.ndim - 1))
-        g["shift"][...] = ctx.ops.sum(dy, axis=others)
-        g["scale"][...] = ctx.ops.sum(dy * h.reshape(dy.shape), axis=others)
-        dh = (dy * p["scale"]).reshape(h.shape)
-        return _normalised_dx(ctx.ops, dh, h, deviation, (1, 3)).reshape(dy.shape)
+        dh = self._scaled_back(ctx.ops, p, g, h.reshape(dy.shape), dy).reshape(h.shape)
+        return normalised_dx(ctx.ops, dh, h, deviation, (1, 3)).reshape(dy.shape)
 
     def _grouped(self, shape: Shape) -> Shape:
         """Return (N, pixels, groups, channels of a group) for (N, ..., C)."""

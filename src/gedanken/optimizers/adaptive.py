@@ -104,8 +104,8 @@ class RMSProp(Decaying):
             ops.move(slots["mean"], self.decay, rest * g)
         else:
             ops.move(h, self.decay, rest * g * g)
-        change = rate * g / (ops.xp.sqrt(h) + self.epsilon)
-        p -= change if not self.momentum else -ops.move(slots["velocity"], self.momentum, -change)
+        change = -rate * g / (ops.xp.sqrt(h) + self.epsilon)
+        p += ops.move(slots["velocity"], self.momentum, change) if self.momentum else change
 
 
 @dataclass(frozen=True, eq=False, repr=False)

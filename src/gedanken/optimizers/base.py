@@ -145,7 +145,7 @@ class Decaying(Optimizer):
         return {}
 
     def penalised(self, p: Array, g: Array) -> Array:
-        """Return the gradient of cost and L2 penalty together."""
+        """Return the gradient of cost and L2 penalty together; or a step, and the weight decay beside it."""
         return g + self.weight_decay * p if self.weight_decay else g
 
     def without_decay(self) -> Optimizer:

@@ -34,11 +34,11 @@ class Moments(Decaying):
         return {"mean": seen_share(self.beta1, step + 1), "square": seen_share(self.beta2, step + 1)}
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
-        beside = self.weight_decay if self.decoupled else 0.0
         g = g if self.decoupled else self.penalised(p, g)
         ops.move(slots["mean"], self.beta1, (1 - self.beta1) * g)
         ops.move(slots["square"], self.beta2, (1 - self.beta2) * g * g)
-        p -= rate * (self.direction(ops, self.numbers(step), g, slots) + beside * p)
+        direction = self.direction(ops, self.numbers(step), g, slots)
+        p -= rate * (self.penalised(p, direction) if self.decoupled else direction)
 
     def direction(self, ops: Ops, numbers: dict[str, float], g: Array, slots: Arrays) -> Array:
         """Return the step at rate 1, without weight decay: Adam's."""

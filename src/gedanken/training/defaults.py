@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gedanken.checks import require
-from gedanken.costs import Cost, CustomCost
+from gedanken.costs import Cost, CustomCost, GaussianNLL, Poisson, Quantile
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.metrics.base import required_arguments
 from gedanken.metrics.entries import channels_of
@@ -15,7 +15,7 @@ from gedanken.types import Shape
 def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
     """Return the metrics that are reported beside the cost; None stands for what suits it."""
     if metrics is None:
-        metrics = _default_metrics(cost)
+        metrics = _default_metrics(cost, output_shape)
     listed = isinstance(metrics, (list, tuple))
     require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
     chosen = tuple(as_metric(metric) for metric in metrics)
@@ -34,9 +34,10 @@ def checked_metrics(metrics: Sequence[str | Metric] | None, cost: Cost, output_s
     return tuple(metric.per_label() if several_answers else metric for metric in chosen)
 
 
-def _default_metrics(cost: Cost) -> tuple[Metric, ...]:
-    if isinstance(cost, CustomCost):
-        return ()  # its targets may mean anything
+def _default_metrics(cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
+    if isinstance(cost, (CustomCost, GaussianNLL, Poisson, Quantile)):
+        return ()  # targets may mean anything, or are no values that outputs should be near to
     if cost.yes_above is not None:
-        return (Accuracy(threshold=cost.yes_above),)
+        several = None if output_shape == (1,) else True  # of pictures also with shares of yes as labels
+        return (Accuracy(threshold=cost.yes_above, multi_label=several),)
     return (Accuracy(),) if cost.classifies else (MeanAbsoluteError(),)

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gedanken.by_name import ByName, each, parts_of
+from gedanken.by_name import ByName, parts_of
 from gedanken.costs import Cost
 from gedanken.costs.base import Weighing
 from gedanken.engine.base import Placement
@@ -17,6 +17,7 @@ from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.lowering.sparse import SparseInput
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
+from gedanken.errors import DataError
 from gedanken.layers.base import Context
 from gedanken.layers.lengths import output_lengths
 from gedanken.layers.stages import back_through, through
@@ -24,7 +25,7 @@ from gedanken.sparse import SparseRows
 from gedanken.types import Array, Shape
 
 Result = TypeVar("Result")
-_Key = tuple[int, bool, int]  # samples, training or not, seed
+_Key = tuple[int, bool, int, bool]  # samples, training or not, seed, whether sequences have lengths
 
 LAID_OUT = 1 << 12  # samples of the largest program that is laid out for its size alone; it grows evenly from there
 KEPT = 4  # programs of the same layers, for as many batch sizes; the one unused for longest goes
@@ -76,16 +77,29 @@ class FusedLayers:
 
     def _given(self, x: Any) -> Any:
         """Return the input as kernels read it."""
-        if isinstance(x, ByName):
-            return each(self._given, x)
-        return x if isinstance(x, SparseRows) else np.ascontiguousarray(x, self.library.dtype)
+        first = self.layers[0]
+        if not isinstance(x, ByName):
+            return self._as_read(x, first.layer.tokens)
+        return ByName({name: self._as_read(part, tokens_of_row(first, name)) for name, part in x.parts.items()})
+
+    def _as_read(self, x: Any, tokens: Any) -> Any:
+        if isinstance(x, SparseRows):
+            return x
+        if tokens is None:
+            return np.ascontiguousarray(x, self.library.dtype)
+        assert isinstance(tokens, int | np.integer), (
+            "numbers with a limit for each column are for layers without kernels"
+        )
+        if x.size and not (x.min() >= 0 and x.max() < tokens):  # kernels trust them
+            raise DataError(f"data must be whole numbers from 0 to {tokens - 1}, got {x.min()} to {x.max()}")
+        return np.ascontiguousarray(x, np.int64)
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory of a training pass of so many samples; of more than LAID_OUT what follows from fewer."""
         if samples > LAID_OUT:
             half, all_of = (self.step_bytes(count) for count in (LAID_OUT // 2, LAID_OUT))
             return all_of + (all_of - half) * (samples - LAID_OUT) // (LAID_OUT // 2)
-        return _Draft(self, samples, train=True, seed=0).program.needed_bytes()
+        return _Draft(self, (samples, True, 0, False)).program.needed_bytes()
 
     def _alone(self, ctx: Context, samples: int, work: Callable[["BatchProgram"], Result]) -> Result:
         """Work with a program while no other thread does, and nothing else in this one.
@@ -93,7 +107,7 @@ class FusedLayers:
         A signal handler or finalizer that asks the same network meanwhile finds no program and makes its own. Programs
         that an interruption keeps from coming back are made again.
         """
-        key, made = (samples, ctx.train, ctx.seed), None
+        key, made = (samples, ctx.train, ctx.seed, ctx.lengths_at is not None), None
         while True:
             with self.pool.turn():
                 programs, self._programs = self._programs, {}
@@ -113,25 +127,32 @@ class FusedLayers:
         return back_through(self.layers, ctx, tape, dy)
 
     def _made(self, key: _Key) -> "BatchProgram":
-        samples, train, seed = key
-        alike = [one.program for (_, other, _), one in list(self._programs.items()) if other == train]
-        return BatchProgram(self, samples, train, seed, alike)
+        alike = [one.program for other, one in list(self._programs.items()) if other[1] == key[1]]
+        return BatchProgram(self, key, alike)
+
+
+def tokens_of_row(stage: Any, name: str) -> Any:
+    """Return how many whole numbers the first layer of a container's row takes; None where it takes no such."""
+    row = stage.rows[name]
+    return row[0].layer.tokens if row else None
 
 
 class _Draft:
     """The program of some layers for one batch size, without memory yet: two parts, or one with the cost."""
 
-    def __init__(self, fused: FusedLayers, samples: int, train: bool, seed: int) -> None:
+    def __init__(self, fused: FusedLayers, key: _Key) -> None:
+        samples, train, seed, has_lengths = key
         self.program = Program(fused.library, fused.pool)
-        self.low = Lowering(self.program, samples, train, seed, products_of(fused.library))
+        self.low = Lowering(self.program, samples, train, seed, products_of(fused.library), has_lengths)
         first, last = fused.layers[0], fused.layers[-1]
         self.x: Any
         if isinstance(first.shape, Mapping):
-            self.x = ByName({name: self._input(shape) for name, shape in first.shape.items()})
+            given = {name: self._input(shape, tokens_of_row(first, name)) for name, shape in first.shape.items()}
+            self.x = ByName(given)
         elif first.layer.sparse:
             self.x = SparseInput(self.program, samples, *first.shape)
         else:
-            self.x = self._input(first.shape)
+            self.x = self._input(first.shape, first.layer.tokens)
         self.y, back = lower(self.low, fused.layers, self.x)
         self.cost = lower_cost(self.low, fused.cost, self._shaped(last.output_shape)) if fused.cost else None
         if self.cost:
@@ -148,8 +169,8 @@ class _Draft:
             self.program.keep(buffer)
         self.kept = kept
 
-    def _input(self, shape: Shape) -> Buffer:
-        return self.program.input((self.low.samples, *shape))
+    def _input(self, shape: Shape, tokens: Any) -> Buffer:
+        return self.program.input((self.low.samples, *shape), None if tokens is None else "int64")
 
     def _shaped(self, shape: Shape) -> Buffer:
         """Return the outputs in the shape that they are declared to have."""
@@ -160,8 +181,8 @@ class _Draft:
 class BatchProgram(_Draft):
     """A program with its memory, ready to run."""
 
-    def __init__(self, fused: FusedLayers, samples: int, train: bool, seed: int, alike: Sequence[Program]) -> None:
-        super().__init__(fused, samples, train, seed)
+    def __init__(self, fused: FusedLayers, key: _Key, alike: Sequence[Program]) -> None:
+        super().__init__(fused, key)
         self.program.complete(alike)
         self._kept = {id(buffer): self.program.array(buffer) for buffer in self.kept if not buffer.root.address}
 

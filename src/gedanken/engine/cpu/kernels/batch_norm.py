@@ -28,11 +28,16 @@ class Normalised(Record):
 
 
 class Share(Record):
-    """How running values move: to (kept + less) * running + taken * of the mini-batch, so that shares keep digits."""
+    """How running values move: to (kept + less) * running + taken * of the mini-batch, so that shares keep digits.
+
+    Where `cumulative`, to the means over all mini-batches, which `seen` counts.
+    """
 
     kept: Real
     less: Real
     taken: Real
+    cumulative: Int
+    seen: Reals
 
 
 def renormalise(task: Int, scratch: Reals, x: Reals, d: Reals, normal: Reals, correction: Reals, m: Rows):
@@ -116,11 +121,18 @@ def normalise(
     kept = share.kept if several else real(1)
     lacks, takes = share.less if several else real(0), share.taken if several else real(0)
     unbiased = total / max(total - real(1), real(1))
-    for c in lanes(channels):
+    if share.cumulative:
+        share.seen[0] += real(1) if several else real(0)
+        part = real(1) / max(share.seen[0], real(1)) if several else real(0)
+        for c in lanes(channels):
+            running_mean[c] += part * ((mean[c] - running_mean[c]) + rest[c])
+            running_var[c] += part * (var[c] * unbiased - running_var[c])
+    for c in lanes(0 if share.cumulative else channels):
         news = takes * (mean[c] + rest[c]) + lacks * running_mean[c]
         spread = takes * (var[c] * unbiased) + lacks * running_var[c]
         running_mean[c] = kept * running_mean[c] + news
         running_var[c] = kept * running_var[c] + spread
+    for c in lanes(channels):
         deviation[c] = real(1) / sqrt(var[c] + norm.epsilon)
         gain[c] = deviation[c] * norm.scale[c]
         normal[2 * channels + c] = norm.shift[c] - rest[c] * gain[c]

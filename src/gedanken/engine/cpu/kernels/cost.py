@@ -5,7 +5,7 @@ nothing: so costs and gradients keep their digits, and are numbers wherever the 
 """
 
 from gedanken.engine.cpu.kernels.blocks import SIDE, Rows, sum_of
-from gedanken.engine.cpu.kernels.rows import exponential
+from gedanken.engine.cpu.kernels.functions import exponential
 from gedanken.engine.cpu.language import Int, Ints, Real, Reals, Record, at, inline, lanes, real
 
 

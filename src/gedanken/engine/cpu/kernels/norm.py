@@ -1,4 +1,4 @@
-"""LayerNorm: each row of numbers, a vector or a whole image, by its own mean and deviation.
+"""LayerNorm and RMSNorm: each row of numbers, a vector or a whole image, by its own mean and deviation or mean square.
 
 Scale and shift belong to channels. They are worked with in lines of `width` numbers, one or more pixels, so that few
 channels fill vectors too.
@@ -15,7 +15,7 @@ from gedanken.engine.cpu.kernels.blocks import (
     sum_of_side,
     zero_row,
 )
-from gedanken.engine.cpu.kernels.moments import PAIR, row_moments
+from gedanken.engine.cpu.kernels.moments import PAIR, row_moments, row_sums
 from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, local_reals, real, sqrt
 
 TOGETHER = 8  # lines of at most LINE numbers whose sums beside each other make a block
@@ -24,6 +24,7 @@ TOGETHER = 8  # lines of at most LINE numbers whose sums beside each other make 
 class Norm(Record):
     """Rows of `size` numbers, and lines of `width` of them; a task is a piece of the rows.
 
+    centred: whether a mean is subtracted; else it is 0, and the deviation a root mean square.
     moments: [row] -> mean, 1 / deviation, and offset: what rounding took from the mean, / deviation.
     """
 
@@ -32,6 +33,7 @@ class Norm(Record):
     channels: Int
     width: Int
     piece: Int
+    centred: Int
     epsilon: Real
     scale: Reals
     moments: Reals
@@ -78,7 +80,11 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, shift: Reals, n: Norm
     for row in range(task * n.piece, min((task + 1) * n.piece, n.rows)):
         source, target = at(x, row * size), at(y, row * size)
         found = at(n.moments, 3 * row)
-        row_moments(source, size, found)
+        if n.centred:
+            row_moments(source, size, found)
+        else:
+            row_sums(source, size, real(0), real(1) / real(size), True, at(found, 1))
+            found[0], found[1] = real(0), real(0)
         mean, factor = found[0], real(1) / sqrt(found[2] + n.epsilon)
         offset = found[1] * factor
         found[1] = factor
@@ -110,15 +116,15 @@ def gradient(
 ):  # fmt: skip
     """Set d to the input gradient; shifts[task] and scales[task] to this piece's gradients of shift and scale.
 
-    With h = (x - mean) / deviation and g = dy * scale:   d = (g - mean of g - h * mean of g * h) / deviation
-    scratch: 7 * width numbers.
+    With h = (x - mean) / deviation and g = dy * scale:   d = (g - mean of g - h * mean of g * h) / deviation,
+    the mean of g only where x was centred.   scratch: 7 * width numbers.
     """
     size, channels, width = n.size, n.channels, n.width
     gains, both = repeated(scratch, n.scale, channels, width), at(scratch, width)
     totals, lost, lines = at(scratch, 3 * width), at(scratch, 5 * width), 0
     side, total, rest = local_reals(PAIR), local_reals(PAIR), local_reals(PAIR)
     zero_row(both, 6 * width)
-    long = size > SIDE * BLOCK
+    long, share = size > SIDE * BLOCK, real(1) / real(size)
     for row in range(task * n.piece, min((task + 1) * n.piece, n.rows)):
         source, gradients, out = at(x, row * size), at(dy, row * size), at(d, row * size)
         found = at(n.moments, 3 * row)
@@ -144,7 +150,7 @@ def gradient(
             carry(total, rest, side, PAIR, real(1))
             settle(total, rest, PAIR)
             copy_row(side, total, PAIR)
-        middle, tilt = sum_of_side(side) / real(size), sum_of_side(at(side, SIDE)) / real(size)
+        middle, tilt = (sum_of_side(side) if n.centred else real(0)) * share, sum_of_side(at(side, SIDE)) * share
         for i in lanes(size):
             out[i] = (out[i] - middle - normal(source[i], moments) * tilt) * moments.factor
     carry(totals, lost, both, 2 * width, real(1))

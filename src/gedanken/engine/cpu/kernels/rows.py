@@ -1,156 +1,54 @@
 """Functions of rows of numbers that stay in the first-level cache: activations, random draws, pooling."""
 
 from gedanken.engine.cpu.kernels.blocks import copy_row
+from gedanken.engine.cpu.kernels.curves import (
+    HARD_SWISH,
+    activate_in_pieces,
+    activate_smoothly,
+    piecewise_derivative_row,
+    smooth_derivative_row,
+)
+from gedanken.engine.cpu.kernels.functions import (
+    bell,
+    exponential,
+    exponential_less_1,
+    hyperbolic_tangent,
+    share_below,
+    sigmoid,
+)
 from gedanken.engine.cpu.language import (
     Int,
     Real,
     Record,
     at,
     byte,
-    exp2i,
     inline,
     ints,
     lanes,
-    lowest_power,
     multiply_high,
     multiply_low,
     noinline,
     real,
-    single,
+    times,
     uint16,
     uint16s,
 )
 
-# Kinds of activation. The derivative is a function of the result; from SILU on, of the input.
-NONE, RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, ELU = 0, 1, 2, 3, 4, 5, 6, 7
-
-
-@inline
-def exponential(x):
-    """e ** x for x <= 0, to a few units in the last place: 2 ** n e ** r with x = n log(2) + r, |r| <= log(2) / 2."""
-    # exp2i has no exponent for less. A NaN stays one: max gives the first of its arguments.
-    inside = max(x, real(lowest_power))
-    n = round(inside * real(1.4426950408889634))
-    value = exp2i(n) * (real(1) + series(remainder(inside, n)))
-    return real(0) if x < real(lowest_power) else value
-
-
-@inline
-def exponential_less_1(x):
-    """e ** x - 1 for x <= 0: (2 ** n - 1) + 2 ** n (e ** r - 1), so that small results keep their digits."""
-    x = max(x, real(lowest_power))
-    n = round(x * real(1.4426950408889634))
-    return (exp2i(n) - real(1)) + exp2i(n) * series(remainder(x, n))
-
-
-@inline
-def remainder(x, n):
-    """x - n log(2), the logarithm in two parts."""
-    # The first part has 15 bits, so that its product with n is exact.
-    return x - n * real(0.693145751953125) - n * real(1.4286068203094172e-06)
-
-
-@inline
-def series(r):
-    """e ** r - 1 by its Taylor series, for |r| <= log(2) / 2."""
-    total = real(1 / 6227020800)
-    total = total * r + real(1 / 479001600)
-    total = total * r + real(1 / 39916800)
-    total = total * r + real(1 / 3628800)
-    total = total * r + real(1 / 362880)
-    total = total * r + real(1 / 40320)
-    total = total * r + real(1 / 5040)
-    total = total * r + real(1 / 720)
-    total = total * r + real(1 / 120)
-    total = total * r + real(1 / 24)
-    total = total * r + real(1 / 6)
-    total = total * r + real(1 / 2)
-    return (total * r + real(1)) * r
-
-
-@inline
-def hyperbolic_tangent(x):
-    """(1 - e ** -2a) / (1 + e ** -2a) for a = |x|, with the sign of x; small results keep their digits."""
-    power = exponential_less_1(real(-2) * abs(x))
-    size = -power / (real(2) + power)
-    return -size if x < real(0) else size
-
-
-@inline
-def sigmoid(x):
-    """1 / (1 + e ** -x); small results keep their digits."""
-    power = exponential(-abs(x))
-    return (power if x < real(0) else real(1)) / (real(1) + power)
-
-
-# The share of a normal distribution above a >= 0 is exp(-a * a / 2) * W(a), where
-# W(a) = 1 / sqrt(2 pi) * integral over s >= 0 of exp(-s * s / 2 - a * s)
-# has no steep part: (a + 4) * W(a) is a short polynomial of t = (a - 4) / (a + 4). The coefficients are those of its
-# Chebyshev interpolation, the integral taken by Gauss's rule, up to FARTHEST or, for float32, up to a = 13.5: beyond,
-# the exponential is nothing. So even the smallest shares keep their digits.
-FARTHEST = 38.0
-
-
-@inline
-def bell(x):
-    """exp(-x * x / 2)"""
-    a = min(abs(x), real(FARTHEST))
-    return exponential(a * a * real(-0.5))
-
-
-@inline
-def share_below(x, height):
-    """The share of a normal distribution below x, given height = bell(x)."""
-    a = min(abs(x), real(FARTHEST))
-    part = real(1) / (a + real(4))
-    t = (a - real(4)) * part
-    above = height * part * (tail_short(t) if single else tail_long(t))
-    return above if x < real(0) else real(1) - above
-
-
-@inline
-def tail_short(t):
-    """To the digits of float32."""
-    total = real(0.000457604511)
-    total = total * t + real(0.00165412667)
-    total = total * t + real(-0.00366047168)
-    total = total * t + real(-0.00760125084)
-    total = total * t + real(0.0604282681)
-    total = total * t + real(-0.186509599)
-    total = total * t + real(0.387135513)
-    total = total * t + real(-0.607897185)
-    return total * t + real(0.755285151)
-
-
-@inline
-def tail_long(t):
-    """To the digits of float64."""
-    total = real(-4.1838392358544216e-08)
-    total = total * t + real(-1.0868668204223654e-07)
-    total = total * t + real(2.2530561422534075e-07)
-    total = total * t + real(9.6015648624828997e-07)
-    total = total * t + real(-6.0148059918022882e-07)
-    total = total * t + real(-5.8762983550580345e-06)
-    total = total * t + real(7.0603377440527732e-07)
-    total = total * t + real(3.5126169212370111e-05)
-    total = total * t + real(-1.9055566968932624e-06)
-    total = total * t + real(-0.0002310902487242777)
-    total = total * t + real(0.00013334380673913772)
-    total = total * t + real(0.0016308177709651944)
-    total = total * t + real(-0.0034796922979147514)
-    total = total * t + real(-0.0075401889137591003)
-    total = total * t + real(0.060396574885168273)
-    total = total * t + real(-0.18652185796140994)
-    total = total * t + real(0.3871374007424126)
-    total = total * t + real(-0.60789664197187776)
-    return total * t + real(0.75528513041575063)
+# Kinds of activation. The derivative is a function of the result; from SILU on, of the input. More of them, with
+# higher numbers, stand in curves.py.
+NONE, RELU, LEAKY_RELU, SIGMOID, TANH, CLIPPED, SILU, GELU, ELU = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 
 class Activation(Record):
-    """An activation: its kind, and the slope of LeakyReLU or the alpha of ELU."""
+    """An activation: its kind, and the numbers of its formula that it has."""
 
     kind: Int
     slope: Real
+    rate: Real
+    gain: Real
+    offset: Real
+    low: Real
+    high: Real
 
 
 @noinline
@@ -162,30 +60,45 @@ def activate(x, y, count, activation):
     elif activation.kind == LEAKY_RELU:
         for i in lanes(count):
             y[i] = x[i] if x[i] > real(0) else x[i] * activation.slope
-    elif activation.kind == SIGMOID:
-        for i in lanes(count):
-            y[i] = sigmoid(x[i])
-    elif activation.kind == TANH:
-        for i in lanes(count):
-            y[i] = hyperbolic_tangent(x[i])
     elif activation.kind >= SILU:
         activate_from_input(x, y, count, activation)
+    elif activation.kind:
+        activate_bounded(x, y, count, activation)
     else:
         copy_row(y, x, count)
 
 
 @noinline
+def activate_bounded(x, y, count, activation):
+    """y = f(x), for the kinds from SIGMOID to CLIPPED."""
+    if activation.kind == SIGMOID:
+        for i in lanes(count):
+            y[i] = sigmoid(x[i])
+    elif activation.kind == TANH:
+        for i in lanes(count):
+            y[i] = hyperbolic_tangent(x[i])
+    elif activation.kind == CLIPPED:
+        for i in lanes(count):
+            y[i] = min(max(times(x[i], activation.slope) + activation.offset, activation.low), activation.high)
+
+
+@noinline
 def activate_from_input(x, y, count, activation):
-    """y = f(x), for the kinds from SILU on. activation.slope: alpha of ELU."""
+    """y = f(x), for the kinds from SILU on."""
     if activation.kind == SILU:
         for i in lanes(count):
             y[i] = x[i] * sigmoid(x[i])
     elif activation.kind == ELU:
         for i in lanes(count):
-            y[i] = x[i] if x[i] > real(0) else activation.slope * exponential_less_1(min(x[i], real(0)))
-    else:
+            power = exponential_less_1(activation.rate * min(x[i], real(0)))
+            y[i] = activation.gain * x[i] if x[i] > real(0) else activation.slope * power
+    elif activation.kind == GELU:
         for i in lanes(count):
             y[i] = x[i] * share_below(x[i], bell(x[i]))
+    elif activation.kind < HARD_SWISH:
+        activate_smoothly(x, y, count, activation)
+    else:
+        activate_in_pieces(x, y, count, activation)
 
 
 @noinline
@@ -197,28 +110,44 @@ def derivative_row(d, y, count, activation):
     elif activation.kind == LEAKY_RELU:
         for i in lanes(count):
             d[i] *= real(1) if y[i] > real(0) else activation.slope
-    elif activation.kind == SIGMOID:
+    else:
+        bounded_derivative_row(d, y, count, activation)
+
+
+@noinline
+def bounded_derivative_row(d, y, count, activation):
+    """d *= f'(x), given y = f(x), for the kinds from SIGMOID to CLIPPED."""
+    if activation.kind == SIGMOID:
         for i in lanes(count):
             d[i] *= y[i] * (real(1) - y[i])
     elif activation.kind == TANH:
         for i in lanes(count):
             d[i] *= real(1) - y[i] * y[i]
+    elif activation.kind == CLIPPED:
+        for i in lanes(count):
+            inside = y[i] > activation.low and y[i] < activation.high
+            d[i] *= activation.slope if inside else real(0)
 
 
 @noinline
 def derivative_row_from_input(d, x, count, activation):
-    """d *= f'(x), for the kinds from SILU on. activation.slope: alpha of ELU."""
+    """d *= f'(x), for the kinds from SILU on."""
     if activation.kind == SILU:
         for i in lanes(count):
             q = sigmoid(x[i])
             d[i] *= q + x[i] * q * (real(1) - q)
     elif activation.kind == ELU:
         for i in lanes(count):
-            d[i] *= real(1) if x[i] > real(0) else activation.slope * exponential(min(x[i], real(0)))
-    else:
+            power = exponential(activation.rate * min(x[i], real(0)))
+            d[i] *= activation.gain if x[i] > real(0) else activation.slope * activation.rate * power
+    elif activation.kind == GELU:
         for i in lanes(count):
             height = bell(x[i])
             d[i] *= share_below(x[i], height) + x[i] * height * real(0.3989422804014327)  # 1 / sqrt(2 pi)
+    elif activation.kind < HARD_SWISH:
+        smooth_derivative_row(d, x, count, activation)
+    else:
+        piecewise_derivative_row(d, x, count, activation)
 
 
 # Philox 4x64-10; see `gedanken.random` for what key and counter mean.

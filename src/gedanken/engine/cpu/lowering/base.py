@@ -53,10 +53,20 @@ class Lowering:
         train: whether it is a training pass.
         seed: of the network.
         products: how matrices are multiplied.
+        has_lengths: whether sequences have lengths; if not, all places are real.
     """
 
-    def __init__(self, program: Program, samples: int, train: bool, seed: int, products: "Products") -> None:
+    def __init__(
+        self,
+        program: Program,
+        samples: int,
+        train: bool,
+        seed: int,
+        products: "Products",
+        has_lengths: bool = False,
+    ) -> None:
         self.program, self.samples, self.train, self.seed = program, samples, train, seed
+        self.has_lengths = has_lengths
         self.products, self.real = products, np.dtype(program.library.dtype)
         self.lanes = program.library.machine.lanes(self.real.itemsize)
         self.tile_rows, self.tile_columns = products.tile
@@ -82,6 +92,9 @@ class Lowering:
 
     def zeros(self, count: int) -> Array:
         return np.zeros(count, self.real)
+
+    def ones(self, count: int) -> Array:
+        return np.ones(count, self.real)
 
     def panels(self, columns: int) -> int:
         """Return how many panels of a packed matrix so many columns fill."""

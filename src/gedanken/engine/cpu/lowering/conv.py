@@ -10,12 +10,12 @@ from gedanken.engine.cpu.kernels.band import Finish, Padded, Weights
 from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Slide
 from gedanken.engine.cpu.kernels.rows import Activation
 from gedanken.engine.cpu.lowering import spread
+from gedanken.engine.cpu.lowering.activations import LINEAR
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Backward, Lowering, cut
 from gedanken.engine.cpu.lowering.dense import Factor, dense_product
 from gedanken.engine.cpu.lowering.depthwise import Depthwise, is_depthwise
 from gedanken.engine.cpu.lowering.frame import framed
 from gedanken.engine.cpu.lowering.plan import Plan
-from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.lowering.taps import backward, forward, most_seen, tables, tiles_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.engine.cpu.record import table_of

@@ -59,27 +59,30 @@ def dense_product(low: Lowering, stage: LayerStage, x: Buffer, factor: Factor, a
         )  # fmt: skip
         if "bias" in stage.g:
             low.add_up(sums, stage.g["bias"], slots)
-        _product(low, given.transposed(), Matrix(d, units, 1), stage.g["kernel"], (features, units, rows))
+        product(low, given.transposed(), Matrix(d, units, 1), stage.g["kernel"], (features, units, rows))
         if not wanted:
             return None
         dx = low.buffer((low.samples, *stage.shape))
-        _product(low, Matrix(d, units, 1), kernel.transposed(), dx, (rows, features, units))
+        product(low, Matrix(d, units, 1), kernel.transposed(), dx, (rows, features, units))
         return dx
 
     return y, backward
 
 
-def _product(low: Lowering, a: Matrix, b: Matrix, c: Buffer | Array, sizes: tuple[int, int, int]) -> None:
-    """Emit C = A B; see `Products.multiply`. What is long to sum is summed in pieces."""
+def product(
+    low: Lowering, a: Matrix, b: Matrix, c: Buffer | Array, sizes: tuple[int, int, int],
+    bias: Array | Buffer | None = None,
+) -> None:  # fmt: skip
+    """Emit C = A B + bias; see `Products.multiply`. What is long to sum is summed in pieces."""
     rows, columns, inner = sizes
     pieces = cut(inner, LONG)
     # As one row of C nothing has to be packed.
-    if columns == 1 and a.down == 1 and inner <= SHORT and low.products.reads_in_place:
+    if bias is None and columns == 1 and a.down == 1 and inner <= SHORT and low.products.reads_in_place:
         a, b = Matrix(b.numbers, inner, b.down), Matrix(a.numbers, a.right, a.down)
         rows, columns = 1, rows
         sizes = (rows, columns, inner)
     to = low.buffer((pieces, rows, columns)) if pieces > 1 else c
-    low.products.multiply(low, a, b, low.zeros(columns), to, sizes, pieces)
+    low.products.multiply(low, a, b, low.zeros(columns) if bias is None else bias, to, sizes, pieces)
     if pieces > 1:
         low.add_up(to, c, pieces)
 

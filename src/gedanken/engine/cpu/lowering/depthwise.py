@@ -7,8 +7,8 @@ import numpy as np
 from gedanken.engine.cpu.kernels.band import Finish
 from gedanken.engine.cpu.kernels.depthwise import LONG
 from gedanken.engine.cpu.kernels.rows import Activation
+from gedanken.engine.cpu.lowering.activations import LINEAR
 from gedanken.engine.cpu.lowering.base import Lowering, slots_of, window_of
-from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry
 from gedanken.layers.stages import LayerStage

@@ -1,60 +1,80 @@
 """Which layers the kernels know, and the walk along a row of them."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gedanken.by_name import ByName
 from gedanken.engine.base import Placement
+from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activation_of, needs_input
+from gedanken.engine.cpu.lowering.attention import attention
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
+from gedanken.engine.cpu.lowering.curves import log_softmax, prelu
 from gedanken.engine.cpu.lowering.dense import dense, softmax
+from gedanken.engine.cpu.lowering.embedding import as_reals, embedding
 from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
+from gedanken.engine.cpu.lowering.noise import thinned, with_noise
 from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm, local_response
 from gedanken.engine.cpu.lowering.pointwise import (
-    ACTIVATIONS,
-    LINEAR,
     Group,
-    activation_of,
     flatten,
     group_of,
-    needs_input,
     pointwise,
     remembered,
 )
 from gedanken.engine.cpu.lowering.pooling import POOLS, in_group, pooling
+from gedanken.engine.cpu.lowering.recurrent import recurrent
 from gedanken.engine.cpu.lowering.reshape import reshape
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
+from gedanken.engine.cpu.lowering.time import convolution_1d, positions, time_pool
 from gedanken.engine.cpu.lowering.transposed import transposed
 from gedanken.engine.cpu.lowering.upsampling import pixel_shuffle, upsampling
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
+    GRU,
+    LSTM,
+    AlphaDropout,
+    AveragePool1DLayer,
     BatchNorm,
+    Convolution1DLayer,
     ConvolutionLayer,
     CroppingLayer,
     Dropout,
+    Embedding,
     Flatten,
     FullyConnectedLayer,
+    GaussianNoise,
+    GlobalAveragePool1DLayer,
+    GlobalMaxPool1DLayer,
     GroupNorm,
+    InstanceNorm,
     LayerNorm,
+    LearnedPositions,
     LocalResponseNorm,
+    LogSoftMax,
+    MaxPool1DLayer,
+    MultiHeadAttention,
     PaddingLayer,
     PixelShuffle,
+    PReLU,
     Reshape,
+    RMSNorm,
+    SimpleRNN,
+    SinePositions,
     SoftMax,
     SparseFullyConnectedLayer,
+    SpatialDropout,
     TransposedConvolutionLayer,
     UpsamplingLayer,
 )
 from gedanken.layers.containers import Container
+from gedanken.layers.dropout import Noise
 from gedanken.layers.stages import ContainerStage, LayerStage
-
-NORMS = {BatchNorm, LayerNorm, GroupNorm, LocalResponseNorm}
-DENSE = {FullyConnectedLayer, SparseFullyConnectedLayer}
-LARGER = {TransposedConvolutionLayer, UpsamplingLayer, PixelShuffle}
-FRAMES = {PaddingLayer, CroppingLayer}
-KNOWN = {ConvolutionLayer, *LARGER, *DENSE, Flatten, Reshape, SoftMax, Dropout, *NORMS, *ACTIVATIONS, *POOLS, *FRAMES}
 
 
 def why_no_kernel(stage: Placement) -> str:
@@ -64,7 +84,7 @@ def why_no_kernel(stage: Placement) -> str:
         return _why_no_kernel_inside(stage)
     if type(layer) not in KNOWN:
         return "no kernel"
-    if stage.frozen and isinstance(layer, (BatchNorm, Dropout)):
+    if stage.frozen and isinstance(layer, (BatchNorm, Noise)):
         return "frozen: it runs as at prediction"
     return ""
 
@@ -158,6 +178,12 @@ def _followed(low: Lowering, made: Convolved, group: Group) -> Lowered:
     return z, both
 
 
+def _convolution_1d(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer, Backward, int]:
+    together = {BatchNorm, Dropout, *ACTIVATIONS}
+    behind = itertools.takewhile(lambda one: type(one.layer) in together, rest[1:])
+    return convolution_1d(low, [rest[0], *behind], x, _convolution)
+
+
 def _no_backward(*_: object) -> Buffer | None:
     raise AssertionError("a prediction has no backward pass")
 
@@ -166,7 +192,9 @@ def _container(low: Lowering, stage: ContainerStage, x: Any) -> Lowered:
     ys: list[Buffer] = []
     backs: list[Backward] = []
     for name, row in stage.rows.items():
-        y, back = lower(low, row, x.parts[name] if isinstance(x, ByName) else x)
+        given = x.parts[name] if isinstance(x, ByName) else x
+        whole = row and row[0].layer.tokens is not None
+        y, back = lower(low, row, given if whole or given.dtype != np.int64 else as_reals(low, given))
         ys.append(y)
         backs.append(back)
     shape, merge = (low.samples, *stage.output_shape), stage.layer.merge
@@ -185,20 +213,41 @@ def _container(low: Lowering, stage: ContainerStage, x: Any) -> Lowered:
 # Layers with products, which begin a run of layers.
 FIRST: dict[type, Callable[[Lowering, Sequence[LayerStage], Any], tuple[Buffer, Backward, int]]] = {
     ConvolutionLayer: _convolution,
+    Convolution1DLayer: _convolution_1d,
     TransposedConvolutionLayer: _transposed,
     FullyConnectedLayer: _dense,
 }
 # Layers that are lowered by themselves.
 ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
+    Embedding: embedding,
     Flatten: flatten,
     Reshape: reshape,
     UpsamplingLayer: upsampling,
     PixelShuffle: pixel_shuffle,
     SoftMax: softmax,
+    LogSoftMax: log_softmax,
+    PReLU: prelu,
+    SpatialDropout: thinned,
+    AlphaDropout: thinned,
+    GaussianNoise: with_noise,
+    SimpleRNN: recurrent,
+    LSTM: recurrent,
+    GRU: recurrent,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
+    MaxPool1DLayer: time_pool,
+    AveragePool1DLayer: time_pool,
+    GlobalMaxPool1DLayer: time_pool,
+    GlobalAveragePool1DLayer: time_pool,
+    LearnedPositions: positions,
+    SinePositions: positions,
+    MultiHeadAttention: attention,
     LocalResponseNorm: local_response,
     PaddingLayer: frame,
     CroppingLayer: frame,
+    InstanceNorm: group_norm,
+    RMSNorm: layer_norm,
     SparseFullyConnectedLayer: sparse_dense,
 }
+
+KNOWN = {*FIRST, *ALONE, BatchNorm, Dropout, *ACTIVATIONS, *POOLS}

@@ -1,4 +1,4 @@
-"""LayerNorm, GroupNorm and LocalResponseNorm: one pass each way."""
+"""LayerNorm and RMSNorm, GroupNorm and InstanceNorm, LocalResponseNorm: one pass each way."""
 
 import math
 
@@ -8,14 +8,15 @@ from gedanken.engine.cpu.kernels.local_response import ROOM, Beside
 from gedanken.engine.cpu.kernels.norm import Norm
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
-from gedanken.layers import GroupNorm, LayerNorm, LocalResponseNorm
+from gedanken.layers import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from gedanken.layers.stages import LayerStage
+from gedanken.types import Array
 
 
 def layer_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    """Lower LayerNorm; a row is what has a mean of its own, an image or a vector."""
+    """Lower LayerNorm or RMSNorm; a row is what has a mean of its own, an image or a vector."""
     layer, shape = stage.layer, stage.shape
-    assert isinstance(layer, LayerNorm)
+    assert isinstance(layer, (LayerNorm, RMSNorm))
     channels = shape[-1]
     size = math.prod(shape) if len(shape) == 3 else channels
     rows = low.samples * math.prod(shape) // size
@@ -23,33 +24,33 @@ def layer_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     slots, width = cut(rows, piece), channels * max(1, min(LINE // channels, size // channels))
     y, moments = low.buffer((low.samples, *shape)), low.buffer((rows, 3))
     norm = Norm(
-        rows=rows, size=size, channels=channels, width=width, piece=piece, epsilon=layer.epsilon,
-        scale=stage.p["scale"], moments=moments,
+        rows=rows, size=size, channels=channels, width=width, piece=piece,
+        centred=int(isinstance(layer, LayerNorm)), epsilon=layer.epsilon, scale=_scale(low, stage), moments=moments,
     )  # fmt: skip
-    low.program.add("norm.forward", slots, 2 * width, x=x, y=y, shift=stage.p["shift"], n=norm)
+    low.program.add("norm.forward", slots, 2 * width, x=x, y=y, shift=_shift(low, stage), n=norm)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, shifts, scales = low.buffer(x.shape), low.buffer((slots, channels)), low.buffer((slots, channels))
         low.program.add("norm.gradient", slots, 7 * width, x=x, dy=dy, d=dx, shifts=shifts, scales=scales, n=norm)
-        low.add_up(shifts, stage.g["shift"], slots)
-        low.add_up(scales, stage.g["scale"], slots)
+        _add_up(low, stage, shifts, scales, slots)
         return dx if wanted else None
 
     return y, backward
 
 
 def group_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    """Lower GroupNorm; a group of channels has a mean of its own in each sample."""
+    """Lower GroupNorm or InstanceNorm; a group of channels, or a channel, has a mean of its own in each sample."""
     layer, shape = stage.layer, stage.shape
-    assert isinstance(layer, GroupNorm)
+    assert isinstance(layer, (GroupNorm, InstanceNorm))
     channels, samples = shape[-1], low.samples
+    groups = layer.n_groups if isinstance(layer, GroupNorm) else channels
     piece = cut(PIECE, math.prod(shape))
-    y, moments = low.buffer((samples, *shape)), low.buffer((samples, layer.n_groups, 3))
+    y, moments = low.buffer((samples, *shape)), low.buffer((samples, groups, 3))
     norm = GroupedNorm(
-        samples=samples, pixels=math.prod(shape[:-1]), channels=channels, groups=layer.n_groups, piece=piece,
-        epsilon=layer.epsilon, scale=stage.p["scale"], moments=moments,
+        samples=samples, pixels=math.prod(shape[:-1]), channels=channels, groups=groups, piece=piece,
+        epsilon=layer.epsilon, scale=_scale(low, stage), moments=moments,
     )  # fmt: skip
-    low.program.add("group_norm.forward", cut(samples, piece), 7 * channels, x=x, y=y, shift=stage.p["shift"], n=norm)
+    low.program.add("group_norm.forward", cut(samples, piece), 7 * channels, x=x, y=y, shift=_shift(low, stage), n=norm)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, shifts, scales = low.buffer(x.shape), low.buffer((samples, channels)), low.buffer((samples, channels))
@@ -57,8 +58,7 @@ def group_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
             "group_norm.gradient", cut(samples, piece), 6 * channels, x=x, dy=dy, d=dx, shifts=shifts, scales=scales,
             n=norm,
         )  # fmt: skip
-        low.add_up(shifts, stage.g["shift"], samples)
-        low.add_up(scales, stage.g["scale"], samples)
+        _add_up(low, stage, shifts, scales, samples)
         return dx if wanted else None
 
     return y, backward
@@ -86,3 +86,18 @@ def local_response(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         return dx
 
     return y, backward
+
+
+def _scale(low: Lowering, stage: LayerStage) -> Array:
+    return stage.p.get("scale", low.ones(stage.shape[-1]))
+
+
+def _shift(low: Lowering, stage: LayerStage) -> Array:
+    return stage.p.get("shift", low.zeros(stage.shape[-1]))
+
+
+def _add_up(low: Lowering, stage: LayerStage, shifts: Buffer, scales: Buffer, slots: int) -> None:
+    """Emit the gradients of shift and scale, where there are any, from those of pieces."""
+    for name, parts in (("shift", shifts), ("scale", scales)):
+        if name in stage.g:
+            low.add_up(parts, stage.g[name], slots)

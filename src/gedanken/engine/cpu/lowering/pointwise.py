@@ -7,60 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from gedanken.engine.cpu.kernels import pointwise as places
-from gedanken.engine.cpu.kernels import rows as kinds
 from gedanken.engine.cpu.kernels.batch_norm import Normalised, Pieces, Share
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.pointwise import Pass
-from gedanken.engine.cpu.kernels.rows import Activation, Draw
+from gedanken.engine.cpu.kernels.rows import Draw
+from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, activation_of
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.lowering.pooling import POOLS, in_group
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
-    ELU,
-    GELU,
     BasePool,
     BatchNorm,
     Dropout,
     Flatten,
-    Layer,
-    LeakyReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    TanH,
 )
 from gedanken.layers.stages import LayerStage
 from gedanken.random import DRAW_RANGE, DRAWS_PER_BLOCK, Purpose, stream_key
 from gedanken.types import Array
-
-ACTIVATIONS = {
-    ReLU: kinds.RELU,
-    LeakyReLU: kinds.LEAKY_RELU,
-    Sigmoid: kinds.SIGMOID,
-    TanH: kinds.TANH,
-    SiLU: kinds.SILU,
-    GELU: kinds.GELU,
-    ELU: kinds.ELU,
-}
-
-
-LINEAR = Activation(kind=kinds.NONE, slope=0.0)
-
-
-def activation_of(layer: Layer | None) -> Activation:
-    """Return the kernels' word for an activation, or for none."""
-    if layer is None:
-        return LINEAR
-    if isinstance(layer, LeakyReLU):
-        return Activation(kind=kinds.LEAKY_RELU, slope=layer.slope)
-    if isinstance(layer, ELU):
-        return Activation(kind=kinds.ELU, slope=layer.alpha)
-    return Activation(kind=ACTIVATIONS[type(layer)], slope=0.0)
-
-
-def needs_input(activation: Activation) -> bool:
-    """Return whether the derivative of an activation cannot be had from its result."""
-    return bool(activation.kind >= kinds.SILU)
 
 
 @dataclass
@@ -128,16 +91,28 @@ def flatten(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
 def remembered(low: Lowering, stage: LayerStage) -> Buffer:
     """Emit mean, gain and shift of a BatchNorm at prediction."""
     normal = low.buffer((5, stage.shape[-1]))
-    low.program.add("batch_norm.remember", 1, norm=_normalised(stage), channels=stage.shape[-1], normal=normal)
+    low.program.add("batch_norm.remember", 1, norm=_normalised(low, stage), channels=stage.shape[-1], normal=normal)
     return normal
 
 
-def _normalised(stage: LayerStage) -> Normalised:
+def _share(low: Lowering, stage: LayerStage) -> Share:
+    """Return how the running values of a BatchNorm move."""
     layer = stage.layer
     assert isinstance(layer, BatchNorm)
+    momentum = 0.0 if layer.momentum is None else layer.momentum
+    kept = float(low.real.type(momentum))
+    return Share(
+        kept=kept, less=momentum - kept, taken=1 - momentum, cumulative=int(layer.momentum is None),
+        seen=stage.s.get("count", low.zeros(1)),
+    )  # fmt: skip
+
+
+def _normalised(low: Lowering, stage: LayerStage) -> Normalised:
+    layer, channels = stage.layer, stage.shape[-1]
+    assert isinstance(layer, BatchNorm)
     return Normalised(
-        scale=stage.p["scale"], shift=stage.p["shift"], running_mean=stage.s["mean"], running_var=stage.s["var"],
-        epsilon=layer.epsilon,
+        scale=stage.p.get("scale", low.ones(channels)), shift=stage.p.get("shift", low.zeros(channels)),
+        running_mean=stage.s["mean"], running_var=stage.s["var"], epsilon=layer.epsilon,
     )  # fmt: skip
 
 
@@ -217,10 +192,9 @@ class _Pass:
         given = Pieces(
             values=statistics, pieces=len(counts), channels=self.channels, total=float(counts.sum(dtype="float64"))
         )
-        kept = float(low.real.type(layer.momentum))
         low.program.add(
-            "batch_norm.normalise", 1, 6 * self.channels, given=given, counts=counts, norm=_normalised(stage),
-            share=Share(kept=kept, less=layer.momentum - kept, taken=1 - layer.momentum), normal=self.normal,
+            "batch_norm.normalise", 1, 6 * self.channels, given=given, counts=counts, norm=_normalised(low, stage),
+            share=_share(low, stage), normal=self.normal,
         )  # fmt: skip
 
     def _measure(self) -> tuple[Buffer, Array]:
@@ -268,7 +242,8 @@ class _Pass:
         low.program.add(
             "batch_norm.correct", 1, 6 * self.channels,
             given=Pieces(values=partial, pieces=pieces, channels=self.channels, total=float(rows)),
-            normal=self.normal, dscale=stage.g["scale"], dshift=stage.g["shift"], correction=correction,
+            normal=self.normal, dscale=stage.g.get("scale", low.buffer((self.channels,))),
+            dshift=stage.g.get("shift", low.buffer((self.channels,))), correction=correction,
         )  # fmt: skip
         piece = cut(PIECE, self.channels)
         low.program.add(

@@ -7,9 +7,9 @@ import numpy as np
 from gedanken.engine.cpu.kernels.band import Finish, Weights
 from gedanken.engine.cpu.kernels.rows import Activation
 from gedanken.engine.cpu.kernels.spread import Spread
+from gedanken.engine.cpu.lowering.activations import LINEAR
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Lowering, cut
 from gedanken.engine.cpu.lowering.plan import Plan
-from gedanken.engine.cpu.lowering.pointwise import LINEAR
 from gedanken.engine.cpu.lowering.taps import contiguous, tiles_of
 from gedanken.engine.cpu.program import Buffer
 from gedanken.geometry import Geometry

@@ -1,0 +1,185 @@
+"""What is done along the places of sequences: cutting at their ends, pooling, adding positions.
+
+`lengths` says of each sample how many places are real, from the first on.
+"""
+
+from gedanken.engine.cpu.kernels.blocks import BLOCK, carry_over, copy_row, lost_of, settle, zero_row
+from gedanken.engine.cpu.language import Int, Ints, Reals, Record, at, inline, lanes, noinline, real
+
+
+class Ends(Record):
+    """Sequences, and what becomes of a length L: (L + more) // stride + 1. A task is `piece` samples."""
+
+    samples: Int
+    places: Int
+    features: Int
+    more: Int
+    stride: Int
+    piece: Int
+
+
+class Windows(Record):
+    """Windows over time. A task is `piece` samples."""
+
+    samples: Int
+    places: Int
+    features: Int
+    made: Int  # windows of a sample
+    width: Int
+    before: Int  # places before the sequence where the first window begins
+    more: Int  # of a length L (L + more) // stride + 1 windows are real
+    stride: Int
+    largest: Int  # 1: the largest value, 0: the mean
+    counts: Int  # 1: a mean is over the width, 0: over what is seen
+    piece: Int
+
+
+@inline
+def real_of(length, more, stride):
+    return (length + more) // stride + 1
+
+
+def cut(task: Int, scratch: Reals, x: Reals, y: Reals, lengths: Ints, e: Ends):
+    """y = x at real places, 0 at the others; y may be x."""
+    for n in range(task * e.piece, min(e.samples, (task + 1) * e.piece)):
+        start = n * e.places * e.features
+        kept = min(e.places, real_of(lengths[n], e.more, e.stride)) * e.features
+        copy_row(at(y, start), at(x, start), kept)
+        zero_row(at(y, start + kept), e.places * e.features - kept)
+
+
+def pool(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Reals, lengths: Ints, w: Windows):
+    """Set y to what becomes of each window, and winners to the places of the largest values.
+
+    scratch: 2 * features numbers.
+    """
+    for n in range(task * w.piece, min(w.samples, (task + 1) * w.piece)):
+        length = lengths[n]
+        count = min(w.made, real_of(length, w.more, w.stride))
+        given = at(x, n * w.places * w.features)
+        for j in range(w.made):
+            place = (n * w.made + j) * w.features
+            first = max(0, j * w.stride - w.before)
+            last = min(length, j * w.stride - w.before + w.width)
+            if j >= count or first >= last:
+                zero_row(at(y, place), w.features)
+                if w.largest == 1:
+                    fill(at(winners, place), real(-1), w.features)
+            elif w.largest == 1:
+                copy_row(at(y, place), at(given, first * w.features), w.features)
+                fill(at(winners, place), real(first), w.features)
+                for t in range(first + 1, last):
+                    contend(at(y, place), at(winners, place), at(given, t * w.features), real(t), w.features)
+            else:
+                share = real(1) / real(w.width if w.counts == 1 else last - first)
+                mean(at(y, place), scratch, at(given, first * w.features), last - first, share, w.features)
+
+
+@noinline
+def fill(target, value, count):
+    for i in lanes(count):
+        target[i] = value
+
+
+@noinline
+def contend(best, winners, values, place, count):
+    """Let values win where they are larger than the best so far, or are NaN."""
+    for i in lanes(count):
+        value, old = values[i], best[i]
+        wins = value > old or value != value
+        best[i] = value if wins else old
+        winners[i] = place if wins else winners[i]
+
+
+@inline
+def mean(y, scratch, x, rows, share, features):
+    """Set y to the sum of so many rows times `share`; scratch: 2 * features numbers."""
+    rest = at(scratch, features)
+    zero_row(y, features)
+    zero_row(scratch, features)
+    zero_row(rest, features)
+    for t in range(rows):
+        add_scaled(scratch, at(x, t * features), share, features)
+        if (t + 1) % BLOCK == 0:
+            carry_over(y, rest, scratch, features)
+    carry_over(y, rest, scratch, features)
+    settle(y, rest, features)
+
+
+@noinline
+def add_scaled(total, values, factor, count):
+    for i in lanes(count):
+        total[i] += values[i] * factor
+
+
+def pool_gradient(task: Int, scratch: Reals, dy: Reals, winners: Reals, d: Reals, lengths: Ints, w: Windows):
+    """Set d, the gradient with respect to the sequences, to what windows give back to what they saw.
+
+    scratch: places * features numbers, what rounding takes from a place's sum.
+    """
+    size = w.places * w.features
+    for n in range(task * w.piece, min(w.samples, (task + 1) * w.piece)):
+        total = at(d, n * size)
+        zero_row(total, size)
+        zero_row(scratch, size)
+        length = lengths[n]
+        for j in range(min(w.made, real_of(length, w.more, w.stride))):
+            place = (n * w.made + j) * w.features
+            first = max(0, j * w.stride - w.before)
+            last = min(length, j * w.stride - w.before + w.width)
+            share = real(1) / real(w.width if w.counts == 1 else max(1, last - first))
+            for t in range(first, last):
+                here, lost = at(total, t * w.features), at(scratch, t * w.features)
+                if w.largest == 1:
+                    give_winner(here, lost, at(dy, place), at(winners, place), real(t), w.features)
+                else:
+                    give(here, lost, at(dy, place), share, w.features)
+        settle(total, scratch, size)
+
+
+@noinline
+def give(total, lost, values, share, count):
+    for i in lanes(count):
+        old, value = total[i], values[i] * share
+        total[i] = old + value
+        lost[i] += lost_of(old, value, total[i])
+
+
+@noinline
+def give_winner(total, lost, values, winners, place, count):
+    for i in lanes(count):
+        old, value = total[i], values[i] if winners[i] == place else real(0)
+        total[i] = old + value
+        lost[i] += lost_of(old, value, total[i])
+
+
+def add_positions(task: Int, scratch: Reals, x: Reals, y: Reals, table: Reals, size: Int, samples: Int, piece: Int):
+    """y = x + table, for each sample; a task is `piece` samples."""
+    for n in range(task * piece, min(samples, (task + 1) * piece)):
+        add_rows(at(y, n * size), at(x, n * size), table, size)
+
+
+@noinline
+def add_rows(y, x, table, count):
+    for i in lanes(count):
+        y[i] = x[i] + table[i]
+
+
+def sum_samples(task: Int, scratch: Reals, dy: Reals, table: Reals, lengths: Ints, e: Ends):
+    """Set the place number `task` of the table to the sum of dy there over the samples in which it is real.
+
+    scratch: 2 * e.features numbers.
+    """
+    total, rest, terms = at(table, task * e.features), at(scratch, e.features), 0
+    zero_row(total, e.features)
+    zero_row(scratch, e.features)
+    zero_row(rest, e.features)
+    for n in range(e.samples):
+        if task < lengths[n]:
+            add_scaled(scratch, at(dy, (n * e.places + task) * e.features), real(1), e.features)
+            terms += 1
+            if terms == BLOCK:
+                carry_over(total, rest, scratch, e.features)
+                terms = 0
+    carry_over(total, rest, scratch, e.features)
+    settle(total, rest, e.features)

@@ -1,0 +1,113 @@
+"""What holds for every layer of sequences that honours their lengths, on both engines."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gedanken import Sequences, ShapeError
+from gedanken.engine.plan import Plan
+from gedanken.engine.select import select_engine
+from gedanken.layers.lengths import OUTPUT
+from gedanken.types import Array
+from tests.cases import LAYERS, LayerCase, name_of
+
+SAMPLES = 5
+
+
+def honours(case: LayerCase) -> bool:
+    try:
+        case.layer.output_lengths(case.shape, np.array([case.shape[0]]))
+    except ShapeError:
+        return False
+    return True
+
+
+OF_SEQUENCES = [case for case in LAYERS if len(case.shape) == 2 and case.layer.tokens is None and honours(case)]
+each = pytest.mark.parametrize("case", OF_SEQUENCES, ids=name_of)
+
+
+def lengths_of(case: LayerCase) -> Array:
+    """Return lengths of all kinds, the shortest that the layer takes among them."""
+    most = case.shape[0]
+    shortest = next(n for n in range(1, most + 1) if _made(case, n) != 0)
+    return np.array([most, shortest, (most + shortest) // 2, most - 1, shortest])
+
+
+def _made(case: LayerCase, length: int) -> int | None:
+    made = case.layer.output_lengths(case.shape, np.array([length]))
+    return None if made is None else max(0, int(made[0]))
+
+
+def passes(engine: str, case: LayerCase, x: Any, dy: Array, dtype: str = "float64") -> tuple[Array, ...]:
+    """Return what a step and a prediction give: y, dx, gradients, prediction."""
+    plan = Plan([case.layer], case.shape, select_engine(engine, dtype), seed=3)
+    plan.initialise()
+    plan.params += (np.random.default_rng(1).normal(size=plan.params.size) * 0.2).astype(dtype)
+    ctx = plan.told_of_lengths(plan.context(train=True, epoch=1), x)
+    plan._passes = plan._passes._replace(stages=plan.engine.stages(plan.layers))
+    y, tape = plan.forward(ctx, x)
+    y = y.copy()
+    (stage,) = plan.stages
+    dx = np.array(stage.backward(ctx, tape.pop(), dy.astype(dtype)))
+    made = (ctx.lengths_at or {}).get(OUTPUT)
+    return plan.ops.real_places(y, made), plan.ops.real_places(dx, ctx.lengths), plan.grads.copy(), plan.predict(x)
+
+
+def gradient_of(case: LayerCase, lengths: Array, seed: int = 2) -> tuple[Array, Array | None]:
+    dy = np.random.default_rng(seed).normal(size=(SAMPLES, *case.output_shape))
+    return dy, case.layer.output_lengths(case.shape, lengths)
+
+
+@each
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+def test_what_stands_behind_the_end_changes_nothing(case: LayerCase, engine: str) -> None:
+    x, lengths = case.data(SAMPLES), lengths_of(case)
+    dy, made = gradient_of(case, lengths)
+    noisy, other = x.copy(), case.data(SAMPLES, seed=9)
+    behind = np.arange(case.shape[0]) >= lengths[:, None]
+    noisy[behind] = other[behind]
+    if made is not None:
+        dy[np.arange(case.output_shape[0]) >= made[:, None]] = 0
+    expected, got = (passes(engine, case, Sequences(data, lengths), dy) for data in (x, noisy))
+    for one, two in zip(expected, got, strict=True):
+        assert np.array_equal(one, two)
+
+
+@each
+def test_a_whole_sequence_is_one_without_lengths(case: LayerCase) -> None:
+    x = case.data(SAMPLES)
+    dy, _ = gradient_of(case, lengths_of(case))
+    for engine in ("numpy", "cpu"):
+        whole = Sequences(x, np.full(SAMPLES, case.shape[0]))
+        for one, two in zip(passes(engine, case, x, dy), passes(engine, case, whole, dy), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-12)
+
+
+@each
+def test_gradients_at_padded_places_do_not_count_where_places_are_mixed(case: LayerCase) -> None:
+    """A layer that works place by place gets zeros there from the layer behind it."""
+    x, lengths = case.data(SAMPLES), lengths_of(case)
+    dy, made = gradient_of(case, lengths)
+    if made is None or made is lengths:
+        return
+    noisy = dy.copy()
+    noisy[np.arange(case.output_shape[0]) >= made[:, None]] = 7.0
+    for engine in ("numpy", "cpu"):
+        expected, got = (passes(engine, case, Sequences(x, lengths), given) for given in (dy, noisy))
+        for one, two in zip(expected, got, strict=True):
+            assert np.array_equal(one, two)
+
+
+@each
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_give_what_the_specification_gives(case: LayerCase, dtype: str) -> None:
+    lengths = lengths_of(case)
+    x = Sequences(case.data(SAMPLES).astype(dtype), lengths)
+    dy, made = gradient_of(case, lengths)
+    if made is not None:
+        dy[np.arange(case.output_shape[0]) >= made[:, None]] = 0
+    expected, got = (passes(engine, case, x, dy, dtype) for engine in ("numpy", "cpu"))
+    for one, two in zip(expected, got, strict=True):
+        scale = max(float(abs(one).max(initial=0)), 1.0)
+        np.testing.assert_allclose(two, one, atol=scale * (1e-5 if dtype == "float32" else 1e-12))
