@@ -42,6 +42,7 @@ from gedanken import (
     HardSigmoid,
     HardSwish,
     HardTanH,
+    Heads,
     InstanceNorm,
     Layer,
     LayerNorm,
@@ -441,4 +442,4 @@ def test_a_max_pooling_of_nan_is_nan() -> None:
 def test_every_public_layer_has_a_row() -> None:
     public = [getattr(gedanken, name) for name in gedanken.__all__]
     layers = {one for one in public if inspect.isclass(one) and issubclass(one, Layer) and not inspect.isabstract(one)}
-    assert layers == {type(row.layer) for row in ROWS} | {Dropout, SpatialDropout, AlphaDropout, GaussianNoise}
+    assert layers == {type(row.layer) for row in ROWS} | {Dropout, SpatialDropout, AlphaDropout, GaussianNoise, Heads}

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,33 @@ from gedanken import (
     Checkpoint,
     ConvolutionLayer,
     Cpu,
+    CrossEntropy,
+    CSVLog,
+    CustomCost,
     DataError,
     DataParallel,
     Dropout,
+    EarlyStopping,
     Embedding,
     Flatten,
     FullyConnectedLayer,
     Generator,
+    Heads,
     Hogwild,
     Layer,
     LayerNorm,
+    MeanAbsoluteError,
+    MeanSquared,
+    Metric,
+    MovingAverage,
     Network,
+    NonFiniteError,
     ReLU,
     Residual,
     Sequences,
+    Sequential,
     ShapeError,
+    Sigmoid,
     SoftMax,
     TanH,
 )
@@ -381,3 +394,359 @@ def test_by_name_is_taken_apart_like_arrays() -> None:
     both = ByName({"a": np.arange(6).reshape(3, 2), "b": Sequences.of([[1, 2], [3], [4]])})
     assert len(both) == 3 and both[[2, 0]].parts["b"].lengths.tolist() == [1, 2]
     assert each(len, both.copy()).parts == {"a": 3, "b": 3} and each(len, [1, 2]) == 2
+
+
+# ---------------------------------------------------------------------------------------------- outputs
+
+TARGETS = {"kind": LABELS, "size": DATA["table"][:, 1] * 2 + 1}
+COST = {"kind": "cross_entropy", "size": ("mean_squared", 0.5)}
+METRICS = {"kind": ["accuracy"], "size": [MeanAbsoluteError()]}
+HEADS = Heads(kind=[FullyConnectedLayer(5), ReLU(), FullyConnectedLayer(3), SoftMax()], size=[FullyConnectedLayer(1)])
+TRUNK: list[Layer] = [Branches(image=IMAGE, table=TABLE), BatchNorm(), FullyConnectedLayer(8), ReLU()]
+
+
+def headed(*layers: Layer, engine: Any = "cpu", cost: Any = COST, metrics: Any = METRICS, seed: int = 1) -> Network:
+    net = Network(seed).input(**SHAPES)
+    for layer in layers or (*TRUNK, HEADS):
+        net.add(layer)
+    return net.regression(Adam(0.01), cost, metrics=metrics, engine=engine)
+
+
+def test_heads_learn_alike_on_both_engines_as_one_program() -> None:
+    told = []
+    for engine in ENGINES:
+        net = headed(engine=engine)
+        history = net.fit(DATA, TARGETS, validation_set=(DATA, TARGETS), epochs=25, mini_batch_size=8, progress=False)
+        told.append([history[name] for name in ("cost", "kind_cost", "size_cost", "validation_size_cost")])
+        total = np.add(history["kind_cost"], 0.5 * np.array(history["size_cost"]))
+        np.testing.assert_allclose(history["cost"], total, rtol=1e-5)
+        assert history["cost"][-1] < 0.5 * history["cost"][0]
+        assert history["validation_kind_accuracy"][-1] > 0.8
+        assert history["size_mean_absolute_error"][-1] < history["size_mean_absolute_error"][0]
+    np.testing.assert_allclose(*told, rtol=2e-3)
+    assert not net.summary().fallbacks and net._plan is not None and net._plan.fused_step is not None
+    assert "kind (3,), size (1,)" in str(net.summary())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("weight", [0, 0.25, 3])
+def test_gradients_of_all_heads_agree_with_finite_differences(engine: str, weight: float) -> None:
+    net = headed(
+        *TRUNK[:1], FullyConnectedLayer(6), TanH(), HEADS, cost={**COST, "size": ("huber", weight)}, engine=engine
+    )
+    data = samples(5, dtype="float64")
+    check_gradients(net, data, {"kind": classes(data), "size": data["table"][:, :1]}, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_head_is_a_network_without(engine: str) -> None:
+    told = []
+    for last, cost, labels in (
+        ([Heads(only=[FullyConnectedLayer(3), SoftMax()])], {"only": "cross_entropy"}, {"only": LABELS}),
+        ([Sequential([Sequential(), FullyConnectedLayer(3)]), SoftMax()], "cross_entropy", LABELS),
+    ):
+        net = Network(3).input((4,)).add(FullyConnectedLayer(6)).add(ReLU())
+        for layer in last:
+            net.add(layer)
+        net.regression(Adam(0.01), cost, engine=engine)
+        names = {"2.only.0.kernel": "2.1.kernel", "2.only.0.bias": "2.1.bias"}
+        state = net._plan.state()
+        if told:
+            net._plan.restore(
+                {name: told[0][2][{new: old for old, new in names.items()}.get(name, name)] for name in state}
+            )
+        history = net.fit(DATA["table"], labels, epochs=3, mini_batch_size=8, validation_set=0.25, progress=False)
+        told.append((history["cost"], net.feedforward(DATA["table"]), state))
+    assert told[0][0] == told[1][0]
+    assert np.array_equal(told[0][1]["only"], told[1][1])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_heads_answer(engine: str) -> None:
+    heads = Heads(kind=[FullyConnectedLayer(3), SoftMax()], fits=[FullyConnectedLayer(1), Sigmoid()], size=[])
+    cost = {"kind": CrossEntropy(), "fits": "binary_cross_entropy", "size": "mean_absolute"}
+    net = headed(*TRUNK, heads, cost=cost, metrics=None, engine=engine)
+    size = np.zeros((N, 8))
+    trained(net, DATA, {"kind": LABELS, "fits": LABELS > 0, "size": size})
+    outputs, answers, shares = net.feedforward(DATA), net.predict(DATA), net.predict_proba(DATA)
+    assert {name: one.shape for name, one in outputs.items()} == {"kind": (N, 3), "fits": (N, 1), "size": (N, 8)}
+    np.testing.assert_allclose(outputs["kind"].sum(axis=1), 1, rtol=1e-5)
+    assert np.array_equal(answers["kind"], outputs["kind"].argmax(axis=1)) and answers["kind"].dtype == np.int64
+    assert np.array_equal(answers["fits"], outputs["fits"][:, 0] > 0.5) and np.array_equal(
+        answers["size"], outputs["size"]
+    )
+    assert shares.keys() == {"kind", "fits"} and shares["fits"].shape == (N, 2)
+    assert net.predict(DATA, threshold=1.0)["fits"].sum() == 0
+    found = net.evaluate(DATA, {"kind": LABELS, "fits": LABELS > 0, "size": size}, progress=False)
+    assert [*found] == [
+        "cost", "kind_accuracy", "fits_accuracy", "size_mean_absolute_error", "kind_cost", "fits_cost", "size_cost",
+    ]  # fmt: skip
+    assert found["kind_accuracy"] == (answers["kind"] == LABELS).mean()
+
+
+def test_a_head_without_weight_teaches_nothing() -> None:
+    net, alone = (headed(cost={"kind": ("cross_entropy", weight), "size": "mean_squared"}) for weight in (0, 1))
+    before = net._plan.state()
+    history = net.fit(DATA, TARGETS, epochs=2, progress=False)
+    after = net._plan.state()
+    assert all(
+        np.array_equal(before[name], after[name]) == name.startswith("4.kind") for name in before if "kernel" in name
+    )
+    assert history["kind_cost"][0] > 0.5
+    np.testing.assert_allclose(history["cost"], history["size_cost"], rtol=1e-6)
+    assert alone.fit(DATA, TARGETS, epochs=1, progress=False)["cost"][0] > history["cost"][0]
+
+
+def test_weights_of_samples_and_labels_to_ignore_are_each_heads() -> None:
+    weights = np.linspace(0, 3, N)
+    some = np.where(np.arange(N) < 5, LABELS, -1)
+    cost = {"kind": CrossEntropy(ignore_label=-1), "size": "mean_squared"}
+    told = []
+    for engine in ENGINES:
+        net = headed(cost=cost, engine=engine)
+        found = net.evaluate(DATA, {**TARGETS, "kind": some}, weights, progress=False, mini_batch_size=N)
+        outputs = net.feedforward(DATA)
+        picked = -np.log(outputs["kind"][np.arange(5), LABELS[:5]])
+        assert found["kind_cost"] == pytest.approx((weights[:5] * picked).mean(), rel=1e-5)
+        errors = (outputs["size"][:, 0] - TARGETS["size"]) ** 2
+        assert found["size_cost"] == pytest.approx((weights * errors).mean(), rel=1e-5)
+        apart = net.evaluate(DATA, {**TARGETS, "kind": some}, weights, progress=False, mini_batch_size=4)
+        assert apart["kind_cost"] == pytest.approx(found["kind_cost"], rel=1e-5)
+        right = (outputs["kind"][:5].argmax(axis=1) == LABELS[:5]) * weights[:5]
+        assert found["kind_accuracy"] == pytest.approx(right.sum() / weights[:5].sum())
+        told.append(trained(net, DATA, {**TARGETS, "kind": some}, weights))
+    np.testing.assert_allclose(*told, rtol=1e-4)
+    balanced = headed(cost={"kind": CrossEntropy(class_weights="balanced"), "size": "mean_squared"})
+    trained(balanced, DATA, {**TARGETS, "kind": np.arange(N) % 3})
+    assert "balanced" not in str(balanced._cost)
+
+
+class Pairs(Made):
+    """The same with labels by name."""
+
+    def get_mini_batches(self, index: int) -> list[Any]:
+        x = {name: array[index] for name, array in DATA.items()}
+        return [(x, {name: array[index] for name, array in TARGETS.items()})]
+
+
+def test_a_generator_gives_labels_by_name() -> None:
+    expected = trained(headed(), DATA, TARGETS, shuffle=False)
+    for workers in (0, 2):
+        with Pairs(mini_batch_size=8, workers=workers) as generator:
+            assert trained(headed(), generator, mini_batch_size=None) == expected
+    with ArrayGenerator(DATA, TARGETS, mini_batch_size=8) as generator:
+        net = headed()
+        assert trained(net, generator, mini_batch_size=None) == expected
+        found, told = net.evaluate(generator, progress=False), net.evaluate(DATA, TARGETS, progress=False)
+        np.testing.assert_allclose([*found.values()], [*told.values()], rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["threads", "processes"])
+@pytest.mark.parametrize("given", [(DATA, TARGETS), None], ids=["arrays", "generator"])
+def test_workers_know_heads(backend: str, given: Any) -> None:
+    size = {"mini_batch_size": None if given is None else 4}
+    net = headed()
+    history = net.fit(
+        *(given or (Pairs(mini_batch_size=4),)),
+        epochs=12,
+        progress=False,
+        parallel=Hogwild(workers=2, backend=backend),
+        **size,
+    )
+    assert history["size_cost"][-1] < history["size_cost"][0] and history["kind_accuracy"][-1] > 0.5
+    assert len({tuple(trained(headed(engine=Cpu(threads=n)), DATA, TARGETS)) for n in (1, 2, 3)}) == 1
+
+
+def test_callbacks_watch_heads_by_name(tmp_path: Path) -> None:
+    watch, log = EarlyStopping("validation_size_cost", patience=2), CSVLog(tmp_path / "log.csv")
+    wrong = (DATA, {**TARGETS, "size": -5 * TARGETS["size"]})  # the better the network learns, the worse
+    history = headed().fit(DATA, TARGETS, validation_set=wrong, epochs=60, progress=False, callbacks=[watch, log])
+    assert len(history.epochs) < 60 and history.kept is not None
+    assert "validation_kind_accuracy" in (tmp_path / "log.csv").read_text().splitlines()[0]
+    averaged = headed()
+    averaged.fit(DATA, TARGETS, epochs=2, progress=False, callbacks=[MovingAverage(0.9)])
+    assert set(averaged.feedforward(DATA)) == {"kind", "size"}
+
+
+def test_files_copies_and_a_resume_of_heads(tmp_path: Path) -> None:
+    net = headed()
+    trained(net, DATA, TARGETS)
+    net.save(tmp_path / "net", optimizer=True)
+    expected, rest = net.feedforward(DATA), None
+    others = [Network.load(tmp_path / "net"), copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
+    for other in (*others, net):
+        for name, array in other.feedforward(DATA).items():
+            assert np.array_equal(array, expected[name])
+        costs = other.fit(DATA, TARGETS, epochs=2, mini_batch_size=8, progress=False)
+        rest = rest or costs["kind_accuracy"]
+        assert costs["kind_accuracy"] == rest
+    whole = trained(headed(), DATA, TARGETS, epochs=4, callbacks=[Checkpoint()], folder=tmp_path / "whole")
+    trained(headed(), DATA, TARGETS, epochs=2, callbacks=[Checkpoint()], folder=tmp_path / "run")
+    assert trained(headed(), DATA, TARGETS, epochs=4, callbacks=[Checkpoint()], resume=tmp_path / "run") == whole
+    net.replace(-1, Heads(kind=[FullyConnectedLayer(2), SoftMax()])).regression(cost={"kind": "cross_entropy"})
+    assert net.predict(DATA)["kind"].shape == (N,)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Doubled(Layer):
+    """A layer of a user's own, which has no kernel."""
+
+    def output_shape(self, shape):
+        return shape
+
+    def forward(self, ctx, p, s, x):
+        return 2 * x, None
+
+    def backward(self, ctx, p, g, cache, dy):
+        return 2 * dy
+
+
+def test_layers_and_costs_without_kernels_stand_in_heads_too() -> None:
+    own = CustomCost(lambda y, t: abs(y - t).sum(axis=1), lambda y, t: np.sign(y - t))
+    told = []
+    for engine in ENGINES:
+        heads = Heads(kind=[FullyConnectedLayer(3), SoftMax()], size=[FullyConnectedLayer(1), Doubled()])
+        net = headed(*TRUNK, heads, cost={"kind": "cross_entropy", "size": (own, 0.5)}, metrics={}, engine=engine)
+        told.append(trained(net, DATA, {**TARGETS, "size": TARGETS["size"][:, None]}))
+    np.testing.assert_allclose(*told, rtol=1e-4)
+    assert "4.size.1" in str(net.summary().fallbacks)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_lengths_reach_the_cost_of_a_head(engine: str) -> None:
+    net = Network(2).input((5,)).add(Embedding(7, 4, mask=0)).add(FullyConnectedLayer(4))
+    net.add(Heads(each=[FullyConnectedLayer(3), SoftMax()], whole=[MeanOverTime(), FullyConnectedLayer(1)]))
+    net.regression(cost={"each": "cross_entropy", "whole": "mean_squared"}, engine=engine)
+    words, each = WORDS.padded(), np.arange(20).reshape(4, 5) % 3
+    other = np.where(WORDS.real(), each, 0)
+    told = [net.evaluate(words, {"each": one, "whole": np.ones(4)}, progress=False) for one in (each, other)]
+    assert told[0] == told[1]
+    outputs = net.feedforward(words)
+    assert not outputs["each"][~WORDS.real()].any()
+    picked = np.take_along_axis(outputs["each"], each[..., None], 2)[..., 0][WORDS.real()]
+    assert told[0]["each_cost"] == pytest.approx(-np.log(picked).mean(), rel=1e-5)
+    trained(net, words, {"each": each, "whole": np.ones(4)})
+
+
+def test_a_check_and_a_fault_name_the_head() -> None:
+    rare = {**TARGETS, "kind": np.where(np.arange(N) == 3, 1, 0), "size": 1e4 + TARGETS["size"]}
+    told = " ".join(one.text for one in headed(metrics=None).check(DATA, rare).findings)
+    assert "Head 'kind': " in told and "Head 'size': " in told
+    twice = {name: np.concatenate([one, one]) for name, one in DATA.items()}
+    conflict = {name: np.concatenate([one, one + (name == "size")]) for name, one in TARGETS.items()}
+    assert "label-conflict" in [one.code for one in headed().check(twice, conflict).findings]
+    wrong = {**TARGETS, "size": np.where(np.arange(N) == 7, 1e30, TARGETS["size"])}
+    with pytest.raises(NonFiniteError, match="the cost MeanSquared of the head 'size'") as caught:
+        headed().fit(DATA, wrong, epochs=2, mini_batch_size=8, shuffle=False, progress=False)
+    assert caught.value.fault.sample == 7
+
+
+class Best(Metric):
+    """A metric of a user's own that does not judge samples by themselves."""
+
+    def measure(self, y, target):
+        return np.array([y.mean() * len(y), len(y)]) if len(y) > 1 else np.array([7.0, 1.0])
+
+    def value(self, total):
+        return total[0] / total[1]
+
+
+def wrong_labels(**change: Any) -> Any:
+    return lambda: headed().fit(DATA, {**TARGETS, **change}, progress=False)
+
+
+WRONG = {
+    "no head": (Heads, "Heads must have at least one head, by its name, got {}"),
+    "a head of no layers": (lambda: Heads(a=3), "Heads a must be a layer or a sequence of layers, got 3"),
+    "a name of records": (lambda: Heads(validation_a=[]), "Heads names must not begin with validation"),
+    "a layer behind": (
+        first(Heads(a=[]), ReLU(), shape=(4,)),
+        "layer 1 ReLU() comes after layer 0 Heads(a=()), whose outputs have names; Heads can only be the last layer",
+    ),
+    "heads in branches": (first(Branches([Heads(a=[])], []), shape=(4,)), "Heads(a=()) stands in another layer"),
+    "one cost for all": (
+        lambda: headed(cost="cross_entropy"),
+        "cost must be a dict with a cost for each of the heads ['kind', 'size'], got 'cross_entropy'",
+    ),
+    "costs without heads": (
+        lambda: network().regression(cost=COST),
+        "cost must be one cost where the last layer is not",
+    ),
+    "a head without a cost": (lambda: headed(cost={"kind": "cross_entropy"}), "and not none for 'size'"),
+    "a cost without a head": (
+        lambda: headed(cost={**COST, "more": "huber"}),
+        "cost must be of the heads ['kind', 'size'] alone, and not of 'more'",
+    ),
+    "a weight below 0": (
+        lambda: headed(cost={**COST, "size": ("huber", -1)}),
+        "the weight of cost['size'] must be a number in [0, inf), got -1",
+    ),
+    "a weight that is none": (lambda: headed(cost={**COST, "size": ("huber", np.nan)}), "in [0, inf), got nan"),
+    "no weight": (
+        lambda: headed(cost={"kind": ("cross_entropy", 0), "size": ("huber", 0.0)}),
+        "cost must have a head whose weight is not 0",
+    ),
+    "three of a cost": (
+        lambda: headed(cost={**COST, "size": ("huber", 1, 1)}),
+        "cost['size'] must be a cost or a pair",
+    ),
+    "a cost that does not fit": (
+        lambda: headed(cost={"kind": "cross_entropy", "size": "cross_entropy"}),
+        "head 'size': cost cross_entropy needs probabilities, but the last layer is FullyConnectedLayer(n_units=1)",
+    ),
+    "sums and means": (
+        lambda: headed(cost={"kind": "cross_entropy", "size": MeanSquared(reduction="sum")}),
+        'cost must have reduction="sum" for all heads or for none',
+    ),
+    "metrics in a list": (
+        lambda: headed(metrics=["accuracy"]),
+        "metrics must be a dict of lists by names of the heads",
+    ),
+    "metrics of no head": (
+        lambda: headed(metrics={"x": []}),
+        "dict of lists by names of the heads ['kind', 'size'], got",
+    ),
+    "a metric twice": (
+        lambda: headed(metrics={"kind": ["f1", "f1"]}),
+        "head 'kind': metrics must have different names",
+    ),
+    "labels in an array": (
+        lambda: headed().fit(DATA, LABELS),
+        "labels must be a dict of arrays by the names 'kind', 'size', got a ndarray",
+    ),
+    "labels of one head": (lambda: headed().fit(DATA, {"kind": LABELS}), "got none for 'size'"),
+    "labels of another head": (wrong_labels(more=LABELS), "labels must have arrays for the names 'kind', 'size' only"),
+    "too few labels": (
+        wrong_labels(size=LABELS[1:]),
+        'labels["size"] must have one entry for each sample of data, got 23 for 24',
+    ),
+    "labels that are none": (wrong_labels(kind=LABELS + 7), 'labels["kind"] must'),
+    "NaN as label": (wrong_labels(size=LABELS * np.nan), 'labels["size"] must be finite'),
+    "labels by name for one output": (
+        lambda: network().fit(DATA, TARGETS),
+        "labels must be an array of real numbers, got",
+    ),
+    "a threshold for nothing": (lambda: headed().predict(DATA, threshold=0.5), "no output is the probability of a yes"),
+    "sliding heads": (
+        lambda: (
+            Network()
+            .input((1, 3, 3))
+            .add(Heads(a=[Flatten()]))
+            .regression(cost={"a": "huber"})
+            .slide(np.ones((1, 4, 4)))
+        ),
+        "slide needs a network of one output, got the heads ['a']",
+    ),
+    "a metric that mixes samples": (
+        lambda: headed(metrics={"size": [Best()]}).fit(DATA, TARGETS),
+        "Best of the head 'size' must judge each sample by itself",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_mistakes_with_heads_are_told_before_any_work(mistake: str) -> None:
+    make, message = WRONG[mistake]
+    with pytest.raises((ArgumentError, DataError, ShapeError)) as caught:
+        make()
+    assert message in str(caught.value)

@@ -19,7 +19,7 @@
 | activations of pieces | `ReLU6`, `HardTanH`, `HardSigmoid`, `HardSwish`, `Threshold`, `Shrink` |
 | randomness in training | `Dropout`, `SpatialDropout`, `AlphaDropout`, `GaussianNoise` |
 | other layers | `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
-| layers made of layers | `Sequential`, `Residual`, `Branches` |
+| layers made of layers | `Sequential`, `Residual`, `Branches`, `Heads` |
 | layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
 | | `VarianceScaling`, `TruncatedNormal`, `Orthogonal` |
@@ -90,8 +90,8 @@ _HOMES = {
         "AveragePoolLayer BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer "
         "ConvolutionLayer CroppingLayer Dropout ELU Embedding Flatten FullyConnectedLayer GELU GRU GaussianNoise "
         "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut "
-        "GroupNorm HardSigmoid HardSwish HardTanH InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
-        "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
+        "GroupNorm HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU "
+        "LearnedPositions LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
         "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU "
         "Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
         "SparseFullyConnectedLayer SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer "

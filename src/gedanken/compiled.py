@@ -28,7 +28,7 @@ from gedanken.io.model_file import (
 )
 from gedanken.io.training_state import OPTIMIZER, TrainingState
 from gedanken.layers.gradient_check import checked_gradients
-from gedanken.layers.shape import channels_first_shape
+from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.layers.stages import ContainerStage
 from gedanken.parallel.base import TrainState
 from gedanken.parallel.counting import settled, unweighted
@@ -150,7 +150,7 @@ class Compiled(Builder, Predictor):
         """Let a cost that goes by the labels see those that are trained on."""
         train_state = self._compiled("fit")
         if self._cost and self._cost.unresolved:
-            cost = settled(self._cost, source, channels_first_shape(train_state.plan.shapes[-1]))
+            cost = settled(self._cost, source, each_shape(channels_first_shape, train_state.plan.shapes[-1]))
             train_state.plan.minimise(cost)
             self._take(train_state.plan, cost, train_state)
 
@@ -162,7 +162,7 @@ class Compiled(Builder, Predictor):
 
     def _take(self, plan: Plan, cost: Cost | None, train_state: TrainState | None) -> None:
         """Be compiled, which also says what data the network takes."""
-        shapes = self._known_input("regression"), channels_first_shape(plan.shapes[-1])
+        shapes = self._known_input("regression"), each_shape(channels_first_shape, plan.shapes[-1])
         targets, why = (
             cost.checked_target if cost else None,
             unweighted(cost, train_state.metrics if train_state else ()),

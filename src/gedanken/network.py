@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,9 @@ from gedanken.foreign import keywords_checked
 from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Learner
 from gedanken.layers.gradient_check import checked_gradients
-from gedanken.layers.shape import channels_first_shape
+from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.metrics import Metric
-from gedanken.named import as_cost, as_optimizer
+from gedanken.named import as_optimizer, cost_of
 from gedanken.optimizers import Adam, Optimizer
 from gedanken.parallel.base import Parallel, Strategy
 from gedanken.parallel.recipe import Recipe
@@ -88,9 +88,9 @@ class Network(FineTuning):
     def regression(
         self,
         optimizer: str | Optimizer | None = None,
-        cost: str | Cost = "cross_entropy",
+        cost: str | Cost | Mapping[str, Any] = "cross_entropy",
         *,
-        metrics: Sequence[str | Metric] | None = None,
+        metrics: Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]] | None = None,
         engine: str | EngineChoice = "auto",
     ) -> "Network":
         """Compile the network: say how it learns, and what runs it.
@@ -101,10 +101,12 @@ class Network(FineTuning):
             optimizer: how parameters change: an Optimizer, or its name for one with its defaults, "adam", "sgd" ...;
                 None is Adam(). Names of optimizers, costs and metrics may be written in any case.
             cost: what is minimised: a Cost, or "cross_entropy", "binary_cross_entropy", "mean_squared",
-                "mean_absolute", "huber".
+                "mean_absolute", "huber". Where the last layer is Heads, a dict of such by the heads' names, each alone
+                or as (cost, weight); weights are at least 0, and 1 where none is told.
             metrics: what is reported beside the cost, each with a name of its own: Metric objects, or their names in
                 records, "accuracy", "f1", "roc_auc" ...; None is Accuracy() or MeanAbsoluteError(), as the cost
-                is, nothing for a CustomCost. Of several yes-or-no outputs each is judged by itself.
+                is, nothing for a CustomCost. Of several yes-or-no outputs each is judged by itself. Of heads a dict of
+                such lists by name; records call them by both names, "digit_accuracy", and tell "digit_cost" too.
             engine: what runs the network: an object, `Cpu(threads=2)`, `Numpy()`, `Cuda()`, or the name of one with
                 its defaults, "cpu", "numpy", "cuda", or "auto" for the fastest that always works here. The object
                 says dtype, threads and precision; see `Cpu`.
@@ -120,12 +122,13 @@ class Network(FineTuning):
             EngineError: the engine cannot run here.
         """
         input_shape = self._known_input("regression")
-        rule, minimised = as_optimizer(Adam() if optimizer is None else optimizer), as_cost(cost)
+        rule = as_optimizer(Adam() if optimizer is None else optimizer)
+        minimised = cost_of(cost, self.layers[-1])
         choice = engine_choice(engine)
         started: Any = choice.start()
         require(isinstance(started, Engine), f"{type(choice).__name__}.start", "return an Engine", started)
         plan = Plan(self.layers, input_shape, started, self.seed, minimised, tuning=self._tuning)
-        output_shape = channels_first_shape(plan.shapes[-1])
+        output_shape = each_shape(channels_first_shape, plan.shapes[-1])
         minimised.check_output(output_shape)
         chosen = checked_metrics(metrics, minimised, output_shape)
         require_normal(rule, plan.ops.dtype)

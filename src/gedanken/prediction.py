@@ -1,17 +1,21 @@
 """A compiled network in use: its outputs, and what they say."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from gedanken.by_name import ByName
 from gedanken.checks import real, require, whole
 from gedanken.costs import Cost, Dice
+from gedanken.costs.heads import HeadsCost
 from gedanken.costs.labels import ClassCost
 from gedanken.data.input_spec import AT_ONCE, InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
 from gedanken.layers import Layer, Sigmoid, SoftMax
+from gedanken.layers.stages import ContainerStage
 from gedanken.slide import slide
 from gedanken.types import AnyShape, Array, Shape
 
@@ -25,11 +29,12 @@ class Predictor:
     input_shape: AnyShape  # None before `input`
 
     @keywords_checked
-    def feedforward(self, data: Any, *, mini_batch_size: int = AT_ONCE) -> Array:
+    def feedforward(self, data: Any, *, mini_batch_size: int = AT_ONCE) -> Any:
         """Return the network's outputs.
 
         Shapes:
-            data: (N, *input shape).   result: (N, *output shape), channels first.
+            data: (N, *input shape), of several inputs a dict of such.
+            result: (N, *output shape), channels first; of Heads a dict of such by name.
 
         Raises:
             StateError: the network is not compiled.
@@ -40,10 +45,12 @@ class Predictor:
         size = whole("mini_batch_size", mini_batch_size)
         with np.errstate(all="ignore"):
             outputs = [plan.predict(x[start : start + size]) for start in range(0, len(x), size)]
+        if isinstance(outputs[0], ByName):
+            return {name: np.concatenate([one.parts[name] for one in outputs]) for name in outputs[0].parts}
         return np.concatenate(outputs)
 
     @keywords_checked
-    def predict(self, data: Any, *, threshold: float | None = None, mini_batch_size: int = AT_ONCE) -> Array:
+    def predict(self, data: Any, *, threshold: float | None = None, mini_batch_size: int = AT_ONCE) -> Any:
         """Return the network's answer for each sample, in the form of its targets.
 
             cross_entropy or SoftMax             (N,), the class with the largest output; for pictures (N, H, W)
@@ -54,10 +61,11 @@ class Predictor:
         Args:
             data: the samples.
             threshold: probability above which an answer is yes, in [0, 1]; None is 0.5. For hinge None alone, 0.
+                Of Heads it holds for all that answer yes or no.
             mini_batch_size: samples computed at once, at least 1.
 
         Shapes:
-            data: (N, *input shape).   result: as above, int64 for classes and labels.
+            data: (N, *input shape).   result: as above, int64 for classes and labels; of Heads a dict by name.
 
         Raises:
             StateError: the network is not compiled, or an output is NaN.
@@ -65,11 +73,18 @@ class Predictor:
             DataError: data break their rule.
         """
         plan = self._compiled_plan("predict")
-        outputs = check_numbers(self.feedforward(data, mini_batch_size=mini_batch_size))
-        return predicted(outputs, plan.layers[-1].layer, self._cost, threshold)
+        outputs = self.feedforward(data, mini_batch_size=mini_batch_size)
+        if not isinstance(outputs, dict):
+            return predicted(check_numbers(outputs), plan.layers[-1].layer, self._cost, threshold)
+        heads = heads_of(plan, self._cost)
+        asked = [name for name, one in heads.items() if is_yes_or_no(outputs[name].shape[1:], *one)]
+        rule = "be left out, because no output is the probability of a yes"
+        require(threshold is None or len(asked) > 0, "threshold", rule, threshold)
+        limits = {name: threshold if name in asked else None for name in heads}
+        return {name: predicted(check_numbers(outputs[name]), *one, limits[name]) for name, one in heads.items()}
 
     @keywords_checked
-    def predict_proba(self, data: Any, *, mini_batch_size: int = AT_ONCE) -> Array:
+    def predict_proba(self, data: Any, *, mini_batch_size: int = AT_ONCE) -> Any:
         """Return the probability of each class or label.
 
             cross_entropy or SoftMax             (N, C), for pictures (N, C, H, W), the outputs
@@ -81,20 +96,23 @@ class Predictor:
             mini_batch_size: samples computed at once, at least 1.
 
         Shapes:
-            data: (N, *input shape).   result: as above, in [0, 1].
+            data: (N, *input shape).   result: as above, in [0, 1]; of Heads a dict of those that give such.
 
         Raises:
             StateError: the network is not compiled, its outputs are no probabilities, or one is NaN.
             DataError: data break their rule.
         """
         plan = self._compiled_plan("predict_proba")
-        last, shape = plan.layers[-1].layer, plan.shapes[-1]
-        told = is_yes_or_no(shape, last, self._cost)
-        scores = self._cost is not None and self._cost.takes_scores
-        if scores or not (_has_classes(last, self._cost) or told):
+        made = plan.shapes[-1]
+        heads = heads_of(plan, self._cost) or {"": (plan.layers[-1].layer, self._cost)}
+        shapes = made if isinstance(made, Mapping) else {"": made}
+        asked = [name for name, (last, cost) in heads.items() if _gives_probabilities(shapes[name], last, cost)]
+        if not asked:
             raise StateError("predict_proba needs a network whose outputs are probabilities: end it with SoftMax()")
-        outputs = check_numbers(self.feedforward(data, mini_batch_size=mini_batch_size))
-        return np.concatenate([1 - outputs, outputs], axis=1) if shape == (1,) else outputs
+        outputs = self.feedforward(data, mini_batch_size=mini_batch_size)
+        found = {name: check_numbers(outputs[name] if name else outputs) for name in asked}
+        told = {n: np.concatenate([1 - y, y], axis=1) if shapes[n] == (1,) else y for n, y in found.items()}
+        return told if isinstance(made, Mapping) else told[""]
 
     @keywords_checked
     def slide(self, image: Any, *, stride: int | tuple[int, int] = 1) -> Array:
@@ -137,6 +155,15 @@ def not_compiled(call: str) -> StateError:
     return StateError(f"{call} needs a compiled network: call regression(optimizer, cost) before it")
 
 
+def heads_of(plan: Plan, cost: Cost | None) -> dict[str, tuple[Layer, Cost | None]]:
+    """Return the last layer and the cost of each of several outputs, by name; nothing where there is one."""
+    last = plan.layers[-1]
+    if not (isinstance(last, ContainerStage) and last.layer.gives_names):
+        return {}
+    costs = cost.costs if isinstance(cost, HeadsCost) else {}
+    return {name: ((row[-1] if row else last).layer, costs.get(name)) for name, row in last.rows.items()}
+
+
 def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
     """Say whether each output tells of a yes, as its probability or, with hinge, its score.
 
@@ -150,6 +177,11 @@ def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
 
 def _has_classes(last: Layer, cost: Cost | None) -> bool:
     return isinstance(last, SoftMax) or (isinstance(cost, ClassCost) and not isinstance(cost, Dice))
+
+
+def _gives_probabilities(shape: Shape, last: Layer, cost: Cost | None) -> bool:
+    scores = cost is not None and cost.takes_scores
+    return not scores and (_has_classes(last, cost) or is_yes_or_no(shape, last, cost))
 
 
 def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float | None) -> Array:

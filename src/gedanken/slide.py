@@ -77,6 +77,8 @@ def slide(plan: Plan, patch: AnyShape, image: Any, stride: Any) -> Array:
         stride: pixels between two patches, a number or a pair (vertical, horizontal).
     """
     strides = pair("stride", stride)
+    if isinstance(plan.shapes[-1], Mapping):
+        raise ArgumentError(f"slide needs a network of one output, got the heads {[*plan.shapes[-1]]}; {INSTEAD}")
     if isinstance(patch, Mapping) or len(patch) != 3:
         raise ArgumentError(f"slide needs a network of pictures: input((C, H, W)), got input({patch})")
     pictures = _checked_pictures(image, patch, plan.ops.dtype)

@@ -1,7 +1,7 @@
 """A network as a table."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gedanken.engine.base import Placement
@@ -135,10 +135,11 @@ def _row(stage: Placement, itemsize: int) -> SummaryRow:
             given = channels_first_shape(shape_of_row(stage.shape, name))
             inner.append(SummaryRow("the input itself", given, 0, 0, 0, f"{stage.path}.{name}"))
         inner += (_row(one, itemsize) for one in row)
-    joined = math.prod(stage.output_shape) * itemsize if len(stage.rows) > 1 else 0
+    joins = len(stage.rows) > 1 and not stage.layer.gives_names
+    joined = math.prod(stage.output_shape) * itemsize if joins else 0
     parameters, multiply_adds = sum(row.parameters for row in inner), sum(row.multiply_adds for row in inner)
     held = joined + sum(row.activation_bytes for row in inner)
-    label = f"{kind} ({stage.layer.merge})" if len(stage.rows) > 1 else kind
+    label = f"{kind} ({stage.layer.merge})" if joins else kind
     return SummaryRow(label, shape, parameters, multiply_adds, held, stage.path, tuple(inner))
 
 
@@ -157,7 +158,11 @@ def _texts(row: SummaryRow, depth: int = 0) -> tuple[str, ...]:
     layer = layer[: WIDEST - len(how)] + how if how else layer
     layer = layer if len(layer) <= WIDEST else f"{layer[: WIDEST - 3]}..."
     size = f"{row.activation_bytes / 1024:,.1f} KiB"
-    return (row.path, layer, str(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}", size)
+    return (row.path, layer, _shape_text(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}", size)
+
+
+def _shape_text(shape: AnyShape) -> str:
+    return ", ".join(f"{name} {one}" for name, one in shape.items()) if isinstance(shape, Mapping) else str(shape)
 
 
 def _aligned(line: tuple[str, ...], widths: list[int]) -> str:

@@ -204,7 +204,8 @@ def test_on_a_gpu_it_gives_the_same(case: LayerCase, dtype: str, tolerance: floa
 def test_every_public_layer_has_a_row() -> None:
     public = public_kinds(Layer)
     abstract = {gedanken.Layer, gedanken.Activation, gedanken.BasePool}
-    assert public - abstract == {type(case.layer) for case in LAYERS}
+    without_array = {gedanken.Heads}  # gives several, see tests/test_several.py
+    assert public - abstract - without_array == {type(case.layer) for case in LAYERS}
 
 
 def dense(x: Any) -> Any:

@@ -8,13 +8,14 @@ import numpy as np
 
 from gedanken.checkup import inputs, labels, structure
 from gedanken.checkup.codes import CAUSES, SYMPTOMS
-from gedanken.checkup.expected import KNOWN, VALUES, knows_all, knows_nothing
+from gedanken.checkup.expected import KNOWN, VALUES, kinds_of, knows_all, knows_nothing
 from gedanken.checkup.learning import HIGH, HIGH_OF_VALUES, OWN, Seen, first_steps, overfitting
 from gedanken.checkup.report import NOTE, SEVERITIES, Checkup, Figures, Finding
 from gedanken.checkup.samples import Looked, look
 from gedanken.checkup.trial import HEART, Subject, Trial
 from gedanken.checkup.twins import Twins, twins
-from gedanken.costs import CustomCost
+from gedanken.costs import Cost, CustomCost
+from gedanken.costs.heads import HeadsCost
 from gedanken.data.batches import ArraySource, Batch, taken
 from gedanken.data.input_spec import InputSpec
 from gedanken.engine.fuse_cost import activation_place
@@ -24,6 +25,7 @@ from gedanken.layers.shape import channels_last_shape, each_shape
 from gedanken.layers.stages import own
 from gedanken.parallel.counting import settled
 from gedanken.training.dry_run import dry_run
+from gedanken.types import Shape
 
 UNITS, COST, HEARTS, AGAIN, STEPS = 0.5, 0.4, 1.2, 0.5, 0.7  # seconds for each measurement
 AT_ONCE = 128  # samples of the first cost
@@ -55,16 +57,18 @@ def _of_data(subject: Subject, looked: Looked, found: Twins) -> Iterator[Finding
     """Yield what is seen without a step."""
     recipe = subject.recipe
     row = placed(recipe.layers, each_shape(channels_last_shape, recipe.input_shape))
-    last = row[activation_place(row)].layer
     for one in _inputs(subject, row):
         if one.spec.tokens is None:
             x = looked.x.parts[one.name] if one.name else looked.x
             if not (one.first and inputs.normalises(one.first)):
                 yield from inputs.scale(x, one.told)
             yield from inputs.constants(x, len(looked.x), one.told)
-    yield from labels.targets(recipe.cost, looked, subject.spec.output_shape, last)
+    for head in _heads(subject, row):
+        own = looked._replace(labels=looked.labels.parts[head.name]) if head.name else looked
+        for told in labels.targets(head.cost, own, head.shape, head.row[activation_place(head.row)].layer):
+            yield told._replace(text=f"Head {head.name!r}: {told.text}") if head.name else told
     yield from labels.repeated(found, recipe.cost)
-    yield from structure.layers(row, recipe.cost)
+    yield from structure.layers(row, [(head.row, head.cost) for head in _heads(subject, row)])
 
 
 class _Input(NamedTuple):
@@ -85,6 +89,23 @@ def _inputs(subject: Subject, row: Sequence[Placed]) -> list[_Input]:
     return [_Input(name, one, firsts[name], f"the input {name!r}") for name, one in spec.named.items()]
 
 
+class _Head(NamedTuple):
+    """An output: its name, its cost, the shape of one, and all layers up to it; "" where there is only one."""
+
+    name: str
+    cost: Cost
+    shape: Shape
+    row: Sequence[Placed]
+
+
+def _heads(subject: Subject, row: Sequence[Placed]) -> list[_Head]:
+    cost, shape = subject.recipe.cost, subject.spec.output_shape
+    if not isinstance(cost, HeadsCost):
+        return [_Head("", cost, shape, row)]
+    rows = row[-1].rows or {}
+    return [_Head(name, one, shape[name], [*row[:-1], *rows[name]]) for name, one in cost.costs.items()]
+
+
 def _mini_batch(looked: Looked) -> Batch:
     """Return few samples from all over those that were looked at, to be learnt by heart."""
     count = min(HEART, looked.source.mini_batch_size, len(looked.x))
@@ -102,7 +123,7 @@ def _seen(subject: Subject, trial: Trial, looked: Looked) -> Seen:
     silent, seen = ({}, 0) if fault else trial.silent(looked.x, UNITS)
     course = trial.by_heart(batch, OWN, HEARTS)
     expected, least = knows_nothing(cost, looked.target, shape), knows_all(cost, batch.target, shape)
-    high = HIGH_OF_VALUES if isinstance(cost, VALUES) else HIGH
+    high = HIGH_OF_VALUES if any(isinstance(one, VALUES) for one in kinds_of(cost)) else HIGH
     return Seen(initial, fault, expected, high, least, silent, seen, subject.trained, course)
 
 
@@ -160,9 +181,10 @@ def _left_out(subject: Subject, looked: Looked, held: Looked | None, seen: Seen)
     """Yield the checks that were not made, and why."""
     cost = subject.recipe.cost
     yield from _scales_left_out(subject)
-    if not isinstance(cost, KNOWN):
-        who = "nobody but you knows" if own(cost) or isinstance(cost, CustomCost) else "it is not known here"
-        yield f"labels and the first cost: {who} what {type(cost).__name__} takes and should be at first"
+    for one in kinds_of(cost):
+        if not isinstance(one, KNOWN):
+            who = "nobody but you knows" if own(one) or isinstance(one, CustomCost) else "it is not known here"
+            yield f"labels and the first cost: {who} what {type(one).__name__} takes and should be at first"
     if subject.trained:
         yield "the first cost: the network was trained before"
         if seen.least is None:

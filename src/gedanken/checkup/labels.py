@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gedanken.checkup.expected import VALUES, YES_OR_NO
+from gedanken.checkup.expected import VALUES, YES_OR_NO, kinds_of
 from gedanken.checkup.report import ERROR, NOTE, WARNING, Finding, finding
 from gedanken.checkup.samples import Looked
 from gedanken.checkup.twins import Twins
@@ -135,7 +135,7 @@ def repeated(found: Twins, cost: Cost) -> Iterator[Finding]:
         yield finding("leakage", severity, told)
     if found.conflicting:
         share = found.conflicting / found.trained
-        judged = isinstance(cost, (ClassCost, *YES_OR_NO))
+        judged = all(isinstance(one, (ClassCost, *YES_OR_NO)) for one in kinds_of(cost))
         told = f"{found.conflicting:,} of {found.trained:,} samples came before with another label; no network can "
         told += "be right for both. "
         told += "Look at how they were labelled." if judged else "It will learn the mean of such targets."

@@ -38,8 +38,8 @@ class Looked(NamedTuple):
     """
 
     x: Any
-    target: Array
-    labels: Array
+    target: Any
+    labels: Any
     source: ArraySource
     samples: int | None
     steps: int

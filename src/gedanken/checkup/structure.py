@@ -24,9 +24,15 @@ MOST = 0.5  # share of all parameters
 LISTED = 5  # layers that are named
 
 
-def layers(row: Sequence[Placed], cost: Cost) -> Iterator[Finding]:
-    """Yield what is wrong with layers in a row; the cost is as `regression` took it."""
-    yield from _softmax(row, cost)
+def layers(row: Sequence[Placed], ways: Sequence[tuple[Sequence[Placed], Cost]]) -> Iterator[Finding]:
+    """Yield what is wrong with layers in a row.
+
+    Args:
+        row: all layers.
+        ways: those up to each output, in a row, and the cost of it as `regression` took it.
+    """
+    found = [one for way, cost in ways for one in _softmax(way, cost)]
+    yield from (one for place, one in enumerate(found) if one not in found[:place])
     yield from _biases(row)
     yield from _pooling(row)
 

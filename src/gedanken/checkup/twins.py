@@ -71,8 +71,9 @@ def _digests(looked: Looked, most: int, dtype: Any, seed: int) -> Iterator[tuple
     step = max(1, AT_ONCE // max(1, each))
     for start in range(0, len(places), step):
         x, target = rows_of(source, places[start : start + step])
-        for row, label in zip(_rows(x, dtype), target, strict=True):
-            yield hashlib.blake2b(row, digest_size=16).digest(), label.tobytes()
+        labels = zip(*parts_of(target), strict=True)
+        for row, label in zip(_rows(x, dtype), labels, strict=True):
+            yield hashlib.blake2b(row, digest_size=16).digest(), b"".join(one.tobytes() for one in label)
 
 
 def _rows(x: Any, dtype: Any) -> Iterator[bytes]:

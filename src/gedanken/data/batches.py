@@ -32,8 +32,8 @@ class Batch(NamedTuple):
         weight: (N,), how much each sample counts; None: all alike.
     """
 
-    x: Array
-    target: Array
+    x: Any
+    target: Any
     position: int
     share: float
     rows: Array | None = None

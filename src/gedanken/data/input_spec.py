@@ -22,7 +22,7 @@ from gedanken.data.inputs import (
 )
 from gedanken.errors import DataError
 from gedanken.sequences import Sequences, lengths_of
-from gedanken.types import AnyShape, Array, Shape
+from gedanken.types import AnyShape, Array
 
 MINI_BATCH_SIZE = 128
 AT_ONCE = 256  # samples that are evaluated at once, at least: few at a time take far longer
@@ -48,7 +48,7 @@ class InputSpec(NamedTuple):
     output_shape: AnyShape
     dtype: Any
     tokens: int | tuple[int, ...] | None
-    checked_target: Callable[[str, Array, Shape], Array] | None
+    checked_target: Callable[[str, Any, AnyShape], Any] | None
     sparse: bool = False
     unweighted: str = ""
     mask: Any = None
@@ -108,12 +108,22 @@ class InputSpec(NamedTuple):
             some: whether one of the weights has to be above 0.
         """
         names = whose.format("data"), whose.format("labels")
-        x, target = self.inputs(names[0], data), checked_array(names[1], labels)
-        check_lengths(names, x, target)
-        check_finite(names[1], target, self.dtype)
+        x = self.inputs(names[0], data)
+        if isinstance(self.output_shape, Mapping):
+            given = checked_names(names[1], labels, self.output_shape)
+            parts = {name: (f'{names[1]}["{name}"]', part) for name, part in given.items()}
+            target: Any = ByName({name: self._labels((names[0], own), x, part) for name, (own, part) in parts.items()})
+        else:
+            target = self._labels(names, x, labels)
         assert self.checked_target
         target = self.checked_target(names[1], target, self.output_shape)
         return x, target, self._weights(whose.format("weights"), weights, len(x), some)
+
+    def _labels(self, names: tuple[str, str], x: Any, labels: Any) -> Array:
+        target = checked_array(names[1], labels)
+        check_lengths(names, x, target)
+        check_finite(names[1], target, self.dtype)
+        return target
 
     def _weights(self, argument: str, given: Any, samples: int, some: bool) -> Array | None:
         if given is None:

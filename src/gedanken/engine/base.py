@@ -1,7 +1,7 @@
 """The contract of an engine: what runs a plan."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from gedanken.costs import Cost
 from gedanken.costs.base import Weighing
@@ -17,7 +17,7 @@ from gedanken.types import Array
 class FusedStep(Protocol):
     """All layers up to the cost, and the cost itself."""
 
-    def run(self, ctx: Context, x: Array, target: Array, weight: Array | None) -> tuple[Array, Array, Weighing]:
+    def run(self, ctx: Context, x: Any, target: Any, weight: Array | None) -> tuple[Any, Any, Weighing]:
         """Return the network's outputs, their cost and how it was made; in training also write the gradients."""
 
     def step_bytes(self, samples: int) -> int:

@@ -15,6 +15,7 @@ from gedanken.costs import (
     SigmoidBinaryCrossEntropy,
     SoftMaxCrossEntropy,
 )
+from gedanken.costs.heads import HeadsCost, told_of_head
 from gedanken.errors import ArgumentError
 from gedanken.hyperparameters import changed_fields
 from gedanken.layers import (
@@ -85,6 +86,24 @@ def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
         name = next((name for name, kind in COSTS.items() if type(cost) is kind), type(cost).__name__)
         raise ArgumentError(f"cost {name} needs scores of any size, but the last layer is {last}; leave it out")
     return cost, False
+
+
+def fuse(row: Sequence[Placed], cost: Cost) -> tuple[Cost, int | dict[str, int] | None]:
+    """Return the cost to train with, and the place of the activation that it contains; None where it contains none.
+
+    Of heads the places are those in their rows, by name, of those that have one in their cost.
+    """
+    if not isinstance(cost, HeadsCost):
+        made, contains = fuse_cost(row, cost)
+        return made, activation_place(row) if contains else None
+    costs, places = dict[str, Cost](), dict[str, int]()
+    for name, inner in (row[-1].rows or {}).items():
+        one = cost.costs[name]
+        with told_of_head(name):
+            costs[name], contains = fuse_cost(inner, one) if inner else (one, False)
+        if contains:
+            places[name] = activation_place(inner)
+    return cost.with_costs(costs), places or None
 
 
 def activation_place(row: Sequence[Placed]) -> int:

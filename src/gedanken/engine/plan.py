@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gedanken.by_name import ByName, each
 from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.costs.base import Judged, Weighing
+from gedanken.costs.heads import HeadsCost
 from gedanken.engine.base import Engine, FusedStep, Placement
 from gedanken.engine.entering import entered, takes_tokens
-from gedanken.engine.fuse_cost import activation_place, fuse_cost
+from gedanken.engine.fuse_cost import fuse
 from gedanken.engine.judging import judged
 from gedanken.engine.learner import Learner
 from gedanken.engine.tuning import ALIKE, Tuning, divided, thawed
@@ -24,12 +26,12 @@ from gedanken.layers.containers import leaves, placed, stages_of
 from gedanken.layers.lengths import lengths_along, masks_of, output_lengths
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import channels_last_shape, each_shape, to_channels_first, to_channels_last
-from gedanken.layers.stages import Stage, back_through, through
+from gedanken.layers.stages import ContainerStage, Stage, back_through, through
 from gedanken.optimizer_state import OptimizerState, Progress, Updated
 from gedanken.optimizers import Optimizer
 from gedanken.sequences import lengths_of
 from gedanken.state import State, check_state
-from gedanken.types import AnyShape, Array
+from gedanken.types import AnyShape, Array, Shape
 
 
 class Passes(NamedTuple):
@@ -47,9 +49,12 @@ class Passes(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What a mini-batch gives: outputs, channels first, and cost, both on the device, and how the cost was made."""
+    """What a mini-batch gives: outputs, channels first, and cost, both on the device, and how the cost was made.
 
-    outputs: Array
+    Several outputs are ByName.
+    """
+
+    outputs: Any
     cost: Any
     weighing: Weighing
 
@@ -90,11 +95,11 @@ class Plan:
         self.engine, self.ops, self.seed, self.tuning = engine, engine.ops, seed, tuning
         self.cost: Cost | None = None
         require_normal((*layers, cost), self.ops.dtype)
-        fused = False
+        self._activation: int | dict[str, int] | None = None
         row = self._row = placed(layers, each_shape(channels_last_shape, input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
-            self.cost, fused = fuse_cost(row, cost)
+            self.cost, self._activation = fuse(row, cost)
         self.takes_tokens, self.takes_sparse = takes_tokens(row), row[0].layer.sparse
         for one in leaves(row):
             if one.layer.sparse and one.path != row[0].path:
@@ -108,7 +113,6 @@ class Plan:
             self.check_lengths(np.array([shape[0]]))
         vectors = self._vectors = Vectors(row, self.ops, memory)
         self.params, self.grads, self.layer_state = vectors.params, vectors.grads, vectors.layer_state
-        self._activation = activation_place(row) if fused else None
         self._compile()
         self.output_activation = engine.stages(self._last)
         alike = self._activation is None and not tuning.frozen
@@ -140,7 +144,7 @@ class Plan:
 
     def minimise(self, cost: Cost) -> None:
         """Train with another cost, which suits the last layer as the one before does."""
-        self.cost, _ = fuse_cost(self._row, cost)
+        self.cost, _ = fuse(self._row, cost)
         self._compile()
 
     @property
@@ -164,14 +168,22 @@ class Plan:
         found = self.cost.judged(self.ops, scores, target)
         return Passed(self._outputs(outputs), found.cost, found.weighing)
 
-    def _without_activation(self, place: int) -> tuple[list[Placement], list[Placement]]:
-        """Return the layers without the activation there, and it as the last of all."""
-        last: Placement = replace(self.layers[place], shape=self.shapes[-1], output_shape=self.shapes[-1])
-        return self.layers[:place] + self.layers[place + 1 :], [last]
+    def _without_activation(self, place: int | dict[str, int]) -> tuple[list[Placement], list[Placement]]:
+        """Return the layers without the activation there, of heads those in their rows, and it as the last of all."""
+        made = self.shapes[-1]
+        if isinstance(place, int):
+            body, last = _taken_out(self.layers, place, made)
+            return body, last
+        heads = self.layers[-1]
+        assert isinstance(heads, ContainerStage)
+        parted = {name: _taken_out(row, place.get(name), made[name]) for name, row in heads.rows.items()}
+        before = replace(heads, rows={name: body for name, (body, _) in parted.items()})
+        behind = replace(heads, shape=made, rows={name: last for name, (_, last) in parted.items()})
+        return [*self.layers[:-1], before], [behind]
 
     # ------------------------------------------------------------------ running
 
-    def forward(self, ctx: Context, x: Array) -> tuple[Array, list[Any]]:
+    def forward(self, ctx: Context, x: Any) -> tuple[Any, list[Any]]:
         """Return what the cost takes, and a tape for `backward`.
 
         Shapes:
@@ -179,14 +191,14 @@ class Plan:
         """
         return self._forward(self._passes, ctx, x)
 
-    def _forward(self, passes: "Passes", ctx: Context, x: Array) -> tuple[Array, list[Any]]:
+    def _forward(self, passes: "Passes", ctx: Context, x: Any) -> tuple[Any, list[Any]]:
         return through(passes.stages, ctx, self._prepared(passes, ctx, x))
 
-    def backward(self, ctx: Context, tape: list[Any], dy: Array) -> None:
+    def backward(self, ctx: Context, tape: list[Any], dy: Any) -> None:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
         back_through(self.stages, ctx, tape, dy)
 
-    def cost_and_gradients(self, ctx: Context, x: Array, target: Array, weight: Array | None = None) -> Passed:
+    def cost_and_gradients(self, ctx: Context, x: Any, target: Any, weight: Array | None = None) -> Passed:
         """Return the outputs of a mini-batch and their cost; in training also fill `grads`.
 
         x, target, weight: on the host or, the latter two, on the device; the weight is that of each sample, (N,).
@@ -209,19 +221,20 @@ class Plan:
             self.backward(ctx, tape, found.dy)
         return Passed(self._activated(y), found.cost, found.weighing)
 
-    def _activated(self, y: Array) -> Array:
+    def _activated(self, y: Any) -> Any:
         """Return the outputs of what comes before the activation that the cost contains, channels first."""
         for stage in self.output_activation:
             y, _ = stage.forward(self.context(train=False), y)
         return self._outputs(y)
 
-    def _wanted(self, target: Array) -> Array:
-        return self.ops.asarray(to_channels_last(target), target.dtype)
+    def _wanted(self, target: Any) -> Any:
+        return each(lambda one: self.ops.asarray(to_channels_last(one), one.dtype), target)
 
-    def judge(self, y: Array, target: Array, weight: Array | None = None, lengths: Array | None = None) -> Judged:
-        """Return the cost of what `body` gives and its gradient; see `Cost.__call__`."""
-        assert self.cost
-        return judged(self.cost, self.ops, y, self._wanted(target), weight, lengths)
+    def judge(self, y: Any, target: Any, weight: Array | None = None, lengths: Any = None, head: str = "") -> Judged:
+        """Return the cost of what `body` gives and its gradient, or those of one head; see `Cost.__call__`."""
+        cost = self.cost.costs[head] if isinstance(self.cost, HeadsCost) and head else self.cost
+        assert cost
+        return judged(cost, self.ops, y, self._wanted(target), weight, lengths)
 
     def _tell_of_single_values(self) -> None:
         """Warn, once, of each BatchNorm that is about to normalise a single value: it is its own mean."""
@@ -233,7 +246,7 @@ class Plan:
             )
         self._by_sample = []
 
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Any) -> Any:
         """Return the network's outputs, channels first and on the host.
 
         Shapes:
@@ -241,10 +254,15 @@ class Plan:
         """
         ctx = self.told_of_lengths(self.context(train=False), x)
         y = self._through(self.prediction, ctx, self.enter(x))
-        y = self.ops.real_places(y, output_lengths(ctx))
-        return self.ops.to_host(self._outputs(y))
+        lengths = output_lengths(ctx)
+        if isinstance(y, ByName):
+            own = lengths or {}
+            y = ByName({name: self.ops.real_places(part, own.get(name)) for name, part in y.parts.items()})
+        else:
+            y = self.ops.real_places(y, lengths)
+        return each(self.ops.to_host, self._outputs(y))
 
-    def _prepared(self, passes: "Passes", ctx: Context, x: Array) -> Array:
+    def _prepared(self, passes: "Passes", ctx: Context, x: Any) -> Any:
         """Return what the first layer that learns gets: no gradient goes through those before it."""
         y = self.enter(x)
         for stages, train in passes.fixed:
@@ -252,15 +270,15 @@ class Plan:
                 y, _ = stage.forward(ctx if train else replace(ctx, train=False), y)
         return y
 
-    def _through(self, stages: Sequence[Stage], ctx: Context, y: Array) -> Array:
+    def _through(self, stages: Sequence[Stage], ctx: Context, y: Any) -> Any:
         """Return what comes out of the steps at prediction: no tape is kept."""
         for stage in stages:
             y, _ = stage.forward(ctx, y)
         return y
 
-    def _outputs(self, y: Array) -> Array:
+    def _outputs(self, y: Any) -> Any:
         """Return outputs channels first, still on the device."""
-        return self.ops.xp.ascontiguousarray(to_channels_first(y))
+        return each(lambda one: self.ops.xp.ascontiguousarray(to_channels_first(one)), y)
 
     def context(self, train: bool, epoch: int = 0, position: int = 0) -> Context:
         """Return the context of a pass; see Context."""
@@ -281,7 +299,7 @@ class Plan:
         """Raise ShapeError or DataError unless the layers honour these lengths of sequences."""
         lengths_along(self._row, lengths)
 
-    def enter(self, x: Any) -> Array:
+    def enter(self, x: Any) -> Any:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""
         return entered(self.ops, x, self.takes_tokens, self.takes_sparse)
 
@@ -354,3 +372,10 @@ class Plan:
     def initialise(self) -> None:
         """Set parameters and state to their first values, a function of seed and name."""
         self._vectors.initialise(self.seed)
+
+
+def _taken_out(row: Sequence[Placement], place: int | None, made: Shape) -> tuple[list[Placement], list[Placement]]:
+    """Return layers in a row without the one at a place, and this one behind them all, where they make `made`."""
+    if place is None:
+        return [*row], []
+    return [*row[:place], *row[place + 1 :]], [replace(row[place], shape=made, output_shape=made)]

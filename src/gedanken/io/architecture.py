@@ -5,20 +5,25 @@ from typing import Any
 
 from gedanken import costs, init, layers, schedules
 from gedanken.checks import require
+from gedanken.costs.heads import HeadsCost
 from gedanken.init import Initializer
 from gedanken.io.data import MARKS, Known, from_data
 from gedanken.layers import Layer
+from gedanken.metrics.heads import HeadCost, HeadMetric
 from gedanken.named import METRICS, OPTIMIZERS, kinds_in
 from gedanken.schedules import Schedule
 
 MOST_OBJECTS = 20_000  # layers, their parts, and lists of such
-LIBRARY = (
+LIBRARY: tuple[type[Any], ...] = (
     *kinds_in(layers, Layer),
     *OPTIMIZERS.values(),
     *costs.COSTS.values(),
     *kinds_in(init, Initializer),
     *kinds_in(schedules, Schedule),
     *METRICS.values(),
+    HeadsCost,
+    HeadCost,
+    HeadMetric,
 )
 
 FORMER: dict[str, type[Any]] = {"Chain": layers.Sequential}  # former names, in older files

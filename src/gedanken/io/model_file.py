@@ -184,7 +184,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         plan = Plan(found.layers, found.input_shape, choice.start(), found.seed, cost, tuning=found.tuning)
         plan.restore(own)
         if cost:
-            cost.check_output(channels_first_shape(plan.shapes[-1]))
+            cost.check_output(each_shape(channels_first_shape, plan.shapes[-1]))
         return Model(found, own, training_of(values)), plan, choice
 
 

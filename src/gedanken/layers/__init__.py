@@ -25,7 +25,8 @@
 | Flatten, Reshape | shape |
 | PaddingLayer, CroppingLayer | frames |
 | SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
-| Sequential, Residual, Branches | containers |
+| Sequential | containers |
+| Residual, Branches, Heads | branches |
 """
 
 from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, LogSoftMax, ReLU, Sigmoid, SiLU, SoftMax, TanH
@@ -33,9 +34,9 @@ from gedanken.layers.adaptive import AdaptiveAveragePoolLayer, AdaptiveMaxPoolLa
 from gedanken.layers.attention import MultiHeadAttention
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.bidirectional import Bidirectional
-from gedanken.layers.branches import Branches
+from gedanken.layers.branches import Branches, Heads, Residual
 from gedanken.layers.clipped import HardSigmoid, HardSwish, HardTanH, ReLU6, Shrink, Threshold
-from gedanken.layers.containers import Residual, Sequential
+from gedanken.layers.containers import Sequential
 from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.conv1d import Convolution1DLayer
 from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus, Softsign
@@ -95,6 +96,7 @@ __all__ = [
     "HardSigmoid",
     "HardSwish",
     "HardTanH",
+    "Heads",
     "InstanceNorm",
     "Layer",
     "LayerNorm",

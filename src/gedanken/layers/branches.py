@@ -1,14 +1,62 @@
-"""Rows of layers beside each other: of one input or of several, into one output or into several."""
+"""Ways beside each other: of one input or of several, into one output or into several."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import one_of, require
+from gedanken.errors import ShapeError
 from gedanken.foreign import check_keywords
 from gedanken.hyperparameters import changed_fields
 from gedanken.layers.base import Layer
 from gedanken.layers.containers import Container, checked_layers
+from gedanken.layers.shape import channels_first_shape
+from gedanken.types import Shape
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Residual(Container):
+    """Add the output of the layers to their input.
+
+        y = layers(x) + shortcut(x)
+
+    Args:
+        layers: a layer or a sequence of layers.
+        shortcut: a layer or a sequence of layers on the other way, such as a 1x1 convolution where the shape changes;
+            empty or None is the input itself.
+
+    Shapes:
+        x: what the layers take.   y: what they give; the shortcut gives the same.
+
+    Raises:
+        ShapeError: layers and shortcut give different shapes (at compile time).
+
+    Source:
+        He et al. 2015, arXiv:1512.03385, equations 1 and 2.
+    """
+
+    layers: Layer | Sequence[Layer]
+    shortcut: Layer | Sequence[Layer] | None = ()
+    merge = "sum"
+
+    def __post_init__(self) -> None:
+        shortcut = () if self.shortcut is None else self.shortcut
+        object.__setattr__(self, "layers", checked_layers("Residual layers", self.layers))
+        object.__setattr__(self, "shortcut", checked_layers("Residual shortcut", shortcut))
+
+    @property
+    def rows(self) -> dict[str, tuple[Layer, ...]]:
+        return {"layers": self.layers, "shortcut": self.shortcut}  # type: ignore[dict-item]
+
+    def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
+        body, shortcut = shapes
+        if body != shortcut:
+            first, second = channels_first_shape(body), channels_first_shape(shortcut)
+            raise ShapeError(
+                f"adds {first} from its layers and {second} from its shortcut, not the same",
+                "give shortcut= a layer that makes the same shape, such as a 1x1 convolution",
+            )
+        return body
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -72,6 +120,51 @@ class Branches(Container):
     def __repr__(self) -> str:
         fields = changed_fields(self) if self.branches else {**self.named, "merge": self.merge}
         return f"{type(self).__name__}({', '.join([f'{name}={value!r}' for name, value in fields.items()])})"
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Heads(Container):
+    """Apply several heads to the same input, each of which makes an output of its own: the last layer of a network.
+
+        y["digit"] = digit(x),   y["size"] = size(x), ...
+
+    Outputs and labels are dicts by these names, and so are cost and metrics of `regression`, see docs/several.md.
+
+    Args:
+        heads: by name, each a layer or a sequence of layers, an empty one `[]` the input itself; at least one.
+
+    Shapes:
+        x: what each head takes.   y: what each head gives, by name.
+
+    Raises:
+        ShapeError: another layer comes after it, or it stands inside of one (at compile time).
+
+    Source:
+        Caruana 1997, "Multitask Learning", section 2.
+    """
+
+    merge = "names"
+    gives_names = True
+    by_name: tuple[tuple[str, tuple[Layer, ...]], ...]
+
+    def __init__(self, **heads: Layer | Sequence[Layer]) -> None:
+        require(len(heads) > 0, "Heads", "have at least one head, by its name", heads)
+        for name in heads:
+            free = name != "validation" and not name.startswith("validation_")
+            require(free, "Heads names", "not begin with validation, as figures of a validation set do", name)
+        object.__setattr__(self, "by_name", rows_by_name("Heads", heads))
+
+    @property
+    def heads(self) -> dict[str, tuple[Layer, ...]]:
+        """The heads by name."""
+        return dict(self.by_name)
+
+    @property
+    def rows(self) -> dict[str, tuple[Layer, ...]]:
+        return self.heads
+
+    def __repr__(self) -> str:
+        return f"Heads({', '.join([f'{name}={row!r}' for name, row in self.by_name])})"
 
 
 def rows_by_name(owner: str, given: Mapping[str, Any]) -> tuple[tuple[str, tuple[Layer, ...]], ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from gedanken.by_name import ByName, parts_of
 from gedanken.checks import require, whole
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.geometry import NEEDS_IMAGES
@@ -16,6 +17,7 @@ from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import part, prefixed
 from gedanken.types import AnyShape, Array, Arrays, Shape
 
+ONLY_LAST = "Heads can only be the last layer of a network"
 DEEPEST = 50  # containers around a layer: copies and files take many of Python's calls within calls for each
 
 
@@ -110,7 +112,7 @@ def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) ->
         rule = f"layer {path} {layer} {error.rule}, but {came} gives {each_shape(channels_first_shape, shape)}"
         hint = _towards_images(before, shape) if error.rule == NEEDS_IMAGES else error.hint
         raise ShapeError(rule, hint) from None
-    if not isinstance(made, Mapping):
+    if not (rows is not None and isinstance(made, Mapping)):
         made = checked_shape(lambda: f"output_shape of layer {path} {layer}", made)
     return Placed(path, layer, shape, made, rows)
 
@@ -118,6 +120,10 @@ def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) ->
 def _check_names(path: str, layer: Layer, shape: AnyShape, before: _Before | None) -> None:
     """Raise ShapeError unless a layer that takes inputs by name gets those, and every other layer one input."""
     names = layer.input_names if isinstance(layer, Container) and layer.is_plain else ()
+    if before and isinstance(before.made, Mapping):
+        raise ShapeError(f"layer {path} {layer} comes after {before.name}, whose outputs have names", ONLY_LAST)
+    if isinstance(layer, Container) and layer.gives_names and "." in path:
+        raise ShapeError(f"layer {path} {layer} stands in another layer", ONLY_LAST)
     if not (names or isinstance(shape, Mapping)):
         return
     told = f"layer {path} {layer}"
@@ -171,7 +177,7 @@ def leaves(row: Sequence[Placed]) -> Iterator[Placed]:
 
 def _activations(rows: Mapping[str, Sequence[Placed]], output_shape: AnyShape) -> int:
     """Return the numbers that a container makes of one sample: those of its layers, and where it joins, the result."""
-    made = math.prod(output_shape) if len(rows) > 1 else 0
+    made = math.prod(output_shape) if len(rows) > 1 and not isinstance(output_shape, Mapping) else 0
     for row in rows.values():
         for one in row:
             inner = one.layer.activations(one.shape) if one.rows is None else _activations(one.rows, one.output_shape)
@@ -219,10 +225,12 @@ class Container(Layer):
         merge: how: "sum", or "concatenate", along the channels.
         dissolves: of a class, not of those that derive from it: whether a single row may stand in its place.
         input_names: of one whose rows get the inputs of their names, each another one, these; else ().
+        gives_names: whether what the rows make is not joined, but goes out by their names.
     """
 
     merge: str
     dissolves = False
+    gives_names = False
     input_names: tuple[str, ...] = ()
 
     @property
@@ -246,8 +254,10 @@ class Container(Layer):
             return min(limits, default=None)
         return tuple(map(min, zip(*((n,) * wide if isinstance(n, int) else n for n in limits), strict=True)))
 
-    def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
+    def joined_shape(self, shapes: Sequence[Shape]) -> AnyShape:
         """Return what comes out where the rows give these shapes, or raise ShapeError."""
+        if self.gives_names:
+            return dict(zip(self.rows, shapes, strict=True))
         if self.merge == "sum":
             alike, need = len(set(shapes)) == 1, "be equal"
         else:
@@ -259,12 +269,16 @@ class Container(Layer):
             raise ShapeError(f"merges {[channels_first_shape(one) for one in shapes]}, which must {need}", hint)
         return shapes[0] if self.merge == "sum" else (*shapes[0][:-1], sum(one[-1] for one in shapes))
 
-    def join(self, ctx: Context, ys: Sequence[Array]) -> Array:
-        """Return the results of the rows as one."""
+    def join(self, ctx: Context, ys: Sequence[Array]) -> Any:
+        """Return the results of the rows as one, or by their names."""
+        if self.gives_names:
+            return ByName(dict(zip(self.rows, ys, strict=True)))
         return ctx.ops.total(ys) if self.merge == "sum" else ctx.ops.concatenate(ys)
 
-    def split(self, ctx: Context, dy: Array, widths: Sequence[int]) -> list[Array]:
+    def split(self, ctx: Context, dy: Any, widths: Sequence[int]) -> list[Array]:
         """Return the gradient with respect to the result of each row, which has so many channels."""
+        if self.gives_names:
+            return parts_of(dy)
         return [dy] * len(widths) if self.merge == "sum" else ctx.ops.split(dy, widths)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -346,48 +360,3 @@ class Sequential(Container):
     @property
     def rows(self) -> dict[str, tuple[Layer, ...]]:
         return {"": tuple(self.layers)}
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Residual(Container):
-    """Add the output of the layers to their input.
-
-        y = layers(x) + shortcut(x)
-
-    Args:
-        layers: a layer or a sequence of layers.
-        shortcut: a layer or a sequence of layers on the other way, such as a 1x1 convolution where the shape changes;
-            empty or None is the input itself.
-
-    Shapes:
-        x: what the layers take.   y: what they give; the shortcut gives the same.
-
-    Raises:
-        ShapeError: layers and shortcut give different shapes (at compile time).
-
-    Source:
-        He et al. 2015, arXiv:1512.03385, equations 1 and 2.
-    """
-
-    layers: Layer | Sequence[Layer]
-    shortcut: Layer | Sequence[Layer] | None = ()
-    merge = "sum"
-
-    def __post_init__(self) -> None:
-        shortcut = () if self.shortcut is None else self.shortcut
-        object.__setattr__(self, "layers", checked_layers("Residual layers", self.layers))
-        object.__setattr__(self, "shortcut", checked_layers("Residual shortcut", shortcut))
-
-    @property
-    def rows(self) -> dict[str, tuple[Layer, ...]]:
-        return {"layers": self.layers, "shortcut": self.shortcut}  # type: ignore[dict-item]
-
-    def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
-        body, shortcut = shapes
-        if body != shortcut:
-            first, second = channels_first_shape(body), channels_first_shape(shortcut)
-            raise ShapeError(
-                f"adds {first} from its layers and {second} from its shortcut, not the same",
-                "give shortcut= a layer that makes the same shape, such as a 1x1 convolution",
-            )
-        return body

@@ -31,8 +31,11 @@ def lengths_along(row: Sequence[Placed], lengths: Array | Mapping[str, Array]) -
     return found if made is None else {**found, OUTPUT: made}
 
 
-def output_lengths(ctx: Context) -> Array | None:
-    """Return how many places of each sequence that comes out of all layers are real; None where all are."""
+def output_lengths(ctx: Context) -> Any:
+    """Return how many places of each sequence that comes out of all layers are real; None where all are.
+
+    Where outputs have names it is a mapping of these to such.
+    """
     return None if ctx.lengths_at is None else ctx.lengths_at.get(OUTPUT)
 
 
@@ -80,8 +83,10 @@ def _behind(one: Placed, lengths: Array) -> Array | None:
     return made
 
 
-def _joined(one: Placed, made: Sequence[Array | None]) -> Array | None:
-    """Return the lengths behind a container: those of all its rows have to be the same."""
+def _joined(one: Placed, made: Sequence[Array | None]) -> Any:
+    """Return the lengths behind a container: those of all its rows have to be the same, or go out by name."""
+    if isinstance(one.output_shape, Mapping):
+        return dict(zip(one.rows or {}, made, strict=True))
     first = made[0]
     for other in made[1:]:
         if (first is None) != (other is None) or bool(np.any(first != other)):

@@ -208,13 +208,15 @@ class ContainerStage:
             ys.append(y)
             tapes.append(tape)
         y = self.layer.join(ctx, ys)
-        if self._own:
+        if self._own and not self.layer.gives_names:
             wanted = (len(x), *self.output_shape)
             y = taken(self.name, "return the declared shape {} from join", y, wanted, x, ctx.ops)
         return y, tapes
 
     def backward(self, ctx: Context, cache: Any, dy: Any) -> Array:
-        dys = self._split(ctx, dy) if self._own else self.layer.split(ctx, dy, self.widths)
+        dys = (
+            self._split(ctx, dy) if self._own and not self.layer.gives_names else self.layer.split(ctx, dy, self.widths)
+        )
         dxs = [
             back_through(row, ctx, list(tape), dy_of_row)
             for row, tape, dy_of_row in zip(self.rows.values(), cache, dys, strict=True)

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from gedanken.by_name import ByName, each
 from gedanken.checks import is_masked_array, require, short, whole
+from gedanken.costs.heads import OfHead
 from gedanken.data.batches import Batch, Source
 from gedanken.engine.learner import Learner, Sharing
 from gedanken.engine.plan import Plan
@@ -20,6 +22,7 @@ from gedanken.hyperparameters import Hyperparameters
 from gedanken.layers.base import Context
 from gedanken.layers.border import guarded, sealed
 from gedanken.metrics import Metric
+from gedanken.metrics.heads import HeadCost
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
 from gedanken.optimizers import Optimizer
@@ -54,20 +57,30 @@ class TrainState(NamedTuple):
         state.retune(self.plan.updated(state.optimizer))
 
     def measured(
-        self, outputs: Array, target: Array, weight: Array | None = None, counted: Array | None = None
+        self, outputs: Any, target: Any, weight: Array | None = None, counted: Any = None
     ) -> tuple[Array, ...]:
         """Return the statistics of all metrics, which stay on the device.
 
         Args:
-            outputs, target, weight: of samples, or of entries of samples.
+            outputs, target, weight: of samples, or of entries of samples; of heads by name.
             counted: the entries that count, as of Weighing: metrics see no others.
         """
         if not self.metrics:
             return ()
+        if isinstance(outputs, ByName):
+            return tuple(self._of_head(metric, outputs, target, weight, counted) for metric in self.metrics)
         if counted is not None:
             outputs, target, weight = of_entries(outputs, target, weight, counted)
         lent = self.plan.ops, *map(sealed, (outputs, target, *(() if weight is None else (weight,))))
         return tuple(measured(metric, *lent) for metric in self.metrics)
+
+    def _of_head(self, metric: Any, outputs: ByName, target: ByName, weight: Array | None, counted: Any) -> Array:
+        """Return the statistics of a HeadMetric or HeadCost."""
+        part: OfHead = counted[metric.head]
+        if isinstance(metric, HeadCost):
+            return metric.measure(self.plan.ops, part.cost, part.samples)
+        alone = self._replace(metrics=(metric.metric,))
+        return alone.measured(outputs.parts[metric.head], target.parts[metric.head], weight, part.counted)[0]
 
     @property
     def nbytes(self) -> int:
@@ -107,7 +120,7 @@ class StepResult(NamedTuple):
 
 Results: TypeAlias = Generator[StepResult, None, None]
 # Takes what TrainState.measured takes of a mini-batch, and returns the statistics of metrics.
-Measure: TypeAlias = Callable[[Array, Array, Array | None, Array | None], tuple[Array, ...]]
+Measure: TypeAlias = Callable[[Any, Any, Array | None, Any], tuple[Array, ...]]
 
 
 def together(results: Sequence[StepResult], statistics: tuple[Array, ...], sums: bool) -> StepResult:
@@ -152,7 +165,7 @@ def gradients(train_state: TrainState, batch: Batch, epoch: int, measure: Measur
 def run_batch(train_state: TrainState, batch: Batch, ctx: Context, measure: Measure | None = None) -> StepResult:
     """Run one mini-batch and return its cost and the statistics of its metrics, which stay on the device."""
     ops = train_state.plan.ops
-    target = ops.asarray(batch.target, batch.target.dtype)
+    target = each(lambda one: ops.asarray(one, one.dtype), batch.target)
     weight = None if batch.weight is None else ops.asarray(batch.weight)
     outputs, cost, weighing = train_state.plan.cost_and_gradients(ctx, batch.x, target, weight)
     statistics = (measure or train_state.measured)(outputs, target, weight, weighing.counted)

@@ -12,6 +12,7 @@ import numpy as np
 
 from gedanken.by_name import ByName, parts_of
 from gedanken.costs import CustomCost
+from gedanken.costs.heads import HeadsCost
 from gedanken.data.batches import Batch
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
@@ -34,6 +35,7 @@ class _Found(Exception):  # noqa: N818 - no error: it ends the replay
         self.place, self.name, self.given = place, name, given
         self.result: Array | None = more.get("result")
         self.parameter, self.own = str(more.get("parameter", "")), bool(more.get("own", False))
+        self.head = str(more.get("head", ""))  # whose cost it is
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,24 @@ def _replay(plan: Plan, ctx: Context, batch: Batch) -> None:
             raise _Found("input", "", part, result=part)
     stages = with_leaves(plan.body, lambda stage: _Watched(stage, plan.ops))
     y, tape = through(stages, ctx, x)
-    cost, dy, _ = plan.judge(y, batch.target, batch.weight, output_lengths(ctx))
-    if not math.isfinite(float(cost)) or not _finite(plan.ops, dy):
-        its_own = own(plan.cost) or isinstance(plan.cost, CustomCost)
-        raise _Found("cost", f"the cost {type(plan.cost).__name__}", y, result=dy, own=its_own)
-    back_through(stages, ctx, tape, dy)
+    outputs: Any = y
+    found: Any = plan.judge(outputs, batch.target, batch.weight, output_lengths(ctx))
+    if isinstance(plan.cost, HeadsCost):
+        for head, cost in plan.cost.costs.items():
+            made = found.weighing.counted[head].cost, found.dy.parts[head]
+            _look_at_cost(plan, cost, outputs.parts[head], made, head)
+    else:
+        _look_at_cost(plan, plan.cost, y, found[:2])
+    back_through(stages, ctx, tape, found.dy)
+
+
+def _look_at_cost(plan: Plan, cost: Any, y: Array, made: tuple[Any, Array], head: str = "") -> None:
+    """Raise _Found where what a cost made of outputs, its number and its gradient, is not finite."""
+    number, dy = made
+    if not math.isfinite(float(number)) or not _finite(plan.ops, dy):
+        its_own = own(cost) or isinstance(cost, CustomCost)
+        name = f"the cost {type(cost).__name__}" + (f" of the head {head!r}" if head else "")
+        raise _Found("cost", name, y, result=dy, own=its_own, head=head)
 
 
 def _longest(plan: Plan) -> _Found:
@@ -174,7 +189,9 @@ class _Account:
             try:
                 one = self.batch.part(place, place + 1)
                 ctx = plan.told_of_lengths(plan.context(train=True), one.x)
-                cost, dy, _ = plan.judge(y[place : place + 1], one.target, one.weight, output_lengths(ctx))
+                head, lengths = self.found.head, output_lengths(ctx)
+                target, own = (one.target.parts[head], (lengths or {}).get(head)) if head else (one.target, lengths)
+                cost, dy, _ = plan.judge(y[place : place + 1], target, one.weight, own, head)
             except Exception:  # a cost of the user's that takes no single sample
                 return self.outlier
             if not math.isfinite(float(cost)) or not _finite(plan.ops, dy):
@@ -202,8 +219,10 @@ class _Account:
 
     def of_label(self, place: int | None) -> str:
         """Labels that are not finite or beyond measure."""
-        target = self.batch.target
-        if self.found.place != "cost" or target.dtype.kind != "f":
+        if self.found.place != "cost":
+            return ""
+        target = self.batch.target.parts[self.found.head] if self.found.head else self.batch.target
+        if target.dtype.kind != "f":
             return ""
         labels = Figures.of(target if place is None else target[place])
         size = max(abs(labels.smallest), abs(labels.largest))
@@ -267,8 +286,8 @@ class _Account:
 
     def of_target_scale(self, place: int | None) -> str:
         """Targets beyond measure."""
-        target = self.batch.target
-        largest = float(abs(target).max(initial=0)) if target.dtype.kind == "f" else 0.0
+        floats = [target for target in parts_of(self.batch.target) if target.dtype.kind == "f"]
+        largest = max((float(abs(target).max(initial=0)) for target in floats), default=0.0)
         return f"targets of values up to {largest:.3g}: scale them to about 1" if largest > GROWN else ""
 
     def of_first_step(self, place: int | None) -> str:

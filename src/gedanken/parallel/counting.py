@@ -9,6 +9,7 @@ from gedanken.data.batches import ArraySource, Source
 from gedanken.layers.shape import to_channels_last
 from gedanken.metrics import Metric
 from gedanken.metrics.base import takes_weights
+from gedanken.metrics.heads import judging
 from gedanken.types import Array, Shape
 
 
@@ -55,7 +56,7 @@ def unweighted(cost: Cost | None, metrics: Sequence[Metric]) -> str:
     """Return why samples can have no weights; "" where they can."""
     if cost and not cost.by_entries:
         return cost.refusal("weights")
-    wrong = next((type(metric).__name__ for metric in metrics if not takes_weights(metric)), "")
+    wrong = next((type(metric).__name__ for metric in map(judging, metrics) if not takes_weights(metric)), "")
     return f"the metric {wrong} knows no weights, its measure has no argument weight" if wrong else ""
 
 

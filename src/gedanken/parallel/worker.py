@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gedanken.by_name import ByName
 from gedanken.data.batches import Batch
 from gedanken.engine.learner import Learner, Sharing
 from gedanken.parallel.base import RUN, StepResult, TrainState, gradients, learn_run, learner_of, merged, together
@@ -290,8 +291,11 @@ class _Unmeasured:
         self._held, self._size = list[tuple[Array, Array, Array | None]](), 0
         self._statistics: list[tuple[Array, ...]] = []
 
-    def add(self, outputs: Array, target: Array, weight: Array | None, counted: Array | None) -> tuple[()]:
+    def add(self, outputs: Any, target: Any, weight: Array | None, counted: Any) -> tuple[()]:
         """Keep those of a mini-batch; targets and weights have to stay what they are."""
+        if isinstance(outputs, ByName):
+            self._statistics.append(self._train_state.measured(outputs, target, weight, counted))
+            return ()
         if self._train_state.metrics:
             taken = (outputs, target, weight) if counted is None else of_entries(outputs, target, weight, counted)
             self._held.append((taken[0].copy(), *taken[1:]))

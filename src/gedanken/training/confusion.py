@@ -7,6 +7,7 @@ import numpy as np
 
 from gedanken.checks import printable
 from gedanken.metrics import ConfusionMatrix, Metric
+from gedanken.metrics.heads import judging
 from gedanken.metrics.report import Report
 from gedanken.texts import cut, in_columns, width
 from gedanken.types import Array
@@ -26,7 +27,7 @@ def confusion_lines(metrics: Sequence[Metric], figures: Mapping[str, Any], names
     lines: list[str] = []
     for metric in metrics:
         matrix = figures.get(metric.name)
-        if isinstance(metric, ConfusionMatrix) and isinstance(matrix, np.ndarray) and matrix.ndim in (2, 3):
+        if isinstance(judging(metric), ConfusionMatrix) and isinstance(matrix, np.ndarray) and matrix.ndim in (2, 3):
             lines += _table(metric.name, matrix, names)
         if isinstance(matrix, Report):
             lines += _report(metric.name, matrix, names)

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.by_name import ByName, parts_of
 from gedanken.costs import Cost, CustomCost
+from gedanken.costs.heads import HeadsCost
 from gedanken.data.batches import ArraySource, Source
 from gedanken.errors import GedankenError, ShapeError
 from gedanken.layers.shape import channels_first_shape, to_channels_last
 from gedanken.layers.stages import own
 from gedanken.metrics import Metric
 from gedanken.metrics.base import HOST
+from gedanken.metrics.heads import HeadMetric
 from gedanken.parallel.base import TrainState, measured
 from gedanken.training.evaluation import evaluate
 from gedanken.types import Array
@@ -42,6 +45,11 @@ def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
     Raises:
         ShapeError: it does not.
     """
+    if isinstance(target, ByName):
+        evaluate(train_state, ArraySource(x[:1], target[:1], mini_batch_size=1))
+        if _own(train_state):
+            _compare_heads(train_state, x, target)
+        return
     shapes = (channels_first_shape(train_state.plan.shapes[-1]), target.shape[1:])
     output, label = ("(" + ", ".join(map(str, ("N", *shape))) + ("" if shape else ",") + ")" for shape in shapes)
     hint = f"NumPy broadcasts outputs {output} and labels {label}: give labels of the outputs' shape"
@@ -49,6 +57,31 @@ def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
         evaluate(train_state, ArraySource(x[:1], target[:1], mini_batch_size=1))
         if _own(train_state):
             _compare(train_state, x, target, hint if shapes[0] != shapes[1] else MEAN)
+
+
+def _compare_heads(train_state: TrainState, x: Any, target: ByName) -> None:
+    """Raise ShapeError where what is the user's own of a head does not give the same for samples together and apart."""
+    few = _different(parts_of(target)[0])
+    outputs, wanted = train_state.plan.predict(x[few]), target[few]
+    for part, head in _own_of_heads(train_state):
+        y, labels = outputs.parts[head], wanted.parts[head]
+        if isinstance(part, Metric):
+            together, apart = _figures(part, y, labels)
+        else:
+            together, apart = _slopes_of(part, to_channels_last(y), to_channels_last(labels))
+        if not _alike(together, apart):
+            what = f"{type(part).__name__} of the head {head!r} must judge each sample by itself, but gives {together}"
+            raise ShapeError(f"{what} for some samples together and {apart} one by one", MEAN)
+
+
+def _own_of_heads(train_state: TrainState) -> list[tuple[Cost | Metric, str]]:
+    """Return the user's own among costs and metrics of heads, with the heads' names."""
+    cost = train_state.plan.cost
+    found: list[tuple[Cost | Metric, str]] = []
+    if isinstance(cost, HeadsCost):
+        found += [(one, head) for head, one in cost.costs.items()]
+        found += [(one.metric, one.head) for one in train_state.metrics if isinstance(one, HeadMetric)]
+    return [(part, head) for part, head in found if isinstance(part, CustomCost) or own(part)]
 
 
 @contextmanager
@@ -88,7 +121,8 @@ def _own(train_state: TrainState) -> list[Cost | Metric]:
     """Return the user's own among cost and metrics."""
     assert train_state.plan.cost
     parts: list[Cost | Metric] = [train_state.plan.cost, *train_state.metrics]
-    return [p for p in parts if isinstance(p, CustomCost) or own(p)]
+    alone = [p for p in parts if isinstance(p, CustomCost) or own(p)]
+    return alone or [part for part, _ in _own_of_heads(train_state)]
 
 
 def _different(target: Array) -> list[int]:
@@ -102,12 +136,15 @@ def _cost(train_state: TrainState, x: Array, target: Array, size: int) -> float:
     return float(evaluate(train_state, ArraySource(x, target, mini_batch_size=size))["cost"])
 
 
-@np.errstate(all="ignore")
 def _slopes(train_state: TrainState, x: Array, target: Array) -> tuple[Array, Array]:
     """Return the cost's gradients with respect to the outputs of samples together, and of the same one by one."""
     cost, y = train_state.plan.cost, to_channels_last(train_state.plan.predict(x))
     assert cost
-    wanted = to_channels_last(target)
+    return _slopes_of(cost, y, to_channels_last(target))
+
+
+@np.errstate(all="ignore")
+def _slopes_of(cost: Cost, y: Array, wanted: Array) -> tuple[Array, Array]:
     if cost.by_entries:
         each = [cost.entries(HOST, y[i : i + 1], wanted[i : i + 1])[1] for i in range(len(y))]
         return cost.entries(HOST, y, wanted)[1], np.concatenate(each)

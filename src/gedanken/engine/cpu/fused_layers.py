@@ -1,17 +1,19 @@
 """Layers in a row that kernels do: a program for each batch size, with or without the cost at its end."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from gedanken.by_name import ByName, parts_of
+from gedanken.by_name import ByName, each, parts_of
 from gedanken.costs import Cost
 from gedanken.costs.base import Weighing
+from gedanken.costs.heads import HeadsCost
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.lowering.base import Lowering
-from gedanken.engine.cpu.lowering.cost import entries_of, lower_cost, total_cost
+from gedanken.engine.cpu.lowering.cost import LoweredCost, entries_of, lower_cost, total_cost
 from gedanken.engine.cpu.lowering.match import lower
 from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.lowering.sparse import SparseInput
@@ -22,7 +24,7 @@ from gedanken.layers.base import Context
 from gedanken.layers.lengths import output_lengths
 from gedanken.layers.stages import back_through, through
 from gedanken.sparse import SparseRows
-from gedanken.types import Array, Shape
+from gedanken.types import AnyShape, Array, Shape
 
 Result = TypeVar("Result")
 _Key = tuple[int, bool, int, bool]  # samples, training or not, seed, whether sequences have lengths
@@ -52,28 +54,37 @@ class FusedLayers:
         self.library, self.pool, self.layers, self.dx, self.cost = library, pool, layers, dx, cost
         self._programs: dict[_Key, BatchProgram] = {}
 
-    def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
+    def forward(self, ctx: Context, x: Any) -> tuple[Any, Any]:
         given = self._given(x)
 
-        def work(program: BatchProgram) -> tuple[Array, Any]:
+        def work(program: BatchProgram) -> tuple[Any, Any]:
             y = program.forward(ctx, given)
             return (y, (program, given)) if ctx.train else (y.copy(), given)
 
         return self._alone(ctx, len(x), work)
 
-    def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
+    def backward(self, ctx: Context, cache: Any, dy: Any) -> Array:
         if not ctx.train:
             return self._by_specification(ctx, cache, dy)
         program, _ = cache
-        return program.backward(np.ascontiguousarray(dy, self.library.dtype))
+        return program.backward(each(lambda one: np.ascontiguousarray(one, self.library.dtype), dy))
 
-    def run(self, ctx: Context, x: Array, target: Array, weight: Array | None) -> tuple[Array, Array, Weighing]:
+    def run(self, ctx: Context, x: Any, target: Any, weight: Array | None) -> tuple[Any, Any, Weighing]:
         """Return the outputs, their cost and how it was made; in training also write the gradients."""
         assert self.cost
-        given, shape = self._given(x), (len(x), *self.layers[-1].output_shape)
-        weighing = self.cost.weighing(ctx.ops, entries_of(self.cost, shape), target, weight, output_lengths(ctx))
-        found = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, weighing))
-        return *found, weighing
+        given, lengths = self._given(x), output_lengths(ctx)
+        made: AnyShape = self.layers[-1].output_shape
+        if not isinstance(self.cost, HeadsCost):
+            of: Any = _weighing(self.cost, ctx, (len(x), *made), target, weight, lengths)
+            return *self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of)), of
+        found = {}
+        for name, cost in self.cost.costs.items():
+            own = (lengths or {}).get(name)
+            found[name] = _weighing(cost, ctx, (len(x), *made[name]), target.parts[name], weight, own)
+        of = ByName(found)
+        outputs, costs = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of))
+        told = {name: (costs.parts[name], one) for name, one in found.items()}
+        return outputs, self.cost.total(told), self.cost.weighed(told, len(x))
 
     def _given(self, x: Any) -> Any:
         """Return the input as kernels read it."""
@@ -121,7 +132,7 @@ class FusedLayers:
                     self._programs = programs
             made = self._made(key)  # not in turn: who has the compiler may be waiting for a turn
 
-    def _by_specification(self, ctx: Context, x: Array, dy: Array) -> Array:
+    def _by_specification(self, ctx: Context, x: Any, dy: Any) -> Array:
         """Return the gradient through a prediction pass, which nobody trains with and no kernel knows."""
         _, tape = through(self.layers, ctx, x)
         return back_through(self.layers, ctx, tape, dy)
@@ -135,6 +146,12 @@ def tokens_of_row(stage: Any, name: str) -> Any:
     """Return how many whole numbers the first layer of a container's row takes; None where it takes no such."""
     row = stage.rows[name]
     return row[0].layer.tokens if row else None
+
+
+def _weighing(
+    cost: Cost, ctx: Context, shape: Shape, target: Array, weight: Array | None, lengths: Array | None
+) -> Weighing:
+    return cost.weighing(ctx.ops, entries_of(cost, shape), target, weight, lengths)
 
 
 class _Draft:
@@ -154,12 +171,20 @@ class _Draft:
         else:
             self.x = self._input(first.shape, first.layer.tokens)
         self.y, back = lower(self.low, fused.layers, self.x)
-        self.cost = lower_cost(self.low, fused.cost, self._shaped(last.output_shape)) if fused.cost else None
-        if self.cost:
-            self.dy, kept = self.cost.dz, [self.cost.outputs, self.cost.terms]
+        shape, cost = last.output_shape, fused.cost
+        made = ByName(shape) if isinstance(shape, Mapping) else shape
+        self.weights = ByName(cost.weights) if isinstance(cost, HeadsCost) else 1.0
+        self.cost: Any = None  # a LoweredCost, of heads by name, as all of this is
+        self.dy: Any
+        if cost:
+            costs = ByName(cost.costs) if isinstance(cost, HeadsCost) else cost
+            self.cost = each(self._lowered, made, self.y, costs)
+            self.dy = each(lambda one: one.dz, self.cost)
+            kept = [buffer for one in parts_of(self.cost) for buffer in (one.outputs, one.terms)]
         else:
             self.program.cut()
-            self.dy, kept = self.program.input((samples, *last.output_shape)), [self.y]
+            self.dy = each(lambda one: self.program.input((samples, *one)), made)
+            kept = parts_of(self.y)
         self.dx: Buffer | None = None
         if train:
             self.dx = back(self.dy, fused.dx)
@@ -172,10 +197,10 @@ class _Draft:
     def _input(self, shape: Shape, tokens: Any) -> Buffer:
         return self.program.input((self.low.samples, *shape), None if tokens is None else "int64")
 
-    def _shaped(self, shape: Shape) -> Buffer:
-        """Return the outputs in the shape that they are declared to have."""
+    def _lowered(self, shape: Shape, y: Buffer, cost: Cost) -> LoweredCost:
+        """Emit a cost of outputs, in the shape that they are declared to have."""
         whole = (self.low.samples, *shape)
-        return self.y if self.y.shape == whole else self.program.view(self.y, whole)
+        return lower_cost(self.low, cost, y if y.shape == whole else self.program.view(y, whole))
 
 
 class BatchProgram(_Draft):
@@ -186,38 +211,47 @@ class BatchProgram(_Draft):
         self.program.complete(alike)
         self._kept = {id(buffer): self.program.array(buffer) for buffer in self.kept if not buffer.root.address}
 
-    def forward(self, ctx: Context, x: Array) -> Array:
-        self._start(ctx, x)
-        return self._array(self.y, self._passed(x)).reshape(self.dy.shape)
+    def forward(self, ctx: Context, x: Any) -> Any:
+        given = self._start(ctx, x)
+        return each(lambda y, dy: self._array(y, given).reshape(dy.shape), self.y, self.dy)
 
-    def backward(self, dy: Array) -> Array:
-        self.dy.point_to(dy)
+    def backward(self, dy: Any) -> Array:
+        given = _pointed(self.dy, dy)
         self.program.run(1)
         if self.dx is None:
-            return np.zeros((0,) if isinstance(self.x, ByName) else (0, *self.x.shape[1:]), dy.dtype)
-        return self._array(self.dx, dy).reshape(self.x.shape)
+            return np.zeros((0,) if isinstance(self.x, ByName) else (0, *self.x.shape[1:]), self.low.real)
+        return self._array(self.dx, given).reshape(self.x.shape)
 
-    def run(self, ctx: Context, x: Array, target: Array, weighing: Weighing) -> tuple[Array, Array]:
-        assert self.cost
-        held = self.cost.point_to(target, weighing, self.low.real)
-        self._start(ctx, x)
+    def run(self, ctx: Context, x: Any, target: Any, weighing: Any) -> tuple[Any, Any]:
+        held = each(self._told, self.cost, target, weighing, self.weights)
+        given = self._start(ctx, x)
         del held
-        outputs = self._array(self.cost.outputs, self._passed(x)).reshape(self.dy.shape)
-        return outputs.copy(), total_cost(self._kept[id(self.cost.terms)], weighing.divisor)
+        outputs = each(lambda one, dy: self._array(one.outputs, given).reshape(dy.shape).copy(), self.cost, self.dy)
+        return outputs, each(lambda one, of: total_cost(self._kept[id(one.terms)], of.divisor), self.cost, weighing)
 
-    def _start(self, ctx: Context, x: Array) -> None:
-        for buffer, array in zip(parts_of(self.x), parts_of(x), strict=True):
-            buffer.point_to(array)
+    def _told(self, cost: LoweredCost, target: Array, weighing: Weighing, weight: float) -> list[Array]:
+        """Tell a cost of the next run; the weight of a head multiplies its gradient alone."""
+        divisor = weighing.divisor / weight if weight else math.inf * weighing.divisor if weighing.divisor else 0.0
+        return cost.point_to(target, weighing._replace(divisor=divisor), self.low.real)
+
+    def _start(self, ctx: Context, x: Any) -> dict[int, Array]:
+        """Run the first part; return what was given for each buffer."""
+        given = _pointed(self.x, x)
         self.low.epoch.set(ctx.epoch)
         self.low.position.set(ctx.position)
         self.low.tell_lengths(ctx.lengths_at)
         self.program.run(0)
+        return given
 
-    def _passed(self, x: Any) -> Array:
-        """Return what layers give back that only change the shape: the input, of several the only one."""
-        first: Array = parts_of(x)[0]
-        return first
-
-    def _array(self, buffer: Buffer, given: Array) -> Array:
+    def _array(self, buffer: Buffer, given: Mapping[int, Array]) -> Array:
         """Return a result; layers that only change the shape give back what they were given."""
-        return self._kept.get(id(buffer), given)
+        found = self._kept.get(id(buffer))
+        return given[id(buffer.root)] if found is None else found
+
+
+def _pointed(buffers: Any, arrays: Any) -> dict[int, Array]:
+    """Say where inputs are; return the array of each buffer."""
+    pairs = list(zip(parts_of(buffers), parts_of(arrays), strict=True))
+    for buffer, array in pairs:
+        buffer.point_to(array)
+    return {id(buffer): array for buffer, array in pairs}

@@ -16,6 +16,7 @@ from gedanken.costs import (
     SoftMaxCrossEntropy,
 )
 from gedanken.costs.base import Weighing
+from gedanken.costs.heads import HeadsCost
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.cost import RowWeights, Targets
 from gedanken.engine.cpu.kernels.value_cost import ABSOLUTE, BLOCK, HUBER, SIGMOID, SQUARED, Values
@@ -33,6 +34,8 @@ KINDS: dict[type[Cost], int] = {
 
 def has_kernel(cost: Cost) -> bool:
     """Return whether a cost can be a part of a program."""
+    if isinstance(cost, HeadsCost):
+        return all(map(has_kernel, cost.costs.values()))
     return type(cost) is SoftMaxCrossEntropy or type(cost) in KINDS
 
 

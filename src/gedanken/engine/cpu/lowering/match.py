@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.by_name import ByName
+from gedanken.by_name import ByName, parts_of
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activation_of, needs_input
 from gedanken.engine.cpu.lowering.attention import attention
@@ -188,7 +188,7 @@ def _no_backward(*_: object) -> Buffer | None:
     raise AssertionError("a prediction has no backward pass")
 
 
-def _container(low: Lowering, stage: ContainerStage, x: Any) -> Lowered:
+def _container(low: Lowering, stage: ContainerStage, x: Any) -> tuple[Any, Backward]:
     ys: list[Buffer] = []
     backs: list[Backward] = []
     for name, row in stage.rows.items():
@@ -197,17 +197,20 @@ def _container(low: Lowering, stage: ContainerStage, x: Any) -> Lowered:
         y, back = lower(low, row, given if whole or given.dtype != np.int64 else as_reals(low, given))
         ys.append(y)
         backs.append(back)
-    shape, merge = (low.samples, *stage.output_shape), stage.layer.merge
+    merge, names = stage.layer.merge, stage.layer.gives_names
 
-    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+    def backward(dy: Any, wanted: bool) -> Buffer | None:
         dxs: list[Buffer] = []
-        for row_back, dy_of_row in zip(backs, split(low, merge, dy, [y.shape for y in ys]), strict=True):
+        dys = parts_of(dy) if names else split(low, merge, dy, [y.shape for y in ys])
+        for row_back, dy_of_row in zip(backs, dys, strict=True):
             dx = row_back(dy_of_row, wanted)
             if wanted and dx:
                 dxs.append(dx)
         return join(low, "sum", dxs, x.shape) if wanted else None
 
-    return join(low, merge, ys, shape), backward
+    if names:
+        return ByName(dict(zip(stage.rows, ys, strict=True))), backward
+    return join(low, merge, ys, (low.samples, *stage.output_shape)), backward
 
 
 # Layers with products, which begin a run of layers.

@@ -1,0 +1,70 @@
+"""Metrics and costs of single outputs, where a network has several."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gedanken.metrics.base import Metric, numbers
+from gedanken.ops import Ops
+from gedanken.types import Array
+
+
+@dataclass(frozen=True)
+class HeadMetric(Metric):
+    """A metric of one head, called "head_metric" in records.
+
+    Args:
+        head: its name.
+        metric: what is measured of its outputs and targets.
+    """
+
+    head: str
+    metric: Metric
+
+    @property
+    def name(self) -> str:
+        return f"{self.head}_{self.metric.name}"
+
+    @property
+    def better(self) -> Any:  # type: ignore[override]
+        return self.metric.better
+
+    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
+        return self.metric.measure(ops, y, target) if weight is None else self.metric.measure(ops, y, target, weight)
+
+    def merge(self, total: Array, part: Array) -> Array:
+        return self.metric.merge(total, part)
+
+    def value(self, total: Array) -> float | Array:
+        return self.metric.value(total)
+
+
+@dataclass(frozen=True)
+class HeadCost(Metric):
+    """The cost of one head, without its weight, called "head_cost" in records.
+
+    Args:
+        head: its name.
+        sums: whether costs of mini-batches add up, see `Cost.sums`.
+    """
+
+    better = "lower"
+
+    head: str
+    sums: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.head}_cost"
+
+    def measure(self, ops: Ops, y: Any, target: Any, weight: Array | None = None) -> Array:
+        """Return the statistics of a mini-batch: y is what it costs the head, `target` for how many samples."""
+        return numbers(ops, y * target, target)
+
+    def value(self, total: Array) -> float | Array:
+        cost, counts = total
+        return float(cost if self.sums or not counts else cost / counts)
+
+
+def judging(metric: Metric) -> Metric:
+    """Return what measures outputs: of a head's metric the metric in it."""
+    return metric.metric if isinstance(metric, HeadMetric) else metric
