@@ -26,6 +26,7 @@ from gedanken import (
     Network,
     Param,
     Residual,
+    Sequences,
     ShapeError,
     SiLU,
 )
@@ -57,8 +58,7 @@ def beta(net: Network, path: str) -> Array:
 # ------------------------------------------------------------------ what works
 
 
-@pytest.mark.parametrize("engine", ["cpu", "numpy"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("engine", "dtype"), [("cpu", "float32"), ("cpu", "float64"), ("numpy", "float64")])
 def test_it_learns_as_the_same_layer_with_a_gradient_by_hand(engine: str, dtype: str) -> None:
     def written(xp: Any, x: Any) -> Any:
         return x / (1 + xp.exp(-x))
@@ -104,6 +104,32 @@ def test_copies_and_pickles_go_on_by_themselves() -> None:
     for again in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert np.array_equal(again.feedforward(X), net.feedforward(X))
         assert again.fit(X, Y, progress=False)["cost"] == copy.deepcopy(net).fit(X, Y, progress=False)["cost"]
+
+
+def test_sequences_with_lengths_pass_by_place() -> None:
+    by_place = FunctionLayer(lambda xp, x, p: xp.tanh(p["a"] * x), {"a": Param((), Constant(2.0))}, by_place=True)
+    net = Network().input((4, 5)).add(by_place).regression(SGD(0.1), "mean_squared")
+    values, lengths = RNG.normal(size=(6, 4, 5)), np.array([4, 1, 2, 3, 4, 2])
+    expected = np.where((np.arange(4) < lengths[:, None])[:, :, None], np.tanh(2 * values), 0)
+    np.testing.assert_allclose(net.feedforward(Sequences(values, lengths)), expected, rtol=1e-5, atol=1e-6)
+    costs = net.fit(Sequences(values, lengths), expected / 2, epochs=5, progress=False)["cost"]
+    assert costs[-1] < costs[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (lambda xp, x: x - xp.mean(x, axis=1, keepdims=True), "must treat each place by itself with by_place=True"),
+        (lambda xp, x: xp.cumsum(x, axis=1), "must treat each place by itself with by_place=True"),
+        (lambda xp, x: x[:, ::2], r"must give as many places as it gets with by_place=True, it gives \(2, 5\)"),
+    ],
+)
+def test_what_mixes_places_is_not_by_place(function: Callable[..., Any], told: str) -> None:
+    with pytest.raises(ShapeError, match=told):
+        Network().input((4, 5)).add(FunctionLayer(function, by_place=True))
+    net = Network().input((4, 5)).add(FunctionLayer(function)).regression(cost="mean_squared")
+    with pytest.raises(ShapeError, match="does not honour the lengths of sequences; say by_place=True"):
+        net.feedforward(Sequences(RNG.normal(size=(2, 4, 5)), np.array([4, 2])))
 
 
 def test_a_function_may_differentiate_inside() -> None:

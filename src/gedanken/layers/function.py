@@ -7,15 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gedanken.checks import require, required_arguments
+from gedanken.checks import require, required_arguments, truth
 from gedanken.derivatives import traced
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.init import DEFAULT, Zeros
-from gedanken.layers.base import Context, Layer, Param
+from gedanken.layers.base import NO_LENGTHS, Context, Layer, Param
 from gedanken.layers.border import guarded, sealed
 from gedanken.types import Array, Arrays, Shape
 
 Named = tuple[tuple[str, Param], ...]
+MASKS = 4  # choices of places that are changed
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -32,6 +33,7 @@ class FunctionLayer(Layer):
         function: (xp, x, p) -> y, or (xp, x) -> y without parameters. Each sample by itself, without random numbers.
         params: the trained arrays by name: each a Param, or a shape. Of a shape with two axes or more the first values
             are random as those of a FullyConnectedLayer's kernel, else 0.
+        by_place: whether it treats each place of a sequence by itself, so that sequences may have lengths.
 
     Shapes:
         x: (N, F), (N, T, F) or (N, H, W, C): channels last.   y: (N, ...), whatever the function gives, channels last.
@@ -50,13 +52,18 @@ class FunctionLayer(Layer):
 
     function: Callable[..., Any]
     _params: Named
+    by_place: bool
 
     def __init__(
-        self, function: Callable[..., Any], params: Mapping[str, Param | Sequence[int]] | Named | None = None
+        self,
+        function: Callable[..., Any],
+        params: Mapping[str, Param | Sequence[int]] | Named | None = None,
+        by_place: bool = False,
     ) -> None:
         require(callable(function), "FunctionLayer function", "be callable", function)
         object.__setattr__(self, "function", function)
         object.__setattr__(self, "_params", _named(params))
+        object.__setattr__(self, "by_place", truth("FunctionLayer by_place", by_place))
         wanted, rule = ((3,), "take (xp, x, p)") if self._params else ((2, 3), "take (xp, x) or (xp, x, p)")
         require(required_arguments(function) in wanted, "FunctionLayer function", rule, function)
 
@@ -67,6 +74,11 @@ class FunctionLayer(Layer):
         if shape not in self._shapes:
             self._shapes[shape] = self._found_shape(shape)
         return self._shapes[shape]
+
+    def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
+        if self.by_place:
+            return lengths
+        raise ShapeError(NO_LENGTHS, "say by_place=True if its function treats each place by itself")
 
     def params(self, shape: Shape) -> dict[str, Param]:
         return dict(self._params)
@@ -127,7 +139,21 @@ class FunctionLayer(Layer):
             raise ShapeError("must give the same for the same input", "Dropout is a layer for random numbers")
         if np.shape(alone) != (1, *y.shape[1:]) or not np.allclose(y[:1], alone, 1e-6, 1e-9, equal_nan=True):
             raise ShapeError("must treat each sample by itself, but gives another result for one among others")
+        if self.by_place:
+            _check_places(run, x, y)
         return y.shape[1:]
+
+
+def _check_places(run: Callable[[Array], Any], x: Array, y: Array) -> None:
+    """Raise ShapeError where other numbers at some places change what comes out at others."""
+    if x.ndim != 3 or y.shape[:2] != x.shape[:2]:
+        raise ShapeError(f"must give as many places as it gets with by_place=True, it gives {y.shape[1:]}")
+    rng = np.random.default_rng(1)
+    for _ in range(MASKS):
+        other = rng.random(x.shape[1]) < 0.5
+        changed = run(np.where(other[:, None], rng.random(x.shape), x))
+        if not np.allclose(changed[:, ~other], y[:, ~other], 1e-6, 1e-9, equal_nan=True):
+            raise ShapeError("must treat each place by itself with by_place=True")
 
 
 def _named(params: Any) -> Named:
