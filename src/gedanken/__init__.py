@@ -20,7 +20,7 @@
 | randomness in training | `Dropout`, `SpatialDropout`, `AlphaDropout`, `GaussianNoise` |
 | other layers | `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
 | layers made of layers | `Sequential`, `Residual`, `Branches` |
-| layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
+| layers of your own | `FunctionLayer`, `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
 | | `VarianceScaling`, `TruncatedNormal`, `Orthogonal` |
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
@@ -86,16 +86,15 @@ _HOMES = {
         "Zeros"
     ),
     "layers": (
-        "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer "
-        "AveragePoolLayer BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer "
-        "ConvolutionLayer CroppingLayer Dropout ELU Embedding Flatten FullyConnectedLayer GELU GRU GaussianNoise "
-        "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut "
-        "GroupNorm HardSigmoid HardSwish HardTanH InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
+        "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer AveragePoolLayer "
+        "BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer ConvolutionLayer CroppingLayer "
+        "Dropout ELU Embedding Flatten FullyConnectedLayer FunctionLayer GELU GRU GaussianNoise "
+        "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm "
+        "HardSigmoid HardSwish HardTanH InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
         "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
-        "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU "
-        "Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
-        "SparseFullyConnectedLayer SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer "
-        "UpsamplingLayer"
+        "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU Sequential "
+        "Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign SparseFullyConnectedLayer "
+        "SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

@@ -100,12 +100,12 @@ class Compiled(Builder, Predictor):
         """Return the network that `save` or a Checkpoint wrote. The file may come from anybody: none of it is run.
 
         Cost, optimizer and metrics come back too, and its schedule goes on; the optimizer's memory where the file has
-        it. Where they hold functions of yours, or are of a class that is not among `classes`, call `regression` before
+        it. Where they hold a lambda, or a class or function that is not among `classes`, call `regression` before
         `fit` or `evaluate`.
 
         Args:
             path: the file.
-            classes: classes of your own that the file names: layers, costs, metrics and their parts.
+            classes: classes and functions of your own that the file names: layers, costs, metrics and their parts.
             engine: as for `regression`; an object must be of the dtype that the file has.
 
         Raises:

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from types import FunctionType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -159,7 +160,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
 
     Args:
         path: the file.
-        classes: classes of your own that it may name.
+        classes: classes and functions of your own that it may name.
         engine: what runs the plan, as for `regression`; a name takes the file's dtype, an object must have it.
 
     Raises:
@@ -167,8 +168,8 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         CheckpointError: the file is missing, no file, damaged, foreign, of a newer version, or names unknown classes.
         EngineError: the engine cannot run here.
     """
-    listed = isinstance(classes, (list, tuple)) and all(isinstance(kind, type) for kind in classes)
-    require(listed, "classes", "be a list of classes", classes)
+    listed = isinstance(classes, (list, tuple)) and all(isinstance(kind, (type, FunctionType)) for kind in classes)
+    require(listed, "classes", "be a list of classes and functions", classes)
     known = known_classes(classes)
     choice = engine_choice(engine)
     with told_of(path), open_regular(path) as file:
@@ -213,7 +214,7 @@ def told_of(path: str) -> Iterator[None]:
     except EngineError:
         raise
     except UnknownClassError as error:
-        hint = "give load(..., classes=[...]) your own classes"
+        hint = "give load(..., classes=[...]) your own classes and functions"
         raise CheckpointError(f"{path}: {error}; {hint}") from error
     except NewerVersionError as error:
         raise NewerVersionError(f"{path}: {error}") from error

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.costs import CustomCost
 from gedanken.data.batches import Batch
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
@@ -105,8 +104,7 @@ def _replay(plan: Plan, ctx: Context, batch: Batch) -> None:
     y, tape = through(stages, ctx, x)
     cost, dy, _ = plan.judge(y, batch.target, batch.weight, output_lengths(ctx))
     if not math.isfinite(float(cost)) or not _finite(plan.ops, dy):
-        its_own = own(plan.cost) or isinstance(plan.cost, CustomCost)
-        raise _Found("cost", f"the cost {type(plan.cost).__name__}", y, result=dy, own=its_own)
+        raise _Found("cost", f"the cost {type(plan.cost).__name__}", y, result=dy, own=own(plan.cost))
     back_through(stages, ctx, tape, dy)
 
 
