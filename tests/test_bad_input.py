@@ -1576,7 +1576,7 @@ def test_history_names_the_nearest_figure() -> None:
         (lambda: Accuracy("x"), "Accuracy takes no arguments by place, got 1; it is Accuracy(multi_label=..., "),
         (lambda: Network(layers=[]), "Network has no argument 'layers'; it takes seed"),
         (lambda: Network(1, 2), "Network takes 1 argument by place, got 2; it is Network(seed=...)"),
-        (lambda: Network().input(4, 4), "input takes 1 argument by place, got 2; it is input(shape)"),
+        (lambda: Network().input(4, 4), "input takes 1 argument by place, got 2; it is input(shape=...)"),
         (lambda: Network().add(), "add needs layer; it is add(layer, name=...)"),
         (lambda: Network().save(file="x"), "save has no argument 'file'; it takes path"),
     ],

@@ -195,7 +195,7 @@ class Identity(Initializer):
 
 CLASSES = [
     *(Holds, HoldsMore, Factory, Slots, Plain, Renames, Many, KeepsMore, Init, Derived, Typed, Remembers, Called),
-    *(Mode, Word, Point, Identity),
+    *(Mode, Word, Point, Identity, Options),
 ]
 
 VALUES = [
@@ -278,6 +278,7 @@ def test_a_class_tells_what_it_takes(kind: type[Any], arguments: list[str]) -> N
         Factory(),
         Slots(3),
         Called(cls=5, self=6, options=7, args=8),
+        Options(a=1, b=Options(c=2)),
         Called(),
         Init(),
         Derived(4.0),
@@ -322,7 +323,6 @@ class Local:
 
 REFUSED = {
     "no attribute": (Renames(5.0), "Renames f: 5.0 comes back as 1.0"),
-    "options": (Options(a=1), "Options options: .* comes back as"),
     "other meaning": (KeepsHalf(0.5), "KeepsHalf keep: 0.25 comes back as 0.125"),
     "InitVar": (Init(5.0), "Init begun: 5.0 comes back as 1.0"),
     "InitVar without default": (Needs(5.0), "Needs.*: it has no attribute start for its argument start"),

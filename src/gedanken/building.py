@@ -4,21 +4,22 @@ from collections.abc import Sequence
 from typing import Self
 
 from gedanken.alone import alone
-from gedanken.checks import extent, require, seed_of_draws, whole
+from gedanken.checks import require, seed_of_draws, whole
 from gedanken.engine.plan import Plan
 from gedanken.engine.tuning import checked_layer_names
 from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
 from gedanken.layers import Layer
 from gedanken.layers.containers import placed
-from gedanken.layers.shape import channels_last_shape
-from gedanken.types import Shape
+from gedanken.layers.declared import checked_input_shape
+from gedanken.layers.shape import channels_last_shape, each_shape
+from gedanken.types import AnyShape
 
 
 class Builder:
     """The part of a Network that is put together before `regression` compiles it."""
 
-    input_shape: Shape | None
+    input_shape: AnyShape  # None before `input`
     _plan: Plan | None
 
     def __init__(self, seed: int) -> None:
@@ -63,25 +64,27 @@ class Builder:
 
     @alone
     @keywords_checked
-    def input(self, shape: Sequence[int]) -> Self:
+    def input(self, /, shape: Sequence[int] | None = None, **shapes: Sequence[int]) -> Self:
         """Say what one sample looks like.
 
         Args:
             shape: (C, H, W) for images, channels first; (F,) for features; (T,) for an Embedding, or () for one token
                 alone. All at least 1.
+            shapes: of several inputs, in place of `shape`, one for each by its name: `input(image=(3, 64, 64),
+                table=(12,))`. The first layer is `Branches` then, with a branch for each by the same names, and
+                samples are dicts of arrays. See docs/several.md.
 
         Returns:
             the network.
 
         Raises:
-            ArgumentError: shape is not a tuple of at most three positive integers.
+            ArgumentError: a shape is not a tuple of at most three positive integers, or there is not one of both kinds.
             ShapeError: a layer that was added before does not fit.
         """
         self._check_open("input")
-        require(isinstance(shape, (tuple, list)), "input shape", "be a tuple such as (1, 28, 28)", shape)
-        checked = tuple(extent("input shape", size) for size in shape)
-        require(len(checked) <= 3, "input shape", "have at most three axes, without that of the samples", shape)
-        placed(self.layers, channels_last_shape(checked))
+        require(shape is None or not shapes, "input", "be given one shape, or shapes by name", (shape, shapes))
+        checked = checked_input_shape(shapes or shape)
+        placed(self.layers, each_shape(channels_last_shape, checked))
         self.input_shape = checked
         return self
 
@@ -104,7 +107,7 @@ class Builder:
         made = f"an object: {layer.__name__}()" if isinstance(layer, type) else "a Layer object such as ReLU()"
         require(isinstance(layer, Layer), "layer", f"be {made}", layer)
         if self.input_shape is not None:
-            placed([*self.layers, layer], channels_last_shape(self.input_shape))
+            placed([*self.layers, layer], each_shape(channels_last_shape, self.input_shape))
         self._layers, self._names = (*self._layers, layer), checked_layer_names((*self._names, name))
         return self
 
@@ -112,7 +115,7 @@ class Builder:
         if self._plan is not None:
             raise StateError(f"{call} must come before regression; the network is compiled")
 
-    def _known_input(self, call: str) -> Shape:
+    def _known_input(self, call: str) -> AnyShape:
         if self.input_shape is None:
             raise StateError(f"{call} needs to know the input: call input((C, H, W)) or input((F,)) before it")
         if not self._layers:

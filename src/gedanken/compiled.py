@@ -1,7 +1,7 @@
 """A network with what `regression` made of it, and how it becomes a file, a copy, and a network again."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from gedanken.building import Builder
@@ -29,6 +29,7 @@ from gedanken.io.model_file import (
 from gedanken.io.training_state import OPTIMIZER, TrainingState
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape
+from gedanken.layers.stages import ContainerStage
 from gedanken.parallel.base import TrainState
 from gedanken.parallel.counting import settled, unweighted
 from gedanken.prediction import Predictor, not_compiled
@@ -167,9 +168,21 @@ class Compiled(Builder, Predictor):
             unweighted(cost, train_state.metrics if train_state else ()),
         )
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse, why)
-        spec = spec._replace(mask=plan.mask, check_lengths=plan.check_lengths)
+        spec = spec._replace(mask=plan.mask, check_lengths=plan.check_lengths, named=self._named_inputs(plan))
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
+
+    def _named_inputs(self, plan: Plan) -> dict[str, InputSpec] | None:
+        """Return what each of several inputs is, by name; None where there is one."""
+        first = plan.layers[0]
+        if not (isinstance(first, ContainerStage) and isinstance(first.shape, Mapping)):
+            return None
+        rows, found = first.rows, dict[str, InputSpec]()
+        for name, shape in self._known_input("regression").items():
+            tokens = rows[name][0].layer.tokens if rows[name] else None
+            mask = plan.mask[name] if isinstance(plan.mask, Mapping) else None
+            found[name] = InputSpec(shape, (), plan.ops.dtype, tokens, None, mask=mask)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of."""

@@ -15,7 +15,7 @@ from gedanken.metrics import Metric
 from gedanken.optimizers import Optimizer
 from gedanken.parallel.base import TrainState
 from gedanken.state import State
-from gedanken.types import Shape
+from gedanken.types import AnyShape
 
 
 class Learning(NamedTuple):
@@ -43,7 +43,7 @@ def held(plan: Plan, train_state: TrainState | None) -> Held:
 
 
 def rebuilt(
-    held: Held, layers: Sequence[Layer], input_shape: Shape, seed: int, cost: Cost | None, choice: EngineChoice
+    held: Held, layers: Sequence[Layer], input_shape: AnyShape, seed: int, cost: Cost | None, choice: EngineChoice
 ) -> tuple[Plan, TrainState | None]:
     """Return a plan and what there is to train, made anew of what another one held."""
     plan = Plan(layers, input_shape, _engine(choice), seed, cost, tuning=held.tuning)

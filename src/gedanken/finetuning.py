@@ -17,7 +17,7 @@ from gedanken.foreign import keywords_checked
 from gedanken.layers import Layer
 from gedanken.layers.containers import checked_layers, placed
 from gedanken.layers.gradient_check import checked_gradients
-from gedanken.layers.shape import channels_last_shape
+from gedanken.layers.shape import channels_last_shape, each_shape
 from gedanken.state import State, part, prefixed
 from gedanken.training.records import Unfreeze
 
@@ -190,7 +190,7 @@ class FineTuning(Compiled):
         moved = dict(enumerate(range(first)))
         moved |= {len(self.layers) - back: len(made) - back for back in range(1, after + 1)}
         if self.input_shape is not None:
-            placed(made, channels_last_shape(self.input_shape))
+            placed(made, each_shape(channels_last_shape, self.input_shape))
         plan = self._with_layers(made, moved)
         names: list[str | None] = [None] * len(made)
         for old, new in {**moved, **(dict(zip(gone, gone, strict=True)) if len(fresh) == len(gone) else {})}.items():

@@ -346,15 +346,15 @@ def keywords_checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        # A call is known by the class that a user makes it of.
+        known, kind = name, type(args[0]).__name__ if args else ""
+        if name.startswith("Predictor."):
+            known = f"{kind}.{function.__name__}"
+        elif last == "__init__":
+            known = kind
         if accepted is not None:
-            # A call is known by the class that a user makes it of.
-            known, kind = name, type(args[0]).__name__ if args else ""
-            if name.startswith("Predictor."):
-                known = f"{kind}.{function.__name__}"
-            elif last == "__init__":
-                known = kind
             check_keywords(known, kwargs, accepted)
-            check_count(known, function, len(args) - 1, kwargs)
+        check_count(known, function, len(args) - 1, kwargs)
         return function(*args, **kwargs)
 
     return call

@@ -13,7 +13,7 @@ from gedanken.errors import StateError
 from gedanken.foreign import keywords_checked
 from gedanken.layers import Layer, Sigmoid, SoftMax
 from gedanken.slide import slide
-from gedanken.types import Array, Shape
+from gedanken.types import AnyShape, Array, Shape
 
 
 class Predictor:
@@ -22,7 +22,7 @@ class Predictor:
     _plan: Plan | None
     _cost: Cost | None
     _spec: InputSpec | None
-    input_shape: Shape | None
+    input_shape: AnyShape  # None before `input`
 
     @keywords_checked
     def feedforward(self, data: Any, *, mini_batch_size: int = AT_ONCE) -> Array:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.by_name import ByName
 from gedanken.checks import extent
 from gedanken.errors import DataError
 from gedanken.types import Array, Shape
@@ -124,6 +125,13 @@ class Sequences:
         other = object.__new__(Sequences)
         other.values, other.lengths = values, lengths
         return other
+
+
+def lengths_of(x: Any) -> Any:
+    """Return the lengths of sequences; of several inputs by name those of which are some; None where there are none."""
+    if isinstance(x, ByName):
+        return {name: part.lengths for name, part in x.parts.items() if isinstance(part, Sequences)} or None
+    return x.lengths if isinstance(x, Sequences) else None
 
 
 def _checked(sample: Any, row: int) -> Array:

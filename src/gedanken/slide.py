@@ -7,7 +7,7 @@ arXiv:1605.06211, section 3.2). Nothing is computed twice, and the dense part fo
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -56,7 +56,7 @@ from gedanken.layers.containers import Container
 from gedanken.layers.shape import channels_first_shape
 from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import prefixed
-from gedanken.types import Array, Arrays, Shape
+from gedanken.types import AnyShape, Array, Arrays, Shape
 
 Pooling = type[MaxPoolLayer] | type[AveragePoolLayer]
 GLOBAL: dict[type, Pooling] = {GlobalAveragePoolLayer: AveragePoolLayer, GlobalMaxPoolLayer: MaxPoolLayer}
@@ -67,7 +67,7 @@ NOISE = {Dropout, SpatialDropout, AlphaDropout, GaussianNoise}  # which do nothi
 BY_PIXEL = {BatchNorm, SoftMax, LogSoftMax, PReLU, LocalResponseNorm}  # which look at one pixel at a time
 
 
-def slide(plan: Plan, patch: Shape, image: Any, stride: Any) -> Array:
+def slide(plan: Plan, patch: AnyShape, image: Any, stride: Any) -> Array:
     """Return the network's outputs for all patches of larger pictures; see `Network.slide`.
 
     Args:
@@ -77,7 +77,7 @@ def slide(plan: Plan, patch: Shape, image: Any, stride: Any) -> Array:
         stride: pixels between two patches, a number or a pair (vertical, horizontal).
     """
     strides = pair("stride", stride)
-    if len(patch) != 3:
+    if isinstance(patch, Mapping) or len(patch) != 3:
         raise ArgumentError(f"slide needs a network of pictures: input((C, H, W)), got input({patch})")
     pictures = _checked_pictures(image, patch, plan.ops.dtype)
     batch = pictures if pictures.ndim == 4 else pictures[None]

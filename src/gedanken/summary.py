@@ -7,9 +7,10 @@ from typing import NamedTuple
 from gedanken.engine.base import Placement
 from gedanken.engine.plan import Plan
 from gedanken.engine.tuning import Tuning
-from gedanken.layers.shape import channels_first_shape
+from gedanken.layers.containers import shape_of_row
+from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.layers.stages import ContainerStage
-from gedanken.types import Shape
+from gedanken.types import AnyShape
 
 WIDEST = 88  # letters of a layer in the table; its row has them all
 DEEPEST = 10  # levels of indentation
@@ -20,7 +21,7 @@ class SummaryRow(NamedTuple):
 
     Args:
         layer: its repr; of a container its kind, since what is in it follows.
-        output_shape: one sample, channels first.
+        output_shape: one sample, channels first; of several outputs a mapping of their names to such.
         parameters: numbers that are trained.
         multiply_adds: of one sample's forward pass, in products.
         activation_bytes: what one sample's results take.
@@ -31,7 +32,7 @@ class SummaryRow(NamedTuple):
     """
 
     layer: str
-    output_shape: Shape
+    output_shape: AnyShape
     parameters: int
     multiply_adds: int
     activation_bytes: int
@@ -122,7 +123,7 @@ def named(summary: Summary, names: Sequence[str | None], tuning: Tuning) -> Summ
 
 
 def _row(stage: Placement, itemsize: int) -> SummaryRow:
-    shape = channels_first_shape(stage.output_shape)
+    shape = each_shape(channels_first_shape, stage.output_shape)
     if not isinstance(stage, ContainerStage):
         parameters = sum(math.prod(view.shape) for view in stage.p.values())
         numbers = stage.layer.multiply_adds(stage.shape), stage.layer.activations(stage.shape) * itemsize
@@ -131,9 +132,8 @@ def _row(stage: Placement, itemsize: int) -> SummaryRow:
     inner: list[SummaryRow] = []
     for name, row in stage.rows.items():
         if not row:
-            inner.append(
-                SummaryRow("the input itself", channels_first_shape(stage.shape), 0, 0, 0, f"{stage.path}.{name}")
-            )
+            given = channels_first_shape(shape_of_row(stage.shape, name))
+            inner.append(SummaryRow("the input itself", given, 0, 0, 0, f"{stage.path}.{name}"))
         inner += (_row(one, itemsize) for one in row)
     joined = math.prod(stage.output_shape) * itemsize if len(stage.rows) > 1 else 0
     parameters, multiply_adds = sum(row.parameters for row in inner), sum(row.multiply_adds for row in inner)

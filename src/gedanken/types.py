@@ -9,3 +9,5 @@ import numpy as np
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Shape: TypeAlias = tuple[int, ...]
 Arrays: TypeAlias = Mapping[str, Array]
+# A Shape or, where inputs or outputs have names, a mapping of these to shapes.
+AnyShape: TypeAlias = Any

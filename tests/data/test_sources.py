@@ -130,7 +130,7 @@ BAD_ARRAYS = [
     (((X, Y[:7]),), r"x must have 8 samples"),
     (({"a": X, "b": 3},), r"x\['b'\] must have a first axis of samples"),
     (((),), "x must have at least one array"),
-    (((X,), Y), "y must be left out where x is a tuple or dict"),
+    (((X,), Y), "y must be left out where x is a tuple of arrays"),
     ((["a", "b"],), "x must be an array of numbers, got <U1: strings; number them"),
     ((X, [None] * 8), "y must be an array of numbers, got object with NoneType None at index 0; fill what is missing"),
     (([[1], [2, 3]],), "x must be an array, got rows of different shapes"),

@@ -1,8 +1,8 @@
 """`Network.check`: everything is looked at, and told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from gedanken.checkup.trial import HEART, Subject, Trial
 from gedanken.checkup.twins import Twins, twins
 from gedanken.costs import CustomCost
 from gedanken.data.batches import ArraySource, Batch, taken
+from gedanken.data.input_spec import InputSpec
 from gedanken.engine.fuse_cost import activation_place
-from gedanken.layers.containers import leaves, placed
-from gedanken.layers.shape import channels_last_shape
+from gedanken.layers import Layer
+from gedanken.layers.containers import Placed, leaves, placed
+from gedanken.layers.shape import channels_last_shape, each_shape
 from gedanken.layers.stages import own
 from gedanken.parallel.counting import settled
 from gedanken.training.dry_run import dry_run
@@ -52,15 +54,35 @@ def checked(subject: Subject, given: tuple[Any, Any, Any], validation_set: Any, 
 def _of_data(subject: Subject, looked: Looked, found: Twins) -> Iterator[Finding]:
     """Yield what is seen without a step."""
     recipe = subject.recipe
-    row = placed(recipe.layers, channels_last_shape(recipe.input_shape))
-    first, last = next(leaves(row)).layer, row[activation_place(row)].layer
-    if subject.spec.tokens is None:
-        if not inputs.normalises(first):
-            yield from inputs.scale(looked.x)
-        yield from inputs.constants(looked.x, len(looked.x))
+    row = placed(recipe.layers, each_shape(channels_last_shape, recipe.input_shape))
+    last = row[activation_place(row)].layer
+    for one in _inputs(subject, row):
+        if one.spec.tokens is None:
+            x = looked.x.parts[one.name] if one.name else looked.x
+            if not (one.first and inputs.normalises(one.first)):
+                yield from inputs.scale(x, one.told)
+            yield from inputs.constants(x, len(looked.x), one.told)
     yield from labels.targets(recipe.cost, looked, subject.spec.output_shape, last)
     yield from labels.repeated(found, recipe.cost)
     yield from structure.layers(row, recipe.cost)
+
+
+class _Input(NamedTuple):
+    """An input, the first layer that it goes through, and what it is called in findings."""
+
+    name: str
+    spec: InputSpec
+    first: Layer | None
+    told: str
+
+
+def _inputs(subject: Subject, row: Sequence[Placed]) -> list[_Input]:
+    spec = subject.spec
+    if not spec.named:
+        return [_Input("", spec, next(leaves(row)).layer, "the input")]
+    rows = row[0].rows or {}
+    firsts = {name: next((one.layer for one in leaves(inner)), None) for name, inner in rows.items()}
+    return [_Input(name, one, firsts[name], f"the input {name!r}") for name, one in spec.named.items()]
 
 
 def _mini_batch(looked: Looked) -> Batch:
@@ -125,13 +147,19 @@ def _epoch(looked: Looked, each: float, step: float) -> float:
     return looked.steps * step if looked.samples is None else looked.samples * each
 
 
+def _scales_left_out(subject: Subject) -> Iterator[str]:
+    row = placed(subject.recipe.layers, each_shape(channels_last_shape, subject.recipe.input_shape))
+    for one in _inputs(subject, row):
+        if one.spec.tokens is not None:
+            yield f"scale of {one.told}: these are whole numbers that stand for something"
+        elif one.first and inputs.normalises(one.first):
+            yield f"scale of {one.told}: {one.first} comes first"
+
+
 def _left_out(subject: Subject, looked: Looked, held: Looked | None, seen: Seen) -> Iterator[str]:
     """Yield the checks that were not made, and why."""
     cost = subject.recipe.cost
-    if subject.spec.tokens is not None:
-        yield "scale of the input: these are whole numbers that stand for something"
-    elif inputs.normalises(subject.recipe.layers[0]):
-        yield f"scale of the input: {subject.recipe.layers[0]} comes first"
+    yield from _scales_left_out(subject)
     if not isinstance(cost, KNOWN):
         who = "nobody but you knows" if own(cost) or isinstance(cost, CustomCost) else "it is not known here"
         yield f"labels and the first cost: {who} what {type(cost).__name__} takes and should be at first"

@@ -53,13 +53,13 @@ def normalises(layer: Layer) -> bool:
     return isinstance(layer, Norm)
 
 
-def scale(x: Any) -> Iterator[Finding]:
-    """Yield what is wrong with the scale of inputs."""
+def scale(x: Any, told_as: str = "the input") -> Iterator[Finding]:
+    """Yield what is wrong with the scale of inputs, which findings call `told_as`."""
     found = columns_of(x)
     worst = int(np.argmax(found.size))
     kind = "channel" if x.ndim == 4 else "column"
     place = "the numbers that are kept" if isinstance(x, SparseRows) else f"{kind} {worst}"
-    told = f"{place} of the input: mean {found.mean[worst]:.4g}, standard deviation {found.std[worst]:.4g}"
+    told = f"{place} of {told_as}: mean {found.mean[worst]:.4g}, standard deviation {found.std[worst]:.4g}"
     if found.size[worst] > LARGE:
         large = int((found.size > LARGE).sum())
         more = f" ({large} of {len(found.size)} {kind}s are above {LARGE:g})" if len(found.size) > 1 else ""
@@ -77,7 +77,7 @@ def scale(x: Any) -> Iterator[Finding]:
     uneven = np.where(varies, abs(found.mean), 0) > UNEVEN * found.std
     if uneven.any():
         one = int(np.argmax(uneven))
-        told = f"{kind} {one} of the input: mean {found.mean[one]:.4g}, standard deviation {found.std[one]:.4g}"
+        told = f"{kind} {one} of {told_as}: mean {found.mean[one]:.4g}, standard deviation {found.std[one]:.4g}"
         why = "what differs between samples is little beside what is the same"
         yield finding("unscaled-input", WARNING, f"{told}; {why}: {_remedy(x)}.")
 
@@ -93,8 +93,8 @@ def _remedy(x: Any) -> str:
     return "use (data - mean) / std of each column, with mean and std of the training samples for validation, too"
 
 
-def constants(x: Any, looked_at: int) -> Iterator[Finding]:
-    """Yield what is said of inputs that are the same in all samples."""
+def constants(x: Any, looked_at: int, told_as: str = "the input") -> Iterator[Finding]:
+    """Yield what is said of inputs, called `told_as`, that are the same in all samples."""
     if isinstance(x, SparseRows) or looked_at < 2:
         return
     flat = (x.padded() if isinstance(x, Sequences) else x).reshape(len(x), -1)
@@ -104,10 +104,12 @@ def constants(x: Any, looked_at: int) -> Iterator[Finding]:
         return
     seen = f"in all {looked_at:,} samples that were looked at"
     if count == numbers:
-        yield finding("constant-input", ERROR, f"All samples are the same {seen}: nothing can be learnt from them.")
+        whose = "All samples are" if told_as == "the input" else f"Of all samples {told_as} is"
+        yield finding("constant-input", ERROR, f"{whose} the same {seen}: nothing can be learnt from them.")
         return
     where = f"the first is number {int(np.argmax(same))}"
     severity = WARNING if count >= MANY * numbers and x.ndim == 2 else NOTE
     advice = "leave them out, or look at where they were lost" if severity == WARNING else "they say nothing"
-    told = f"{count:,} of the {numbers:,} numbers of a sample are the same {seen} ({where}); {advice}."
+    whose = "a sample" if told_as == "the input" else told_as
+    told = f"{count:,} of the {numbers:,} numbers of {whose} are the same {seen} ({where}); {advice}."
     yield finding("constant-input", severity, told)

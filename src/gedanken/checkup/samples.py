@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gedanken.by_name import ByName, parts_of
 from gedanken.data.batches import ArraySource, Batch, GeneratorSource, Source, taken
 from gedanken.data.generator import runner_of
 from gedanken.random import Purpose, generator
@@ -72,8 +73,12 @@ def rows_of(source: ArraySource, places: Array) -> tuple[Any, Array]:
 
 
 def _count(x: Any) -> int:
-    each = 1 if isinstance(x, SparseRows) else math.prod(x.shape[1:])
-    return min(MOST, max(LEAST, NUMBERS // max(1, each)))
+    return min(MOST, max(LEAST, NUMBERS // max(1, numbers_of(x))))
+
+
+def numbers_of(x: Any) -> int:
+    """Return how many numbers one sample has; of sparse rows 1."""
+    return sum(1 if isinstance(part, SparseRows) else math.prod(part.shape[1:]) for part in parts_of(x))
 
 
 def _first(source: GeneratorSource) -> Looked:
@@ -86,14 +91,14 @@ def _first(source: GeneratorSource) -> Looked:
         with contextlib.closing(source.batches(0)) as batches:
             for batch in batches:
                 found.append(batch)
-                numbers += len(batch.x) * math.prod(batch.x.shape[1:])
+                numbers += len(batch.x) * numbers_of(batch.x)
                 enough = sum(len(one.x) for one in found) >= MOST or numbers >= KEPT
                 if enough or time.monotonic() > ends:
                     break
     finally:
         if idle:
             runner.close()
-    x, target = _joined([batch.x for batch in found]), np.concatenate([batch.target for batch in found])
+    x, target = _joined([batch.x for batch in found]), _joined([batch.target for batch in found])
     whole = found[-1].share >= 1
     kept = ArraySource(x, target, source.mini_batch_size)
     steps = max(len(found), round(len(found) / found[-1].share))
@@ -102,7 +107,9 @@ def _first(source: GeneratorSource) -> Looked:
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Return arrays, sequences or sparse rows, one after the other."""
+    """Return arrays, sequences, sparse rows or several such by name, one after the other."""
+    if isinstance(parts[0], ByName):
+        return ByName({name: _joined([one.parts[name] for one in parts]) for name in parts[0].parts})
     if isinstance(parts[0], Sequences):
         return Sequences(*(np.concatenate(each) for each in zip(*((p.values, p.lengths) for p in parts), strict=True)))
     if not isinstance(parts[0], SparseRows):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gedanken.by_name import ByName
 from gedanken.checkup.report import LayerFigures
 from gedanken.copies import held, rebuilt
 from gedanken.data.batches import ArraySource, Batch
@@ -224,11 +225,12 @@ class Trial:
         )
 
 
-def _seen(stages: Sequence[Any], ctx: Context, x: Array, see: Callable[[LayerStage, Array], None]) -> Array:
+def _seen(stages: Sequence[Any], ctx: Context, x: Any, see: Callable[[LayerStage, Array], None]) -> Array:
     """Run layers by their specification, and let somebody see what each gives."""
     for stage in stages:
         if isinstance(stage, ContainerStage):
-            x = stage.layer.join(ctx, [_seen(row, ctx, x, see) for row in stage.rows.values()])
+            ways = ((row, x.parts[name] if isinstance(x, ByName) else x) for name, row in stage.rows.items())
+            x = stage.layer.join(ctx, [_seen(row, ctx, given, see) for row, given in ways])
         else:
             x, _ = stage.forward(ctx, x)
             see(stage, x)

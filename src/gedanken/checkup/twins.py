@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gedanken.checkup.samples import Looked, rows_of, some
+from gedanken.by_name import ByName, parts_of
+from gedanken.checkup.samples import Looked, numbers_of, rows_of, some
 from gedanken.sequences import Sequences
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
@@ -65,7 +66,7 @@ def twins(train: Looked, validation: Looked | None, dtype: Any, seed: int) -> Tw
 def _digests(looked: Looked, most: int, dtype: Any, seed: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield digest and label of all samples or, of too many, of a random choice."""
     source = looked.source
-    each = 1 if isinstance(source.x, SparseRows) else math.prod(source.x.shape[1:])
+    each = numbers_of(source.x)
     places = some(source.samples, min(most, max(1, BYTES // (4 * max(1, each)))), seed)
     step = max(1, AT_ONCE // max(1, each))
     for start in range(0, len(places), step):
@@ -75,6 +76,9 @@ def _digests(looked: Looked, most: int, dtype: Any, seed: int) -> Iterator[tuple
 
 
 def _rows(x: Any, dtype: Any) -> Iterator[bytes]:
+    if isinstance(x, ByName):
+        yield from map(b"".join, zip(*(_rows(part, dtype) for part in parts_of(x)), strict=True))
+        return
     if isinstance(x, SparseRows):
         for begin, end in zip(x.begins.tolist(), x.ends.tolist(), strict=True):
             yield x.columns[begin:end].tobytes() + x.values[begin:end].astype(dtype).tobytes()
@@ -88,6 +92,8 @@ def _rows(x: Any, dtype: Any) -> Iterator[bytes]:
 
 def _by_chance(x: Any) -> bool:
     few = x[:1024]
+    if isinstance(few, ByName):
+        return all(map(_by_chance, parts_of(few)))
     if isinstance(few, SparseRows):
         _, _, values = few.listed()
         return len(np.unique(values)) <= FEW_VALUES

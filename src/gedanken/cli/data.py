@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from gedanken.checks import one_of, real, require, whole
-from gedanken.cli.rows import as_taken, check_nameless, features_of, read_classes
+from gedanken.cli.rows import as_taken, check_nameless, features_of, input_of, read_classes
 from gedanken.datasets import load_cifar10, load_conv, load_drawn_digits, load_fashion_conv, load_images
 from gedanken.datasets.cifar import CLASSES as CIFAR
 from gedanken.datasets.labels import Split
@@ -107,6 +107,7 @@ def load_test(name: str, net: Network, limit: int | None, zero_based: bool) -> t
         check_nameless(net, name, found)
         return *_spread(rows, answers, limit), found
     refuse_zero_based(zero_based, name)
+    input_of(net)
     if name not in SETS and Path(name).is_dir():
         shape = picture_shape(net)
         read = load_images(name, shape[1:], channels=shape[0])
@@ -143,10 +144,9 @@ def _spread(data: D, labels: Array, limit: int | None) -> tuple[D, Array]:
 
 def picture_shape(net: Network) -> Image:
     """Return (C, H, W), or raise ArgumentError for a network that does not take pictures."""
-    shape = net.input_shape or ()
+    shape = input_of(net)
     require(len(shape) == 3 and shape[0] in (1, 3), "the model's input", "be pictures (1 or 3, H, W)", shape)
-    channels, height, width = shape
-    return channels, height, width
+    return shape[0], shape[1], shape[2]
 
 
 def as_input(net: Network, data: Data) -> Any:

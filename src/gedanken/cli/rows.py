@@ -1,6 +1,7 @@
 """Rows of files in the svmlight format, with their labels as classes."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from gedanken.errors import ArgumentError
 from gedanken.network import Network
 from gedanken.processors import memory_bytes
 from gedanken.sparse import SparseRows
-from gedanken.types import Array
+from gedanken.types import Array, Shape
 
 MOST_CLASSES = 1000  # more different labels are rather measured values
 
@@ -45,12 +46,21 @@ def read_classes(name: str, features: int | None, zero_based: bool) -> tuple[Spa
 
 def takes_rows(net: Network) -> bool:
     """Say whether a network's samples are rows of features."""
-    return len(net.input_shape or ()) == 1
+    return len(input_of(net)) == 1
+
+
+def input_of(net: Network) -> Shape:
+    """Return the shape of one sample, or raise ArgumentError for a network of several inputs or outputs."""
+    one = not isinstance(net.input_shape, Mapping) and not isinstance(net.summary().total.output_shape, Mapping)
+    rule = "have one input and one output for files and folders; use it from Python"
+    require(one, "the model", rule, net)
+    found: Shape = net.input_shape or ()
+    return found
 
 
 def features_of(net: Network) -> int:
     """Return the features of a network's rows, or raise ArgumentError where it takes something else."""
-    shape = net.input_shape or ()
+    shape = input_of(net)
     require(takes_rows(net), "the model's input", "be (features,) for a file in the svmlight format", shape)
     return shape[0]
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from gedanken.by_name import ByName, each
 from gedanken.checks import require
 from gedanken.data.generator import Generator, check_same, runner_of
 from gedanken.errors import DataError
@@ -23,8 +24,8 @@ class Batch(NamedTuple):
     """One mini-batch.
 
     Args:
-        x: (N, ...), inputs, images channels-first.
-        target: (N, ...), as the cost takes it.
+        x: (N, ...), inputs, images channels-first; of several inputs ByName.
+        target: (N, ...), as the cost takes it; of several outputs ByName.
         position: place of the first sample in the epoch's order.
         share: of the epoch that is done with it, in (0, 1].
         rows: which samples of the data they are; None: those from `position` on, of arrays or of an epoch's stream.
@@ -233,11 +234,13 @@ class _Order:
 
 
 def taken(array: Any, rows: Array) -> Any:
-    """Return some rows of an array of any layout, without a copy of all of it.
+    """Return some rows of arrays by name, or of an array of any layout, without a copy of all of it.
 
     `take` is faster than an index, but first makes a whole copy that is C-contiguous where the array is not; most
     arrays are so with their axes in another order.
     """
+    if isinstance(array, ByName):
+        return each(lambda part: taken(part, rows), array)
     if isinstance(array, (Sequences, SparseRows)):
         return array[rows]
     if array.flags.c_contiguous and array.flags.aligned:

@@ -1,10 +1,11 @@
 """What a network takes: data are checked against it, arrays before any work begins, mini-batches as they come."""
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from gedanken.by_name import ByName
 from gedanken.checks import require, whole
 from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
 from gedanken.data.generator import Generator
@@ -14,13 +15,14 @@ from gedanken.data.inputs import (
     check_lengths,
     checked_array,
     checked_inputs,
+    checked_names,
     checked_rows,
     checked_weights,
     told_by_mask,
 )
 from gedanken.errors import DataError
-from gedanken.sequences import Sequences
-from gedanken.types import Array, Shape
+from gedanken.sequences import Sequences, lengths_of
+from gedanken.types import AnyShape, Array, Shape
 
 MINI_BATCH_SIZE = 128
 AT_ONCE = 256  # samples that are evaluated at once, at least: few at a time take far longer
@@ -31,28 +33,32 @@ class InputSpec(NamedTuple):
     """What a network takes, from when it is compiled on.
 
     Args:
-        input_shape, output_shape: of one sample, channels first.
+        input_shape, output_shape: of one sample, channels first; of several a mapping of names to shapes.
         dtype: number type that it computes in.
         tokens: for a network that takes whole numbers: how many different ones.
         checked_target: `Cost.checked_target` of its cost, or None where nothing says what targets are.
         sparse: whether it takes sparse rows.
         unweighted: why samples can have no weights; "" where they can.
         mask: the whole number that pads sequences on the right, or None.
-        check_lengths: raises unless the network honours these lengths of sequences; None: it takes none.
+        check_lengths: raises unless the network honours these lengths of sequences; None: nothing is to be said here.
+        named: of several inputs what each is, by name; each has only what concerns inputs.
     """
 
-    input_shape: Shape
-    output_shape: Shape
+    input_shape: AnyShape
+    output_shape: AnyShape
     dtype: Any
     tokens: int | tuple[int, ...] | None
     checked_target: Callable[[str, Array, Shape], Array] | None
     sparse: bool = False
     unweighted: str = ""
-    mask: int | None = None
-    check_lengths: Callable[[Array], None] | None = None
+    mask: Any = None
+    check_lengths: Callable[[Any], None] | None = None
+    named: "Mapping[str, InputSpec] | None" = None
 
     def inputs(self, argument: str, data: Any) -> Any:
-        """Return samples as an array, Sequences or sparse rows, or raise DataError."""
+        """Return samples as an array, Sequences, sparse rows or several such by name, or raise DataError."""
+        if self.named:
+            return self._by_name(argument, data, self.named)
         if self.sparse:
             return checked_rows(argument, data, self.input_shape, self.dtype)
         if self.mask is not None:
@@ -63,6 +69,17 @@ class InputSpec(NamedTuple):
             return self._sequences(argument, data)
         return checked_inputs(argument, data, self.input_shape, self.dtype, self.tokens)
 
+    def _by_name(self, argument: str, data: Any, named: "Mapping[str, InputSpec]") -> ByName:
+        given, parts = checked_names(argument, data, named), dict[str, Any]()
+        for name, spec in named.items():
+            parts[name] = spec.inputs(f'{argument}["{name}"]', given[name])
+            first = next(iter(parts))
+            check_lengths((f'{argument}["{first}"]', f'{argument}["{name}"]'), parts[first], parts[name])
+        samples = ByName(parts)
+        if lengths := lengths_of(samples):
+            self._check_sequences(argument, lengths)
+        return samples
+
     @property
     def _takes_sequences(self) -> bool:
         return len(self.input_shape) == (2 if self.tokens is None else 1)
@@ -71,12 +88,16 @@ class InputSpec(NamedTuple):
         if not self._takes_sequences:
             raise DataError(f"{argument} must be an array, since the network takes no sequences but {self.input_shape}")
         values = checked_inputs(argument, data.padded(), self.input_shape, self.dtype, self.tokens)
-        assert self.check_lengths
-        try:
-            self.check_lengths(data.lengths)
-        except DataError as error:
-            raise DataError(f"{argument}: {error}") from None
+        self._check_sequences(argument, data.lengths)
         return Sequences(values, data.lengths)
+
+    def _check_sequences(self, argument: str, lengths: Any) -> None:
+        """Raise unless the network honours lengths of sequences; those of an input by name are looked at together."""
+        if self.check_lengths:
+            try:
+                self.check_lengths(lengths)
+            except DataError as error:
+                raise DataError(f"{argument}: {error}") from None
 
     def checked(self, whose: str, data: Any, labels: Any, weights: Any = None, some: bool = True) -> Checked:
         """Return inputs, targets and weights, or None for no weights; or raise DataError.

@@ -1,6 +1,7 @@
 """Checks of the data that a network is given, before any work begins."""
 
 import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,26 @@ def checked_inputs(
     elif array.max() > 1:
         warn(f"{argument} has whole numbers ({array.dtype}) up to {array.max()}; {_scaling(argument, array)}")
     return array
+
+
+def checked_names(argument: str, given: Any, names: Collection[str]) -> dict[str, Any]:
+    """Return what was given for each name, in their order, or raise DataError unless it is a dict of just these.
+
+    Args:
+        argument: what the caller calls it, for errors.
+        given: what was given.
+        names: of inputs or outputs.
+    """
+    wanted = ", ".join(map(repr, names))
+    if not isinstance(given, Mapping):
+        raise DataError(f"{argument} must be a dict of arrays by the names {wanted}, got a {type(given).__name__}")
+    for name in names:
+        if name not in given:
+            raise DataError(f"{argument} must have an array for each of the names {wanted}, got none for {name!r}")
+    for name in given:
+        if name not in names:
+            raise DataError(f"{argument} must have arrays for the names {wanted} only, got {name!r} too")
+    return {name: given[name] for name in names}
 
 
 def are_shorter(data: Any, places: int) -> bool:

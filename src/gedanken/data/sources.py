@@ -13,7 +13,7 @@ from gedanken.checks import require, truth, whole
 from gedanken.data.conversion import NUMBERS, as_array, refuse_masked, refuse_sparse
 from gedanken.data.generator import Generator
 from gedanken.data.mapped import mapped_if_possible
-from gedanken.data.workers.items import Samples
+from gedanken.data.workers.items import Samples, entry_of
 from gedanken.data.workers.tasks import running_epoch
 from gedanken.errors import DataError
 
@@ -29,7 +29,8 @@ class ArrayGenerator(Generator):
     Args:
         x: array with a first axis of samples; any object with NumPy's indexing and a shape, such as an h5py data set.
             Or a tuple or dict of such arrays, whose samples then are tuples or dicts.
-        y: labels, an array of the same kind and length. Without it samples are single arrays, or what x says.
+        y: labels, an array of the same kind and length. Without it samples are single arrays, or what x says. With it
+            x, y or both may be dicts of arrays, for a network of several inputs or outputs.
         **options: of `Generator`.
 
     Raises:
@@ -46,12 +47,17 @@ class ArrayGenerator(Generator):
     def __init__(self, x: Any, y: Any = None, **options: Any) -> None:
         refuse_sparse("x", x)  # some of them are dicts
         several = isinstance(x, (tuple, dict))
-        require(y is None or not several, "y", "be left out where x is a tuple or dict of arrays", type(y).__name__)
+        wrong = isinstance(x, tuple) and y is not None
+        require(not wrong, "y", "be left out where x is a tuple of arrays", type(y).__name__)
         require(not several or len(x) > 0, "x", "have at least one array", x)
         self._form = dict if isinstance(x, dict) else tuple if several or y is not None else np.ndarray
-        if several:
+        self._nested = y is not None and (isinstance(x, dict) or isinstance(y, dict))
+        if several and not self._nested:
             parts = x if isinstance(x, dict) else dict(enumerate(x))
             self._arrays = {key: _checked(f"x[{key!r}]", value) for key, value in parts.items()}
+        elif self._nested:
+            require(not isinstance(y, dict) or len(y) > 0, "y", "have at least one array", y)
+            self._arrays = {**_checked_parts(0, "x", x), **_checked_parts(1, "y", y)}
         else:
             given = {"x": x} if y is None else {"x": x, "y": y}
             self._arrays = {name: _checked(name, value) for name, value in given.items()}
@@ -65,6 +71,9 @@ class ArrayGenerator(Generator):
 
     def get_mini_batches(self, index: int) -> list[Any]:
         """Return one sample."""
+        if self._nested:
+            found = {key: np.asarray(array[index, ...]) for key, array in self._arrays.items()}
+            return [(entry_of(found, 0), entry_of(found, 1))]
         if self._form is dict:
             return [{key: np.asarray(array[index, ...]) for key, array in self._arrays.items()}]
         rows = tuple([np.asarray(array[index, ...]) for array in self._arrays.values()])
@@ -219,6 +228,13 @@ class _Cursor(threading.local):
         elements, self.key, self.elements = self.elements, None, iter(())
         if hasattr(elements, "close"):
             elements.close()
+
+
+def _checked_parts(place: int, name: str, value: Any) -> dict[Any, Any]:
+    """Return arrays by their keys in an item, see ArraySpec: of a dict each, of an array it alone."""
+    if not isinstance(value, dict):
+        return {place: _checked(name, value)}
+    return {(place, key): _checked(f"{name}[{key!r}]", part) for key, part in value.items()}
 
 
 def _checked(name: str, value: Any) -> Any:

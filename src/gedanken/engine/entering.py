@@ -1,9 +1,12 @@
 """How a mini-batch of the host comes into a network."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from gedanken.by_name import ByName
+from gedanken.layers.containers import Placed
 from gedanken.layers.shape import to_channels_first, to_channels_last
 from gedanken.ops import Ops
 from gedanken.sequences import Sequences
@@ -13,19 +16,30 @@ from gedanken.types import Array
 TOGETHER = 32  # samples that are brought into order at once
 
 
-def entered(ops: Ops, x: Any, tokens: bool, sparse: bool) -> Array:
+def entered(ops: Ops, x: Any, tokens: bool | Mapping[str, bool], sparse: bool) -> Any:
     """Return a mini-batch on the device, channels-last, in the number type of `ops`.
 
     Args:
         ops: the device's primitives.
-        x: (N, ...), an array, Sequences or sparse rows. Places of Sequences that are not real become 0.
-        tokens: whether it is whole numbers for a look-up.
+        x: (N, ...), an array, Sequences, sparse rows, or some by name. Places of Sequences that are not real become 0.
+        tokens: whether it is whole numbers for a look-up; of some by name for each.
         sparse: whether the network takes sparse rows.
     """
+    if isinstance(tokens, Mapping):
+        return ByName({name: entered(ops, x.parts[name], taken, sparse) for name, taken in tokens.items()})
     if sparse:
-        return SparseRows.of(x).astype(ops.dtype)  # type: ignore[return-value]
+        return SparseRows.of(x).astype(ops.dtype)
     array = x.padded() if isinstance(x, Sequences) else x
     return ops.asarray(to_channels_last(_sample_by_sample(array)), np.int64 if tokens else None)
+
+
+def takes_tokens(row: Sequence[Placed]) -> bool | dict[str, bool]:
+    """Return whether layers in a row take whole numbers for a look-up or, by the names of inputs, which do."""
+    first = row[0]
+    if not isinstance(first.shape, Mapping):
+        return first.layer.tokens is not None
+    rows = first.rows or {}
+    return {name: bool(inner) and inner[0].layer.tokens is not None for name, inner in rows.items()}
 
 
 def _sample_by_sample(x: Array) -> Array:

@@ -11,7 +11,7 @@ from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.costs.base import Judged, Weighing
 from gedanken.engine.base import Engine, FusedStep, Placement
-from gedanken.engine.entering import entered
+from gedanken.engine.entering import entered, takes_tokens
 from gedanken.engine.fuse_cost import activation_place, fuse_cost
 from gedanken.engine.judging import judged
 from gedanken.engine.learner import Learner
@@ -21,15 +21,15 @@ from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.hyperparameters import require_normal
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.containers import leaves, placed, stages_of
-from gedanken.layers.lengths import lengths_along, mask_of, output_lengths
+from gedanken.layers.lengths import lengths_along, masks_of, output_lengths
 from gedanken.layers.norm import BatchNorm
-from gedanken.layers.shape import channels_last_shape, to_channels_first, to_channels_last
+from gedanken.layers.shape import channels_last_shape, each_shape, to_channels_first, to_channels_last
 from gedanken.layers.stages import Stage, back_through, through
 from gedanken.optimizer_state import OptimizerState, Progress, Updated
 from gedanken.optimizers import Optimizer
-from gedanken.sequences import Sequences
+from gedanken.sequences import lengths_of
 from gedanken.state import State, check_state
-from gedanken.types import Array, Shape
+from gedanken.types import AnyShape, Array
 
 
 class Passes(NamedTuple):
@@ -63,7 +63,8 @@ class Plan:
 
     Args:
         layers: the layers.
-        input_shape: one sample as users give it: (C, H, W), (F,), (T,) ...
+        input_shape: one sample as users give it: (C, H, W), (F,), (T,) ...; of several inputs a mapping of their names
+            to such.
         engine: what runs them.
         seed: seed of initial weights and dropout.
         cost: what training makes small, or None for a plan that only predicts. Its last activation may become a
@@ -79,7 +80,7 @@ class Plan:
     def __init__(
         self,
         layers: Sequence[Layer],
-        input_shape: Shape,
+        input_shape: AnyShape,
         engine: Engine,
         seed: int,
         cost: Cost | None = None,
@@ -90,17 +91,21 @@ class Plan:
         self.cost: Cost | None = None
         require_normal((*layers, cost), self.ops.dtype)
         fused = False
-        row = self._row = placed(layers, channels_last_shape(input_shape))
+        row = self._row = placed(layers, each_shape(channels_last_shape, input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
             self.cost, fused = fuse_cost(row, cost)
-        self.takes_tokens, self.takes_sparse = layers[0].tokens is not None, row[0].layer.sparse
+        self.takes_tokens, self.takes_sparse = takes_tokens(row), row[0].layer.sparse
         for one in leaves(row):
             if one.layer.sparse and one.path != row[0].path:
                 raise ShapeError(f"{one.name} takes sparse rows", "it can only be the first layer, beside no other")
-        self.mask = mask_of(row)
-        if self.mask is not None:
-            self.check_lengths(np.array([row[0].shape[0]]))
+        self.mask = masks_of(row)
+        masks, shape = self.mask, row[0].shape
+        if isinstance(masks, Mapping):
+            masked = {name: np.array([shape[name][0]]) for name, mask in masks.items() if mask is not None}
+            self.check_lengths(masked)
+        elif masks is not None:
+            self.check_lengths(np.array([shape[0]]))
         vectors = self._vectors = Vectors(row, self.ops, memory)
         self.params, self.grads, self.layer_state = vectors.params, vectors.grads, vectors.layer_state
         self._activation = activation_place(row) if fused else None
@@ -263,12 +268,16 @@ class Plan:
 
     def told_of_lengths(self, ctx: Context, x: Any) -> Context:
         """Return the context of a pass over a mini-batch: with the lengths of its sequences, if it has any."""
-        if not isinstance(x, Sequences):
+        told = lengths_of(x)
+        if told is None:
             return ctx
-        lengths = self.ops.asarray(x.lengths, np.int64)
-        return replace(ctx, lengths=lengths, lengths_at=lengths_along(self._row, lengths))
+        if isinstance(told, Mapping):  # of several inputs
+            given = {name: self.ops.asarray(lengths, np.int64) for name, lengths in told.items()}
+            return replace(ctx, lengths_at=lengths_along(self._row, given))
+        whole = self.ops.asarray(told, np.int64)
+        return replace(ctx, lengths=whole, lengths_at=lengths_along(self._row, whole))
 
-    def check_lengths(self, lengths: Array) -> None:
+    def check_lengths(self, lengths: Array | Mapping[str, Array]) -> None:
         """Raise ShapeError or DataError unless the layers honour these lengths of sequences."""
         lengths_along(self._row, lengths)
 

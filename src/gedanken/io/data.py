@@ -11,7 +11,7 @@
     None, True, 5, 0.5, "text"                                  as they are
 
 An argument is looked for in the attribute of its name, or of its name after an underscore, and left out where it is the
-default. Data never name anything
+default; so are arguments with any names, `**named`, in a dict. Data never name anything
 but the classes and functions that the reader knows; there is no way from a file to other code.
 """
 
@@ -143,6 +143,7 @@ def _changed_arguments(value: Any) -> list[str]:
         parameters = _parameters(kind)
     except (TypeError, ValueError):
         raise ArgumentError(f"{_short(value)} cannot be saved: {only}") from None
+    rest = _rest(kind)
     hidden = bool(parameters) and not _attributes(value) and not hasattr(value, next(iter(parameters)))
     if kind.__module__ == "builtins" or hidden or isinstance(value, (type, np.ndarray)) or inspect.isroutine(value):
         raise ArgumentError(f"{_short(value)} cannot be saved: {only}")
@@ -155,6 +156,8 @@ def _changed_arguments(value: Any) -> list[str]:
             kept is NOT_KEPT and parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL
         ):
             raise ArgumentError(f"{_short(value)} cannot be saved: it has no attribute {name} for its argument {name}")
+    if rest and isinstance(_kept(value, rest), dict) and _kept(value, rest):
+        changed.append(rest)
     if "type" in changed:
         raise ArgumentError(f"{_short(value)} cannot be saved: no argument can be called type in a file; rename it")
     return changed
@@ -169,6 +172,12 @@ def _kept(value: Any, argument: str) -> Any:
 def _parameters(kind: type[Any]) -> dict[str, inspect.Parameter]:
     found = inspect.signature(kind).parameters
     return {name: parameter for name, parameter in found.items() if parameter.kind is not parameter.VAR_KEYWORD}
+
+
+def _rest(kind: type[Any]) -> str:
+    """Return what a class calls its arguments with any names; "" where it takes none."""
+    found = inspect.signature(kind).parameters
+    return next((name for name, parameter in found.items() if parameter.kind is parameter.VAR_KEYWORD), "")
 
 
 # ---------------------------------------------------------------------------------------------- out of data
@@ -238,7 +247,8 @@ def _made(kind: type[Any], arguments: dict[str, Any]) -> Any:
             n for n, p in _parameters(kind).items() if p.kind is inspect.Parameter.VAR_POSITIONAL and n in arguments
         ]
         positional = arguments.pop(rest[0]) if rest else ()
-        return kind(*positional, **arguments)
+        named = arguments.pop(_rest(kind), None) or {}
+        return kind(*positional, **arguments, **named)
     except GedankenError:
         raise
     except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as error:

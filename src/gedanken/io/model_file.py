@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from gedanken.checks import extent, one_of, real, require, seed_of_draws
+from gedanken.checks import one_of, real, require, seed_of_draws
 from gedanken.costs import Cost
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import EngineChoice, engine_choice
@@ -28,13 +28,13 @@ from gedanken.io.safetensors import Contents, parsed, read_arrays, read_contents
 from gedanken.io.training_state import TrainingState, is_of_training, training_arrays, training_of
 from gedanken.layers import Layer
 from gedanken.layers.containers import Placed, leaves, placed
-from gedanken.layers.declared import declared_params, declared_state
-from gedanken.layers.shape import channels_first_shape, channels_last_shape
+from gedanken.layers.declared import checked_input_shape, declared_params, declared_state
+from gedanken.layers.shape import channels_first_shape, channels_last_shape, each_shape
 from gedanken.metrics import Metric
 from gedanken.optimizers import Optimizer
 from gedanken.processors import memory_bytes
 from gedanken.schedules import Plateau
-from gedanken.types import Array, Shape
+from gedanken.types import AnyShape, Array, Shape
 
 FORMAT = "gedanken"
 VERSION = 2  # 1 had no state of a training
@@ -66,7 +66,7 @@ class Architecture(NamedTuple):
     """Everything of a network that is not an array.
 
     Args:
-        input_shape: one sample, channels first.
+        input_shape: one sample, channels first; of several inputs a mapping of their names to such.
         layers: the layers.
         seed: its seed.
         dtype: its number type.
@@ -77,7 +77,7 @@ class Architecture(NamedTuple):
         tuning: which layers learn, and how fast.
     """
 
-    input_shape: Shape
+    input_shape: AnyShape
     layers: tuple[Layer, ...]
     seed: int
     dtype: str
@@ -242,14 +242,13 @@ def _architecture(contents: Contents, known: Known) -> Architecture:
     data = parsed(contents.metadata["architecture"])
     check_size(data)
     data["layers"] = layers_from_data(data["layers"], known)
-    data["input_shape"] = tuple(extent("input_shape", size) for size in data["input_shape"])
+    data["input_shape"] = checked_input_shape(data["input_shape"])
     data["learner"] = _learner(data["learner"], known)
     data["tuning"] = _tuning(data.get("tuning", ALIKE), len(data["layers"]))
     data["layer_names"] = tuple(data.get("layer_names", ()))
     found = Architecture(**data)
     require(len(found.layer_names) in (0, len(found.layers)), "layer_names", "be one for each layer", found.layer_names)
     checked_layer_names(found.layer_names)
-    require(len(found.input_shape) <= 3, "input_shape", "have at most three axes", found.input_shape)
     seed_of_draws("seed", found.seed)
     one_of("dtype", found.dtype, ("float32", "float64"))
     _check_count("epoch", found.epoch)
@@ -321,8 +320,8 @@ def former_names(path: str) -> tuple[str, ...] | None:
 
 def _check_table(contents: Contents, architecture: Architecture) -> None:
     """Raise CheckpointError unless the arrays of the file are those that its layers need."""
-    row = placed(architecture.layers, channels_last_shape(architecture.input_shape))
-    values = max(math.prod(shape) for one in (*row, *leaves(row)) for shape in (one.shape, one.output_shape))
+    row = placed(architecture.layers, each_shape(channels_last_shape, architecture.input_shape))
+    values = max(_numbers(shape) for one in (*row, *leaves(row)) for shape in (one.shape, one.output_shape))
     if values >= LARGEST_SAMPLE:
         raise CheckpointError(
             f"one sample must take fewer than {LARGEST_SAMPLE:,} values in each layer, got {values:,}"
@@ -336,6 +335,11 @@ def _check_table(contents: Contents, architecture: Architecture) -> None:
             raise CheckpointError(f"{name} must have shape {shapes[name]}, got {entry.shape}")
         if entry.dtype.name != architecture.dtype:
             raise CheckpointError(f"{name} must be of {architecture.dtype}, got {entry.dtype.name}")
+
+
+def _numbers(shape: AnyShape) -> int:
+    """Return how many numbers one sample has, of several inputs or outputs the largest."""
+    return max(map(math.prod, shape.values())) if isinstance(shape, Mapping) else math.prod(shape)
 
 
 def _array_shapes(row: Sequence[Placed]) -> dict[str, Shape]:

@@ -34,8 +34,9 @@ from gedanken.layers.adaptive import AdaptiveAveragePoolLayer, AdaptiveMaxPoolLa
 from gedanken.layers.attention import MultiHeadAttention
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.bidirectional import Bidirectional
+from gedanken.layers.branches import Branches
 from gedanken.layers.clipped import HardSigmoid, HardSwish, HardTanH, ReLU6, Shrink, Threshold
-from gedanken.layers.containers import Branches, Residual, Sequential
+from gedanken.layers.containers import Residual, Sequential
 from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.conv1d import Convolution1DLayer
 from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus, Softsign

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from gedanken.checks import one_of, require, whole
+from gedanken.checks import require, whole
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.geometry import NEEDS_IMAGES
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
-from gedanken.layers.shape import channels_first_shape
+from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import part, prefixed
-from gedanken.types import Array, Arrays, Shape
+from gedanken.types import AnyShape, Array, Arrays, Shape
 
 DEEPEST = 50  # containers around a layer: copies and files take many of Python's calls within calls for each
 
@@ -25,14 +25,14 @@ class Placed(NamedTuple):
     Args:
         path: its place, such as "5" or "5.layers.0".
         layer: the layer.
-        shape, output_shape: one sample that goes in and comes out.
+        shape, output_shape: one sample that goes in and comes out; where that has names, a mapping of them to shapes.
         rows: of a container, the layers of each of its rows; None for every other layer.
     """
 
     path: str
     layer: Layer
-    shape: Shape
-    output_shape: Shape
+    shape: AnyShape
+    output_shape: AnyShape
     rows: "Mapping[str, Sequence[Placed]] | None" = None
 
     @property
@@ -46,8 +46,8 @@ class _Before(NamedTuple):
 
     path: str
     layer: Layer
-    shape: Shape
-    made: Shape
+    shape: AnyShape
+    made: AnyShape
     earlier: "_Before | None"
 
     @property
@@ -55,10 +55,16 @@ class _Before(NamedTuple):
         return f"layer {self.path} {self.layer}"
 
 
-def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Before | None = None) -> list[Placed]:
+def placed(layers: Sequence[Layer], shape: AnyShape, prefix: str = "", before: _Before | None = None) -> list[Placed]:
     """Return layers in a row with their shapes, and what is in them: one walk through everything.
 
     A Sequential, and Branches of one branch, are taken apart, so that their layers stand in the row.
+
+    Args:
+        layers: the layers.
+        shape: one sample that goes in or, where inputs have names, a mapping of them to shapes.
+        prefix: what stands before the layers' places.
+        before: what gives the input, for errors.
 
     Raises:
         ShapeError: a layer does not fit what comes before it; the message names the layer by its place, both shapes,
@@ -81,13 +87,14 @@ def placed(layers: Sequence[Layer], shape: Shape, prefix: str = "", before: _Bef
 
 def _only_row(layer: Layer) -> tuple[str, Sequence[Layer]] | None:
     """Return name and layers of a container's row that has nothing beside it, and so nothing to be joined with."""
-    if type(layer) not in (Sequential, Branches):
+    if not (isinstance(layer, Container) and vars(type(layer)).get("dissolves")) or layer.input_names:
         return None
-    (name, row), *others = layer.rows.items()  # type: ignore[attr-defined]
+    (name, row), *others = layer.rows.items()
     return None if others or not row else (name, row)
 
 
-def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Placed:
+def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) -> Placed:
+    _check_names(path, layer, shape, before)
     apart = isinstance(layer, Container) and layer.is_plain
     for tokens in layer.tokens if isinstance(layer.tokens, tuple) else (layer.tokens,):
         if tokens is not None:
@@ -100,18 +107,37 @@ def _placed(path: str, layer: Layer, shape: Shape, before: _Before | None) -> Pl
         made = layer.output_shape(shape) if rows is None else layer.joined_shape(_outputs(rows, shape))  # type: ignore[attr-defined]
     except ShapeError as error:
         came = before.name if before else "the input"
-        rule = f"layer {path} {layer} {error.rule}, but {came} gives {channels_first_shape(shape)}"
+        rule = f"layer {path} {layer} {error.rule}, but {came} gives {each_shape(channels_first_shape, shape)}"
         hint = _towards_images(before, shape) if error.rule == NEEDS_IMAGES else error.hint
         raise ShapeError(rule, hint) from None
-    made = checked_shape(lambda: f"output_shape of layer {path} {layer}", made)
+    if not isinstance(made, Mapping):
+        made = checked_shape(lambda: f"output_shape of layer {path} {layer}", made)
     return Placed(path, layer, shape, made, rows)
+
+
+def _check_names(path: str, layer: Layer, shape: AnyShape, before: _Before | None) -> None:
+    """Raise ShapeError unless a layer that takes inputs by name gets those, and every other layer one input."""
+    names = layer.input_names if isinstance(layer, Container) and layer.is_plain else ()
+    if not (names or isinstance(shape, Mapping)):
+        return
+    told = f"layer {path} {layer}"
+    if not isinstance(shape, Mapping):
+        rule = f"{told} takes inputs by name, but {before.name if before else 'the input'} has none"
+        raise ShapeError(rule, f"it must be the first layer, behind input({names[0]}=...)")
+    if not names:
+        hint = f"begin with Branches({', '.join(f'{name}=[...]' for name in shape)})"
+        raise ShapeError(f"{told} takes one input, but the network has {len(shape)} with names", hint)
+    for missing, whose in ((shape.keys() - set(names), "no branch takes"), (set(names) - shape.keys(), "there is not")):
+        if missing:
+            raise ShapeError(f"{told} must have a branch for each input, and {whose} the input {min(missing)!r}")
 
 
 def _towards_images(before: _Before | None, shape: Shape) -> str:
     """Return how the next layer gets images: `shape`, which these layers give, is none."""
     lost, one = None, before
     while one:
-        lost = one if len(one.shape) == 3 > len(one.made) else lost
+        images = not isinstance(one.shape, Mapping) and len(one.shape) == 3
+        lost = one if images and len(one.made) < 3 else lost
         one = one.earlier
     if lost:
         return f"it must come before {lost.name}, which gives no images"
@@ -122,9 +148,15 @@ def _towards_images(before: _Before | None, shape: Shape) -> str:
     return "say input((C, H, W))" + (" or add Reshape((C, H, W)) before it" if shape else "")
 
 
-def _outputs(rows: Mapping[str, Sequence[Placed]], shape: Shape) -> list[Shape]:
+def _outputs(rows: Mapping[str, Sequence[Placed]], shape: AnyShape) -> list[Shape]:
     """Return what each row gives; an empty one gives its input."""
-    return [row[-1].output_shape if row else shape for row in rows.values()]
+    return [row[-1].output_shape if row else shape_of_row(shape, name) for name, row in rows.items()]
+
+
+def shape_of_row(shape: AnyShape, name: str) -> Shape:
+    """Return one sample that goes into a row of a container that gets a sample of `shape`."""
+    found: Shape = shape[name] if isinstance(shape, Mapping) else shape
+    return found
 
 
 def leaves(row: Sequence[Placed]) -> Iterator[Placed]:
@@ -137,7 +169,7 @@ def leaves(row: Sequence[Placed]) -> Iterator[Placed]:
                 yield from leaves(inner)
 
 
-def _activations(rows: Mapping[str, Sequence[Placed]], output_shape: Shape) -> int:
+def _activations(rows: Mapping[str, Sequence[Placed]], output_shape: AnyShape) -> int:
     """Return the numbers that a container makes of one sample: those of its layers, and where it joins, the result."""
     made = math.prod(output_shape) if len(rows) > 1 else 0
     for row in rows.values():
@@ -181,9 +213,17 @@ def checked_layers(owner: str, layers: object) -> tuple[Layer, ...]:
 
 
 class Container(Layer):
-    """Rows of layers that all get the same input; what they give is joined. An empty row gives its input."""
+    """Rows of layers that all get the same input; what they give is joined. An empty row gives its input.
 
-    merge: str  # "sum", or "concatenate", along the channels
+    Attributes:
+        merge: how: "sum", or "concatenate", along the channels.
+        dissolves: of a class, not of those that derive from it: whether a single row may stand in its place.
+        input_names: of one whose rows get the inputs of their names, each another one, these; else ().
+    """
+
+    merge: str
+    dissolves = False
+    input_names: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -198,6 +238,8 @@ class Container(Layer):
 
     @property
     def tokens(self) -> int | tuple[int, ...] | None:
+        if self.input_names:
+            return None
         limits = [row[0].tokens for row in self.rows.values() if row and row[0].tokens is not None]
         wide = max((len(limit) for limit in limits if isinstance(limit, tuple)), default=0)
         if not wide:
@@ -249,7 +291,7 @@ class Container(Layer):
         parts = self.parts(shape)
         return _activations(parts, self.joined_shape(_outputs(parts, shape)))
 
-    def parts(self, shape: Shape, prefix: str = "", before: _Before | None = None) -> dict[str, list[Placed]]:
+    def parts(self, shape: AnyShape, prefix: str = "", before: _Before | None = None) -> dict[str, list[Placed]]:
         """Return the layers of each row where they stand, all that is in them too.
 
         Every walk through what is inside goes along these: kernels, the sliding window, the summary, model files.
@@ -261,7 +303,8 @@ class Container(Layer):
         """
         found = {}
         for name, row in self.rows.items():  # no comprehension: before Python 3.12 it is one more call within calls
-            found[name] = placed(row, shape, f"{prefix}{name}." if name else prefix, before)
+            given = shape_of_row(shape, name)
+            found[name] = placed(row, given, f"{prefix}{name}." if name else prefix, before)
         return found
 
     def _leaves(self, shape: Shape) -> Iterator[Placed]:
@@ -295,6 +338,7 @@ class Sequential(Container):
 
     layers: Sequence[Layer] = ()
     merge = "sum"
+    dissolves = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", checked_layers("Sequential layers", self.layers))
@@ -347,38 +391,3 @@ class Residual(Container):
                 "give shortcut= a layer that makes the same shape, such as a 1x1 convolution",
             )
         return body
-
-
-@dataclass(frozen=True, init=False, eq=False, repr=False)
-class Branches(Container):
-    """Apply several branches to the same input and merge their outputs.
-
-        y = branch1(x) beside branch2(x) beside ...     merge="concatenate", along the channels
-        y = branch1(x) + branch2(x) + ...               merge="sum"
-
-    Args:
-        branches: each a layer or a sequence of layers, an empty one `[]` the input itself; at least one.
-        merge: "concatenate" or "sum".
-
-    Shapes:
-        x: what each branch takes.   y: as one branch, with the channels of all beside each other or equal.
-
-    Raises:
-        ShapeError: the branches' shapes cannot be merged (at compile time).
-
-    Source:
-        Szegedy et al. 2014, arXiv:1409.4842, section 4 (concatenate); Xie et al. 2016, arXiv:1611.05431 (sum).
-    """
-
-    branches: tuple[tuple[Layer, ...], ...]
-    merge: str
-
-    def __init__(self, *branches: Layer | Sequence[Layer], merge: str = "concatenate") -> None:
-        require(len(branches) > 0, "Branches", "have at least one branch", branches)
-        rows = tuple(checked_layers("Branches branch", branch) for branch in branches)
-        object.__setattr__(self, "branches", rows)
-        object.__setattr__(self, "merge", one_of("Branches merge", merge, ("concatenate", "sum")))
-
-    @property
-    def rows(self) -> dict[str, tuple[Layer, ...]]:
-        return {str(i): row for i, row in enumerate(self.branches)}

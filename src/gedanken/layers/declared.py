@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
-from gedanken.checks import real
+from gedanken.checks import extent, real, require
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Layer, Param, StateValue
-from gedanken.types import Shape
+from gedanken.types import AnyShape, Shape
 
 LARGEST = 1 << 48  # numbers in an array or a sample: beyond any memory, yet sizes of it are numbers of the machine
 
@@ -44,6 +44,28 @@ def checked_shape(where: Callable[[], str], shape: object) -> Shape:
     if not all(isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= 1 for size in sizes):
         raise ShapeError(f"{where()} must be a shape of whole numbers >= 1 such as (3,), got {shape!r}")
     return tuple(map(int, sizes))
+
+
+def checked_input_shape(given: Any) -> AnyShape:
+    """Return the shape of one sample, channels first or, of several inputs, a dict of their names to such.
+
+    Raises:
+        ArgumentError: it is none.
+    """
+    if not isinstance(given, Mapping):
+        return _checked_shape("input shape", given)
+    require(len(given) > 0, "input shapes", "be at least one", given)
+    for name in given:
+        rule = "have names that are words such as image, and not merge, which is an argument of Branches"
+        require(isinstance(name, str) and name.isidentifier() and name != "merge", "input shapes", rule, name)
+    return {name: _checked_shape(f"input {name}", shape) for name, shape in given.items()}
+
+
+def _checked_shape(argument: str, given: Any) -> Shape:
+    require(isinstance(given, (tuple, list)), argument, "be a tuple such as (1, 28, 28)", given)
+    checked = tuple(extent(argument, size) for size in given)
+    require(len(checked) <= 3, argument, "have at most three axes, without that of the samples", given)
+    return checked
 
 
 def _entries(where: str, declared: Any, kind: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How many places of each sequence are real, from layer to layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +13,14 @@ from gedanken.types import Array
 OUTPUT = ""  # the path that stands for what comes out of all layers
 
 
-def lengths_along(row: Sequence[Placed], lengths: Array) -> dict[str, Array]:
+def lengths_along(row: Sequence[Placed], lengths: Array | Mapping[str, Array]) -> dict[str, Array]:
     """Return the lengths of what each layer gets, by its path, and of what comes out, by OUTPUT.
 
     Where there is no axis of places any more, there is no entry.
 
     Args:
         row: the layers; the first takes sequences.
-        lengths: (N,) whole numbers in [1, T], on any device.
+        lengths: (N,) whole numbers in [1, T], on any device; of several inputs those of sequences, by their names.
 
     Raises:
         ShapeError: a layer does not honour lengths.
@@ -35,7 +36,15 @@ def output_lengths(ctx: Context) -> Array | None:
     return None if ctx.lengths_at is None else ctx.lengths_at.get(OUTPUT)
 
 
-def mask_of(row: Sequence[Placed]) -> int | None:
+def masks_of(row: Sequence[Placed]) -> int | dict[str, int | None] | None:
+    """Return the whole number that pads sequences, or None, or these by the names of inputs."""
+    first = row[0]
+    if not isinstance(first.shape, Mapping):
+        return _mask_of(row)
+    return {name: _mask_of(inner) for name, inner in (first.rows or {}).items()}
+
+
+def _mask_of(row: Sequence[Placed]) -> int | None:
     """Return the whole number that pads sequences, or None; all layers that take such numbers have to agree."""
     masks = {one.layer.mask: one for one in leaves(row) if one.layer.tokens is not None}
     if len(masks) > 1:
@@ -44,15 +53,18 @@ def mask_of(row: Sequence[Placed]) -> int | None:
     return next(iter(masks), None)
 
 
-def _along(row: Sequence[Placed], lengths: Array, found: dict[str, Array]) -> Array | None:
-    now: Array | None = lengths
+def _along(row: Sequence[Placed], lengths: Any, found: dict[str, Array]) -> Any:
+    now = lengths
     for one in row:
         if now is None:
             break
-        found[one.path] = now
         if one.rows is None:
+            found[one.path] = now
             now = _behind(one, now)
+        elif isinstance(now, Mapping):
+            now = _joined(one, [_along(inner, now.get(name), found) for name, inner in one.rows.items()])
         else:
+            found[one.path] = now
             now = _joined(one, [_along(inner, now, found) for inner in one.rows.values()])
     return now
 

@@ -5,13 +5,14 @@ feature c * H * W + h * W + w of a flattened image is its channel c at (h, w).
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gedanken.checks import extent, require
 from gedanken.errors import ShapeError
 from gedanken.layers.base import Context, Layer
-from gedanken.types import Array, Arrays, Shape
+from gedanken.types import AnyShape, Array, Arrays, Shape
 
 
 def to_channels_first(x: Array) -> Array:
@@ -32,6 +33,11 @@ def channels_first_shape(shape: Shape) -> Shape:
 def channels_last_shape(shape: Shape) -> Shape:
     """Return the shape of one sample as it is inside: (H, W, C) for (C, H, W)."""
     return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
+
+
+def each_shape(change: Callable[[Shape], Shape], shape: AnyShape) -> AnyShape:
+    """Return a shape changed or, of several by name, each of them."""
+    return {name: change(one) for name, one in shape.items()} if isinstance(shape, Mapping) else change(shape)
 
 
 class Flatten(Layer):

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
+from gedanken.by_name import ByName
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.border import described, guarded, noted, sealed, taken
 from gedanken.sparse import RowGradient
-from gedanken.types import Array, Arrays, Shape
+from gedanken.types import AnyShape, Array, Arrays, Shape
 
 UNWRITTEN = {4: 0x7FC6EDA1, 8: 0x7FF86EDA6EDA6EDA}  # bits of a NaN that no arithmetic makes
 PROBES = 500  # numbers of a gradient that are looked at after the first pass
@@ -156,10 +157,12 @@ class LayerStage:
 class ContainerStage:
     """A container that is taken apart: the stages of each of its rows, which all get the same input.
 
+    What comes in as ByName has an input for each row, by its name; nobody reads a gradient with respect to it.
+
     Args:
         layer: the container.
         path: its place in the network.
-        shape, output_shape: one sample that goes in and comes out.
+        shape, output_shape: one sample that goes in and comes out, by name where it has names.
         rows: the stages of each row.
         widths: the channels that each row gives.
         dx: whether the input gradient is read.
@@ -167,8 +170,8 @@ class ContainerStage:
 
     layer: Any
     path: str
-    shape: Shape
-    output_shape: Shape
+    shape: AnyShape
+    output_shape: AnyShape
     rows: Mapping[str, Sequence[Any]]
     widths: Sequence[int]
     dx: bool = True
@@ -198,10 +201,10 @@ class ContainerStage:
         start = len(self.path) + 1
         return {f"{one.path[start:]}.{name}": view for one in inner for name, view in getattr(one, kind).items()}
 
-    def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
+    def forward(self, ctx: Context, x: Any) -> tuple[Any, Any]:
         ys, tapes = [], []
-        for row in self.rows.values():
-            y, tape = through(row, ctx, x)
+        for name, row in self.rows.items():
+            y, tape = through(row, ctx, x.parts[name] if isinstance(x, ByName) else x)
             ys.append(y)
             tapes.append(tape)
         y = self.layer.join(ctx, ys)
@@ -210,13 +213,15 @@ class ContainerStage:
             y = taken(self.name, "return the declared shape {} from join", y, wanted, x, ctx.ops)
         return y, tapes
 
-    def backward(self, ctx: Context, cache: Any, dy: Array) -> Array:
+    def backward(self, ctx: Context, cache: Any, dy: Any) -> Array:
         dys = self._split(ctx, dy) if self._own else self.layer.split(ctx, dy, self.widths)
         dxs = [
             back_through(row, ctx, list(tape), dy_of_row)
             for row, tape, dy_of_row in zip(self.rows.values(), cache, dys, strict=True)
         ]
-        return ctx.ops.total(dxs) if self.dx else ctx.ops.xp.zeros((0, *self.shape), dy.dtype)
+        if isinstance(self.shape, Mapping):
+            return ctx.ops.xp.zeros(0)
+        return ctx.ops.total(dxs) if self.dx else ctx.ops.xp.zeros((0, *self.shape), dxs[0].dtype)
 
     def _split(self, ctx: Context, dy: Array) -> list[Array]:
         """Return the gradient of each row's output as a container of the user's own gives it."""

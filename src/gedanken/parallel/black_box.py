@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.by_name import ByName, parts_of
 from gedanken.data.batches import Batch
 from gedanken.engine.plan import Plan
 from gedanken.layers.base import Context
@@ -98,8 +99,9 @@ def _replay(plan: Plan, ctx: Context, batch: Batch) -> None:
         if not _finite(plan.ops, view):
             raise _Found("parameter", "", view, parameter=name)
     ctx, x = plan.told_of_lengths(ctx, batch.x), plan.enter(batch.x)
-    if not _finite(plan.ops, x):
-        raise _Found("input", "", x, result=x)
+    for part in parts_of(x):
+        if not _finite(plan.ops, part):
+            raise _Found("input", "", part, result=part)
     stages = with_leaves(plan.body, lambda stage: _Watched(stage, plan.ops))
     y, tape = through(stages, ctx, x)
     cost, dy, _ = plan.judge(y, batch.target, batch.weight, output_lengths(ctx))
@@ -297,6 +299,8 @@ def _kept(rows: SparseRows) -> Array:
 
 def _reach(x: Any) -> Array:
     """Return for each sample the largest |number| of it that is finite."""
+    if isinstance(x, ByName):
+        return np.max([_reach(part) for part in parts_of(x)], axis=0)
     if isinstance(x, SparseRows):
         return np.array([_reach(_kept(x[place : place + 1])[None])[0] for place in range(len(x))])
     numbers = np.abs(np.asarray(x.padded() if isinstance(x, Sequences) else x, "float64").reshape(len(x), -1))

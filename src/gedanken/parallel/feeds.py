@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.by_name import ByName
 from gedanken.data.batches import ArraySource, Batch, Batches, Source
 from gedanken.errors import DataError
 from gedanken.processes.memory import CACHE_LINE, Descriptor, mapped, reserved_memory, rounded_up
+from gedanken.sequences import Sequences
 from gedanken.types import Array
 
 SHORTEST = 32  # the part of a long order that is still worth being one
@@ -156,6 +158,7 @@ class SlotFeed(Feed):
 
     def __init__(self, batch: Batch, most: int, slots: int) -> None:
         self.most = max(most, len(batch.x))
+        self._made = _form(batch.x), _form(batch.target)
         self._forms = [(part.shape[1:], part.dtype) for part in _arrays_of(batch)]
         sizes = [int(np.prod(shape, dtype=int)) * dtype.itemsize * self.most for shape, dtype in self._forms]
         self._ends = np.cumsum([CACHE_LINE, *(rounded_up(size, CACHE_LINE) for size in sizes)]).tolist()
@@ -183,6 +186,8 @@ class SlotFeed(Feed):
         """
         head, arrays = self._arrays(slot)
         parts = _arrays_of(batch)
+        if (_form(batch.x), _form(batch.target)) != self._made:
+            raise DataError("mini-batches must all be arrays, or all sequences with lengths, as the first one")
         if len(parts) != len(arrays):
             raise DataError("mini-batches must all have weights or none, as the first one")
         for array, part, (shape, dtype) in zip(arrays, parts, self._forms, strict=True):
@@ -196,12 +201,33 @@ class SlotFeed(Feed):
         for slot in range(first, first + count):
             head, arrays = self._arrays(slot)
             samples, position = int(head[0]), int(head[1])
-            x, target, *rest = (array[:samples] for array in arrays)
+            rest = [array[:samples] for array in arrays]
+            x, target = (_put_together(form, rest) for form in self._made)
             yield Batch(x, target, position, float(head[2]), weight=rest[0] if rest else None)
 
 
 def _arrays_of(batch: Batch) -> list[Array]:
-    return [batch.x, batch.target, *([] if batch.weight is None else [batch.weight])]
+    return [*_arrays_in(batch.x), *_arrays_in(batch.target), *([] if batch.weight is None else [batch.weight])]
+
+
+def _arrays_in(samples: Any) -> list[Array]:
+    if isinstance(samples, ByName):
+        return [array for part in samples.parts.values() for array in _arrays_in(part)]
+    return [samples.values, samples.lengths] if isinstance(samples, Sequences) else [samples]
+
+
+def _form(samples: Any) -> Any:
+    """Return what samples are made of: "array", "sequences", or a dict of names to such."""
+    if isinstance(samples, ByName):
+        return {name: _form(part) for name, part in samples.parts.items()}
+    return "sequences" if isinstance(samples, Sequences) else "array"
+
+
+def _put_together(form: Any, arrays: list[Array]) -> Any:
+    """Return samples of a form, made of the first arrays, which are taken out of the list."""
+    if isinstance(form, dict):
+        return ByName({name: _put_together(one, arrays) for name, one in form.items()})
+    return Sequences(arrays.pop(0), arrays.pop(0)) if form == "sequences" else arrays.pop(0)
 
 
 class HeldFeed(Feed):

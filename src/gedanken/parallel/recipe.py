@@ -13,7 +13,7 @@ from gedanken.metrics import Metric
 from gedanken.optimizer_state import Progress
 from gedanken.optimizers import Optimizer
 from gedanken.parallel.base import TrainState
-from gedanken.types import Shape
+from gedanken.types import AnyShape
 
 
 class Recipe(NamedTuple):
@@ -26,7 +26,7 @@ class Recipe(NamedTuple):
     """
 
     layers: tuple[Layer, ...]
-    input_shape: Shape
+    input_shape: AnyShape
     seed: int
     cost: Cost
     optimizer: Optimizer

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gedanken.by_name import ByName
 from gedanken.checks import path as checked_path
 from gedanken.checks import require, truth, warn
 from gedanken.code_digest import ADDRESS, code_digest, methods_of
@@ -300,6 +301,11 @@ def _digest(found: Any, array: Any) -> None:
         starts = np.concatenate([[0], np.cumsum(lengths)])
         picked = np.arange(starts[-1]) - np.repeat(starts[:-1] - array.begins, lengths)
         for part in (starts, array.columns[picked], array.values[picked]):
+            _digest(found, part)
+        return
+    if isinstance(array, ByName):
+        for name, part in array.parts.items():
+            found.update(name.encode())
             _digest(found, part)
         return
     if isinstance(array, Sequences):

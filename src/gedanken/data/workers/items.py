@@ -1,7 +1,7 @@
 """What one call of `get_mini_batches` gives: items of arrays that can be laid under each other in a mini-batch."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from gedanken.data.conversion import NUMBERS, as_array
 from gedanken.errors import DataError
 from gedanken.types import Array, Shape
 
+Key: TypeAlias = int | str | tuple[int, str]
 PLAIN = {"i8": int, "f8": float, "b1": bool}
 
 
@@ -36,9 +37,12 @@ class Samples:
 
 
 class ArraySpec(NamedTuple):
-    """One array of every sample: its key in the item, the shape of one sample, and its number type."""
+    """One array of every sample: its key in the item, the shape of one sample, and its number type.
 
-    key: int | str
+    In a dict that is the entry of a tuple the key is (entry, key of the dict).
+    """
+
+    key: Key
     shape: Shape
     dtype: Any
 
@@ -62,7 +66,7 @@ class ItemSpec(NamedTuple):
     """How all items of a Generator look, as its first one does.
 
     Args:
-        kind: "tuple", "dict" or "array".
+        kind: "tuple", "dict", "array", or "nested" for a tuple with a dict in it.
         arrays: what is in it.
     """
 
@@ -102,9 +106,30 @@ class ItemSpec(NamedTuple):
             return None
         if self.kind == "array":
             return lambda item: (item,) if type(item) is np.ndarray else None
+        if self.kind == "nested":
+            return self._opened_nested
         keys = [spec.key for spec in self.arrays]
         known = dict.fromkeys(keys).keys()
         return lambda item: tuple([item[k] for k in keys]) if type(item) is dict and item.keys() == known else None
+
+    def _opened_nested(self, item: Any) -> tuple[Any, ...] | None:
+        if type(item) is not tuple or not item or len(item) != self._length:
+            return None
+        try:
+            found = [item[k[0]][k[1]] if isinstance(k, tuple) else item[k] for k in self._keys]  # type: ignore[index]
+        except (TypeError, LookupError):
+            return None
+        inner = sum(len(part) if type(part) is dict else 1 for part in item)
+        return tuple(found) if inner == len(found) else None
+
+    @property
+    def _keys(self) -> list[Key]:
+        return [spec.key for spec in self.arrays]
+
+    @property
+    def _length(self) -> int:
+        """Entries of a tuple."""
+        return 1 + max(key[0] if isinstance(key, tuple) else int(key) for key in self._keys)
 
     def arrays_of(self, item: Any, where: str) -> list[Array]:
         """Return the arrays of an item, each (n, *shape) with n = 1 but for Samples, or raise DataError."""
@@ -130,7 +155,8 @@ class ItemSpec(NamedTuple):
             return arrays[0]
         if self.kind == "tuple":
             return tuple(arrays)
-        return {spec.key: array for spec, array in zip(self.arrays, arrays, strict=True)}
+        found = dict(zip(self._keys, arrays, strict=True))
+        return found if self.kind == "dict" else tuple(entry_of(found, place) for place in range(self._length))
 
     def empty(self, samples: int) -> list[Array]:
         """Return new arrays for so many samples."""
@@ -159,26 +185,51 @@ def _check(spec: ArraySpec, array: Array, where: str, shape: Shape) -> None:
         raise DataError(f"{where}: {_named(spec.key)} {rule}, got {array.dtype}")
 
 
-def _entries(item: Any, where: str) -> tuple[str, list[tuple[int | str, Any]]]:
+def entry_of(found: dict[Any, Array], place: int) -> Any:
+    """Return an entry of a tuple: an array, or a dict of such."""
+    if place in found:
+        return found[place]
+    return {key[1]: array for key, array in found.items() if isinstance(key, tuple) and key[0] == place}
+
+
+def _entries(item: Any, where: str) -> tuple[str, list[tuple[Key, Any]]]:
     if isinstance(item, tuple) and item:
-        return "tuple", list(enumerate(item))
+        return _entries_of_tuple(item)
     if isinstance(item, dict) and item and all(isinstance(key, str) for key in item):
         return "dict", list(item.items())
     if isinstance(item, np.ndarray):
         return "array", [(0, item)]
-    rule = "must be a tuple of arrays such as (input, label), a dict of arrays with names, or one array"
+    rule = (
+        "must be a tuple of arrays or dicts of them such as (input, label), a dict of arrays with names, or one array"
+    )
     raise DataError(f"{where} {rule}, got {type(item).__name__}")
 
 
-def _as_array(value: Any, where: str, key: int | str) -> Array:
+def _entries_of_tuple(item: tuple[Any, ...]) -> tuple[str, list[tuple[Key, Any]]]:
+    found = list[tuple[Key, Any]]()
+    for place, part in enumerate(item):
+        if isinstance(part, dict) and part and all(isinstance(key, str) for key in part):
+            found += (((place, key), value) for key, value in part.items())
+        else:
+            found.append((place, part))
+    return "nested" if any(isinstance(key, tuple) for key, _ in found) else "tuple", found
+
+
+def _as_array(value: Any, where: str, key: Key) -> Array:
     return as_array(f"{where}: {_named(key)}", value, NUMBERS)
 
 
-def _described(kind: str, keys: Sequence[int | str]) -> str:
+def _described(kind: str, keys: Sequence[Key]) -> str:
     if kind == "array":
         return "one array"
+    if kind == "nested":
+        return f"a tuple with the entries {', '.join(_place(key) for key in keys)}"
     return f"a tuple of {len(keys)}" if kind == "tuple" else f"a dict of {', '.join(map(repr, keys))}"
 
 
-def _named(key: int | str) -> str:
-    return f"entry {key!r}"
+def _named(key: Key) -> str:
+    return f"entry {_place(key)}"
+
+
+def _place(key: Key) -> str:
+    return f"{key[0]}[{key[1]!r}]" if isinstance(key, tuple) else repr(key)

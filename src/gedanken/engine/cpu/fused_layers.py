@@ -1,10 +1,11 @@
 """Layers in a row that kernels do: a program for each batch size, with or without the cost at its end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
+from gedanken.by_name import ByName, parts_of
 from gedanken.costs import Cost
 from gedanken.costs.base import Weighing
 from gedanken.engine.base import Placement
@@ -76,9 +77,14 @@ class FusedLayers:
 
     def _given(self, x: Any) -> Any:
         """Return the input as kernels read it."""
+        first = self.layers[0]
+        if not isinstance(x, ByName):
+            return self._as_read(x, first.layer.tokens)
+        return ByName({name: self._as_read(part, tokens_of_row(first, name)) for name, part in x.parts.items()})
+
+    def _as_read(self, x: Any, tokens: Any) -> Any:
         if isinstance(x, SparseRows):
             return x
-        tokens = self.layers[0].layer.tokens
         if tokens is None:
             return np.ascontiguousarray(x, self.library.dtype)
         assert isinstance(tokens, int | np.integer), (
@@ -125,6 +131,12 @@ class FusedLayers:
         return BatchProgram(self, key, alike)
 
 
+def tokens_of_row(stage: Any, name: str) -> Any:
+    """Return how many whole numbers the first layer of a container's row takes; None where it takes no such."""
+    row = stage.rows[name]
+    return row[0].layer.tokens if row else None
+
+
 class _Draft:
     """The program of some layers for one batch size, without memory yet: two parts, or one with the cost."""
 
@@ -134,10 +146,13 @@ class _Draft:
         self.low = Lowering(self.program, samples, train, seed, products_of(fused.library), has_lengths)
         first, last = fused.layers[0], fused.layers[-1]
         self.x: Any
-        if first.layer.sparse:
+        if isinstance(first.shape, Mapping):
+            given = {name: self._input(shape, tokens_of_row(first, name)) for name, shape in first.shape.items()}
+            self.x = ByName(given)
+        elif first.layer.sparse:
             self.x = SparseInput(self.program, samples, *first.shape)
         else:
-            self.x = self.program.input((samples, *first.shape), None if first.layer.tokens is None else "int64")
+            self.x = self._input(first.shape, first.layer.tokens)
         self.y, back = lower(self.low, fused.layers, self.x)
         self.cost = lower_cost(self.low, fused.cost, self._shaped(last.output_shape)) if fused.cost else None
         if self.cost:
@@ -153,6 +168,9 @@ class _Draft:
         for buffer in kept:
             self.program.keep(buffer)
         self.kept = kept
+
+    def _input(self, shape: Shape, tokens: Any) -> Buffer:
+        return self.program.input((self.low.samples, *shape), None if tokens is None else "int64")
 
     def _shaped(self, shape: Shape) -> Buffer:
         """Return the outputs in the shape that they are declared to have."""
@@ -170,13 +188,13 @@ class BatchProgram(_Draft):
 
     def forward(self, ctx: Context, x: Array) -> Array:
         self._start(ctx, x)
-        return self._array(self.y, x).reshape(self.dy.shape)
+        return self._array(self.y, self._passed(x)).reshape(self.dy.shape)
 
     def backward(self, dy: Array) -> Array:
         self.dy.point_to(dy)
         self.program.run(1)
         if self.dx is None:
-            return np.zeros((0, *self.x.shape[1:]), dy.dtype)
+            return np.zeros((0,) if isinstance(self.x, ByName) else (0, *self.x.shape[1:]), dy.dtype)
         return self._array(self.dx, dy).reshape(self.x.shape)
 
     def run(self, ctx: Context, x: Array, target: Array, weighing: Weighing) -> tuple[Array, Array]:
@@ -184,15 +202,21 @@ class BatchProgram(_Draft):
         held = self.cost.point_to(target, weighing, self.low.real)
         self._start(ctx, x)
         del held
-        outputs = self._array(self.cost.outputs, x).reshape(self.dy.shape)
+        outputs = self._array(self.cost.outputs, self._passed(x)).reshape(self.dy.shape)
         return outputs.copy(), total_cost(self._kept[id(self.cost.terms)], weighing.divisor)
 
     def _start(self, ctx: Context, x: Array) -> None:
-        self.x.point_to(x)
+        for buffer, array in zip(parts_of(self.x), parts_of(x), strict=True):
+            buffer.point_to(array)
         self.low.epoch.set(ctx.epoch)
         self.low.position.set(ctx.position)
         self.low.tell_lengths(ctx.lengths_at)
         self.program.run(0)
+
+    def _passed(self, x: Any) -> Array:
+        """Return what layers give back that only change the shape: the input, of several the only one."""
+        first: Array = parts_of(x)[0]
+        return first
 
     def _array(self, buffer: Buffer, given: Array) -> Array:
         """Return a result; layers that only change the shape give back what they were given."""

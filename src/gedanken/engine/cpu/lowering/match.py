@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gedanken.by_name import ByName
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activation_of, needs_input
 from gedanken.engine.cpu.lowering.attention import attention
@@ -100,8 +101,8 @@ def _why_no_kernel_inside(stage: ContainerStage) -> str:
     return ""
 
 
-def lower(low: Lowering, stages: Sequence[Placement], x: Buffer) -> Lowered:
-    """Emit the instructions of a row of layers."""
+def lower(low: Lowering, stages: Sequence[Placement], x: Any) -> Lowered:
+    """Emit the instructions of a row of layers; x is a buffer or, of several inputs, ByName of such."""
     backwards: list[Backward] = []
     rest: list[Any] = list(stages)
     while rest:
@@ -120,7 +121,7 @@ def lower(low: Lowering, stages: Sequence[Placement], x: Buffer) -> Lowered:
     return x, back
 
 
-def _next(low: Lowering, rest: Sequence[Any], x: Buffer) -> tuple[Buffer, Backward, int]:
+def _next(low: Lowering, rest: Sequence[Any], x: Any) -> tuple[Buffer, Backward, int]:
     """Emit the run of layers that begins the row; return also how many they are."""
     stage, layer = rest[0], rest[0].layer
     if isinstance(stage, ContainerStage):
@@ -187,12 +188,13 @@ def _no_backward(*_: object) -> Buffer | None:
     raise AssertionError("a prediction has no backward pass")
 
 
-def _container(low: Lowering, stage: ContainerStage, x: Buffer) -> Lowered:
+def _container(low: Lowering, stage: ContainerStage, x: Any) -> Lowered:
     ys: list[Buffer] = []
     backs: list[Backward] = []
-    for row in stage.rows.values():
+    for name, row in stage.rows.items():
+        given = x.parts[name] if isinstance(x, ByName) else x
         whole = row and row[0].layer.tokens is not None
-        y, back = lower(low, row, x if whole or x.dtype != np.int64 else as_reals(low, x))
+        y, back = lower(low, row, given if whole or given.dtype != np.int64 else as_reals(low, given))
         ys.append(y)
         backs.append(back)
     shape, merge = (low.samples, *stage.output_shape), stage.layer.merge

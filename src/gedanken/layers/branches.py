@@ -1,0 +1,81 @@
+"""Rows of layers beside each other: of one input or of several, into one output or into several."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gedanken.checks import one_of, require
+from gedanken.foreign import check_keywords
+from gedanken.hyperparameters import changed_fields
+from gedanken.layers.base import Layer
+from gedanken.layers.containers import Container, checked_layers
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Branches(Container):
+    """Apply several branches to the same input, or each to an input of its own, and merge their outputs.
+
+        y = branch1(x) beside branch2(x) beside ...     merge="concatenate", along the channels
+        y = branch1(x) + branch2(x) + ...               merge="sum"
+
+    Args:
+        branches: each a layer or a sequence of layers, an empty one `[]` the input itself; at least one.
+        merge: "concatenate" or "sum".
+        named: branches by the names of the network's inputs, in place of `branches`: each takes the input of its name,
+            see `Network.input`. It can only be the first layer then.
+
+    Shapes:
+        x: what each branch takes.   y: as one branch, with the channels of all beside each other or equal.
+
+    Raises:
+        ShapeError: the branches' shapes cannot be merged, or an input has no branch or a branch no input (at compile
+            time).
+
+    Source:
+        Szegedy et al. 2014, arXiv:1409.4842, section 4 (concatenate); Xie et al. 2016, arXiv:1611.05431 (sum).
+    """
+
+    branches: tuple[tuple[Layer, ...], ...]
+    merge: str
+    by_name: tuple[tuple[str, tuple[Layer, ...]], ...] = ()
+    dissolves = True
+
+    def __init__(
+        self,
+        *branches: Layer | Sequence[Layer],
+        merge: str = "concatenate",
+        **named: Layer | Sequence[Layer],
+    ) -> None:
+        if branches:
+            words = [name for name, row in named.items() if not isinstance(row, (Layer, list, tuple))]
+            check_keywords("Branches", words, ("merge",))
+            require(not named, "Branches", "be given branches by place or by name, not both", sorted(named))
+        require(bool(branches or named), "Branches", "have at least one branch", branches)
+        rows = tuple(checked_layers("Branches branch", branch) for branch in branches)
+        object.__setattr__(self, "branches", rows)
+        object.__setattr__(self, "merge", one_of("Branches merge", merge, ("concatenate", "sum")))
+        object.__setattr__(self, "by_name", rows_by_name("Branches", named))
+
+    @property
+    def named(self) -> dict[str, tuple[Layer, ...]]:
+        """The branches that take inputs by name, by these."""
+        return dict(self.by_name)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(self.named)
+
+    @property
+    def rows(self) -> dict[str, tuple[Layer, ...]]:
+        return self.named or {str(i): row for i, row in enumerate(self.branches)}
+
+    def __repr__(self) -> str:
+        fields = changed_fields(self) if self.branches else {**self.named, "merge": self.merge}
+        return f"{type(self).__name__}({', '.join([f'{name}={value!r}' for name, value in fields.items()])})"
+
+
+def rows_by_name(owner: str, given: Mapping[str, Any]) -> tuple[tuple[str, tuple[Layer, ...]], ...]:
+    """Return layers or sequences of layers by name as pairs, or raise ArgumentError."""
+    for name in given:
+        require(name.isidentifier(), f"{owner} names", "be words such as image", name)
+    return tuple((name, checked_layers(f"{owner} {name}", row)) for name, row in given.items())
