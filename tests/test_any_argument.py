@@ -57,6 +57,7 @@ RIGHT = {
     "first": 0.1, "last": 0.2, "low": 0.1, "high": 0.5, "rise": 3, "milestones": (3,), "schedules": (0.1, 0.2),
     "padding": 1, "cropping": 0,
     "layer": GRU(2),
+    "tokens": ["a"],
 }  # fmt: skip
 RECORDS = (Context, Evaluation, Samples)  # which hold anything
 X, Y = np.ones((6, 4), "float32"), np.arange(6) % 3

@@ -7,6 +7,7 @@
 | parallel training | `DataParallel`, `Hogwild` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
+| texts and series | `Vocabulary` |
 | sequences | `Sequences`, `Convolution1DLayer`, `MultiHeadAttention`, `LearnedPositions`, `SinePositions` |
 | | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional` |
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
@@ -75,6 +76,7 @@ _HOMES = {
     "data.workers.items": "Samples",
     "data.mapped": "MappedArray",
     "data.sources": "ArrayGenerator DatasetGenerator IterableGenerator",
+    "data.vocabulary": "Vocabulary",
     "data.transforms": "Crop Cutout Flip MixUp Normalise PictureTransform Rotate Transform Translate",
     "engine.select": "Auto Cpu Cuda Numpy",
     "errors": (

@@ -36,6 +36,7 @@ from gedanken.data.transforms import (
     Transform,
     Translate,
 )
+from gedanken.data.vocabulary import Vocabulary
 from gedanken.data.workers.items import Samples
 from gedanken.engine.select import Auto, Cpu, Cuda, Numpy
 from gedanken.errors import (
@@ -474,6 +475,7 @@ __all__ = [
     "Unfreeze",
     "UpsamplingLayer",
     "VarianceScaling",
+    "Vocabulary",
     "WarmUp",
     "WeightedMean",
     "WorkerError",
