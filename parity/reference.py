@@ -34,6 +34,7 @@ from gedanken import (
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    FunctionLayer,
     GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
     GlobalMaxPool1DLayer,
@@ -256,6 +257,12 @@ _plain(GlobalAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, 1).flat
 _plain(GlobalMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, 1).flatten(1))
 _plain(AdaptiveAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, layer.size))
 _plain(AdaptiveMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, layer.size))
+
+
+@torched.register
+def _(layer: FunctionLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    y = layer.function(torch, x.movedim(1, -1) if x.ndim == 4 else x, p)  # PyTorch as its `xp`
+    return y.movedim(-1, 1) if y.ndim == 4 else y
 
 
 @torched.register

@@ -179,6 +179,7 @@ ROWS = [
     Row(Hinge(), None, YES_NO, lambda z, t: F.relu(1 - (2 * t - 1) * z).mean()),
     Row(WeightedMean(), None, VALUES, lambda z, t: (z * t).mean()),
     Row(LOG_COSH, None, VALUES, log_cosh),
+    Row(CustomCost(lambda xp, y, t: xp.sum(xp.log(xp.cosh(y - t)), axis=1)), None, VALUES, log_cosh),
 ]
 
 

@@ -32,6 +32,7 @@ from gedanken import (
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    FunctionLayer,
     GaussianNoise,
     GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
@@ -92,6 +93,16 @@ class Row(NamedTuple):
     layer: Layer
     shape: tuple[int, ...]
     values: str = "normal"  # "whole" has many ties and zeros, "wide" reaches where careless formulas overflow
+
+
+def swish(xp: Any, x: Any, p: Any) -> Any:
+    return x / (1 + xp.exp(-p["beta"] * x))
+
+
+def attended(xp: Any, x: Any, p: Any) -> Any:
+    scores = xp.exp(xp.tanh(x @ p["query"]))  # (N, T, 2)
+    shares = scores / xp.sum(scores, axis=1, keepdims=True)
+    return p["scale"] * xp.sum(shares[:, :, :1] * x - shares[:, :, 1:] ** 3 * abs(x), axis=1)
 
 
 def conv(*size: int, **options: Any) -> ConvolutionLayer:
@@ -233,6 +244,8 @@ ROWS = [
     Row(LayerNorm(), ROW),
     Row(LayerNorm(), SEQUENCE),
     Row(LayerNorm(epsilon=0.1), IMAGE),
+    *(Row(FunctionLayer(swish, {"beta": shape[:1]}), shape) for shape in (ROW, IMAGE)),
+    Row(FunctionLayer(attended, {"query": (6, 2), "scale": ()}), SEQUENCE),
     Row(GroupNorm(3), ROW),
     Row(GroupNorm(1), IMAGE),
     Row(GroupNorm(2, epsilon=0.1), IMAGE),

@@ -24,6 +24,7 @@ from gedanken import (
     BinaryFocal,
     Branches,
     CategoricalHinge,
+    Constant,
     Convolution1DLayer,
     ConvolutionLayer,
     CosineDistance,
@@ -37,6 +38,7 @@ from gedanken import (
     Flatten,
     Focal,
     FullyConnectedLayer,
+    FunctionLayer,
     GaussianNLL,
     GaussianNoise,
     GlobalAveragePool1DLayer,
@@ -70,6 +72,7 @@ from gedanken import (
     MultiHeadAttention,
     MultiMargin,
     PaddingLayer,
+    Param,
     PixelShuffle,
     Poisson,
     PReLU,
@@ -129,6 +132,27 @@ class LayerCase(NamedTuple):
         return ((rng.permutation(count) - count / 2 + 0.3) * (3 / count)).reshape(size).astype(dtype)
 
 
+def swish(xp: Any, x: Any, p: Any) -> Any:
+    return x / (1 + xp.exp(-p["beta"] * x))
+
+
+def attended(xp: Any, x: Any, p: Any) -> Any:
+    """Return the mean over the places of a sequence, weighted by how well they agree with a query."""
+    scores = x @ p["query"]
+    shares = xp.exp(scores - xp.max(scores, axis=1, keepdims=True))
+    return xp.sum((shares / xp.sum(shares, axis=1, keepdims=True))[:, :, None] * x, axis=1) + p["shift"]
+
+
+def beside(xp: Any, x: Any) -> Any:
+    return xp.concatenate([x[..., ::2], xp.sin(x)], axis=-1)
+
+
+def log_cosh(xp: Any, y: Any, t: Any) -> Any:
+    return xp.sum(xp.log(xp.cosh(y - t)), axis=-1)
+
+
+FUNCTIONS = (swish, attended, beside, log_cosh)  # that the rows hold, for files
+ATTENDED = FunctionLayer(attended, {"query": Param((5,), GlorotNormal(), 5, 1), "shift": ()})
 IMAGE = (3, 6, 5)
 LAYERS = [
     LayerCase(FullyConnectedLayer(4), (5,), (4,), 24, 20),
@@ -212,6 +236,10 @@ LAYERS = [
     LayerCase(LayerNorm(), (4, 5), (4, 5), 10),
     LayerCase(LayerNorm(epsilon=0.1), IMAGE, IMAGE, 6),
     LayerCase(GroupNorm(2), (6,), (6,), 12),
+    LayerCase(FunctionLayer(swish, {"beta": Param((5,), Constant(1.0))}), (5,), (5,), 5),
+    LayerCase(FunctionLayer(swish, {"beta": (3,)}), IMAGE, IMAGE, 3),
+    LayerCase(ATTENDED, (4, 5), (5,), 6),
+    LayerCase(FunctionLayer(beside), IMAGE, (5, 6, 5)),
     LayerCase(GroupNorm(2), (4, 3, 3), (4, 3, 3), 8),
     LayerCase(LocalResponseNorm(4, alpha=0.9, beta=0.6, k=0.7), (7, 2, 3), (7, 2, 3)),
     LayerCase(LocalResponseNorm(9, alpha=2.0), (2, 5), (2, 5)),
@@ -410,6 +438,7 @@ COSTS = [
     CostCase(LogCosh(), _values),
     CostCase(SmoothL1(0.7), _values),
     CostCase(GaussianNLL(), _with_variance),
+    CostCase(CustomCost(log_cosh), _values),
     CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
 ]
 
@@ -426,6 +455,7 @@ def name_of(case: Any) -> str:
 
 __all__ = [
     "COSTS",
+    "FUNCTIONS",
     "LAYERS",
     "OPTIMIZERS",
     "PUBLIC",

@@ -48,6 +48,7 @@ from gedanken import (
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    FunctionLayer,
     GaussianNoise,
     GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
@@ -106,6 +107,7 @@ from gedanken import (
 )
 from gedanken.io.safetensors import read_arrays, read_contents, write_arrays
 from gedanken.layers import __all__ as layer_names
+from tests.cases import FUNCTIONS, beside, log_cosh, swish
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((12, 4)).astype(np.float32)
@@ -179,6 +181,7 @@ ROWS = {
     "pairs": ((2,), [MatrixFactorisation(5, 5, 2, bias=False), TanH()]),
     "edges": ((2,), [GraphCut(3, 2), TanH()]),
     "no weights": ((4,), [ReLU()]),
+    "functions": ((4,), [FunctionLayer(swish, {"beta": (4,)}), Sequential([FunctionLayer(beside), TanH()])]),
 }
 
 
@@ -199,8 +202,9 @@ def test_every_layer_comes_back(shape: Any, layers: list[Layer], dtype: str, tmp
     fitted(net.regression(cost="mean_squared", dtype=dtype)).save(tmp_path / "net")
     tokens = bool(layers[0].tokens)
     data = RNG.integers(0, 5, (3, *shape)) if tokens else RNG.standard_normal((3, *shape))
-    assert_same(Network.load(tmp_path / "net"), net, data)
-    assert Network.load(tmp_path / "net").summary().dtype == dtype
+    loaded = Network.load(tmp_path / "net", classes=FUNCTIONS)
+    assert_same(loaded, net, data)
+    assert loaded.summary().dtype == dtype
 
 
 def test_the_table_above_has_every_layer() -> None:
@@ -354,6 +358,42 @@ def test_classes_of_ones_own_come_back_where_they_are_named(tmp_path: Path) -> N
     with pytest.raises(CheckpointError, match=r"net: .*'Scale'.*; give load\(\.\.\., classes=\[\.\.\.\]\) your own"):
         Network.load(tmp_path / "net")
     assert_same(Network.load(tmp_path / "net", classes=[Scale]), net, X)
+
+
+def test_a_cost_of_a_named_function_comes_back_where_it_is_given(tmp_path: Path) -> None:
+    net = small().regression(Adam(0.01), CustomCost(log_cosh))
+    net.fit(X, np.eye(3)[Y], progress=False)
+    net.save(tmp_path / "net")
+    loaded = Network.load(tmp_path / "net", classes=[log_cosh])
+    assert loaded.evaluate(X, np.eye(3)[Y]) == net.evaluate(X, np.eye(3)[Y])
+    with pytest.raises(StateError, match=r"call regression\(optimizer, cost\) before it"):
+        Network.load(tmp_path / "net").evaluate(X, np.eye(3)[Y])
+
+
+def test_functions_that_no_name_tells_are_refused(tmp_path: Path) -> None:
+    def scaled(factor: float) -> Any:
+        def function(xp: Any, x: Any) -> Any:
+            return factor * x
+
+        return FunctionLayer(function)
+
+    for row, told in (
+        (
+            [FunctionLayer(lambda xp, x: 2 * x)],
+            "layer 0: FunctionLayer function: .* functions with a name are data; use def",
+        ),
+        ([scaled(2), scaled(3)], "layer 1: .* another function is called function; rename it"),
+    ):
+        net = Network().input((4,))
+        for layer in row:
+            net.add(layer)
+        with pytest.raises(ArgumentError, match=told):
+            net.regression(cost="mean_squared").save(tmp_path / "net")
+    net = Network().input((4,)).add(FunctionLayer(swish, {"beta": (4,)})).regression(cost="mean_squared")
+    net.save(tmp_path / "net")
+    for known in ([], [beside], [Scale]):
+        with pytest.raises(CheckpointError, match=r"the function 'swish' is not known; give load\(\.\.\., classes="):
+            Network.load(tmp_path / "net", classes=known)
 
 
 def test_a_layer_that_holds_no_data_cannot_be_saved(tmp_path: Path) -> None:

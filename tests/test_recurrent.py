@@ -9,11 +9,13 @@ import pytest
 from gedanken import (
     GRU,
     LSTM,
+    SGD,
     Adam,
     Bidirectional,
     Constant,
     FullyConnectedLayer,
     GlorotNormal,
+    Hogwild,
     Layer,
     Network,
     Sequences,
@@ -139,6 +141,18 @@ def test_a_deep_reader_learns_which_end_is_higher(engine: str) -> None:
     net.regression(Adam(0.02), "mean_squared", engine=engine)
     history = net.fit(Sequences.of(samples, 8), wanted, epochs=8, mini_batch_size=10, progress=False)
     assert history["cost"][-1] < 0.5 * history["cost"][0]
+
+
+@pytest.mark.parametrize("backend", ["threads", "processes"])
+def test_readers_learn_without_locks(backend: str) -> None:
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(size=(length, 1)).astype("float32") for length in rng.integers(2, 6, 120)]
+    wanted = np.array([one[0, 0] for one in samples])
+    net = Network(seed=2).input((5, 1)).add(GRU(8, last=True)).add(FullyConnectedLayer(1))
+    net.regression(SGD(0.1), "mean_squared", engine="cpu")
+    way = Hogwild(workers=2, backend=backend)
+    history = net.fit(Sequences.of(samples, 5), wanted, epochs=4, mini_batch_size=10, parallel=way, progress=False)
+    assert history["cost"][-1] < history["cost"][0]
 
 
 def test_each_gate_has_first_values_of_its_own() -> None:

@@ -123,6 +123,17 @@ def test_what_was_learnt_of_words_is_kept(tmp_path) -> None:
     assert net.check(data, labels).findings is not None
 
 
+def test_lengths_that_are_told_are_taken_where_there_is_a_mask_too() -> None:
+    rows, labels = texts(20)
+    nets = [reader(), reader(), reader()]
+    data = Sequences.of(rows, T)
+    for net, given in zip(nets, (data.values, data, rows), strict=True):
+        net.fit(given, labels, epochs=1, validation_set=(given, labels), progress=False)
+    masked, told, listed = (net.feedforward(given) for net, given in zip(nets, (data.values, data, rows), strict=True))
+    assert np.array_equal(masked, told)
+    assert np.array_equal(masked, listed)
+
+
 ROWS = np.array([[1, 2, 0], [3, 0, 0]])
 REFUSED = {
     "a mask within": (

@@ -142,7 +142,14 @@ def test_every_kind_of_part_is_public(base: type) -> None:
 def test_the_oldest_versions_that_are_tried_are_those_that_are_allowed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = project["optional-dependencies"]
-    needs = [*project["dependencies"], *groups["plot"], *groups["data"], *groups["images"], *groups["http"]]
+    needs = [
+        *project["dependencies"],
+        *groups["plot"],
+        *groups["data"],
+        *groups["images"],
+        *groups["http"],
+        *groups["autograd"],
+    ]
     needs += [need for need in groups["dev"] if need.startswith("cloudpickle")]
     tried = re.findall(r"^(\S+)==(\S+)$", (ROOT / "tests/oldest.txt").read_text(), re.MULTILINE)
     assert sorted(f"{name}>={version}" for name, version in tried) == sorted(needs)

@@ -7,6 +7,7 @@
 | parallel training | `DataParallel`, `Hogwild` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
+| texts and series | `Vocabulary` |
 | sequences | `Sequences`, `Convolution1DLayer`, `MultiHeadAttention`, `LearnedPositions`, `SinePositions` |
 | | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional` |
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
@@ -20,7 +21,7 @@
 | randomness in training | `Dropout`, `SpatialDropout`, `AlphaDropout`, `GaussianNoise` |
 | other layers | `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
 | layers made of layers | `Sequential`, `Residual`, `Branches`, `Heads` |
-| layers of your own | `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
+| layers of your own | `FunctionLayer`, `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
 | | `VarianceScaling`, `TruncatedNormal`, `Orthogonal` |
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
@@ -75,6 +76,7 @@ _HOMES = {
     "data.workers.items": "Samples",
     "data.mapped": "MappedArray",
     "data.sources": "ArrayGenerator DatasetGenerator IterableGenerator",
+    "data.vocabulary": "Vocabulary",
     "data.transforms": "Crop Cutout Flip MixUp Normalise PictureTransform Rotate Transform Translate",
     "engine.select": "Auto Cpu Cuda Numpy",
     "errors": (
@@ -86,16 +88,15 @@ _HOMES = {
         "Zeros"
     ),
     "layers": (
-        "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer "
-        "AveragePoolLayer BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer "
-        "ConvolutionLayer CroppingLayer Dropout ELU Embedding Flatten FullyConnectedLayer GELU GRU GaussianNoise "
-        "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut "
-        "GroupNorm HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU "
-        "LearnedPositions LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
-        "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU "
-        "Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
-        "SparseFullyConnectedLayer SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer "
-        "UpsamplingLayer"
+        "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer AveragePoolLayer "
+        "BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer ConvolutionLayer CroppingLayer "
+        "Dropout ELU Embedding Flatten FullyConnectedLayer FunctionLayer GELU GRU GaussianNoise "
+        "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm "
+        "HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
+        "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
+        "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU Sequential "
+        "Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign SparseFullyConnectedLayer "
+        "SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

@@ -36,6 +36,7 @@ from gedanken.data.transforms import (
     Transform,
     Translate,
 )
+from gedanken.data.vocabulary import Vocabulary
 from gedanken.data.workers.items import Samples
 from gedanken.engine.select import Auto, Cpu, Cuda, Numpy
 from gedanken.errors import (
@@ -90,6 +91,7 @@ from gedanken.layers import (
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    FunctionLayer,
     GaussianNoise,
     GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
@@ -330,6 +332,7 @@ __all__ = [
     "Flip",
     "Focal",
     "FullyConnectedLayer",
+    "FunctionLayer",
     "GaussianNLL",
     "GaussianNoise",
     "GedankenError",
@@ -474,6 +477,7 @@ __all__ = [
     "Unfreeze",
     "UpsamplingLayer",
     "VarianceScaling",
+    "Vocabulary",
     "WarmUp",
     "WeightedMean",
     "WorkerError",

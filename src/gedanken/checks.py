@@ -1,13 +1,14 @@
 """Checks of single arguments, each with one sentence that names argument, rule and value."""
 
 import difflib
+import inspect
 import math
 import numbers
 import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from gedanken.errors import ArgumentError, GedankenWarning
@@ -141,6 +142,21 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return a text of several lines, each of them `printable`."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def required_arguments(function: Callable[..., Any], beside: str = "") -> int:
+    """Return how many arguments a function must be given by place, not counting the one called `beside`.
+
+    It is 3 where the function takes any number, and 0 if nobody knows.
+    """
+    try:
+        given = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of some that are written in C
+        return 0
+    if any(one.kind is one.VAR_POSITIONAL for one in given):
+        return 3
+    by_place = [one for one in given if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    return sum(one.default is one.empty and one.name != beside for one in by_place)
 
 
 def is_masked_array(value: object) -> bool:

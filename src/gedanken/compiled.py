@@ -6,11 +6,12 @@ from typing import Any, Self
 
 from gedanken.building import Builder
 from gedanken.checks import path as checked_path
-from gedanken.checks import truth
+from gedanken.checks import require, truth
 from gedanken.copies import held, rebuilt
 from gedanken.costs import Cost
 from gedanken.data.batches import Source
 from gedanken.data.input_spec import InputSpec
+from gedanken.data.vocabulary import Vocabulary, check_fits
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice
 from gedanken.engine.tuning import ALIKE
@@ -34,6 +35,7 @@ from gedanken.parallel.base import TrainState
 from gedanken.parallel.counting import settled, unweighted
 from gedanken.prediction import Predictor, not_compiled
 from gedanken.state import part, prefixed
+from gedanken.types import Array
 
 MADE_ANEW = ("_plan", "_train_state", "_spec", "_changing")  # in a copy
 
@@ -47,6 +49,7 @@ class Compiled(Builder, Predictor):
         self._spec: InputSpec | None = None
         self._cost: Cost | None = None
         self._class_names: tuple[str, ...] | None = None
+        self._vocabulary: Vocabulary | None = None
         self._engine: EngineChoice = Auto()
         self._tuning = ALIKE
         self._gradients: tuple[str, ...] | None = None  # what is known of those of the user's layers, once looked at
@@ -59,6 +62,18 @@ class Compiled(Builder, Predictor):
     @class_names.setter
     def class_names(self, names: Sequence[str] | None) -> None:
         self._class_names = checked_names(names)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """What makes numbers of texts for the first layer, saved with the network; None if not set."""
+        return self._vocabulary
+
+    @vocabulary.setter
+    def vocabulary(self, vocabulary: Vocabulary | None) -> None:
+        require(isinstance(vocabulary, Vocabulary | None), "vocabulary", "be a Vocabulary or None", vocabulary)
+        if self.layers:
+            check_fits(vocabulary, self.layers[0].tokens, self.layers[0])
+        self._vocabulary = vocabulary
 
     @keywords_checked
     def save(self, path: str | os.PathLike[str], *, optimizer: bool = False) -> None:
@@ -81,7 +96,11 @@ class Compiled(Builder, Predictor):
             kept = self._compiled("save(optimizer=True)").optimizer_state.state()
             training = TrainingState(prefixed(OPTIMIZER, kept), {})
         values = {key: plan.ops.to_host(view) for key, view in plan.arrays().items()}
-        write_model(name, Model(self.architecture(), values, training))
+        write_model(name, self.written(values, training))
+
+    def written(self, values: Mapping[str, Array], training: TrainingState | None) -> Model:
+        """Return what a model file holds, with these arrays of the layers."""
+        return Model(self.architecture(), values, training, self.vocabulary)
 
     def architecture(self) -> Architecture:
         """Return all that a model file says of the network beside its arrays."""
@@ -101,12 +120,12 @@ class Compiled(Builder, Predictor):
         """Return the network that `save` or a Checkpoint wrote. The file may come from anybody: none of it is run.
 
         Cost, optimizer and metrics come back too, and its schedule goes on; the optimizer's memory where the file has
-        it. Where they hold functions of yours, or are of a class that is not among `classes`, call `regression` before
+        it. Where they hold a lambda, or a class or function that is not among `classes`, call `regression` before
         `fit` or `evaluate`.
 
         Args:
             path: the file.
-            classes: classes of your own that the file names: layers, costs, metrics and their parts.
+            classes: classes and functions of your own that the file names: layers, costs, metrics and their parts.
             engine: as for `regression`; an object must be of the dtype that the file has.
 
         Raises:
@@ -118,6 +137,7 @@ class Compiled(Builder, Predictor):
         net = cls(saved.seed)
         net._layers, net.input_shape, net.epoch = saved.layers, saved.input_shape, saved.epoch
         net._class_names, net._engine, net._tuning = saved.class_names, choice, saved.tuning
+        net._vocabulary = model.vocabulary
         net._names = saved.layer_names or (None,) * len(saved.layers)
         if saved.class_names is None:
             net._class_names = former_names(name)

@@ -169,7 +169,8 @@ class FineTuning(Compiled):
         """Put other layers in the place of some; all others keep their weights.
 
         The head of a network for another task: `net.replace(slice(-2, None), FullyConnectedLayer(5), SoftMax())`. Call
-        `regression` after it: cost, optimizer and class names are gone. As many layers as there were keep their names.
+        `regression` after it: cost, optimizer and class names are gone, and with another first layer the vocabulary. As
+        many layers as there were keep their names.
 
         Args:
             which: a position, a name or a slice of positions.
@@ -195,8 +196,11 @@ class FineTuning(Compiled):
         names: list[str | None] = [None] * len(made)
         for old, new in {**moved, **(dict(zip(gone, gone, strict=True)) if len(fresh) == len(gone) else {})}.items():
             names[new] = self.layer_names[old]
+        before = self.layers[0]
         self._layers, self._names, self._tuning = made, tuple(names), self._tuning.moved(moved.get)
         self._gradients = None
+        if made[0] != before:
+            self._vocabulary = None
         if plan:
             self.class_names = None
             self._take(plan, None, None)

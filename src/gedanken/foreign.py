@@ -66,6 +66,7 @@ NAMES = {
     "hardsilu": "HardSwish",
     "instancenorm1d": "InstanceNorm",
     "instancenorm2d": "InstanceNorm",
+    "lambda": "FunctionLayer",
     "l1loss": "mean_absolute",
     "layernormalization": "LayerNorm",
     "linear": "FullyConnectedLayer",

@@ -12,6 +12,7 @@ from gedanken.checks import real, require, truth, whole
 from gedanken.costs import Cost
 from gedanken.data.generator import Generator
 from gedanken.data.input_spec import AT_ONCE, MINI_BATCH_SIZE
+from gedanken.data.vocabulary import check_fits
 from gedanken.engine.base import Engine
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
@@ -122,6 +123,7 @@ class Network(FineTuning):
             EngineError: the engine cannot run here.
         """
         input_shape = self._known_input("regression")
+        check_fits(self.vocabulary, self.layers[0].tokens, self.layers[0])
         rule = as_optimizer(Adam() if optimizer is None else optimizer)
         minimised = cost_of(cost, self.layers[-1])
         choice = engine_choice(engine)

@@ -102,8 +102,7 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
 def test_in_bf16_only_the_products_of_all_places_are_rounded() -> None:
     x = np.random.default_rng(0).normal(size=(20, 4, 6)).astype("float32")
     engine = on(EMULATED, 2)
-    for kind in KINDS[2:]:
-        layers = [kind(11, last=True)]
+    for layers in ([LSTM(11, last=True)], [GRU(7, reset_after=False)]):
         expected, found = (passes(one, layers, x, None) for one in (select_engine("numpy", "float32"), engine))
         for name, value in expected.items():
             assert 1e-7 < distance(value, found[name]) < 0.03, name

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    GRU,
+    LSTM,
     SGD,
     AdaGrad,
     Adam,
     ArgumentError,
     Auto,
     BatchNorm,
+    Bidirectional,
     Callback,
     ConvolutionLayer,
     Cpu,
@@ -108,6 +111,13 @@ NETWORKS: dict[str, tuple[Any, Callable[[], list[Layer]], Any, Any, str]] = {
         (5,),
         lambda: [Embedding(40, 6), Flatten(), FullyConnectedLayer(3), SoftMax()],
         TOKENS, Y, "cross_entropy",
+    ),
+    "readers": (
+        (5,),
+        lambda: [
+            Embedding(40, 6, mask=0), GRU(8), Bidirectional(LSTM(5, last=True)), FullyConnectedLayer(3), SoftMax(),
+        ],
+        np.where(np.arange(5) < np.arange(1, len(TOKENS) + 1)[:, None] % 5 + 1, TOKENS % 39 + 1, 0), Y, "cross_entropy",
     ),
     "residual": (
         (6,),

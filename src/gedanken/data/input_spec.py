@@ -61,10 +61,10 @@ class InputSpec(NamedTuple):
             return self._by_name(argument, data, self.named)
         if self.sparse:
             return checked_rows(argument, data, self.input_shape, self.dtype)
-        if self.mask is not None:
-            data = told_by_mask(argument, checked_array(argument, data), self.mask)
-        elif self._takes_sequences and are_shorter(data, self.input_shape[0]):
+        if self._takes_sequences and are_shorter(data, self.input_shape[0]):
             data = Sequences.of(data, self.input_shape[0])
+        elif self.mask is not None and not isinstance(data, Sequences):
+            data = told_by_mask(argument, checked_array(argument, data), self.mask)
         if isinstance(data, Sequences):
             return self._sequences(argument, data)
         return checked_inputs(argument, data, self.input_shape, self.dtype, self.tokens)

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from gedanken.costs import Cost
 from gedanken.costs.base import Weighing
 from gedanken.engine.learner import Learner
 from gedanken.layers.base import Context
-from gedanken.layers.stages import ContainerStage, LayerStage, Stage
+from gedanken.layers.function import FunctionLayer
+from gedanken.layers.stages import ContainerStage, LayerStage, Stage, leaf_stages
 from gedanken.ops import Ops
 from gedanken.optimizer_state import Updated, Updater
 from gedanken.optimizers import Optimizer
@@ -66,8 +69,11 @@ class Engine:
         return None
 
     def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
-        """Return which of these layers run by their specification for want of a kernel, and why."""
-        return []
+        """Return which of these layers do not run as the others do, and why."""
+        if self.ops.xp is np:
+            return []
+        functions = [stage for stage in leaf_stages(layers) if isinstance(stage.layer, FunctionLayer)]
+        return [f"{stage.name} (derivatives on the host)" for stage in functions]
 
     def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
         """Return the memory that a training pass of so many samples takes, or None where it is not known before."""

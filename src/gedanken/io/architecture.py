@@ -7,7 +7,7 @@ from gedanken import costs, init, layers, schedules
 from gedanken.checks import require
 from gedanken.costs.heads import HeadsCost
 from gedanken.init import Initializer
-from gedanken.io.data import MARKS, Known, from_data
+from gedanken.io.data import MARKS, Known, from_data, known_as
 from gedanken.layers import Layer
 from gedanken.metrics.heads import HeadCost, HeadMetric
 from gedanken.named import METRICS, OPTIMIZERS, kinds_in
@@ -18,6 +18,8 @@ LIBRARY: tuple[type[Any], ...] = (
     *kinds_in(layers, Layer),
     *OPTIMIZERS.values(),
     *costs.COSTS.values(),
+    costs.CustomCost,
+    layers.Param,
     *kinds_in(init, Initializer),
     *kinds_in(schedules, Schedule),
     *METRICS.values(),
@@ -30,14 +32,14 @@ FORMER: dict[str, type[Any]] = {"Chain": layers.Sequential}  # former names, in 
 
 
 def known_classes(extra: Iterable[type[Any]] = ()) -> dict[str, type[Any]]:
-    """Return the classes that data may name: the library's own and the `extra` ones of a user.
+    """Return the classes that data may name: the library's own and the `extra` ones of a user, functions among them.
 
     Raises:
         ArgumentError: two of them have one name.
     """
     known: dict[str, type[Any]] = {kind.__name__: kind for kind in LIBRARY}
     for kind in extra:
-        name = kind.__name__
+        name = known_as(kind)
         require(name not in MARKS and known.setdefault(name, kind) is kind, "classes", "have names of their own", name)
     return {**FORMER, **known}
 

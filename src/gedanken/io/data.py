@@ -2,6 +2,7 @@
 
     a layer, or any object that is made of named arguments      {"type": name of its class, argument: its data, ...}
     a member of an Enum                                         {"type": name of its class, "name": its own}
+    a function with a name                                      {"type": "function", "name": its own}
     a tuple                                                     [...]
     a list                                                      {"type": "list", "items": [...]}
     a dict                                                      {"type": "dict", "items": [[key, value], ...]}
@@ -11,7 +12,7 @@
 
 An argument is looked for in the attribute of its name, or of its name after an underscore, and left out where it is the
 default; so are arguments with any names, `**named`, in a dict. Data never name anything
-but the classes that the reader knows; there is no way from a file to other code.
+but the classes and functions that the reader knows; there is no way from a file to other code.
 """
 
 import enum
@@ -20,6 +21,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,8 @@ INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint3
 NUMBERS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (np.bool_, np.float16, np.float32, np.float64, *INTEGERS)
 }
-MARKS = {"list", "dict", "float", *NUMBERS}  # types in data that are no classes
+FUNCTION = "function"
+MARKS = {"list", "dict", "float", FUNCTION, *NUMBERS}  # types in data that are no classes
 NOT_KEPT = object()
 PLAIN = (type(None), bool, int, float, str)
 
@@ -79,6 +82,8 @@ def _data(value: Any, classes: dict[str, type[Any]], depth: int) -> Any:
         return value
     if kind is tuple:
         return [inner(part) for part in value]
+    if kind is FunctionType:
+        return {"type": FUNCTION, "name": _function_name(value, classes)}
     if kind in (list, dict, float) or NUMBERS.get(kind.__name__) is kind:
         return _with_mark(value, inner)
     name = _class_name(value, classes)
@@ -114,6 +119,22 @@ def _class_name(value: Any, classes: dict[str, type[Any]]) -> str:
     return name
 
 
+def _function_name(value: FunctionType, classes: dict[str, type[Any]]) -> str:
+    """Return the name of a function, and note the function under it."""
+    name = value.__name__
+    if not name.isidentifier():
+        only = "only numbers, strings, layers, their parts and functions with a name are data; use def for a lambda"
+        raise ArgumentError(f"{_short(value)} cannot be saved: {only}")
+    if classes.setdefault(known_as(value), value) is not value:  # type: ignore[arg-type, comparison-overlap]
+        raise ArgumentError(f"{_short(value)} cannot be saved: another function is called {name}; rename it")
+    return name
+
+
+def known_as(kind: type[Any] | FunctionType) -> str:
+    """Return under which name a reader knows a class or function; no class has that of a function."""
+    return f"{FUNCTION} {kind.__name__}" if isinstance(kind, FunctionType) else kind.__name__
+
+
 def _changed_arguments(value: Any) -> list[str]:
     """Return the names of the arguments that make this object, without those at their default."""
     kind = type(value)
@@ -144,7 +165,8 @@ def _changed_arguments(value: Any) -> list[str]:
 
 def _kept(value: Any, argument: str) -> Any:
     """Return what an object keeps of an argument: its attribute of this name, or with an underscore before."""
-    return getattr(value, argument, getattr(value, f"_{argument}", NOT_KEPT))
+    found = getattr(value, argument, NOT_KEPT)
+    return getattr(value, f"_{argument}", NOT_KEPT) if found is NOT_KEPT or inspect.ismethod(found) else found
 
 
 def _parameters(kind: type[Any]) -> dict[str, inspect.Parameter]:
@@ -179,6 +201,8 @@ def from_data(data: Any, known: Known, depth: int = DEPTH) -> Any:
     if not isinstance(data, dict):
         return data
     name = data.get("type")
+    if name == FUNCTION:
+        return _known_function(data, known)
     if isinstance(name, str) and name in MARKS:
         return _marked(name, data, inner)
     try:
@@ -186,6 +210,14 @@ def from_data(data: Any, known: Known, depth: int = DEPTH) -> Any:
     except ArgumentError as error:
         raise UnknownClassError(str(error)) from None
     return _made(kind, {key: inner(value) for key, value in data.items() if key != "type"})
+
+
+def _known_function(data: dict[str, Any], known: Known) -> Any:
+    name = data.get("name")
+    try:
+        return known[f"{FUNCTION} {name}"]
+    except KeyError:
+        raise UnknownClassError(f"the function {_short(name)} is not known") from None
 
 
 def _marked(name: str, data: dict[str, Any], inner: Callable[[Any], Any]) -> Any:

@@ -10,12 +10,14 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from types import FunctionType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from gedanken.checks import one_of, real, require, seed_of_draws
 from gedanken.costs import Cost
+from gedanken.data.vocabulary import Vocabulary, check_fits
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import EngineChoice, engine_choice
 from gedanken.engine.tuning import ALIKE, Tuning, checked_layer_names
@@ -25,6 +27,8 @@ from gedanken.io.architecture import check_size, known_classes, layers_from_data
 from gedanken.io.data import Known, UnknownClassError, from_data, to_data
 from gedanken.io.safetensors import Contents, parsed, read_arrays, read_contents, write_arrays
 from gedanken.io.training_state import TrainingState, is_of_training, training_arrays, training_of
+from gedanken.io.vocabulary import NAME as VOCABULARY
+from gedanken.io.vocabulary import check_entry, vocabulary_arrays, vocabulary_of
 from gedanken.layers import Layer
 from gedanken.layers.containers import Placed, leaves, placed
 from gedanken.layers.declared import checked_input_shape, declared_params, declared_state
@@ -97,11 +101,13 @@ class Model(NamedTuple):
         architecture: all that is not an array.
         values: parameters and state of layers by name.
         training: the state of a training, or nothing.
+        vocabulary: what makes numbers of texts, or nothing.
     """
 
     architecture: Architecture
     values: Mapping[str, Array]
     training: TrainingState | None = None
+    vocabulary: Vocabulary | None = None
 
 
 def write_model(path: str, model: Model) -> None:
@@ -120,8 +126,9 @@ def write_model(path: str, model: Model) -> None:
     data["learner"] = _learner_data(architecture.learner, classes)
     check_size(data)
     metadata = {"format": FORMAT, "version": str(VERSION), "architecture": json.dumps(data)}
+    beside = vocabulary_arrays(model.vocabulary) | (training_arrays(model.training) if model.training else {})
     with replacing(path) as file:
-        write_arrays(file, {**values, **(training_arrays(model.training) if model.training else {})}, metadata)
+        write_arrays(file, {**values, **beside}, metadata)
 
 
 def _check_finite(values: Mapping[str, Array]) -> None:
@@ -159,7 +166,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
 
     Args:
         path: the file.
-        classes: classes of your own that it may name.
+        classes: classes and functions of your own that it may name.
         engine: what runs the plan, as for `regression`; a name takes the file's dtype, an object must have it.
 
     Raises:
@@ -167,8 +174,8 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         CheckpointError: the file is missing, no file, damaged, foreign, of a newer version, or names unknown classes.
         EngineError: the engine cannot run here.
     """
-    listed = isinstance(classes, (list, tuple)) and all(isinstance(kind, type) for kind in classes)
-    require(listed, "classes", "be a list of classes", classes)
+    listed = isinstance(classes, (list, tuple)) and all(isinstance(kind, (type, FunctionType)) for kind in classes)
+    require(listed, "classes", "be a list of classes and functions", classes)
     known = known_classes(classes)
     choice = engine_choice(engine)
     with told_of(path), open_regular(path) as file:
@@ -176,6 +183,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         found = _architecture(contents, known)
         _check_table(contents, found)
         values = _read_arrays(file, contents)
+        vocabulary = vocabulary_of(values.pop(VOCABULARY, None))
         own = _finite_weights(values)
         cost = found.learner.cost if found.learner else None
         if isinstance(engine, str):
@@ -185,7 +193,8 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         plan.restore(own)
         if cost:
             cost.check_output(each_shape(channels_first_shape, plan.shapes[-1]))
-        return Model(found, own, training_of(values)), plan, choice
+        check_fits(vocabulary, found.layers[0].tokens, found.layers[0])
+        return Model(found, own, training_of(values), vocabulary), plan, choice
 
 
 def read_training(path: str) -> TrainingState:
@@ -198,6 +207,7 @@ def read_training(path: str) -> TrainingState:
         contents = read_contents(file)
         _check_version(contents)
         values = _read_arrays(file, contents)
+        values.pop(VOCABULARY, None)
         _finite_weights(values)
         found = training_of(values)
         if found is None or not found.about:
@@ -213,7 +223,7 @@ def told_of(path: str) -> Iterator[None]:
     except EngineError:
         raise
     except UnknownClassError as error:
-        hint = "give load(..., classes=[...]) your own classes"
+        hint = "give load(..., classes=[...]) your own classes and functions"
         raise CheckpointError(f"{path}: {error}; {hint}") from error
     except NewerVersionError as error:
         raise NewerVersionError(f"{path}: {error}") from error
@@ -326,7 +336,9 @@ def _check_table(contents: Contents, architecture: Architecture) -> None:
             f"one sample must take fewer than {LARGEST_SAMPLE:,} values in each layer, got {values:,}"
         )
     shapes = _array_shapes(row)
+    check_entry(contents.table)
     table = {name: entry for name, entry in contents.table.items() if not is_of_training(name)}
+    table.pop(VOCABULARY, None)
     if missing := sorted(shapes.keys() ^ table.keys()):
         raise CheckpointError(f"the arrays {missing[:10]} are not in both the file and the network")
     for name, entry in table.items():

@@ -27,6 +27,7 @@
 | SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
 | Sequential | containers |
 | Residual, Branches, Heads | branches |
+| FunctionLayer | function |
 """
 
 from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, LogSoftMax, ReLU, Sigmoid, SiLU, SoftMax, TanH
@@ -43,6 +44,7 @@ from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
 from gedanken.layers.frames import CroppingLayer, PaddingLayer
+from gedanken.layers.function import FunctionLayer
 from gedanken.layers.instance_norm import InstanceNorm, RMSNorm
 from gedanken.layers.local_response import LocalResponseNorm
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
@@ -86,6 +88,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "FullyConnectedLayer",
+    "FunctionLayer",
     "GaussianNoise",
     "GlobalAveragePool1DLayer",
     "GlobalAveragePoolLayer",

@@ -1,12 +1,7 @@
 """Whether the backward of a user's layer is the derivative of its forward.
 
 Both are run in float64 on random numbers, and L = sum(y * r) is looked at for a random r. Along a direction d of signs
-the difference quotient of L has to be sum(g * d), for the input and for each parameter:
-
-    (4 D(h / 2) - D(h)) / 3,   D(h) = (L(a + h d) - L(a - h d)) / (2 h)
-
-An error in any one element shows that is not below 1e-7 of the gradient's length. Which one it is, is found by halving
-the direction.
+the difference quotient of L has to be sum(g * d), for the input and for each parameter; see `differences.py`.
 """
 
 import hashlib
@@ -22,8 +17,11 @@ import numpy as np
 
 from gedanken.caches import read_entry, write_entry
 from gedanken.code_digest import code_digest, methods_of
-from gedanken.errors import GradientError
+from gedanken.derivatives import HIDDEN
+from gedanken.differences import CLOSE, STEP, quotient, signs_like, worst_place
+from gedanken.errors import GradientError, MissingPackageError
 from gedanken.layers.base import Context, Layer
+from gedanken.layers.function import FunctionLayer
 from gedanken.layers.stages import ContainerStage, LayerStage, leaf_stages, own
 from gedanken.ops import Ops
 from gedanken.sparse import RowGradient
@@ -33,10 +31,13 @@ SAMPLES = 4
 INPUT = ""  # among the names of arrays, as no parameter is called
 MOST = 4096  # numbers of a sample; larger ones are cut where the layer takes that
 LARGEST = 1 << 18  # numbers of a sample and of parameters beyond which it would take too long
-STEP = 1e-5
-CLOSE = 1e-7  # relative difference along a direction that is accepted
 DRAWS = 3  # random inputs that are tried, since one may lie beside a kink
 PLAIN = (int, float, complex, str, bytes, type(None))
+OF_CLASS = (
+    "must return from backward the derivative of forward",
+    "where it is meant to be another one, say so in the class: exact_gradient = False",
+)
+OF_FUNCTION = ("must have a function whose derivative autograd finds", HIDDEN)
 FOLDER = "gradients"  # in the cache: an empty file for each layer that was found right
 
 
@@ -114,10 +115,8 @@ def _check(stage: LayerStage) -> None:
         if wrong is None:
             return
         if wrong.certain:
-            raise GradientError(
-                f"{stage.name} must return from backward the derivative of forward, but {wrong.told}; where it is "
-                f"meant to be another one, say so in the class: exact_gradient = False"
-            )
+            rule, hint = OF_FUNCTION if isinstance(stage.layer, FunctionLayer) else OF_CLASS
+            raise GradientError(f"{stage.name} {rule}, but {wrong.told}; {hint}")
     raise _Unknown("its values are too rough for differences")
 
 
@@ -159,6 +158,8 @@ class _Trial:
                     return cls._of(stage, shape, rng, positive)
                 except _Unknown as reason:
                     reasons.append(reason)
+                except (GradientError, MissingPackageError):  # of a FunctionLayer
+                    raise
                 except Exception as error:  # the user's; training will raise it where it matters
                     reasons.append(_Unknown(f"it raised {type(error).__name__} for random numbers", raised=True))
         raise reasons[-1] if len(reasons) > 2 else reasons[0]
@@ -195,12 +196,11 @@ class _Trial:
         return replace(self.stage, p=p, s=s).forward(_context(), other.get(INPUT, self.arrays[INPUT]))
 
     def _quotient(self, name: str, direction: Array, step: float) -> float:
-        def at(h: float) -> float:
+        def length(h: float) -> float:
             y, _ = self._forward({name: self.arrays[name] + h * direction})
             return float((y * self.r).sum())
 
-        coarse, fine = ((at(h) - at(-h)) / (2 * h) for h in (step, step / 2))
-        return (4 * fine - coarse) / 3
+        return quotient(length, step)
 
     def wrong(self, name: str) -> _Wrong | None:
         """Return what is wrong with the gradient of an array, if anything is."""
@@ -210,16 +210,13 @@ class _Trial:
         if not np.isfinite(gradient).all():
             place = np.unravel_index(int(np.argmin(np.isfinite(gradient))), gradient.shape)
             return _Wrong(f"{self._element(name, place)} is {gradient[place]}", certain=True)
-        signs = np.where(np.random.default_rng(1).random(gradient.shape) < 0.5, -1.0, 1.0)
+        signs = signs_like(gradient)
         limit = CLOSE * (float(np.linalg.norm(gradient)) + 1e-3 * float(np.linalg.norm(self.r)))
         if self._off(name, signs) <= limit:
             return None
-        chosen = np.arange(gradient.size)
-        while len(chosen) > 1:
-            halves = np.array_split(chosen, 2)
-            chosen = max(halves, key=lambda half: self._off(name, _masked(signs, half)))
-        place = np.unravel_index(int(chosen[0]), gradient.shape)
-        alone = _masked(np.ones_like(signs), chosen)
+        place = worst_place(lambda direction: self._off(name, direction), signs)
+        alone = np.zeros_like(signs)
+        alone[place] = 1
         found = [self._quotient(name, alone, step) for step in (1e-3, 1e-5, 1e-7)]
         got = float(gradient[place])
         close = [abs(one - got) <= 1e-4 * max(abs(one), abs(got)) + limit for one in found]
@@ -240,12 +237,6 @@ def _context() -> Context:
 
 def _float64(view: Any) -> Array:
     return np.array(view.get() if hasattr(view, "get") else view, "float64")  # an array of a GPU has `get`
-
-
-def _masked(direction: Array, places: Array) -> Array:
-    mask = np.zeros(direction.size)
-    mask[places] = 1
-    return direction * mask.reshape(direction.shape)
 
 
 def _shapes(stage: LayerStage) -> list[Shape]:
@@ -277,6 +268,8 @@ def _entry(layer: Layer, shape: Shape, frozen: bool) -> str:
 
     A layer is not remembered that holds what may be anything: objects and arrays, its own or those of a closure.
     """
+    if isinstance(layer, FunctionLayer):  # its function may do what other files say
+        return ""
     module, methods = sys.modules.get(type(layer).__module__), methods_of(type(layer))
     held = [*vars(layer).values(), *(cell.cell_contents for method in methods for cell in method.__closure__ or ())]
     if not all(isinstance(value, (*PLAIN, type, FunctionType)) for value in _flat(held)):

@@ -27,8 +27,8 @@ class Stage(Protocol):
 
 
 def own(part: object) -> bool:
-    """Say whether a layer, cost or rule is of a class of the user's."""
-    return type(part).__module__.partition(".")[0] != "gedanken"
+    """Say whether a layer, cost or rule is of a class of the user's, or made of functions of theirs."""
+    return getattr(part, "of_functions", False) or type(part).__module__.partition(".")[0] != "gedanken"
 
 
 def through(stages: Sequence[Stage], ctx: Context, x: Array) -> tuple[Array, list[Any]]:

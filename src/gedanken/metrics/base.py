@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from gedanken.checks import required_arguments
 from gedanken.errors import ArgumentError, DataError
 from gedanken.foreign import KeywordsChecked
 from gedanken.ops import Ops
@@ -80,15 +81,6 @@ class Metric(KeywordsChecked, ABC):
         return self
 
 
-def required_arguments(measure: Callable[..., Any]) -> int:
-    """Return how many arguments a function must be given by place, beside `weight`; 3 where it takes any number."""
-    given = inspect.signature(measure).parameters.values()
-    if any(one.kind is one.VAR_POSITIONAL for one in given):
-        return 3
-    by_place = [one for one in given if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    return sum(one.default is one.empty and one.name != "weight" for one in by_place)
-
-
 def takes_weights(metric: Metric) -> bool:
     """Say whether a metric knows what to do with weights: whether its `measure` has an argument `weight`."""
     return "weight" in inspect.signature(metric.measure).parameters
@@ -96,7 +88,7 @@ def takes_weights(metric: Metric) -> bool:
 
 def _with_or_without_ops(measure: Callable[..., Array]) -> Callable[..., Array]:
     """Return a method `measure` that is called with or without `ops` first, whichever form the class defines."""
-    on_host = required_arguments(measure) == len(("self", "y", "target"))
+    on_host = required_arguments(measure, "weight") == len(("self", "y", "target"))
     weighs = "weight" in inspect.signature(measure).parameters
 
     @functools.wraps(measure)

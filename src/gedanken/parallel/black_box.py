@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from gedanken.by_name import ByName, parts_of
-from gedanken.costs import CustomCost
 from gedanken.costs.heads import HeadsCost
 from gedanken.data.batches import Batch
 from gedanken.engine.plan import Plan
@@ -122,9 +121,8 @@ def _look_at_cost(plan: Plan, cost: Any, y: Array, made: tuple[Any, Array], head
     """Raise _Found where what a cost made of outputs, its number and its gradient, is not finite."""
     number, dy = made
     if not math.isfinite(float(number)) or not _finite(plan.ops, dy):
-        its_own = own(cost) or isinstance(cost, CustomCost)
         name = f"the cost {type(cost).__name__}" + (f" of the head {head!r}" if head else "")
-        raise _Found("cost", name, y, result=dy, own=its_own, head=head)
+        raise _Found("cost", name, y, result=dy, own=own(cost), head=head)
 
 
 def _longest(plan: Plan) -> _Found:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gedanken.checks import require
+from gedanken.checks import require, required_arguments
 from gedanken.costs import Cost, CustomCost, GaussianNLL, Poisson, Quantile
 from gedanken.costs.heads import HeadsCost, told_of_head
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
-from gedanken.metrics.base import required_arguments
 from gedanken.metrics.entries import channels_of
 from gedanken.metrics.heads import HeadCost, HeadMetric
 from gedanken.named import as_metric
@@ -52,7 +51,7 @@ def _checked(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: S
     for metric in chosen:
         better = metric.better
         require(better in (None, "lower", "higher"), f"{metric.name} better", "be 'lower', 'higher' or None", better)
-        takes = required_arguments(metric.measure)
+        takes = required_arguments(metric.measure, "weight")
         rule = "take (y, target), NumPy arrays, or (ops, y, target), arrays of the device"
         require(takes in (2, 3), f"{type(metric).__name__}.measure", rule, f"{takes} arguments")
     several_answers = cost.yes_above is not None and channels_of((1, *output_shape)) > 1

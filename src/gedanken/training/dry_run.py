@@ -19,6 +19,7 @@ from gedanken.metrics.base import HOST
 from gedanken.metrics.heads import HeadMetric
 from gedanken.parallel.base import TrainState, measured
 from gedanken.training.evaluation import evaluate
+from gedanken.training.slope_check import check_slopes
 from gedanken.types import Array
 
 MEAN = "the mean over the samples is taken by the library"
@@ -57,6 +58,10 @@ def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
         evaluate(train_state, ArraySource(x[:1], target[:1], mini_batch_size=1))
         if _own(train_state):
             _compare(train_state, x, target, hint if shapes[0] != shapes[1] else MEAN)
+    cost, few = train_state.plan.cost, _different(target)
+    if isinstance(cost, CustomCost) and cost.derivative is None:
+        outputs = np.asarray(train_state.plan.predict(x[few]), "float64")
+        check_slopes(cost, to_channels_last(outputs), to_channels_last(target[few]))
 
 
 def _compare_heads(train_state: TrainState, x: Any, target: ByName) -> None:
@@ -72,6 +77,8 @@ def _compare_heads(train_state: TrainState, x: Any, target: ByName) -> None:
         if not _alike(together, apart):
             what = f"{type(part).__name__} of the head {head!r} must judge each sample by itself, but gives {together}"
             raise ShapeError(f"{what} for some samples together and {apart} one by one", MEAN)
+        if isinstance(part, CustomCost) and part.derivative is None:
+            check_slopes(part, to_channels_last(np.asarray(y, "float64")), to_channels_last(labels))
 
 
 def _own_of_heads(train_state: TrainState) -> list[tuple[Cost | Metric, str]]:
@@ -81,7 +88,7 @@ def _own_of_heads(train_state: TrainState) -> list[tuple[Cost | Metric, str]]:
     if isinstance(cost, HeadsCost):
         found += [(one, head) for head, one in cost.costs.items()]
         found += [(one.metric, one.head) for one in train_state.metrics if isinstance(one, HeadMetric)]
-    return [(part, head) for part, head in found if isinstance(part, CustomCost) or own(part)]
+    return [(part, head) for part, head in found if own(part)]
 
 
 @contextmanager
@@ -121,7 +128,7 @@ def _own(train_state: TrainState) -> list[Cost | Metric]:
     """Return the user's own among cost and metrics."""
     assert train_state.plan.cost
     parts: list[Cost | Metric] = [train_state.plan.cost, *train_state.metrics]
-    alone = [p for p in parts if isinstance(p, CustomCost) or own(p)]
+    alone = [p for p in parts if own(p)]
     return alone or [part for part, _ in _own_of_heads(train_state)]
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from gedanken.checks import real, require, short, warn
 from gedanken.data.batches import Source
 from gedanken.errors import ArgumentError, CheckpointError, NonFiniteError
-from gedanken.io.model_file import Model
 from gedanken.io.training_state import WEIGHTS, TrainingState
 from gedanken.parallel.base import StepResult, Strategy, TrainState
 from gedanken.parallel.fault import Fault
@@ -369,7 +368,7 @@ class Training:
                     raise
                 warn(f"the training could not be written down, it goes on: {error}")
                 return
-            model = Model(self.network.architecture(), part(WEIGHTS, state), TrainingState(state, self.about))
+            model = self.network.written(part(WEIGHTS, state), TrainingState(state, self.about))
             for capture in captures:
                 capture.receive(model)
 

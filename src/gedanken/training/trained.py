@@ -1,12 +1,15 @@
 """The network, as far as the training loop knows it."""
 
 import os
+from collections.abc import Mapping
 from typing import Protocol
 
 from gedanken.checks import require, warn
 from gedanken.engine.tuning import Tuning
-from gedanken.io.model_file import Architecture
+from gedanken.io.model_file import Model
+from gedanken.io.training_state import TrainingState
 from gedanken.training.records import Unfreeze
+from gedanken.types import Array
 
 
 class Trained(Protocol):
@@ -17,8 +20,8 @@ class Trained(Protocol):
     def save(self, path: str) -> None:
         """Write it into a file."""
 
-    def architecture(self) -> Architecture:
-        """Return what a file says of it beside its arrays."""
+    def written(self, values: Mapping[str, Array], training: TrainingState | None) -> Model:
+        """Return what a file holds of it, with these arrays of its layers."""
 
     def thaw(self, answer: Unfreeze) -> Tuning:
         """Note that layers learn again, and return who learns now; or raise ArgumentError."""

@@ -71,11 +71,11 @@ def dense_product(low: Lowering, stage: LayerStage, x: Buffer, factor: Factor, a
 
 def product(
     low: Lowering, a: Matrix, b: Matrix, c: Buffer | Array, sizes: tuple[int, int, int],
-    bias: Array | Buffer | None = None,
+    bias: Array | Buffer | None = None, pieces: int = 1,
 ) -> None:  # fmt: skip
-    """Emit C = A B + bias; see `Products.multiply`. What is long to sum is summed in pieces."""
+    """Emit C = A B + bias; see `Products.multiply`. What is long to sum is summed in pieces, at least so many."""
     rows, columns, inner = sizes
-    pieces = cut(inner, LONG)
+    pieces = max(pieces, cut(inner, LONG))
     # As one row of C nothing has to be packed.
     if bias is None and columns == 1 and a.down == 1 and inner <= SHORT and low.products.reads_in_place:
         a, b = Matrix(b.numbers, inner, b.down), Matrix(a.numbers, a.right, a.down)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.engine.cpu.kernels.conv import Transposed
+from gedanken.engine.cpu.kernels.dense import DEPTH
 from gedanken.engine.cpu.kernels.gru import Behind
 from gedanken.engine.cpu.kernels.recurrent import Reading, Slopes
 from gedanken.engine.cpu.lowering.activations import activation_of
@@ -65,13 +66,13 @@ def recurrent(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         if "recurrent_bias" in stage.g:
             low.add_up(behind.sums, stage.g["recurrent_bias"], reading.blocks)
         d = Matrix(inputs, width, 1)
-        product(low, given.transposed(), d, stage.g["kernel"], (features, width, rows))
+        product(low, given.transposed(), d, stage.g["kernel"], (features, width, rows), pieces=_pieces(rows))
         if cell.by_gate:
             _gradient_by_gate(low, stage, reading, inputs)
         else:
             found = Matrix(behind.slopes, width, 1) if cell.kernel == "gru" else d
             before = Matrix(reading.before, units, 1).transposed()
-            product(low, before, found, stage.g["recurrent"], (units, width, rows))
+            product(low, before, found, stage.g["recurrent"], (units, width, rows), pieces=_pieces(rows))
         if not wanted:
             return None
         dx = low.buffer((low.samples, *stage.shape))
@@ -110,6 +111,14 @@ def _reading(low: Lowering, stage: LayerStage, cell: Cell, inputs: Buffer) -> Re
 def _blocks(samples: int) -> int:
     """Return how many tasks read so many sequences."""
     return min(samples, max(cut(samples, TOGETHER), min(TASKS, cut(samples, TOGETHER // 2))))
+
+
+def _pieces(rows: int) -> int:
+    """Return in how many pieces the sum of a kernel's gradient over all places is made.
+
+    A piece reads whole rows, in the order of memory; a block of columns would leap from row to row.
+    """
+    return max(1, min(2 * TASKS, rows // DEPTH))
 
 
 def _panel(low: Lowering) -> int:
