@@ -1,6 +1,7 @@
 """Several inputs and outputs, each with a name."""
 
 import copy
+import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from gedanken import (
     BatchNorm,
     Branches,
     Checkpoint,
+    CheckpointError,
     ConvolutionLayer,
     Cpu,
     CrossEntropy,
@@ -28,6 +30,7 @@ from gedanken import (
     EarlyStopping,
     Embedding,
     Flatten,
+    Flip,
     FullyConnectedLayer,
     Generator,
     Heads,
@@ -53,6 +56,7 @@ from gedanken.by_name import ByName, each
 from gedanken.cli.main import main
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
+from gedanken.io.safetensors import read_arrays, read_contents, write_arrays
 from tests.test_sequences import MeanOverTime
 
 N = 24
@@ -177,6 +181,20 @@ def test_a_generator_gives_what_arrays_give(workers: int) -> None:
             assert trained(network(), generator, mini_batch_size=None) == expected
     with ArrayGenerator(DATA, LABELS, mini_batch_size=8) as generator:
         assert trained(network(), generator, mini_batch_size=None) == trained(network(), shuffle=False)
+
+
+def test_transforms_find_pictures_in_a_dict_in_a_tuple() -> None:
+    flip = Flip(1.0, key=(0, "image"))
+    with ArrayGenerator(DATA, LABELS, mini_batch_size=N, transforms=[flip]) as generator:
+        ((x, labels),) = generator
+    assert np.array_equal(x["image"], DATA["image"][..., ::-1]) and np.array_equal(x["table"], DATA["table"])
+    assert np.array_equal(labels, LABELS)
+    with pytest.raises(
+        DataError, match=r"picture at key=\(0, 'x'\), got an item with entries \(0, 'image'\), \(0, 'table'\), 1"
+    ):
+        list(ArrayGenerator(DATA, LABELS, transforms=[Flip(key=(0, "x"))]))
+    with pytest.raises(ArgumentError, match=r"Flip key"):
+        Flip(key=("image", 0))
 
 
 @pytest.mark.parametrize("data", [(DATA, LABELS), Made], ids=["arrays", "generator"])
@@ -603,13 +621,16 @@ class Doubled(Layer):
 
 def test_layers_and_costs_without_kernels_stand_in_heads_too() -> None:
     own = CustomCost(lambda y, t: abs(y - t).sum(axis=1), lambda y, t: np.sign(y - t))
-    told = []
-    for engine in ENGINES:
-        heads = Heads(kind=[FullyConnectedLayer(3), SoftMax()], size=[FullyConnectedLayer(1), Doubled()])
-        net = headed(*TRUNK, heads, cost={"kind": "cross_entropy", "size": (own, 0.5)}, metrics={}, engine=engine)
-        told.append(trained(net, DATA, {**TARGETS, "size": TARGETS["size"][:, None]}))
-    np.testing.assert_allclose(*told, rtol=1e-4)
-    assert "4.size.1" in str(net.summary().fallbacks)
+    labels = {**TARGETS, "size": TARGETS["size"][:, None]}
+    for layers, cost, fallback in (([Doubled()], "huber", "4.size.1"), ([], own, ""), ([Doubled()], own, "4.size.1")):
+        told = []
+        for engine in ENGINES:
+            heads = Heads(kind=[FullyConnectedLayer(3), SoftMax()], size=[FullyConnectedLayer(1), *layers])
+            net = headed(*TRUNK, heads, cost={"kind": "cross_entropy", "size": (cost, 0.5)}, metrics={}, engine=engine)
+            told.append(trained(net, DATA, labels))
+        np.testing.assert_allclose(*told, rtol=1e-4)
+        assert fallback in str(net.summary().fallbacks) and bool(fallback) == bool(net.summary().fallbacks)
+        assert net._plan is not None and net._plan.fused_step is None
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -626,6 +647,39 @@ def test_lengths_reach_the_cost_of_a_head(engine: str) -> None:
     picked = np.take_along_axis(outputs["each"], each[..., None], 2)[..., 0][WORDS.real()]
     assert told[0]["each_cost"] == pytest.approx(-np.log(picked).mean(), rel=1e-5)
     trained(net, words, {"each": each, "whole": np.ones(4)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda data: data["learner"]["cost"].update(heads=[["kind", {"type": "MeanSquared"}, 1.0]]),
+            "be for the heads",
+        ),
+        (lambda data: data["learner"]["cost"]["heads"][0].__setitem__(2, -1.0), r"must be a number in \[0, inf\)"),
+        (lambda data: data["learner"].update(cost={"type": "MeanSquared"}), "cost must be for the heads"),
+        (lambda data: data["learner"].update(metrics=[{"type": "Accuracy"}]), "metrics must be of the heads"),
+        (lambda data: data["learner"]["metrics"][0].update(head="none"), "metrics must be of the heads"),
+        (lambda data: data["input_shape"].update(more=[3]), "no branch takes the input 'more'"),
+        (lambda data: data.update(input_shape={}), "input shapes must be at least one"),
+        (lambda data: data["layers"][0]["named"].update(items=[["a b", []]]), "be words such as image"),
+        (lambda data: data["layers"][0]["named"].update(items=[[5, []]]), "Branches"),
+        (lambda data: data["layers"][-1].update(heads=3), "holds no architecture|Heads"),
+    ],
+)
+def test_a_file_that_was_tampered_with_is_refused(change: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "net"
+    headed().save(path)
+    with path.open("rb") as file:
+        contents = read_contents(file)
+        arrays = read_arrays(file, contents)
+    data = json.loads(contents.metadata["architecture"])
+    change(data)
+    metadata = {key: contents.metadata[key] for key in ("format", "version")}
+    with path.open("wb") as file:
+        write_arrays(file, arrays, {**metadata, "architecture": json.dumps(data)})
+    with pytest.raises(CheckpointError, match=message):
+        Network.load(tmp_path / "net")
 
 
 def test_a_check_and_a_fault_name_the_head() -> None:

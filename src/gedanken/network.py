@@ -175,7 +175,9 @@ class Network(FineTuning):
 
         Args:
             data: (N, *input shape), the samples; or a Generator, which gives (data, labels) or (data, labels, weights).
-            labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them.
+                Of several inputs a dict of such by name.
+            labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them; of Heads
+                a dict of such by name.
             weights: (N,), how much each sample counts in cost and metrics, >= 0; None is 1 each. See Cost.
             validation_set: (data, labels) or (data, labels, weights), a Generator, of which the first epoch is used, or
                 the fraction of the samples, in (0, 1), that is held out. It is evaluated after each epoch, as by

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from gedanken.by_name import ByName
-from gedanken.checks import require
+from gedanken.checks import real, require
 from gedanken.costs.base import Cost, Judged, Weighing
 from gedanken.errors import ArgumentError, DataError, ShapeError
 from gedanken.ops import Ops
@@ -45,6 +45,10 @@ class HeadsCost(Cost):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, cost, weight in self.heads:
+            require(isinstance(name, str), "HeadsCost heads", "have names", name)
+            require(isinstance(cost, Cost), f"the cost of the head {name!r}", "be a Cost", cost)
+            real(f"the weight of the head {name!r}", weight, "[0, inf)")
         sums = {cost.sums for cost in self.costs.values()}
         require(len(sums) == 1, "cost", 'have reduction="sum" for all heads or for none', dict(self.costs))
 

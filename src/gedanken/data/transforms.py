@@ -14,6 +14,7 @@ import numpy as np
 
 from gedanken.checks import one_of, pair, real, require, whole
 from gedanken.data.raster import pixel_value, rotated, window
+from gedanken.data.workers.items import entries_of_tuple, entry_of
 from gedanken.errors import DataError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.types import Array
@@ -42,7 +43,8 @@ class PictureTransform(Transform):
     A new one defines `change`, which must not write into the picture that it is given.
 
     Args:
-        key: place of the picture in a tuple, or its key in a dict; an item that is one array is the picture itself.
+        key: place of the picture in a tuple, or its key in a dict; of a dict in a tuple both, (0, "image"). An item
+            that is one array is the picture itself.
         channels: which axis they are, "first" or "last". None is first too, but refuses what looks like the other:
             a last axis of 1, 3 or 4 behind a first one of more than 4.
 
@@ -54,11 +56,14 @@ class PictureTransform(Transform):
         DataError: there is no picture at `key`, or its channels look to be last (when called).
     """
 
-    key: int | str = field(default=0, kw_only=True)
+    key: int | str | tuple[int, str] = field(default=0, kw_only=True)
     channels: Literal["first", "last"] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.key, str):
+        pair_of = isinstance(self.key, tuple) and len(self.key) == 2 and isinstance(self.key[1], str)
+        if pair_of:
+            whole(f"{type(self).__name__} key[0]", self.key[0], at_least=0)  # type: ignore[index]
+        elif not isinstance(self.key, str):
             whole(f"{type(self).__name__} key", self.key, at_least=0)
         if self.channels is not None:
             one_of(f"{type(self).__name__} channels", self.channels, ("first", "last"))
@@ -92,7 +97,7 @@ class PictureTransform(Transform):
 
 def _parts(item: Any) -> Mapping[Any, Any]:
     if isinstance(item, tuple):
-        return dict(enumerate(item))
+        return dict(entries_of_tuple(item))
     return item if isinstance(item, dict) else {0: item}
 
 
@@ -102,7 +107,8 @@ def _with(item: Any, new: dict[Any, Any]) -> Any:
         return item | new
     if not isinstance(item, tuple):
         return new[0]
-    values = [new.get(place, value) for place, value in enumerate(item)]
+    changed = {key: new.get(key, value) for key, value in entries_of_tuple(item)}
+    values = [entry_of(changed, place) for place in range(len(item))]
     return type(item)._make(values) if hasattr(item, "_make") else tuple(values)
 
 

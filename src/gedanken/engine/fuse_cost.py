@@ -1,8 +1,9 @@
 """Where the last activation and the cost become one stable formula."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from gedanken.checks import require
 from gedanken.costs import (
     COSTS,
     BinaryCrossEntropy,
@@ -92,7 +93,14 @@ def fuse(row: Sequence[Placed], cost: Cost) -> tuple[Cost, int | dict[str, int] 
     """Return the cost to train with, and the place of the activation that it contains; None where it contains none.
 
     Of heads the places are those in their rows, by name, of those that have one in their cost.
+
+    Raises:
+        ArgumentError: as `fuse_cost`; or there is not a cost for each head.
     """
+    made_of = row[-1].output_shape
+    names = [*made_of] if isinstance(made_of, Mapping) else None
+    given = [*cost.costs] if isinstance(cost, HeadsCost) else None
+    require(names == given, "cost", f"be for the heads {names}" if names else "be one cost, without heads", cost)
     if not isinstance(cost, HeadsCost):
         made, contains = fuse_cost(row, cost)
         return made, activation_place(row) if contains else None

@@ -34,6 +34,7 @@ from gedanken.layers.containers import Placed, leaves, placed
 from gedanken.layers.declared import checked_input_shape, declared_params, declared_state
 from gedanken.layers.shape import channels_first_shape, channels_last_shape, each_shape
 from gedanken.metrics import Metric
+from gedanken.metrics.heads import HeadCost, HeadMetric
 from gedanken.optimizers import Optimizer
 from gedanken.processors import memory_bytes
 from gedanken.schedules import Plateau
@@ -193,8 +194,17 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         plan.restore(own)
         if cost:
             cost.check_output(each_shape(channels_first_shape, plan.shapes[-1]))
+        _check_metrics(found.learner.metrics if found.learner else (), plan.shapes[-1])
         check_fits(vocabulary, found.layers[0].tokens, found.layers[0])
         return Model(found, own, training_of(values), vocabulary), plan, choice
+
+
+def _check_metrics(metrics: Sequence[Metric], made: AnyShape) -> None:
+    """Raise ArgumentError unless metrics are of heads that there are, or of no head where there are none."""
+    heads: list[str | None] = [*made] if isinstance(made, Mapping) else [None]
+    for metric in metrics:
+        head = getattr(metric, "head", None) if isinstance(metric, (HeadCost, HeadMetric)) else None
+        require(head in heads, "metrics", f"be of the heads {heads}" if heads != [None] else "be of no head", metric)
 
 
 def read_training(path: str) -> TrainingState:

@@ -210,7 +210,7 @@ class ContainerStage:
         y = self.layer.join(ctx, ys)
         if self._own and not self.layer.gives_names:
             wanted = (len(x), *self.output_shape)
-            y = taken(self.name, "return the declared shape {} from join", y, wanted, x, ctx.ops)
+            y = taken(self.name, "return the declared shape {} from join", y, wanted, ys[0], ctx.ops)
         return y, tapes
 
     def backward(self, ctx: Context, cache: Any, dy: Any) -> Array:

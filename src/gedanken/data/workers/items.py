@@ -194,7 +194,8 @@ def entry_of(found: dict[Any, Array], place: int) -> Any:
 
 def _entries(item: Any, where: str) -> tuple[str, list[tuple[Key, Any]]]:
     if isinstance(item, tuple) and item:
-        return _entries_of_tuple(item)
+        found = entries_of_tuple(item)
+        return "nested" if any(isinstance(key, tuple) for key, _ in found) else "tuple", found
     if isinstance(item, dict) and item and all(isinstance(key, str) for key in item):
         return "dict", list(item.items())
     if isinstance(item, np.ndarray):
@@ -205,14 +206,15 @@ def _entries(item: Any, where: str) -> tuple[str, list[tuple[Key, Any]]]:
     raise DataError(f"{where} {rule}, got {type(item).__name__}")
 
 
-def _entries_of_tuple(item: tuple[Any, ...]) -> tuple[str, list[tuple[Key, Any]]]:
+def entries_of_tuple(item: tuple[Any, ...]) -> list[tuple[Key, Any]]:
+    """Return what is in a tuple, and in dicts that are entries of it, with the keys of ArraySpec."""
     found = list[tuple[Key, Any]]()
     for place, part in enumerate(item):
         if isinstance(part, dict) and part and all(isinstance(key, str) for key in part):
             found += (((place, key), value) for key, value in part.items())
         else:
             found.append((place, part))
-    return "nested" if any(isinstance(key, tuple) for key, _ in found) else "tuple", found
+    return found
 
 
 def _as_array(value: Any, where: str, key: Key) -> Array:
