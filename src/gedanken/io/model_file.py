@@ -75,7 +75,7 @@ class Architecture(NamedTuple):
         dtype: its number type.
         epoch: epochs trained.
         class_names: a name for each class, or None.
-        learner: None before `regression`, and where it is made of functions, which are not saved.
+        learner: None before `regression`, and where it is made of functions that no name tells.
         layer_names: a name or None for each layer; () in files of older versions.
         tuning: which layers learn, and how fast.
     """
