@@ -633,6 +633,11 @@ NO_MASK: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         DataError,
         UNTOLD.format("float32 of shape (3, 4, 5)"),
     ),
+    "untold, of channels last": (
+        lambda: Flip()(seeded(), (PIXELS, np.zeros((4, 5, 3)))),
+        DataError,
+        UNTOLD.format("float64 of shape (4, 5, 3)"),
+    ),
     "other size": (
         lambda: Flip(masks=1)(seeded(), (PIXELS, np.zeros((5, 4)))),
         DataError,

@@ -95,7 +95,8 @@ class Move(PictureTransform):
 
     def _check_untold(self, parts: Mapping[Any, Any], key: int | str, picture: Array) -> None:
         for place, value in parts.items():
-            if place != key and self._is_alike(value, picture):
+            turned = is_numbers(value, "fiub") and value.ndim == 3 and value.shape[:2] == self._size(picture)
+            if place != key and (turned or self._is_alike(value, picture)):
                 found = f"entry {place!r}, {kind_of(value)}, has the height and width of the picture"
                 remedy = f"say masks={place!r} to move it with the picture, or masks=() to leave it as it is"
                 raise DataError(f"{type(self).__name__} moves pixels, and {found}: {remedy}")

@@ -34,7 +34,7 @@ class Normalise(PictureTransform):
     Args:
         mean: what is subtracted, a number or one for each channel.
         std: what the difference is divided by, > 0, a number or one for each channel.
-        of, channels: as of `PictureTransform`.
+        key, channels: as of `PictureTransform`.
 
     Shapes:
         x, y: (C, H, W) or (H, W), which has one channel. y is float64 where x is, else float32.

@@ -188,15 +188,6 @@ class Vocabulary:
         return (" " if self.level == "word" else "").join(found)
 
 
-def check_fits(vocabulary: Vocabulary | None, tokens: Any, layer: Any) -> None:
-    """Raise ArgumentError unless a network whose first layer takes so many different numbers goes with a vocabulary."""
-    if vocabulary is None:
-        return
-    rule = f"be None for a network whose first layer, {layer}, takes no tokens"
-    require(isinstance(tokens, int), "vocabulary", rule, vocabulary)
-    require(len(vocabulary) == tokens, "vocabulary", f"have {tokens} numbers, as {layer} has", vocabulary)
-
-
 def _checked_texts(texts: Any) -> Sequence[str]:
     listed = isinstance(texts, Iterable) and not isinstance(texts, (str, bytes))
     require(listed, "texts", "be a list of texts", texts)

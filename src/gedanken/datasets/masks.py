@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Colour: TypeAlias = tuple[int, int, int]
 LEVELS: Final = {"1", "L", "P", "I", "I;16", "I;16B"}  # modes whose pixels are one whole number
+COLOURED: Final = {"1", "L", "P", "RGB", "RGBA"}
+SHIFTS: Final = np.array([1 << 16, 1 << 8, 1])  # which make one number of red, green and blue
+BAND: Final = 1 << 16  # pixels that are looked at in one go
 SPREAD: Final = {"L;2": 85, "L;4": 17}  # what Pillow multiplies levels of 2 and 4 bits by
 MOST_CLASSES: Final = 1 << 16
 
@@ -68,37 +71,43 @@ class PairDecoder:
         spread = SPREAD.get(str(form[0] if isinstance(form, tuple) else form), 1)
         image.load()
         upright = turned_upright(image)
+        pixels = self._pixels(upright)
+        pixels = pixels // pixels.dtype.type(spread) if spread > 1 and pixels.ndim == 2 else pixels
+        step = max(BAND // pixels.shape[1], 1)
+        for top in range(0, len(pixels), step):  # all that the file has is looked at, a part at a time
+            self._classes(pixels[top : top + step])
         _, height, width = self.decoder.shape
+        near = _nearest(pixels, self.decoder.box(upright.size), (height, width))
+        return self._classes(near).astype(np.int32), upright.size
+
+    def _pixels(self, upright: "Image") -> Array:
+        """Return levels or indices (H, W), or colours (H, W, 3), as `values` says them."""
         if self.values is not None and isinstance(next(iter(self.values)), tuple):
-            found = self._of_colours(upright)
-        elif upright.mode in LEVELS:
-            found = np.asarray(upright).astype(np.int64) // spread
-            found = found if self.values is None else self._mapped(found, np.array(list(self.values)), str)
-        else:
+            if upright.mode not in COLOURED:
+                raise DatasetError(f"it has pixels of mode {upright.mode}, which are no colours")
+            return np.asarray(upright.convert("RGB"))
+        if upright.mode not in LEVELS:
             rule = f"it has pixels of mode {upright.mode}, which are no numbers of classes"
             raise DatasetError(f"{rule}: say by values={{(red, green, blue): class}} what its colours mean")
+        levels = np.asarray(upright)
+        return levels.astype(np.uint8) if levels.dtype == bool else levels
+
+    def _classes(self, pixels: Array) -> Array:
+        """Return the classes of pixels, or raise DatasetError where one is of none."""
+        found = pixels.astype(np.int64)
+        if self.values is not None:
+            keys = np.array(list(self.values))
+            found, keys = (found, keys) if pixels.ndim == 2 else (found @ SHIFTS, keys @ SHIFTS)
+            order = np.argsort(keys)
+            place = np.searchsorted(keys[order], found).clip(0, len(keys) - 1)
+            unknown = keys[order][place] != found
+            if unknown.any():
+                wrong = pixels[unknown][0].tolist()
+                shown = wrong if pixels.ndim == 2 else tuple(wrong)
+                raise DatasetError(f"it has a pixel {shown} that is not in `values`")
+            found = np.array(list(self.values.values()), np.int64)[order][place]
         self._check(found)
-        return _nearest(found.astype(np.int32), self.decoder.box(upright.size), (height, width)), upright.size
-
-    def _of_colours(self, upright: "Image") -> Array:
-        if upright.mode not in ("RGB", "RGBA", "P", "L", "1"):
-            raise DatasetError(f"it has pixels of mode {upright.mode}, which are no colours")
-        assert self.values is not None
-        weights = np.array([1 << 16, 1 << 8, 1])
-        colours = np.asarray(upright.convert("RGB")).astype(np.int64) @ weights
-        keys = np.array(list(self.values)) @ weights
-        return self._mapped(colours, keys, lambda key: str((key >> 16, key >> 8 & 255, key & 255)))
-
-    def _mapped(self, found: Array, keys: Array, shown: Any) -> Array:
-        """Return the classes of pixels that are among the keys of `values`."""
-        assert self.values is not None
-        order = np.argsort(keys)
-        place = np.searchsorted(keys[order], found).clip(0, len(keys) - 1)
-        known = keys[order][place] == found
-        if not known.all():
-            raise DatasetError(f"it has a pixel {shown(int(found[~known][0]))} that is not in `values`")
-        classes: Array = np.array(list(self.values.values()), np.int64)[order][place]
-        return classes
+        return found
 
     def _is_class(self, value: Any) -> bool:
         return 0 <= value < self.classes or value == self.ignore
@@ -118,7 +127,7 @@ class MaskError(DatasetError):
 
 
 def _nearest(values: Array, box: tuple[float, float, float, float] | None, size: tuple[int, int]) -> Array:
-    """Return the values (H, W) at the middles of the pixels of a smaller or larger picture of a part of them."""
+    """Return the values (H, W, ...) at the middles of the pixels of a smaller or larger picture of a part of them."""
     left, top, right, bottom = box or (0, 0, values.shape[1], values.shape[0])
     rows, columns = (
         np.floor(low + (np.arange(count) + 0.5) * ((high - low) / count)).astype(np.intp).clip(0, most - 1)
