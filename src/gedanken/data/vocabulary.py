@@ -201,9 +201,9 @@ def _checked_texts(texts: Any) -> Sequence[str]:
 @functools.cache
 def _words(ascii_only: bool) -> re.Pattern[str]:
     """Return what finds words and signs. Accents and vowel signs belong to the letter before them."""
-    marks = JOINERS if not ascii_only else ""
+    word = r"\w+"
     if not ascii_only:
         found = (chr(code) for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)))
-        marks += "".join(one for one in found if unicodedata.category(one)[0] == "M")
-    word = rf"[\w{marks}]+"
+        marks = JOINERS + "".join(one for one in found if unicodedata.category(one)[0] == "M")
+        word = rf"\w+(?:[{marks}]+\w*)*"
     return re.compile(rf"{word}(?:['\u2019]{word})*|\S")

@@ -18,7 +18,7 @@ LARGEST = 1 << 25  # bytes; what is read from them takes a multiple of that
 
 
 def check_fits(vocabulary: Vocabulary | None, layer: Layer) -> None:
-    """Raise ArgumentError unless a first layer, of the network or of one of its inputs, takes a vocabulary's numbers."""
+    """Raise ArgumentError unless a first layer, of the network or of an input, takes a vocabulary's numbers."""
     if vocabulary is not None:
         _check_size(len(vocabulary), vocabulary, layer)
 
