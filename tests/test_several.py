@@ -195,6 +195,12 @@ def test_transforms_find_pictures_in_a_dict_in_a_tuple() -> None:
         list(ArrayGenerator(DATA, LABELS, transforms=[Flip(key=(0, "x"))]))
     with pytest.raises(ArgumentError, match=r"Flip key"):
         Flip(key=("image", 0))
+    item = {"image": DATA["image"][0], "map": DATA["image"][0, 0]}, 1
+    for masks in ((0, "map"), [(0, "map")]):
+        changed = Flip(1.0, key=(0, "image"), masks=masks)(np.random.default_rng(0), item)
+        assert np.array_equal(changed[0]["map"], item[0]["map"][:, ::-1])
+    with pytest.raises(DataError, match=r"say masks=\(0, 'map'\) to move it"):
+        Flip(key=(0, "image"))(np.random.default_rng(0), item)
 
 
 @pytest.mark.parametrize("data", [(DATA, LABELS), Made], ids=["arrays", "generator"])
@@ -444,6 +450,17 @@ def test_heads_learn_alike_on_both_engines_as_one_program() -> None:
     np.testing.assert_allclose(*told, rtol=2e-3)
     assert not net.summary().fallbacks and net._plan is not None and net._plan.fused_step is not None
     assert "kind (3,), size (1,)" in str(net.summary())
+
+
+@pytest.mark.usefixtures("standin_cupy")
+def test_on_cupy_arrays_a_training_is_the_same() -> None:
+    told = []
+    for engine in ("numpy", "cuda"):
+        net = headed(*TRUNK, HEADS, engine=engine, metrics=None)
+        history = net.fit(DATA, TARGETS, np.linspace(0, 1, N), epochs=2, mini_batch_size=7, progress=False)
+        outputs = net.feedforward(DATA)
+        told.append([history[name] for name in ("cost", "kind_cost", "kind_accuracy")] + [outputs["size"].tolist()])
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

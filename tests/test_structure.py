@@ -78,7 +78,7 @@ def test_every_call_of_a_network_is_explained(call: str) -> None:
 
 def test_importing_brings_no_optional_package() -> None:
     heavy = {"numba", "llvmlite", "cupy", "cloudpickle", "matplotlib", "PIL", "pooch", "urllib3", "IPython"}
-    heavy |= {"scipy", "torch"}
+    heavy |= {"autograd", "scipy", "torch"}
     code = "import sys, gedanken.datasets; from gedanken import *; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in python(code).split()}
     assert not heavy & loaded

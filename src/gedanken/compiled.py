@@ -11,7 +11,7 @@ from gedanken.copies import held, rebuilt
 from gedanken.costs import Cost
 from gedanken.data.batches import Source
 from gedanken.data.input_spec import InputSpec
-from gedanken.data.vocabulary import Vocabulary, check_fits
+from gedanken.data.vocabulary import Vocabulary
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice
 from gedanken.engine.tuning import ALIKE
@@ -28,6 +28,7 @@ from gedanken.io.model_file import (
     write_model,
 )
 from gedanken.io.training_state import OPTIMIZER, TrainingState
+from gedanken.io.vocabulary import check_fits
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.layers.stages import ContainerStage
@@ -65,14 +66,14 @@ class Compiled(Builder, Predictor):
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """What makes numbers of texts for the first layer, saved with the network; None if not set."""
+        """What makes numbers of texts for a first layer, saved with the network; None if not set."""
         return self._vocabulary
 
     @vocabulary.setter
     def vocabulary(self, vocabulary: Vocabulary | None) -> None:
         require(isinstance(vocabulary, Vocabulary | None), "vocabulary", "be a Vocabulary or None", vocabulary)
         if self.layers:
-            check_fits(vocabulary, self.layers[0].tokens, self.layers[0])
+            check_fits(vocabulary, self.layers[0])
         self._vocabulary = vocabulary
 
     @keywords_checked

@@ -30,7 +30,7 @@ class ShapeError(ArgumentError):
 
 
 class GradientError(ArgumentError):
-    """The backward of a layer of the user's own is not the derivative of its forward."""
+    """The backward of a layer of the user's own is not the derivative of its forward, or a function has none."""
 
 
 class DataError(ArgumentError):

@@ -12,7 +12,6 @@ from gedanken.checks import real, require, truth, whole
 from gedanken.costs import Cost
 from gedanken.data.generator import Generator
 from gedanken.data.input_spec import AT_ONCE, MINI_BATCH_SIZE
-from gedanken.data.vocabulary import check_fits
 from gedanken.engine.base import Engine
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
@@ -21,6 +20,7 @@ from gedanken.finetuning import FineTuning
 from gedanken.foreign import keywords_checked
 from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Learner
+from gedanken.io.vocabulary import check_fits
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.metrics import Metric
@@ -123,7 +123,7 @@ class Network(FineTuning):
             EngineError: the engine cannot run here.
         """
         input_shape = self._known_input("regression")
-        check_fits(self.vocabulary, self.layers[0].tokens, self.layers[0])
+        check_fits(self.vocabulary, self.layers[0])
         rule = as_optimizer(Adam() if optimizer is None else optimizer)
         minimised = cost_of(cost, self.layers[-1])
         choice = engine_choice(engine)

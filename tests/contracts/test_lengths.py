@@ -75,6 +75,26 @@ def test_what_stands_behind_the_end_changes_nothing(case: LayerCase, engine: str
 
 
 @each
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+def test_a_padded_sequence_gives_what_it_gives_alone(case: LayerCase, engine: str) -> None:
+    whole = Plan([case.layer], case.shape, select_engine(engine, "float64"), 3)
+    whole.initialise()
+    x, lengths = case.data(SAMPLES), lengths_of(case)
+    padded = whole.predict(Sequences(x, lengths))
+    made = case.layer.output_lengths(case.shape, lengths)
+    for sample, length in enumerate(lengths.tolist()):
+        alone = Plan([case.layer], (length, *case.shape[1:]), select_engine(engine, "float64"), 3)
+        if alone.params.shape != whole.params.shape:
+            pytest.skip("it has parameters for each place")
+        if getattr(case.layer, "zero_padding", None) == "same" and getattr(case.layer, "stride", 1) != 1:
+            pytest.skip("its padding goes by the length")
+        alone.params[...] = whole.params
+        expected = alone.predict(x[sample : sample + 1, :length])[0]
+        got = padded[sample] if made is None else padded[sample, : int(made[sample])]
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+
+
+@each
 def test_a_whole_sequence_is_one_without_lengths(case: LayerCase) -> None:
     x = case.data(SAMPLES)
     dy, _ = gradient_of(case, lengths_of(case))

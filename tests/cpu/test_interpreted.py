@@ -45,7 +45,7 @@ def as_python() -> Iterator[None]:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", KNOWN, ids=name_of)
 def test_every_known_layer(case: LayerCase, dtype: str) -> None:
-    check_agreement([case.layer], case.shape, case.data(3, dtype=dtype), CpuEngine("test", dtype))
+    check_agreement([case.layer], case.shape, case.data(3, dtype=dtype), CpuEngine("test", dtype), dtype=dtype)
 
 
 @settings(max_examples=15)

@@ -16,7 +16,7 @@ from gedanken.engine.cpu import show
 from gedanken.engine.cpu.compiler import Compiled, Library, optimised, target_machine
 from gedanken.engine.cpu.interpreted import Interpreter
 from gedanken.engine.cpu.ir_text import Module
-from gedanken.engine.cpu.kernels.rows import RELU, Activation
+from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.machine import this_machine
 from gedanken.engine.cpu.program import call
 from gedanken.engine.cpu.translate import kernel_ir
@@ -368,14 +368,14 @@ def test_helpers_that_are_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_the_lowering_gives_a_record_its_fields_by_name() -> None:
-    activation = Activation(kind=RELU, slope=0.0)
-    assert (activation.kind, activation.slope) == (RELU, 0.0)
-    with pytest.raises(KernelError, match="Activation has no field slop; it has kind, slope"):
-        Activation(kind=RELU, slop=0.0)  # type: ignore[call-arg]
-    with pytest.raises(KernelError, match="Activation is given no slope"):
-        Activation(kind=RELU)  # type: ignore[call-arg]
-    with pytest.raises(KernelError, match="kind cannot be set"):
-        activation.kind = 2  # type: ignore[misc]
+    rows = Rows(rows=3, columns=4, piece=2)
+    assert (rows.rows, rows.columns, rows.piece) == (3, 4, 2)
+    with pytest.raises(KernelError, match="Rows has no field column; it has rows, columns, piece"):
+        Rows(rows=3, column=4, piece=2)  # type: ignore[call-arg]
+    with pytest.raises(KernelError, match="Rows is given no columns"):
+        Rows(rows=3, piece=2)  # type: ignore[call-arg]
+    with pytest.raises(KernelError, match="rows cannot be set"):
+        rows.rows = 2  # type: ignore[misc]
 
 
 def test_no_function_takes_more_than_eight_parameters() -> None:

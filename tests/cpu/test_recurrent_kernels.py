@@ -76,6 +76,13 @@ def test_more_units_than_a_product_sums_at_once(kind: Any) -> None:
     check([kind(300)], rng.normal(size=(17, 2, 5)).astype("float32"), rng.integers(1, 3, 17))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS[2:], ids=range(2, len(KINDS)))
+def test_kernel_gradients_over_many_places(kind: Any, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    check([kind(9)], rng.normal(size=(60, 40, 37)).astype(dtype), rng.integers(1, 41, 60))
+
+
 @pytest.mark.parametrize("unit", TILES)
 def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = machine_like(unit)

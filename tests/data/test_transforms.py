@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gedanken.data.transforms
+from gedanken.data.moves import Move
 from gedanken.data.raster import BAND, rotated
 from gedanken.data.transforms import (
     Crop,
@@ -550,3 +551,127 @@ def test_mix_up_shares_follow_the_beta_distribution(alpha: float) -> None:
     shares = np.array([np.diag(MixUp(alpha)(rng, np.eye(8))).min() for _ in range(2000)])
     assert shares.mean() == pytest.approx(0.5, abs=0.03)
     assert shares.std() == pytest.approx(math.sqrt(1 / (8 * alpha + 4)), abs=0.01)
+
+
+# Masks that move with the picture.
+
+MOVES: list[Move] = [
+    Flip(masks=1),
+    Flip(1.0, axis="vertical", masks=1),
+    Translate((2, 3), masks=1, mask_fill=9),
+    Crop((4, 3), masks=1),
+    Crop(5, padding=3, masks=1, mask_fill=9),
+    Cutout(3, masks=1, mask_fill=9),
+    Rotate(180.0, masks=1, mask_fill=9),
+]
+
+
+@pytest.mark.parametrize("move", MOVES, ids=repr)
+@pytest.mark.parametrize("channels", ["first", "last"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mask_moves_with_its_picture(move: Move, channels: Any, seed: int) -> None:
+    classes = seeded(seed).integers(0, 3, (8, 7)).astype("uint8")
+    shown = np.stack([classes, classes + 10, classes + 20]).astype("float32")
+    given = (np.moveaxis(shown, 0, -1) if channels == "last" else shown, classes, "name")
+    before = classes.copy()
+    fill = {"fill": 9.0} if hasattr(move, "fill") else {}
+    picture, mask, name = replace(move, channels=channels, **fill)(seeded(seed), given)
+    picture = np.moveaxis(picture, -1, 0) if channels == "last" else picture
+    assert (mask.dtype, mask.shape, name) == (classes.dtype, picture.shape[1:], "name")
+    assert set(mask.ravel().tolist()) <= {0, 1, 2, 9}
+    np.testing.assert_array_equal(classes, before)
+    if not isinstance(move, Rotate):  # bilinear in the picture
+        np.testing.assert_array_equal(picture[0], mask)
+
+
+def test_the_picture_is_the_same_with_and_without_a_mask() -> None:
+    x, classes = picture_of((3, 8, 7)), np.zeros((8, 7), int)
+    for move in MOVES:
+        alone = replace(move, masks=None)(seeded(3), x)
+        np.testing.assert_array_equal(move(seeded(3), (x, classes))[0], alone)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 90.0, 180.0, 30.0, -77.0])
+def test_a_turned_mask_has_the_nearest_pixels(degrees: float) -> None:
+    x, angle = picture_of((2, 9, 9), "int64") + 1, math.radians(degrees)
+    y = rotated(x, angle, 0, nearest=True)
+    for c, i, j in np.ndindex(x.shape):
+        row = 4 + math.cos(angle) * (i - 4) + math.sin(angle) * (j - 4)
+        column = 4 + math.cos(angle) * (j - 4) - math.sin(angle) * (i - 4)
+        near = abs(row % 1 - 0.5) < 1e-9 or abs(column % 1 - 0.5) < 1e-9  # between two pixels
+        assert near or y[c, i, j] == pixel(x[c], math.floor(row + 0.5), math.floor(column + 0.5), 0)
+    if degrees % 90 == 0:
+        np.testing.assert_array_equal(y, np.rot90(x, round(degrees / 90), axes=(1, 2)))
+
+
+def test_several_masks_and_masks_of_other_kinds() -> None:
+    x, classes = picture_of((1, 4, 5)), picture_of((4, 5), "int16")
+    edges, name = classes[None] > 50, np.array(3)
+    item = {"picture": x, "classes": classes, "edges": edges, "name": name}
+    new = Flip(1.0, key="picture", masks=("classes", "edges"))(seeded(), item)
+    np.testing.assert_array_equal(new["classes"], classes[:, ::-1])
+    np.testing.assert_array_equal(new["edges"], edges[..., ::-1])
+    assert new["name"] is name
+    left = Flip(1.0, masks=())(seeded(), (x, classes))
+    assert left[1] is classes
+    covered = Cutout(9, fill=1.0, masks=1)(seeded(), (x, classes))
+    np.testing.assert_array_equal(covered[1], classes)
+    for colours in (Normalise(0.5, 2.0), Normalise(0.5, 2.0, key=0)):
+        assert colours(seeded(), (x, classes))[1] is classes
+
+
+PIXELS = np.zeros((3, 4, 5), np.float32)
+UNTOLD = "Flip moves pixels, and entry 1, {}, has the height and width of the picture: say masks=1 to move it with the"
+NO_MASK: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "untold": (
+        lambda: Flip()(seeded(), (PIXELS, np.zeros((4, 5), int))),
+        DataError,
+        UNTOLD.format("int64 of shape (4, 5)"),
+    ),
+    "untold, of channels": (
+        lambda: Flip()(seeded(), (PIXELS, PIXELS)),
+        DataError,
+        UNTOLD.format("float32 of shape (3, 4, 5)"),
+    ),
+    "untold, of channels last": (
+        lambda: Flip()(seeded(), (PIXELS, np.zeros((4, 5, 3)))),
+        DataError,
+        UNTOLD.format("float64 of shape (4, 5, 3)"),
+    ),
+    "other size": (
+        lambda: Flip(masks=1)(seeded(), (PIXELS, np.zeros((5, 4)))),
+        DataError,
+        "Flip needs a mask of the picture's height and width at masks=1, got float64 of shape (5, 4) for a picture of",
+    ),
+    "no such": (lambda: Flip(masks="m")(seeded(), (PIXELS, 1)), DataError, "Flip needs a mask of the picture's height"),
+    "a list": (
+        lambda: Flip(masks=1)(seeded(), (PIXELS, [[0]])),
+        DataError,
+        "Flip needs a mask of the picture's height",
+    ),
+    "no fill": (
+        lambda: Rotate(5, masks=1),
+        ArgumentError,
+        "Rotate mask_fill must be given: it is what masks have where",
+    ),
+    "no fill of a padding": (lambda: Crop(5, padding=(0, 1), masks=1), ArgumentError, "Crop mask_fill must be given"),
+    "fill of another type": (
+        lambda: Translate(1, masks=1, mask_fill=-1)(seeded(), (PIXELS, np.zeros((4, 5), np.uint8))),
+        DataError,
+        "Translate mask_fill must be a value of uint8",
+    ),
+    "fill no number": (
+        lambda: Translate(1, masks=1, mask_fill="0"),
+        ArgumentError,
+        "Translate mask_fill must be a number",
+    ),  # type: ignore[arg-type]
+    "the picture": (lambda: Flip(masks=(1, 0)), ArgumentError, "Flip masks must be other entries than the picture"),
+    "a fraction": (lambda: Flip(masks=0.5), ArgumentError, "Flip masks must be a whole number of at least 0"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), NO_MASK.values(), ids=NO_MASK)
+def test_masks_that_do_not_fit(call: Callable[[], Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind) as caught:
+        call()
+    assert str(caught.value).startswith(message)

@@ -11,6 +11,7 @@ import pytest
 
 from gedanken import (
     ArgumentError,
+    Branches,
     Checkpoint,
     CheckpointError,
     DataError,
@@ -145,6 +146,20 @@ def test_a_vocabulary_of_another_size_is_refused() -> None:
         early.regression()
     with pytest.raises(ArgumentError, match=r"be None for a network whose first layer, FullyConn.* takes no tokens"):
         Network().input((4,)).add(FullyConnectedLayer(2)).vocabulary = vocabulary
+
+
+def test_one_of_several_inputs_is_words(tmp_path: Path) -> None:
+    vocabulary = Vocabulary.of(TEXTS)
+    net = Network().input(text=(4,), table=(3,))
+    net.add(Branches(text=[Embedding(len(vocabulary), 2), Flatten()], table=[])).add(FullyConnectedLayer(2))
+    net.vocabulary = vocabulary
+    net.regression(cost="mean_squared").save(tmp_path / "net")
+    again = Network.load(tmp_path / "net")
+    assert again.vocabulary == vocabulary
+    data = {"text": again.vocabulary.encode(TEXTS, length=4).values, "table": np.ones((2, 3))}
+    assert (again.feedforward(data) == net.feedforward(data)).all()
+    with pytest.raises(ArgumentError, match="vocabulary must have"):
+        net.vocabulary = Vocabulary.of(["a b"])
 
 
 def test_another_first_layer_takes_the_vocabulary_away() -> None:

@@ -73,7 +73,10 @@ def test_the_diarys_script_prints_its_evaluation_and_saves_a_plot(
     assert len(list(tmp_path.glob("runs/*/plot.png"))) == 1
 
 
-@pytest.mark.parametrize("name", ["network", "networks", "data.generator", "data.workers.items", "data.sources"])
+DOCSTRINGS = "network networks data.generator data.workers.items data.sources data.vocabulary data.windows"
+
+
+@pytest.mark.parametrize("name", DOCSTRINGS.split())
 def test_docstring_examples(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"gedanken.{name}"), extraglobs={**PUBLIC, "np": np})
     assert tried

@@ -22,6 +22,7 @@ OPTIONAL = {
     "pillow": ("images", ["pillow"]),
     "pooch": ("data", ["pooch"]),
     "urllib3": ("http", ["urllib3"]),
+    "autograd": ("autograd", ["autograd"]),
     "cupy": ("cuda13", ["cupy-cuda13x", "cupy-cuda12x", "cupy"]),
 }
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")

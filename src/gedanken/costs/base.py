@@ -23,7 +23,7 @@ class Weighing(NamedTuple):
         divisor: what the sum is divided by; 0 where nothing counts, and cost and gradient are 0 then.
         samples: what the cost counts for beside those of other mini-batches; the number of samples where all entries
             count alike. Of a sum it is 1.
-        counted: which entries count, True or False, shaped as `factor`; None for all.
+        counted: which entries count, True or False, shaped as `factor`; None for all. Of heads an OfHead for each.
     """
 
     factor: Array | None

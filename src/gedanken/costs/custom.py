@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from gedanken.checks import require, required_arguments
@@ -63,7 +64,7 @@ class CustomCost(Cost):
         if self.derivative is None:
             costs, slopes = self._derived(ops, y, target)
         else:
-            costs, slopes = (_called(call, ops.xp, y, target) for call in (self.function, self.derivative))
+            costs, slopes = (self._called(name, ops.xp, y, target) for name in ("function", "derivative"))
         self._check_shapes(costs, slopes, y, target)
         for name, values in (("function", costs), ("derivative", slopes)):
             require(
@@ -74,9 +75,19 @@ class CustomCost(Cost):
     def _derived(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         """Return costs, and the slopes of their sum: those of each, since it goes by its own outputs alone."""
         labels = ops.to_host(target)
-        costs, back = traced("CustomCost function", ops, lambda xp, y: _called(self.function, xp, y, labels), [y])
+        costs, back = traced("CustomCost function", ops, lambda xp, y: self._called("function", xp, y, labels), [y])
         (slopes,) = back(ops.xp.ones_like(costs))
         return costs, slopes
+
+    def _called(self, name: str, xp: Any, y: Any, target: Any) -> Any:
+        call = getattr(self, name)
+        return call(xp, y, target) if name in self._over_xp else call(y, target)
+
+    @cached_property
+    def _over_xp(self) -> tuple[str, ...]:
+        """Which of the two functions take the array module."""
+        given = {"function": self.function, "derivative": self.derivative}
+        return tuple(name for name, call in given.items() if call and required_arguments(call) == 3)
 
     def _check_shapes(self, costs: Any, slopes: Any, y: Array, target: Array) -> None:
         got = (getattr(costs, "shape", ()), getattr(slopes, "shape", ()))
@@ -89,7 +100,3 @@ class CustomCost(Cost):
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
         return target
-
-
-def _called(call: Callable[..., Any], xp: Any, y: Any, target: Any) -> Any:
-    return call(xp, y, target) if required_arguments(call) == 3 else call(y, target)

@@ -188,18 +188,6 @@ class Vocabulary:
         return (" " if self.level == "word" else "").join(found)
 
 
-def check_fits(vocabulary: Vocabulary | None, tokens: Any, layer: Any) -> None:
-    """Raise ArgumentError unless a network whose first layer takes so many different numbers goes with a vocabulary."""
-    if vocabulary is None:
-        return
-    if getattr(layer, "input_names", ()):  # of several inputs one is of words
-        each = [row[0].tokens for row in layer.rows.values() if row and isinstance(row[0].tokens, int)]
-        tokens = next((one for one in each if one == len(vocabulary)), each[0] if each else None)
-    rule = f"be None for a network whose first layer, {layer}, takes no tokens"
-    require(isinstance(tokens, int), "vocabulary", rule, vocabulary)
-    require(len(vocabulary) == tokens, "vocabulary", f"have {tokens} numbers, as {layer} has", vocabulary)
-
-
 def _checked_texts(texts: Any) -> Sequence[str]:
     listed = isinstance(texts, Iterable) and not isinstance(texts, (str, bytes))
     require(listed, "texts", "be a list of texts", texts)
@@ -213,9 +201,9 @@ def _checked_texts(texts: Any) -> Sequence[str]:
 @functools.cache
 def _words(ascii_only: bool) -> re.Pattern[str]:
     """Return what finds words and signs. Accents and vowel signs belong to the letter before them."""
-    marks = JOINERS if not ascii_only else ""
+    word = r"\w+"
     if not ascii_only:
         found = (chr(code) for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)))
-        marks += "".join(one for one in found if unicodedata.category(one)[0] == "M")
-    word = rf"[\w{marks}]+"
+        marks = JOINERS + "".join(one for one in found if unicodedata.category(one)[0] == "M")
+        word = rf"\w+(?:[{marks}]+\w*)*"
     return re.compile(rf"{word}(?:['\u2019]{word})*|\S")

@@ -4,6 +4,7 @@ from gedanken.data.windows import WindowGenerator, split_in_time, windows
 from gedanken.datasets.cifar import load_cifar10
 from gedanken.datasets.drawn_digits import load_drawn_digits
 from gedanken.datasets.idx import load_conv, load_fashion_conv, load_fashion_fc, load_fc
+from gedanken.datasets.pairs import ImagePairGenerator, ImagePairs, load_image_pairs
 from gedanken.datasets.picture_generators import HTTPImageGenerator, ImageFolderGenerator
 from gedanken.datasets.pictures import LabelledPictures, Pictures, load_images, load_pictures
 from gedanken.datasets.sunspots import load_sunspots
@@ -13,6 +14,8 @@ from gedanken.datasets.texts import LabelledTexts, load_texts
 __all__ = [
     "HTTPImageGenerator",
     "ImageFolderGenerator",
+    "ImagePairGenerator",
+    "ImagePairs",
     "LabelledPictures",
     "LabelledTexts",
     "Pictures",
@@ -23,6 +26,7 @@ __all__ = [
     "load_fashion_conv",
     "load_fashion_fc",
     "load_fc",
+    "load_image_pairs",
     "load_images",
     "load_pictures",
     "load_sunspots",

@@ -7,10 +7,10 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
+
+Made = TypeVar("Made")
 
 # What is left out starts other programs (EPS), holds further files (ICO, ICNS), or is rarely met and so rarely tested.
 FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
@@ -83,18 +85,26 @@ class Decoder:
         Raises:
             DatasetError: there is none; says why.
         """
+        return self.made(file, self.resized)
+
+    def made(self, file: Path | bytes, make: "Callable[[ImageFile], Made]") -> "Made":
+        """Return what `make` makes of a picture that is identified and has room, but is not decoded yet.
+
+        Raises:
+            DatasetError: there is none; says why.
+        """
         if self._cut:
             vars(_image_file())["LOAD_TRUNCATED_IMAGES"] = True
         try:
             with io.BytesIO(file) if isinstance(file, bytes) else open_regular(str(file)) as source:
-                return self._decoded(_Bounded(source, 8 * self.max_pixels + BEYOND_PIXELS))
+                return self._decoded(_Bounded(source, 8 * self.max_pixels + BEYOND_PIXELS), make)
         except DatasetError:
             raise
         except Exception as error:  # what Pillow raises on a damaged file depends on the format
             reason = error.strerror if isinstance(error, OSError) and error.errno else error
             raise DatasetError(printable(f"{type(error).__name__}: {reason}")) from error
 
-    def _decoded(self, source: "_Bounded") -> Array:
+    def _decoded(self, source: "_Bounded", make: "Callable[[ImageFile], Made]") -> "Made":
         with _identified(io.BufferedReader(source)) as image:
             width, height = _largest(image)
             pixels = width * height
@@ -103,18 +113,23 @@ class Decoder:
             room = self._rooms.get(os.getpid()) or self._rooms.setdefault(os.getpid(), _Room(self.max_pixels))
             with room.taken(pixels):
                 source.begin()  # waiting for the others does not count
-                return self._resized(image)
+                return make(image)
 
-    def _resized(self, image: "ImageFile") -> Array:
+    def resized(self, image: "ImageFile") -> Array:
+        """Return a picture as `picture` does."""
         channels, height, width = self.shape
         image.draft(None, (2 * max(height, width),) * 2)  # a huge JPEG is decoded at a half, quarter or eighth
         plain = _plain(image, MODES[channels])
-        box = _middle(plain.size, (height, width)) if self.fit == "crop" else None
+        box = self.box(plain.size)
         small = plain.resize((width, height), pillow().Resampling.BILINEAR, box)
         if small.mode == "F":
             return np.broadcast_to(np.asarray(small), self.shape)
         values = np.asarray(small, np.float32) / np.float32(255)
         return values.transpose(2, 0, 1) if channels == 3 else values[None]
+
+    def box(self, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+        """Return the part (left, top, right, bottom) of a picture (width, height) that is kept; None is all of it."""
+        return _middle(size, self.shape[1:]) if self.fit == "crop" else None
 
 
 class _Room:
@@ -235,7 +250,7 @@ def _plain(image: "ImageFile", mode: str) -> "Image":
     depth = image.tile[0][3] if image.format == "PNG" and image.tile else None
     image.load()
     clear = _clear_colour(image, depth)
-    upright = _upright(image)
+    upright = turned_upright(image)
     if upright.mode in DEEP_SCALES:
         return _deep(upright, clear)
     if clear is not None or upright.has_transparency_data:
@@ -243,12 +258,22 @@ def _plain(image: "ImageFile", mode: str) -> "Image":
     return upright if upright.mode == mode else upright.convert(mode)
 
 
-def _upright(image: "Image") -> "Image":
-    try:
-        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged notes are no damage to the picture, which stays as it lies
-        turn = None
+def turned_upright(image: "Image") -> "Image":
+    """Return a picture as its notes say that it is to be looked at."""
+    turn = TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(pillow().Transpose(turn))
+
+
+def lies_on_its_side(image: "Image") -> bool:
+    """Say whether `turned_upright` makes height of width."""
+    return _orientation(image) in (5, 6, 7, 8)
+
+
+def _orientation(image: "Image") -> Any:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged notes are no damage to the picture, which stays as it lies
+        return 1
 
 
 def _clear_colour(image: "Image", depth: Any) -> tuple[int, ...] | None:

@@ -27,11 +27,25 @@ def class_files(base: Path) -> tuple[dict[str, list[Path]], Reasons]:
     return {folder.name: _files_under(folder, status, unreadable) for folder, status in folders}, unreadable
 
 
-def report(unreadable: Reasons, fatal: bool) -> None:
+def files_under(folder: Path) -> tuple[list[Path], Reasons]:
+    """Return the files of a folder and of those in it, by the rules of `load_images`, and what could not be looked at.
+
+    Raises:
+        DatasetError: there is no such folder, or no file in it.
+    """
+    if not os.path.isdir(folder):
+        raise DatasetError(
+            f"folder must hold a folder {folder.name!r}, got {printable(str(folder.parent))!r} without it"
+        )
+    unreadable: Reasons = {}
+    return _files_under(folder, folder.stat(), unreadable), unreadable
+
+
+def report(unreadable: Reasons, fatal: bool, what: str = "pictures") -> None:
     """Name all that could not be read in one warning, or error."""
     if not unreadable:
         return
-    message = f"{len(unreadable)} of the files cannot be read as pictures:{_reasons(unreadable)}"
+    message = f"{len(unreadable)} of the files cannot be read as {what}:{_reasons(unreadable)}"
     if fatal:
         raise DatasetError(message)
     warn(message)
@@ -65,7 +79,7 @@ def _files_under(folder: Path, status: os.stat_result, unreadable: Reasons) -> l
             entered.add((status.st_dev, status.st_ino))
             waiting += reversed(list(_entries(path, own)))
     if not files:
-        rule = "class folder must hold at least one picture"
+        rule = "folder must hold at least one picture"
         raise DatasetError(f"{rule}, got {str(folder)!r}, which has none{_reasons(own)}")
     unreadable |= own
     return files

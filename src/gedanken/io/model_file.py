@@ -17,7 +17,7 @@ import numpy as np
 
 from gedanken.checks import one_of, real, require, seed_of_draws
 from gedanken.costs import Cost
-from gedanken.data.vocabulary import Vocabulary, check_fits
+from gedanken.data.vocabulary import Vocabulary
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import EngineChoice, engine_choice
 from gedanken.engine.tuning import ALIKE, Tuning, checked_layer_names
@@ -76,7 +76,7 @@ class Architecture(NamedTuple):
         dtype: its number type.
         epoch: epochs trained.
         class_names: a name for each class, or None.
-        learner: None before `regression`, and where it is made of functions, which are not saved.
+        learner: None before `regression`, and where it is made of functions that no name tells.
         layer_names: a name or None for each layer; () in files of older versions.
         tuning: which layers learn, and how fast.
     """
@@ -184,7 +184,7 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         found = _architecture(contents, known)
         _check_table(contents, found)
         values = _read_arrays(file, contents)
-        vocabulary = vocabulary_of(values.pop(VOCABULARY, None))
+        vocabulary = vocabulary_of(values.pop(VOCABULARY, None), found.layers[0])
         own = _finite_weights(values)
         cost = found.learner.cost if found.learner else None
         if isinstance(engine, str):
@@ -195,7 +195,6 @@ def read_model(path: str, classes: Sequence[type[Any]], engine: str | EngineChoi
         if cost:
             cost.check_output(each_shape(channels_first_shape, plan.shapes[-1]))
         _check_metrics(found.learner.metrics if found.learner else (), plan.shapes[-1])
-        check_fits(vocabulary, found.layers[0].tokens, found.layers[0])
         return Model(found, own, training_of(values), vocabulary), plan, choice
 
 

@@ -13,6 +13,7 @@ from gedanken.errors import ArgumentError, ShapeError
 from gedanken.init import DEFAULT, Zeros
 from gedanken.layers.base import NO_LENGTHS, Context, Layer, Param
 from gedanken.layers.border import guarded, sealed
+from gedanken.layers.declared import declared_params
 from gedanken.types import Array, Arrays, Shape
 
 Named = tuple[tuple[str, Param], ...]
@@ -115,10 +116,15 @@ class FunctionLayer(Layer):
         return {}
 
     def _found_shape(self, shape: Shape) -> Shape:
-        """Run the function on numbers in (0, 1), which logarithms and roots take too."""
+        """Run the function on numbers in (0, 1), which logarithms and roots take too, and near the first parameters."""
         rng = np.random.default_rng(0)
         x = rng.random((2, *shape))
-        values = [sealed(rng.random(param.shape)) for _, param in self._params]
+        declared = declared_params(str(self), self, shape).values()
+        first = [
+            one.init(rng, one.shape, one.fan_in or 1, one.fan_out or 1) + 0.1 * rng.random(one.shape)
+            for one in declared
+        ]
+        values = [sealed(np.asarray(one)) for one in first]
 
         def run(some: Array) -> Any:
             return guarded("the function", "x and p", self._call, np, sealed(some), *values)

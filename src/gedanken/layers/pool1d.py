@@ -12,6 +12,14 @@ from gedanken.layers.conv1d import TimePadding, TimeWindow, amounts, require_seq
 from gedanken.types import Array, Arrays, Shape
 
 
+class _AllOfIt(TimeWindow):
+    """A window over all places that there are, one for each sequence of any length."""
+
+    @property
+    def more(self) -> int:
+        return -1
+
+
 class TimePool(Layer):
     """Windows over time, each of which becomes one value for each feature. They see real places only."""
 
@@ -20,7 +28,7 @@ class TimePool(Layer):
 
     def window(self, shape: Shape) -> TimeWindow:
         """Return the window for sequences (T, F): all of it."""
-        return TimeWindow(shape[0], shape[0], 0)
+        return _AllOfIt(shape[0], shape[0], 0)
 
     def before(self, shape: Shape) -> int:
         """Return how many places before the sequence the first window begins."""

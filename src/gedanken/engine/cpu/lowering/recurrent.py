@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.engine.cpu.kernels.conv import Transposed
-from gedanken.engine.cpu.kernels.dense import DEPTH
 from gedanken.engine.cpu.kernels.gru import Behind
 from gedanken.engine.cpu.kernels.recurrent import Reading, Slopes
 from gedanken.engine.cpu.lowering.activations import activation_of
@@ -19,6 +18,7 @@ from gedanken.layers.recurrent import Recurrent
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array
 
+DEEP = 256  # places that are worth a piece of a sum
 TOGETHER = 16  # sequences that a task reads: enough to use a panel of the recurrent kernel for
 
 
@@ -118,7 +118,7 @@ def _pieces(rows: int) -> int:
 
     A piece reads whole rows, in the order of memory; a block of columns would leap from row to row.
     """
-    return max(1, min(2 * TASKS, rows // DEPTH))
+    return max(1, min(2 * TASKS, rows // DEEP))
 
 
 def _panel(low: Lowering) -> int:
