@@ -107,20 +107,10 @@ class ItemSpec(NamedTuple):
         if self.kind == "array":
             return lambda item: (item,) if type(item) is np.ndarray else None
         if self.kind == "nested":
-            return self._opened_nested
+            return _opener(self._keys, self._length)
         keys = [spec.key for spec in self.arrays]
         known = dict.fromkeys(keys).keys()
         return lambda item: tuple([item[k] for k in keys]) if type(item) is dict and item.keys() == known else None
-
-    def _opened_nested(self, item: Any) -> tuple[Any, ...] | None:
-        if type(item) is not tuple or not item or len(item) != self._length:
-            return None
-        try:
-            found = [item[k[0]][k[1]] if isinstance(k, tuple) else item[k] for k in self._keys]  # type: ignore[index]
-        except (TypeError, LookupError):
-            return None
-        inner = sum(len(part) if type(part) is dict else 1 for part in item)
-        return tuple(found) if inner == len(found) else None
 
     @property
     def _keys(self) -> list[Key]:
@@ -183,6 +173,22 @@ def _check(spec: ArraySpec, array: Array, where: str, shape: Shape) -> None:
     if not np.can_cast(array.dtype, spec.dtype, "safe"):
         rule = f"must be {spec.dtype} as in the first item"
         raise DataError(f"{where}: {_named(spec.key)} {rule}, got {array.dtype}")
+
+
+def _opener(keys: list[Key], length: int) -> Callable[[Any], tuple[Any, ...] | None]:
+    """Return the quick way from a tuple of so many entries, with dicts in it, to the arrays with these keys."""
+
+    def opened(item: Any) -> tuple[Any, ...] | None:
+        if type(item) is not tuple or len(item) != length:
+            return None
+        try:
+            found = [item[k[0]][k[1]] if type(k) is tuple else item[k] for k in keys]  # type: ignore[index]
+        except (TypeError, LookupError):
+            return None
+        inner = sum(len(part) if type(part) is dict else 1 for part in item)
+        return tuple(found) if inner == len(keys) else None
+
+    return opened
 
 
 def entry_of(found: dict[Any, Array], place: int) -> Any:
