@@ -44,6 +44,7 @@ from gedanken import (
     Network,
     NonFiniteError,
     ReLU,
+    Reshape,
     Residual,
     Sequences,
     Sequential,
@@ -57,6 +58,7 @@ from gedanken.cli.main import main
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
 from gedanken.io.safetensors import read_arrays, read_contents, write_arrays
+from gedanken.named import cost_of
 from tests.test_sequences import MeanOverTime
 
 N = 24
@@ -471,6 +473,54 @@ def test_gradients_of_all_heads_agree_with_finite_differences(engine: str, weigh
     )
     data = samples(5, dtype="float64")
     check_gradients(net, data, {"kind": classes(data), "size": data["table"][:, :1]}, engine)
+
+
+def any_network(rng: np.random.Generator, samples: int) -> tuple[Any, ...]:
+    """Return layers, input shapes, a cost, data and labels, all at random."""
+    shapes = {name: tuple(rng.integers(2, 6, rng.choice([1, 3]))) for name in "abc"[: rng.integers(1, 4)]}
+    branches: dict[str, Any] = {}
+    for name, shape in shapes.items():
+        first_ones = [ConvolutionLayer(3, 2, 2), ReLU(), Flatten()] if len(shape) == 3 else [BatchNorm()]
+        branches[name] = [*first_ones, FullyConnectedLayer(5), TanH()]
+    merge = rng.choice(["sum", "concatenate"])
+    width = 5 if merge == "sum" else 5 * len(shapes)
+    kinds = {
+        "classes": ([FullyConnectedLayer(3), SoftMax()], "cross_entropy", rng.integers(0, 3, samples)),
+        "answers": ([FullyConnectedLayer(2), Sigmoid()], "binary_cross_entropy", rng.integers(0, 2, (samples, 2))),
+        "values": ([ReLU(), FullyConnectedLayer(2)], "huber", rng.normal(size=(samples, 2))),
+        "same": ([], "mean_squared", rng.normal(size=(samples, width))),
+        "turned": ([Reshape((width, 1))], "mean_absolute", rng.normal(size=(samples, width, 1))),
+    }
+    chosen = rng.permutation([*kinds])[: rng.integers(1, 5)].tolist()
+    layers = Branches(merge=merge, **branches), Heads(**{name: kinds[name][0] for name in chosen})
+    cost = cost_of({name: (kinds[name][1], 1 + rng.random()) for name in chosen}, layers[-1])
+    data = {name: rng.normal(size=(samples, *shape)) for name, shape in shapes.items()}
+    return layers, shapes, cost, data, {name: kinds[name][2] for name in chosen}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+@pytest.mark.parametrize("seed", range(6))
+def test_kernels_agree_with_the_specification_on_any_network(seed: int, dtype: str, tolerance: float) -> None:
+    rng = np.random.default_rng(seed)
+    layers, shapes, cost, data, labels = any_network(rng, samples := int(rng.integers(2, 40)))
+    weight = rng.random(samples) if seed % 2 else None
+    told = []
+    for engine in ENGINES:
+        plan = Plan(
+            layers,
+            {name: tuple(map(int, shape)) for name, shape in shapes.items()},
+            select_engine(engine, dtype),
+            1,
+            cost,
+        )
+        plan.initialise()
+        passed = plan.cost_and_gradients(plan.context(train=True), ByName(data), ByName(labels), weight)
+        alone = plan.predict(ByName(data))
+        told.append({"cost": passed.cost, "gradients": plan.grads.copy(), **passed.outputs.parts})
+        told[-1] |= {f"{name} at prediction": array for name, array in alone.parts.items()}
+        assert engine == "numpy" or (plan.fused_step is not None and not plan.fallbacks)
+    for name, expected in told[0].items():
+        assert np.max(abs(np.asarray(told[1][name]) - expected)) <= tolerance * max(1, np.max(abs(expected))), name
 
 
 @pytest.mark.parametrize("engine", ENGINES)
