@@ -29,9 +29,9 @@
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
 | | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
-| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `LinearRate` |
-| | `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle`, `WarmUp`, `RateSequence` |
-| | `RateProduct`, `OnPlateau` |
+| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `InverseDecay` |
+| | `LinearRate`, `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle` |
+| | `WarmUp`, `RateSequence`, `RateProduct`, `OnPlateau` |
 | metrics of classes | `Accuracy`, `TopKAccuracy`, `BalancedAccuracy`, `ExactMatch`, `HammingLoss` |
 | | `Precision`, `Recall`, `F1`, `FBeta`, `Specificity`, `IoU`, `DiceCoefficient` |
 | | `MatthewsCorrelation`, `CohenKappa`, `ConfusionMatrix`, `ClassReport`, `LogLoss` |
@@ -113,8 +113,8 @@ _HOMES = {
     "sequences": "Sequences",
     "sparse": "SparseRows",
     "schedules": (
-        "ConstantRate CosineDecay CosineRestarts CyclicRate ExponentialDecay LinearRate MilestoneDecay OnPlateau "
-        "OneCycle PolynomialDecay RateProduct RateSequence Schedule StepDecay WarmUp"
+        "ConstantRate CosineDecay CosineRestarts CyclicRate ExponentialDecay InverseDecay LinearRate MilestoneDecay "
+        "OnPlateau OneCycle PolynomialDecay RateProduct RateSequence Schedule StepDecay WarmUp"
     ),
     "training.average": "MovingAverage",
     "training.budget": "Budget",

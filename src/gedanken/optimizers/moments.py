@@ -1,7 +1,7 @@
 """Adam and its kin: a moving mean of the gradient, and one of its size."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from gedanken.checks import real, truth
 from gedanken.ops import Ops
@@ -104,6 +104,11 @@ class AdamW(Adam):
         Loshchilov & Hutter 2017, arXiv:1711.05101, algorithm 2.
     """
 
+    _: KW_ONLY  # a second number by its place would be beta1 in Adam and weight_decay here
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    amsgrad: bool = False
     weight_decay: float = 0.01
 
     @property
