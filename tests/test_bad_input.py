@@ -784,6 +784,8 @@ RANGES = [
         ),
         ("MaxPoolLayer dilation", lambda: MaxPoolLayer(2, 2, dilation=0), "a whole number of at least 1", 0),
         ("MaxPoolLayer ceil_mode", lambda: MaxPoolLayer(2, 2, ceil_mode=1), "True or False", 1),
+        ("AveragePoolLayer divisor", lambda: AveragePoolLayer(2, 2, divisor=0), "a whole number of at least 1", 0),
+        ("BatchNorm biased", lambda: BatchNorm(biased=1), "True or False", 1),
         ("AveragePoolLayer count_padding", lambda: AveragePoolLayer(2, 2, count_padding="no"), "True or False", "no"),
         ("AdaptiveMaxPoolLayer size", lambda: AdaptiveMaxPoolLayer(0), "a whole number of at least 1", 0),
         (
@@ -882,7 +884,7 @@ RANGES = [
         ("Threshold value", lambda: Threshold(1, None), "a number in (-inf, inf)", None),
         ("Shrink threshold", lambda: Shrink(-0.1), "a number in [0, inf)", -0.1),
         ("Shrink offset", lambda: Shrink(offset="1"), "a number in (-inf, inf)", "1"),
-        ("LeakyReLU slope", lambda: LeakyReLU(1.5), "a number in [0, 1]", 1.5),
+        ("LeakyReLU slope", lambda: LeakyReLU(-0.5), "a number in [0, inf)", -0.5),
         ("ELU alpha", lambda: ELU(0), "a number in (0, inf)", 0),
         ("SimpleRNN activation", lambda: SimpleRNN(3, activation="sigmoid"), "one of relu, tanh", "sigmoid"),
         ("LSTM n_units", lambda: LSTM(0), "a whole number of at least 1", 0),

@@ -150,6 +150,7 @@ ARGUMENTS = {
     "decay_steps": ("steps",),
     "decoupled_weight_decay": ("decoupled",),
     "dilation_rate": ("dilation",),
+    "divisor_override": ("divisor",),
     "elementwise_affine": ("scale and shift",),
     "embedding_dim": ("n_features",),
     "end_factor": ("last",),
