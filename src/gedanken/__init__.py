@@ -27,6 +27,7 @@
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost`, `Focal`, `BinaryFocal`, `Dice`, `KullbackLeibler`, `CosineDistance` |
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
+| | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
 | | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `InverseDecay` |
@@ -69,7 +70,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "costs": (
         "BinaryCrossEntropy BinaryFocal CategoricalHinge CosineDistance Cost CrossEntropy CustomCost Dice Focal "
-        "GaussianNLL Hinge Huber KullbackLeibler LogCosh MeanAbsolute MeanSquared MultiMargin Poisson Quantile "
+        "GaussianNLL Hinge Huber KullbackLeibler LogCosh MeanAbsolute MeanAbsolutePercentage MeanSquared "
+        "MeanSquaredLogarithmic MultiMargin Poisson Quantile "
         "SmoothL1 SquaredHinge WeightedMean"
     ),
     "data.generator": "Generator",
