@@ -77,6 +77,7 @@ from gedanken import (
     Softsign,
     SparseFullyConnectedLayer,
     TanH,
+    TanHShrink,
     Threshold,
     TransposedConvolutionLayer,
     UpsamplingLayer,
@@ -246,6 +247,7 @@ _plain(Softplus, lambda layer, x: F.softplus(x, layer.beta, threshold=40))
 _plain(LogSigmoid, lambda layer, x: F.logsigmoid(x))
 _plain(Mish, lambda layer, x: F.mish(x))
 _plain(Softsign, lambda layer, x: F.softsign(x))
+_plain(TanHShrink, lambda layer, x: F.tanhshrink(x))
 _plain(GELU, lambda layer, x: F.gelu(x, approximate="tanh" if layer.approximate else "none"))
 _plain(LogSoftMax, lambda layer, x: F.log_softmax(x, dim=1 if x.ndim == 4 else -1))
 _plain(SiLU, lambda layer, x: F.silu(x))

@@ -77,6 +77,7 @@ from gedanken import (
     SparseFullyConnectedLayer,
     SpatialDropout,
     TanH,
+    TanHShrink,
     Threshold,
     TransposedConvolutionLayer,
     UpsamplingLayer,
@@ -120,7 +121,7 @@ def bare(*size: int, **options: Any) -> ConvolutionLayer:
 
 PIECES = (
     *(CELU(2.0), SELU(), Softplus(), Softplus(0.5), LogSigmoid(), Mish(), Softsign(), GELU(approximate=True)),
-    *(ReLU6(), HardTanH(-2, 1.5), HardSigmoid(), HardSigmoid(0.2), HardSwish(), LogSoftMax()),
+    *(ReLU6(), HardTanH(-2, 1.5), HardSigmoid(), HardSigmoid(0.2), HardSwish(), LogSoftMax(), TanHShrink()),
     *(Threshold(0.3, -2), Shrink(1.2), Shrink(0.7, 0.7)),
 )
 ROWS = [

@@ -100,6 +100,7 @@ from gedanken import (
     SpatialDropout,
     StateError,
     TanH,
+    TanHShrink,
     Threshold,
     TransposedConvolutionLayer,
     UpsamplingLayer,
@@ -155,7 +156,16 @@ IMAGE = [
     [PaddingLayer(((1, 0), (2, 3)), mode="constant", value=0.5), CroppingLayer((1, 2)), GlobalMaxPoolLayer()],
     [InstanceNorm(shift=False), RMSNorm(), BatchNorm(momentum=None, scale=False), PReLU(), SpatialDropout(0.5)],
     [PReLU(shared=True, init=Constant(0.1)), ReLU6(), HardTanH(-2, 2), HardSigmoid(0.2), HardSwish(), Mish()],
-    [SELU(), AlphaDropout(0.9), CELU(2.0), Softplus(2.0), Softsign(), GELU(approximate=True), GaussianNoise(0.1)],
+    [
+        SELU(),
+        AlphaDropout(0.9),
+        CELU(2.0),
+        Softplus(2.0),
+        Softsign(),
+        TanHShrink(),
+        GELU(approximate=True),
+        GaussianNoise(0.1),
+    ],
     [Threshold(-1, -1), Shrink(0.1, 0.1), LogSigmoid(), LogSoftMax()],
 ]
 ROWS = {

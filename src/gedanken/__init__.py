@@ -16,7 +16,7 @@
 | larger pictures | `UpsamplingLayer`, `PixelShuffle` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `LocalResponseNorm` |
 | activations | `ReLU`, `LeakyReLU`, `PReLU`, `ELU`, `CELU`, `SELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `Mish` |
-| | `Softplus`, `Softsign`, `LogSigmoid`, `SoftMax`, `LogSoftMax` |
+| | `Softplus`, `Softsign`, `LogSigmoid`, `TanHShrink`, `SoftMax`, `LogSoftMax` |
 | activations of pieces | `ReLU6`, `HardTanH`, `HardSigmoid`, `HardSwish`, `Threshold`, `Shrink` |
 | randomness in training | `Dropout`, `SpatialDropout`, `AlphaDropout`, `GaussianNoise` |
 | other layers | `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
@@ -98,7 +98,7 @@ _HOMES = {
         "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
         "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU Sequential "
         "Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign SparseFullyConnectedLayer "
-        "SpatialDropout StateValue TanH Threshold TransposedConvolutionLayer UpsamplingLayer"
+        "SpatialDropout StateValue TanH TanHShrink Threshold TransposedConvolutionLayer UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

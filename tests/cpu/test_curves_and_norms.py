@@ -40,6 +40,7 @@ from gedanken import (
     Softplus,
     Softsign,
     SpatialDropout,
+    TanHShrink,
     Threshold,
 )
 from gedanken.engine.plan import Plan
@@ -51,10 +52,11 @@ from tests.cpu.test_kernels_agree import DTYPES, values
 
 SMOOTH: list[Layer] = [
     CELU(0.7), SELU(), Softplus(), Softplus(2.5), LogSigmoid(), Mish(), Softsign(), GELU(approximate=True), HardSwish(),
+    TanHShrink(),
 ]  # fmt: skip
 PIECES: list[Layer] = [ReLU6(), HardTanH(-0.4, 1), HardSigmoid(), Threshold(-0.3, 0.5), Shrink(0.4), Shrink(0.4, 0.4)]
 CURVES = [*SMOOTH, *PIECES]
-SMALL: list[Layer] = [CELU(1.5), SELU(), Softplus(), LogSigmoid(), Mish(), Softsign(), LogSoftMax()]
+SMALL: list[Layer] = [CELU(1.5), SELU(), Softplus(), LogSigmoid(), Mish(), Softsign(), TanHShrink(), LogSoftMax()]
 MEAN, VAR = partial(np.mean, axis=0), partial(np.var, axis=0, ddof=1)
 shapes = st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple)
 dtypes = st.sampled_from(DTYPES)

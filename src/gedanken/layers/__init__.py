@@ -15,7 +15,7 @@
 | LocalResponseNorm | local_response |
 | InstanceNorm, RMSNorm | instance_norm |
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax, LogSoftMax | activations |
-| PReLU, CELU, SELU, Softplus, LogSigmoid, Mish, Softsign | curves |
+| PReLU, CELU, SELU, Softplus, LogSigmoid, Mish, Softsign, TanHShrink | curves |
 | ReLU6, HardTanH, HardSigmoid, HardSwish, Threshold, Shrink | clipped |
 | Dropout, SpatialDropout, AlphaDropout, GaussianNoise | dropout |
 | Convolution1DLayer | conv1d |
@@ -40,7 +40,7 @@ from gedanken.layers.clipped import HardSigmoid, HardSwish, HardTanH, ReLU6, Shr
 from gedanken.layers.containers import Sequential
 from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.conv1d import Convolution1DLayer
-from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus, Softsign
+from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus, Softsign, TanHShrink
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
 from gedanken.layers.frames import CroppingLayer, PaddingLayer
@@ -135,6 +135,7 @@ __all__ = [
     "SpatialDropout",
     "StateValue",
     "TanH",
+    "TanHShrink",
     "Threshold",
     "TransposedConvolutionLayer",
     "UpsamplingLayer",

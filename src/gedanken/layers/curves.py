@@ -203,3 +203,34 @@ class Softsign(Activation):
     def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
         share = 1 / (1 + abs(x))
         return share * share
+
+
+class TanHShrink(Activation):
+    """What the hyperbolic tangent takes from every number: almost nothing of small ones, almost 1 of large ones.
+
+        y = x - tanh(x),   dy/dx = tanh(x)**2
+
+    Where |x| < 1, y = x * q / (1 + q) with q = x**2 / (3 + x**2 / (5 + x**2 / (7 + ...))), so that small results keep
+    their digits.
+
+    Shapes:
+        x, y: (N, ...).
+
+    Source:
+        Lambert 1768, "Mémoire sur quelques propriétés remarquables des quantités transcendantes" (the fraction).
+    """
+
+    def function(self, ops: Ops, x: Array) -> Array:
+        xp = ops.xp
+        square = xp.minimum(x * x, 1)
+        fraction = square / LAMBERT[0]
+        for number in LAMBERT[1:]:
+            fraction = square / (number + fraction)
+        return xp.where(abs(x) < 1, x * (fraction / (1 + fraction)), x - xp.tanh(x))
+
+    def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
+        t = ops.xp.tanh(x)
+        return t * t
+
+
+LAMBERT = range(17, 1, -2)  # of tanh(x) = x / (1 + x**2 / (3 + x**2 / (5 + ...))), from behind

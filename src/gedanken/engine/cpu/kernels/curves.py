@@ -1,9 +1,9 @@
 """Activations that are met now and then; their derivatives are functions of the input."""
 
-from gedanken.engine.cpu.kernels.functions import exponential, sigmoid, softplus
+from gedanken.engine.cpu.kernels.functions import exponential, hyperbolic_tangent, sigmoid, softplus
 from gedanken.engine.cpu.language import inline, lanes, noinline, real
 
-GELU_TANH, SOFTPLUS, MISH, SOFTSIGN, HARD_SWISH, THRESHOLD, SHRINK = 9, 10, 11, 12, 13, 14, 15
+GELU_TANH, SOFTPLUS, MISH, SOFTSIGN, HARD_SWISH, THRESHOLD, SHRINK, TANH_SHRINK = 9, 10, 11, 12, 13, 14, 15, 16
 FAR = 25.0  # from where on the sigmoid in the approximation of GELU is 0 or 1
 
 
@@ -25,6 +25,21 @@ def mish_share(x):
     power = exponential(-abs(x))
     share = power * (power + real(2)) if x < real(0) else real(1) + real(2) * power
     return share / (share + (real(2) if x < real(0) else real(2) * power * power))
+
+
+@inline
+def lambert(x):
+    """x - tanh(x) = x q / (1 + q) for |x| <= 1; q = x**2 / (3 + x**2 / (5 + ...)) is Lambert's fraction."""
+    square = min(x * x, real(1))
+    q = square / real(17)
+    q = square / (real(15) + q)
+    q = square / (real(13) + q)
+    q = square / (real(11) + q)
+    q = square / (real(9) + q)
+    q = square / (real(7) + q)
+    q = square / (real(5) + q)
+    q = square / (real(3) + q)
+    return x * (q / (real(1) + q))
 
 
 @noinline
@@ -57,6 +72,9 @@ def activate_in_pieces(x, y, count, activation):
         for i in lanes(count):
             moved = x[i] - activation.offset if x[i] > real(0) else x[i] + activation.offset
             y[i] = real(0) if abs(x[i]) <= activation.low else moved
+    elif activation.kind == TANH_SHRINK:
+        for i in lanes(count):
+            y[i] = lambert(x[i]) if abs(x[i]) < real(1) else x[i] - hyperbolic_tangent(x[i])
 
 
 @noinline
@@ -94,3 +112,7 @@ def piecewise_derivative_row(d, x, count, activation):
     elif activation.kind == SHRINK:
         for i in lanes(count):
             d[i] *= real(1) if abs(x[i]) > activation.low else real(0)
+    elif activation.kind == TANH_SHRINK:
+        for i in lanes(count):
+            t = hyperbolic_tangent(x[i])
+            d[i] *= t * t

@@ -26,6 +26,7 @@ from gedanken.layers import (
     Softplus,
     Softsign,
     TanH,
+    TanHShrink,
     Threshold,
 )
 from gedanken.layers.clipped import Clipped
@@ -62,6 +63,7 @@ ACTIVATIONS: dict[type[Layer], Callable[[Any], Activation]] = {
     LogSigmoid: lambda _: _curve(curves.SOFTPLUS, slope=-1.0, rate=-1.0),
     Mish: lambda _: _curve(curves.MISH),
     Softsign: lambda _: _curve(curves.SOFTSIGN),
+    TanHShrink: lambda _: _curve(curves.TANH_SHRINK),
     HardSwish: lambda _: _curve(curves.HARD_SWISH),
     Threshold: lambda layer: _curve(curves.THRESHOLD, low=layer.threshold, offset=layer.value),
     Shrink: lambda layer: _curve(curves.SHRINK, low=layer.threshold, offset=layer.offset),
