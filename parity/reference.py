@@ -18,6 +18,7 @@ from gedanken import (
     CELU,
     ELU,
     GELU,
+    GLU,
     GRU,
     LSTM,
     SELU,
@@ -249,6 +250,7 @@ _plain(Mish, lambda layer, x: F.mish(x))
 _plain(Softsign, lambda layer, x: F.softsign(x))
 _plain(TanHShrink, lambda layer, x: F.tanhshrink(x))
 _plain(GELU, lambda layer, x: F.gelu(x, approximate="tanh" if layer.approximate else "none"))
+_plain(GLU, lambda layer, x: F.glu(x, dim=1 if x.ndim == 4 else -1))
 _plain(LogSoftMax, lambda layer, x: F.log_softmax(x, dim=1 if x.ndim == 4 else -1))
 _plain(SiLU, lambda layer, x: F.silu(x))
 _plain(SoftMax, lambda layer, x: F.softmax(x, dim=1 if x.ndim == 4 else -1))

@@ -16,6 +16,7 @@ from gedanken import (
     ELU,
     F1,
     GELU,
+    GLU,
     GRU,
     LSTM,
     R2,
@@ -259,6 +260,10 @@ LAYERS_DO_NOT_FIT = [
         "convolution over time of a picture", bare, image(Convolution1DLayer(2, 3)), ShapeError,
         "layer 0 Convolution1DLayer(n_filter=2, width_filter=3) needs sequences (T, F), but the input gives (1, 6, 6); "
         "for a picture as a sequence of rows add Reshape((6, 6)) before it",
+    ),
+    Mistake(
+        "channels that cannot be halved", bare, stacked((6, 5), GLU()), ShapeError,
+        "layer 0 GLU() needs an even number of channels, not 5, but the input gives (6, 5)",
     ),
     Mistake(
         "heads do not divide", bare, stacked((6, 5), MultiHeadAttention(2)), ShapeError,

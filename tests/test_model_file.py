@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from gedanken import (
     CELU,
     GELU,
+    GLU,
     GRU,
     LSTM,
     SELU,
@@ -166,7 +167,7 @@ IMAGE = [
         GELU(approximate=True),
         GaussianNoise(0.1),
     ],
-    [Threshold(-1, -1), Shrink(0.1, 0.1), LogSigmoid(), LogSoftMax()],
+    [Threshold(-1, -1), Shrink(0.1, 0.1), LogSigmoid(), LogSoftMax(), Flatten(), FullyConnectedLayer(4), GLU()],
 ]
 ROWS = {
     **{f"{layers}": ((2, 6, 6), layers) for layers in IMAGE},

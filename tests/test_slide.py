@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gedanken import (
     GELU,
+    GLU,
     Activation,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
@@ -113,7 +114,7 @@ def windows(draw: st.DrawFn, n: int) -> Layer:
 
 def pointwise() -> st.SearchStrategy[Layer]:
     kinds = [BatchNorm(), ReLU(), LeakyReLU(0.2), TanH(), GELU(), Dropout(0.5), SoftMax(), Sequential()]
-    kinds += [PReLU(), LogSoftMax(), SpatialDropout(0.5), GaussianNoise(0.1), LocalResponseNorm(3)]
+    kinds += [PReLU(), LogSoftMax(), GLU(), SpatialDropout(0.5), GaussianNoise(0.1), LocalResponseNorm(3)]
     return st.sampled_from(kinds)
 
 

@@ -16,7 +16,7 @@
 | larger pictures | `UpsamplingLayer`, `PixelShuffle` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `LocalResponseNorm` |
 | activations | `ReLU`, `LeakyReLU`, `PReLU`, `ELU`, `CELU`, `SELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `Mish` |
-| | `Softplus`, `Softsign`, `LogSigmoid`, `TanHShrink`, `SoftMax`, `LogSoftMax` |
+| | `Softplus`, `Softsign`, `LogSigmoid`, `TanHShrink`, `GLU`, `SoftMax`, `LogSoftMax` |
 | activations of pieces | `ReLU6`, `HardTanH`, `HardSigmoid`, `HardSwish`, `Threshold`, `Shrink` |
 | randomness in training | `Dropout`, `SpatialDropout`, `AlphaDropout`, `GaussianNoise` |
 | other layers | `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
@@ -92,7 +92,7 @@ _HOMES = {
     "layers": (
         "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer AveragePoolLayer "
         "BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer ConvolutionLayer CroppingLayer "
-        "Dropout ELU Embedding Flatten FullyConnectedLayer FunctionLayer GELU GRU GaussianNoise "
+        "Dropout ELU Embedding Flatten FullyConnectedLayer FunctionLayer GELU GLU GRU GaussianNoise "
         "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm "
         "HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
         "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "

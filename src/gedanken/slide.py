@@ -20,6 +20,7 @@ from gedanken.engine.plan import Plan
 from gedanken.errors import ArgumentError, DataError
 from gedanken.geometry import NO_SIDES, Geometry, Window, sides
 from gedanken.layers import (
+    GLU,
     Activation,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
@@ -64,7 +65,7 @@ ADAPTIVE: dict[type, Pooling] = {AdaptiveAveragePoolLayer: AveragePoolLayer, Ada
 PIXELS = 1 << 20  # of the pictures in one pass
 INSTEAD = "use feedforward on each patch"
 NOISE = {Dropout, SpatialDropout, AlphaDropout, GaussianNoise}  # which do nothing at prediction
-BY_PIXEL = {BatchNorm, SoftMax, LogSoftMax, PReLU, LocalResponseNorm}  # which look at one pixel at a time
+BY_PIXEL = {BatchNorm, GLU, SoftMax, LogSoftMax, PReLU, LocalResponseNorm}  # which look at one pixel at a time
 
 
 def slide(plan: Plan, patch: AnyShape, image: Any, stride: Any) -> Array:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gedanken import (
     CELU,
     GELU,
+    GLU,
     SELU,
     AlphaDropout,
     AveragePoolLayer,
@@ -108,6 +109,14 @@ def test_any_prelu(shared: bool, shape: tuple[int, ...], samples: int, seed: int
 def test_any_noise(layer: Layer, shape: tuple[int, ...], samples: int, seed: int, dtype: str) -> None:
     shape = (*shape, 3) if isinstance(layer, SpatialDropout) and len(shape) == 1 else shape
     check_agreement([layer, ReLU6(), layer], shape, values(samples, shape, seed, dtype))
+
+
+@settings(max_examples=15)
+@given(shapes, st.integers(1, 9), st.integers(0, 9), dtypes)
+def test_gated_halves(shape: tuple[int, ...], samples: int, seed: int, dtype: str) -> None:
+    """Of images the channels come first here; they are what is halved."""
+    shape = (2 * shape[0], *shape[1:]) if len(shape) == 3 else (*shape[:-1], 2 * shape[-1])
+    check_agreement([GLU()], shape, 3 * values(samples, shape, seed, dtype))
 
 
 @settings(max_examples=15)

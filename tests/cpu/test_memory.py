@@ -13,6 +13,7 @@ import pytest
 
 from gedanken import (
     GELU,
+    GLU,
     AveragePoolLayer,
     BatchNorm,
     Branches,
@@ -108,6 +109,7 @@ ROWS: list[tuple[list[Layer], Shape]] = [
     ([GroupNorm(7), ConvolutionLayer(5, 3, 3), GroupNorm(1), GELU()], (7, 9, 7)),
     ([Branches([Embedding(5, 17), PReLU()], Embedding(5, 3)), RMSNorm(), Flatten(), FullyConnectedLayer(3)], (7,)),
     ([GaussianNoise(0.1), InstanceNorm(), PReLU(shared=True), SpatialDropout(0.5), LogSoftMax()], (7, 9, 5)),
+    ([ConvolutionLayer(18, 1, 1), GLU(), PReLU()], (3, 5, 7)),
     ([LayerNorm(), ConvolutionLayer(5, 3, 3), BatchNorm(), GELU(), MaxPoolLayer(2, 2)], (7, 9, 7)),
 ]
 

@@ -20,6 +20,7 @@ from gedanken.costs.heads import HeadsCost, told_of_head
 from gedanken.errors import ArgumentError
 from gedanken.hyperparameters import changed_fields
 from gedanken.layers import (
+    GLU,
     Activation,
     AdaptiveAveragePoolLayer,
     AdaptiveMaxPoolLayer,
@@ -157,7 +158,7 @@ def _one_distribution(shape: Shape) -> bool:
 
 def _need_probabilities(last: Layer, cost: str, fix: str) -> None:
     products = (FullyConnectedLayer, ConvolutionLayer, TransposedConvolutionLayer)
-    unbounded = isinstance(last, (*products, Activation, PReLU, LogSoftMax))
+    unbounded = isinstance(last, (*products, Activation, GLU, PReLU, LogSoftMax))
     if unbounded and not _within_0_and_1(last):
         raise ArgumentError(f"cost {cost} needs probabilities, but the last layer is {last}; add {fix}")
 

@@ -16,6 +16,7 @@
 | InstanceNorm, RMSNorm | instance_norm |
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax, LogSoftMax | activations |
 | PReLU, CELU, SELU, Softplus, LogSigmoid, Mish, Softsign, TanHShrink | curves |
+| GLU | glu |
 | ReLU6, HardTanH, HardSigmoid, HardSwish, Threshold, Shrink | clipped |
 | Dropout, SpatialDropout, AlphaDropout, GaussianNoise | dropout |
 | Convolution1DLayer | conv1d |
@@ -45,6 +46,7 @@ from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
 from gedanken.layers.frames import CroppingLayer, PaddingLayer
 from gedanken.layers.function import FunctionLayer
+from gedanken.layers.glu import GLU
 from gedanken.layers.instance_norm import InstanceNorm, RMSNorm
 from gedanken.layers.local_response import LocalResponseNorm
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
@@ -67,6 +69,7 @@ __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "GLU",
     "GRU",
     "LSTM",
     "SELU",

@@ -1,4 +1,4 @@
-"""Activations that are no function of single numbers: PReLU and LogSoftMax."""
+"""Activations that are no function of single numbers: PReLU, LogSoftMax and GLU."""
 
 import math
 
@@ -41,6 +41,21 @@ def log_softmax(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
             return None
         dx = low.buffer(x.shape)
         low.program.add("log_softmax.gradient", cut(rows.rows, rows.piece), y=y, dy=dy, dx=dx, m=rows)
+        return dx
+
+    return y, backward
+
+
+def glu(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
+    """Lower GLU."""
+    y, rows = low.buffer((x.shape[0], *stage.output_shape)), _rows(low, stage)
+    low.program.add("glu.forward", cut(rows.rows, rows.piece), x=x, y=y, m=rows)
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        if not wanted:
+            return None
+        dx = low.buffer(x.shape)
+        low.program.add("glu.gradient", cut(rows.rows, rows.piece), x=x, dy=dy, dx=dx, m=rows)
         return dx
 
     return y, backward

@@ -13,7 +13,7 @@ from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activa
 from gedanken.engine.cpu.lowering.attention import attention
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
-from gedanken.engine.cpu.lowering.curves import log_softmax, prelu
+from gedanken.engine.cpu.lowering.curves import glu, log_softmax, prelu
 from gedanken.engine.cpu.lowering.dense import dense, softmax
 from gedanken.engine.cpu.lowering.embedding import as_reals, embedding
 from gedanken.engine.cpu.lowering.frame import frame
@@ -36,6 +36,7 @@ from gedanken.engine.cpu.lowering.transposed import transposed
 from gedanken.engine.cpu.lowering.upsampling import pixel_shuffle, upsampling
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
+    GLU,
     GRU,
     LSTM,
     AlphaDropout,
@@ -228,6 +229,7 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     UpsamplingLayer: upsampling,
     PixelShuffle: pixel_shuffle,
     SoftMax: softmax,
+    GLU: glu,
     LogSoftMax: log_softmax,
     PReLU: prelu,
     SpatialDropout: thinned,
