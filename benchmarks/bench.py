@@ -1,6 +1,6 @@
 """Time Gedanken beside its peers and print a table.
 
-    python benchmarks/bench.py [--rows diary mlp ...] [--quick] [--compile none|diary|all] [--beside CHECKOUT]
+    python benchmarks/bench.py [--rows diary mlp ...] [--quick] [--compile none|some|all] [--beside CHECKOUT]
         [--output runs/bench.md]
 
 Every candidate (a peer in one configuration) works in a process of its own; all of a row are started first, must agree
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench_table import Measured, Row, report
-from candidates import LIMIT, ROWS, Candidate, CandidateError, Single, candidates_of
+from candidates import COMPILED, LIMIT, ROWS, Candidate, CandidateError, Single, candidates_of
 from networks import Task
 
 THREADS = 2
@@ -37,7 +37,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="*", default=[], help=f"some of {' '.join(ROWS)}; all if not given")
     parser.add_argument("--quick", action="store_true", help="few turns")
     parser.add_argument("--turns", type=int, help="instead of 9, or 3 with --quick")
-    parser.add_argument("--compile", choices=("none", "diary", "all"), default="diary", help="where torch.compile runs")
+    parser.add_argument("--compile", choices=("none", "some", "all"), default="some", help="where torch.compile runs")
     parser.add_argument("--beside", type=Path, help="compare with Gedanken in another checkout alone, not with peers")
     parser.add_argument("--output", type=Path, default=Path("runs/bench.md"))
     found = parser.parse_args()
@@ -157,7 +157,8 @@ def main() -> None:
     for name in chosen.rows or ROWS:
         for title, measure, task in ROWS[name]:
             log(f"{title} (load {os.getloadavg()[0]:.1f})")
-            names = candidates_of(task, measure, chosen.compile in (task.network, "all"), chosen.beside)
+            compiled = chosen.compile == "all" or (chosen.compile == "some" and task.network in COMPILED)
+            names = candidates_of(task, measure, compiled, chosen.beside)
             if measure == "memory":
                 rows.append(measure_memory(title, task, names))
             else:

@@ -17,6 +17,14 @@ PAUSE = 0.2  # seconds before each turn: threads that wait by spinning have gone
 MOST_RUNS = 300  # in a turn
 LONG = 1.0  # seconds: a run that takes longer has no uncounted run before it in each turn
 
+RECURRENT = ("lstm", "gru")
+
+# What PyTorch's tuned configuration is called, where images are not what its layout is about; see peer_torch.py.
+LAYOUTS = {**dict.fromkeys(RECURRENT, "time-first"), "transformer": "fused"}
+
+# Where torch.compile runs unless told otherwise: it needs a minute or more. It does not look into recurrent layers.
+COMPILED = ("diary", "transformer", "conv1d", "unet", "autoencoder")
+
 # name: (title, what is measured, task)
 ROWS: dict[str, list[tuple[str, str, Task]]] = {
     "diary": [("diary's network, step, batch 256", "times", Task("diary", "step", 256))],
@@ -27,6 +35,12 @@ ROWS: dict[str, list[tuple[str, str, Task]]] = {
     "lenet": [("LeNet-5, step, batch 64", "times", Task("lenet", "step", 64))],
     "vgg": [("VGG-like, step, batch 128", "times", Task("vgg", "step", 128))],
     "resnet": [("ResNet-20, step, batch 128", "times", Task("resnet", "step", 128))],
+    "lstm": [("LSTM of 128 units on (64, 128), step, batch 64", "times", Task("lstm", "step", 64))],
+    "gru": [("GRU of 128 units on (64, 128), step, batch 64", "times", Task("gru", "step", 64))],
+    "transformer": [("transformer block on (128, 128), step, batch 32", "times", Task("transformer", "step", 32))],
+    "conv1d": [("1-D convolutions on (256, 16), step, batch 64", "times", Task("conv1d", "step", 64))],
+    "unet": [("U-Net on (3, 64, 64), step, batch 32", "times", Task("unet", "step", 32))],
+    "autoencoder": [("autoencoder on (1, 28, 28), step, batch 128", "times", Task("autoencoder", "step", 128))],
     "predict": [
         (f"diary's network, prediction, batch {batch}", "times", Task("diary", "predict", batch)) for batch in (1, 256)
     ],
@@ -37,7 +51,8 @@ ROWS: dict[str, list[tuple[str, str, Task]]] = {
 
 def candidates_of(task: Task, measure: str, compiled: bool, beside: Path | None) -> list[tuple[str, str]]:
     """Return the peers and configurations for a task, Gedanken first; `beside` is a checkout to compare with alone."""
-    ours, torch = [("gedanken", "cpu")], [("torch", "eager"), ("torch", "channels-last")]
+    tuned = LAYOUTS.get(task.network, "channels-last")
+    ours, torch = [("gedanken", "cpu")], [("torch", "eager"), ("torch", tuned)]
     if beside:
         return [*ours, (ANOTHER, str(beside))]
     if measure == "whole":
@@ -48,7 +63,8 @@ def candidates_of(task: Task, measure: str, compiled: bool, beside: Path | None)
         torch.append(("torch", "compiled"))
     if task.kind == "predict":
         return [*ours, *torch, ("onnxruntime", "default")]
-    keras = [("keras", name) for name in ("tensorflow", "tensorflow-jit", "jax")]
+    unrolled = ["tensorflow-unrolled"] if task.network in RECURRENT else []
+    keras = [("keras", name) for name in ("tensorflow", "tensorflow-jit", *unrolled, "jax")]
     return [*ours, *torch, *keras, *([("numpy", "by hand")] if task.kind == "epoch" else [])]
 
 

@@ -15,7 +15,7 @@ ENTRY, EXIT = "x", "y"
 def operator(layer: Layer, place: str) -> tuple[str, list[str], dict[str, Any]]:
     """Return the name of ONNX's operator, its arrays and its attributes."""
     match layer:
-        case ("conv", _, size, padding, stride):
+        case ("conv", _, size, padding, stride, _):
             attributes = {"kernel_shape": [size] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
             return "Conv", [f"{place}.kernel", f"{place}.bias"], attributes
         case ("dense", _):

@@ -291,7 +291,8 @@ def _(layer: MaxPoolLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Te
 def _(layer: AveragePoolLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     size, stride, dilation, even = _pooled(layer)
     if even and dilation == (1, 1):
-        return F.avg_pool2d(x, size, stride, _pair(layer.zero_padding), layer.ceil_mode, layer.count_padding)
+        options = layer.ceil_mode, layer.count_padding, layer.divisor
+        return F.avg_pool2d(x, size, stride, _pair(layer.zero_padding), *options)
     if dilation == (1, 1) and layer.count_padding:
         return F.avg_pool2d(_pad(layer, x, stride, dilation, 0.0), size, stride, 0, layer.ceil_mode)
     # Means over pixels that lie apart, or without uneven padding, PyTorch has as quotients of two sums.

@@ -214,6 +214,8 @@ ROWS = [
     Row(AveragePoolLayer(3, 2, 1), IMAGE),
     Row(AveragePoolLayer(3, 3, 2, zero_padding=1), TALL),
     Row(AveragePoolLayer(3, 4, (2, 1), zero_padding=(3, 0)), TALL),
+    Row(AveragePoolLayer(3, 4, (2, 1), zero_padding=1, ceil_mode=True, divisor=5), TALL),
+    Row(AveragePoolLayer(3, 2, 2, zero_padding=1, count_padding=False, divisor=1), IMAGE),
     Row(AveragePoolLayer(2, 3, 2, zero_padding="same"), TALL),
     *(
         Row(AveragePoolLayer(*size, count_padding=counts, **options), TALL)
@@ -275,6 +277,7 @@ ROWS = [
     Row(ReLU(), ROW, "whole"),
     Row(LeakyReLU(), IMAGE),
     Row(LeakyReLU(0.3), ROW, "whole"),
+    Row(LeakyReLU(2.5), ROW, "whole"),
     Row(SoftMax(), SEQUENCE),
     Row(Flatten(), IMAGE),
     Row(Convolution1DLayer(5, 3), (9, 4)),

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -30,6 +31,7 @@ from gedanken import (
     ExponentialDecay,
     Flatten,
     FullyConnectedLayer,
+    InverseDecay,
     LinearRate,
     Lion,
     MilestoneDecay,
@@ -222,6 +224,13 @@ def one_cycle(o: optim.Optimizer) -> Any:
     )
 
 
+def three_phases(o: optim.Optimizer) -> Any:
+    return lr_scheduler.OneCycleLR(
+        o, max_lr=0.2, total_steps=STEPS, pct_start=0.4, div_factor=5, final_div_factor=100, cycle_momentum=False,
+        anneal_strategy="linear", three_phase=True,
+    )  # fmt: skip
+
+
 def cyclic(**options: Any) -> Callable[[optim.Optimizer], Any]:
     return lambda o: lr_scheduler.CyclicLR(o, 0.05, 0.2, step_size_up=2, cycle_momentum=False, **options)
 
@@ -252,7 +261,9 @@ SCHEDULES = [
     sgd(WarmUp(0.2, 4), lambda o: lr_scheduler.LinearLR(o, 1 / 4, 1, total_iters=3)),
     sgd(WarmUp(CosineDecay(0.2, 6, 0.01), 4), warm_up_then_cosine),
     sgd(ONE_CYCLE, one_cycle),
+    sgd(replace(ONE_CYCLE, linear=True, three_phases=True), three_phases),
     Row(Adam(ONE_CYCLE), optim.Adam, {"lr": 0.2}, one_cycle),
+    sgd(InverseDecay(0.2, 4, 0.5), lambda o: lr_scheduler.LambdaLR(o, lambda step: 1 / (1 + 0.5 * step / 4))),
     sgd(LinearRate(0.05, 0.2, 6), lambda o: lr_scheduler.LinearLR(o, 0.25, 1.0, total_iters=6)),
     sgd(PolynomialDecay(0.2, STEPS, 2.0), lambda o: lr_scheduler.PolynomialLR(o, STEPS, 2.0)),
     sgd(PolynomialDecay(0.2, 6), lambda o: lr_scheduler.PolynomialLR(o, 6)),

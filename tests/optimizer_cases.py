@@ -130,6 +130,19 @@ def _adagrad(
     return p
 
 
+def _beside(rule: Callable[..., float], **options: float | bool) -> Callable[[float, list[float], float, float], float]:
+    """Return a rule with weight decay beside its step, which the rule itself is not told of."""
+
+    def decoupled(p: float, gs: list[float], rate: float, decay: float) -> float:
+        moved = 0.0
+        for count in range(1, len(gs) + 1):
+            done = rule(0.0, gs[:count], rate, 0.0, **options)
+            p, moved = p - rate * decay * p + (done - moved), done
+        return p
+
+    return decoupled
+
+
 class OptimizerCase(NamedTuple):
     """An optimizer, and its rule for one number: (first value, gradients, rate, weight decay) -> last value.
 
@@ -166,6 +179,19 @@ OPTIMIZERS = [
     ),
     OptimizerCase(AdaDelta(RATE), _adadelta, quick=10.0),
     OptimizerCase(AdaDelta(RATE, weight_decay=0.3), _adadelta, 0.3, quick=10.0),
+    OptimizerCase(Momentum(RATE, weight_decay=0.3, decoupled=True), _beside(_momentum), 0.3),
+    OptimizerCase(Nesterov(RATE, weight_decay=0.3, decoupled=True), _beside(_momentum, ahead=True), 0.3),
+    OptimizerCase(AdaGrad(RATE, weight_decay=0.3, decoupled=True), _beside(_adagrad), 0.3),
+    OptimizerCase(RMSProp(RATE, weight_decay=0.3, decoupled=True), _beside(_rmsprop), 0.3),
+    OptimizerCase(RMSProp(RATE, momentum=0.8, weight_decay=0.3, decoupled=True), _beside(_rmsprop, momentum=0.8), 0.3),
+    OptimizerCase(RMSProp(RATE, centred=True, weight_decay=0.3, decoupled=True), _beside(_rmsprop, centred=True), 0.3),
+    OptimizerCase(
+        RMSProp(RATE, momentum=0.8, centred=True, weight_decay=0.3, decoupled=True),
+        _beside(_rmsprop, momentum=0.8, centred=True),
+        0.3,
+    ),
+    OptimizerCase(AdaDelta(RATE, weight_decay=0.02, decoupled=True), _beside(_adadelta), 0.02, quick=10.0),
+    OptimizerCase(AdaMax(RATE, weight_decay=0.3, decoupled=True), _beside(_adamax), 0.3),
     OptimizerCase(Adam(RATE), _adam),
     OptimizerCase(Adam(RATE, weight_decay=0.3), lambda *a: _adam(*a, coupled=True), 0.3),
     OptimizerCase(Adam(RATE, amsgrad=True), lambda *a: _adam(*a, amsgrad=True)),

@@ -133,7 +133,7 @@ def fitted(net: Network) -> Network:
 # ------------------------------------------------------------------ there and back
 
 IMAGE = [
-    [ConvolutionLayer(4, 3, 2, stride=(1, 2), zero_padding="same"), BatchNorm(momentum=0.7), ReLU()],
+    [ConvolutionLayer(4, 3, 2, stride=(1, 2), zero_padding="same"), BatchNorm(momentum=0.7, biased=True), ReLU()],
     [ConvolutionLayer(4, 3, 3, groups=2, dilation=2, bias=False, init=GlorotUniform(), zero_padding=(2, 1))],
     [MaxPoolLayer(2, 2, 1), LeakyReLU(0.2), GroupNorm(2, epsilon=1e-3)],
     [AveragePoolLayer(2, 3, zero_padding="same"), LayerNorm(), GELU()],
@@ -151,7 +151,7 @@ IMAGE = [
     [UpsamplingLayer(2), UpsamplingLayer(size=(5, 7), mode="bilinear", align_corners=True), ReLU()],
     [ConvolutionLayer(4, 3, 3, zero_padding=((2, 0), (1, 3)), padding_mode="reflect"), LocalResponseNorm(3, k=2.0)],
     [MaxPoolLayer(2, 2, 3, ((0, 1), (1, 0)), dilation=2, ceil_mode=True), AdaptiveAveragePoolLayer((3, 1))],
-    [AveragePoolLayer(3, 3, 2, 1, ceil_mode=True, count_padding=False), AdaptiveMaxPoolLayer(2), Flatten()],
+    [AveragePoolLayer(3, 3, 2, 1, ceil_mode=True, count_padding=False, divisor=4), AdaptiveMaxPoolLayer(2), Flatten()],
     [PaddingLayer(((1, 0), (2, 3)), mode="constant", value=0.5), CroppingLayer((1, 2)), GlobalMaxPoolLayer()],
     [InstanceNorm(shift=False), RMSNorm(), BatchNorm(momentum=None, scale=False), PReLU(), SpatialDropout(0.5)],
     [PReLU(shared=True, init=Constant(0.1)), ReLU6(), HardTanH(-2, 2), HardSigmoid(0.2), HardSwish(), Mish()],

@@ -71,7 +71,7 @@ CHOICES = [
 
 @ENGINES
 @pytest.mark.parametrize("rule", [SGD, Momentum])
-@pytest.mark.parametrize(("make", "decayed", "names"), CHOICES, ids=str)
+@pytest.mark.parametrize(("make", "decayed", "names"), CHOICES, ids=range(len(CHOICES)))
 def test_weight_decay_applies_to_chosen_parameters(
     make: Any, decayed: Any, names: set[str], rule: Any, engine: str
 ) -> None:

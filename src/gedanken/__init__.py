@@ -27,11 +27,12 @@
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost`, `Focal`, `BinaryFocal`, `Dice`, `KullbackLeibler`, `CosineDistance` |
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
+| | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
 | | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
-| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `LinearRate` |
-| | `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle`, `WarmUp`, `RateSequence` |
-| | `RateProduct`, `OnPlateau` |
+| learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `InverseDecay` |
+| | `LinearRate`, `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle` |
+| | `WarmUp`, `RateSequence`, `RateProduct`, `OnPlateau` |
 | metrics of classes | `Accuracy`, `TopKAccuracy`, `BalancedAccuracy`, `ExactMatch`, `HammingLoss` |
 | | `Precision`, `Recall`, `F1`, `FBeta`, `Specificity`, `IoU`, `DiceCoefficient` |
 | | `MatthewsCorrelation`, `CohenKappa`, `ConfusionMatrix`, `ClassReport`, `LogLoss` |
@@ -69,7 +70,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "costs": (
         "BinaryCrossEntropy BinaryFocal CategoricalHinge CosineDistance Cost CrossEntropy CustomCost Dice Focal "
-        "GaussianNLL Hinge Huber KullbackLeibler LogCosh MeanAbsolute MeanSquared MultiMargin Poisson Quantile "
+        "GaussianNLL Hinge Huber KullbackLeibler LogCosh MeanAbsolute MeanAbsolutePercentage MeanSquared "
+        "MeanSquaredLogarithmic MultiMargin Poisson Quantile "
         "SmoothL1 SquaredHinge WeightedMean"
     ),
     "data.generator": "Generator",
@@ -113,8 +115,8 @@ _HOMES = {
     "sequences": "Sequences",
     "sparse": "SparseRows",
     "schedules": (
-        "ConstantRate CosineDecay CosineRestarts CyclicRate ExponentialDecay LinearRate MilestoneDecay OnPlateau "
-        "OneCycle PolynomialDecay RateProduct RateSequence Schedule StepDecay WarmUp"
+        "ConstantRate CosineDecay CosineRestarts CyclicRate ExponentialDecay InverseDecay LinearRate MilestoneDecay "
+        "OnPlateau OneCycle PolynomialDecay RateProduct RateSequence Schedule StepDecay WarmUp"
     ),
     "training.average": "MovingAverage",
     "training.budget": "Budget",

@@ -239,7 +239,9 @@ class _Row:
             self._add(replace(layer, stride=window.stride, zero_padding=0, dilation=window.dilation), stage.p)
         elif isinstance(layer, (MaxPoolLayer, AveragePoolLayer)) and kind in (MaxPoolLayer, AveragePoolLayer):
             window, self.grid = self.grid.through(_without_padding(stage, layer.geometry(stage.shape)))
-            self._add(_pooling(kind, window), {})
+            made = _pooling(kind, window)
+            over = {"divisor": layer.divisor} if isinstance(layer, AveragePoolLayer) else {}
+            self._add(replace(made, **over), {})
         elif kind in GLOBAL:
             window, self.grid = self.grid.full_map(stage.shape)
             self._add(_pooling(GLOBAL[kind], window), {})

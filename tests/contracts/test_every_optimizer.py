@@ -277,6 +277,11 @@ def test_a_first_step_of_adam_is_the_rate(engine: str) -> None:
         (lambda: RAdam(decoupled=None), "RAdam decoupled must be True or False, got None"),  # type: ignore[arg-type]
         (lambda: Momentum(dampening=1), "Momentum dampening must be a number in [0, 1), got 1"),
         (lambda: Nesterov(dampening=0.5), "Nesterov dampening must be 0, got 0.5"),
+        (
+            lambda: Momentum(dampening=0.5, decoupled=True),
+            "Momentum dampening must be 0 with decoupled weight decay, got 0.5",
+        ),
+        (lambda: RMSProp(decoupled=1), "RMSProp decoupled must be True or False, got 1"),  # type: ignore[arg-type]
         (lambda: Muon(steps=0), "Muon steps must be a whole number of at least 1, got 0"),
         (lambda: Muon(scale="root"), "Muon scale must be one of rms, shape, got 'root'"),
         (lambda: Muon(by_adam="3.*"), f"Muon by_adam must be {PATTERNS}, got '3.*'"),

@@ -115,10 +115,11 @@ def test_any_logarithms_of_shares(classes: int, samples: int, size: float, dtype
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_means_over_all_mini_batches(dtype: str) -> None:
+@pytest.mark.parametrize("biased", [False, True])
+def test_means_over_all_mini_batches(dtype: str, biased: bool) -> None:
     found = []
     for engine in ("numpy", "cpu"):
-        plan = Plan([BatchNorm(momentum=None)], (3,), select_engine(engine, dtype), 0)
+        plan = Plan([BatchNorm(momentum=None, biased=biased)], (3,), select_engine(engine, dtype), 0)
         plan.initialise()
         batches = [values(n, (3,), n, dtype) + 5 for n in (4, 1, 7, 2)]  # one sample has no variance and is left out
         for x in batches:
@@ -127,7 +128,7 @@ def test_means_over_all_mini_batches(dtype: str) -> None:
         arrays = plan.arrays()
         np.testing.assert_allclose(arrays["0.mean"], np.mean([x.mean(axis=0) for x in several], axis=0), rtol=1e-6)
         np.testing.assert_allclose(
-            arrays["0.var"], np.mean([x.var(axis=0, ddof=1) for x in several], axis=0), rtol=1e-6
+            arrays["0.var"], np.mean([x.var(axis=0, ddof=not biased) for x in several], axis=0), rtol=1e-6
         )
         assert arrays["0.count"].tolist() == [3]
         found.append(np.concatenate([arrays["0.mean"], arrays["0.var"]]))

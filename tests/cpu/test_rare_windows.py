@@ -45,6 +45,7 @@ def poolings(draw: st.DrawFn) -> Layer:
     options: dict[str, Any] = {"dilation": draw(pairs | st.just(1)), "ceil_mode": draw(st.booleans())}
     if kind is AveragePoolLayer:
         options["count_padding"] = draw(st.booleans())
+        options["divisor"] = draw(st.none() | st.integers(1, 9))
     padding = draw(four_sides | st.just("same"))
     try:
         return kind(*draw(pairs), draw(pairs), padding, **options)

@@ -8,6 +8,7 @@ from gedanken.costs.focal import BinaryFocal, Focal
 from gedanken.costs.likeness import CosineDistance, Dice, KullbackLeibler
 from gedanken.costs.margins import CategoricalHinge, Hinge, MultiMargin, SquaredHinge
 from gedanken.costs.regression import GaussianNLL, LogCosh, Poisson, Quantile, SmoothL1
+from gedanken.costs.relative import MeanAbsolutePercentage, MeanSquaredLogarithmic
 from gedanken.costs.values import Huber, MeanAbsolute, MeanSquared, WeightedMean
 
 COSTS: dict[str, type[Cost]] = {
@@ -29,6 +30,8 @@ COSTS: dict[str, type[Cost]] = {
     "poisson": Poisson,
     "quantile": Quantile,
     "log_cosh": LogCosh,
+    "mean_absolute_percentage": MeanAbsolutePercentage,
+    "mean_squared_logarithmic": MeanSquaredLogarithmic,
     "smooth_l1": SmoothL1,
     "gaussian_nll": GaussianNLL,
 }
@@ -50,7 +53,9 @@ __all__ = [
     "KullbackLeibler",
     "LogCosh",
     "MeanAbsolute",
+    "MeanAbsolutePercentage",
     "MeanSquared",
+    "MeanSquaredLogarithmic",
     "MultiMargin",
     "Poisson",
     "Quantile",

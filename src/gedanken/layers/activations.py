@@ -68,7 +68,7 @@ class LeakyReLU(Activation):
         y = x where x > 0, else slope * x
 
     Args:
-        slope: fraction kept of negative values, in [0, 1].
+        slope: fraction kept of negative values, >= 0.
 
     Shapes:
         x, y: (N, ...).
@@ -80,7 +80,7 @@ class LeakyReLU(Activation):
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        real("LeakyReLU slope", self.slope, "[0, 1]")
+        real("LeakyReLU slope", self.slope, "[0, inf)")
 
     def function(self, ops: Ops, x: Array) -> Array:
         return ops.xp.where(x > 0, x, x * self.slope)

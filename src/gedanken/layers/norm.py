@@ -76,6 +76,8 @@ class BatchNorm(Norm):
             all mini-batches so far, so of mini-batch number k the fraction (k - 1) / k is kept.
         epsilon: added to the variance, > 0, in squared units of x.
         scale, shift: whether there is a scale, and a shift.
+        biased: whether the running variance is that of the mini-batches as it is, as in Keras and ONNX, and not the
+            unbiased one.
 
     Shapes:
         x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift, mean, var: (F,) or (C,).
@@ -94,9 +96,11 @@ class BatchNorm(Norm):
     epsilon: float = 1e-5
     scale: bool = True
     shift: bool = True
+    biased: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        truth("BatchNorm biased", self.biased)
         if self.momentum is not None:
             real("BatchNorm momentum", self.momentum, "[0, 1)")
 
@@ -120,12 +124,12 @@ class BatchNorm(Norm):
     def _remember(self, ops: Ops, s: Arrays, mean: Array, var: Array, count: int) -> None:
         if count == 1:
             return  # a single value has no variance
-        unbiased = var * (count / (count - 1))
+        kept_var = var if self.biased else var * (count / (count - 1))
         kept = self.momentum
         if kept is None:
             s["count"] += 1
             kept = 1 - 1 / float(ops.to_host(s["count"])[0])
-        for name, batch in (("mean", mean), ("var", unbiased)):
+        for name, batch in (("mean", mean), ("var", kept_var)):
             ops.move(s[name], kept, (1 - kept) * batch)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:

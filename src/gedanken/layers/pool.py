@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import require, truth
+from gedanken.checks import extent, require, truth
 from gedanken.errors import ShapeError
 from gedanken.geometry import NO_SIDES, Geometry, Padding, Span, Window, require_image, sides, untie, window
 from gedanken.layers.base import Context, Layer
@@ -173,6 +173,8 @@ class AveragePoolLayer(_SlidingPool):
             in the padding before it; then H' is rounded up. What lies beyond never counts.
         count_padding: whether the zeros around the image count, as in PyTorch; False: the mean is over the pixels of
             the image that a window sees, as in Keras.
+        divisor: what each window's sum is divided by, at least 1, in place of the number of its values; None is that
+            number. With 1 it is a sum.
 
     Shapes:
         x: (N, H, W, C).   y: (N, H', W', C), H' as for ConvolutionLayer.
@@ -186,14 +188,19 @@ class AveragePoolLayer(_SlidingPool):
     """
 
     count_padding: bool = True
+    divisor: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         truth("AveragePoolLayer count_padding", self.count_padding)
+        if self.divisor is not None:
+            extent("AveragePoolLayer divisor", self.divisor)
 
     def counts(self, shape: Shape) -> tuple[Array, Array]:
-        """Return how many values the mean of each window is over: the numbers along both axes, to be multiplied."""
+        """Return what the sum of each window is divided by: the numbers along both axes, to be multiplied."""
         rows, columns = self.spans(shape)
+        if self.divisor is not None:
+            return np.full_like(rows.counted, self.divisor), np.ones_like(columns.counted)
         return (rows.counted, columns.counted) if self.count_padding else (rows.seen, columns.seen)
 
     def is_even(self, shape: Shape) -> bool:

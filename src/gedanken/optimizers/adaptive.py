@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from gedanken.checks import real, truth
 from gedanken.ops import Ops
-from gedanken.optimizers.base import Decaying
+from gedanken.optimizers.base import Decoupling
 from gedanken.schedules import Schedule
 from gedanken.types import Array, Arrays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AdaGrad(Decaying):
+class AdaGrad(Decoupling):
     """Divide each parameter's rate by the root of all its squared gradients so far.
 
         h += g**2,      h = start before the first step
@@ -22,6 +22,7 @@ class AdaGrad(Decaying):
         start: first value of h, >= 0, in units of g**2.
         rate_decay: how fast the rate falls beside that, >= 0.
         weight_decay, decayed: strength of the L2 penalty, a part of g, >= 0, and what it applies to; see SGD.
+        decoupled: whether weight decay stands beside the step instead, as in AdamW.
         clip_norm, clip_value, accumulate: see Optimizer.
 
     Source:
@@ -51,13 +52,14 @@ class AdaGrad(Decaying):
         return {"rate": 1 / (1 + self.rate_decay * step)}
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
-        h, g = slots["squares"], self.penalised(p, g)  # h less its first value, since slots begin at 0
+        rate *= self.numbers(step)["rate"]
+        h, g = slots["squares"], self.pulled(rate, p, g)  # h less its first value, since slots begin at 0
         h += g * g
-        p -= rate * self.numbers(step)["rate"] * g / (ops.xp.sqrt(h + self.start) + self.epsilon)
+        p -= rate * g / (ops.xp.sqrt(h + self.start) + self.epsilon)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RMSProp(Decaying):
+class RMSProp(Decoupling):
     """Divide each parameter's rate by the root of a moving mean of its squared gradients.
 
         h = decay * h + (1 - decay) * g**2
@@ -73,6 +75,7 @@ class RMSProp(Decaying):
         momentum: fraction of the velocity v kept, in [0, 1).
         centred: whether to divide by the root of the variance instead of the mean square.
         weight_decay, decayed: strength of the L2 penalty, a part of g, >= 0, and what it applies to; see SGD.
+        decoupled: whether weight decay stands beside the step instead, as in AdamW.
         clip_norm, clip_value, accumulate: see Optimizer.
 
     Source:
@@ -97,7 +100,7 @@ class RMSProp(Decaying):
         return ("squares", *(["mean"] if self.centred else []), *(["velocity"] if self.momentum else []))
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
-        h, g, rest = slots["squares"], self.penalised(p, g), 1 - self.decay
+        h, g, rest = slots["squares"], self.pulled(rate, p, g), 1 - self.decay
         if self.centred:  # h is the variance itself: two large numbers' difference would have few digits
             off = g - slots["mean"]
             ops.move(h, self.decay, (self.decay * rest * off) * off)
@@ -109,7 +112,7 @@ class RMSProp(Decaying):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AdaDelta(Decaying):
+class AdaDelta(Decoupling):
     """Step by the size of earlier steps, so that steps have the units of the parameters.
 
         h = decay * h + (1 - decay) * g**2
@@ -122,6 +125,7 @@ class AdaDelta(Decaying):
         decay: fraction of the moving means kept, in [0, 1).
         epsilon: lets the first step begin, and keeps the quotient finite, > 0, in units of g**2.
         weight_decay, decayed: strength of the L2 penalty, a part of g, >= 0, and what it applies to; see SGD.
+        decoupled: whether weight decay stands beside the step instead, as in AdamW.
         clip_norm, clip_value, accumulate: see Optimizer.
 
     Source:
@@ -141,7 +145,7 @@ class AdaDelta(Decaying):
         return ("squares", "changes")
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
-        h, c, g, xp = slots["squares"], slots["changes"], self.penalised(p, g), ops.xp
+        h, c, g, xp = slots["squares"], slots["changes"], self.pulled(rate, p, g), ops.xp
         ops.move(h, self.decay, (1 - self.decay) * g * g)
         change = xp.sqrt(c + self.epsilon) / xp.sqrt(h + self.epsilon) * g
         ops.move(c, self.decay, (1 - self.decay) * change * change)

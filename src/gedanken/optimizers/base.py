@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from gedanken.checks import is_list, real, require, whole
+from gedanken.checks import is_list, real, require, truth, whole
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.ops import Ops
 from gedanken.schedules import Schedule
@@ -150,6 +150,30 @@ class Decaying(Optimizer):
 
     def without_decay(self) -> Optimizer:
         return replace(self, weight_decay=0.0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Decoupling(Decaying):
+    """An optimizer whose weight decay stands in the gradient or, if asked for, beside the step.
+
+    Args:
+        decoupled: whether an update takes rate * weight_decay of a parameter away by itself, as in AdamW.
+    """
+
+    _: KW_ONLY
+    decoupled: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        truth(f"{type(self).__name__} decoupled", self.decoupled)
+
+    def pulled(self, rate: float, p: Array, g: Array) -> Array:
+        """Take away from the parameters what decays beside the step, and return the gradient that the rule sees."""
+        if not self.decoupled:
+            return self.penalised(p, g)
+        if self.weight_decay:
+            p -= rate * self.weight_decay * p
+        return g
 
 
 def checked_patterns(argument: str, patterns: Any) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gedanken.checks import real, require
 from gedanken.ops import Ops
-from gedanken.optimizers.base import Decaying
+from gedanken.optimizers.base import Decaying, Decoupling
 from gedanken.schedules import Schedule
 from gedanken.types import Array, Arrays
 
@@ -36,7 +36,7 @@ class SGD(Decaying):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Momentum(Decaying):
+class Momentum(Decoupling):
     """Step with a velocity that remembers earlier gradients.
 
         v = momentum * v - rate * (1 - dampening) * (g + weight_decay * p)
@@ -45,8 +45,10 @@ class Momentum(Decaying):
     Args:
         learning_rate: > 0, or a Schedule.
         momentum: fraction of the velocity kept, in [0, 1).
-        dampening: fraction of a step that does not enter the velocity, in [0, 1); the first step enters whole.
+        dampening: fraction of a step that does not enter the velocity, in [0, 1); the first step enters whole. It must
+            be 0 where weight decay is decoupled.
         weight_decay, decayed: strength of the L2 penalty, >= 0, and what it applies to; see SGD.
+        decoupled: whether weight decay stands beside the step instead, as in AdamW.
         clip_norm, clip_value, accumulate: see Optimizer.
 
     Source:
@@ -62,6 +64,8 @@ class Momentum(Decaying):
         super().__post_init__()
         real(f"{type(self).__name__} momentum", self.momentum, "[0, 1)")
         real(f"{type(self).__name__} dampening", self.dampening, "[0, 1)")
+        fits = self.dampening == 0 or not self.decoupled
+        require(fits, f"{type(self).__name__} dampening", "be 0 with decoupled weight decay", self.dampening)
 
     def numbers(self, step: int) -> dict[str, float]:
         return {"rate": 1 - self.dampening if step else 1.0}
@@ -70,8 +74,8 @@ class Momentum(Decaying):
         return ("velocity",)
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
-        v = slots["velocity"]
-        ops.move(v, self.momentum, -rate * self.numbers(step)["rate"] * self.penalised(p, g))
+        v, g = slots["velocity"], self.pulled(rate, p, g)
+        ops.move(v, self.momentum, -rate * self.numbers(step)["rate"] * g)
         p += v
 
 
@@ -86,6 +90,7 @@ class Nesterov(Momentum):
         momentum: fraction of the velocity kept, in [0, 1).
         dampening: must be 0: it would take from a step what the velocity foresees.
         weight_decay, decayed: strength of the L2 penalty, >= 0, and what it applies to; see SGD.
+        decoupled: whether weight decay stands beside the step instead, as in AdamW.
         clip_norm, clip_value, accumulate: see Optimizer.
 
     Source:
@@ -99,7 +104,7 @@ class Nesterov(Momentum):
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         v = slots["velocity"]
-        change = rate * self.penalised(p, g)
+        change = rate * self.pulled(rate, p, g)
         ops.move(v, self.momentum, -change)
         p += self.momentum * v - change
 

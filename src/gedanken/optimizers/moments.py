@@ -1,11 +1,11 @@
 """Adam and its kin: a moving mean of the gradient, and one of its size."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from gedanken.checks import real, truth
 from gedanken.ops import Ops
-from gedanken.optimizers.base import Decaying
+from gedanken.optimizers.base import Decaying, Decoupling
 from gedanken.schedules import Schedule
 from gedanken.types import Array, Arrays
 
@@ -104,6 +104,11 @@ class AdamW(Adam):
         Loshchilov & Hutter 2017, arXiv:1711.05101, algorithm 2.
     """
 
+    _: KW_ONLY  # a second number by its place would be beta1 in Adam and weight_decay here
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    amsgrad: bool = False
     weight_decay: float = 0.01
 
     @property
@@ -112,7 +117,7 @@ class AdamW(Adam):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AdaMax(Moments):
+class AdaMax(Moments, Decoupling):
     """Adam by the largest gradient instead of the mean square.
 
         m = beta1 * m + (1 - beta1) * g,      u = max(beta2 * u, |g| + epsilon)
@@ -123,6 +128,7 @@ class AdaMax(Moments):
         beta1, beta2: fractions of mean and largest gradient kept, in [0, 1).
         epsilon: keeps the quotient finite, > 0, in units of g.
         weight_decay, decayed: strength of the L2 penalty, a part of g, >= 0, and what it applies to; see SGD.
+        decoupled: whether weight decay stands beside the step instead, as in AdamW.
         clip_norm, clip_value, accumulate: see Optimizer.
 
     Source:
@@ -138,7 +144,7 @@ class AdaMax(Moments):
         return {"mean": seen_share(self.beta1, step + 1)}
 
     def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
-        m, u, g = slots["mean"], slots["largest"], self.penalised(p, g)
+        m, u, g = slots["mean"], slots["largest"], self.pulled(rate, p, g)
         ops.move(m, self.beta1, (1 - self.beta1) * g)
         u[...] = ops.xp.maximum(self.beta2 * u, abs(g) + self.epsilon)
         p -= rate / self.numbers(step)["mean"] * m / u

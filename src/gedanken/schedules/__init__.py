@@ -6,6 +6,7 @@ from gedanken.schedules.cycles import CosineRestarts, CyclicRate, OneCycle
 from gedanken.schedules.decays import (
     CosineDecay,
     ExponentialDecay,
+    InverseDecay,
     LinearRate,
     MilestoneDecay,
     PolynomialDecay,
@@ -19,6 +20,7 @@ __all__ = [
     "CosineRestarts",
     "CyclicRate",
     "ExponentialDecay",
+    "InverseDecay",
     "LinearRate",
     "MilestoneDecay",
     "OnPlateau",

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from gedanken.checks import real, require, whole
+from gedanken.checks import real, require, truth, whole
 from gedanken.schedules.base import Schedule
 
 
@@ -18,12 +18,15 @@ class OneCycle(Schedule):
     Args:
         peak: highest learning rate, > 0.
         steps: length of the whole cycle, at least 2.
-        rise: fraction of the steps that rise, in (0, 1).
+        rise: fraction of the steps that rise, in (0, 1); at most 1/2 with three_phases.
         start_factor: peak / first rate, >= 1.
         end_factor: first rate / last rate, >= 1.
+        linear: whether straight lines stand in place of the cosines.
+        three_phases: whether the rate falls to `start` first, in as many steps as it rose, and then to `end`.
 
     Source:
-        Smith & Topin 2017, arXiv:1708.07120. Differs: cosines instead of straight lines, as most users run it.
+        Smith & Topin 2017, arXiv:1708.07120, which has straight lines and three phases. Differs: by default cosines and
+        two, as in PyTorch and as most users run it.
     """
 
     peak: float
@@ -31,21 +34,37 @@ class OneCycle(Schedule):
     rise: float = 0.3
     start_factor: float = 25.0
     end_factor: float = 1e4
+    linear: bool = False
+    three_phases: bool = False
 
     def __post_init__(self) -> None:
         real("OneCycle peak", self.peak, "(0, inf)")
         whole("OneCycle steps", self.steps, at_least=2)
-        real("OneCycle rise", self.rise, "(0, 1)")
+        truth("OneCycle linear", self.linear)
+        real("OneCycle rise", self.rise, "(0, 0.5]" if truth("OneCycle three_phases", self.three_phases) else "(0, 1)")
         real("OneCycle start_factor", self.start_factor, "[1, inf)")
         real("OneCycle end_factor", self.end_factor, "[1, inf)")
 
     def __call__(self, step: int) -> float:
-        start = self.peak / self.start_factor
-        top = self.rise * (self.steps - 1)
-        if step <= top:
-            return _half_cosine(start, self.peak, step / top)
-        fallen = (step - top) / (self.steps - 1 - top)
-        return _half_cosine(self.peak, start / self.end_factor, min(fallen, 1.0))
+        between = _line if self.linear else _half_cosine
+        (begin, first), *ends = self._corners()
+        for end, last in ends:
+            if step < end:
+                return between(first, last, (step - begin) / (end - begin))
+            begin, first = end, last
+        return first
+
+    def _corners(self) -> list[tuple[float, float]]:
+        """Return where the phases meet, each with the rate there; the first is at step 0."""
+        start, top = self.peak / self.start_factor, self.rise * (self.steps - 1)
+        corners = [(0.0, start), (top, self.peak)]
+        if self.three_phases:
+            corners.append((2 * top, start))
+        return [*corners, (self.steps - 1.0, start / self.end_factor)]
+
+
+def _line(first: float, last: float, share: float) -> float:
+    return first + (last - first) * share
 
 
 def _half_cosine(first: float, last: float, share: float) -> float:

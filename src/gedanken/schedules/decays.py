@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gedanken.checks import is_list, real, require, whole
+from gedanken.checks import is_list, real, require, truth, whole
 from gedanken.schedules.base import Schedule, rising
 from gedanken.types import Array
 
@@ -66,6 +66,38 @@ class ExponentialDecay(Schedule):
 
     def rates(self, first: int, count: int) -> Array:
         return self.rate * float(self.factor) ** (np.arange(first, first + count) / self.steps)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InverseDecay(Schedule):
+    """Let the rate fall as one over the steps that were made.
+
+        rate(step) = rate / (1 + decay * step / steps)
+
+    Args:
+        rate: learning rate of the first step, > 0.
+        steps: steps in which the divisor grows by `decay`, at least 1.
+        decay: > 0; with 1 the rate is halved after `steps` steps.
+        stairs: whether step / steps is rounded down, so that the rate stays the same for `steps` steps.
+
+    Source:
+        Robbins & Monro 1951, "A stochastic approximation method", section 4 (rates like 1 / step).
+    """
+
+    rate: float
+    steps: int
+    decay: float = 1.0
+    stairs: bool = False
+
+    def __post_init__(self) -> None:
+        real("InverseDecay rate", self.rate, "(0, inf)")
+        whole("InverseDecay steps", self.steps)
+        real("InverseDecay decay", self.decay, "(0, inf)")
+        truth("InverseDecay stairs", self.stairs)
+
+    def __call__(self, step: int) -> float:
+        grown = step // self.steps if self.stairs else step / self.steps
+        return float(self.rate / (1 + self.decay * grown))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -134,6 +166,8 @@ class PolynomialDecay(Schedule):
         steps: steps until `final` is reached, at least 1.
         power: > 0; 1 falls in a straight line.
         final: last learning rate, >= 0.
+        longer: whether, in place of staying, the rate jumps up to a fall that is longer by `steps`: of the smallest
+            multiple of `steps` that is at least `step` and not 0.
 
     Source:
         Chen et al. 2016, arXiv:1606.00915, section 4.1 ("poly", with a power of 0.9).
@@ -143,15 +177,18 @@ class PolynomialDecay(Schedule):
     steps: int
     power: float = 1.0
     final: float = 0.0
+    longer: bool = False
 
     def __post_init__(self) -> None:
+        truth("PolynomialDecay longer", self.longer)
         real("PolynomialDecay rate", self.rate, "(0, inf)")
         whole("PolynomialDecay steps", self.steps)
         real("PolynomialDecay power", self.power, "(0, inf)")
         real("PolynomialDecay final", self.final, "[0, inf)")
 
     def __call__(self, step: int) -> float:
-        left = 1 - min(step / self.steps, 1.0)
+        times = max(-(-step // self.steps), 1) if self.longer else 1
+        left = 1 - min(step / (self.steps * times), 1.0)
         return float(self.final + (self.rate - self.final) * left**self.power)
 
 

@@ -30,12 +30,14 @@ class Normalised(Record):
 class Share(Record):
     """How running values move: to (kept + less) * running + taken * of the mini-batch, so that shares keep digits.
 
-    Where `cumulative`, to the means over all mini-batches, which `seen` counts.
+    Where `cumulative`, to the means over all mini-batches, which `seen` counts. Where `biased`, variances are taken as
+    they are.
     """
 
     kept: Real
     less: Real
     taken: Real
+    biased: Int
     cumulative: Int
     seen: Reals
 
@@ -120,7 +122,7 @@ def normalise(
     several = total > real(1)  # a single value has no variance
     kept = share.kept if several else real(1)
     lacks, takes = share.less if several else real(0), share.taken if several else real(0)
-    unbiased = total / max(total - real(1), real(1))
+    unbiased = real(1) if share.biased else total / max(total - real(1), real(1))
     if share.cumulative:
         share.seen[0] += real(1) if several else real(0)
         part = real(1) / max(share.seen[0], real(1)) if several else real(0)

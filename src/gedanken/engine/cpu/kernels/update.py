@@ -94,6 +94,12 @@ def pulled(u, times, slope, weight, inside):
     return held(slope, u.limit) * times + (u.penalty if inside else real(0)) * weight
 
 
+@inline
+def left(u, weight, inside):
+    """Return a weight less what weight decay beside the step takes from it."""
+    return weight - u.rate * (u.decay if inside else real(0)) * weight
+
+
 def sgd(task: Int, scratch: Reals, u: Update):
     begin, times = task * u.piece, u.factor[0]
     count, under = min(u.piece, u.size - begin), u.decayed - begin
@@ -110,7 +116,7 @@ def momentum(task: Int, scratch: Reals, u: Update, velocity: Reals, kept: Kept, 
         change = u.rate * pulled(u, times, d[i], x[i], i < under)
         speed = moved(v[i], kept, real(-1), change)
         v[i] = speed
-        x[i] += kept.share * speed - change if ahead else speed
+        x[i] = left(u, x[i], i < under) + (kept.share * speed - change if ahead else speed)
 
 
 def adagrad(task: Int, scratch: Reals, u: Update, squares: Reals, epsilon: Real, start: Real):
@@ -121,7 +127,7 @@ def adagrad(task: Int, scratch: Reals, u: Update, squares: Reals, epsilon: Real,
         gradient = pulled(u, times, d[i], x[i], i < under)
         total = h[i] + gradient * gradient
         h[i] = total
-        x[i] -= u.rate * gradient / (sqrt(total + start) + epsilon)
+        x[i] = left(u, x[i], i < under) - u.rate * gradient / (sqrt(total + start) + epsilon)
 
 
 @inline
@@ -144,7 +150,7 @@ def rmsprop(task: Int, scratch: Reals, u: Update, squares: Reals, kept: Kept, ep
         gradient = pulled(u, times, d[i], x[i], i < under)
         total = square_of(h[i], kept, gradient)
         h[i] = total
-        x[i] -= u.rate * gradient / (sqrt(total) + epsilon)
+        x[i] = left(u, x[i], i < under) - u.rate * gradient / (sqrt(total) + epsilon)
 
 
 def rmsprop_moving(
@@ -160,7 +166,7 @@ def rmsprop_moving(
         h[i] = total
         speed = moved(v[i], going, real(-1), u.rate * gradient / (sqrt(total) + epsilon))
         v[i] = speed
-        x[i] += speed
+        x[i] = left(u, x[i], i < under) + speed
 
 
 def rmsprop_centred(task: Int, scratch: Reals, u: Update, squares: Reals, mean: Reals, kept: Kept, epsilon: Real):
@@ -172,7 +178,7 @@ def rmsprop_centred(task: Int, scratch: Reals, u: Update, squares: Reals, mean: 
         total = variance_of(h[i], kept, gradient - m[i])
         h[i] = total
         m[i] = moved(m[i], kept, kept.rest, gradient)
-        x[i] -= u.rate * gradient / (sqrt(total) + epsilon)
+        x[i] = left(u, x[i], i < under) - u.rate * gradient / (sqrt(total) + epsilon)
 
 
 class Centred(Record):
@@ -197,7 +203,7 @@ def rmsprop_centred_moving(
         m[i] = moved(m[i], centred.kept, centred.kept.rest, gradient)
         speed = moved(v[i], going, real(-1), u.rate * gradient / (sqrt(total) + epsilon))
         v[i] = speed
-        x[i] += speed
+        x[i] = left(u, x[i], i < under) + speed
 
 
 def adadelta(task: Int, scratch: Reals, u: Update, squares: Reals, changes: Reals, kept: Kept, epsilon: Real):
@@ -210,7 +216,7 @@ def adadelta(task: Int, scratch: Reals, u: Update, squares: Reals, changes: Real
         h[i] = total
         change = sqrt(c[i] + epsilon) / sqrt(total + epsilon) * gradient
         c[i] = square_of(c[i], kept, change)
-        x[i] -= u.rate * change
+        x[i] = left(u, x[i], i < under) - u.rate * change
 
 
 def adam(task: Int, scratch: Reals, u: Update, mean: Moment, square: Moment, epsilon: Real):
@@ -259,7 +265,7 @@ def adamax(task: Int, scratch: Reals, u: Update, mean: Moment, largest: Reals, k
         m[i] = first
         size = max(moved(top[i], kept, real(0), gradient), abs(gradient) + epsilon)
         top[i] = size
-        x[i] -= rate * first / size
+        x[i] = left(u, x[i], i < under) - rate * first / size
 
 
 class Lead(Record):

@@ -102,8 +102,8 @@ def _share(low: Lowering, stage: LayerStage) -> Share:
     momentum = 0.0 if layer.momentum is None else layer.momentum
     kept = float(low.real.type(momentum))
     return Share(
-        kept=kept, less=momentum - kept, taken=1 - momentum, cumulative=int(layer.momentum is None),
-        seen=stage.s.get("count", low.zeros(1)),
+        kept=kept, less=momentum - kept, taken=1 - momentum, biased=int(layer.biased),
+        cumulative=int(layer.momentum is None), seen=stage.s.get("count", low.zeros(1)),
     )  # fmt: skip
 
 
