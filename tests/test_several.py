@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    GRU,
+    LSTM,
     SGD,
     Adam,
     ArgumentError,
@@ -33,6 +35,7 @@ from gedanken import (
     Flip,
     FullyConnectedLayer,
     Generator,
+    GlobalAveragePool1DLayer,
     Heads,
     Hogwild,
     Layer,
@@ -269,6 +272,27 @@ def test_the_lengths_of_each_input_are_its_own(engine: str) -> None:
     short.add(FullyConnectedLayer(2)).add(SoftMax()).regression(engine=engine)
     with pytest.raises(ShapeError, match=r"layer 0\.words\.1 Flatten\(\) does not honour the lengths"):
         short.predict({"words": WORDS, "table": np.ones((4, 2))})
+
+
+def test_sequences_of_any_input_run_by_kernels_in_one_program() -> None:
+    told, rng = [], np.random.default_rng(1)
+    lengths = rng.integers(1, 6, (2, N))
+    words = np.where(np.arange(5) < lengths[0, :, None], rng.integers(1, 9, (N, 5)), 0)
+    data = {
+        "words": words,
+        "readings": Sequences(DATA["image"].reshape(N, 12, 5)[:, :5], lengths[1]),
+        "table": DATA["table"],
+    }
+    for engine in ENGINES:
+        net = Network(2).input(words=(5,), readings=(5, 5), table=(4,))
+        sequences = {
+            "words": [Embedding(9, 4, mask=0), GRU(5, last=True)],
+            "readings": [LSTM(4), GlobalAveragePool1DLayer()],
+        }
+        net.add(Branches(**sequences, table=[])).add(FullyConnectedLayer(6)).add(HEADS)
+        told.append(trained(net.regression(Adam(0.01), COST, engine=engine), data, TARGETS))
+    np.testing.assert_allclose(*told, rtol=1e-5)
+    assert net._plan is not None and net._plan.fused_step is not None and not net.summary().fallbacks
 
 
 def test_a_frozen_branch_stays_as_it_is_and_layers_are_replaced() -> None:

@@ -249,7 +249,7 @@ def test_help_lists_the_commands(cli):
 
 def test_fit_and_train_have_the_same_options():
     renamed = {"validation_set": "validation", "shuffle": "no_shuffle", "progress": "quiet", "callbacks": "early_stop"}
-    fit = set(inspect.signature(Network.fit).parameters) - {"self", "labels"}
+    fit = set(inspect.signature(Network.fit).parameters) - {"self", "labels", "weights"}
     assert {renamed.get(name, name) for name in fit} <= {action.dest for action in commands()["train"]._actions}
 
 

@@ -23,7 +23,7 @@ def arrays(rows: Array | None = None, **options: Any) -> Source:
 
 def calls(counts: list[int], fixed: bool = False, **options: Any) -> GeneratorSource:
     generator = Made(counts, **{"mini_batch_size": 4, "shuffle": True, "mode": "serial", **options})
-    return GeneratorSource(generator, lambda x, y: (x, y), fixed)
+    return GeneratorSource(generator, lambda x, y: (x, y, None), fixed)
 
 
 SOURCES: dict[str, Callable[[], Source]] = {

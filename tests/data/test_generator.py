@@ -222,11 +222,12 @@ def test_a_network_that_waits_is_told_why(capsys: pytest.CaptureFixture[str]) ->
 
 
 ITEMS: dict[str, tuple[Callable[[int, Any, Any], Any], str]] = {
-    "no pair": (lambda i, x, y: [x], "Changed must give items (input, label) to train or evaluate with, got a ndarray"),
-    "three": (
-        lambda i, x, y: [(x, y, y)],
-        "Changed must give items (input, label) to train or evaluate with, got a tuple",
+    "no pair": (lambda i, x, y: [x], "Changed must give items (input, label) or (input, label, weight) to train"),
+    "four": (
+        lambda i, x, y: [(x, y, 1.0, y)],
+        "Changed must give items (input, label) or (input, label, weight) to train or evaluate with, got a tuple of 4",
     ),
+    "weight": (lambda i, x, y: [(x, y, -1.0)], "weights of Changed must"),
     "shape": (lambda i, x, y: [(x[:2], y)], "data of Changed must have shape (N, 3), got (8, 2)"),
     "labels": (lambda i, x, y: [(x, y + 5)], "labels of Changed must be class numbers from 0 to 2, got "),
     "nan": (lambda i, x, y: [(x * np.float32(np.nan), y)], "data of Changed must be finite, got nan at index (0, 0)"),
