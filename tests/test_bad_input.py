@@ -422,11 +422,12 @@ LAYERS_DO_NOT_FIT = [
     ),
     Mistake(
         "a picture to read", bare, image(GRU(2)), ShapeError,
-        "layer 0 GRU(n_units=2) needs a sequence (T, F), but the input gives (1, 6, 6)",
+        "layer 0 GRU(n_units=2) needs sequences (T, F), but the input gives (1, 6, 6); for a picture as a sequence of "
+        "rows add Reshape((6, 6)) before it",
     ),
     Mistake(
         "a last state to read", bare, stacked((6, 3), LSTM(2, last=True), LSTM(2)), ShapeError,
-        "layer 1 LSTM(n_units=2) needs a sequence (T, F), but layer 0 LSTM(n_units=2, last=True) gives (2,)",
+        "layer 1 LSTM(n_units=2) needs sequences (T, F), but layer 0 LSTM(n_units=2, last=True) gives (2,); ...",
     ),
     Mistake(
         "norm groups do not divide", bare, stacked((3, 6, 6), GroupNorm(2)), ShapeError,

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gedanken.checks import extent, one_of, real, truth
-from gedanken.errors import ShapeError
 from gedanken.init import DEFAULT, Constant, Initializer, Orthogonal, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
+from gedanken.layers.conv1d import require_sequence
 from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
 
@@ -73,8 +73,7 @@ class Recurrent(Layer):
         """
 
     def output_shape(self, shape: Shape) -> Shape:
-        if len(shape) != 2:
-            raise ShapeError("needs a sequence (T, F)", "for a row of T numbers add Reshape((T, 1)) before it")
+        require_sequence(shape)
         return (self.n_units,) if self.last else (shape[0], self.n_units)
 
     def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
