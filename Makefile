@@ -114,7 +114,7 @@ $(VENV)-second/.ready: pyproject.toml
 TORCH_INDEX ?=
 $(VENV)-parity/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-parity
-	$(VENV)-parity/bin/python -m pip install -q 'torch==2.13.0' 'tensorboard==2.21.0' pytest -e '.[data,autograd]' $(TORCH_INDEX)
+	$(VENV)-parity/bin/python -m pip install -q 'torch==2.13.0' 'tensorboard==2.21.0' pytest -e '.[data,autograd,images]' $(TORCH_INDEX)
 	@touch $@
 
 # Versions are given where the figures in docs/ were measured with them.

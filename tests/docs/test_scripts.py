@@ -13,11 +13,19 @@ from gedanken import Network
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+SMALL = {  # arguments with which a script takes a second or two, and still learns what it says
+    "autoencoder": "--limit 1500 --epochs 4",
+    "digits_row_by_row": "--limit 2000 --epochs 4",
+    "picture_and_table": "--limit 1500 --epochs 6",
+    "segmentation": "--limit 300 --epochs 4",
+    "sunspots": "--epochs 30",
+    "text_by_topic": "--limit 2000 --epochs 5",
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_script_runs_to_its_end_without_a_warning(script: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", script]
+    command = [sys.executable, "-W", "error", script, *SMALL.get(script.stem, "").split()]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
@@ -38,6 +46,7 @@ def test_nothing_is_wrong_with_what_a_script_trains(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Network, "fit", checked)
+    monkeypatch.setattr(sys, "argv", [str(script), *SMALL.get(script.stem, "").split()])
     with pytest.raises(FirstTrainingError):
         runpy.run_path(str(script), run_name="__main__")
 
