@@ -22,6 +22,7 @@ from gedanken import (
     GroupNorm,
     LayerNorm,
     MaxPoolLayer,
+    MultiHeadAttention,
     Network,
     ReLU,
     Residual,
@@ -225,6 +226,8 @@ def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.
         ([ConvolutionLayer(37, 3, 3, zero_padding=1), BatchNorm(), ReLU(), MaxPoolLayer(2, 2)], (3, 15, 15)),
         ([Flatten(), FullyConnectedLayer(70), ReLU(), FullyConnectedLayer(3)], (2, 9, 9)),
         ([TransposedConvolutionLayer(37, 3, 3, stride=2), BatchNorm(), ReLU()], (5, 7, 6)),
+        ([MultiHeadAttention(2)], (41, 6)),
+        ([FullyConnectedLayer(70)], (130, 19)),
     ]:
         check_agreement(layers, shape, values(17, shape, 1, "float32"), CpuEngine("test", "float32"))
 

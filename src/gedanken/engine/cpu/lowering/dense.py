@@ -12,6 +12,7 @@ from gedanken.types import Array
 
 LONG = 64 * DEPTH  # numbers that are added to one sum: longer sums lose digits
 SHORT = 2048  # the same, where a right factor is read as it lies
+DEEP = 256  # rows of both factors of a kernel's gradient that are worth a piece of the sum
 
 
 class Factor(NamedTuple):
@@ -71,20 +72,33 @@ def dense_product(low: Lowering, stage: LayerStage, x: Buffer, factor: Factor, a
 
 def product(
     low: Lowering, a: Matrix, b: Matrix, c: Buffer | Array, sizes: tuple[int, int, int],
-    bias: Array | Buffer | None = None, pieces: int = 1,
+    bias: Array | Buffer | None = None,
 ) -> None:  # fmt: skip
-    """Emit C = A B + bias; see `Products.multiply`. What is long to sum is summed in pieces, at least so many."""
+    """Emit C = A B + bias; see `Products.multiply`. What is long to sum is summed in pieces."""
     rows, columns, inner = sizes
-    pieces = max(pieces, cut(inner, LONG))
     # As one row of C nothing has to be packed.
     if bias is None and columns == 1 and a.down == 1 and inner <= SHORT and low.products.reads_in_place:
         a, b = Matrix(b.numbers, inner, b.down), Matrix(a.numbers, a.right, a.down)
         rows, columns = 1, rows
         sizes = (rows, columns, inner)
+    pieces = max(cut(inner, LONG), _pieces(low, a, sizes))
     to = low.buffer((pieces, rows, columns)) if pieces > 1 else c
     low.products.multiply(low, a, b, low.zeros(columns) if bias is None else bias, to, sizes, pieces)
     if pieces > 1:
         low.add_up(to, c, pieces)
+
+
+def _pieces(low: Lowering, a: Matrix, sizes: tuple[int, int, int]) -> int:
+    """Return in how many pieces a sum is made so that each of them can be a task.
+
+    A transposed left factor is copied for every block of columns, and such a block of the right one leaps from row to
+    row of memory; a piece reads whole rows, once. That is worth it where the sum is long enough for full pieces, and
+    they are together no larger than the factors.
+    """
+    rows, columns, inner = sizes
+    copied = low.products.reads_in_place and a.down == 1 and a.right > 1
+    long = inner >= TASKS * DEEP and TASKS * rows * columns <= inner * (rows + columns)
+    return TASKS if copied and long else 1
 
 
 def softmax(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:

@@ -94,7 +94,7 @@ def _blocks(low: Lowering, sizes: tuple[int, int, int], pieces: int, transposed:
     """
     rows, columns, inner = sizes
     if transposed and pieces >= TASKS:
-        return 1, 1  # each piece is a task, which copies what it reads once
+        return 1, cut(low.panels(columns), HELD)  # what packs `held` panels copies A anyway
     wanted = cut(max(TASKS, min(BLOCKS, rows * columns * inner >> 20)), pieces)
     ways = [(n, min(low.panels(columns), cut(wanted, n))) for n in range(1, min(cut(rows, FULL), wanted) + 1)]
     return min(ways, key=lambda way: way[0] * columns + way[1] * rows * (1.0 if transposed else READ))

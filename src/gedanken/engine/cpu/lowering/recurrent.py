@@ -18,7 +18,6 @@ from gedanken.layers.recurrent import Recurrent
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array
 
-DEEP = 256  # places that are worth a piece of a sum
 TOGETHER = 16  # sequences that a task reads: enough to use a panel of the recurrent kernel for
 
 
@@ -66,13 +65,13 @@ def recurrent(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         if "recurrent_bias" in stage.g:
             low.add_up(behind.sums, stage.g["recurrent_bias"], reading.blocks)
         d = Matrix(inputs, width, 1)
-        product(low, given.transposed(), d, stage.g["kernel"], (features, width, rows), pieces=_pieces(rows))
+        product(low, given.transposed(), d, stage.g["kernel"], (features, width, rows))
         if cell.by_gate:
             _gradient_by_gate(low, stage, reading, inputs)
         else:
             found = Matrix(behind.slopes, width, 1) if cell.kernel == "gru" else d
             before = Matrix(reading.before, units, 1).transposed()
-            product(low, before, found, stage.g["recurrent"], (units, width, rows), pieces=_pieces(rows))
+            product(low, before, found, stage.g["recurrent"], (units, width, rows))
         if not wanted:
             return None
         dx = low.buffer((low.samples, *stage.shape))
@@ -111,14 +110,6 @@ def _reading(low: Lowering, stage: LayerStage, cell: Cell, inputs: Buffer) -> Re
 def _blocks(samples: int) -> int:
     """Return how many tasks read so many sequences."""
     return min(samples, max(cut(samples, TOGETHER), min(TASKS, cut(samples, TOGETHER // 2))))
-
-
-def _pieces(rows: int) -> int:
-    """Return in how many pieces the sum of a kernel's gradient over all places is made.
-
-    A piece reads whole rows, in the order of memory; a block of columns would leap from row to row.
-    """
-    return max(1, min(2 * TASKS, rows // DEEP))
 
 
 def _panel(low: Lowering) -> int:
