@@ -71,6 +71,8 @@ class Factors(Record):
 
 @noinline
 def multiply(f: Factors):
+    zeros = local_reals(tile_columns)
+    zero_row(zeros, tile_columns)
     for begin in range(0, f.depth, DEPTH):
         depth = min(DEPTH, f.depth - begin)
         for first in range(0, f.columns, tile_columns):
@@ -78,21 +80,18 @@ def multiply(f: Factors):
             parts = tiles_in(f.rows, rows_of_tile(count))
             for part in range(parts):
                 row, last = part * f.rows // parts, (part + 1) * f.rows // parts
-                place = at(f.c, row * f.c_row + first)
-                if f.new == 1 and begin == 0:
-                    for i in range(last - row):
-                        zero_row(at(place, i * f.c_row), count)
+                place, starts = at(f.c, row * f.c_row + first), f.new == 1 and begin == 0
                 tile = Tile(
                     a=at(f.a, row * f.a_row + begin * f.a_step), offsets=f.zero_offset,
-                    b=at(f.b, begin * f.b_row + first), i=place, c=place, sm=f.a_row, sk=f.a_step, taps=1, depth=depth,
-                    ldb=f.b_row, sb=0, ldi=f.c_row, ldc=f.c_row, free=0,
+                    b=at(f.b, begin * f.b_row + first), i=zeros if starts else place, c=place, sm=f.a_row, sk=f.a_step,
+                    taps=1, depth=depth, ldb=f.b_row, sb=0, ldi=0 if starts else f.c_row, ldc=f.c_row, free=0,
                 )  # fmt: skip
                 gemm_tile(last - row, count, tile)
 
 
 @noinline
 def largest_of(x, count):
-    """Return the largest of some numbers; a NaN counts as larger than all."""
+    """Return the largest of some numbers; of a NaN among them their powers tell."""
     best = local_reals(SIDE)
     for i in lanes(SIDE):
         best[i] = x[0]
@@ -100,21 +99,23 @@ def largest_of(x, count):
     for k in range(0, whole_part, SIDE):
         here = at(x, k)
         for i in lanes(SIDE):
-            best[i] = here[i] if here[i] > best[i] or here[i] != here[i] else best[i]
+            best[i] = max(best[i], here[i])
     rest = at(x, whole_part)
     for i in lanes(count - whole_part):
-        best[i] = rest[i] if rest[i] > best[i] or rest[i] != rest[i] else best[i]
-    largest = best[0]
-    for i in range(1, SIDE):
-        largest = best[i] if best[i] > largest or best[i] != best[i] else largest
-    return largest
+        best[i] = max(best[i], rest[i])
+    half = SIDE // 2
+    while half > 0:
+        for i in lanes(half):
+            best[i] = max(best[i], best[i + half])
+        half = half // 2
+    return best[0]
 
 
 @noinline
-def fill_powers(x, count, all_of, largest, factor, scale):
-    """x = exp(scale * (x - largest)) * factor for the first numbers, 0 for the others."""
+def fill_powers(x, count, all_of, largest, scale):
+    """x = exp(scale * (x - largest)) for the first numbers, 0 for the others."""
     for i in lanes(count):
-        x[i] = exponential((x[i] - largest) * scale) * factor
+        x[i] = exponential((x[i] - largest) * scale)
     zero_row(at(x, count), all_of - count)
 
 
@@ -154,7 +155,7 @@ def forward(task: Int, scratch: Reals, thirds: Reals, y: Reals, sums: Reals, len
         for i in range(here):
             row, count = at(scores, i * h.wide), seen_by(h, first + i, length)
             largest = largest_of(row, count)
-            fill_powers(row, count, seen, largest, real(1), h.scale)
+            fill_powers(row, count, seen, largest, h.scale)
             place = 2 * (task * h.places + first + i)
             sums[place] = largest
             sums[place + 1] = real(1) / sum_of(row, count, real(1))
@@ -256,10 +257,11 @@ def scores_again(space, some, seen, h):
 @inline
 def row_slopes(space, i, found, sums, seen, count, h):
     """Make shares of a query's scores, and of the slopes of shares those of scores."""
-    row = at(space.shares, i * h.wide)
-    fill_powers(row, count, seen, sums[0], sums[1], h.scale)
+    row, d = at(space.shares, i * h.wide), at(space.dshares, i * h.wide)
     mean = products_of(found, at(space.dfound, i * h.deep), space.dqueries, h.size)
-    slopes(at(space.dshares, i * h.wide), row, mean, h.scale, seen)
+    slopes(d, row, sums, mean, h.scale, count)
+    zero_row(at(row, count), seen - count)
+    zero_row(at(d, count), seen - count)
 
 
 @inline
@@ -288,7 +290,10 @@ def products_of(x, y, space, count):
 
 
 @noinline
-def slopes(d, shares, mean, scale, count):
-    """d = shares * (d - mean) * scale"""
+def slopes(d, shares, sums, mean, scale, count):
+    """shares = exp(scale * (shares - largest)) / sum, then d = shares * (d - mean) * scale; see `forward` for sums."""
+    largest, factor = sums[0], sums[1]
     for i in lanes(count):
-        d[i] = shares[i] * (d[i] - mean) * scale
+        share = exponential((shares[i] - largest) * scale) * factor
+        shares[i] = share
+        d[i] = share * (d[i] - mean) * scale

@@ -138,7 +138,7 @@ def carried_sum(total, rest):
 def sum_of(x, count, factor):
     """Return the sum of x * factor over a row of numbers."""
     total = real(0)
-    if count > SIDE:
+    if count > SIDE // 2:
         total = long_sum(x, count, factor)
     else:
         for i in range(count):

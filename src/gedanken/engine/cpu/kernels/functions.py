@@ -30,13 +30,8 @@ def remainder(x, n):
 
 @inline
 def series(r):
-    """e ** r - 1 by its Taylor series, for |r| <= log(2) / 2."""
-    total = real(1 / 6227020800)
-    total = total * r + real(1 / 479001600)
-    total = total * r + real(1 / 39916800)
-    total = total * r + real(1 / 3628800)
-    total = total * r + real(1 / 362880)
-    total = total * r + real(1 / 40320)
+    """e ** r - 1 by its Taylor series, for |r| <= log(2) / 2, as many terms as the number type has digits for."""
+    total = real(1 / 40320) if single else terms_long(r)
     total = total * r + real(1 / 5040)
     total = total * r + real(1 / 720)
     total = total * r + real(1 / 120)
@@ -44,6 +39,17 @@ def series(r):
     total = total * r + real(1 / 6)
     total = total * r + real(1 / 2)
     return (total * r + real(1)) * r
+
+
+@inline
+def terms_long(r):
+    """The terms from r ** 8 on, less that factor, to the digits of float64."""
+    total = real(1 / 6227020800)
+    total = total * r + real(1 / 479001600)
+    total = total * r + real(1 / 39916800)
+    total = total * r + real(1 / 3628800)
+    total = total * r + real(1 / 362880)
+    return total * r + real(1 / 40320)
 
 
 @inline
