@@ -26,12 +26,15 @@ from gedanken.engine.cpu.language import (
     lanes,
     local_reals,
     noinline,
+    prefetch,
     real,
     tile_columns,
+    vector_lanes,
 )
 
 TOGETHER = 72  # rows of a transposed left factor that are copied at once: with DEPTH, they stay in a first-level cache
 CHUNK, SIDES = 4096, 64  # numbers of a part of a long sum, and the sums that run beside each other
+AHEAD = 8  # rows of a right factor that are asked for before they are packed
 DEPTH = 272  # rows of the right factor that are packed at once: a panel of them stays in the first-level cache
 
 
@@ -204,8 +207,10 @@ def pack_panels(packed, b, depth, columns, b_inner, b_column):
     if b_column == 1 and panels > 1 and columns % tile_columns == 0:
         for k in range(depth):
             for panel in range(panels):
-                target = at(packed, (panel * depth + k) * tile_columns)
-                copy_row(target, at(b, k * b_inner + panel * tile_columns), tile_columns)
+                row = at(b, k * b_inner + panel * tile_columns)
+                copy_row(at(packed, (panel * depth + k) * tile_columns), row, tile_columns)
+                for i in range(0, tile_columns, vector_lanes):
+                    prefetch(row, AHEAD * b_inner + i)  # processors do not foresee the leap to the next row
     else:
         for panel in range(panels):
             first = panel * tile_columns
