@@ -75,7 +75,9 @@ class MatthewsCorrelation(ClassMetric):
             scale = true * (samples - true) * predicted * (samples - predicted)
             return float(ratio(common, np.sqrt(scale), empty=0.0).mean())
         common = samples[0] * hits.sum() - true @ predicted
-        scale = (samples[0] ** 2 - true @ true) * (samples[0] ** 2 - predicted @ predicted)
+        # s^2 - sum of t_k^2 as what each class lacks of all: exactly 0 where there is one class, whatever the weights.
+        others = 1 - np.eye(len(true))
+        scale = (true @ (others @ true)) * (predicted @ (others @ predicted))
         return float(ratio(common, np.sqrt(scale), empty=0.0))
 
 
