@@ -134,6 +134,11 @@ def lengths_of(x: Any) -> Any:
     return x.lengths if isinstance(x, Sequences) else None
 
 
+def as_padded(x: Any) -> Any:
+    """Return sequences as an array with 0 behind their ends, and anything else as it is."""
+    return x.padded() if isinstance(x, Sequences) else x
+
+
 def _checked(sample: Any, row: int) -> Array:
     try:
         array = np.asarray(sample)

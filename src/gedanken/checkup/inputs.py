@@ -9,7 +9,7 @@ import numpy as np
 from gedanken.checkup.report import ERROR, NOTE, WARNING, Finding, finding
 from gedanken.layers import Layer
 from gedanken.layers.norm import Norm
-from gedanken.sequences import Sequences
+from gedanken.sequences import Sequences, as_padded
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
@@ -69,7 +69,7 @@ def scale(x: Any, told_as: str = "the input") -> Iterator[Finding]:
         return
     if isinstance(x, SparseRows):
         return
-    largest = float(abs(x.padded() if isinstance(x, Sequences) else x).max())
+    largest = float(abs(as_padded(x)).max())
     if 0 < largest < 10 * SMALL and math.sqrt(float(np.square(found.size).mean())) < SMALL:
         yield finding("unscaled-input", WARNING, f"{told}; networks learn slowly from small numbers: {_remedy(x)}.")
         return
@@ -85,7 +85,7 @@ def scale(x: Any, told_as: str = "the input") -> Iterator[Finding]:
 def _remedy(x: Any) -> str:
     if isinstance(x, SparseRows):
         return "divide each feature by its largest absolute value"
-    x = x.padded() if isinstance(x, Sequences) else x
+    x = as_padded(x)
     top = float(x.max())
     picture = x.ndim == 4 or math.prod(x.shape[1:]) >= PIXELS
     if picture and x.min() >= 0 and LARGE < top <= 255:
@@ -97,7 +97,7 @@ def constants(x: Any, looked_at: int, told_as: str = "the input") -> Iterator[Fi
     """Yield what is said of inputs, called `told_as`, that are the same in all samples."""
     if isinstance(x, SparseRows) or looked_at < 2:
         return
-    flat = (x.padded() if isinstance(x, Sequences) else x).reshape(len(x), -1)
+    flat = as_padded(x).reshape(len(x), -1)
     same = (flat == flat[:1]).all(axis=0)
     count, numbers = int(same.sum()), flat.shape[1]
     if not count:

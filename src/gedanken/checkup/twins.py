@@ -10,7 +10,7 @@ import numpy as np
 
 from gedanken.by_name import ByName, parts_of
 from gedanken.checkup.samples import Looked, numbers_of, rows_of, some
-from gedanken.sequences import Sequences
+from gedanken.sequences import as_padded
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
@@ -84,7 +84,7 @@ def _rows(x: Any, dtype: Any) -> Iterator[bytes]:
         for begin, end in zip(x.begins.tolist(), x.ends.tolist(), strict=True):
             yield x.columns[begin:end].tobytes() + x.values[begin:end].astype(dtype).tobytes()
         return
-    x = x.padded() if isinstance(x, Sequences) else x
+    x = as_padded(x)
     same: Array = np.ascontiguousarray(x.reshape(len(x), -1))
     same = same.astype(dtype if same.dtype.kind == "f" else np.int64)
     same += 0  # of -0.0 it makes 0.0
@@ -98,6 +98,6 @@ def _by_chance(x: Any) -> bool:
     if isinstance(few, SparseRows):
         _, _, values = few.listed()
         return len(np.unique(values)) <= FEW_VALUES
-    few = few.padded() if isinstance(few, Sequences) else few
+    few = as_padded(few)
     short = math.prod(few.shape[1:]) <= FEW_NUMBERS and bool((few == np.floor(few)).all())
     return short or len(np.unique(few)) <= FEW_VALUES

@@ -12,7 +12,7 @@ import numpy as np
 
 from gedanken.checks import extent, one_of, require, short, truth, whole
 from gedanken.errors import DataError
-from gedanken.sequences import Sequences
+from gedanken.sequences import Sequences, as_padded
 from gedanken.types import Array
 
 PADDING: Final = 0  # the number behind the end of a text
@@ -152,7 +152,7 @@ class Vocabulary:
         Raises:
             DataError: they are no whole numbers of this vocabulary.
         """
-        rows = numbers.padded() if isinstance(numbers, Sequences) else numbers
+        rows = as_padded(numbers)
         listed = isinstance(rows, (list, tuple)) and any(isinstance(row, (list, tuple, np.ndarray)) for row in rows)
         several = listed or getattr(rows, "ndim", 1) == 2
         return [self._text(row) for row in rows] if several else self._text(rows)

@@ -9,7 +9,7 @@ from gedanken.by_name import ByName
 from gedanken.layers.containers import Placed
 from gedanken.layers.shape import to_channels_first, to_channels_last
 from gedanken.ops import Ops
-from gedanken.sequences import Sequences
+from gedanken.sequences import as_padded
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
@@ -29,7 +29,7 @@ def entered(ops: Ops, x: Any, tokens: bool | Mapping[str, bool], sparse: bool) -
         return ByName({name: entered(ops, x.parts[name], taken, sparse) for name, taken in tokens.items()})
     if sparse:
         return SparseRows.of(x).astype(ops.dtype)
-    array = x.padded() if isinstance(x, Sequences) else x
+    array = as_padded(x)
     return ops.asarray(to_channels_last(_sample_by_sample(array)), np.int64 if tokens else None)
 
 

@@ -223,7 +223,16 @@ class SiLU(Activation):
         return q + y * (1 - q)
 
 
-class SoftMax(ByPlace):
+class _OverChannels(ByPlace):
+    """A layer that takes the channels together."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not shape:
+            raise ShapeError("needs a channel axis: (C,)")
+        return shape
+
+
+class SoftMax(_OverChannels):
     """Turn scores into probabilities that sum to 1 over the channels.
 
         y[c] = exp(x[c]) / sum over d of exp(x[d])
@@ -242,11 +251,6 @@ class SoftMax(ByPlace):
         Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs".
     """
 
-    def output_shape(self, shape: Shape) -> Shape:
-        if not shape:
-            raise ShapeError("needs a channel axis: (C,)")
-        return shape
-
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         y = ctx.ops.softmax(x)
         return y, y
@@ -256,7 +260,7 @@ class SoftMax(ByPlace):
         return cache * (h - ctx.ops.sum(h * cache, axis=-1, keepdims=True))  # the rounded mean's rest: of large slopes
 
 
-class LogSoftMax(ByPlace):
+class LogSoftMax(_OverChannels):
     """Turn scores into logarithms of probabilities that sum to 1 over the channels.
 
         y[c] = x[c] - log(sum over d of exp(x[d]))
@@ -273,11 +277,6 @@ class LogSoftMax(ByPlace):
     Source:
         Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs".
     """
-
-    def output_shape(self, shape: Shape) -> Shape:
-        if not shape:
-            raise ShapeError("needs a channel axis: (C,)")
-        return shape
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         y = ctx.ops.log_softmax(x)

@@ -20,7 +20,7 @@ from gedanken.layers.stages import LayerStage, back_through, own, through, with_
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
 from gedanken.parallel.fault import Fault, Figures
-from gedanken.sequences import Sequences
+from gedanken.sequences import as_padded
 from gedanken.sparse import RowGradient, SparseRows
 from gedanken.types import Array
 
@@ -322,7 +322,7 @@ def _reach(x: Any) -> Array:
         return np.max([_reach(part) for part in parts_of(x)], axis=0)
     if isinstance(x, SparseRows):
         return np.array([_reach(_kept(x[place : place + 1])[None])[0] for place in range(len(x))])
-    numbers = np.abs(np.asarray(x.padded() if isinstance(x, Sequences) else x, "float64").reshape(len(x), -1))
+    numbers = np.abs(np.asarray(as_padded(x), "float64").reshape(len(x), -1))
     return np.where(np.isfinite(numbers), numbers, 0).max(axis=1, initial=0)
 
 

@@ -52,9 +52,14 @@ def copy_row(target, source, count):
 
 
 @inline
-def zero_row(target, count):
+def fill_row(target, count, value):
     for i in lanes(count):
-        target[i] = real(0)
+        target[i] = value
+
+
+@inline
+def zero_row(target, count):
+    fill_row(target, count, real(0))
 
 
 @noinline

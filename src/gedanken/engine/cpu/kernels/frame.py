@@ -4,8 +4,8 @@ Every row and column of the result is one of the input, or none. Along both axes
 which there may be a border that says where its pixels come from.
 """
 
-from gedanken.engine.cpu.kernels.blocks import carry, copy_row, settle, zero_row
-from gedanken.engine.cpu.language import Int, Ints, Real, Reals, Record, at, inline, lanes, real
+from gedanken.engine.cpu.kernels.blocks import carry, copy_row, fill_row, settle, zero_row
+from gedanken.engine.cpu.language import Int, Ints, Real, Reals, Record, at, inline, real
 
 
 class Run(Record):
@@ -36,12 +36,6 @@ class Frame(Record):
     outside: Real
 
 
-@inline
-def fill(line, count, value):
-    for i in lanes(count):
-        line[i] = value
-
-
 def forward(task: Int, scratch: Reals, x: Reals, y: Reals, f: Frame, band: Int, bands: Int):
     """Set y to rows and columns of x, and to `outside` where there are none, for a band of one image's rows."""
     image, begin = task // bands, task % bands * band
@@ -49,7 +43,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, f: Frame, band: Int, 
     for i in range(begin, min(begin + band, f.out_height)):
         target, row = at(y, (image * f.out_height + i) * size), f.rows[i]
         if row < 0:
-            fill(target, size, f.outside)
+            fill_row(target, size, f.outside)
         else:
             source = at(x, (image * f.height + row) * f.width * channels)
             copy_row(at(target, f.run.out * channels), at(source, f.run.inside * channels), f.run.count * channels)
@@ -61,7 +55,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, f: Frame, band: Int, 
 def take_border(target, source, first, end, f):
     for j in range(first, end):
         if f.columns[j] < 0:
-            fill(at(target, j * f.channels), f.channels, f.outside)
+            fill_row(at(target, j * f.channels), f.channels, f.outside)
         else:
             copy_row(at(target, j * f.channels), at(source, f.columns[j] * f.channels), f.channels)
 

@@ -1,6 +1,6 @@
 """GroupNorm: groups of a sample's channels, over all pixels, by their own mean and deviation."""
 
-from gedanken.engine.cpu.kernels.blocks import sum_of, sum_products, sum_rows, zero_row
+from gedanken.engine.cpu.kernels.blocks import fill_row, sum_of, sum_products, sum_rows, zero_row
 from gedanken.engine.cpu.kernels.moments import channel_moments, row_moments
 from gedanken.engine.cpu.kernels.rows import normalise_row
 from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, real, sqrt
@@ -61,12 +61,6 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, shift: Reals, n: Grou
         normalise_row(at(x, place), at(y, place), pixels, channels, normal)
 
 
-@inline
-def fill(line, value, count):
-    for c in lanes(count):
-        line[c] = value
-
-
 def gradient(
     task: Int, scratch: Reals, x: Reals, dy: Reals, d: Reals, shifts: Reals, scales: Reals, n: GroupedNorm
 ):  # fmt: skip
@@ -84,7 +78,7 @@ def gradient(
         place, found = sample * pixels * channels, at(n.moments, sample * groups * 3)
         sums, products = at(shifts, sample * channels), at(scales, sample * channels)
         for group in range(groups):
-            fill(at(means, group * count), found[3 * group], count)
+            fill_row(at(means, group * count), count, found[3 * group])
         zero_row(sums, channels)
         zero_row(products, channels)
         sum_rows(sums, at(dy, place), pixels, channels)
@@ -96,9 +90,9 @@ def gradient(
                 weighted[c] = sums[first + c] * scale[first + c]
                 tilted[c] = products[first + c] * scale[first + c]
             middle, tilt = sum_of(weighted, count, share), sum_of(tilted, count, share)
-            fill(at(factors, first), factor, count)
-            fill(at(middles, first), middle - offset * tilt, count)
-            fill(at(coefficients, first), factor * tilt, count)
+            fill_row(at(factors, first), count, factor)
+            fill_row(at(middles, first), count, middle - offset * tilt)
+            fill_row(at(coefficients, first), count, factor * tilt)
         for pixel in range(pixels):
             start = place + pixel * channels
             values, gradients, out = at(x, start), at(dy, start), at(d, start)

@@ -3,7 +3,18 @@
 `lengths` says of each sample how many places are real, from the first on.
 """
 
-from gedanken.engine.cpu.kernels.blocks import BLOCK, carry_over, copy_row, lost_of, settle, zero_row
+from gedanken.engine.cpu.kernels.blocks import (
+    BLOCK,
+    add_rows,
+    add_scaled,
+    carry_over,
+    copy_row,
+    fill_row,
+    lost_of,
+    settle,
+    zero_row,
+)
+from gedanken.engine.cpu.kernels.wide_pool import pool_tap
 from gedanken.engine.cpu.language import Int, Ints, Reals, Record, at, inline, lanes, noinline, real
 
 
@@ -49,10 +60,7 @@ def cut(task: Int, scratch: Reals, x: Reals, y: Reals, lengths: Ints, e: Ends):
 
 
 def pool(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Reals, lengths: Ints, w: Windows):
-    """Set y to what becomes of each window, and winners to the places of the largest values.
-
-    scratch: 2 * features numbers.
-    """
+    """Set y to what becomes of each window, and winners to the places of the largest values."""
     for n in range(task * w.piece, min(w.samples, (task + 1) * w.piece)):
         length = lengths[n]
         count = min(w.made, real_of(length, w.more, w.stride))
@@ -64,52 +72,16 @@ def pool(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Reals, lengths:
             if j >= count or first >= last:
                 zero_row(at(y, place), w.features)
                 if w.largest == 1:
-                    fill(at(winners, place), real(-1), w.features)
+                    fill_row(at(winners, place), w.features, real(-1))
             elif w.largest == 1:
                 copy_row(at(y, place), at(given, first * w.features), w.features)
-                fill(at(winners, place), real(first), w.features)
+                fill_row(at(winners, place), w.features, real(first))
                 for t in range(first + 1, last):
-                    contend(at(y, place), at(winners, place), at(given, t * w.features), real(t), w.features)
+                    pool_tap(at(y, place), at(winners, place), at(given, t * w.features), w.features, real(t))
             else:
                 share = real(1) / real(w.width if w.counts == 1 else last - first)
-                mean(at(y, place), scratch, at(given, first * w.features), last - first, share, w.features)
-
-
-@noinline
-def fill(target, value, count):
-    for i in lanes(count):
-        target[i] = value
-
-
-@noinline
-def contend(best, winners, values, place, count):
-    """Let values win where they are larger than the best so far, or are NaN."""
-    for i in lanes(count):
-        value, old = values[i], best[i]
-        wins = value > old or value != value
-        best[i] = value if wins else old
-        winners[i] = place if wins else winners[i]
-
-
-@inline
-def mean(y, scratch, x, rows, share, features):
-    """Set y to the sum of so many rows times `share`; scratch: 2 * features numbers."""
-    rest = at(scratch, features)
-    zero_row(y, features)
-    zero_row(scratch, features)
-    zero_row(rest, features)
-    for t in range(rows):
-        add_scaled(scratch, at(x, t * features), share, features)
-        if (t + 1) % BLOCK == 0:
-            carry_over(y, rest, scratch, features)
-    carry_over(y, rest, scratch, features)
-    settle(y, rest, features)
-
-
-@noinline
-def add_scaled(total, values, factor, count):
-    for i in lanes(count):
-        total[i] += values[i] * factor
+                zero_row(at(y, place), w.features)
+                add_rows(at(y, place), at(given, first * w.features), last - first, w.features, share)
 
 
 def pool_gradient(task: Int, scratch: Reals, dy: Reals, winners: Reals, d: Reals, lengths: Ints, w: Windows):
@@ -156,11 +128,11 @@ def give_winner(total, lost, values, winners, place, count):
 def add_positions(task: Int, scratch: Reals, x: Reals, y: Reals, table: Reals, size: Int, samples: Int, piece: Int):
     """y = x + table, for each sample; a task is `piece` samples."""
     for n in range(task * piece, min(samples, (task + 1) * piece)):
-        add_rows(at(y, n * size), at(x, n * size), table, size)
+        add_table(at(y, n * size), at(x, n * size), table, size)
 
 
 @noinline
-def add_rows(y, x, table, count):
+def add_table(y, x, table, count):
     for i in lanes(count):
         y[i] = x[i] + table[i]
 
@@ -176,7 +148,7 @@ def sum_samples(task: Int, scratch: Reals, dy: Reals, table: Reals, lengths: Int
     zero_row(rest, e.features)
     for n in range(e.samples):
         if task < lengths[n]:
-            add_scaled(scratch, at(dy, (n * e.places + task) * e.features), real(1), e.features)
+            add_scaled(scratch, at(dy, (n * e.places + task) * e.features), e.features, real(1))
             terms += 1
             if terms == BLOCK:
                 carry_over(total, rest, scratch, e.features)

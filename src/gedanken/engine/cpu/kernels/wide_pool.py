@@ -4,7 +4,7 @@ So windows of R x S pixels that overlap cost R + S comparisons each, not R * S. 
 tap, r * S + s, kept as a real: float32 holds whole numbers up to 2 ** 24.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, lost_of, settle, zero_row
+from gedanken.engine.cpu.kernels.blocks import copy_row, fill_row, lost_of, settle, zero_row
 from gedanken.engine.cpu.kernels.window import Window, first_seen, last_seen
 from gedanken.engine.cpu.language import Int, Reals, at, inline, integer, lanes, noinline, real
 
@@ -55,12 +55,6 @@ def pool_columns(line, best, columns, window):
             for j in range(first, last):
                 there = at(here, (j - first) * window.right * channels)
                 pool_tap(at(best, j * channels), at(columns, j * channels), there, channels, real(s))
-
-
-@inline
-def fill_row(target, count, value):
-    for i in lanes(count):
-        target[i] = value
 
 
 @inline

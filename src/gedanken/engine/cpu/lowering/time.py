@@ -80,7 +80,7 @@ def time_pool(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         counts=int(layer.counts_padding), piece=piece,
     )  # fmt: skip
     told: dict[str, Any] = {"winners": winners, "lengths": low.lengths(stage), "w": windows}
-    low.program.add("time.pool", cut(low.samples, piece), 2 * features, x=x, y=y, **told)
+    low.program.add("time.pool", cut(low.samples, piece), x=x, y=y, **told)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         if not wanted:
