@@ -319,6 +319,27 @@ def test_interrupt_between_a_worker_s_fork_and_the_word_of_it(tmp_path: Path) ->
         program.end(-signal.SIGINT, "KeyboardInterrupt", tracebacks=1, seconds=20)
 
 
+@pytest.mark.parametrize("way", ["forkserver", "spawn"])
+def test_interrupt_just_after_a_worker_was_started(way: str, tmp_path: Path) -> None:
+    source = """
+    import os, signal, time
+    if __name__ != "__main__":
+        time.sleep(600)
+    from gedanken.processes import memory
+
+    def close_and_interrupt(self, close=memory.Descriptor.close):
+        memory.Descriptor.close = close
+        close(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    if __name__ == "__main__":
+        memory.Descriptor.close = close_and_interrupt
+    """
+    made = f"Made([1] * 9, mini_batch_size=2, **{options(way)})"
+    with Program(tmp_path, dedent(source) + WAITS.replace("MADE", made).replace("MOMENT", "None")) as program:
+        program.end(-signal.SIGINT, "KeyboardInterrupt", tracebacks=1, seconds=20)
+
+
 @pytest.mark.parametrize("way", PROCESSES)
 def test_closed_while_workers_start(way: str, tmp_path: Path) -> None:
     program = f"""

@@ -58,22 +58,24 @@ class ProcessGroup:
             WorkerError: it could not be started.
         """
         process = self._context.Process(target=main, args=(arguments,), name=name, daemon=True)
+        self._processes.append(process)  # before it is started: an interrupt may come at any moment from then on
         try:
             with one_thread_of_blas(), no_file_of_a_session():
                 self._launch(process)
         except (EOFError, ConnectionError) as error:
-            why = why_server_ended(served=bool(self._processes))
+            why = why_server_ended(served=bool(self._started()))
             raise WorkerError(f"the server of worker processes ended {why}") from error
         except ChildProcessError as error:
             rule = "a forked process cannot use its parent's server of worker processes; choose start_method='spawn'"
             raise WorkerError(rule) from error
         finally:
             writing.close()
-            if process.ident is not None:  # also where an interrupt came after its start
-                self._processes.append(process)
-                # It is ended by us alone; multiprocessing would also end it when a fork of this process ends.
-                getattr(multiprocessing.process, "_children", set()).discard(process)
+            # It is ended by us alone; multiprocessing would also end it when a fork of this process ends.
+            getattr(multiprocessing.process, "_children", set()).discard(process)
         return process
+
+    def _started(self) -> list[Any]:
+        return [process for process in self._processes if process.ident is not None]
 
     def _launch(self, process: Any) -> None:
         with without_interrupts():
@@ -90,7 +92,7 @@ class ProcessGroup:
         try:
             start_by_server(process)
         except (EOFError, ConnectionError):
-            if self._processes or self._servers:
+            if self._started() or self._servers:
                 raise
             kill_server()  # it was about to end, of what it was last asked for
             self._launch(process)
@@ -114,9 +116,10 @@ class ProcessGroup:
         """End all: those that are busy are waited for a moment, then killed, as is a server that still imports."""
         if self.owner != os.getpid():
             return  # a fork of the owner
-        _end_processes(self._processes)
+        started = self._started()
+        _end_processes(started)
         self.stacks.close()
-        if self._servers and not self._processes:  # it has started nobody: one that still imports would go on
+        if self._servers and not started:  # it has started nobody: one that still imports would go on
             kill_server()
 
 
