@@ -63,6 +63,9 @@ class MultiHeadAttention(Layer):
     def output_lengths(self, shape: Shape, lengths: Array) -> Array:
         return lengths
 
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return True
+
     def params(self, shape: Shape) -> dict[str, Param]:
         features = shape[1]
         found = {}
