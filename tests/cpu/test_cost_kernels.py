@@ -31,7 +31,7 @@ from gedanken import (
 from gedanken.costs import SigmoidBinaryCrossEntropy
 from gedanken.costs.binary import YesOrNo
 from gedanken.costs.labels import ClassCost
-from gedanken.engine.cpu.engine import CpuEngine
+from gedanken.engine.cpu.engine import HOW, CpuEngine
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.cost import entries_of, lower_cost
 from gedanken.engine.cpu.lowering.lowered_cost import costs_of, total_cost
@@ -91,20 +91,20 @@ def outputs_of(cost: Cost) -> int:
     return 3 if any(isinstance(one, tuple) for one in given) else 0
 
 
-def random_shape(cost: Cost, rng: Any) -> tuple[Shape, bool]:
+def random_shape(cost: Cost, rng: Any, most: int) -> tuple[Shape, bool]:
     """Return a shape of outputs (N, F) or (N, T, F), and whether samples may have lengths."""
-    samples, size = int(rng.integers(1, 90)), outputs_of(cost) or 2 * int(rng.integers(1, 60))
+    samples, size = int(rng.integers(1, most)), outputs_of(cost) or 2 * int(rng.integers(1, most))
     if isinstance(cost, GaussianNLL) or isinstance(getattr(cost, "quantiles", None), tuple):
         return (samples, size), False
     if isinstance(cost, Dice) or rng.random() < 0.5:
-        return (samples, int(rng.integers(2, 99)), size), not isinstance(cost, Dice)
+        return (samples, int(rng.integers(2, most)), size), not isinstance(cost, Dice)
     return (samples, size), False
 
 
-def drawn(case: Case, rng: Any, dtype: str) -> tuple[Cost, Array, Array, Array | None, Array | None]:
+def drawn(case: Case, rng: Any, dtype: str, most: int = 90) -> tuple[Cost, Array, Array, Array | None, Array | None]:
     """Return the cost, outputs of a random shape, targets, weights and lengths."""
     cost = fused(case)
-    shape, may_have_lengths = random_shape(cost, rng)
+    shape, may_have_lengths = random_shape(cost, rng, most)
     y = rng.random(shape) if case.last and cost is case.cost else rng.normal(size=shape)
     weight = rng.integers(0, 3, shape[0]) * rng.random(shape[0]) if rng.random() < 0.5 else None
     lengths = rng.integers(1, shape[1] + 1, shape[0]) if may_have_lengths else None
@@ -135,6 +135,16 @@ def test_threads_do_not_change_a_bit(case: Case) -> None:
         np.testing.assert_array_equal(other.dy, one.dy)
 
 
+@every_cost
+def test_kernels_keep_to_their_memory(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run as Python, which checks every bound."""
+    monkeypatch.setenv(HOW, "python")
+    cost, *given = drawn(case, np.random.default_rng(8), "float32", most=6)
+    expected, got = cost.judged(Ops(), *given), by_kernel(cost, *given)
+    assert distance(expected.dy, got.dy) < TOLERANCE["float32"]
+    assert distance(np.array([expected.cost]), np.array([got.cost])) < TOLERANCE["float32"]
+
+
 SHARES = (0.0, 1e-38, 1e-30, 1e-7, 0.25, 0.999, 1.0)
 SCORES = (0.0, 1e-3, -0.02, 1.0, -2.5, 20.0, 88.5, -88.5, 1e4, -1e4)
 
@@ -146,6 +156,8 @@ def extremes(case: Case, cost: Cost, rng: Any) -> tuple[Array, Array]:
         values = (*SHARES, -1.0, 3.0, 1e4, 1e30)
     if isinstance(cost, GaussianNLL):
         return np.array([*itertools.product(SCORES, (*SHARES, -1.0, 1e4))]), rng.normal(size=(90, 1))
+    values = values if isinstance(cost, Dice) else (*values, np.nan)
+    values = (*values, np.inf, -np.inf) if cost.takes_scores else values
     if type(cost) in VALUES:
         y = np.repeat(np.resize(values, (5 * len(values), 1)), outputs_of(cost) or 1, axis=1)
         return y, targets(cost, rng, y.shape, hard=True)

@@ -62,10 +62,10 @@ class LoweredCost:
     def point_to(self, target: Array, weighing: Weighing, dtype: Any) -> list[Array]:
         """Say what is wanted in the next run; the arrays that are returned have to live as long."""
         hard = target.ndim < len(self.shares.shape)
-        if hard:
-            place, wanted = self.classes, np.ascontiguousarray(target, np.int64)
-        else:  # of several quantiles all go by the same target
-            place, wanted = self.shares, np.ascontiguousarray(np.broadcast_to(target, self.shares.shape), dtype)
+        if not hard and target.shape != self.shares.shape:  # several quantiles of one target
+            target = np.broadcast_to(target, self.shares.shape)
+        place, kind = (self.classes, np.int64) if hard else (self.shares, dtype)
+        wanted = np.ascontiguousarray(target, kind)
         place.point_to(wanted)
         self.hard.set(hard)
         factor = weighing.factor if weighing.divisor else np.zeros(1)
