@@ -9,6 +9,7 @@ import pytest
 
 from gedanken import (
     BinaryCrossEntropy,
+    CategoricalHinge,
     ConvolutionLayer,
     Cost,
     CustomCost,
@@ -22,6 +23,7 @@ from gedanken import (
     LogCosh,
     MeanSquared,
     MeanSquaredLogarithmic,
+    MultiMargin,
     Network,
     Poisson,
     Sigmoid,
@@ -143,6 +145,18 @@ def test_kernels_keep_to_their_memory(case: Case, monkeypatch: pytest.MonkeyPatc
     expected, got = cost.judged(Ops(), *given), by_kernel(cost, *given)
     assert distance(expected.dy, got.dy) < TOLERANCE["float32"]
     assert distance(np.array([expected.cost]), np.array([got.cost])) < TOLERANCE["float32"]
+
+
+@pytest.mark.parametrize("cost", [MultiMargin(), CategoricalHinge()], ids=str)
+def test_a_label_of_no_class_is_no_place_in_memory(cost: Cost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels are checked before, but who gave them may write into them later."""
+    y, labels = np.random.default_rng(0).normal(size=(4, 3)), np.array([1, 3, -1, 1 << 40])
+    for how in ("python", ""):
+        monkeypatch.setenv(HOW, how)
+        got = by_kernel(cost, y, labels)
+        assert got.rows[0] > 0
+        assert not got.rows[1:].any()
+        assert not got.dy[1:].any()
 
 
 SHARES = (0.0, 1e-38, 1e-30, 1e-7, 0.25, 0.999, 1.0)

@@ -119,11 +119,11 @@ def multi_margin(task: Int, scratch: Reals, z: Reals, targets: Targets, dz: Real
     columns, counts = m.columns, targets.counts
     for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
         y, slopes, factor = at(z, row * columns), at(dz, row * columns), factor_of(counts, row)
-        if factor == real(0):
+        label = label_of(targets, row, columns)
+        if factor == real(0) or label < 0 or label >= columns:
             zero_row(slopes, columns)
             terms[row] = real(0)
         else:
-            label = label_of(targets, row, columns)
             right, weight = y[label], targets.weights[label] / real(columns)
             for c in lanes(columns):
                 lacking = max(p.margin + y[c] - right, real(0)) if c != label else real(0)
@@ -151,10 +151,10 @@ def categorical_hinge(task: Int, scratch: Reals, z: Reals, targets: Targets, dz:
     columns, counts = m.columns, targets.counts
     for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
         y, slopes, factor = at(z, row * columns), at(dz, row * columns), factor_of(counts, row)
+        label = label_of(targets, row, columns)
         zero_row(slopes, columns)
         terms[row] = real(0)
-        if factor != real(0):
-            label = label_of(targets, row, columns)
+        if factor != real(0) and label >= 0 and label < columns:
             worst = worst_at(y, columns, label)
             lacking = max(real(1) + (y[worst] - y[label]), real(0))
             terms[row] = factor * lacking
