@@ -60,7 +60,7 @@ def kernels_of(layers: list[Layer], shape: Shape, samples: int, monkeypatch: pyt
         # dy would have to be cut off, where more zeros are around the image than windows reach.
         (ConvolutionLayer(32, 3, 3, zero_padding=3), (32, 16, 16), 8, FEWER - {"winograd_basis.pack_transposed"}),
     ],
-    ids=str,
+    ids=lambda part: f"{len(part)} kernels" if isinstance(part, set) else str(part),
 )
 def test_where_there_are_fewer(
     layer: Layer, shape: Shape, samples: int, fewer: set[str], monkeypatch: pytest.MonkeyPatch
