@@ -1,14 +1,12 @@
 """Attention of the places of a sequence to each other."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from gedanken.checks import extent, truth
 from gedanken.errors import ShapeError
 from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
+from gedanken.layers.attending import Attending, Lengths, attend, attend_back
 from gedanken.layers.base import Context, Layer, Param
 from gedanken.layers.conv1d import require_sequence
 from gedanken.types import Array, Arrays, Shape
@@ -72,44 +70,33 @@ class MultiHeadAttention(Layer):
                 found[f"{name}bias"] = Param((width,), self.bias_init, features, features)
         return found
 
+    @property
+    def attending(self) -> Attending:
+        """How queries find values."""
+        return Attending(self.n_heads, self.causal)
+
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        ops, (samples, places, features) = ctx.ops, x.shape
+        ops, features = ctx.ops, x.shape[2]
         thirds = ops.product(x.reshape(-1, features), p["kernel"]) + p.get("bias", 0)
-        q, k, v = self._heads(thirds.reshape(samples, places, 3, self.n_heads, -1))
-        scores = ops.xp.matmul(q, k.swapaxes(2, 3)) / math.sqrt(q.shape[3])
-        shares = ops.softmax(ops.xp.where(self._sees(ctx, samples, places), scores, -np.inf).astype(x.dtype))
-        found = ops.xp.matmul(shares, v).transpose(0, 2, 1, 3).reshape(-1, features)
+        q, k, v = (third.reshape(x.shape) for third in ops.split(thirds, [features] * 3))
+        found, cache = attend(ops, q, k, v, self.attending, Lengths(ctx.lengths, ctx.lengths))
+        found = found.reshape(-1, features)
         y = ops.product(found, p["output_kernel"]) + p.get("output_bias", 0)
-        return y.reshape(x.shape), (x, q, k, v, shares, found)
+        return y.reshape(x.shape), (x, cache, found)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        x, q, k, v, shares, found = cache
-        ops, xp, features = ctx.ops, ctx.ops.xp, x.shape[2]
+        x, cache, found = cache
+        ops, features = ctx.ops, x.shape[2]
         rows = ops.real_places(dy, ctx.lengths).reshape(-1, features)
         g["output_kernel"][...] = ops.product_sum(found, rows)
-        dfound = ops.product(rows, p["output_kernel"].T).reshape(*x.shape[:2], self.n_heads, -1).transpose(0, 2, 1, 3)
-        dshares = xp.matmul(dfound, v.swapaxes(2, 3))
-        mean = ops.sum(dshares * shares, axis=3, keepdims=True)
-        dscores = shares * (dshares - mean) / math.sqrt(q.shape[3])
-        turned = dscores.swapaxes(2, 3)
-        parts = xp.matmul(dscores, k), xp.matmul(turned, q), xp.matmul(shares.swapaxes(2, 3), dfound)
-        thirds = xp.stack(parts, axis=0).transpose(1, 3, 0, 2, 4).reshape(-1, 3 * features).astype(x.dtype)
+        dfound = ops.product(rows, p["output_kernel"].T).reshape(x.shape)
+        parts = attend_back(ops, cache, dfound, self.attending, Lengths(ctx.lengths, ctx.lengths))
+        thirds = ops.concatenate(parts).reshape(-1, 3 * features)
         g["kernel"][...] = ops.product_sum(x.reshape(-1, features), thirds)
         if self.bias:
             g["bias"][...] = ops.sum(thirds, axis=0)
             g["output_bias"][...] = ops.sum(rows, axis=0)
         return ops.product(thirds, p["kernel"].T).reshape(x.shape)
-
-    def _heads(self, thirds: Array) -> Array:
-        """Return (N, T, 3, H, D) as (3, N, H, T, D)."""
-        return thirds.transpose(2, 0, 3, 1, 4)
-
-    def _sees(self, ctx: Context, samples: int, places: int) -> Array:
-        """Return which places each place sees, (N or 1, 1, T or 1, T)."""
-        xp = ctx.ops.xp
-        at = xp.arange(places)
-        real = xp.ones((1, 1, 1, places), bool) if ctx.lengths is None else at < ctx.lengths[:, None, None, None]
-        return real & (at <= at[:, None]) if self.causal else real
 
     def multiply_adds(self, shape: Shape) -> int:
         places, features = shape

@@ -32,19 +32,37 @@ from gedanken.engine.cpu.language import (
 )
 
 
+class Places(Record):
+    """Rows of numbers of all heads beside each other, for all places of all samples; rows are `row` apart."""
+
+    numbers: Reals
+    start: Int
+    row: Int
+
+
+class Given(Record):
+    """What is attended with and to, and how many places of each sample are real."""
+
+    q: Places
+    k: Places
+    v: Places
+    query_lengths: Ints
+    key_lengths: Ints
+
+
 class Heads(Record):
-    """What a task, one head of one sample, works on.
+    """What a task, one head of one sample, works on."""
 
-    Queries, keys and values of all heads stand beside each other, (samples, places, 3 * heads * size).
-    """
-
-    places: Int
+    queries: Int  # places
+    keys: Int
     heads: Int
-    size: Int
+    size: Int  # of a head's query or key
+    width: Int  # of a head's value
     causal: Int
     rows: Int  # of queries at a time
-    wide: Int  # places, in whole vectors
+    wide: Int  # keys, in whole vectors
     deep: Int  # size, in whole vectors
+    broad: Int  # width, in whole vectors
     scale: Real
     zero_offset: Ints
 
@@ -127,48 +145,59 @@ def copy_rows(target, source, rows, columns, target_row, source_row):
 
 @inline
 def seen_by(h, row, length):
-    """Return how many places the query of a row sees."""
+    """Return how many keys the query of a row sees."""
     return min(length, row + 1) if h.causal == 1 else length
 
 
-def forward(task: Int, scratch: Reals, thirds: Reals, y: Reals, sums: Reals, lengths: Ints, h: Heads):
-    """Set y, (samples, places, heads * size), to what the head finds; sums to largest and 1 / sum of each row.
+@inline
+def rows_of(p, sample, places, column):
+    """Return where a sample's rows begin, at a column."""
+    return at(p.numbers, p.start + sample * places * p.row + column)
 
-    scratch: size * wide + places * deep + rows * (wide + deep) numbers.
+
+def forward(task: Int, scratch: Reals, given: Given, found: Reals, sums: Reals, h: Heads):
+    """Set found, (samples, queries, heads * width), and sums to largest and 1 / sum of each row.
+
+    scratch: size * wide + keys * broad + rows * (wide + broad) numbers.
     """
     sample, head = task // h.heads, task % h.heads
-    features, length = h.heads * h.size, lengths[sample]
-    given = at(thirds, sample * h.places * 3 * features + head * h.size)
+    features, length, end = h.heads * h.width, given.key_lengths[sample], given.query_lengths[sample]
+    queries = rows_of(given.q, sample, h.queries, head * h.size)
     keys, values = scratch, at(scratch, h.size * h.wide)
-    scores = at(values, h.places * h.deep)
-    found = at(scores, h.rows * h.wide)
-    transposed(at(given, features), keys, length, h.size, 3 * features, h.wide)
-    copy_rows(values, at(given, 2 * features), length, h.size, h.deep, 3 * features)
-    for first in range(0, h.places, h.rows):
-        some = min(h.rows, h.places - first)
-        here = min(some, max(0, length - first))
+    scores = at(values, h.keys * h.broad)
+    some_found = at(scores, h.rows * h.wide)
+    transposed(rows_of(given.k, sample, h.keys, head * h.size), keys, length, h.size, given.k.row, h.wide)
+    copy_rows(values, rows_of(given.v, sample, h.keys, head * h.width), length, h.width, h.broad, given.v.row)
+    for first in range(0, h.queries, h.rows):
+        some = min(h.rows, h.queries - first)
+        here = min(some, max(0, end - first))
         seen = seen_by(h, first + here - 1, length) if here > 0 else 0
         multiply(Factors(
-            a=at(given, first * 3 * features), a_row=3 * features, a_step=1, b=keys, b_row=h.wide, c=scores,
+            a=at(queries, first * given.q.row), a_row=given.q.row, a_step=1, b=keys, b_row=h.wide, c=scores,
             c_row=h.wide, rows=here, columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
         ))  # fmt: skip
         for i in range(here):
-            row, count = at(scores, i * h.wide), seen_by(h, first + i, length)
-            largest = largest_of(row, count)
-            fill_powers(row, count, seen, largest, h.scale)
-            place = 2 * (task * h.places + first + i)
-            sums[place] = largest
-            sums[place + 1] = real(1) / sum_of(row, count, real(1))
+            place = 2 * (task * h.queries + first + i)
+            shares_of(at(scores, i * h.wide), at(sums, place), seen_by(h, first + i, length), seen, h)
         multiply(Factors(
-            a=scores, a_row=h.wide, a_step=1, b=values, b_row=h.deep, c=found, c_row=h.deep, rows=here,
-            columns=h.size, depth=seen, new=1, zero_offset=h.zero_offset,
+            a=scores, a_row=h.wide, a_step=1, b=values, b_row=h.broad, c=some_found, c_row=h.broad, rows=here,
+            columns=h.width, depth=seen, new=1, zero_offset=h.zero_offset,
         ))  # fmt: skip
-        for i in range(some):
-            out = at(y, (sample * h.places + first + i) * features + head * h.size)
-            if i < here:
-                scale_row(out, at(found, i * h.deep), sums[2 * (task * h.places + first + i) + 1], h.size)
-            else:
-                zero_row(out, h.size)
+        out = at(found, (sample * h.queries + first) * features + head * h.width)
+        for i in range(here):
+            factor = sums[2 * (task * h.queries + first + i) + 1]
+            scale_row(at(out, i * features), at(some_found, i * h.broad), factor, h.width)
+        for i in range(here, some):
+            zero_row(at(out, i * features), h.width)
+
+
+@inline
+def shares_of(row, sums, count, seen, h):
+    """Make shares, but for the factor 1 / sum, of a query's scores; what it does not see has none."""
+    largest = largest_of(row, count)
+    fill_powers(row, count, seen, largest, h.scale)
+    sums[0] = largest
+    sums[1] = real(1) / sum_of(row, count, real(1))
 
 
 @noinline
@@ -180,65 +209,90 @@ def scale_row(target, source, factor, count):
 class Slopes(Record):
     """What the backward pass is given and gives."""
 
-    thirds: Reals
-    y: Reals
-    dy: Reals
+    found: Reals
+    dfound: Reals
     sums: Reals
-    d: Reals  # like thirds
+    dq: Places
+    dk: Places
+    dv: Places
 
 
 class Space(Record):
     """Scratch memory of the backward pass."""
 
     turned_keys: Reals  # (size, wide)
-    turned_values: Reals
-    keys: Reals  # (places, deep)
+    turned_values: Reals  # (width, wide)
+    keys: Reals  # (keys, deep)
     dkeys: Reals
-    dvalues: Reals
+    dvalues: Reals  # (keys, broad)
     shares: Reals  # (rows, wide)
     dshares: Reals
     queries: Reals  # (rows, deep)
-    dfound: Reals
     dqueries: Reals
+    dfound: Reals  # (rows, broad)
+    products: Reals
 
 
-def gradient(task: Int, scratch: Reals, s: Slopes, lengths: Ints, h: Heads):
-    """Set s.d, the gradient with respect to queries, keys and values.
+def gradient(task: Int, scratch: Reals, given: Given, s: Slopes, h: Heads):
+    """Set the gradients with respect to queries, keys and values.
 
-    scratch: 2 * size * wide + 3 * places * deep + rows * (2 * wide + 3 * deep) numbers.
+    scratch: (size + width) * wide + keys * (2 * deep + broad) + 2 * rows * (wide + deep + broad) numbers.
     """
-    sample, head = task // h.heads, task % h.heads
-    features, length = h.heads * h.size, lengths[sample]
-    start = sample * h.places * 3 * features + head * h.size
-    given, made = at(s.thirds, start), at(s.d, start)
-    turned, long, short = h.size * h.wide, h.places * h.deep, h.rows * h.deep
-    keys, rows = at(scratch, 2 * turned), at(scratch, 2 * turned + 3 * long)
-    narrow = at(rows, 2 * h.rows * h.wide)
+    turned_values = at(scratch, h.size * h.wide)
+    keys = at(turned_values, h.width * h.wide)
+    dkeys = at(keys, h.keys * h.deep)
+    dvalues = at(dkeys, h.keys * h.deep)
+    shares = at(dvalues, h.keys * h.broad)
+    dshares = at(shares, h.rows * h.wide)
+    queries = at(dshares, h.rows * h.wide)
+    dqueries = at(queries, h.rows * h.deep)
+    dfound = at(dqueries, h.rows * h.deep)
     space = Space(
-        turned_keys=scratch, turned_values=at(scratch, turned), keys=keys, dkeys=at(keys, long),
-        dvalues=at(keys, 2 * long), shares=rows, dshares=at(rows, h.rows * h.wide), queries=narrow,
-        dfound=at(narrow, short), dqueries=at(narrow, 2 * short),
+        turned_keys=scratch, turned_values=turned_values, keys=keys, dkeys=dkeys, dvalues=dvalues, shares=shares,
+        dshares=dshares, queries=queries, dqueries=dqueries, dfound=dfound, products=at(dfound, h.rows * h.broad),
     )  # fmt: skip
-    transposed(at(given, features), space.turned_keys, length, h.size, 3 * features, h.wide)
-    transposed(at(given, 2 * features), space.turned_values, length, h.size, 3 * features, h.wide)
-    copy_rows(space.keys, at(given, features), length, h.size, h.deep, 3 * features)
-    zero_row(space.dkeys, 2 * long)
-    for first in range(0, length, h.rows):
-        some = min(h.rows, length - first)
+    sample, head = task // h.heads, task % h.heads
+    length = given.key_lengths[sample]
+    fill_keys(space, given, sample, head, length, h)
+    gradient_of_queries(space, given, s, task, length, h)
+    dkeys = rows_of(s.dk, sample, h.keys, head * h.size)
+    dvalues = rows_of(s.dv, sample, h.keys, head * h.width)
+    copy_rows(dkeys, space.dkeys, h.keys, h.size, s.dk.row, h.deep)
+    copy_rows(dvalues, space.dvalues, h.keys, h.width, s.dv.row, h.broad)
+
+
+@inline
+def gradient_of_queries(space, given, s, task, length, h):
+    """Set that with respect to queries, some at a time, and add up those with respect to keys and values."""
+    sample, head = task // h.heads, task % h.heads
+    features, end = h.heads * h.width, given.query_lengths[sample]
+    queries = rows_of(given.q, sample, h.queries, head * h.size)
+    dqueries = rows_of(s.dq, sample, h.queries, head * h.size)
+    for first in range(0, end, h.rows):
+        some = min(h.rows, end - first)
         seen = seen_by(h, first + some - 1, length)
-        place = (sample * h.places + first) * features + head * h.size
-        copy_rows(space.queries, at(given, first * 3 * features), some, h.size, h.deep, 3 * features)
-        copy_rows(space.dfound, at(s.dy, place), some, h.size, h.deep, features)
+        place = (sample * h.queries + first) * features + head * h.width
+        copy_rows(space.queries, at(queries, first * given.q.row), some, h.size, h.deep, given.q.row)
+        copy_rows(space.dfound, at(s.dfound, place), some, h.width, h.broad, features)
         scores_again(space, some, seen, h)
         for i in range(some):
-            sums = at(s.sums, 2 * (task * h.places + first + i))
-            row_slopes(space, i, at(s.y, place + i * features), sums, seen, seen_by(h, first + i, length), h)
+            sums = at(s.sums, 2 * (task * h.queries + first + i))
+            row_slopes(space, i, at(s.found, place + i * features), sums, seen, seen_by(h, first + i, length), h)
         pass_on(space, some, seen, h)
-        copy_rows(at(made, first * 3 * features), space.dqueries, some, h.size, 3 * features, h.deep)
-    copy_rows(at(made, features), space.dkeys, h.places, h.size, 3 * features, h.deep)
-    copy_rows(at(made, 2 * features), space.dvalues, h.places, h.size, 3 * features, h.deep)
-    for t in range(length, h.places):
-        zero_row(at(made, t * 3 * features), h.size)
+        copy_rows(at(dqueries, first * s.dq.row), space.dqueries, some, h.size, s.dq.row, h.deep)
+    for t in range(end, h.queries):
+        zero_row(at(dqueries, t * s.dq.row), h.size)
+
+
+@inline
+def fill_keys(space, given, sample, head, length, h):
+    """Copy keys and values as the products need them, and begin their gradients."""
+    keys = rows_of(given.k, sample, h.keys, head * h.size)
+    values = rows_of(given.v, sample, h.keys, head * h.width)
+    transposed(keys, space.turned_keys, length, h.size, given.k.row, h.wide)
+    transposed(values, space.turned_values, length, h.width, given.v.row, h.wide)
+    copy_rows(space.keys, keys, length, h.size, h.deep, given.k.row)
+    zero_row(space.dkeys, h.keys * (h.deep + h.broad))
 
 
 @inline
@@ -249,8 +303,8 @@ def scores_again(space, some, seen, h):
         rows=some, columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
     ))  # fmt: skip
     multiply(Factors(
-        a=space.dfound, a_row=h.deep, a_step=1, b=space.turned_values, b_row=h.wide, c=space.dshares, c_row=h.wide,
-        rows=some, columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
+        a=space.dfound, a_row=h.broad, a_step=1, b=space.turned_values, b_row=h.wide, c=space.dshares, c_row=h.wide,
+        rows=some, columns=seen, depth=h.width, new=1, zero_offset=h.zero_offset,
     ))  # fmt: skip
 
 
@@ -258,7 +312,7 @@ def scores_again(space, some, seen, h):
 def row_slopes(space, i, found, sums, seen, count, h):
     """Make shares of a query's scores, and of the slopes of shares those of scores."""
     row, d = at(space.shares, i * h.wide), at(space.dshares, i * h.wide)
-    mean = products_of(found, at(space.dfound, i * h.deep), space.dqueries, h.size)
+    mean = products_of(found, at(space.dfound, i * h.broad), space.products, h.width)
     slopes(d, row, sums, mean, h.scale, count)
     zero_row(at(row, count), seen - count)
     zero_row(at(d, count), seen - count)
@@ -276,8 +330,8 @@ def pass_on(space, some, seen, h):
         columns=h.size, depth=some, new=0, zero_offset=h.zero_offset,
     ))  # fmt: skip
     multiply(Factors(
-        a=space.shares, a_row=1, a_step=h.wide, b=space.dfound, b_row=h.deep, c=space.dvalues, c_row=h.deep, rows=seen,
-        columns=h.size, depth=some, new=0, zero_offset=h.zero_offset,
+        a=space.shares, a_row=1, a_step=h.wide, b=space.dfound, b_row=h.broad, c=space.dvalues, c_row=h.broad,
+        rows=seen, columns=h.width, depth=some, new=0, zero_offset=h.zero_offset,
     ))  # fmt: skip
 
 
