@@ -1,0 +1,62 @@
+"""Products of small matrices, of which one is in a fast cache: by the micro-kernel as they lie, with nothing packed."""
+
+from gedanken.engine.cpu.kernels.blocks import copy_row, rows_of_tile, tiles_in, zero_row
+from gedanken.engine.cpu.kernels.dense import DEPTH
+from gedanken.engine.cpu.language import (
+    Int,
+    Ints,
+    Reals,
+    Record,
+    Tile,
+    at,
+    gemm_tile,
+    local_reals,
+    noinline,
+    tile_columns,
+)
+
+
+class Factors(Record):
+    """C = A B, or C += A B where not `new`; `*_row` are numbers between rows, `a_step` between a row's numbers of A.
+
+    Rows of B are read in whole vectors; what lies between rows of C is free.
+    """
+
+    a: Reals
+    a_row: Int
+    a_step: Int
+    b: Reals
+    b_row: Int
+    c: Reals
+    c_row: Int
+    rows: Int
+    columns: Int
+    depth: Int
+    new: Int
+    zero_offset: Ints
+
+
+@noinline
+def multiply(f: Factors):
+    zeros = local_reals(tile_columns)
+    zero_row(zeros, tile_columns)
+    for begin in range(0, f.depth, DEPTH):
+        depth = min(DEPTH, f.depth - begin)
+        for first in range(0, f.columns, tile_columns):
+            count = min(tile_columns, f.columns - first)
+            parts = tiles_in(f.rows, rows_of_tile(count))
+            for part in range(parts):
+                row, last = part * f.rows // parts, (part + 1) * f.rows // parts
+                place, starts = at(f.c, row * f.c_row + first), f.new == 1 and begin == 0
+                tile = Tile(
+                    a=at(f.a, row * f.a_row + begin * f.a_step), offsets=f.zero_offset,
+                    b=at(f.b, begin * f.b_row + first), i=zeros if starts else place, c=place, sm=f.a_row, sk=f.a_step,
+                    taps=1, depth=depth, ldb=f.b_row, sb=0, ldi=0 if starts else f.c_row, ldc=f.c_row, free=0,
+                )  # fmt: skip
+                gemm_tile(last - row, count, tile)
+
+
+@noinline
+def copy_rows(target, source, rows, columns, target_row, source_row):
+    for i in range(rows):
+        copy_row(at(target, i * target_row), at(source, i * source_row), columns)
