@@ -72,8 +72,8 @@ def attend(
         _by_head(_with_more(ops, ops.real_places(x, lengths.keys), row, how.zero_key), how.n_heads)
         for x, row in ((k, learned and learned.key), (v, learned and learned.value))
     )
-    q = _by_head(q, how.n_heads)
-    scores = xp.matmul(q, k.swapaxes(2, 3)) / math.sqrt(q.shape[3])
+    q = _by_head(q, how.n_heads) * q.dtype.type(_scale(q, how))
+    scores = xp.matmul(q, k.swapaxes(2, 3))
     near, mask = _seen(ops, places, how, lengths.keys, more)
     if mask is None:
         shares = ops.softmax(scores, near)
@@ -99,13 +99,19 @@ def attend_back(ctx: Context, cache: Any, dfound: Array, how: Attending, lengths
     if kept is not None:
         dshares = dshares * kept
     mean = ops.sum(dshares * shares, axis=3, keepdims=True)
-    dscores = shares * (dshares - mean) / math.sqrt(q.shape[3])
+    dscores = shares * (dshares - mean)
     used = shares if kept is None else shares * kept
     parts = xp.matmul(dscores, k), xp.matmul(dscores.swapaxes(2, 3), q), xp.matmul(used.swapaxes(2, 3), dfound)
     dq, dk, dv = (_side_by_side(part).astype(q.dtype) for part in parts)
+    dq *= q.dtype.type(_scale(dq, how))
     more = has_learned + how.zero_key
     rows = Learned(ops.sum(dk[:, 0], axis=0), ops.sum(dv[:, 0], axis=0)) if has_learned else None
     return Slopes(dq, dk[:, more:], dv[:, more:], rows)
+
+
+def _scale(q: Array, how: Attending) -> float:
+    """Return what queries are multiplied by: their variance then does not grow with a head's size."""
+    return 1 / math.sqrt(q.shape[2] // how.n_heads)
 
 
 def _with_more(ops: Ops, x: Array, row: Array | None, zeros: bool) -> Array:

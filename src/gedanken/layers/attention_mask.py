@@ -10,7 +10,7 @@ from gedanken.errors import ShapeError
 from gedanken.types import Array
 
 RULE = "be a table (T, T) or (n_heads, T, T) of True and False, or of numbers (floats) below inf"
-SHOWN = 9  # entries of the largest table that is written out
+SHOWN = 100  # entries of the largest table that is written out
 
 
 def checked_mask(owner: str, value: object, n_heads: int, causal: bool, more: bool) -> tuple[Any, ...]:
@@ -64,7 +64,7 @@ def require_places(mask: Array | None, queries: int, keys: int) -> None:
 
 
 class Written:
-    """How a large table looks where a layer is shown: its sizes, and a number that tells it from others."""
+    """How a table looks where a layer is shown: a large one as its sizes, and a number that tells it from others."""
 
     def __init__(self, mask: tuple[Any, ...]) -> None:
         self.mask = mask

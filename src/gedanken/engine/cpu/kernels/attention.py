@@ -3,10 +3,10 @@
 The backward pass makes the scores again, from their largest and the sum of their powers.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, sum_of, transposed, zero_row
-from gedanken.engine.cpu.kernels.shares import Heads, Row, products_of, scale_row, shares_of, slopes_of
-from gedanken.engine.cpu.kernels.tiled import Factors, copy_rows, multiply
-from gedanken.engine.cpu.language import Int, Ints, Reals, Record, at, inline, real
+from gedanken.engine.cpu.kernels.blocks import copy_row, sum_of, transposed, vectors_of, zero_row
+from gedanken.engine.cpu.kernels.shares import Heads, Row, fill_means, scale_row, scaled_products, shares_of, slopes_of
+from gedanken.engine.cpu.kernels.tiled import Factors, copy_rows, multiply, scale_rows
+from gedanken.engine.cpu.language import Int, Ints, Reals, Record, at, inline, real, vector_lanes
 
 
 class Places(Record):
@@ -75,7 +75,7 @@ class Columns(Record):
 def forward(task: Int, scratch: Reals, given: Given, found: Reals, sums: Reals, h: Heads):
     """Set found, (samples, queries, heads * width), and sums to largest and 1 / sum of each row.
 
-    scratch: size * wide + (more + keys) * broad + rows * (wide + broad) + 2 * wide + 64 numbers.
+    scratch: size * wide + (more + keys) * broad + rows * (wide + broad + deep) + 2 * wide + 64 numbers.
     """
     sample, head = task // h.heads, task % h.heads
     features, length, end = h.heads * h.width, given.key_lengths[sample], given.query_lengths[sample]
@@ -83,16 +83,18 @@ def forward(task: Int, scratch: Reals, given: Given, found: Reals, sums: Reals, 
     keys, values = scratch, at(scratch, h.size * h.wide)
     scores = at(values, (h.more + h.keys) * h.broad)
     some_found = at(scores, h.rows * h.wide)
-    kept = at(some_found, h.rows * h.broad)
+    some_queries = at(some_found, h.rows * h.broad)
+    kept = at(some_queries, h.rows * h.deep)
     turn(keys, given.k, given.learned_key, Columns(head=head, size=h.size, row=h.deep), sample, length, h)
     copy_keys(values, given.v, given.learned_value, Columns(head=head, size=h.width, row=h.broad), sample, length, h)
     for first in range(0, h.queries, h.rows):
         some = min(h.rows, h.queries - first)
         here = min(some, max(0, end - first))
         seen = seen_by(h, first + here - 1, length) if here > 0 else 0
+        scale_rows(some_queries, at(queries, first * given.q.row), here, h.size, h.deep, given.q.row, h.scale)
         multiply(Factors(
-            a=at(queries, first * given.q.row), a_row=given.q.row, a_step=1, b=keys, b_row=h.wide, c=scores,
-            c_row=h.wide, rows=here, columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
+            a=some_queries, a_row=h.deep, a_step=1, b=keys, b_row=h.wide, c=scores, c_row=h.wide, rows=here,
+            columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
         ))  # fmt: skip
         for i in range(here):
             shares_of(at(scores, i * h.wide), Row(
@@ -143,14 +145,16 @@ class Space(Record):
     queries: Reals  # (rows, deep)
     dqueries: Reals
     dfound: Reals  # (rows, broad)
+    sums: Reals  # (rows, vector_lanes), in whole squares, and one more
+    means: Reals  # rows, in whole vectors
     kept: Reals
 
 
 def gradient(task: Int, scratch: Reals, given: Given, s: Slopes, h: Heads):
     """Set the gradients with respect to queries, keys and values.
 
-    scratch: (size + width) * wide + all keys * (2 * deep + broad) + rows * (2 * wide + 2 * deep + broad) + 2 * wide +
-    broad + 64 numbers.
+    scratch: (size + width) * wide + all keys * (2 * deep + broad) + rows * (2 * wide + 2 * deep + broad) +
+    (rows in whole vectors + vector_lanes) * (vector_lanes + 1) + 2 * wide + 64 numbers.
     """
     every = h.more + h.keys
     turned_values = at(scratch, h.size * h.wide)
@@ -162,9 +166,12 @@ def gradient(task: Int, scratch: Reals, given: Given, s: Slopes, h: Heads):
     queries = at(dshares, h.rows * h.wide)
     dqueries = at(queries, h.rows * h.deep)
     dfound = at(dqueries, h.rows * h.deep)
+    sums = at(dfound, h.rows * h.broad)
+    means = at(sums, (vectors_of(h.rows) + vector_lanes) * vector_lanes)
     space = Space(
         turned_keys=scratch, turned_values=turned_values, keys=keys, dkeys=dkeys, dvalues=dvalues, shares=shares,
-        dshares=dshares, queries=queries, dqueries=dqueries, dfound=dfound, kept=at(dfound, h.rows * h.broad),
+        dshares=dshares, queries=queries, dqueries=dqueries, dfound=dfound, sums=sums, means=means,
+        kept=at(means, vectors_of(h.rows)),
     )  # fmt: skip
     sample, head = task // h.heads, task % h.heads
     length = given.key_lengths[sample]
@@ -189,19 +196,29 @@ def gradient_of_queries(space, given, s, task, length, h):
         some = min(h.rows, end - first)
         seen = seen_by(h, first + some - 1, length)
         place = (sample * h.queries + first) * features + head * h.width
-        copy_rows(space.queries, at(queries, first * given.q.row), some, h.size, h.deep, given.q.row)
-        copy_rows(space.dfound, at(s.dfound, place), some, h.width, h.broad, features)
+        scale_rows(space.queries, at(queries, first * given.q.row), some, h.size, h.deep, given.q.row, h.scale)
+        fill_dfound(space, s, place, at(s.sums, 2 * (task * h.queries + first)), some, h)
         scores_again(space, some, seen, h)
         for i in range(some):
-            mean = products_of(at(s.found, place + i * features), at(space.dfound, i * h.broad), space.kept, h.width)
-            slopes_of(at(space.shares, i * h.wide), at(space.dshares, i * h.wide), mean, Row(
+            slopes_of(at(space.shares, i * h.wide), at(space.dshares, i * h.wide), space.means[i], Row(
                 sample=sample, head=head, query=first + i, count=seen_by(h, first + i, length), seen=seen,
                 mask=given.mask, sums=at(s.sums, 2 * (task * h.queries + first + i)), kept=space.kept,
             ), h)  # fmt: skip
         pass_on(space, some, seen, h)
-        copy_rows(at(dqueries, first * s.dq.row), space.dqueries, some, h.size, s.dq.row, h.deep)
+        scale_rows(at(dqueries, first * s.dq.row), space.dqueries, some, h.size, s.dq.row, h.deep, h.scale)
     for t in range(end, h.queries):
         zero_row(at(dqueries, t * s.dq.row), h.size)
+
+
+@inline
+def fill_dfound(space, s, place, sums, some, h):
+    """Copy gradients of what queries found, times the factor of their shares, and make the means of their slopes."""
+    features = h.heads * h.width
+    for i in range(some):
+        there, here = place + i * features, at(space.dfound, i * h.broad)
+        at_row = at(space.sums, i * vector_lanes)
+        scaled_products(here, at(s.dfound, there), at(s.found, there), at_row, sums[2 * i + 1], h.width)
+    fill_means(space.means, space.sums, at(space.sums, vectors_of(some) * vector_lanes), some)
 
 
 @inline

@@ -1,9 +1,23 @@
 """A query's row of scores, and what becomes of it: its shares of the keys, and back."""
 
-from gedanken.engine.cpu.kernels.blocks import SIDE, fill_row, sum_of, zero_row
+from gedanken.engine.cpu.kernels.blocks import SIDE, fill_row, sum_of, vectors_of, zero_row
 from gedanken.engine.cpu.kernels.functions import exponential
 from gedanken.engine.cpu.kernels.rows import Draw, keep_row
-from gedanken.engine.cpu.language import Int, Ints, Real, Reals, Record, at, inline, lanes, local_reals, noinline, real
+from gedanken.engine.cpu.language import (
+    Int,
+    Ints,
+    Real,
+    Reals,
+    Record,
+    at,
+    inline,
+    lanes,
+    local_reals,
+    noinline,
+    real,
+    transpose,
+    vector_lanes,
+)
 
 
 class Heads(Record):
@@ -83,17 +97,16 @@ def first_like(x, count, value):
 
 
 @noinline
-def fill_powers(x, count, largest, scale):
-    """x = exp(scale * (x - largest))"""
-    for i in lanes(count):
-        x[i] = exponential((x[i] - largest) * scale)
+def fill_powers(x, count, largest):
+    """x = exp(x - largest), in whole vectors."""
+    for i in lanes(vectors_of(count)):
+        x[i] = exponential(x[i] - largest)
 
 
 @noinline
-def add_mask(row, mask, count, scale):
-    """row = scale * row + mask"""
+def add_mask(row, mask, count):
     for i in lanes(count):
-        row[i] = row[i] * scale + mask[i]
+        row[i] += mask[i]
 
 
 @noinline
@@ -104,10 +117,9 @@ def scale_row(target, source, factor, count):
 
 @inline
 def masked_row(row, r, h):
-    """Scale a row of scores and add its mask; return 0 where no key is seen, else 1."""
+    """Add its mask to a row of scores; return 0 where no key is seen, else 1."""
     mask = at(r.mask, r.head * h.tables + r.query * h.keys)
-    scale_row(row, row, h.scale, h.more)
-    add_mask(at(row, h.more), mask, r.count - h.more, h.scale)
+    add_mask(at(row, h.more), mask, r.count - h.more)
     # A mask is finite or -inf.
     return 1 if h.more > 0 or is_finite(largest_of(mask, r.count - h.more)) else 0
 
@@ -122,14 +134,11 @@ def keep_shares(r, h):
 @inline
 def shares_of(row, r, h):
     """Make shares, but for the factor 1 / sum, of a query's scores; what it does not see has none."""
-    scale, some = h.scale, 1
-    if h.masked == 1:
-        some = masked_row(row, r, h)
-        scale = real(1)
+    some = masked_row(row, r, h) if h.masked == 1 else 1
     if some == 1:
         largest = largest_of(row, r.count)
         best = -1 if is_finite(largest) else first_like(row, r.count, largest)
-        fill_powers(row, r.count, largest, scale)
+        fill_powers(row, r.count, largest)
         if best >= 0:
             row[best] = real(1)
         r.sums[0] = largest
@@ -151,51 +160,68 @@ def drop(row, kept, count, factor):
 
 
 @noinline
-def products_of(x, y, space, count):
-    """Return the sum of x * y."""
-    for i in lanes(count):
-        space[i] = x[i] * y[i]
-    return sum_of(space, count, real(1))
+def scaled_products(target, source, found, sums, factor, count):
+    """target = source * factor, and sums = those of its products with found, of numbers vector_lanes apart."""
+    zero_row(sums, vector_lanes)
+    for begin in range(0, count, vector_lanes):
+        to, x, y = at(target, begin), at(source, begin), at(found, begin)
+        for i in lanes(min(vector_lanes, count - begin)):
+            value = x[i] * factor
+            to[i] = value
+            sums[i] += value * y[i]
+
+
+@noinline
+def fill_means(means, sums, square, rows):
+    """Set each row's mean to the sum of its vector_lanes sums; square: room for as many of such rows."""
+    for begin in range(0, rows, vector_lanes):
+        transpose(at(sums, begin * vector_lanes), vector_lanes, square, vector_lanes)
+        some = at(means, begin)
+        zero_row(some, vector_lanes)
+        for k in range(vector_lanes):
+            row = at(square, k * vector_lanes)
+            for i in lanes(vector_lanes):
+                some[i] += row[i]
 
 
 @inline
 def slopes_of(row, d, mean, r, h):
-    """Make shares of a query's scores once more, and of the slopes of what is taken of the values those of scores."""
-    scale = h.scale
+    """Make powers of a query's scores once more, and of the slopes of what is taken of values those of scores.
+
+    Slopes and mean have the factor 1 / sum already.
+    """
     if h.masked == 1:
         masked_row(row, r, h)
-        scale = real(1)
-    best = -1 if is_finite(r.sums[0]) else first_like(row, r.count, r.sums[0])
+    largest = r.sums[0]
+    best = -1 if is_finite(largest) else first_like(row, r.count, largest)
     if h.dropped == 1 or best >= 0:
-        fill_powers(row, r.count, r.sums[0], scale)
+        fill_powers(row, r.count, largest)
         if best >= 0:
             row[best] = real(1)
         if h.dropped == 1:
             keep_shares(r, h)
         else:
             fill_row(r.kept, r.count, real(1))
-        slopes_of_kept(d, row, r, mean, h)
+        slopes_of_kept(d, row, r.kept, mean, h.kept, r.count)
     else:
-        slopes(d, row, r, mean, scale, h.scale)
+        slopes(d, row, largest, mean, r.count)
     zero_row(at(row, r.count), r.seen - r.count)
     zero_row(at(d, r.count), r.seen - r.count)
 
 
 @noinline
-def slopes(d, shares, r, mean, scale, slope):
-    """shares = exp(scale * (shares - largest)) / sum, then d = shares * (d - mean) * slope"""
-    largest, factor = r.sums[0], r.sums[1]
-    for i in lanes(r.count):
-        share = exponential((shares[i] - largest) * scale) * factor
-        shares[i] = share
-        d[i] = share * (d[i] - mean) * slope
+def slopes(d, scores, largest, mean, count):
+    """scores = exp(scores - largest), then d = scores * (d - mean), in whole vectors."""
+    for i in lanes(vectors_of(count)):
+        power = exponential(scores[i] - largest)
+        scores[i] = power
+        d[i] = power * (d[i] - mean)
 
 
 @noinline
-def slopes_of_kept(d, powers, r, mean, h):
+def slopes_of_kept(d, powers, kept, mean, factor, count):
     """As `slopes`, where powers are made and some shares dropped."""
-    factor = r.sums[1]
-    for i in lanes(r.count):
-        share, kept = powers[i] * factor, r.kept[i] * h.kept
-        powers[i] = share * kept
-        d[i] = share * (d[i] * kept - mean) * h.scale
+    for i in lanes(count):
+        power, drawn = powers[i], kept[i] * factor
+        powers[i] = power * drawn
+        d[i] = power * (d[i] * drawn - mean)

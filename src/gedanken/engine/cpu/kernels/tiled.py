@@ -10,6 +10,7 @@ from gedanken.engine.cpu.language import (
     Tile,
     at,
     gemm_tile,
+    lanes,
     local_reals,
     noinline,
     tile_columns,
@@ -60,3 +61,11 @@ def multiply(f: Factors):
 def copy_rows(target, source, rows, columns, target_row, source_row):
     for i in range(rows):
         copy_row(at(target, i * target_row), at(source, i * source_row), columns)
+
+
+@noinline
+def scale_rows(target, source, rows, columns, target_row, source_row, factor):
+    for i in range(rows):
+        to, x = at(target, i * target_row), at(source, i * source_row)
+        for j in lanes(columns):
+            to[j] = x[j] * factor

@@ -91,8 +91,9 @@ def attend(
     )  # fmt: skip
     sums = low.buffer((tasks, sizes.queries, 2))
     wide, deep, broad, rows = (getattr(h, name) for name in ("wide", "deep", "broad", "rows"))
-    every, line = sizes.keys + h.more, 2 * wide + broad + 64
-    room = sizes.size * wide + every * broad + rows * (wide + broad) + line
+    every, line = sizes.keys + h.more, 2 * wide + 64
+    squares = (rows + 2 * low.lanes) * (low.lanes + 1)
+    room = sizes.size * wide + every * broad + rows * (wide + broad + deep) + line
     low.program.add("attention.forward", tasks, room, given=given, found=found, sums=sums, h=h)
 
     def gradients(dfound: Buffer, d: Parts) -> None:
@@ -101,7 +102,8 @@ def attend(
             found=found, dfound=dfound, sums=sums, dq=d.q, dk=d.k, dv=d.v, dlearned_key=partial[0],
             dlearned_value=partial[1],
         )  # fmt: skip
-        room = (sizes.size + sizes.width) * wide + every * (2 * deep + broad) + 2 * rows * (wide + deep + broad) + line
+        room = (sizes.size + sizes.width) * wide + every * (2 * deep + broad) + squares + line
+        room += rows * (2 * wide + 2 * deep + broad)
         low.program.add("attention.gradient", tasks, room, given=given, s=slopes, h=h)
         for name, sums_of in zip(("learned_key", "learned_value"), partial, strict=True):
             if name in stage.g:
