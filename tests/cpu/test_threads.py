@@ -224,6 +224,7 @@ def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.
     monkeypatch.setattr("gedanken.engine.cpu.engine.library", Library)
     for layers, shape in [
         ([ConvolutionLayer(37, 3, 3, zero_padding=1), BatchNorm(), ReLU(), MaxPoolLayer(2, 2)], (3, 15, 15)),
+        ([ConvolutionLayer(21, 3, 3, zero_padding=1)], (19, 9, 14)),
         ([Flatten(), FullyConnectedLayer(70), ReLU(), FullyConnectedLayer(3)], (2, 9, 9)),
         ([TransposedConvolutionLayer(37, 3, 3, stride=2), BatchNorm(), ReLU()], (5, 7, 6)),
         ([MultiHeadAttention(2)], (41, 6)),

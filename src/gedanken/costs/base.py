@@ -159,6 +159,17 @@ class Cost(Hyperparameters, ABC):
             divisor = size if counted is None else float(xp.count_nonzero(counted)) * size / counted.size
         return Weighing(factor, divisor, divisor * samples / size, counted)
 
+    def as_uncut(self, weighing: Weighing, share: Any, samples: int) -> Weighing:
+        """Return how costs became one as if no place had been cut off: none of these counts.
+
+        Args:
+            weighing: that of what is left.
+            share: of the places, what is left.
+            samples: of the mini-batch.
+        """
+        by_entries = self.reduction in ("mean", "weighted_mean")
+        return weighing._replace(samples=weighing.samples * share) if by_entries else weighing
+
     def _weight_of_all(self, ops: Ops, shape: Shape, target: Array, factor: Array | None) -> float:
         own, size = self.importance(ops, shape, target), math.prod(shape)
         if factor is None and own is None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from gedanken.by_name import ByName
 from gedanken.checks import real, require
@@ -96,6 +96,13 @@ class HeadsCost(Cost):
         counts = {weighing.samples for _, weighing in told.values()}
         heads: Any = {name: OfHead(cost, of.samples, of.counted) for name, (cost, of) in told.items()}
         return Weighing(None, 1.0, counts.pop() if len(counts) == 1 else samples, heads)
+
+    def as_uncut(self, weighing: Weighing, share: Any, samples: int) -> Weighing:
+        told, heads = {}, cast("Mapping[str, OfHead]", weighing.counted)
+        for name, (cost, counts, counted) in heads.items():
+            of = Weighing(None, 1.0, counts, counted)
+            told[name] = cost, self.costs[name].as_uncut(of, share[name], samples)
+        return self.weighed(told, samples)
 
     @property
     def sums(self) -> bool:

@@ -52,11 +52,19 @@ class Engine:
         self.ops = ops
         self.reason = reason
 
-    def stages(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Stage]:
-        """Return the steps that do the work of these layers in a row; `dx`: whether the input gradient is read."""
+    def stages(self, layers: Sequence[Placement], dx: bool = True, beside: Sequence[Stage] = ()) -> Sequence[Stage]:
+        """Return the steps that do the work of these layers in a row.
+
+        Args:
+            layers: the layers.
+            dx: whether the input gradient is read.
+            beside: steps of the same layers for uncut sequences, or none; both never work at once.
+        """
         return layers
 
-    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> "FusedStep | None":
+    def fused_step(
+        self, layers: Sequence[Placement], cost: Cost, beside: "FusedStep | None" = None
+    ) -> "FusedStep | None":
         """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
         return None
 

@@ -12,12 +12,14 @@ from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.costs.base import Judged, Weighing
 from gedanken.costs.heads import HeadsCost
-from gedanken.engine.base import Engine, FusedStep, Placement
+from gedanken.engine.base import Engine, FusedStep
+from gedanken.engine.cuts import Cuts, cut_targets, uncut
 from gedanken.engine.entering import entered, takes_tokens
 from gedanken.engine.fuse_cost import fuse
 from gedanken.engine.judging import judged
 from gedanken.engine.learner import Learner
-from gedanken.engine.tuning import ALIKE, Tuning, divided, thawed
+from gedanken.engine.passes import Passes, Place, cut_passes, passes_of
+from gedanken.engine.tuning import ALIKE, Tuning, divided
 from gedanken.engine.vectors import Memory, Vectors
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.hyperparameters import require_normal
@@ -25,27 +27,19 @@ from gedanken.layers.base import Context, Layer
 from gedanken.layers.containers import leaves, placed, stages_of
 from gedanken.layers.lengths import lengths_along, masks_of, output_lengths
 from gedanken.layers.norm import BatchNorm
-from gedanken.layers.shape import channels_last_shape, each_shape, to_channels_first, to_channels_last
-from gedanken.layers.stages import ContainerStage, Stage, back_through, through
+from gedanken.layers.shape import (
+    channels_first_shape,
+    channels_last_shape,
+    each_shape,
+    to_channels_first,
+    to_channels_last,
+)
+from gedanken.layers.stages import Stage, back_through, through
 from gedanken.optimizer_state import OptimizerState, Progress, Updated
 from gedanken.optimizers import Optimizer
 from gedanken.sequences import lengths_of
 from gedanken.state import State, check_state
-from gedanken.types import AnyShape, Array, Shape
-
-
-class Passes(NamedTuple):
-    """What runs the layers up to the cost.
-
-    Args:
-        fixed: the first layers, none of which learns, in groups with whether each runs as in training.
-        stages: those behind.
-        fused_step: what runs those and the cost as one program, or None.
-    """
-
-    fixed: Sequence[tuple[Sequence[Stage], bool]]
-    stages: Sequence[Stage]
-    fused_step: FusedStep | None
+from gedanken.types import AnyShape, Array
 
 
 class Passed(NamedTuple):
@@ -95,7 +89,7 @@ class Plan:
         self.engine, self.ops, self.seed, self.tuning = engine, engine.ops, seed, tuning
         self.cost: Cost | None = None
         require_normal((*layers, cost), self.ops.dtype)
-        self._activation: int | dict[str, int] | None = None
+        self._activation: Place = None
         row = self._row = placed(layers, each_shape(channels_last_shape, input_shape))
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
@@ -113,38 +107,39 @@ class Plan:
             self.check_lengths(np.array([shape[0]]))
         vectors = self._vectors = Vectors(row, self.ops, memory)
         self.params, self.grads, self.layer_state = vectors.params, vectors.grads, vectors.layer_state
+        self._cuts = Cuts(layers, row, self.cost)
         self._compile()
-        self.output_activation = engine.stages(self._last)
-        alike = self._activation is None and not tuning.frozen
-        self.prediction = self.stages if alike else engine.stages(thawed(self.layers), dx=False)
 
     def _compile(self) -> None:
         """Make what runs in training, as the tuning wants it."""
-        tuning, engine = self.tuning, self.engine
-        self.layers = stages_of(self._row, self._vectors.views, lambda path: not tuning.of_array(path))
+        tuning = self.tuning
+        layers = stages_of(self._row, self._vectors.views, lambda path: not tuning.of_array(path))
+        passes = passes_of(self.engine, layers, self.cost, self._activation)
+        self.layers, self.body, self._last = passes.layers, passes.body, passes.last
         norms = [one for one in leaves(self._row) if isinstance(one.layer, BatchNorm) and tuning.of_array(one.path)]
         # A mini-batch of one has nothing to normalise over in these.
         self._by_sample = [one.name for one in norms if math.prod(one.shape[:-1]) == 1]
-        place = self._activation
-        body, self._last = (self.layers, []) if place is None else self._without_activation(place)
-        self.body: Sequence[Placement] = body  # up to what the cost takes
-        fixed, learning = divided(body)
-        self._passes = Passes(
-            [(engine.stages(part, dx=False), train) for part, train in fixed],
-            engine.stages(learning, dx=False),
-            engine.fused_step(learning, self.cost) if self.cost else None,
-        )
-        self.fallbacks = [told for part in (*(part for part, _ in fixed), learning) for told in engine.fallbacks(part)]
+        fixed, learning = divided(self.body)
+        parts = *(part for part, _ in fixed), learning
+        self.fallbacks = [told for part in parts for told in self.engine.fallbacks(part)]
+        self._passes = passes
+
+    def _passes_for(self, x: Any) -> Passes:
+        """Return what runs a mini-batch: all that belongs together, whoever changes the plan meanwhile."""
+        passes, key = self._passes, self._cuts.key(x)
+        if key is not None and key not in passes.cut and (row := self._cuts.row_of(x)):
+            passes.cut[key] = cut_passes(self.engine, passes, stages_of(row, self._vectors.views))
+        return passes.cut.get(key, passes)
 
     def retune(self, tuning: Tuning) -> None:
         """Let other layers learn; parameters and state stay where they are. Others may evaluate meanwhile."""
         self.tuning = tuning
         self._compile()
-        self.prediction = self.engine.stages(thawed(self.layers), dx=False)
 
     def minimise(self, cost: Cost) -> None:
         """Train with another cost, which suits the last layer as the one before does."""
         self.cost, _ = fuse(self._row, cost)
+        self._cuts = Cuts(self._cuts.layers, self._row, self.cost)
         self._compile()
 
     @property
@@ -167,19 +162,6 @@ class Plan:
         outputs, _ = through(self._last, self.context(train=False), scores)
         found = self.cost.judged(self.ops, scores, target)
         return Passed(self._outputs(outputs), found.cost, found.weighing)
-
-    def _without_activation(self, place: int | dict[str, int]) -> tuple[list[Placement], list[Placement]]:
-        """Return the layers without the activation there, of heads those in their rows, and it as the last of all."""
-        made = self.shapes[-1]
-        if isinstance(place, int):
-            body, last = _taken_out(self.layers, place, made)
-            return body, last
-        heads = self.layers[-1]
-        assert isinstance(heads, ContainerStage)
-        parted = {name: _taken_out(row, place.get(name), made[name]) for name, row in heads.rows.items()}
-        before = replace(heads, rows={name: body for name, (body, _) in parted.items()})
-        behind = replace(heads, shape=made, rows={name: last for name, (_, last) in parted.items()})
-        return [*self.layers[:-1], before], [behind]
 
     # ------------------------------------------------------------------ running
 
@@ -207,25 +189,26 @@ class Plan:
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
         ctx = self.told_of_lengths(ctx, x)
-        passes = self._passes  # all that belongs together, whoever changes it meanwhile
+        passes = self._passes_for(x)
         if passes.fused_step:
             given = self._prepared(passes, ctx, x)
             outputs, cost, weighing = passes.fused_step.run(ctx, given, self._wanted(target), weight)
-            return Passed(self._outputs(outputs), cost, weighing)
+            return Passed(self._outputs(outputs), cost, self.cost.as_uncut(weighing, passes.share, len(x)))
         if ctx.train:
             y, tape = self._forward(passes, ctx, x)
         else:
             y, tape = self._through(passes.stages, ctx, self._prepared(passes, ctx, x)), []
         found = self.judge(y, target, weight, output_lengths(ctx))
         if ctx.train:
-            self.backward(ctx, tape, found.dy)
-        return Passed(self._activated(y), found.cost, found.weighing)
+            back_through(passes.stages, ctx, tape, found.dy)
+        y = self._through(passes.output_activation, self.context(train=False), y)
+        return Passed(self._outputs(y), found.cost, self.cost.as_uncut(found.weighing, passes.share, len(x)))
 
-    def _activated(self, y: Any) -> Any:
-        """Return the outputs of what comes before the activation that the cost contains, channels first."""
-        for stage in self.output_activation:
-            y, _ = stage.forward(self.context(train=False), y)
-        return self._outputs(y)
+    def cut(self, x: Any, target: Any) -> tuple[Any, Any]:
+        """Return a mini-batch and its targets without places that are padding in all of its sequences, see `Cuts`."""
+        x = self._cuts.shortened(x)
+        row = None if self._cuts.key(x) is None else self._cuts.row_of(x)
+        return x, cut_targets(target, self.shapes[-1], row[-1].output_shape) if row else target
 
     def _wanted(self, target: Any) -> Any:
         return each(lambda one: self.ops.asarray(to_channels_last(one), one.dtype), target)
@@ -252,15 +235,17 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
+        x = self._cuts.shortened(x)
         ctx = self.told_of_lengths(self.context(train=False), x)
-        y = self._through(self.prediction, ctx, self.enter(x))
+        y = self._through(self._passes_for(x).prediction, ctx, self.enter(x))
         lengths = output_lengths(ctx)
         if isinstance(y, ByName):
             own = lengths or {}
             y = ByName({name: self.ops.real_places(part, own.get(name)) for name, part in y.parts.items()})
         else:
             y = self.ops.real_places(y, lengths)
-        return each(self.ops.to_host, self._outputs(y))
+        whole = each_shape(channels_first_shape, self.shapes[-1])
+        return uncut(each(self.ops.to_host, self._outputs(y)), whole)
 
     def _prepared(self, passes: "Passes", ctx: Context, x: Any) -> Any:
         """Return what the first layer that learns gets: no gradient goes through those before it."""
@@ -372,10 +357,3 @@ class Plan:
     def initialise(self) -> None:
         """Set parameters and state to their first values, a function of seed and name."""
         self._vectors.initialise(self.seed)
-
-
-def _taken_out(row: Sequence[Placement], place: int | None, made: Shape) -> tuple[list[Placement], list[Placement]]:
-    """Return layers in a row without the one at a place, and this one behind them all, where they make `made`."""
-    if place is None:
-        return [*row], []
-    return [*row[:place], *row[place + 1 :]], [replace(row[place], shape=made, output_shape=made)]

@@ -144,7 +144,10 @@ def _kept(ctx: Context, shares: Array, how: Attending) -> Array | None:
     """Return by how much shares are multiplied in training, 0 where they are dropped; None where all are kept."""
     if not ctx.train or how.threshold == DRAW_RANGE:
         return None
-    kept = (ctx.draws(shares.shape) < how.threshold).astype(shares.dtype)
+    samples, heads, queries, keys = shares.shape
+    cut = 0 if ctx.places is None else ctx.places - queries  # from queries and keys alike, which are of one sequence
+    draws = ctx.draws((samples, heads, queries + cut, keys + cut))[:, :, :queries, :keys]
+    kept = (draws < how.threshold).astype(shares.dtype)
     return kept * shares.dtype.type(DRAW_RANGE / how.threshold)
 
 

@@ -130,6 +130,9 @@ class MultiHeadAttention(Attention):
     def output_lengths(self, shape: Shape, lengths: Array) -> Array:
         return lengths
 
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return self.attention_mask is None
+
     def params(self, shape: Shape) -> dict[str, Param]:
         features, (keys, values, units) = shape[1], self.sizes(shape[1])
         found = {}

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -70,6 +70,8 @@ class Context:
         lengths: (N,) whole numbers, how many places of each sequence that the layer gets are real, from the first on;
             None where all are, or where its input is no sequence.
         lengths_at: the lengths for every layer, by its path; None where all places are real.
+        places: how many places the sequences that the layer gets have uncut; None where they are not cut, see
+            `Layer.may_be_cut`.
     """
 
     ops: Ops
@@ -80,6 +82,7 @@ class Context:
     path: str = ""
     lengths: Array | None = None
     lengths_at: Arrays | None = None
+    places: int | None = None
 
     def at(self, name: str) -> "Context":
         """Return the context of the part called `name`."""
@@ -97,6 +100,15 @@ class Context:
         each = math.prod(shape[1:])
         host = sample_draws(self.seed, Purpose.DROPOUT, self.path, self.epoch, self.position, shape[0], each)
         return self.ops.asarray(host, host.dtype).reshape(shape)
+
+    def for_each(self, draw: Callable[[Shape], Array], shape: Shape) -> Array:
+        """Return random numbers for each number of the layer's input: of cut sequences those that they have uncut.
+
+        Args:
+            draw: `draws` or `normals`.
+            shape: that of the input, (N, ...).
+        """
+        return draw(shape) if self.places is None else draw((shape[0], self.places, *shape[2:]))[:, : shape[1]]
 
     def normals(self, shape: Shape) -> Array:
         """Return this layer's random numbers of a normal distribution for a batch, the same whatever else runs.
@@ -157,6 +169,18 @@ class Layer(Hyperparameters, ABC):
         """
         raise ShapeError(NO_LENGTHS, "pool or end the sequence before it, or give sequences of one length")
 
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        """Return whether sequences may be cut behind the longest of a mini-batch, to so many places.
+
+        Real places then have to get what they get uncut, up to rounding, in a forward and a backward pass, with the
+        parameters for `shape`. Sequences are cut only where all layers say so and none is a user's.
+
+        Args:
+            shape: one sample that goes in uncut, (T, ...).
+            places: at most T.
+        """
+        return False
+
     def params(self, shape: Shape) -> Mapping[str, Param]:
         """Return the trained arrays by name."""
         return {}
@@ -187,3 +211,6 @@ class ByPlace(Layer):
 
     def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
         return lengths
+
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return True

@@ -61,6 +61,10 @@ class TimeWindow:
         assert not isinstance(self.padding, str)
         return (self.padding, self.padding) if isinstance(self.padding, int) else self.padding
 
+    def begins(self, places: int) -> int:
+        """Return how many places before a sequence the first window begins: with "same" and a stride, T decides."""
+        return self._amounts(places)[0]
+
     @property
     def more(self) -> int:
         """What is added to a length: of L real places in, (L + more) // stride + 1 come out."""
@@ -170,6 +174,9 @@ class Convolution1DLayer(Layer):
 
     def output_lengths(self, shape: Shape, lengths: Array) -> Array:
         return self.window().lengths(lengths)
+
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return self.window().begins(shape[0]) == self.window().begins(places)
 
     def params(self, shape: Shape) -> dict[str, Param]:
         size = self.width_filter, shape[1] // self.groups, self.n_filter

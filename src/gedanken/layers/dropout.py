@@ -68,7 +68,7 @@ class Dropout(Noise):
         return max(round(self.keep * DRAW_RANGE), 1)
 
     def _kept(self, ctx: Context, x: Array) -> Array:
-        return ctx.draws(x.shape) < self.threshold
+        return ctx.for_each(ctx.draws, x.shape) < self.threshold
 
     def _thin(self, x: Array, kept: Array) -> Array:
         y = x * kept
@@ -165,7 +165,7 @@ class GaussianNoise(Noise):
         real("GaussianNoise std", self.std, "[0, inf)")
 
     def disturbed(self, ctx: Context, x: Array) -> tuple[Array, Any]:
-        return x + self.std * ctx.normals(x.shape), None
+        return x + self.std * ctx.for_each(ctx.normals, x.shape), None
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         return dy

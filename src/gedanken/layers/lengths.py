@@ -89,6 +89,6 @@ def _joined(one: Placed, made: Sequence[Array | None]) -> Any:
         return dict(zip(one.rows or {}, made, strict=True))
     first = made[0]
     for other in made[1:]:
-        if (first is None) != (other is None) or bool(np.any(first != other)):
+        if (first is None) != (other is None) or (first is not None and bool((first != other).any())):
             raise ShapeError(f"{one.name} joins rows that make other lengths of sequences")
     return first

@@ -40,6 +40,9 @@ class TimePool(Layer):
     def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
         return self.window(shape).lengths(lengths)
 
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return self.before(shape) == self.before((places, shape[1]))
+
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         xp, shape = ctx.ops.xp, x.shape[1:]
         values, seen = self._windows(ctx, x)

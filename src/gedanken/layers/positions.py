@@ -44,10 +44,11 @@ class LearnedPositions(ByPlace):
         return {"table": Param(shape, self.init, shape[1], shape[1])}
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        return x + p["table"], None
+        return x + p["table"][: x.shape[1]], None
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        g["table"][...] = ctx.ops.sum(ctx.ops.real_places(dy, ctx.lengths), axis=0)
+        g["table"][: dy.shape[1]] = ctx.ops.sum(ctx.ops.real_places(dy, ctx.lengths), axis=0)
+        g["table"][dy.shape[1] :] = 0
         return dy
 
 

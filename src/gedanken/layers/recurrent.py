@@ -79,6 +79,9 @@ class Recurrent(Layer):
     def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
         return None if self.last else lengths
 
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return True
+
     def params(self, shape: Shape) -> dict[str, Param]:
         features, units, gates = shape[1], self.n_units, self.gates
         kernel = ByGate((self.init,) * gates)

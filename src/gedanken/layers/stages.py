@@ -57,6 +57,7 @@ class LayerStage:
         shape, output_shape: one sample that goes in and comes out.
         p, g, s: views of its parameters, their gradients and its state.
         frozen: whether it does not learn: it then runs as at prediction in a training pass too.
+        uncut: one sample that goes in where sequences are not cut; None where they are not. See Layer.may_be_cut.
     """
 
     layer: Layer
@@ -67,6 +68,12 @@ class LayerStage:
     g: Arrays
     s: Arrays
     frozen: bool = False
+    uncut: Shape | None = None
+
+    @property
+    def whole(self) -> Shape:
+        """One sample that goes in uncut."""
+        return self.shape if self.uncut is None else self.uncut
 
     def forward(self, ctx: Context, x: Array) -> tuple[Array, Any]:
         ctx = self._here(ctx)
@@ -114,6 +121,7 @@ class LayerStage:
 
     def _here(self, ctx: Context) -> Context:
         ctx = ctx.at(self.path)
+        ctx = ctx if self.uncut is None else replace(ctx, places=self.uncut[0])
         return replace(ctx, train=False) if self.frozen else ctx
 
     @cached_property

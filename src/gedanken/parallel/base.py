@@ -167,7 +167,8 @@ def run_batch(train_state: TrainState, batch: Batch, ctx: Context, measure: Meas
     ops = train_state.plan.ops
     target = each(lambda one: ops.asarray(one, one.dtype), batch.target)
     weight = None if batch.weight is None else ops.asarray(batch.weight)
-    outputs, cost, weighing = train_state.plan.cost_and_gradients(ctx, batch.x, target, weight)
+    x, target = train_state.plan.cut(batch.x, target)
+    outputs, cost, weighing = train_state.plan.cost_and_gradients(ctx, x, target, weight)
     statistics = (measure or train_state.measured)(outputs, target, weight, weighing.counted)
     return StepResult(len(batch.x), batch.share, cost, statistics, counts=weighing.samples)
 

@@ -92,7 +92,7 @@ class Refuge:
     def _cost(self, batch: Batch) -> float:
         """Return the cost of a mini-batch as at prediction; inf with parameters that are not finite."""
         plan = self._train_state.plan
-        passed = plan.cost_and_gradients(plan.context(train=False), batch.x, batch.target, batch.weight)
+        passed = plan.cost_and_gradients(plan.context(train=False), *plan.cut(batch.x, batch.target), batch.weight)
         return float(passed.cost) if plan.ops.finite(plan.params) else math.inf
 
     def seek(self, batch: Batch) -> bool:

@@ -1,12 +1,12 @@
 """The engine for CPUs: runs of layers become programs of kernels, one for each batch size."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gedanken.checks import require
 from gedanken.costs import Cost
-from gedanken.engine.base import Engine, Placement
+from gedanken.engine.base import Engine, FusedStep, Placement
 from gedanken.engine.cpu.amx import require_tiles
 from gedanken.engine.cpu.compiler import Library, library
 from gedanken.engine.cpu.fused_layers import FusedLayers
@@ -52,17 +52,18 @@ class CpuEngine(Engine):
             what += f", products in bf16 ({'AMX' if machine.tiles == 'amx' else 'emulated'})"
         super().__init__("cpu", CpuOps(self.library, self.pool), what)
 
-    def stages(self, layers: Sequence[Placement], dx: bool = True) -> Sequence[Stage]:
+    def stages(self, layers: Sequence[Placement], dx: bool = True, beside: Sequence[Stage] = ()) -> Sequence[Stage]:
         stages: list[Stage] = []
         known: list[Placement] = []
+        others = iter(beside)
         for layer in layers:
             if why_no_kernel(layer):
-                stages += self._fused(known, dx or bool(stages))
-                stages.append(self._around(layer, dx or bool(stages)))
+                stages += self._fused(known, dx or bool(stages), others)
+                stages.append(self._around(layer, dx or bool(stages), next(others, None)))
                 known = []
             else:
                 known.append(layer)
-        return [*stages, *self._fused(known, dx or bool(stages))]
+        return [*stages, *self._fused(known, dx or bool(stages), others)]
 
     def fallbacks(self, layers: Sequence[Placement]) -> list[str]:
         found = []
@@ -78,10 +79,12 @@ class CpuEngine(Engine):
         fused = [stage for stage in stages if isinstance(stage, FusedLayers)]
         return sum(one.step_bytes(samples) for one in fused) if len(fused) == len(stages) else None
 
-    def fused_step(self, layers: Sequence[Placement], cost: Cost) -> FusedLayers | None:
+    def fused_step(
+        self, layers: Sequence[Placement], cost: Cost, beside: FusedStep | None = None
+    ) -> FusedLayers | None:
         if not has_kernel(cost) or not layers or any(map(why_no_kernel, layers)):
             return None
-        return FusedLayers(self.library, self.pool, layers, dx=False, cost=cost)
+        return FusedLayers(self.library, self.pool, layers, False, cost, beside)
 
     def learner(self, layers: Sequence[Placement], cost: Cost, rule: Optimizer) -> Learner | None:
         return sparse_steps(self.library, layers, cost, rule)
@@ -92,14 +95,14 @@ class CpuEngine(Engine):
     def close(self) -> None:
         self.pool.close()
 
-    def _fused(self, known: Sequence[Placement], dx: bool) -> list[Stage]:
-        return [FusedLayers(self.library, self.pool, known, dx)] if known else []
+    def _fused(self, known: Sequence[Placement], dx: bool, others: Iterator[Stage]) -> list[Stage]:
+        return [FusedLayers(self.library, self.pool, known, dx, None, next(others, None))] if known else []
 
-    def _around(self, layer: Placement, dx: bool) -> Stage:
+    def _around(self, layer: Placement, dx: bool, other: Stage | None) -> Stage:
         """Return what runs a layer without a kernel; of a container, what is in it that has kernels runs by them."""
         if isinstance(layer, LayerStage):
             return layer
         rows: dict[str, Sequence[Stage]] = {}
         for name, row in layer.rows.items():
-            rows[name] = self.stages(row, dx)
+            rows[name] = self.stages(row, dx, other.rows[name] if isinstance(other, ContainerStage) else ())
         return replace(layer, rows=rows, dx=dx)

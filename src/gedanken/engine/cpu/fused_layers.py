@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,10 +27,18 @@ from gedanken.sparse import SparseRows
 from gedanken.types import AnyShape, Array, Shape
 
 Result = TypeVar("Result")
-_Key = tuple[int, bool, int, bool]  # samples, training or not, seed, whether sequences have lengths
-
 LAID_OUT = 1 << 12  # samples of the largest program that is laid out for its size alone; it grows evenly from there
-KEPT = 4  # programs of the same layers, for as many batch sizes; the one unused for longest goes
+KEPT = 4  # programs of the same layers and shapes, for as many batch sizes; the one unused for longest goes
+
+
+class _Key(NamedTuple):
+    """What tells the programs of the same layers apart."""
+
+    samples: int
+    train: bool
+    seed: int
+    has_lengths: bool
+    shape: tuple[Shape, ...]  # of what goes in, or of all of it: sequences may be cut
 
 
 class FusedLayers:
@@ -41,6 +49,8 @@ class FusedLayers:
         layers: the layers.
         dx: whether the input gradient is wanted.
         cost: what is computed of the outputs in the same program. Then `run` is for use, else `forward` and `backward`.
+        whole: the same layers for uncut sequences, or None. Programs of both, of which never two work at once, are kept
+            together and share memory.
     """
 
     def __init__(
@@ -50,9 +60,11 @@ class FusedLayers:
         layers: Sequence[Placement],
         dx: bool,
         cost: Cost | None = None,
+        whole: Any = None,
     ) -> None:
         self.library, self.pool, self.layers, self.dx, self.cost = library, pool, layers, dx, cost
-        self._programs: dict[_Key, BatchProgram] = {}
+        self._whole: FusedLayers | None = whole
+        self._programs: Programs = whole._programs if whole else Programs()
 
     def forward(self, ctx: Context, x: Any) -> tuple[Any, Any]:
         given = self._given(x)
@@ -110,7 +122,7 @@ class FusedLayers:
         if samples > LAID_OUT:
             half, all_of = (self.step_bytes(count) for count in (LAID_OUT // 2, LAID_OUT))
             return all_of + (all_of - half) * (samples - LAID_OUT) // (LAID_OUT // 2)
-        return _Draft(self, (samples, True, 0, False)).program.needed_bytes()
+        return _Draft(self, _Key(samples, True, 0, False, ())).program.needed_bytes()
 
     def _alone(self, ctx: Context, samples: int, work: Callable[["BatchProgram"], Result]) -> Result:
         """Work with a program while no other thread does, and nothing else in this one.
@@ -118,18 +130,20 @@ class FusedLayers:
         A signal handler or finalizer that asks the same network meanwhile finds no program and makes its own. Programs
         that an interruption keeps from coming back are made again.
         """
-        key, made = (samples, ctx.train, ctx.seed, ctx.lengths_at is not None), None
+        made, all_of, shape = None, self._programs, _parts_of_shape(self.layers[0].shape)
+        key = _Key(samples, ctx.train, ctx.seed, ctx.lengths_at is not None, shape)
         while True:
             with self.pool.turn():
-                programs, self._programs = self._programs, {}
+                programs, all_of.held = all_of.held, {}
                 try:
                     if program := programs.pop(key, made):
                         programs[key] = program  # last, as the one used last
-                        if len(programs) > KEPT:
-                            del programs[next(iter(programs))]
+                        alike = [other for other in programs if other.shape == shape]
+                        if len(alike) > KEPT:
+                            del programs[alike[0]]
                         return work(program)
                 finally:
-                    self._programs = programs
+                    all_of.held = programs
             made = self._made(key)  # not in turn: who has the compiler may be waiting for a turn
 
     def _by_specification(self, ctx: Context, x: Any, dy: Any) -> Array:
@@ -138,8 +152,21 @@ class FusedLayers:
         return back_through(self.layers, ctx, tape, dy)
 
     def _made(self, key: _Key) -> "BatchProgram":
-        alike = [one.program for other, one in list(self._programs.items()) if other[1] == key[1]]
-        return BatchProgram(self, key, alike)
+        alike = [one.program for other, one in list(self._programs.held.items()) if other.train == key.train]
+        whole = self._whole
+        return BatchProgram(self, key, alike, (lambda: _Draft(whole, key).program) if whole else None)
+
+
+class Programs:
+    """The programs of some layers, for mini-batches of all sizes and lengths; none while one of them is at work."""
+
+    def __init__(self) -> None:
+        self.held: dict[_Key, BatchProgram] = {}
+
+
+def _parts_of_shape(shape: AnyShape) -> tuple[Shape, ...]:
+    """Return a shape or, where it has names, those of all parts."""
+    return tuple(shape.values()) if isinstance(shape, Mapping) else (shape,)
 
 
 def tokens_of_row(stage: Any, name: str) -> Any:
@@ -158,7 +185,7 @@ class _Draft:
     """The program of some layers for one batch size, without memory yet: two parts, or one with the cost."""
 
     def __init__(self, fused: FusedLayers, key: _Key) -> None:
-        samples, train, seed, has_lengths = key
+        samples, train, seed, has_lengths, _ = key
         self.program = Program(fused.library, fused.pool)
         self.low = Lowering(self.program, samples, train, seed, products_of(fused.library), has_lengths)
         first, last = fused.layers[0], fused.layers[-1]
@@ -206,9 +233,11 @@ class _Draft:
 class BatchProgram(_Draft):
     """A program with its memory, ready to run."""
 
-    def __init__(self, fused: FusedLayers, key: _Key, alike: Sequence[Program]) -> None:
+    def __init__(
+        self, fused: FusedLayers, key: _Key, alike: Sequence[Program], larger: Callable[[], Program] | None
+    ) -> None:
         super().__init__(fused, key)
-        self.program.complete(alike)
+        self.program.complete(alike, larger)
         self._kept = {id(buffer): self.program.array(buffer) for buffer in self.kept if not buffer.root.address}
 
     def forward(self, ctx: Context, x: Any) -> Any:

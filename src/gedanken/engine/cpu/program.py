@@ -5,7 +5,7 @@ the same time may lie in the same place. An instruction's arguments stand in slo
 slot that is filled anew before every run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -136,14 +136,17 @@ class Program:
         """End a part."""
         self._cuts.append(len(self._rows))
 
-    def complete(self, others: Sequence["Program"] = ()) -> None:
+    def complete(self, others: Sequence["Program"] = (), larger: "Callable[[], Program] | None" = None) -> None:
         """Lay out the memory; the program can be run now.
 
         Args:
             others: programs that are never at work at the same time; memory of theirs that is large enough is used.
+            larger: makes a program that may come to share it: new memory is large enough for that one too.
         """
         size = self._laid_out()
         fitting = [other.memory for other in others if other.memory.size >= size]
+        if not fitting and larger:
+            size = max(size, larger()._laid_out())
         self.memory = min(fitting, key=lambda block: block.size) if fitting else aligned(size)
         self._parts = [self._part(start, end) for start, end in zip(self._cuts, self._cuts[1:], strict=False)]
         self._addresses = [part.ctypes.data if part[0] else 0 for part in self._parts]

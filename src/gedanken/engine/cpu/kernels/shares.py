@@ -38,6 +38,8 @@ class Heads(Record):
     tables: Int  # numbers between a head's mask and the next one's
     dropped: Int  # whether shares are dropped
     draw: Draw
+    drawn_queries: Int  # those that shares are drawn for, where sequences are cut more than there are
+    drawn_keys: Int
     kept: Real  # by how much a share that is kept is multiplied
     rows: Int  # of queries at a time
     wide: Int  # all keys, in whole vectors
@@ -127,7 +129,7 @@ def masked_row(row, r, h):
 @inline
 def keep_shares(r, h):
     """Draw which shares of a row are kept."""
-    start = (r.head * h.queries + r.query) * (h.more + h.keys)
+    start = (r.head * h.drawn_queries + r.query) * h.drawn_keys
     keep_row(r.kept, at(r.kept, h.wide), r.sample, start, r.count, h.draw)
 
 

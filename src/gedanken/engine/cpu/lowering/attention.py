@@ -118,13 +118,15 @@ def _heads(low: Lowering, stage: LayerStage, sizes: Sizes) -> Heads:
     more = learned + how.zero_key
     wide, deep, broad = (cut(count, low.lanes) * low.lanes for count in (sizes.keys + more, sizes.size, sizes.width))
     dropped = low.train and not stage.frozen and how.threshold < DRAW_RANGE
-    blocks = cut(how.n_heads * sizes.queries * (sizes.keys + more), DRAWS_PER_BLOCK)
+    shortened = 0 if stage.uncut is None else stage.uncut[0] - sizes.queries  # queries and keys alike
+    drawn = sizes.queries + shortened, sizes.keys + more + shortened
+    blocks = cut(how.n_heads * math.prod(drawn), DRAWS_PER_BLOCK)
     several = how.mask is not None and len(how.mask) > 1
     return Heads(
         queries=sizes.queries, keys=sizes.keys, more=more, learned=learned, heads=how.n_heads, size=sizes.size,
         width=sizes.width, causal=int(how.causal), masked=int(how.mask is not None),
         tables=sizes.queries * sizes.keys if several else 0, dropped=int(dropped),
-        draw=draw_of(low, stage, Purpose.DROPOUT, blocks, how.threshold),
+        draw=draw_of(low, stage, Purpose.DROPOUT, blocks, how.threshold), drawn_queries=drawn[0], drawn_keys=drawn[1],
         kept=DRAW_RANGE / how.threshold if dropped else 1.0,
         rows=min(ROWS, sizes.queries), wide=wide, deep=deep, broad=broad, scale=1 / math.sqrt(sizes.size),
         zero_offset=low.zero_offset,

@@ -135,6 +135,7 @@ class Products(ABC):
         speed: vectors that are multiplied and added in the time that a vector unit takes for one.
         reads_in_place: whether a left factor may be read where it lies; else it is copied first, with zeros beside it.
         spreads_forward: whether a forward pass may spread: there is a packing for it.
+        other_basis: whether numbers may be brought into another basis first: rounded ones lose too much there.
     """
 
     tile: tuple[int, int]
@@ -143,6 +144,7 @@ class Products(ABC):
     speed: int
     reads_in_place: bool
     spreads_forward: bool
+    other_basis: bool
 
     @abstractmethod
     def tile_cost(self, rows: Array) -> Array:
@@ -213,10 +215,14 @@ def pack_phases(
     return packed, starts[:-1]
 
 
+def slot_count(low: Lowering, stage: LayerStage) -> int:
+    """Return in how many parts the gradients of a convolution are summed."""
+    return max(1, min(low.samples, 2 * TASKS, SUMS // (stage.g["kernel"].size * low.real.itemsize)))
+
+
 def slots_of(low: Lowering, stage: LayerStage) -> Slots:
     """Return the memory where a convolution's gradients are summed."""
-    kernel = stage.g["kernel"]
-    slots = max(1, min(low.samples, 2 * TASKS, SUMS // (kernel.size * low.real.itemsize)))
+    kernel, slots = stage.g["kernel"], slot_count(low, stage)
     return Slots(
         weights=low.buffer((slots, kernel.size)), bias=low.buffer((slots, kernel.shape[3])),
         biased=int("bias" in stage.g), images=low.samples, slots=slots,

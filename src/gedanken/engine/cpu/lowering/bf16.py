@@ -38,7 +38,7 @@ class Bf16(Products):
     """Products of numbers rounded to bf16, summed in float32; a kernel gradient that is mostly zeros stays float32."""
 
     correlate, spread, speed = "bf16_conv.correlate", "bf16_conv.spread", SPEED
-    reads_in_place, spreads_forward = False, False
+    reads_in_place, spreads_forward, other_basis = False, False, False
 
     def __init__(self) -> None:
         self.tile = (TILE, TILE)

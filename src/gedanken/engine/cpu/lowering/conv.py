@@ -9,7 +9,7 @@ import numpy as np
 from gedanken.engine.cpu.kernels.band import Finish, Padded, Weights
 from gedanken.engine.cpu.kernels.conv import COLUMNS, ROWS, Slide
 from gedanken.engine.cpu.kernels.rows import Activation
-from gedanken.engine.cpu.lowering import spread
+from gedanken.engine.cpu.lowering import spread, winograd
 from gedanken.engine.cpu.lowering.activations import LINEAR
 from gedanken.engine.cpu.lowering.base import CACHED, TASKS, Backward, Lowering, cut
 from gedanken.engine.cpu.lowering.dense import Factor, dense_product
@@ -161,6 +161,9 @@ def slid(
     activation: Activation = LINEAR,
 ) -> tuple[Buffer, Buffer, Array]:
     """Emit y = x * kernel + bias; return also the statistics of channels and the sizes of what each is of."""
+    there = winograd.Slid(plan.source, plan.target, plan.before)
+    if winograd.is_worth(low, geometry, there):
+        return winograd.slide(low, there, x, kernel, bias, measured, activation)
     if geometry.stride == (1, 1) and low.products.spreads_forward and spread.is_worth(low, plan, geometry):
         return spread.forward(low, plan, geometry, x, kernel, bias, measured, activation)
     taps, columns = math.prod(kernel.shape[:3]) // plan.depth, kernel.shape[3] // geometry.groups
@@ -180,6 +183,9 @@ def slid_back(
 ) -> tuple[Buffer, Buffer, Array]:
     """Emit the input gradient of a convolution, plus a bias; what is returned is as for `slid`."""
     added = low.zeros(plan.target[2]) if bias is None else bias
+    there = winograd.Slid(plan.source, plan.target, _turned_padding(geometry), backwards=True)
+    if winograd.is_worth(low, geometry, there):
+        return winograd.slide(low, there, dy, kernel, added, measured, activation)
     if spread.is_worth(low, plan, geometry):
         return spread.by_input(low, plan, geometry, dy, kernel, added, measured, activation)
     groups = geometry.groups
@@ -187,6 +193,12 @@ def slid_back(
     sizes = (kernel.shape[2], kernel.shape[3] // groups, groups)
     weights, starts = low.products.pack_transposed(low, kernel, taps, plan.depth, sizes)
     return _correlate(low, plan, dy, weights, added, measured, activation, starts)
+
+
+def _turned_padding(geometry: Geometry) -> tuple[int, int]:
+    """Return the zeros before dy where it is the image: the window's last tap sees the first output."""
+    top, left = (size - 1 - pad[0] for size, pad in zip(geometry.size, geometry.padding, strict=True))
+    return top, left
 
 
 def _swapped(low: Lowering, plan: Plan) -> bool:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from gedanken.engine.cpu.kernels.dense import DEPTH, TOGETHER, Product
-from gedanken.engine.cpu.lowering.base import TASKS, Lowering, Matrix, Products, cut, pack_phases
+from gedanken.engine.cpu.lowering import winograd
+from gedanken.engine.cpu.lowering.base import TASKS, Lowering, Matrix, Products, cut, pack_phases, slot_count
 from gedanken.engine.cpu.lowering.conv_gradient import by_kernel
 from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.machine import Machine
@@ -24,7 +25,7 @@ class Full(Products):
     """Products of a machine in the number type of the network, of so many bytes a number."""
 
     correlate, spread, speed = "conv.correlate", "spread.spread", 1
-    reads_in_place, spreads_forward = True, True
+    reads_in_place, spreads_forward, other_basis = True, True, True
 
     def __init__(self, machine: Machine, itemsize: int) -> None:
         self.tile = (machine.rows, machine.vectors * machine.lanes(itemsize))
@@ -83,7 +84,11 @@ class Full(Products):
     def kernel_gradient(
         self, low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer
     ) -> None:
-        by_kernel(low, stage, plan, geometry, x, dy)
+        there = winograd.Slid(plan.source, plan.target, plan.before)
+        if winograd.is_worth(low, geometry, there, slot_count(low, stage)):
+            winograd.kernel_gradient(low, stage, there, x, dy)
+        else:
+            by_kernel(low, stage, plan, geometry, x, dy)
 
 
 def _blocks(low: Lowering, sizes: tuple[int, int, int], pieces: int, transposed: bool) -> tuple[int, int]:

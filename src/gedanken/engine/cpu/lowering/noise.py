@@ -24,7 +24,7 @@ def thinned(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     channels = math.prod(shape[-2:] if alpha and len(shape) == 3 else shape[-1:])  # numbers of a run of draws
     pixels = math.prod(shape) // channels
     factor, shift = layer.line if isinstance(layer, AlphaDropout) else (DRAW_RANGE / layer.threshold, 0.0)
-    blocks = cut(pixels * channels if alpha else channels, DRAWS_PER_BLOCK)
+    blocks = cut(math.prod(stage.whole) if alpha else channels, DRAWS_PER_BLOCK)
     draw = draw_of(low, stage, Purpose.DROPOUT, blocks, layer.threshold)
     piece = min(pixels, cut(PIECE, channels))
     pieces = cut(pixels, piece)
@@ -51,7 +51,7 @@ def with_noise(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     if not low.train:
         return x, _passed
     y = low.buffer(x.shape)
-    draw = draw_of(low, stage, Purpose.NOISE, cut(size, NORMALS_PER_BLOCK))
+    draw = draw_of(low, stage, Purpose.NOISE, cut(math.prod(stage.whole), NORMALS_PER_BLOCK))
     added = Added(size=size, pieces=cut(size, PIECE), piece=PIECE, std=layer.std, draw=draw)
     low.program.add("noise.add_normals", low.samples * added.pieces, 2 * PIECE, x=x, y=y, a=added)
     return y, _passed

@@ -152,12 +152,12 @@ class _Pass:
         self.window = (POOLS[type(layer)], *geometry.size, *geometry.stride, top, left)
 
     def _draw(self) -> Draw:
-        key = [0, 0]
-        if self.group.dropout:
-            key = stream_key(self.low.seed, Purpose.DROPOUT, self.group.dropout.path).view(np.int64).tolist()
+        key, dropout = [0, 0], self.group.dropout
+        if dropout:
+            key = stream_key(self.low.seed, Purpose.DROPOUT, dropout.path).view(np.int64).tolist()
         return Draw(
             key_0=key[0], key_1=key[1], epoch=self.low.epoch, position=self.low.position,
-            blocks=cut(self.sample_rows * self.out_width * self.channels, DRAWS_PER_BLOCK), threshold=self.threshold,
+            blocks=cut(math.prod(dropout.whole), DRAWS_PER_BLOCK) if dropout else 0, threshold=self.threshold,
         )  # fmt: skip
 
     def _pass(self, band: int, bands: int) -> Pass:

@@ -50,7 +50,10 @@ def _as_picture(stage: LayerStage) -> LayerStage:
             layer.groups, layer.bias,
         )  # fmt: skip
         p, g = ({**views, "kernel": views["kernel"][None]} for views in (p, g))
-    return replace(stage, layer=layer, shape=(1, *stage.shape), output_shape=(1, *stage.output_shape), p=p, g=g)
+    return replace(
+        stage, layer=layer, shape=(1, *stage.shape), output_shape=(1, *stage.output_shape), p=p, g=g,
+        uncut=(1, *stage.whole),
+    )  # fmt: skip
 
 
 def cut_ends(low: Lowering, stage: LayerStage, x: Buffer, ends: tuple[int, int, int, int] | None = None) -> Buffer:
@@ -109,8 +112,8 @@ def positions(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         if learned is not None:
             ends = Ends(samples=low.samples, places=places, features=features, more=-1, stride=1, piece=1)
             low.program.add(
-                "time.sum_samples", places, 2 * features, dy=dy, table=stage.g["table"], lengths=low.lengths(stage),
-                e=ends,
+                "time.sum_samples", len(learned), 2 * features, dy=dy, table=stage.g["table"],
+                lengths=low.lengths(stage), e=ends,
             )  # fmt: skip
         return dy
 
