@@ -3,9 +3,9 @@
 The backward pass makes the scores again, from their largest and the sum of their powers.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, sum_of, transposed, vectors_of, zero_row
+from gedanken.engine.cpu.kernels.blocks import copy_row, transposed, vectors_of, zero_row
 from gedanken.engine.cpu.kernels.shares import Heads, Row, fill_means, scale_row, scaled_products, shares_of, slopes_of
-from gedanken.engine.cpu.kernels.tiled import Factors, copy_rows, multiply, scale_rows
+from gedanken.engine.cpu.kernels.tiled import Factors, copy_rows, multiply, not_finite, scale_rows
 from gedanken.engine.cpu.language import Int, Ints, Reals, Record, at, inline, real, vector_lanes
 
 
@@ -106,17 +106,24 @@ def forward(task: Int, scratch: Reals, given: Given, found: Reals, sums: Reals, 
             columns=h.width, depth=seen, new=1, zero_offset=h.zero_offset,
         ))  # fmt: skip
         out = at(found, (sample * h.queries + first) * features + head * h.width)
+        if h.causal == 1 and not_finite(some_found, here, h.width, h.broad):
+            find_one_by_one(some_found, scores, values, first, here, length, h)
         for i in range(here):
-            row, count = at(some_found, i * h.broad), seen_by(h, first + i, length)
-            if count < seen and sum_of(row, h.width, real(0)) != real(0):
-                # What is not finite may be a value that only queries further on see, times 0.
-                multiply(Factors(
-                    a=at(scores, i * h.wide), a_row=h.wide, a_step=1, b=values, b_row=h.broad, c=row, c_row=h.broad,
-                    rows=1, columns=h.width, depth=count, new=1, zero_offset=h.zero_offset,
-                ))  # fmt: skip
-            scale_row(at(out, i * features), row, sums[2 * (task * h.queries + first + i) + 1], h.width)
+            factor = sums[2 * (task * h.queries + first + i) + 1]
+            scale_row(at(out, i * features), at(some_found, i * h.broad), factor, h.width)
         for i in range(here, some):
             zero_row(at(out, i * features), h.width)
+
+
+@inline
+def find_one_by_one(found, scores, values, first, some, length, h):
+    """Sum the values once more for each query alone: one that only queries behind it see may be no number."""
+    for i in range(some):
+        multiply(Factors(
+            a=at(scores, i * h.wide), a_row=h.wide, a_step=1, b=values, b_row=h.broad, c=at(found, i * h.broad),
+            c_row=h.broad, rows=1, columns=h.width, depth=seen_by(h, first + i, length), new=1,
+            zero_offset=h.zero_offset,
+        ))  # fmt: skip
 
 
 class Slopes(Record):

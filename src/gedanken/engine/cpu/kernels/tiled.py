@@ -1,6 +1,6 @@
 """Products of small matrices, of which one is in a fast cache: by the micro-kernel as they lie, with nothing packed."""
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, rows_of_tile, tiles_in, zero_row
+from gedanken.engine.cpu.kernels.blocks import copy_row, rows_of_tile, sum_of, tiles_in, zero_row
 from gedanken.engine.cpu.kernels.dense import DEPTH
 from gedanken.engine.cpu.language import (
     Int,
@@ -13,6 +13,7 @@ from gedanken.engine.cpu.language import (
     lanes,
     local_reals,
     noinline,
+    real,
     tile_columns,
 )
 
@@ -61,6 +62,19 @@ def multiply(f: Factors):
 def copy_rows(target, source, rows, columns, target_row, source_row):
     for i in range(rows):
         copy_row(at(target, i * target_row), at(source, i * source_row), columns)
+
+
+@noinline
+def not_finite(x, rows, columns, row):
+    """Return whether a number in some rows is infinite or NaN."""
+    sums = local_reals(tile_columns)
+    zero_row(sums, tile_columns)
+    for first in range(0, columns, tile_columns):
+        for i in range(rows):
+            here = at(x, i * row + first)
+            for j in lanes(min(tile_columns, columns - first)):
+                sums[j] += here[j] * real(0)
+    return sum_of(sums, tile_columns, real(1)) != real(0)
 
 
 @noinline
