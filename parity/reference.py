@@ -541,16 +541,37 @@ def _(layer: GlobalAveragePool1DLayer, p: Tensors, s: Tensors, x: Tensor, train:
 
 @torched.register
 def _(layer: MultiHeadAttention, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
-    features = x.shape[2]
-    zeros = [torch.zeros(size, dtype=x.dtype) for size in (3 * features, features)]
-    mask = torch.full((x.shape[1],) * 2, -torch.inf, dtype=x.dtype).triu(1) if layer.causal else None
-    weights = p["kernel"].T, p.get("bias", zeros[0]), None, None, False, 0.0
-    out = p["output_kernel"].T, p.get("output_bias", zeros[1])
+    if layer.key_size or layer.value_size:
+        return attended(layer, p, x)
+    features, places = x.shape[2], x.shape[1]
+    zeros = torch.zeros(3 * features, dtype=x.dtype)
+    more = (p[name][None, None] if layer.learned_key else None for name in ("learned_key", "learned_value"))
+    weights = p["kernel"].T, p.get("bias", zeros), *more, layer.zero_key, 0.0
+    out = p["output_kernel"].T, p.get("output_bias", zeros[: layer.n_units or features])
+    mask = hidden(layer, places).repeat(len(x), 1, 1) if layer.attention_mask or layer.causal else None
     rows = [x.transpose(0, 1)] * 3
     found, _ = F.multi_head_attention_forward(
         *rows, features, layer.n_heads, *weights, *out, training=train, need_weights=False, attn_mask=mask
     )
     return found.transpose(0, 1)
+
+
+def hidden(layer: MultiHeadAttention, places: int) -> Tensor:
+    """Return the layer's mask as PyTorch's, (n_heads, places, places): numbers, or what is not seen."""
+    sees = torch.ones((1, places, places), dtype=torch.bool).tril(0 if layer.causal else places)
+    table = torch.from_numpy(np.array(layer.attention_mask)) if layer.attention_mask else sees
+    whole = ~(table & sees) if table.dtype == torch.bool else table.masked_fill(~sees, -torch.inf)
+    return whole.expand(layer.n_heads, places, places)
+
+
+def attended(layer: MultiHeadAttention, p: Tensors, x: Tensor) -> Tensor:
+    """Return what the layer does where heads have sizes of their own, without PyTorch's layer, which has none."""
+    places, sizes = x.shape[1], layer.sizes(x.shape[2])
+    parts = F.linear(x, p["kernel"].T, p.get("bias")).split((sizes.keys, sizes.keys, sizes.values), 2)
+    q, k, v = (part.unflatten(2, (layer.n_heads, -1)).transpose(1, 2) for part in parts)
+    mask = hidden(layer, places)
+    found = F.scaled_dot_product_attention(q, k, v, attn_mask=~mask if mask.dtype == torch.bool else mask)
+    return F.linear(found.transpose(1, 2).flatten(2), p["output_kernel"].T, p.get("output_bias"))
 
 
 @torched.register

@@ -125,6 +125,9 @@ PIECES = (
     *(ReLU6(), HardTanH(-2, 1.5), HardSigmoid(), HardSigmoid(0.2), HardSwish(), LogSoftMax(), TanHShrink()),
     *(Threshold(0.3, -2), Shrink(1.2), Shrink(0.7, 0.7)),
 )
+SEES = np.random.default_rng(3).random((2, 5, 5)) < 0.5
+SEES |= np.eye(5, dtype=bool)
+MASKS = (None, SEES[0], SEES, np.where(SEES, np.linspace(-2, 2, 50).reshape(2, 5, 5), -np.inf))
 ROWS = [
     Row(conv(5, 3, 3), IMAGE),
     Row(conv(5, 3, 3, bias=False), IMAGE),
@@ -296,6 +299,17 @@ ROWS = [
     Row(MultiHeadAttention(2), (9, 4)),
     Row(MultiHeadAttention(1, causal=True), (9, 3), "wide"),
     Row(MultiHeadAttention(4, causal=True, bias=False), (6, 8)),
+    *(
+        Row(MultiHeadAttention(2, causal, learned_key=learned, zero_key=zero, attention_mask=mask, **sizes), (5, 6))
+        for causal in (True, False)
+        for learned, zero, sizes in [
+            (True, False, {}),
+            (False, True, {"bias": False}),
+            (True, True, {"n_units": 7}),
+            (False, False, {"key_size": 2, "value_size": 5, "n_units": 4}),
+        ]
+        for mask in MASKS
+    ),
     Row(LearnedPositions(), (9, 4)),
     Row(SinePositions(), (9, 5)),
     Row(Flatten(), SEQUENCE),
@@ -392,6 +406,25 @@ def test_dropout(keep: float, shape: tuple[int, ...]) -> None:
     (by_x,) = torch.autograd.grad(masked, there["x"], there["dy"])
     y, grads = ours.run(x, dy)
     assert_agree({"y": y, **grads}, {"y": masked, "x": by_x})
+
+
+def test_dropout_of_shares() -> None:
+    rng, layer = np.random.default_rng(5), MultiHeadAttention(1, keep=0.75)
+    ours, x, dy = Ours([layer], (6, 6)), np.tile(np.eye(6), (40, 1, 1)), rng.normal(0, 1, (40, 6, 6))
+    stage = ours.plan.layers[-1]
+    for name, view in stage.p.items():
+        view[...] = np.eye(6, 18, 12) if name == "kernel" else np.eye(6) if name == "output_kernel" else 0
+    kept = ours.run(x)[0] > 0  # each place's own share of all is in a column of its own
+    assert abs(kept.mean() - 0.75) < 4 * np.sqrt(0.25 / kept.size)
+    ours.randomise(rng)
+    x = rng.normal(0, 1, x.shape)
+    there = tensors({"x": x, "kept": kept, "dy": dy, **ours.p()}, grad=True)
+    q, k, v = (there["x"] @ there["0.kernel"] + there["0.bias"]).split(6, 2)
+    shares = torch.softmax(q @ k.mT / 6**0.5, 2) * there["kept"] / 0.75
+    expected = shares @ v @ there["0.output_kernel"] + there["0.output_bias"]
+    (by_x,) = torch.autograd.grad(expected, there["x"], there["dy"])
+    y, grads = ours.run(x, dy)
+    assert_agree({"y": y, "x": grads["x"]}, {"y": expected, "x": by_x})
 
 
 @pytest.mark.parametrize("shape", [SEQUENCE, IMAGE], ids=str)

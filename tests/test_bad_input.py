@@ -235,6 +235,10 @@ class Mistake(NamedTuple):
     message: str
 
 
+TABLE = "be a table (T, T) or (n_heads, T, T) of True and False, or of numbers (floats) below inf"
+SEEN = "let each place see one at least, True being what it sees"
+
+
 def argument(name: str, make: Callable[[], object], message: str) -> Mistake:
     """Return the row of an object that cannot be made."""
     return Mistake(name, bare, lambda _: make(), ArgumentError, message)
@@ -269,6 +273,12 @@ LAYERS_DO_NOT_FIT = [
         "heads do not divide", bare, stacked((6, 5), MultiHeadAttention(2)), ShapeError,
         "layer 0 MultiHeadAttention(n_heads=2) has n_heads=2, which must divide the 5 features, but the input gives "
         "(6, 5)",
+    ),
+    Mistake(
+        "a mask of other places", bare, stacked((5, 2), MultiHeadAttention(1, attention_mask=np.eye(7) > 0)),
+        ShapeError,
+        "layer 0 MultiHeadAttention(n_heads=1, attention_mask=<7 x 7 truth values, crc32 ...>) has an "
+        "attention_mask of 7 x 7 places, which must be 5 x 5, but the input gives (5, 2)",
     ),
     Mistake(
         "pooling over time of features", bare, stacked((6,), GlobalMaxPool1DLayer()), ShapeError,
@@ -853,6 +863,9 @@ RANGES = [
         ("AveragePool1DLayer count_padding", lambda: AveragePool1DLayer(2, count_padding=1), "True or False", 1),
         ("MultiHeadAttention n_heads", lambda: MultiHeadAttention(0), "a whole number of at least 1", 0),
         ("MultiHeadAttention causal", lambda: MultiHeadAttention(2, 1), "True or False", 1),
+        ("MultiHeadAttention keep", lambda: MultiHeadAttention(2, keep=0), "a number in (0, 1]", 0),
+        ("MultiHeadAttention learned_key", lambda: MultiHeadAttention(2, learned_key=2), "True or False", 2),
+        ("MultiHeadAttention key_size", lambda: MultiHeadAttention(2, key_size=0), "a whole number of at least 1", 0),
         ("SinePositions longest", lambda: SinePositions(1.0), "a number in (1, inf)", 1.0),
         ("Embedding mask", lambda: Embedding(7, 2, mask=7), "at most 6", 7),
         ("Embedding n_tokens", lambda: Embedding(0, 2), "a whole number of at least 1", 0),
@@ -929,6 +942,22 @@ RANGES = [
     ]
 ] + [
     argument("Reshape to a number", lambda: Reshape(5), "Reshape shape must be a ..., got 5"),
+    *(
+        argument(
+            f"attention mask {name}",
+            lambda mask=mask, causal=causal: MultiHeadAttention(2, causal, attention_mask=mask),
+            f"MultiHeadAttention attention_mask must {rule}, got {mask!r}",
+        )
+        for name, mask, causal, rule in [
+            ("in words", "causal", False, TABLE),
+            ("of whole numbers", [[1, 0], [1, 1]], False, TABLE),
+            ("with infinity", [[0.0, np.inf]], False, TABLE),
+            ("with rows that differ", [[True], [True, True]], False, TABLE),
+            ("of too few heads", [[[True]]], False, TABLE),
+            ("that hides all", [[True, False], [False, False]], False, f"{SEEN}, but place 1 sees none"),
+            ("that hides what was", [[False, True], [True, True]], True, f"{SEEN}, but place 0 sees none"),
+        ]
+    ),
     argument("F1 average", lambda: F1(average="marco"), "F1 average must be one of ...; did you mean 'macro'?"),
     argument("TopKAccuracy k", lambda: TopKAccuracy(0), "TopKAccuracy k must be a whole number of at least 1, got 0"),
 ]
@@ -950,6 +979,10 @@ FOREIGN = [
         (
             lambda: ConvolutionLayer(8, kernel_size=3),
             "ConvolutionLayer has no argument 'kernel_size'; here it is width_filter and height_filter",
+        ),
+        (
+            lambda: MultiHeadAttention(2, attn_mask=[[True]]),
+            "MultiHeadAttention has no argument 'attn_mask'; here it is attention_mask, True being what is seen",
         ),
         (
             lambda: MaxPoolLayer(2, 2, padding=1),

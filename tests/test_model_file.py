@@ -182,7 +182,16 @@ ROWS = {
             SinePositions(100.0),
         ],
     ),
-    "attention": ((4, 6), [MultiHeadAttention(3, causal=True, bias=False), MultiHeadAttention(2)]),
+    "attention": (
+        (4, 6),
+        [
+            MultiHeadAttention(
+                3, causal=True, bias=False, keep=0.5, learned_key=True, key_size=2, value_size=3, n_units=4
+            ),
+            MultiHeadAttention(2, attention_mask=np.eye(4, k=1) < 1, zero_key=True),
+            MultiHeadAttention(1, attention_mask=np.where(np.eye(4, k=1) < 1, 0.25, -np.inf)),
+        ],
+    ),
     "over all time": ((4, 3), [Branches(GlobalMaxPool1DLayer(), GlobalAveragePool1DLayer())]),
     "read": ((4, 3), [SimpleRNN(3, activation="relu", reverse=True), GRU(2, reset_after=False, last=True)]),
     "both directions": ((4, 3), [Bidirectional(LSTM(3, forget_bias=0.5)), Bidirectional(GRU(2), merge="sum")]),

@@ -286,9 +286,11 @@ class Ops:
         """Return log(1 + exp(x)); nothing overflows, and small results keep their digits."""
         return self.xp.maximum(x, 0) + self.xp.log1p(self.xp.exp(-abs(x)))
 
-    def softmax(self, x: Array) -> Array:
-        """Return exp(x) as shares of its sum over the last axis."""
-        _, _, powers, others = self._powers(x)
+    def softmax(self, x: Array, among: Array | None = None) -> Array:
+        """Return exp(x) as shares of its sum over the last axis; others than those `among`, if given, have none."""
+        if among is not None:
+            x = self.xp.where(among, x, -np.inf).astype(x.dtype)
+        _, _, powers, others = self._powers(x, among)
         return powers / (1 + others)
 
     def log_softmax(self, x: Array) -> Array:
@@ -310,14 +312,14 @@ class Ops:
             lacking = xp.where(is_best, others / (1 + others), 1 - y)  # 1 - y would lose the digits of a y near 1
             return costs[..., 0], y * (share - weighted) - weighted * lacking
 
-    def _powers(self, x: Array) -> tuple[Array, Array, Array, Array]:
+    def _powers(self, x: Array, among: Array | None = None) -> tuple[Array, Array, Array, Array]:
         """Return along the last axis where the largest x is, x less it, the exponentials of that, and their sum
-        without the largest. What is infinitely far below has a share of nothing."""
+        without the largest. What is infinitely far below has a share of nothing, as has what is not `among` x."""
         xp, largest = self.xp, x.max(axis=-1, keepdims=True)
         is_best = xp.arange(x.shape[-1]) == x.argmax(axis=-1)[..., None]
         with np.errstate(all="ignore"):
             gaps = xp.where(is_best & ~xp.isnan(largest), 0, x - largest)
-            powers = xp.exp(gaps)
+            powers = xp.exp(gaps) if among is None else xp.where(among, xp.exp(gaps), 0)
             return is_best, gaps, powers, self.sum(xp.where(is_best, 0, powers), axis=-1, keepdims=True)
 
     def class_shares(self, y: Array, target: Array, weights: Sequence[float] | None, smoothing: float) -> Array:

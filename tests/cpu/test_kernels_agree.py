@@ -28,7 +28,6 @@ from gedanken import (
     LeakyReLU,
     MaxPoolLayer,
     MeanSquared,
-    MultiHeadAttention,
     ReLU,
     Residual,
     ShapeError,
@@ -365,18 +364,6 @@ def test_what_is_no_number_stays_visible(layers: list[Layer], bad: float) -> Non
             y, _ = plan.forward(plan.context(train=True), x)
         outputs.append(y.copy())
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("place", [0, 3, 39])
-def test_attention_shows_a_nan_to_all_that_see_it(place: int, causal: bool) -> None:
-    plan = Plan([MultiHeadAttention(2, causal=causal)], (40, 6), select_engine("cpu", "float32"), 7)
-    plan.initialise()
-    x = values(3, (40, 6), 4, "float32")
-    x[1, place, 2] = np.nan
-    y, _ = plan.forward(plan.context(train=True), x)
-    assert np.isnan(y[1, place if causal else 0 :]).all()
-    assert np.isfinite(y[[0, 2]]).all()
 
 
 def test_a_prediction_pass_has_its_gradients_too() -> None:

@@ -3,242 +3,239 @@
 The backward pass makes the scores again, from their largest and the sum of their powers.
 """
 
-from gedanken.engine.cpu.kernels.blocks import (
-    SIDE,
-    copy_row,
-    rows_of_tile,
-    sum_of,
-    tiles_in,
-    transposed,
-    zero_row,
-)
-from gedanken.engine.cpu.kernels.dense import DEPTH
-from gedanken.engine.cpu.kernels.rows import exponential
-from gedanken.engine.cpu.language import (
-    Int,
-    Ints,
-    Real,
-    Reals,
-    Record,
-    Tile,
-    at,
-    gemm_tile,
-    inline,
-    lanes,
-    local_reals,
-    noinline,
-    real,
-    tile_columns,
-)
+from gedanken.engine.cpu.kernels.blocks import copy_row, transposed, vectors_of, zero_row
+from gedanken.engine.cpu.kernels.shares import Heads, Row, fill_means, scale_row, scaled_products, shares_of, slopes_of
+from gedanken.engine.cpu.kernels.tiled import Factors, copy_rows, multiply, not_finite, scale_rows
+from gedanken.engine.cpu.language import Int, Ints, Reals, Record, at, inline, real, vector_lanes
 
 
-class Heads(Record):
-    """What a task, one head of one sample, works on.
+class Places(Record):
+    """Rows of numbers of all heads beside each other, for all places of all samples; rows are `row` apart."""
 
-    Queries, keys and values of all heads stand beside each other, (samples, places, 3 * heads * size).
-    """
-
-    places: Int
-    heads: Int
-    size: Int
-    causal: Int
-    rows: Int  # of queries at a time
-    wide: Int  # places, in whole vectors
-    deep: Int  # size, in whole vectors
-    scale: Real
-    zero_offset: Ints
+    numbers: Reals
+    start: Int
+    row: Int
 
 
-class Factors(Record):
-    """C = A B, or C += A B where not `new`; `*_row` are numbers between rows, `a_step` between a row's numbers of A.
+class Given(Record):
+    """What is attended with and to, and how many places of each sample are real."""
 
-    Rows of B are read in whole vectors; what lies between rows of C is free.
-    """
-
-    a: Reals
-    a_row: Int
-    a_step: Int
-    b: Reals
-    b_row: Int
-    c: Reals
-    c_row: Int
-    rows: Int
-    columns: Int
-    depth: Int
-    new: Int
-    zero_offset: Ints
-
-
-@noinline
-def multiply(f: Factors):
-    zeros = local_reals(tile_columns)
-    zero_row(zeros, tile_columns)
-    for begin in range(0, f.depth, DEPTH):
-        depth = min(DEPTH, f.depth - begin)
-        for first in range(0, f.columns, tile_columns):
-            count = min(tile_columns, f.columns - first)
-            parts = tiles_in(f.rows, rows_of_tile(count))
-            for part in range(parts):
-                row, last = part * f.rows // parts, (part + 1) * f.rows // parts
-                place, starts = at(f.c, row * f.c_row + first), f.new == 1 and begin == 0
-                tile = Tile(
-                    a=at(f.a, row * f.a_row + begin * f.a_step), offsets=f.zero_offset,
-                    b=at(f.b, begin * f.b_row + first), i=zeros if starts else place, c=place, sm=f.a_row, sk=f.a_step,
-                    taps=1, depth=depth, ldb=f.b_row, sb=0, ldi=0 if starts else f.c_row, ldc=f.c_row, free=0,
-                )  # fmt: skip
-                gemm_tile(last - row, count, tile)
-
-
-@noinline
-def largest_of(x, count):
-    """Return the largest of some numbers; of a NaN among them their powers tell."""
-    best = local_reals(SIDE)
-    for i in lanes(SIDE):
-        best[i] = x[0]
-    whole_part = count - count % SIDE
-    for k in range(0, whole_part, SIDE):
-        here = at(x, k)
-        for i in lanes(SIDE):
-            best[i] = max(best[i], here[i])
-    rest = at(x, whole_part)
-    for i in lanes(count - whole_part):
-        best[i] = max(best[i], rest[i])
-    half = SIDE // 2
-    while half > 0:
-        for i in lanes(half):
-            best[i] = max(best[i], best[i + half])
-        half = half // 2
-    return best[0]
-
-
-@noinline
-def fill_powers(x, count, all_of, largest, scale):
-    """x = exp(scale * (x - largest)) for the first numbers, 0 for the others."""
-    for i in lanes(count):
-        x[i] = exponential((x[i] - largest) * scale)
-    zero_row(at(x, count), all_of - count)
-
-
-@noinline
-def copy_rows(target, source, rows, columns, target_row, source_row):
-    for i in range(rows):
-        copy_row(at(target, i * target_row), at(source, i * source_row), columns)
+    q: Places
+    k: Places
+    v: Places
+    learned_key: Reals
+    learned_value: Reals
+    mask: Reals
+    query_lengths: Ints
+    key_lengths: Ints
 
 
 @inline
 def seen_by(h, row, length):
-    """Return how many places the query of a row sees."""
-    return min(length, row + 1) if h.causal == 1 else length
+    """Return behind which key the query of a row sees none."""
+    return h.more + (min(length, row + 1) if h.causal == 1 else length)
 
 
-def forward(task: Int, scratch: Reals, thirds: Reals, y: Reals, sums: Reals, lengths: Ints, h: Heads):
-    """Set y, (samples, places, heads * size), to what the head finds; sums to largest and 1 / sum of each row.
+@inline
+def rows_of(p, sample, places, column):
+    """Return where a sample's rows begin, at a column."""
+    return at(p.numbers, p.start + sample * places * p.row + column)
 
-    scratch: size * wide + places * deep + rows * (wide + deep) numbers.
+
+@inline
+def turn(target, p, learned, columns, sample, length, h):
+    """Set the rows of target to the columns of a head's keys or values; columns are the head's number and size."""
+    size, first = columns.size, columns.head * columns.size
+    for j in range(size):
+        for i in range(h.more):
+            target[j * h.wide + i] = learned[first + j] if i < h.learned else real(0)
+    transposed(rows_of(p, sample, h.keys, first), at(target, h.more), length, size, p.row, h.wide)
+
+
+@inline
+def copy_keys(target, p, learned, columns, sample, length, h):
+    """Copy a head's keys or values, those that all see before the others."""
+    size, row, first = columns.size, columns.row, columns.head * columns.size
+    for i in range(h.more):
+        if i < h.learned:
+            copy_row(at(target, i * row), at(learned, first), size)
+        else:
+            zero_row(at(target, i * row), size)
+    copy_rows(at(target, h.more * row), rows_of(p, sample, h.keys, first), length, size, row, p.row)
+
+
+class Columns(Record):
+    """Those of one head's numbers, and how far apart rows of them are in scratch memory."""
+
+    head: Int
+    size: Int
+    row: Int
+
+
+def forward(task: Int, scratch: Reals, given: Given, found: Reals, sums: Reals, h: Heads):
+    """Set found, (samples, queries, heads * width), and sums to largest and 1 / sum of each row.
+
+    scratch: size * wide + (more + keys) * broad + rows * (wide + broad + deep) + 2 * wide + 64 numbers.
     """
     sample, head = task // h.heads, task % h.heads
-    features, length = h.heads * h.size, lengths[sample]
-    given = at(thirds, sample * h.places * 3 * features + head * h.size)
+    features, length, end = h.heads * h.width, given.key_lengths[sample], given.query_lengths[sample]
+    queries = rows_of(given.q, sample, h.queries, head * h.size)
     keys, values = scratch, at(scratch, h.size * h.wide)
-    scores = at(values, h.places * h.deep)
-    found = at(scores, h.rows * h.wide)
-    transposed(at(given, features), keys, length, h.size, 3 * features, h.wide)
-    copy_rows(values, at(given, 2 * features), length, h.size, h.deep, 3 * features)
-    for first in range(0, h.places, h.rows):
-        some = min(h.rows, h.places - first)
-        here = min(some, max(0, length - first))
+    scores = at(values, (h.more + h.keys) * h.broad)
+    some_found = at(scores, h.rows * h.wide)
+    some_queries = at(some_found, h.rows * h.broad)
+    kept = at(some_queries, h.rows * h.deep)
+    turn(keys, given.k, given.learned_key, Columns(head=head, size=h.size, row=h.deep), sample, length, h)
+    copy_keys(values, given.v, given.learned_value, Columns(head=head, size=h.width, row=h.broad), sample, length, h)
+    for first in range(0, h.queries, h.rows):
+        some = min(h.rows, h.queries - first)
+        here = min(some, max(0, end - first))
         seen = seen_by(h, first + here - 1, length) if here > 0 else 0
+        scale_rows(some_queries, at(queries, first * given.q.row), here, h.size, h.deep, given.q.row, h.scale)
         multiply(Factors(
-            a=at(given, first * 3 * features), a_row=3 * features, a_step=1, b=keys, b_row=h.wide, c=scores,
-            c_row=h.wide, rows=here, columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
+            a=some_queries, a_row=h.deep, a_step=1, b=keys, b_row=h.wide, c=scores, c_row=h.wide, rows=here,
+            columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
         ))  # fmt: skip
         for i in range(here):
-            row, count = at(scores, i * h.wide), seen_by(h, first + i, length)
-            largest = largest_of(row, count)
-            fill_powers(row, count, seen, largest, h.scale)
-            place = 2 * (task * h.places + first + i)
-            sums[place] = largest
-            sums[place + 1] = real(1) / sum_of(row, count, real(1))
+            shares_of(at(scores, i * h.wide), Row(
+                sample=sample, head=head, query=first + i, count=seen_by(h, first + i, length), seen=seen,
+                mask=given.mask, sums=at(sums, 2 * (task * h.queries + first + i)), kept=kept,
+            ), h)  # fmt: skip
         multiply(Factors(
-            a=scores, a_row=h.wide, a_step=1, b=values, b_row=h.deep, c=found, c_row=h.deep, rows=here,
-            columns=h.size, depth=seen, new=1, zero_offset=h.zero_offset,
+            a=scores, a_row=h.wide, a_step=1, b=values, b_row=h.broad, c=some_found, c_row=h.broad, rows=here,
+            columns=h.width, depth=seen, new=1, zero_offset=h.zero_offset,
         ))  # fmt: skip
-        for i in range(some):
-            out = at(y, (sample * h.places + first + i) * features + head * h.size)
-            if i < here:
-                scale_row(out, at(found, i * h.deep), sums[2 * (task * h.places + first + i) + 1], h.size)
-            else:
-                zero_row(out, h.size)
+        out = at(found, (sample * h.queries + first) * features + head * h.width)
+        if h.causal == 1 and not_finite(some_found, here, h.width, h.broad):
+            find_one_by_one(some_found, scores, values, first, here, length, h)
+        for i in range(here):
+            factor = sums[2 * (task * h.queries + first + i) + 1]
+            scale_row(at(out, i * features), at(some_found, i * h.broad), factor, h.width)
+        for i in range(here, some):
+            zero_row(at(out, i * features), h.width)
 
 
-@noinline
-def scale_row(target, source, factor, count):
-    for i in lanes(count):
-        target[i] = source[i] * factor
+@inline
+def find_one_by_one(found, scores, values, first, some, length, h):
+    """Sum the values once more for each query alone: one that only queries behind it see may be no number."""
+    for i in range(some):
+        multiply(Factors(
+            a=at(scores, i * h.wide), a_row=h.wide, a_step=1, b=values, b_row=h.broad, c=at(found, i * h.broad),
+            c_row=h.broad, rows=1, columns=h.width, depth=seen_by(h, first + i, length), new=1,
+            zero_offset=h.zero_offset,
+        ))  # fmt: skip
 
 
 class Slopes(Record):
     """What the backward pass is given and gives."""
 
-    thirds: Reals
-    y: Reals
-    dy: Reals
+    found: Reals
+    dfound: Reals
     sums: Reals
-    d: Reals  # like thirds
+    dq: Places
+    dk: Places
+    dv: Places
+    dlearned_key: Reals  # (samples, heads * size)
+    dlearned_value: Reals  # (samples, heads * width)
 
 
 class Space(Record):
     """Scratch memory of the backward pass."""
 
     turned_keys: Reals  # (size, wide)
-    turned_values: Reals
-    keys: Reals  # (places, deep)
+    turned_values: Reals  # (width, wide)
+    keys: Reals  # (keys, deep)
     dkeys: Reals
-    dvalues: Reals
+    dvalues: Reals  # (keys, broad)
     shares: Reals  # (rows, wide)
     dshares: Reals
     queries: Reals  # (rows, deep)
-    dfound: Reals
     dqueries: Reals
+    dfound: Reals  # (rows, broad)
+    sums: Reals  # (rows, vector_lanes), in whole squares, and one more
+    means: Reals  # rows, in whole vectors
+    kept: Reals
 
 
-def gradient(task: Int, scratch: Reals, s: Slopes, lengths: Ints, h: Heads):
-    """Set s.d, the gradient with respect to queries, keys and values.
+def gradient(task: Int, scratch: Reals, given: Given, s: Slopes, h: Heads):
+    """Set the gradients with respect to queries, keys and values.
 
-    scratch: 2 * size * wide + 3 * places * deep + rows * (2 * wide + 3 * deep) numbers.
+    scratch: (size + width) * wide + all keys * (2 * deep + broad) + rows * (2 * wide + 2 * deep + broad) +
+    (rows in whole vectors + vector_lanes) * (vector_lanes + 1) + 2 * wide + 64 numbers.
     """
-    sample, head = task // h.heads, task % h.heads
-    features, length = h.heads * h.size, lengths[sample]
-    start = sample * h.places * 3 * features + head * h.size
-    given, made = at(s.thirds, start), at(s.d, start)
-    turned, long, short = h.size * h.wide, h.places * h.deep, h.rows * h.deep
-    keys, rows = at(scratch, 2 * turned), at(scratch, 2 * turned + 3 * long)
-    narrow = at(rows, 2 * h.rows * h.wide)
+    every = h.more + h.keys
+    turned_values = at(scratch, h.size * h.wide)
+    keys = at(turned_values, h.width * h.wide)
+    dkeys = at(keys, every * h.deep)
+    dvalues = at(dkeys, every * h.deep)
+    shares = at(dvalues, every * h.broad)
+    dshares = at(shares, h.rows * h.wide)
+    queries = at(dshares, h.rows * h.wide)
+    dqueries = at(queries, h.rows * h.deep)
+    dfound = at(dqueries, h.rows * h.deep)
+    sums = at(dfound, h.rows * h.broad)
+    means = at(sums, (vectors_of(h.rows) + vector_lanes) * vector_lanes)
     space = Space(
-        turned_keys=scratch, turned_values=at(scratch, turned), keys=keys, dkeys=at(keys, long),
-        dvalues=at(keys, 2 * long), shares=rows, dshares=at(rows, h.rows * h.wide), queries=narrow,
-        dfound=at(narrow, short), dqueries=at(narrow, 2 * short),
+        turned_keys=scratch, turned_values=turned_values, keys=keys, dkeys=dkeys, dvalues=dvalues, shares=shares,
+        dshares=dshares, queries=queries, dqueries=dqueries, dfound=dfound, sums=sums, means=means,
+        kept=at(means, vectors_of(h.rows)),
     )  # fmt: skip
-    transposed(at(given, features), space.turned_keys, length, h.size, 3 * features, h.wide)
-    transposed(at(given, 2 * features), space.turned_values, length, h.size, 3 * features, h.wide)
-    copy_rows(space.keys, at(given, features), length, h.size, h.deep, 3 * features)
-    zero_row(space.dkeys, 2 * long)
-    for first in range(0, length, h.rows):
-        some = min(h.rows, length - first)
+    sample, head = task // h.heads, task % h.heads
+    length = given.key_lengths[sample]
+    fill_keys(space, given, sample, head, length, h)
+    gradient_of_queries(space, given, s, task, length, h)
+    if h.learned == 1:
+        copy_row(at(s.dlearned_key, task * h.size), space.dkeys, h.size)
+        copy_row(at(s.dlearned_value, task * h.width), space.dvalues, h.width)
+    dk, dv = rows_of(s.dk, sample, h.keys, head * h.size), rows_of(s.dv, sample, h.keys, head * h.width)
+    copy_rows(dk, at(space.dkeys, h.more * h.deep), h.keys, h.size, s.dk.row, h.deep)
+    copy_rows(dv, at(space.dvalues, h.more * h.broad), h.keys, h.width, s.dv.row, h.broad)
+
+
+@inline
+def gradient_of_queries(space, given, s, task, length, h):
+    """Set that with respect to queries, some at a time, and add up those with respect to keys and values."""
+    sample, head = task // h.heads, task % h.heads
+    features, end = h.heads * h.width, given.query_lengths[sample]
+    queries = rows_of(given.q, sample, h.queries, head * h.size)
+    dqueries = rows_of(s.dq, sample, h.queries, head * h.size)
+    for first in range(0, end, h.rows):
+        some = min(h.rows, end - first)
         seen = seen_by(h, first + some - 1, length)
-        place = (sample * h.places + first) * features + head * h.size
-        copy_rows(space.queries, at(given, first * 3 * features), some, h.size, h.deep, 3 * features)
-        copy_rows(space.dfound, at(s.dy, place), some, h.size, h.deep, features)
+        place = (sample * h.queries + first) * features + head * h.width
+        scale_rows(space.queries, at(queries, first * given.q.row), some, h.size, h.deep, given.q.row, h.scale)
+        fill_dfound(space, s, place, at(s.sums, 2 * (task * h.queries + first)), some, h)
         scores_again(space, some, seen, h)
         for i in range(some):
-            sums = at(s.sums, 2 * (task * h.places + first + i))
-            row_slopes(space, i, at(s.y, place + i * features), sums, seen, seen_by(h, first + i, length), h)
+            slopes_of(at(space.shares, i * h.wide), at(space.dshares, i * h.wide), space.means[i], Row(
+                sample=sample, head=head, query=first + i, count=seen_by(h, first + i, length), seen=seen,
+                mask=given.mask, sums=at(s.sums, 2 * (task * h.queries + first + i)), kept=space.kept,
+            ), h)  # fmt: skip
         pass_on(space, some, seen, h)
-        copy_rows(at(made, first * 3 * features), space.dqueries, some, h.size, 3 * features, h.deep)
-    copy_rows(at(made, features), space.dkeys, h.places, h.size, 3 * features, h.deep)
-    copy_rows(at(made, 2 * features), space.dvalues, h.places, h.size, 3 * features, h.deep)
-    for t in range(length, h.places):
-        zero_row(at(made, t * 3 * features), h.size)
+        scale_rows(at(dqueries, first * s.dq.row), space.dqueries, some, h.size, s.dq.row, h.deep, h.scale)
+    for t in range(end, h.queries):
+        zero_row(at(dqueries, t * s.dq.row), h.size)
+
+
+@inline
+def fill_dfound(space, s, place, sums, some, h):
+    """Copy gradients of what queries found, times the factor of their shares, and make the means of their slopes."""
+    features = h.heads * h.width
+    for i in range(some):
+        there, here = place + i * features, at(space.dfound, i * h.broad)
+        at_row = at(space.sums, i * vector_lanes)
+        scaled_products(here, at(s.dfound, there), at(s.found, there), at_row, sums[2 * i + 1], h.width)
+    fill_means(space.means, space.sums, at(space.sums, vectors_of(some) * vector_lanes), some)
+
+
+@inline
+def fill_keys(space, given, sample, head, length, h):
+    """Copy keys and values as the products need them, and begin their gradients."""
+    keys, values = Columns(head=head, size=h.size, row=h.deep), Columns(head=head, size=h.width, row=h.broad)
+    turn(space.turned_keys, given.k, given.learned_key, keys, sample, length, h)
+    turn(space.turned_values, given.v, given.learned_value, values, sample, length, h)
+    copy_keys(space.keys, given.k, given.learned_key, keys, sample, length, h)
+    zero_row(space.dkeys, (h.more + h.keys) * (h.deep + h.broad))
 
 
 @inline
@@ -249,19 +246,9 @@ def scores_again(space, some, seen, h):
         rows=some, columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
     ))  # fmt: skip
     multiply(Factors(
-        a=space.dfound, a_row=h.deep, a_step=1, b=space.turned_values, b_row=h.wide, c=space.dshares, c_row=h.wide,
-        rows=some, columns=seen, depth=h.size, new=1, zero_offset=h.zero_offset,
+        a=space.dfound, a_row=h.broad, a_step=1, b=space.turned_values, b_row=h.wide, c=space.dshares, c_row=h.wide,
+        rows=some, columns=seen, depth=h.width, new=1, zero_offset=h.zero_offset,
     ))  # fmt: skip
-
-
-@inline
-def row_slopes(space, i, found, sums, seen, count, h):
-    """Make shares of a query's scores, and of the slopes of shares those of scores."""
-    row, d = at(space.shares, i * h.wide), at(space.dshares, i * h.wide)
-    mean = products_of(found, at(space.dfound, i * h.deep), space.dqueries, h.size)
-    slopes(d, row, sums, mean, h.scale, count)
-    zero_row(at(row, count), seen - count)
-    zero_row(at(d, count), seen - count)
 
 
 @inline
@@ -276,24 +263,6 @@ def pass_on(space, some, seen, h):
         columns=h.size, depth=some, new=0, zero_offset=h.zero_offset,
     ))  # fmt: skip
     multiply(Factors(
-        a=space.shares, a_row=1, a_step=h.wide, b=space.dfound, b_row=h.deep, c=space.dvalues, c_row=h.deep, rows=seen,
-        columns=h.size, depth=some, new=0, zero_offset=h.zero_offset,
+        a=space.shares, a_row=1, a_step=h.wide, b=space.dfound, b_row=h.broad, c=space.dvalues, c_row=h.broad,
+        rows=seen, columns=h.width, depth=some, new=0, zero_offset=h.zero_offset,
     ))  # fmt: skip
-
-
-@noinline
-def products_of(x, y, space, count):
-    """Return the sum of x * y."""
-    for i in lanes(count):
-        space[i] = x[i] * y[i]
-    return sum_of(space, count, real(1))
-
-
-@noinline
-def slopes(d, shares, sums, mean, scale, count):
-    """shares = exp(scale * (shares - largest)) / sum, then d = shares * (d - mean) * scale; see `forward` for sums."""
-    largest, factor = sums[0], sums[1]
-    for i in lanes(count):
-        share = exponential((shares[i] - largest) * scale) * factor
-        shares[i] = share
-        d[i] = share * (d[i] - mean) * scale
