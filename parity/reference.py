@@ -60,7 +60,9 @@ from gedanken import (
     MultiHeadAttention,
     Network,
     PaddingLayer,
+    Permute,
     PixelShuffle,
+    PixelUnshuffle,
     PReLU,
     ReLU,
     ReLU6,
@@ -256,7 +258,9 @@ _plain(SiLU, lambda layer, x: F.silu(x))
 _plain(SoftMax, lambda layer, x: F.softmax(x, dim=1 if x.ndim == 4 else -1))
 _plain(Flatten, lambda layer, x: x.flatten(1))
 _plain(Reshape, lambda layer, x: x.reshape(len(x), *layer.shape))
+_plain(Permute, lambda layer, x: x.permute(0, *layer.axes))
 _plain(PixelShuffle, lambda layer, x: F.pixel_shuffle(x, layer.factor))
+_plain(PixelUnshuffle, lambda layer, x: F.pixel_unshuffle(x, layer.factor))
 _plain(GlobalAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, 1).flatten(1))
 _plain(GlobalMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, 1).flatten(1))
 _plain(AdaptiveAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, layer.size))

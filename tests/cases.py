@@ -76,7 +76,9 @@ from gedanken import (
     MultiMargin,
     PaddingLayer,
     Param,
+    Permute,
     PixelShuffle,
+    PixelUnshuffle,
     Poisson,
     PReLU,
     Quantile,
@@ -203,6 +205,7 @@ LAYERS = [
     LayerCase(UpsamplingLayer(size=(4, 7)), IMAGE, (3, 4, 7)),
     LayerCase(UpsamplingLayer(size=(9, 3), mode="bilinear"), IMAGE, (3, 9, 3)),
     LayerCase(PixelShuffle(2), (8, 3, 2), (2, 6, 4)),
+    LayerCase(PixelUnshuffle(2), (2, 6, 4), (8, 3, 2)),
     LayerCase(ConvolutionLayer(2, 2, 3, zero_padding=((0, 3), (2, 1))), IMAGE, (2, 7, 7), 38, 1764),
     LayerCase(
         ConvolutionLayer(2, 3, 3, zero_padding=((1, 5), (2, 0)), padding_mode="reflect"), IMAGE, (2, 10, 5), 56, 2700
@@ -324,6 +327,8 @@ LAYERS = [
     LayerCase(Reshape((1, 1)), (), (1, 1)),
     LayerCase(Reshape((5, 6, 3)), IMAGE, (5, 6, 3)),
     LayerCase(Reshape((2, 3)), (6,), (2, 3)),
+    LayerCase(Permute((2, 1)), (4, 3), (3, 4)),
+    LayerCase(Permute((3, 1, 2)), IMAGE, (5, 3, 6)),
     LayerCase(PaddingLayer(((1, 2), (0, 3)), mode="constant", value=-0.5), IMAGE, (3, 9, 8)),
     LayerCase(PaddingLayer((5, 2), mode="reflect"), IMAGE, (3, 16, 9)),
     LayerCase(PaddingLayer(((7, 0), (1, 6)), mode="replicate"), IMAGE, (3, 13, 12)),

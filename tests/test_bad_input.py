@@ -80,7 +80,9 @@ from gedanken import (
     OnPlateau,
     Orthogonal,
     PaddingLayer,
+    Permute,
     PixelShuffle,
+    PixelUnshuffle,
     PReLU,
     ReLU,
     Reshape,
@@ -421,6 +423,15 @@ LAYERS_DO_NOT_FIT = [
         "gives (6, 2, 2)",
     ),
     Mistake(
+        "pixels that cannot be gathered", bare, stacked((2, 6, 5), PixelUnshuffle(3)), ShapeError,
+        "layer 0 PixelUnshuffle(factor=3) needs a height and width in multiples of 3, its factor, but the input "
+        "gives (2, 6, 5)",
+    ),
+    Mistake(
+        "axes of a picture", bare, image(Permute((2, 1))), ShapeError,
+        "layer 0 Permute(axes=(2, 1)) needs samples with 2 axes, as many as it orders, but the input gives (1, 6, 6)",
+    ),
+    Mistake(
         "a picture to read", bare, image(GRU(2)), ShapeError,
         "layer 0 GRU(n_units=2) needs sequences (T, F), but the input gives (1, 6, 6); for a picture as a sequence of "
         "rows add Reshape((6, 6)) before it",
@@ -757,6 +768,14 @@ RANGES = [
             {"factor": 2, "size": 5},
         ),
         ("PixelShuffle factor", lambda: PixelShuffle(0), "a whole number of at least 1", 0),
+        ("PixelUnshuffle factor", lambda: PixelUnshuffle(2.0), "a whole number of at least 1", 2.0),
+        ("Permute axes", lambda: Permute((0, 1)), "a whole number of at least 1", 0),
+        (
+            "Permute axes",
+            lambda: Permute((1, 3)),
+            "a tuple with each of 1, 2, ... once, such as (2, 1)",
+            (1, 3),
+        ),
         ("MaxPoolLayer width_filter", lambda: MaxPoolLayer(0, 2), "a whole number of at least 1", 0),
         ("MaxPoolLayer stride", lambda: MaxPoolLayer(2, 2, 0), "a whole number of at least 1", 0),
         (

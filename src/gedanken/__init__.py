@@ -13,13 +13,13 @@
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
 | | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
-| larger pictures | `UpsamplingLayer`, `PixelShuffle` |
+| larger pictures | `UpsamplingLayer`, `PixelShuffle`, `PixelUnshuffle` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `LocalResponseNorm` |
 | activations | `ReLU`, `LeakyReLU`, `PReLU`, `ELU`, `CELU`, `SELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `Mish` |
 | | `Softplus`, `Softsign`, `LogSigmoid`, `TanHShrink`, `GLU`, `SoftMax`, `LogSoftMax` |
 | activations of pieces | `ReLU6`, `HardTanH`, `HardSigmoid`, `HardSwish`, `Threshold`, `Shrink` |
 | randomness in training | `Dropout`, `SpatialDropout`, `AlphaDropout`, `GaussianNoise` |
-| other layers | `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
+| other layers | `Flatten`, `Reshape`, `Permute`, `PaddingLayer`, `CroppingLayer` |
 | layers made of layers | `Sequential`, `Residual`, `Branches`, `Heads` |
 | layers of your own | `FunctionLayer`, `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
@@ -96,9 +96,10 @@ _HOMES = {
         "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm "
         "HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
         "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
-        "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU Sequential "
-        "Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign SparseFullyConnectedLayer "
-        "SpatialDropout StateValue TanH TanHShrink Threshold TransposedConvolutionLayer UpsamplingLayer"
+        "MultiHeadAttention PReLU PaddingLayer Param Permute PixelShuffle PixelUnshuffle RMSNorm ReLU ReLU6 Reshape "
+        "Residual SELU Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
+        "SparseFullyConnectedLayer SpatialDropout StateValue TanH TanHShrink Threshold TransposedConvolutionLayer "
+        "UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

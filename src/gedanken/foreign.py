@@ -92,6 +92,7 @@ NAMES = {
     "rmsnormalization": "RMSNorm",
     "softshrink": "Shrink",
     "sparsecategoricalcrossentropy": "cross_entropy",
+    "spacetodepth": "PixelUnshuffle",
     "spatialdropout1d": "SpatialDropout",
     "spatialdropout2d": "SpatialDropout",
     "swish": "SiLU",

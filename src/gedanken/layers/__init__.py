@@ -5,7 +5,7 @@
 | ConvolutionLayer | conv |
 | FullyConnectedLayer, Embedding | dense |
 | TransposedConvolutionLayer | transposed |
-| UpsamplingLayer, PixelShuffle | upsampling |
+| UpsamplingLayer, PixelShuffle, PixelUnshuffle | upsampling |
 | MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer | pool |
 | AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer | adaptive |
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
@@ -24,6 +24,7 @@
 | MultiHeadAttention | attention |
 | LearnedPositions, SinePositions | positions |
 | Flatten, Reshape | shape |
+| Permute | permute |
 | PaddingLayer, CroppingLayer | frames |
 | SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
 | Sequential | containers |
@@ -50,6 +51,7 @@ from gedanken.layers.glu import GLU
 from gedanken.layers.instance_norm import InstanceNorm, RMSNorm
 from gedanken.layers.local_response import LocalResponseNorm
 from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
+from gedanken.layers.permute import Permute
 from gedanken.layers.pool import (
     AveragePoolLayer,
     BasePool,
@@ -63,7 +65,7 @@ from gedanken.layers.recurrent import GRU, LSTM, SimpleRNN
 from gedanken.layers.shape import Flatten, Reshape
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.transposed import TransposedConvolutionLayer
-from gedanken.layers.upsampling import PixelShuffle, UpsamplingLayer
+from gedanken.layers.upsampling import PixelShuffle, PixelUnshuffle, UpsamplingLayer
 
 __all__ = [
     "CELU",
@@ -119,7 +121,9 @@ __all__ = [
     "PReLU",
     "PaddingLayer",
     "Param",
+    "Permute",
     "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "ReLU",
     "ReLU6",

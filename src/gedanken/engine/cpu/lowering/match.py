@@ -20,6 +20,7 @@ from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
 from gedanken.engine.cpu.lowering.noise import thinned, with_noise
 from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm, local_response
+from gedanken.engine.cpu.lowering.permute import permute
 from gedanken.engine.cpu.lowering.pointwise import (
     Group,
     flatten,
@@ -61,7 +62,9 @@ from gedanken.layers import (
     MaxPool1DLayer,
     MultiHeadAttention,
     PaddingLayer,
+    Permute,
     PixelShuffle,
+    PixelUnshuffle,
     PReLU,
     Reshape,
     RMSNorm,
@@ -226,8 +229,10 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     Embedding: embedding,
     Flatten: flatten,
     Reshape: reshape,
+    Permute: permute,
     UpsamplingLayer: upsampling,
     PixelShuffle: pixel_shuffle,
+    PixelUnshuffle: pixel_shuffle,
     SoftMax: softmax,
     GLU: glu,
     LogSoftMax: log_softmax,
