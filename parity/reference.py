@@ -413,6 +413,7 @@ def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) ->
     """Return what PyTorch's module makes of sequences, in both directions where `each` has parameters of two."""
     kind = {SimpleRNN: torch.nn.RNN, LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}[type(layer)]
     more = {"nonlinearity": layer.activation} if isinstance(layer, SimpleRNN) else {}
+    more |= {"proj_size": layer.projection or 0} if isinstance(layer, LSTM) else {}
     units, two = layer.n_units, len(each) == 2
     module = kind(x.shape[2], units, bias=layer.bias, batch_first=True, bidirectional=two, dtype=x.dtype, **more)
     weights = []
@@ -423,6 +424,8 @@ def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) ->
             if "recurrent_bias" in p:
                 second = torch.cat([second[: 2 * units], p["recurrent_bias"]])
             weights += [p["bias"], second]
+        if "projection" in p:
+            weights.append(p["projection"].T.contiguous())
     module._flat_weights = weights
     rnn = torch.nn.utils.rnn
     given = x if lengths is None else rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)

@@ -191,6 +191,8 @@ ROWS = [
     Row(SimpleRNN(5, activation="relu", bias=False, reverse=True), SEQUENCE),
     Row(LSTM(5), SEQUENCE),
     Row(LSTM(1, bias=False, last=True), SEQUENCE),
+    Row(LSTM(5, projection=2), SEQUENCE),
+    Row(LSTM(4, projection=1, bias=False, last=True), SEQUENCE),
     Row(GRU(5), SEQUENCE),
     Row(GRU(5, last=True, reverse=True), SEQUENCE),
     Row(GRU(5, bias=False), SEQUENCE),

@@ -169,6 +169,7 @@ LAYERS = [
     LayerCase(SimpleRNN(3, activation="relu", bias=False, reverse=True), (5, 4), (5, 3), 21, 105),
     LayerCase(LSTM(3), (5, 4), (5, 3), 96, 420),
     LayerCase(LSTM(2, last=True, reverse=True), (5, 4), (2,), 56, 240),
+    LayerCase(LSTM(3, projection=2), (5, 4), (5, 2), 90, 390),
     LayerCase(GRU(3), (5, 4), (5, 3), 75, 315),
     LayerCase(GRU(3, reset_after=False, last=True), (5, 4), (3,), 72, 315),
     LayerCase(Bidirectional(GRU(2, bias=False)), (4, 3), (4, 4), 60, 240),

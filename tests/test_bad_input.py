@@ -767,6 +767,7 @@ RANGES = [
             "given, one of them",
             {"factor": 2, "size": 5},
         ),
+        ("LSTM projection", lambda: LSTM(4, projection=0), "a whole number of at least 1", 0),
         ("PixelShuffle factor", lambda: PixelShuffle(0), "a whole number of at least 1", 0),
         ("PixelUnshuffle factor", lambda: PixelUnshuffle(2.0), "a whole number of at least 1", 2.0),
         ("Permute axes", lambda: Permute((0, 1)), "a whole number of at least 1", 0),

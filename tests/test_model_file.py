@@ -188,7 +188,10 @@ ROWS = {
     "attention": ((4, 6), [MultiHeadAttention(3, causal=True, bias=False), MultiHeadAttention(2)]),
     "over all time": ((4, 3), [Branches(GlobalMaxPool1DLayer(), GlobalAveragePool1DLayer())]),
     "read": ((4, 3), [SimpleRNN(3, activation="relu", reverse=True), GRU(2, reset_after=False, last=True)]),
-    "both directions": ((4, 3), [Bidirectional(LSTM(3, forget_bias=0.5)), Bidirectional(GRU(2), merge="sum")]),
+    "both directions": (
+        (4, 3),
+        [Bidirectional(LSTM(3, forget_bias=0.5, projection=2)), Bidirectional(GRU(2), merge="sum")],
+    ),
     "tokens": ((4,), [Embedding(5, 3), FullyConnectedLayer(2)]),
     "token": ((), [Embedding(5, 3)]),
     "rows": ((4,), [SparseFullyConnectedLayer(3, l2=0.5), TanH()]),

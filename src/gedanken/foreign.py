@@ -201,6 +201,7 @@ ARGUMENTS = {
     "rate": ("keep, the share that is kept: 1 - rate",),
     "rho": ("decay",),
     "sample_weight": ("weights",),
+    "proj_size": ("projection",),
     "scale_factor": ("factor",),
     "schedulers": ("schedules",),
     "start_factor": ("first",),
