@@ -20,6 +20,7 @@ from gedanken import (
     Optimizer,
     RAdam,
     RMSProp,
+    Rprop,
 )
 
 
@@ -110,6 +111,17 @@ def _momentum(
         change = rate * (1 - dampening if place else 1) * (g + decay * p)
         v = 0.9 * v - change
         p += 0.9 * v - change if ahead else v
+    return p
+
+
+def _rprop(p: float, gs: list[float], rate: float, decay: float) -> float:
+    length, last = rate, 0.0
+    for given in gs:
+        g = given + decay * p
+        length *= 1.2 if g * last > 0 else 0.5 if g * last < 0 else 1.0
+        length = min(max(length, 1e-4 * rate), 3 * rate)
+        g = 0.0 if g * last < 0 else g
+        p, last = p - length * np.sign(g), g
     return p
 
 
@@ -207,4 +219,5 @@ OPTIMIZERS = [
     OptimizerCase(RAdam(RATE, weight_decay=0.3, decoupled=True), lambda *a: _radam(*a, coupled=False), 0.3),
     OptimizerCase(Muon(RATE, weight_decay=0.3, beta2=0.95), lambda *a: _adam(*a, keep=0.95), 0.3),
     OptimizerCase(Lion(RATE, weight_decay=0.3), _lion, 0.3),
+    OptimizerCase(Rprop(RATE, highest=3.0, weight_decay=0.3), _rprop, 0.3),
 ]

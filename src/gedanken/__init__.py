@@ -29,7 +29,7 @@
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
 | | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
-| | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
+| | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon`, `Rprop` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `InverseDecay` |
 | | `LinearRate`, `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle` |
 | | `WarmUp`, `RateSequence`, `RateProduct`, `OnPlateau` |
@@ -109,7 +109,9 @@ _HOMES = {
         "Specificity TopKAccuracy"
     ),
     "network": "Network",
-    "optimizers": ("AdaDelta AdaGrad AdaMax Adam AdamW Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp SGD"),
+    "optimizers": (
+        "AdaDelta AdaGrad AdaMax Adam AdamW Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp Rprop SGD"
+    ),
     "parallel.data_parallel": "DataParallel",
     "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",

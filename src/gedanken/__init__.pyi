@@ -198,6 +198,7 @@ from gedanken.optimizers import (
     Optimizer,
     RAdam,
     RMSProp,
+    Rprop,
 )
 from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.fault import Fault
@@ -450,6 +451,7 @@ __all__ = [
     "RollBack",
     "RootMeanSquareError",
     "Rotate",
+    "Rprop",
     "Run",
     "Samples",
     "Save",

@@ -2,7 +2,7 @@
 
 from gedanken.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
 from gedanken.optimizers.base import Optimizer
-from gedanken.optimizers.descent import SGD, Lion, Momentum, Nesterov
+from gedanken.optimizers.descent import SGD, Lion, Momentum, Nesterov, Rprop
 from gedanken.optimizers.moments import Adam, AdaMax, AdamW, NAdam, RAdam
 from gedanken.optimizers.muon import Muon
 
@@ -21,4 +21,5 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSProp",
+    "Rprop",
 ]

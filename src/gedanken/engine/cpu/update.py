@@ -8,7 +8,7 @@ import numpy as np
 
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.kernels.sparse import Part
-from gedanken.engine.cpu.kernels.update import NORM_PIECE, Centred, Kept, Lead, Moment, Update
+from gedanken.engine.cpu.kernels.update import NORM_PIECE, Centred, Kept, Lead, Moment, Pace, Update
 from gedanken.engine.cpu.lowering.base import PIECE, cut
 from gedanken.engine.cpu.program import Program, Variable
 from gedanken.engine.cpu.threads import Pool
@@ -28,6 +28,7 @@ from gedanken.optimizers import (
     Optimizer,
     RAdam,
     RMSProp,
+    Rprop,
 )
 from gedanken.optimizers.base import Decaying
 from gedanken.sparse import RowPart
@@ -50,6 +51,7 @@ KERNELS: dict[type[Optimizer], tuple[str, dict[str, str]]] = {
     AdaMax: ("adamax", {"mean": "beta1", "kept": "beta2", "epsilon": "epsilon"}),
     NAdam: ("nadam", _MOMENTS),
     RAdam: ("radam", _MOMENTS),
+    Rprop: ("rprop", {}),
     Lion: ("lion", {"turning": "beta1", "kept": "beta2"}),
 }
 
@@ -113,6 +115,9 @@ class _Step:
             given["ahead"] = int(type(self.rule) is Nesterov)
         elif kernel == "nadam":
             given["lead"] = Lead(ahead=self.varying["ahead"], direct=self.varying["direct"])
+        elif isinstance(self.rule, Rprop):
+            bounds = {name: getattr(self.rule, name) for name in ("shrink", "grow", "lowest", "highest")}
+            given["pace"] = Pace(**bounds)
         elif kernel == "radam":
             given["trust"] = self.varying["trust"]
         elif kernel == "rmsprop_centred_moving":

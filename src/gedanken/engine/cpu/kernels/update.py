@@ -321,3 +321,32 @@ def lion(task: Int, scratch: Reals, u: Update, mean: Reals, turning: Kept, kept:
         share = u.decay if i < under else real(0)
         x[i] -= u.rate * (sign + share * x[i])
         m[i] = moved(m[i], kept, kept.rest, gradient)
+
+
+class Pace(Record):
+    """By what the size of a step shrinks and grows, and its bounds."""
+
+    shrink: Real
+    grow: Real
+    lowest: Real
+    highest: Real
+
+
+def rprop(task: Int, scratch: Reals, u: Update, last: Reals, size: Reals, pace: Pace):
+    """last: signs of the last gradients, 0 where one had changed."""
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, before, steps = at(u.p, begin), at(u.g, begin), at(last, begin), at(size, begin)
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        sign = real(1) if gradient > real(0) else gradient
+        sign = real(-1) if gradient < real(0) else sign
+        turned = sign * before[i]
+        change = pace.grow if turned > real(0) else real(1)
+        change = pace.shrink if turned < real(0) else change
+        length = change if steps[i] == real(0) else steps[i] * change
+        length = min(max(length, pace.lowest), pace.highest)
+        sign = real(0) if turned < real(0) else sign
+        steps[i] = length
+        before[i] = sign
+        x[i] -= u.rate * length * sign
