@@ -3,6 +3,7 @@
 from gedanken.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
 from gedanken.optimizers.base import Optimizer
 from gedanken.optimizers.descent import SGD, Lion, Momentum, Nesterov, Rprop
+from gedanken.optimizers.lamb import Lamb
 from gedanken.optimizers.moments import Adam, AdaMax, AdamW, NAdam, RAdam
 from gedanken.optimizers.muon import Muon
 
@@ -13,6 +14,7 @@ __all__ = [
     "AdaMax",
     "Adam",
     "AdamW",
+    "Lamb",
     "Lion",
     "Momentum",
     "Muon",
