@@ -104,6 +104,7 @@ from gedanken import (
     TopKAccuracy,
     TransposedConvolutionLayer,
     TruncatedNormal,
+    UnitNorm,
     UpsamplingLayer,
     VarianceScaling,
     WarmUp,
@@ -426,6 +427,10 @@ LAYERS_DO_NOT_FIT = [
         "pixels that cannot be gathered", bare, stacked((2, 6, 5), PixelUnshuffle(3)), ShapeError,
         "layer 0 PixelUnshuffle(factor=3) needs a height and width in multiples of 3, its factor, but the input "
         "gives (2, 6, 5)",
+    ),
+    Mistake(
+        "an axis that features lack", bare, stacked((4, 3), LayerNorm(axes=3)), ShapeError,
+        "layer 0 LayerNorm(axes=3) normalises over axis 3 of samples that have 2, but the input gives (4, 3)",
     ),
     Mistake(
         "axes of a picture", bare, image(Permute((2, 1))), ShapeError,
@@ -881,6 +886,11 @@ RANGES = [
         ("Dropout keep", lambda: Dropout(75), "a number in (0, 1]", 75),
         ("BatchNorm momentum", lambda: BatchNorm(momentum=1), "a number in [0, 1)", 1),
         ("BatchNorm epsilon", lambda: BatchNorm(epsilon=0), "a number in (0, inf)", 0),
+        ("LayerNorm axes", lambda: LayerNorm(axes=0), "a whole number of at least 1", 0),
+        ("LayerNorm axes", lambda: LayerNorm(axes=(1, 1)), "different axes, such as (1, 2)", (1, 1)),
+        ("UnitNorm epsilon", lambda: UnitNorm(epsilon=0), "a number in (0, inf)", 0),
+        ("InstanceNorm momentum", lambda: InstanceNorm(momentum=1), "a number in [0, 1)", 1),
+        ("InstanceNorm running", lambda: InstanceNorm(running="yes"), "True or False", "yes"),
         ("LayerNorm epsilon", lambda: LayerNorm(epsilon=-1.0), "a number in (0, inf)", -1.0),
         ("GroupNorm n_groups", lambda: GroupNorm(0), "a whole number of at least 1", 0),
         ("BatchNorm momentum", lambda: BatchNorm(momentum="none"), "a number in [0, 1)", "none"),

@@ -106,6 +106,7 @@ from gedanken import (
     TanHShrink,
     Threshold,
     TransposedConvolutionLayer,
+    UnitNorm,
     UpsamplingLayer,
     WarmUp,
 )
@@ -153,6 +154,7 @@ IMAGE = [
         PixelShuffle(2),
     ],
     [PixelUnshuffle(2), Permute((1, 3, 2))],
+    [LayerNorm(axes=(1, 3)), InstanceNorm(running=True), RMSNorm(axes=1), UnitNorm()],
     [UpsamplingLayer(2), UpsamplingLayer(size=(5, 7), mode="bilinear", align_corners=True), ReLU()],
     [ConvolutionLayer(4, 3, 3, zero_padding=((2, 0), (1, 3)), padding_mode="reflect"), LocalResponseNorm(3, k=2.0)],
     [MaxPoolLayer(2, 2, 3, ((0, 1), (1, 0)), dilation=2, ceil_mode=True), AdaptiveAveragePoolLayer((3, 1))],

@@ -14,7 +14,7 @@
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
 | | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
 | larger pictures | `UpsamplingLayer`, `PixelShuffle`, `PixelUnshuffle` |
-| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `LocalResponseNorm` |
+| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `UnitNorm`, `LocalResponseNorm` |
 | activations | `ReLU`, `LeakyReLU`, `PReLU`, `ELU`, `CELU`, `SELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `Mish` |
 | | `Softplus`, `Softsign`, `LogSigmoid`, `TanHShrink`, `GLU`, `SoftMax`, `LogSoftMax` |
 | activations of pieces | `ReLU6`, `HardTanH`, `HardSigmoid`, `HardSwish`, `Threshold`, `Shrink` |
@@ -99,7 +99,7 @@ _HOMES = {
         "MultiHeadAttention PReLU PaddingLayer Param Permute PixelShuffle PixelUnshuffle RMSNorm ReLU ReLU6 Reshape "
         "Residual SELU Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
         "SparseFullyConnectedLayer SpatialDropout StateValue TanH TanHShrink Threshold TransposedConvolutionLayer "
-        "UpsamplingLayer"
+        "UnitNorm UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

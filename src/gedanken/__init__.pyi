@@ -146,6 +146,7 @@ from gedanken.layers import (
     TanHShrink,
     Threshold,
     TransposedConvolutionLayer,
+    UnitNorm,
     UpsamplingLayer,
 )
 from gedanken.metrics import (
@@ -493,6 +494,7 @@ __all__ = [
     "TransposedConvolutionLayer",
     "TruncatedNormal",
     "Unfreeze",
+    "UnitNorm",
     "UpsamplingLayer",
     "VarianceScaling",
     "Vocabulary",

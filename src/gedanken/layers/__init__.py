@@ -11,9 +11,10 @@
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | SimpleRNN, LSTM, GRU | recurrent |
 | Bidirectional | bidirectional |
-| BatchNorm, LayerNorm, GroupNorm | norm |
+| BatchNorm | norm |
+| LayerNorm, RMSNorm, UnitNorm | layer_norm |
 | LocalResponseNorm | local_response |
-| InstanceNorm, RMSNorm | instance_norm |
+| GroupNorm, InstanceNorm | group_norm |
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax, LogSoftMax | activations |
 | PReLU, CELU, SELU, Softplus, LogSigmoid, Mish, Softsign, TanHShrink | curves |
 | GLU | glu |
@@ -48,9 +49,10 @@ from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, Spatia
 from gedanken.layers.frames import CroppingLayer, PaddingLayer
 from gedanken.layers.function import FunctionLayer
 from gedanken.layers.glu import GLU
-from gedanken.layers.instance_norm import InstanceNorm, RMSNorm
+from gedanken.layers.group_norm import GroupNorm, InstanceNorm
+from gedanken.layers.layer_norm import LayerNorm, RMSNorm, UnitNorm
 from gedanken.layers.local_response import LocalResponseNorm
-from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
+from gedanken.layers.norm import BatchNorm
 from gedanken.layers.permute import Permute
 from gedanken.layers.pool import (
     AveragePoolLayer,
@@ -145,5 +147,6 @@ __all__ = [
     "TanHShrink",
     "Threshold",
     "TransposedConvolutionLayer",
+    "UnitNorm",
     "UpsamplingLayer",
 ]

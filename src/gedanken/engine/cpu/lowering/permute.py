@@ -21,13 +21,13 @@ def permute(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     back = [there.index(axis) for axis in range(len(there))]
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
-        return _moved(low, dy, stage.output_shape, back) if wanted else None
+        return moved(low, dy, stage.output_shape, back) if wanted else None
 
-    return _moved(low, x, stage.shape, there), backward
+    return moved(low, x, stage.shape, there), backward
 
 
-def _moved(low: Lowering, x: Buffer, shape: Shape, moves: Sequence[int]) -> Buffer:
-    """Emit samples of a shape whose axis number i is axis moves[i] of what is given."""
+def moved(low: Lowering, x: Buffer, shape: Shape, moves: Sequence[int]) -> Buffer:
+    """Emit samples of a shape with axis moves[i] of what is given as their axis number i."""
     made = tuple(shape[axis] for axis in moves)
     sizes, order = _merged(shape, moves)
     if len(order) < 2:
@@ -39,11 +39,11 @@ def _moved(low: Lowering, x: Buffer, shape: Shape, moves: Sequence[int]) -> Buff
         return y
     steps, length = [math.prod(sizes[axis + 1 :]) for axis in order], sizes[order[-1]]
     rows, piece = math.prod(sizes) // length, cut(PIECE, length)
-    moved = Moved(
+    m = Moved(
         axes=len(order), sizes=np.array([sizes[axis] for axis in order], np.int64), steps=np.array(steps, np.int64),
         length=length, rows=rows, all_rows=low.samples * rows, piece=piece,
     )  # fmt: skip
-    low.program.add("permute.forward", cut(low.samples * rows, piece), x=x, y=y, m=moved)
+    low.program.add("permute.forward", cut(low.samples * rows, piece), x=x, y=y, m=m)
     return y
 
 
