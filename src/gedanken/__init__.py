@@ -27,7 +27,7 @@
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost`, `Focal`, `BinaryFocal`, `Dice`, `KullbackLeibler`, `CosineDistance` |
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
-| | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic` |
+| | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic`, `HingeEmbedding`, `MultiLabelMargin`, `Tversky` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
 | | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Lamb`, `Muon`, `Rprop` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `InverseDecay` |
@@ -70,9 +70,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "costs": (
         "BinaryCrossEntropy BinaryFocal CategoricalHinge CosineDistance Cost CrossEntropy CustomCost Dice Focal "
-        "GaussianNLL Hinge Huber KullbackLeibler LogCosh MeanAbsolute MeanAbsolutePercentage MeanSquared "
-        "MeanSquaredLogarithmic MultiMargin Poisson Quantile "
-        "SmoothL1 SquaredHinge WeightedMean"
+        "GaussianNLL Hinge HingeEmbedding Huber KullbackLeibler LogCosh MeanAbsolute MeanAbsolutePercentage "
+        "MeanSquared MeanSquaredLogarithmic MultiLabelMargin MultiMargin Poisson Quantile SmoothL1 SquaredHinge "
+        "Tversky WeightedMean"
     ),
     "data.generator": "Generator",
     "data.workers.items": "Samples",
