@@ -21,6 +21,9 @@ class Grouped(Norm):
     def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
         return lengths
 
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return True
+
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         ops, lengths = ctx.ops, ctx.lengths
         groups = self.groups(x.shape[-1])

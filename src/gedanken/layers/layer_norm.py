@@ -35,6 +35,9 @@ class OverAxes(Layer):
     def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
         return super().output_lengths(shape, lengths) if 1 in self._named else lengths
 
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return 1 not in self._named
+
     @property
     def _named(self) -> tuple[int, ...]:
         if self.axes is None:

@@ -52,6 +52,9 @@ class Permute(Layer):
     def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
         return lengths if self.axes[0] == 1 else super().output_lengths(shape, lengths)
 
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return self.axes[0] == 1
+
     @property
     def moves(self) -> tuple[int, ...]:
         """Which axis of a sample as it is inside each axis of the result is, counted from 0."""
