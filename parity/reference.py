@@ -60,7 +60,9 @@ from gedanken import (
     MultiHeadAttention,
     Network,
     PaddingLayer,
+    Permute,
     PixelShuffle,
+    PixelUnshuffle,
     PReLU,
     ReLU,
     ReLU6,
@@ -81,6 +83,7 @@ from gedanken import (
     TanHShrink,
     Threshold,
     TransposedConvolutionLayer,
+    UnitNorm,
     UpsamplingLayer,
 )
 from gedanken.costs import Cost
@@ -256,7 +259,9 @@ _plain(SiLU, lambda layer, x: F.silu(x))
 _plain(SoftMax, lambda layer, x: F.softmax(x, dim=1 if x.ndim == 4 else -1))
 _plain(Flatten, lambda layer, x: x.flatten(1))
 _plain(Reshape, lambda layer, x: x.reshape(len(x), *layer.shape))
+_plain(Permute, lambda layer, x: x.permute(0, *layer.axes))
 _plain(PixelShuffle, lambda layer, x: F.pixel_shuffle(x, layer.factor))
+_plain(PixelUnshuffle, lambda layer, x: F.pixel_unshuffle(x, layer.factor))
 _plain(GlobalAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, 1).flatten(1))
 _plain(GlobalMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, 1).flatten(1))
 _plain(AdaptiveAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, layer.size))
@@ -409,6 +414,7 @@ def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) ->
     """Return what PyTorch's module makes of sequences, in both directions where `each` has parameters of two."""
     kind = {SimpleRNN: torch.nn.RNN, LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}[type(layer)]
     more = {"nonlinearity": layer.activation} if isinstance(layer, SimpleRNN) else {}
+    more |= {"proj_size": layer.projection or 0} if isinstance(layer, LSTM) else {}
     units, two = layer.n_units, len(each) == 2
     module = kind(x.shape[2], units, bias=layer.bias, batch_first=True, bidirectional=two, dtype=x.dtype, **more)
     weights = []
@@ -419,6 +425,8 @@ def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) ->
             if "recurrent_bias" in p:
                 second = torch.cat([second[: 2 * units], p["recurrent_bias"]])
             weights += [p["bias"], second]
+        if "projection" in p:
+            weights.append(p["projection"].T.contiguous())
     module._flat_weights = weights
     rnn = torch.nn.utils.rnn
     given = x if lengths is None else rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
@@ -473,8 +481,30 @@ def _(layer: BatchNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tenso
     return F.batch_norm(x.transpose(1, axis), *rest).transpose(1, axis)
 
 
+def _named(layer: Any, x: Tensor) -> list[int]:
+    """Return the axes of x that a layer names, in the order that they have inside: height, width, channels."""
+    axes = [layer.axes] if isinstance(layer.axes, int) else list(layer.axes)
+    return sorted(axes, key=lambda axis: (axis - 2) % 3 if x.ndim == 4 else axis)
+
+
+def _over(layer: Any, x: Tensor, norm: Callable[..., Tensor], *rest: Any) -> Tensor:
+    """Return a norm of PyTorch over the axes that a layer names, which are moved to the end for it."""
+    axes = _named(layer, x)
+    ends = list(range(-len(axes), 0))
+    moved = x.movedim(axes, ends)
+    return norm(moved, moved.shape[-len(axes) :], *rest, layer.epsilon).movedim(ends, axes)
+
+
+@torched.register
+def _(layer: UnitNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    axes = (1 if x.ndim == 4 else -1,) if layer.axes is None else _named(layer, x)
+    return x / torch.linalg.vector_norm(x, dim=axes, keepdim=True)
+
+
 @torched.register
 def _(layer: LayerNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    if layer.axes is not None:
+        return _over(layer, x, F.layer_norm, p.get("scale"), p.get("shift"))
     if x.ndim == 4:  # mean over the whole image, scale per channel: in PyTorch a GroupNorm of one group
         return F.group_norm(x, 1, p.get("scale"), p.get("shift"), layer.epsilon)
     return F.layer_norm(x, x.shape[-1:], p.get("scale"), p.get("shift"), layer.epsilon)
@@ -488,12 +518,16 @@ def _(layer: GroupNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tenso
 @torched.register
 def _(layer: InstanceNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     axis = -1 if x.ndim == 3 else 1  # PyTorch's channels are axis 1 of a sequence too
-    rest = (None, None, p.get("scale"), p.get("shift"), True, 0.0, layer.epsilon)
+    own = not layer.running or train
+    momentum = 1 - layer.momentum if layer.running else 0.0
+    rest = (s.get("mean"), s.get("var"), p.get("scale"), p.get("shift"), own, momentum, layer.epsilon)
     return F.instance_norm(x.transpose(1, axis), *rest).transpose(1, axis)
 
 
 @torched.register
 def _(layer: RMSNorm, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    if layer.axes is not None:
+        return _over(layer, x, F.rms_norm, p.get("scale"))
     h = F.rms_norm(x, x.shape[1:] if x.ndim == 4 else x.shape[-1:], None, layer.epsilon)
     scale = p.get("scale", torch.ones(1, dtype=x.dtype))
     return h * (scale.reshape(-1, 1, 1) if x.ndim == 4 else scale)

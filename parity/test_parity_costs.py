@@ -26,6 +26,7 @@ from gedanken import (
     Focal,
     GaussianNLL,
     Hinge,
+    HingeEmbedding,
     Huber,
     KullbackLeibler,
     Layer,
@@ -34,6 +35,7 @@ from gedanken import (
     MeanAbsolutePercentage,
     MeanSquared,
     MeanSquaredLogarithmic,
+    MultiLabelMargin,
     MultiMargin,
     Network,
     Poisson,
@@ -42,6 +44,7 @@ from gedanken import (
     SmoothL1,
     SoftMax,
     SquaredHinge,
+    Tversky,
     WeightedMean,
 )
 from gedanken.ops import Ops
@@ -91,6 +94,11 @@ def focal(gamma: float, weights: Any = None) -> Callable[[Tensor, Tensor], Tenso
 def binary_focal(z: Tensor, t: Tensor) -> Tensor:
     p = torch.sigmoid(z)
     return -(0.25 * t * (1 - p) ** 2 * F.logsigmoid(z) + 0.75 * (1 - t) * p**2 * F.logsigmoid(-z)).mean()
+
+
+def multi_label_margin(z: Tensor, t: Tensor) -> Tensor:
+    numbers = torch.argsort(-t, dim=1, stable=True)  # PyTorch is told the numbers of the labels, ended by -1
+    return F.multilabel_margin_loss(z, torch.where(torch.gather(t, 1, numbers) == 1, numbers, -1))
 
 
 def categorical_hinge(z: Tensor, t: Tensor) -> Tensor:
@@ -153,6 +161,9 @@ ROWS = [
     ),
     Row(CosineDistance(), None, VALUES, lambda z, t: (1 - F.cosine_similarity(z, t)).mean()),
     Row(SquaredHinge(), None, YES_NO, lambda z, t: (F.relu(1 - (2 * t - 1) * z) ** 2).mean()),
+    Row(HingeEmbedding(1.3), None, YES_NO, lambda z, t: F.hinge_embedding_loss(z, 2 * t - 1, 1.3)),
+    Row(HingeEmbedding(0.3), None, YES_NO, lambda z, t: F.hinge_embedding_loss(z, 2 * t - 1, 0.3)),
+    Row(MultiLabelMargin(), None, YES_NO, multi_label_margin),
     Row(CategoricalHinge(), None, NUMBERS, categorical_hinge),
     Row(MultiMargin(), None, NUMBERS, F.multi_margin_loss),
     Row(MultiMargin(0.7, 2, WEIGHTS), None, NUMBERS, lambda z, t: F.multi_margin_loss(z, t, 2, 0.7, W64)),
@@ -248,6 +259,13 @@ def dice(y: Tensor, t: Tensor) -> Tensor:
     return (1 - (2 * both + 1) / (total + 1)).mean()
 
 
+def tversky(y: Tensor, t: Tensor) -> Tensor:
+    """Return the mean over samples and classes of Salehi et al. 2017, equation 3, with s = 1."""
+    one = F.one_hot(t, y.shape[-1])
+    both, claimed, missed = ((u * v).sum((1, 2)) for u, v in ((y, one), (y, 1 - one), (1 - y, one)))
+    return (1 - (both + 1) / (both + 0.3 * claimed + 0.7 * missed + 1)).mean()
+
+
 def by_channel(cost: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     """Return PyTorch's cost of probabilities (N, H, W, C)."""
     return lambda y, t: cost(torch.log(y).movedim(-1, 1), t)
@@ -270,6 +288,7 @@ PLACES: list[tuple[Cost, Any, Callable[[Tensor, Tensor], Tensor]]] = [
     (CrossEntropy(), SOFT, by_channel(lambda z, t: F.cross_entropy(z, t.movedim(-1, 1)))),
     (Dice(), MAPS, dice),
     (Dice(ignore_label=255), HOLES, dice),
+    (Tversky(0.3, 0.7), MAPS, tversky),
     (KullbackLeibler(), SOFT, by_channel(lambda z, t: F.kl_div(z, t.movedim(-1, 1), reduction="sum") / MAPS.size)),
 ]  # fmt: skip
 

@@ -32,6 +32,7 @@ from gedanken import (
     Flatten,
     FullyConnectedLayer,
     InverseDecay,
+    Lamb,
     LinearRate,
     Lion,
     MilestoneDecay,
@@ -49,6 +50,7 @@ from gedanken import (
     RateSequence,
     ReLU,
     RMSProp,
+    Rprop,
     Schedule,
     SoftMax,
     StepDecay,
@@ -95,6 +97,27 @@ class PaperLion(optim.Optimizer):
                 eta, decay = group["lr"], group["weight_decay"]
                 theta.copy_(theta - eta * (torch.sign(c) + decay * theta))
                 self.state[theta]["m"] = beta2 * m + (1 - beta2) * theta.grad
+
+
+class PaperLamb(optim.Optimizer):
+    """You et al. 2019, algorithm 2, line by line; PyTorch has none."""
+
+    def __init__(self, params: Any, lr: float, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for x in group["params"]:
+                kept = self.state[x]
+                kept["t"] = t = kept.get("t", 0) + 1
+                kept["m"] = m = beta1 * kept.get("m", torch.zeros_like(x)) + (1 - beta1) * x.grad
+                kept["v"] = v = beta2 * kept.get("v", torch.zeros_like(x)) + (1 - beta2) * x.grad**2
+                r = (m / (1 - beta1**t)) / ((v / (1 - beta2**t)).sqrt() + 1e-6)
+                step = r + group["weight_decay"] * x
+                trust = x.norm() / step.norm() if x.any() and step.any() else 1.0
+                x.copy_(x - group["lr"] * trust * step)
 
 
 class MuonOrAdamW(optim.Optimizer):
@@ -186,6 +209,12 @@ RULES = [
         optim.NAdam,
         {"lr": 0.01, "momentum_decay": 0.1, "decoupled_weight_decay": True},
     ),
+    Row(Rprop(0.01), optim.Rprop, {"lr": 0.01}),
+    Row(
+        Rprop(0.1, shrink=0.3, grow=1.5, lowest=0.2, highest=3.0),
+        optim.Rprop,
+        {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (0.02, 0.3)},
+    ),
     Row(RAdam(0.01), optim.RAdam, {"lr": 0.01}),
     Row(RAdam(0.01, weight_decay=0.3, beta2=0.9), optim.RAdam, {"lr": 0.01, "betas": (0.9, 0.9)}),
     Row(RAdam(0.01, weight_decay=0.3, decoupled=True), optim.RAdam, {"lr": 0.01, "decoupled_weight_decay": True}),
@@ -195,6 +224,9 @@ RULES = [
         MuonOrAdamW,
         {"lr": 0.01, "nesterov": False, "momentum": 0.8, "ns_steps": 3, "betas": (0.9, 0.9)},
     ),
+    Row(Lamb(0.01), PaperLamb, {"lr": 0.01}),
+    Row(Lamb(0.01, beta1=0.5, beta2=0.8, weight_decay=0.3), PaperLamb, {"lr": 0.01, "betas": (0.5, 0.8)}),
+    Row(Lamb(0.01, weight_decay=0.3, decayed="all"), PaperLamb, {"lr": 0.01}),
     Row(Lion(0.01), PaperLion, {"lr": 0.01}),
     Row(Lion(0.01, weight_decay=0.5, beta1=0.8, beta2=0.95), PaperLion, {"lr": 0.01, "betas": (0.8, 0.95)}),
 ]

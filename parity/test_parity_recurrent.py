@@ -14,7 +14,7 @@ from gedanken.engine.select import select_engine
 
 N, T, F = 6, 7, 5
 LENGTHS = np.array([7, 1, 4, 7, 2, 6])
-LAYERS = [SimpleRNN(4), SimpleRNN(3, activation="relu"), LSTM(4), GRU(4)]
+LAYERS = [SimpleRNN(4), SimpleRNN(3, activation="relu"), LSTM(4), LSTM(4, projection=3), GRU(4)]
 
 
 def ours(layer: Layer, x: Any, dy: Any, rng: np.random.Generator, engine: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -47,7 +47,7 @@ def test_packed_sequences(layer: Any, last: bool, two: bool, engine: str) -> Non
     rng = np.random.default_rng(5)
     x = rng.normal(0, 1, (N, T, F))
     layer = replace(layer, last=last)
-    width = layer.n_units * (1 + two)
+    width = layer.sizes[0] * (1 + two)
     dy = rng.normal(0, 1, (N, width) if last else (N, T, width))
     p, found = ours(Bidirectional(layer) if two else layer, x, dy, rng, engine)
     leaves = tensors({"x": x, **p}, grad=True)

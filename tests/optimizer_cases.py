@@ -1,6 +1,6 @@
 """One or more rows for every optimizer, each with its rule from the paper once more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from gedanken import (
     Adam,
     AdaMax,
     AdamW,
+    Lamb,
     Lion,
     Momentum,
     Muon,
@@ -20,7 +21,9 @@ from gedanken import (
     Optimizer,
     RAdam,
     RMSProp,
+    Rprop,
 )
+from gedanken.optimizer_state import Piece, Updated
 
 
 def _adam(
@@ -34,6 +37,15 @@ def _adam(
         highest = max(highest, v)
         root = ((highest if amsgrad else v) / (1 - keep**t)) ** 0.5
         p -= rate * (m / (1 - 0.9**t) / (root + 1e-8) + (0 if coupled else decay * p))
+    return p
+
+
+def _lamb(p: float, gs: list[float], rate: float, decay: float) -> float:
+    m = v = 0.0
+    for t, g in enumerate(gs, start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        u = m / (1 - 0.9**t) / ((v / (1 - 0.999**t)) ** 0.5 + 1e-6) + decay * p
+        p -= rate * (abs(p / u) if p and u else 1) * u
     return p
 
 
@@ -113,6 +125,17 @@ def _momentum(
     return p
 
 
+def _rprop(p: float, gs: list[float], rate: float, decay: float) -> float:
+    length, last = rate, 0.0
+    for given in gs:
+        g = given + decay * p
+        length *= 1.2 if g * last > 0 else 0.5 if g * last < 0 else 1.0
+        length = min(max(length, 1e-4 * rate), 3 * rate)
+        g = 0.0 if g * last < 0 else g
+        p, last = p - length * np.sign(g), g
+    return p
+
+
 def _sgd(p: float, gs: list[float], rate: float, decay: float) -> float:
     for g in gs:
         p -= rate * (g + decay * p)
@@ -141,6 +164,13 @@ def _beside(rule: Callable[..., float], **options: float | bool) -> Callable[[fl
         return p
 
     return decoupled
+
+
+def updated(rule: Optimizer, ends: Sequence[int], decayed: int) -> Updated:
+    """Return what a rule updates of a vector of arrays that end there, of which weight decay applies to the first."""
+    spans = zip([0, *ends], ends, strict=False)
+    pieces = [Piece(begin, end, end <= decayed, matrix=(end - begin,)) for begin, end in spans if end > begin]
+    return Updated(ends[-1], decayed, pieces=pieces if rule.by_array else None)
 
 
 class OptimizerCase(NamedTuple):
@@ -207,4 +237,7 @@ OPTIMIZERS = [
     OptimizerCase(RAdam(RATE, weight_decay=0.3, decoupled=True), lambda *a: _radam(*a, coupled=False), 0.3),
     OptimizerCase(Muon(RATE, weight_decay=0.3, beta2=0.95), lambda *a: _adam(*a, keep=0.95), 0.3),
     OptimizerCase(Lion(RATE, weight_decay=0.3), _lion, 0.3),
+    OptimizerCase(Lamb(RATE), _lamb),
+    OptimizerCase(Lamb(RATE, weight_decay=0.3), _lamb, 0.3),
+    OptimizerCase(Rprop(RATE, highest=3.0, weight_decay=0.3), _rprop, 0.3),
 ]

@@ -55,7 +55,7 @@ RIGHT = {
     "array": np.zeros(3),
     "path": "run", "lengths": [1], "receive": len, "time": "10 s", "stages": [0],
     "first": 0.1, "last": 0.2, "low": 0.1, "high": 0.5, "rise": 3, "milestones": (3,), "schedules": (0.1, 0.2),
-    "padding": 1, "cropping": 0,
+    "padding": 1, "cropping": 0, "axes": (2, 1),
     "layer": GRU(2),
     "tokens": ["a"],
 }  # fmt: skip

@@ -32,6 +32,7 @@ READERS: list[Any] = [
     SimpleRNN(UNITS, activation="relu", reverse=True),
     LSTM(UNITS),
     LSTM(UNITS, reverse=True),
+    LSTM(UNITS, projection=3),
     GRU(UNITS),
     GRU(UNITS, reset_after=False),
     GRU(UNITS, reset_after=False, reverse=True),

@@ -26,6 +26,7 @@ from gedanken import (
     GlobalAveragePoolLayer,
     GlobalMaxPoolLayer,
     GroupNorm,
+    InstanceNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
@@ -36,12 +37,14 @@ from gedanken import (
     PReLU,
     ReLU,
     Residual,
+    RMSNorm,
     Sequential,
     ShapeError,
     Sigmoid,
     SoftMax,
     SpatialDropout,
     TanH,
+    UnitNorm,
 )
 from gedanken.slide import _widened
 from gedanken.types import Array, Shape
@@ -193,6 +196,7 @@ MADE_OF_LAYERS: dict[str, list[Layer]] = {
     "branches that gather": [COARSE, Branches([Flatten(), ReLU()], [BatchNorm(), Flatten()])],
     "residual of features": [COARSE, Flatten(), FullyConnectedLayer(4), Residual(FullyConnectedLayer(4))],
     "norms of features": [COARSE, Flatten(), FullyConnectedLayer(4), GroupNorm(2), LayerNorm()],
+    "norms of pixels": [COARSE, InstanceNorm(running=True), LayerNorm(axes=1), UnitNorm(), RMSNorm(axes=(1,))],
     "layers of a user": [COARSE, Cube(), GlobalAveragePoolLayer(), Shout(), FullyConnectedLayer(2)],
     "poolings to a size": [
         COARSE, Branches(AdaptiveMaxPoolLayer((2, 4)), [MaxPoolLayer(1, 2), AdaptiveAveragePoolLayer((2, 4))]),

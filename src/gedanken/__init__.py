@@ -13,13 +13,13 @@
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
 | | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
-| larger pictures | `UpsamplingLayer`, `PixelShuffle` |
-| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `LocalResponseNorm` |
+| larger pictures | `UpsamplingLayer`, `PixelShuffle`, `PixelUnshuffle` |
+| normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `UnitNorm`, `LocalResponseNorm` |
 | activations | `ReLU`, `LeakyReLU`, `PReLU`, `ELU`, `CELU`, `SELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `Mish` |
 | | `Softplus`, `Softsign`, `LogSigmoid`, `TanHShrink`, `GLU`, `SoftMax`, `LogSoftMax` |
 | activations of pieces | `ReLU6`, `HardTanH`, `HardSigmoid`, `HardSwish`, `Threshold`, `Shrink` |
 | randomness in training | `Dropout`, `SpatialDropout`, `AlphaDropout`, `GaussianNoise` |
-| other layers | `Flatten`, `Reshape`, `PaddingLayer`, `CroppingLayer` |
+| other layers | `Flatten`, `Reshape`, `Permute`, `PaddingLayer`, `CroppingLayer` |
 | layers made of layers | `Sequential`, `Residual`, `Branches`, `Heads` |
 | layers of your own | `FunctionLayer`, `Layer`, `Activation`, `BasePool`, `Param`, `StateValue`, `Context` |
 | first values | `Initializer`, `Zeros`, `Constant`, `GlorotUniform`, `GlorotNormal`, `HeUniform`, `HeNormal` |
@@ -27,9 +27,9 @@
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost`, `Focal`, `BinaryFocal`, `Dice`, `KullbackLeibler`, `CosineDistance` |
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
-| | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic` |
+| | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic`, `HingeEmbedding`, `MultiLabelMargin`, `Tversky` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
-| | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Muon` |
+| | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Lamb`, `Muon`, `Rprop` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `InverseDecay` |
 | | `LinearRate`, `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle` |
 | | `WarmUp`, `RateSequence`, `RateProduct`, `OnPlateau` |
@@ -70,9 +70,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "costs": (
         "BinaryCrossEntropy BinaryFocal CategoricalHinge CosineDistance Cost CrossEntropy CustomCost Dice Focal "
-        "GaussianNLL Hinge Huber KullbackLeibler LogCosh MeanAbsolute MeanAbsolutePercentage MeanSquared "
-        "MeanSquaredLogarithmic MultiMargin Poisson Quantile "
-        "SmoothL1 SquaredHinge WeightedMean"
+        "GaussianNLL Hinge HingeEmbedding Huber KullbackLeibler LogCosh MeanAbsolute MeanAbsolutePercentage "
+        "MeanSquared MeanSquaredLogarithmic MultiLabelMargin MultiMargin Poisson Quantile SmoothL1 SquaredHinge "
+        "Tversky WeightedMean"
     ),
     "data.generator": "Generator",
     "data.workers.items": "Samples",
@@ -96,9 +96,10 @@ _HOMES = {
         "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm "
         "HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
         "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
-        "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU Sequential "
-        "Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign SparseFullyConnectedLayer "
-        "SpatialDropout StateValue TanH TanHShrink Threshold TransposedConvolutionLayer UpsamplingLayer"
+        "MultiHeadAttention PReLU PaddingLayer Param Permute PixelShuffle PixelUnshuffle RMSNorm ReLU ReLU6 Reshape "
+        "Residual SELU Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
+        "SparseFullyConnectedLayer SpatialDropout StateValue TanH TanHShrink Threshold TransposedConvolutionLayer "
+        "UnitNorm UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "
@@ -108,7 +109,9 @@ _HOMES = {
         "Specificity TopKAccuracy"
     ),
     "network": "Network",
-    "optimizers": ("AdaDelta AdaGrad AdaMax Adam AdamW Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp SGD"),
+    "optimizers": (
+        "AdaDelta AdaGrad AdaMax Adam AdamW Lamb Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp Rprop SGD"
+    ),
     "parallel.data_parallel": "DataParallel",
     "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",

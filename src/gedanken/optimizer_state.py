@@ -28,7 +28,7 @@ class Piece(NamedTuple):
         start, stop: which.
         decay: whether weight decay applies to them.
         factor: what the learning rate is multiplied by, > 0.
-        matrix: its shape, where the rule takes it as a matrix, see Optimizer.takes_matrix.
+        matrix: its shape, where the rule takes it by itself, see Optimizer.takes_matrix and by_array.
     """
 
     start: int
@@ -294,7 +294,8 @@ class OptimizerState:
             own = rate * piece.factor
             slots = {name: piece.of(slot) for name, slot in self.slots.items()}
             if updater:
-                updater(own, self.step, piece.of(p), piece.of(g), slots)
+                flat = {name: slot[piece.cut] for name, slot in self.slots.items()}
+                updater(own, self.step, p[piece.cut], g[piece.cut], flat)
             else:
                 self._follow(rule, own, piece.of(p), piece.of(g), slots)
         for one in self._updated.rows:
@@ -370,6 +371,6 @@ def _groups(
     found: list[tuple[Piece, Optimizer, Updater | None]] = []
     for piece in updated.pieces:  # clipped before, all together
         rule = replace(optimizer if piece.decay else rest, clip_value=None, clip_norm=None)
-        size, give = piece.stop - piece.start, None if piece.matrix else updater_for
+        size, give = piece.stop - piece.start, None if piece.matrix and not rule.by_array else updater_for
         found.append((piece, rule, give(rule, Updated(size, size)) if give else None))
     return found

@@ -7,9 +7,10 @@ import numpy as np
 
 from gedanken.by_name import ByName
 from gedanken.checks import real, require, whole
-from gedanken.costs import Cost, Dice
+from gedanken.costs import Cost
 from gedanken.costs.heads import HeadsCost
 from gedanken.costs.labels import ClassCost
+from gedanken.costs.likeness import Overlap
 from gedanken.data.input_spec import AT_ONCE, InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.errors import StateError
@@ -176,7 +177,7 @@ def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
 
 
 def _has_classes(last: Layer, cost: Cost | None) -> bool:
-    return isinstance(last, SoftMax) or (isinstance(cost, ClassCost) and not isinstance(cost, Dice))
+    return isinstance(last, SoftMax) or (isinstance(cost, ClassCost) and not isinstance(cost, Overlap))
 
 
 def _gives_probabilities(shape: Shape, last: Layer, cost: Cost | None) -> bool:

@@ -52,8 +52,10 @@ from gedanken.layers import (
     SoftMax,
     SpatialDropout,
     StateValue,
+    UnitNorm,
 )
 from gedanken.layers.containers import Container
+from gedanken.layers.layer_norm import OverAxes
 from gedanken.layers.shape import channels_first_shape
 from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import prefixed
@@ -194,7 +196,7 @@ class _Row:
         elif self.grid.flat or self._flattened:
             self.gather()
             self._features(stage)
-        elif kind in BY_PIXEL:
+        elif _by_pixel(stage):
             self._add(layer, {**stage.p, **stage.s})
         else:
             self._window(stage)
@@ -254,7 +256,7 @@ class _Row:
         elif kind in ADAPTIVE:
             window, self.grid = self.grid.through(_even(stage))
             self._add(_pooling(ADAPTIVE[kind], window), {})
-        elif kind in (LayerNorm, GroupNorm, InstanceNorm, RMSNorm):
+        elif kind in (LayerNorm, GroupNorm, InstanceNorm, RMSNorm, UnitNorm):
             raise _cannot(stage, "its mean is over all pixels of a patch")
         elif kind is PaddingLayer:
             raise _cannot(stage, "it puts something around a patch where the picture has pixels")
@@ -290,6 +292,14 @@ def _even(stage: Placement) -> Geometry:
         raise _cannot(stage, f"its windows on {height} x {width} pixels are of different sizes or overlap")
     size = (height // down, width // right)
     return Geometry(size, size, NO_SIDES)
+
+
+def _by_pixel(stage: Placement) -> bool:
+    """Say whether a layer looks at one pixel at a time."""
+    layer, kind = stage.layer, type(stage.layer)
+    if isinstance(layer, OverAxes) and kind in (LayerNorm, RMSNorm, UnitNorm):
+        return len(stage.shape) == 3 and layer.inside(stage.shape) == (2,)
+    return kind in BY_PIXEL or (isinstance(layer, InstanceNorm) and kind is InstanceNorm and layer.running)
 
 
 def _cannot(stage: Placement, why: str) -> ArgumentError:

@@ -30,6 +30,7 @@ from gedanken import (
     RAdam,
     Residual,
     RMSProp,
+    Rprop,
     StepDecay,
 )
 from gedanken.engine.base import Engine
@@ -40,6 +41,7 @@ from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState, Updated
 from gedanken.types import Array
 from tests.cases import OPTIMIZERS, PUBLIC, RATE, OptimizerCase, name_of, public_kinds
+from tests.optimizer_cases import updated
 from tests.standin_cupy import StandInCupy
 
 every_optimizer = pytest.mark.parametrize("case", OPTIMIZERS, ids=name_of)
@@ -55,9 +57,13 @@ def first() -> Array:
     return np.linspace(-1.0, 2.0, SIZE)
 
 
+def of_single_numbers(optimizer: Optimizer) -> Updated:
+    return updated(optimizer, range(1, SIZE + 1), DECAYED)
+
+
 def descended(optimizer: Optimizer, gs: Array, ops: Ops = OPS) -> Array:
     p = ops.asarray(first())
-    optimizer_state = OptimizerState(ops, optimizer, Updated(SIZE, DECAYED))
+    optimizer_state = OptimizerState(ops, optimizer, of_single_numbers(optimizer))
     for g in gs:
         optimizer_state.apply(p, ops.asarray(g), samples=1)
     return ops.to_host(p)
@@ -146,7 +152,8 @@ def test_gathered_gradients_are_one_large_mini_batch(case: OptimizerCase) -> Non
     parts, sizes = gradients(4), [3, 3, 3, 1]
     large = [(3 * parts[0] + 3 * parts[1]) / 6, (3 * parts[2] + parts[3]) / 4]
     p = first()
-    optimizer_state = OptimizerState(OPS, replace(case.optimizer, accumulate=2), Updated(SIZE, DECAYED))
+    rule = replace(case.optimizer, accumulate=2)
+    optimizer_state = OptimizerState(OPS, rule, of_single_numbers(rule))
     for g, samples in zip(parts, sizes, strict=True):
         optimizer_state.apply(p, g, samples)
     np.testing.assert_allclose(p, descended(case.optimizer, np.array(large)), rtol=1e-12)
@@ -285,6 +292,9 @@ def test_a_first_step_of_adam_is_the_rate(engine: str) -> None:
         (lambda: Muon(steps=0), "Muon steps must be a whole number of at least 1, got 0"),
         (lambda: Muon(scale="root"), "Muon scale must be one of rms, shape, got 'root'"),
         (lambda: Muon(by_adam="3.*"), f"Muon by_adam must be {PATTERNS}, got '3.*'"),
+        (lambda: Rprop(grow=1), "Rprop grow must be a number in (1, inf), got 1"),
+        (lambda: Rprop(shrink=1), "Rprop shrink must be a number in (0, 1), got 1"),
+        (lambda: Rprop(lowest=3, highest=2), "Rprop lowest must be at most highest=2, got 3"),
         (lambda: SGD(accumulate=0), "SGD accumulate must be a whole number of at least 1, got 0"),
     ],
 )

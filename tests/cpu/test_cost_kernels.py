@@ -13,7 +13,6 @@ from gedanken import (
     ConvolutionLayer,
     Cost,
     CustomCost,
-    Dice,
     Flatten,
     FullyConnectedLayer,
     GaussianNLL,
@@ -33,6 +32,7 @@ from gedanken import (
 from gedanken.costs import SigmoidBinaryCrossEntropy
 from gedanken.costs.binary import YesOrNo
 from gedanken.costs.labels import ClassCost
+from gedanken.costs.likeness import Overlap
 from gedanken.engine.cpu.engine import HOW, CpuEngine
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.cost import entries_of, lower_cost
@@ -98,8 +98,8 @@ def random_shape(cost: Cost, rng: Any, most: int) -> tuple[Shape, bool]:
     samples, size = int(rng.integers(1, most)), outputs_of(cost) or 2 * int(rng.integers(1, most))
     if isinstance(cost, GaussianNLL) or isinstance(getattr(cost, "quantiles", None), tuple):
         return (samples, size), False
-    if isinstance(cost, Dice) or rng.random() < 0.5:
-        return (samples, int(rng.integers(2, most)), size), not isinstance(cost, Dice)
+    if isinstance(cost, Overlap) or rng.random() < 0.5:
+        return (samples, int(rng.integers(2, most)), size), not isinstance(cost, Overlap)
     return (samples, size), False
 
 
@@ -165,18 +165,18 @@ SCORES = (0.0, 1e-3, -0.02, 1.0, -2.5, 20.0, 88.5, -88.5, 1e4, -1e4)
 
 def extremes(case: Case, cost: Cost, rng: Any) -> tuple[Array, Array]:
     """Return outputs at the ends of their range, of rows each with each other, and targets."""
-    values = SHARES if case.last and cost is case.cost else SCORES
+    values = SHARES if (case.last and cost is case.cost) or isinstance(cost, Overlap) else SCORES
     if isinstance(cost, Poisson) and not cost.log_input:
         values = (*SHARES, -1.0, 3.0, 1e4, 1e30)
     if isinstance(cost, GaussianNLL):
         return np.array([*itertools.product(SCORES, (*SHARES, -1.0, 1e4))]), rng.normal(size=(90, 1))
-    values = values if isinstance(cost, Dice) else (*values, np.nan)
+    values = values if isinstance(cost, Overlap) else (*values, np.nan)
     values = (*values, np.inf, -np.inf) if cost.takes_scores else values
     if type(cost) in VALUES:
         y = np.repeat(np.resize(values, (5 * len(values), 1)), outputs_of(cost) or 1, axis=1)
         return y, targets(cost, rng, y.shape, hard=True)
     y = np.array([*itertools.product(values, repeat=3)])
-    if isinstance(cost, Dice):
+    if isinstance(cost, Overlap):
         return y[None], rng.integers(0, 2, (1, len(y)))
     return y, targets(cost, rng, y.shape, hard=True)
 

@@ -19,6 +19,7 @@ from gedanken import (
     GaussianNLL,
     HardSigmoid,
     Hinge,
+    HingeEmbedding,
     Huber,
     KullbackLeibler,
     Layer,
@@ -27,6 +28,7 @@ from gedanken import (
     MeanAbsolutePercentage,
     MeanSquared,
     MeanSquaredLogarithmic,
+    MultiLabelMargin,
     MultiMargin,
     Poisson,
     Quantile,
@@ -36,10 +38,12 @@ from gedanken import (
     SoftMax,
     Softplus,
     SquaredHinge,
+    Tversky,
     WeightedMean,
 )
 from gedanken.costs import Cost
 from gedanken.costs.labels import ClassCost
+from gedanken.costs.likeness import Overlap
 from gedanken.engine.base import Engine
 from gedanken.engine.cpu.engine import CpuEngine
 from gedanken.engine.plan import Plan
@@ -70,6 +74,10 @@ COSTS = [
     Case(CosineDistance(1.5, reduction="sum")),
     Case(Dice(), SoftMax(), ("sequence", "picture", "wide picture")),
     Case(Dice(0.5, (1, 2, 0.5), ignore_label=1), SoftMax(), ("sequence", "picture")),
+    Case(Tversky(0.3, 0.8), SoftMax(), ("sequence", "picture", "wide picture")),
+    Case(Tversky(0.6, 0.1, 0.5, (1, 2, 0.5), ignore_label=1), SoftMax(), ("sequence", "picture")),
+    Case(MultiLabelMargin(), None, CLASSES),
+    Case(MultiLabelMargin(reduction="sum"), None, ("values", "sequence")),
     Case(MultiMargin(), None, CLASSES),
     Case(MultiMargin(0.5, 2, (1, 2, 0.5), ignore_label=1, reduction="weighted_mean"), None, CLASSES),
     Case(CategoricalHinge(), None, CLASSES),
@@ -92,6 +100,7 @@ COSTS = [
     Case(MeanSquaredLogarithmic()),
     Case(Hinge()),
     Case(SquaredHinge(reduction="sum")),
+    Case(HingeEmbedding(0.7)),
     Case(WeightedMean()),
     Case(Poisson()),
     Case(Poisson(log_input=False, full=True), Softplus()),
@@ -125,7 +134,7 @@ def targets(cost: Cost, rng: Any, shape: Shape, hard: bool) -> Array:
         return rng.normal(size=(shape[0], shape[1] // 2))
     if isinstance(cost, Quantile) and isinstance(cost.quantiles, tuple):
         return rng.normal(size=(shape[0], 1))
-    if cost.classifies:
+    if cost.classifies or isinstance(cost, (HingeEmbedding, MultiLabelMargin)):
         return rng.integers(0, 2, shape).astype(float)
     return rng.poisson(1.5, shape).astype(float) if isinstance(cost, COUNTS) else rng.normal(size=shape)
 
@@ -141,7 +150,7 @@ def passed(engine: Engine, case: Case, kind: str, samples: int, weighted: bool, 
     assert bool(plan.fused_step) == isinstance(engine, CpuEngine)
     plan.initialise()
     x: Any = rng.normal(size=(samples, *shape)).astype(dtype)
-    if kind == "sequence" and weighted and not isinstance(cost, Dice):
+    if kind == "sequence" and weighted and not isinstance(cost, Overlap):
         x = Sequences(x, rng.integers(1, shape[0] + 1, samples))
     target = targets(cost, rng, plan.predict(x).shape, hard)
     weight = rng.integers(0, 3, samples).astype(dtype) if weighted else None

@@ -43,6 +43,7 @@ from gedanken import (
     SpatialDropout,
     TanHShrink,
     Threshold,
+    UnitNorm,
 )
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
@@ -91,6 +92,26 @@ def test_any_norm(
     shape = (*shape, 3) if kind is InstanceNorm and len(shape) == 1 else shape
     given = {"scale": scale} if kind is RMSNorm else {"scale": scale, "shift": shift}
     layer = kind(epsilon=0.01, **given, **({"n_groups": 1} if kind is GroupNorm else {}))
+    check_agreement([layer], shape, values(samples, shape, seed, dtype), tolerance=3 * TOLERANCE[dtype])
+
+
+@settings(max_examples=30)
+@given(st.sampled_from([RMSNorm, LayerNorm, UnitNorm]), shapes, st.data(), st.integers(2, 9), st.integers(0, 9), dtypes)
+def test_any_norm_over_any_axes(
+    kind: Any, shape: tuple[int, ...], data: st.DataObject, samples: int, seed: int, dtype: str
+) -> None:
+    axes = tuple(data.draw(st.lists(st.integers(1, len(shape)), min_size=1, unique=True)))
+    layers = [kind(epsilon=0.01, axes=axes), ReLU6()]
+    check_agreement(layers, shape, values(samples, shape, seed, dtype), tolerance=3 * TOLERANCE[dtype])
+
+
+@settings(max_examples=20)
+@given(st.booleans(), st.booleans(), shapes, st.integers(1, 9), st.integers(0, 9), dtypes)
+def test_any_running_norm(
+    scale: bool, shift: bool, shape: tuple[int, ...], samples: int, seed: int, dtype: str
+) -> None:
+    shape = (*shape, 3) if len(shape) == 1 else shape
+    layer = InstanceNorm(epsilon=0.01, scale=scale, shift=shift, running=True, momentum=0.6)
     check_agreement([layer], shape, values(samples, shape, seed, dtype), tolerance=3 * TOLERANCE[dtype])
 
 
@@ -186,7 +207,8 @@ def test_numbers_of_a_normal_distribution_belong_to_their_sample() -> None:
 def trained(threads: int) -> bytes:
     rng = np.random.default_rng(0)
     net = Network(seed=3).input((2, 20, 20)).add(GaussianNoise(0.1)).add(ConvolutionLayer(8, 3, 3))
-    net.add(BatchNorm(momentum=None, scale=False)).add(Mish()).add(InstanceNorm()).add(PReLU()).add(RMSNorm())
+    net.add(BatchNorm(momentum=None, scale=False)).add(Mish()).add(InstanceNorm(running=True)).add(PReLU())
+    net.add(LayerNorm(axes=1)).add(RMSNorm())
     net.add(SpatialDropout(0.8)).add(PReLU(shared=True)).add(Flatten()).add(AlphaDropout(0.9))
     net.add(FullyConnectedLayer(5)).add(SoftMax()).regression(engine=Cpu(threads=threads))
     assert not net.summary().fallbacks

@@ -1,5 +1,7 @@
 """Layers that make pictures larger: kernels give what the specification gives, on random shapes."""
 
+import random
+
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -8,7 +10,9 @@ from gedanken import (
     BatchNorm,
     Layer,
     LeakyReLU,
+    Permute,
     PixelShuffle,
+    PixelUnshuffle,
     Reshape,
     TransposedConvolutionLayer,
     UpsamplingLayer,
@@ -83,4 +87,18 @@ def test_any_shuffle_and_reshape(factor: int, channels: int, size: tuple[int, in
     x = values(samples, shape, 1, dtype)
     turned = Reshape((size[1], channels * factor, factor * size[0]))
     check_agreement([PixelShuffle(factor)], shape, x)
+    wide = channels, factor * size[0], factor * size[1]
+    check_agreement([PixelUnshuffle(factor)], wide, x.reshape(-1, *wide))
     check_agreement([turned, LeakyReLU(0.1), Reshape((x[0].size,)), Reshape(shape)], shape, x)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=5), st.randoms(use_true_random=False), st.integers(1, 20),
+    st.sampled_from(DTYPES),
+)  # fmt: skip
+def test_any_order_of_axes(sizes: list[int], rng: random.Random, samples: int, dtype: str) -> None:
+    axes = list(range(1, len(sizes) + 1))
+    rng.shuffle(axes)
+    layers = [Permute(tuple(axes)), LeakyReLU(0.1)]
+    check_agreement(layers, tuple(sizes), values(samples, tuple(sizes), 1, dtype))

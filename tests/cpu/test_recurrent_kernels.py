@@ -21,6 +21,7 @@ KINDS: list[Any] = [
     SimpleRNN,
     lambda units, **more: SimpleRNN(units, activation="relu", **more),
     LSTM,
+    lambda units, **more: LSTM(units, projection=units % 7 + 1, **more),
     GRU,
     lambda units, **more: GRU(units, reset_after=False, **more),
 ]
@@ -88,7 +89,7 @@ def test_other_processors_tiles_compute_the_same(unit: str, monkeypatch: pytest.
     machine = machine_like(unit)
     monkeypatch.setattr("gedanken.engine.cpu.engine.this_machine", lambda: machine)
     x, lengths = np.random.default_rng(0).normal(size=(19, 3, 5)).astype("float32"), np.arange(19) % 3 + 1
-    layers = [LSTM(13), GRU(9), GRU(7, reset_after=False), SimpleRNN(11, last=True)]
+    layers = [LSTM(13), LSTM(5, projection=21), GRU(9), GRU(7, reset_after=False), SimpleRNN(11, last=True)]
     check(layers, x, lengths, CpuEngine("test", "float32", threads=2))
 
 
@@ -96,7 +97,14 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
     rng, found = np.random.default_rng(0), []
     data = Sequences(rng.normal(size=(70, 6, 5)).astype("float32"), rng.integers(1, 7, 70))
     for threads in (1, 2, 3):
-        net = Network(seed=3).input((6, 5)).add(Bidirectional(LSTM(20))).add(GRU(19)).add(GRU(9, reset_after=False))
+        net = (
+            Network(seed=3)
+            .input((6, 5))
+            .add(Bidirectional(LSTM(20)))
+            .add(LSTM(17, projection=5))
+            .add(GRU(19))
+            .add(GRU(9, reset_after=False))
+        )
         net.add(SimpleRNN(7, last=True)).add(FullyConnectedLayer(1))
         net.regression(Adam(0.01), "mean_squared", engine="cpu", threads=threads)
         net.fit(data, rng.permutation(70) * 0 + 1.0, epochs=2, mini_batch_size=33, progress=False)

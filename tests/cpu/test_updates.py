@@ -12,6 +12,7 @@ from gedanken.engine.select import select_engine
 from gedanken.optimizer_state import OptimizerState, Updated
 from gedanken.types import Array
 from tests.cases import OPTIMIZERS, OptimizerCase, name_of
+from tests.optimizer_cases import updated
 
 SIZE, STEPS = 9001, 7  # two tasks, the last one short; RAdam divides from the sixth step on
 HANDLING = {"clip_value": 1.5, "clip_norm": 90.0}
@@ -20,7 +21,7 @@ HANDLING = {"clip_value": 1.5, "clip_norm": 90.0}
 def learnt(engine: Engine, rule: Optimizer, decayed: int, size: int = SIZE) -> Array:
     rng = np.random.default_rng(decayed)
     p = engine.ops.asarray(rng.normal(size=size))
-    state = OptimizerState(engine.ops, rule, Updated(size, decayed), engine.updater)
+    state = OptimizerState(engine.ops, rule, updated(rule, [decayed, size], decayed), engine.updater)
     for _ in range(STEPS):
         state.apply(p, engine.ops.asarray(rng.normal(size=size)), samples=1)
     return np.concatenate([p, *state.slots.values()])

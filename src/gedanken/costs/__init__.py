@@ -5,8 +5,8 @@ from gedanken.costs.binary import BinaryCrossEntropy, SigmoidBinaryCrossEntropy
 from gedanken.costs.classes import CrossEntropy, SoftMaxCrossEntropy
 from gedanken.costs.custom import CustomCost
 from gedanken.costs.focal import BinaryFocal, Focal
-from gedanken.costs.likeness import CosineDistance, Dice, KullbackLeibler
-from gedanken.costs.margins import CategoricalHinge, Hinge, MultiMargin, SquaredHinge
+from gedanken.costs.likeness import CosineDistance, Dice, KullbackLeibler, Tversky
+from gedanken.costs.margins import CategoricalHinge, Hinge, HingeEmbedding, MultiLabelMargin, MultiMargin, SquaredHinge
 from gedanken.costs.regression import GaussianNLL, LogCosh, Poisson, Quantile, SmoothL1
 from gedanken.costs.relative import MeanAbsolutePercentage, MeanSquaredLogarithmic
 from gedanken.costs.values import Huber, MeanAbsolute, MeanSquared, WeightedMean
@@ -22,11 +22,14 @@ COSTS: dict[str, type[Cost]] = {
     "focal": Focal,
     "binary_focal": BinaryFocal,
     "dice": Dice,
+    "tversky": Tversky,
     "kullback_leibler": KullbackLeibler,
     "cosine_distance": CosineDistance,
     "squared_hinge": SquaredHinge,
     "categorical_hinge": CategoricalHinge,
     "multi_margin": MultiMargin,
+    "multi_label_margin": MultiLabelMargin,
+    "hinge_embedding": HingeEmbedding,
     "poisson": Poisson,
     "quantile": Quantile,
     "log_cosh": LogCosh,
@@ -49,6 +52,7 @@ __all__ = [
     "Focal",
     "GaussianNLL",
     "Hinge",
+    "HingeEmbedding",
     "Huber",
     "KullbackLeibler",
     "LogCosh",
@@ -56,6 +60,7 @@ __all__ = [
     "MeanAbsolutePercentage",
     "MeanSquared",
     "MeanSquaredLogarithmic",
+    "MultiLabelMargin",
     "MultiMargin",
     "Poisson",
     "Quantile",
@@ -63,5 +68,6 @@ __all__ = [
     "SmoothL1",
     "SoftMaxCrossEntropy",
     "SquaredHinge",
+    "Tversky",
     "WeightedMean",
 ]

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
-from gedanken.checks import real
+from gedanken.checks import real, require
 from gedanken.costs.base import LEAST, Cost, Weighing
 from gedanken.costs.binary import refuse_targets
 from gedanken.costs.labels import ClassCost, classes_of
@@ -78,8 +78,77 @@ class CosineDistance(Cost):
         return 1 - cosine[..., 0], (turning - toward) / size
 
 
+class Ratio(NamedTuple):
+    """Factors of what is wrong as a part of all: off / (shared * A + s + off), A as of Dice.
+
+    off = claimed * sum of y * (1 - t) + missed * sum of (1 - y) * t
+    """
+
+    shared: float
+    claimed: float
+    missed: float
+
+
+class Overlap(ClassCost):
+    """A cost of regions of each class: how much of them is only in the outputs or only in the targets."""
+
+    smooth: float
+    class_weights: Sequence[float] | str | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        real(f"{type(self).__name__} smooth", self.smooth, "(0, inf)")
+
+    @property
+    def ratio(self) -> Ratio:
+        """Return what counts how much."""
+        raise NotImplementedError
+
+    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        hard = target.ndim < y.ndim
+        t = (target[..., None] == ops.xp.arange(y.shape[-1]) if hard else target).astype(y.dtype)
+        there = (target != self.ignore_label)[..., None] if hard and self.ignore_label is not None else True
+        y, t = (ops.xp.where(there, one, 0) for one in (y, t))
+        places = tuple(range(1, y.ndim - 1))
+        r = self.ratio
+        off = r.claimed * (y * (1 - t)) + r.missed * ((1 - y) * t)
+        shared, off = (ops.sum(one, axis=places, keepdims=True) for one in (r.shared * (y * t), off))
+        right = shared + self.smooth
+        total = right + off
+        w = ops.asarray(self.weight_numbers or [1.0] * y.shape[-1], y.dtype)
+        w = w / w.sum()
+        costs = ops.sum(w * (off / total), axis=tuple(range(1, y.ndim)))
+        slopes = w * (right * (r.claimed * (1 - t) - r.missed * t) - off * (r.shared * t)) / total**2
+        return costs, ops.xp.where(there, slopes, 0)
+
+    def weighing(
+        self, ops: Ops, shape: Shape, target: Array, weight: Array | None = None, lengths: Array | None = None
+    ) -> Weighing:
+        found = super().weighing(ops, shape, target, weight, lengths)
+        hard = self.ignore_label is not None and target.dtype.kind in "iu"
+        return found._replace(counted=target != self.ignore_label) if hard else found
+
+    def counted(self, ops: Ops, shape: Shape, target: Array, lengths: Array | None = None) -> Array | None:
+        return Cost.counted(self, ops, shape, target, lengths)
+
+    def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
+        return None
+
+    def check_output(self, shape: Shape) -> None:
+        if len(shape) not in (2, 3):
+            raise ShapeError(f"{self} needs an output (C, H, W) or (T, C), got {shape}", "leave out Flatten()")
+        if isinstance(self.class_weights, tuple) and len(self.class_weights) != classes_of(shape):
+            raise ShapeError(f"class_weights has {len(self.class_weights)} values for {classes_of(shape)} classes")
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        if target.shape[1:] != shape:
+            return super().checked_target(argument, target, shape)
+        refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
+        return target
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Dice(ClassCost):
+class Dice(Overlap):
     """How little the regions of each class, as the network gives them, cover the true ones; for pictures in parts.
 
         cost = mean over n of   sum over c of w[c] / W * (1 - (2 * A + s) / (B + s))
@@ -109,44 +178,49 @@ class Dice(ClassCost):
     class_weights: Sequence[float] | str | None = None
     named: ClassVar[str] = "dice"
 
+    @property
+    def ratio(self) -> Ratio:
+        return Ratio(2.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tversky(Overlap):
+    """Dice that says what is worse, to claim what is not there or to miss what is.
+
+        cost = mean over n of   sum over c of w[c] / W * (1 - (A + s) / (A + alpha * P + beta * M + s))
+        A = sum over places of y * t,   P = sum of y * (1 - t),   M = sum of (1 - y) * t,   W = sum of w
+
+    With alpha = beta = 1/2 it is Dice with 2 * s, with 1 and 1 the Jaccard distance.
+
+    Args:
+        alpha, beta: what counts that is claimed but not there, and that is missed; >= 0, not both 0. Small things in
+            large pictures need the larger beta.
+        smooth, class_weights, ignore_label, reduction: as of Dice.
+
+    Shapes:
+        y: (N, C, H, W) or (N, T, C), probabilities, C >= 1.   t: class numbers (N, H, W) or (N, T); or shaped as y, in
+        [0, 1].
+
+    Raises:
+        ShapeError, DataError: as Dice.
+
+    Source:
+        Salehi, Erdogmus & Gholipour 2017, arXiv:1706.05721, equation 3. Differs: s.
+    """
+
+    alpha: float = 0.5
+    beta: float = 0.5
+    smooth: float = 1.0
+    class_weights: Sequence[float] | str | None = None
+    named: ClassVar[str] = "tversky"
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        real("Dice smooth", self.smooth, "(0, inf)")
+        real("Tversky alpha", self.alpha, "[0, inf)")
+        real("Tversky beta", self.beta, "[0, inf)")
+        given = {"alpha": self.alpha, "beta": self.beta}
+        require(self.alpha + self.beta > 0, "Tversky alpha or beta", "be above 0", given)
 
-    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        hard = target.ndim < y.ndim
-        t = (target[..., None] == ops.xp.arange(y.shape[-1]) if hard else target).astype(y.dtype)
-        there = (target != self.ignore_label)[..., None] if hard and self.ignore_label is not None else True
-        y, t = (ops.xp.where(there, one, 0) for one in (y, t))
-        places = tuple(range(1, y.ndim - 1))
-        both = 2 * ops.sum(y * t, axis=places, keepdims=True) + self.smooth
-        total = ops.sum(y + t, axis=places, keepdims=True) + self.smooth
-        w = ops.asarray(self.weight_numbers or [1.0] * y.shape[-1], y.dtype)
-        w = w / w.sum()
-        costs = ops.sum(w * (1 - both / total), axis=tuple(range(1, y.ndim)))
-        return costs, ops.xp.where(there, w * (both - 2 * t * total) / total**2, 0)
-
-    def weighing(
-        self, ops: Ops, shape: Shape, target: Array, weight: Array | None = None, lengths: Array | None = None
-    ) -> Weighing:
-        found = super().weighing(ops, shape, target, weight, lengths)
-        hard = self.ignore_label is not None and target.dtype.kind in "iu"
-        return found._replace(counted=target != self.ignore_label) if hard else found
-
-    def counted(self, ops: Ops, shape: Shape, target: Array, lengths: Array | None = None) -> Array | None:
-        return Cost.counted(self, ops, shape, target, lengths)
-
-    def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
-        return None
-
-    def check_output(self, shape: Shape) -> None:
-        if len(shape) not in (2, 3):
-            raise ShapeError(f"{self} needs an output (C, H, W) or (T, C), got {shape}", "leave out Flatten()")
-        if isinstance(self.class_weights, tuple) and len(self.class_weights) != classes_of(shape):
-            raise ShapeError(f"class_weights has {len(self.class_weights)} values for {classes_of(shape)} classes")
-
-    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
-        if target.shape[1:] != shape:
-            return super().checked_target(argument, target, shape)
-        refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
-        return target
+    @property
+    def ratio(self) -> Ratio:
+        return Ratio(1.0, self.alpha, self.beta)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gedanken.checks import real, whole
+from gedanken.costs.base import Cost
 from gedanken.costs.binary import YesOrNo, refuse_targets
 from gedanken.costs.labels import ClassCost
 from gedanken.costs.values import ValueCost
@@ -37,10 +38,7 @@ class Hinge(YesOrNo):
         return ops.xp.maximum(lacking, 0), ops.xp.where(lacking <= 0, 0, sign)
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
-        target = ValueCost.checked_target(self, argument, target, shape)
-        rule = f"be 0 or 1 for {type(self).__name__}, as labels > 0 is"
-        refuse_targets(argument, target, (target != 0) & (target != 1), rule)
-        return target
+        return _zero_or_one(self, argument, ValueCost.checked_target(self, argument, target, shape))
 
 
 class SquaredHinge(Hinge):
@@ -62,6 +60,78 @@ class SquaredHinge(Hinge):
     def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         costs, slopes = super().each(ops, y, target)
         return costs * costs, 2 * costs * slopes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HingeEmbedding(ValueCost):
+    """Cost of distances: of what belongs together they should be small, of all else at least a margin.
+
+        cost = mean over all values of   y                    where t = 1
+                                         max(0, margin - y)   where t = 0
+
+    Args:
+        margin: > 0.
+        reduction: see Cost.
+
+    Shapes:
+        y, t: (N, ...), t each 0 or 1; t may be (N,) where y is (N, 1).
+
+    Source:
+        Hadsell, Chopra & LeCun 2006, "Dimensionality reduction by learning an invariant mapping", section 2. Differs:
+        distances are not squared, as in PyTorch, whose -1 is 0 here.
+    """
+
+    margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        real("HingeEmbedding margin", self.margin, "(0, inf)")
+
+    def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        xp, lacking = ops.xp, ops.xp.maximum(self.margin - y, 0)
+        slopes = xp.where(target == 1, 1, xp.where(lacking == 0, 0, -1)).astype(y.dtype)
+        return xp.where(target == 1, y, lacking), slopes
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        return _zero_or_one(self, argument, super().checked_target(argument, target, shape))
+
+
+class MultiLabelMargin(Cost):
+    """Hinge of several labels: the score of each that is there should lead that of each other one by 1.
+
+        cost = mean over n of   1 / C * sum over c with t[n, c] = 1, d with t[n, d] = 0 of max(0, 1 - y[n, c] + y[n, d])
+
+    Args:
+        reduction: see Cost.
+
+    Shapes:
+        y: (N, C), (N, T, C) or (N, C, H, W), scores.   t: the same, each 0 or 1.
+
+    Raises:
+        DataError: targets that are neither 0 nor 1, or of another shape.
+
+    Source:
+        Elisseeff & Weston 2001, "A kernel method for multi-labelled classification", section 2. Differs: the sum is
+        divided by C, as in PyTorch, whose targets are the numbers of the labels.
+    """
+
+    takes_scores: ClassVar[bool] = True
+
+    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
+        xp, classes = ops.xp, y.shape[-1]
+        there = target.astype(y.dtype)
+        costs, slopes = xp.zeros(y.shape[:-1], y.dtype), xp.zeros_like(y)
+        for label in range(classes):  # and not all pairs at once, which would be C times the outputs
+            led = (there == 0) & (there[..., label, None] > 0)
+            lacking = xp.where(led, xp.maximum(1 - y[..., label, None] + y, 0), 0)
+            lacks = (lacking > 0).astype(y.dtype)
+            costs += ops.sum(lacking, axis=-1)
+            slopes += lacks
+            slopes[..., label] -= ops.sum(lacks, axis=-1)
+        return costs / classes, slopes / classes
+
+    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        return _zero_or_one(self, argument, super().checked_target(argument, target, shape))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,6 +209,13 @@ class CategoricalHinge(ClassCost):
         worst = (xp.arange(y.shape[-1]) == first[..., None]).astype(y.dtype)
         lacking = xp.maximum(1 + (largest - own), 0)
         return lacking, (worst - right) * (lacking > 0)[..., None]
+
+
+def _zero_or_one(cost: Cost, argument: str, target: Array) -> Array:
+    """Return targets that are all 0 or 1."""
+    rule = f"be 0 or 1 for {type(cost).__name__}, as labels > 0 is"
+    refuse_targets(argument, target, (target != 0) & (target != 1), rule)
+    return target
 
 
 def _one_hot(ops: Ops, y: Array, target: Array) -> Array:

@@ -15,6 +15,7 @@ from gedanken.costs import (
     KullbackLeibler,
     SigmoidBinaryCrossEntropy,
     SoftMaxCrossEntropy,
+    Tversky,
 )
 from gedanken.costs.heads import HeadsCost, told_of_head
 from gedanken.errors import ArgumentError
@@ -58,6 +59,7 @@ OF_PROBABILITIES: Sequence[tuple[type[Cost], str, str]] = (
     (BinaryFocal, "binary_focal", "Sigmoid()"),
     (KullbackLeibler, "kullback_leibler", "SoftMax()"),
     (Dice, "dice", "SoftMax()"),
+    (Tversky, "tversky", "SoftMax()"),
 )
 
 

@@ -150,8 +150,10 @@ def _append(pieces: list[Piece], piece: Piece) -> None:
 
 
 def _matrix(rule: Optimizer, name: str, declared: Param) -> Shape | None:
-    """Return the shape of a parameter that a rule takes as a matrix, or None."""
+    """Return the shape of a parameter that a rule takes by itself, or None."""
     shape = declared.shape
+    if rule.by_array:
+        return (math.prod(shape[:-1]), shape[-1]) if len(shape) > 1 else (math.prod(shape),)
     if len(shape) < 2 or declared.rows or not rule.takes_matrix(name, shape):
         return None
     return math.prod(shape[:-1]), shape[-1]

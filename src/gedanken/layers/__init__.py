@@ -5,15 +5,16 @@
 | ConvolutionLayer | conv |
 | FullyConnectedLayer, Embedding | dense |
 | TransposedConvolutionLayer | transposed |
-| UpsamplingLayer, PixelShuffle | upsampling |
+| UpsamplingLayer, PixelShuffle, PixelUnshuffle | upsampling |
 | MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer | pool |
 | AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer | adaptive |
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | SimpleRNN, LSTM, GRU | recurrent |
 | Bidirectional | bidirectional |
-| BatchNorm, LayerNorm, GroupNorm | norm |
+| BatchNorm | norm |
+| LayerNorm, RMSNorm, UnitNorm | layer_norm |
 | LocalResponseNorm | local_response |
-| InstanceNorm, RMSNorm | instance_norm |
+| GroupNorm, InstanceNorm | group_norm |
 | ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax, LogSoftMax | activations |
 | PReLU, CELU, SELU, Softplus, LogSigmoid, Mish, Softsign, TanHShrink | curves |
 | GLU | glu |
@@ -24,6 +25,7 @@
 | MultiHeadAttention | attention |
 | LearnedPositions, SinePositions | positions |
 | Flatten, Reshape | shape |
+| Permute | permute |
 | PaddingLayer, CroppingLayer | frames |
 | SparseFullyConnectedLayer, MatrixFactorisation, GraphCut | sparse |
 | Sequential | containers |
@@ -47,9 +49,11 @@ from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, Spatia
 from gedanken.layers.frames import CroppingLayer, PaddingLayer
 from gedanken.layers.function import FunctionLayer
 from gedanken.layers.glu import GLU
-from gedanken.layers.instance_norm import InstanceNorm, RMSNorm
+from gedanken.layers.group_norm import GroupNorm, InstanceNorm
+from gedanken.layers.layer_norm import LayerNorm, RMSNorm, UnitNorm
 from gedanken.layers.local_response import LocalResponseNorm
-from gedanken.layers.norm import BatchNorm, GroupNorm, LayerNorm
+from gedanken.layers.norm import BatchNorm
+from gedanken.layers.permute import Permute
 from gedanken.layers.pool import (
     AveragePoolLayer,
     BasePool,
@@ -63,7 +67,7 @@ from gedanken.layers.recurrent import GRU, LSTM, SimpleRNN
 from gedanken.layers.shape import Flatten, Reshape
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.transposed import TransposedConvolutionLayer
-from gedanken.layers.upsampling import PixelShuffle, UpsamplingLayer
+from gedanken.layers.upsampling import PixelShuffle, PixelUnshuffle, UpsamplingLayer
 
 __all__ = [
     "CELU",
@@ -119,7 +123,9 @@ __all__ = [
     "PReLU",
     "PaddingLayer",
     "Param",
+    "Permute",
     "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "ReLU",
     "ReLU6",
@@ -141,5 +147,6 @@ __all__ = [
     "TanHShrink",
     "Threshold",
     "TransposedConvolutionLayer",
+    "UnitNorm",
     "UpsamplingLayer",
 ]

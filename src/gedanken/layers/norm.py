@@ -1,13 +1,12 @@
-"""Normalisations: subtract a mean, divide by a deviation, then scale and shift."""
+"""What normalisations share, and BatchNorm: subtract a mean, divide by a deviation, then scale and shift."""
 
-import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from gedanken.checks import extent, real, truth
+from gedanken.checks import real, truth
 from gedanken.errors import ShapeError
 from gedanken.init import Constant, Zeros
-from gedanken.layers.base import ByPlace, Context, Layer, Param, StateValue
+from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
 
@@ -31,23 +30,34 @@ class Norm(Layer):
             raise ShapeError(self.needs)
         return shape
 
+    def param_axes(self, shape: Shape) -> tuple[int, ...]:
+        """Return the axes of a sample that scale and shift have, counted from 0."""
+        return (len(shape) - 1,)
+
     def params(self, shape: Shape) -> dict[str, Param]:
-        scale = {"scale": Param(shape[-1:], Constant(1.0))} if self.scale else {}
-        return scale | ({"shift": Param(shape[-1:], Zeros())} if self.shift else {})
+        size = tuple(shape[axis] for axis in self.param_axes(shape))
+        scale = {"scale": Param(size, Constant(1.0))} if self.scale else {}
+        return scale | ({"shift": Param(size, Zeros())} if self.shift else {})
 
     def _scaled(self, p: Arrays, h: Array) -> Array:
         """Return y = scale * h + shift."""
-        y = h * p["scale"] if self.scale else h
-        return y + p["shift"] if self.shift else y
+        y = h * self._beside(p["scale"], h) if self.scale else h
+        return y + self._beside(p["shift"], h) if self.shift else y
 
     def _scaled_back(self, ops: Ops, p: Arrays, g: Arrays, h: Array, dy: Array) -> Array:
         """Write the gradients of scale and shift, and return that of h."""
-        others = tuple(range(dy.ndim - 1))
+        own = self.param_axes(dy.shape[1:])
+        others = tuple(axis for axis in range(dy.ndim) if axis - 1 not in own)
         if self.shift:
             g["shift"][...] = ops.sum(dy, axis=others)
         if self.scale:
             g["scale"][...] = ops.sum(dy * h, axis=others)
-        return dy * p["scale"] if self.scale else dy
+        return dy * self._beside(p["scale"], dy) if self.scale else dy
+
+    def _beside(self, param: Array, x: Array) -> Array:
+        """Return scale or shift with an axis for each of x (N, ...)."""
+        own = self.param_axes(x.shape[1:])
+        return param.reshape([x.shape[axis] if axis - 1 in own else 1 for axis in range(x.ndim)])
 
 
 def normalised_dx(ops: Ops, dh: Array, h: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
@@ -151,96 +161,3 @@ class BatchNorm(Norm):
         dx -= by_shift / count
         dx *= gain
         return dx.reshape(dy.shape)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LayerNorm(Norm, ByPlace):
-    """Normalise each sample over all its features, then scale and shift each feature.
-
-        y = scale * (x - mean) / sqrt(var + epsilon) + shift
-
-    On images the mean is over height, width and channels, and scale and shift are per channel. On a sequence (T, F)
-    each of the T vectors is normalised by itself.
-
-    Args:
-        epsilon: added to the variance, > 0, in squared units of x.
-        scale, shift: whether there is a scale, and a shift.
-
-    Shapes:
-        x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
-
-    Raises:
-        ShapeError: the input has no channel axis (at compile time).
-
-    Source:
-        Ba, Kiros & Hinton 2016, arXiv:1607.06450, equation 3.
-    """
-
-    _: KW_ONLY
-    epsilon: float = 1e-5
-    scale: bool = True
-    shift: bool = True
-
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        axes = (1, 2, 3) if x.ndim == 4 else (-1,)
-        h, _ = ctx.ops.centred(x, axes)
-        deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=axes, keepdims=True) + self.epsilon)
-        h /= deviation
-        return self._scaled(p, h), (h, deviation, axes)
-
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        h, deviation, axes = cache
-        return normalised_dx(ctx.ops, self._scaled_back(ctx.ops, p, g, h, dy), h, deviation, axes)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class GroupNorm(Norm):
-    """Normalise each sample over groups of channels and all pixels or times, then scale and shift each channel.
-
-        y = scale * (x - mean) / sqrt(var + epsilon) + shift
-
-    Args:
-        n_groups: number of groups, at least 1; it divides the channels.
-        epsilon: added to the variance, > 0, in squared units of x.
-        scale, shift: whether there is a scale, and a shift.
-
-    Shapes:
-        x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
-
-    Raises:
-        ShapeError: n_groups does not divide the channels (at compile time).
-
-    Source:
-        Wu & He 2018, arXiv:1803.08494, equations 1 to 7.
-    """
-
-    n_groups: int
-    epsilon: float = 1e-5
-    scale: bool = True
-    shift: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        extent("GroupNorm n_groups", self.n_groups)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        if not shape or shape[-1] % self.n_groups:
-            channels = shape[-1] if shape else 0
-            raise ShapeError(f"has n_groups={self.n_groups}, which must divide the {channels} channels")
-        return shape
-
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        grouped = x.reshape(self._grouped(x.shape))
-        h, _ = ctx.ops.centred(grouped, (1, 3))
-        deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=(1, 3), keepdims=True) + self.epsilon)
-        h /= deviation
-        return self._scaled(p, h.reshape(x.shape)), (h, deviation)
-
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        h, deviation = cache
-        dh = self._scaled_back(ctx.ops, p, g, h.reshape(dy.shape), dy).reshape(h.shape)
-        return normalised_dx(ctx.ops, dh, h, deviation, (1, 3)).reshape(dy.shape)
-
-    def _grouped(self, shape: Shape) -> Shape:
-        """Return (N, pixels, groups, channels of a group) for (N, ..., C)."""
-        return (shape[0], math.prod(shape[1:-1]), self.n_groups, shape[-1] // self.n_groups)

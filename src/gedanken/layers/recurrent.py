@@ -5,29 +5,13 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from gedanken.checks import extent, one_of, real, truth
 from gedanken.init import DEFAULT, Constant, Initializer, Orthogonal, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
 from gedanken.layers.conv1d import require_sequence
+from gedanken.layers.gates import ByGate
 from gedanken.ops import Ops
 from gedanken.types import Array, Arrays, Shape
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ByGate(Initializer):
-    """First values of an array whose last axis is that of gates: each gate's by a rule of its own.
-
-    Args:
-        rules: one for each gate.
-    """
-
-    rules: tuple[Initializer, ...]
-
-    def __call__(self, rng: Any, shape: Shape, fan_in: int, fan_out: int) -> Array:
-        each = (*shape[:-1], shape[-1] // len(self.rules))
-        return np.concatenate([rule(rng, each, fan_in, fan_out) for rule in self.rules], axis=-1)
 
 
 class Recurrent(Layer):
@@ -44,7 +28,6 @@ class Recurrent(Layer):
     recurrent_init: Initializer
     bias_init: Initializer
     gates: ClassVar[int] = 1
-    states: ClassVar[int] = 1  # arrays (N, n_units) that go from place to place; the first is the output
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -59,7 +42,8 @@ class Recurrent(Layer):
         """Return the state behind one place, and what `step_back` needs.
 
         Shapes:
-            a: (N, gates * n_units), the place's input times the kernel, with the bias.   state: (N, n_units) each.
+            a: (N, gates * n_units), the place's input times the kernel, with the bias.   state: (N, size) each, of
+                `sizes`.
         """
 
     @abstractmethod
@@ -68,13 +52,20 @@ class Recurrent(Layer):
     ) -> tuple[Array, Array, tuple[Array, ...]]:  # fmt: skip
         """Return the gradients with respect to `a`, to what the state's products gave, and to the state before.
 
+        Those of several products stand beside each other, as `_recurrent_gradient` reads them.
+
         Args:
             d: the gradients with respect to the state behind the place.
         """
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers in each of the arrays that go from place to place; the first one comes out."""
+        return (self.n_units,)
+
     def output_shape(self, shape: Shape) -> Shape:
         require_sequence(shape)
-        return (self.n_units,) if self.last else (shape[0], self.n_units)
+        return self.sizes[:1] if self.last else (shape[0], self.sizes[0])
 
     def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
         return None if self.last else lengths
@@ -88,7 +79,7 @@ class Recurrent(Layer):
         recurrent = ByGate((self.recurrent_init,) * gates)
         found = {
             "kernel": Param((features, gates * units), kernel, features, units, decay=True),
-            "recurrent": Param((units, gates * units), recurrent, units, units, decay=True),
+            "recurrent": Param((self.sizes[0], gates * units), recurrent, self.sizes[0], units, decay=True),
         }
         if self.bias:
             found["bias"] = Param((gates * units,), ByGate(self._bias_rules()), features, units)
@@ -103,8 +94,8 @@ class Recurrent(Layer):
         if self.bias:
             inputs += p["bias"]
         real_at = ops.real_places(xp.ones(x.shape[:2], bool), ctx.lengths)
-        state = (xp.zeros((len(x), self.n_units), x.dtype),) * self.states
-        y, tape = xp.zeros((*x.shape[:2], self.n_units), x.dtype), []
+        state = tuple(xp.zeros((len(x), size), x.dtype) for size in self.sizes)
+        y, tape = xp.zeros((*x.shape[:2], self.sizes[0]), x.dtype), []
         for t in self._order(x.shape[1]):
             made, kept = self.step(ops, p, inputs[:, t], state)
             now = real_at[:, t, None]
@@ -115,9 +106,8 @@ class Recurrent(Layer):
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         ops, xp, (x, real_at, tape) = ctx.ops, ctx.ops.xp, cache
-        size = (*x.shape[:2], self.gates * self.n_units)
-        da, db = xp.zeros(size, dy.dtype), xp.zeros(size, dy.dtype)
-        d = [xp.zeros((len(x), self.n_units), dy.dtype) for _ in range(self.states)]
+        da, db = xp.zeros((*x.shape[:2], self.gates * self.n_units), dy.dtype), [dy] * x.shape[1]
+        d = [xp.zeros((len(x), size), dy.dtype) for size in self.sizes]
         if self.last:
             d[0] = dy
         for t, kept in reversed(list(zip(self._order(x.shape[1]), tape, strict=True))):
@@ -125,12 +115,13 @@ class Recurrent(Layer):
             if not self.last:
                 d[0] = d[0] + xp.where(now, dy[:, t], 0)
             inputs, products, before = self.step_back(ops, p, kept, d)
-            da[:, t], db[:, t] = xp.where(now, inputs, 0), xp.where(now, products, 0)
+            da[:, t], db[t] = xp.where(now, inputs, 0), xp.where(now, products, 0)
             d = [xp.where(now, new, old) for new, old in zip(before, d, strict=True)]
         g["kernel"][...] = ops.product_sum(_rows(x), _rows(da))
         if self.bias:
             g["bias"][...] = ops.sum(_rows(da), axis=0)
-        self._recurrent_gradient(ops, g, list(zip(self._order(x.shape[1]), tape, strict=True)), db)
+        kept_at = list(zip(self._order(x.shape[1]), tape, strict=True))
+        self._recurrent_gradient(ops, g, kept_at, xp.stack(db, axis=1))
         return ops.product(_rows(da), p["kernel"].T).reshape(x.shape)
 
     def _recurrent_gradient(self, ops: Ops, g: Arrays, tape: Sequence[tuple[int, Any]], db: Array) -> None:
@@ -141,10 +132,10 @@ class Recurrent(Layer):
         return range(places - 1, -1, -1) if self.reverse else range(places)
 
     def multiply_adds(self, shape: Shape) -> int:
-        return shape[0] * (shape[1] + self.n_units) * self.gates * self.n_units
+        return shape[0] * (shape[1] + self.sizes[0]) * self.gates * self.n_units
 
     def activations(self, shape: Shape) -> int:
-        return shape[0] * (self.gates + self.states) * self.n_units
+        return shape[0] * (self.gates * self.n_units + sum(self.sizes))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -208,6 +199,7 @@ class LSTM(Recurrent):
         i, f, g, o = x[t] @ kernel + h[t - 1] @ recurrent + bias,   a quarter each
         c[t] = sigmoid(f) * c[t - 1] + sigmoid(i) * tanh(g)
         h[t] = sigmoid(o) * tanh(c[t]),   h[-1] = c[-1] = 0,   y[t] = h[t]
+        h[t] = (sigmoid(o) * tanh(c[t])) @ projection      with a projection
 
     The gates stand in the order of PyTorch and Keras. PyTorch's matrices are turned, and its two biases are added.
 
@@ -216,6 +208,7 @@ class LSTM(Recurrent):
         last: whether only the state behind the last real place comes out, not that behind each.
         reverse: whether the sequence is read from its last real place to its first; y[t] is still that of place t.
         bias: whether a bias is added.
+        projection: features of h, at least 1, where they are not n_units: fewer make the recurrent kernel small.
         forget_bias: first value of the bias of f, finite: with 1 a cell remembers before it has learnt to.
         init: first values of the kernel, gate by gate; by default uniform with variance 1 / (3 * fan_in).
         recurrent_init: those of the recurrent kernel; by default orthogonal.
@@ -224,6 +217,7 @@ class LSTM(Recurrent):
     Shapes:
         x: (N, T, F).   y: (N, T, n_units), 0 at padded places, or with `last` (N, n_units).
         kernel: (F, 4 * n_units).   recurrent: (n_units, 4 * n_units).   bias: (4 * n_units,).
+        With a projection P y is (N, T, P) or (N, P), recurrent (P, 4 * n_units), and there is projection: (n_units, P).
 
     Raises:
         ShapeError: the input is no sequence (T, F) (at compile time).
@@ -231,7 +225,8 @@ class LSTM(Recurrent):
     Source:
         Hochreiter & Schmidhuber 1997, "Long short-term memory"; Gers, Schmidhuber & Cummins 2000, "Learning to forget:
         continual prediction with LSTM" (the gate f); Jozefowicz, Zaremba & Sutskever 2015, "An empirical exploration of
-        recurrent network architectures" (forget_bias).
+        recurrent network architectures" (forget_bias); Sak, Senior & Beaufays 2014, arXiv:1402.1128, section 2.2
+        (projection; without its part that is not recurrent).
     """
 
     n_units: int
@@ -239,16 +234,32 @@ class LSTM(Recurrent):
     last: bool = False
     reverse: bool = False
     bias: bool = True
+    projection: int | None = None
     forget_bias: float = 1.0
     init: Initializer = DEFAULT
     recurrent_init: Initializer = Orthogonal()
     bias_init: Initializer = Zeros()
     gates = 4
-    states = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.projection is not None:
+            extent("LSTM projection", self.projection)
         real("LSTM forget_bias", self.forget_bias, "(-inf, inf)")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.projection or self.n_units, self.n_units)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        found = super().params(shape)
+        if self.projection:
+            size = (self.n_units, self.projection)
+            found["projection"] = Param(size, self.recurrent_init, *size, decay=True)
+        return found
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return super().multiply_adds(shape) + shape[0] * self.n_units * (self.projection or 0)
 
     def _bias_rules(self) -> tuple[Initializer, ...]:
         return (self.bias_init, Constant(self.forget_bias), self.bias_init, self.bias_init)
@@ -259,16 +270,26 @@ class LSTM(Recurrent):
         i, f, g, o = ops.sigmoid(i), ops.sigmoid(f), ops.xp.tanh(g), ops.sigmoid(o)
         new = f * c + i * g
         shown = ops.xp.tanh(new)
-        return (o * shown, new), (h, c, i, f, g, o, shown)
+        out = ops.product(o * shown, p["projection"]) if self.projection else o * shown
+        return (out, new), (h, c, i, f, g, o, shown)
 
     def step_back(
         self, ops: Ops, p: Arrays, kept: Any, d: Sequence[Array]
     ) -> tuple[Array, Array, tuple[Array, ...]]:  # fmt: skip
         _, c, i, f, g, o, shown = kept
-        dh, dc = d[0], d[1] + d[0] * o * (1 - shown * shown)
+        dh = ops.product(d[0], p["projection"].T) if self.projection else d[0]
+        dc = d[1] + dh * o * (1 - shown * shown)
         di, df, dg = dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g)
         da = ops.concatenate([di, df, dg, dh * shown * o * (1 - o)])
-        return da, da, (ops.product(da, p["recurrent"].T), dc * f)
+        products = ops.concatenate([da, d[0]]) if self.projection else da
+        return da, products, (ops.product(da, p["recurrent"].T), dc * f)
+
+    def _recurrent_gradient(self, ops: Ops, g: Arrays, tape: Sequence[tuple[int, Any]], db: Array) -> None:
+        width = self.gates * self.n_units
+        super()._recurrent_gradient(ops, g, tape, db[:, :, :width])
+        if self.projection:
+            given = _stacked(ops, tape, 5) * _stacked(ops, tape, 6)
+            g["projection"][...] = ops.product_sum(_rows(given), _rows(db[:, :, width:]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -363,5 +384,5 @@ def _rows(x: Array) -> Array:
 
 
 def _stacked(ops: Ops, tape: Sequence[tuple[int, Any]], number: int) -> Array:
-    """Return value `number` of what each step kept, place by place: (N, T, n_units)."""
+    """Return value `number` of what each step kept, place by place: (N, T, size)."""
     return ops.xp.stack([kept[number] for _, kept in sorted(tape, key=lambda one: one[0])], axis=1)

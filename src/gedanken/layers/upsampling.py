@@ -1,4 +1,4 @@
-"""Layers that make pictures larger without parameters."""
+"""Layers that make pictures larger, or smaller again, without parameters."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -165,14 +165,65 @@ class PixelShuffle(Layer):
         return _checked(height * self.factor, width * self.factor, channels // self.factor**2)
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        n, height, width, channels = x.shape
-        split = x.reshape(n, height, width, channels // self.factor**2, self.factor, self.factor)
-        return split.transpose(0, 1, 4, 2, 5, 3).reshape(n, *self.output_shape(x.shape[1:])), x.shape[1:]
+        return _shuffled(x, self.factor), None
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        height, width, channels = cache
-        split = dy.reshape(len(dy), height, self.factor, width, self.factor, channels // self.factor**2)
-        return split.transpose(0, 1, 3, 5, 2, 4).reshape(len(dy), *cache)
+        return _gathered(dy, self.factor)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PixelUnshuffle(Layer):
+    """Make pictures smaller by giving each square of pixels to the channels of one (space to depth).
+
+        y[n, h, w, (c * factor + r) * factor + s] = x[n, h * factor + r, w * factor + s, c]
+
+    It takes back what PixelShuffle does.
+
+    Args:
+        factor: how many times as high and wide the input is, at least 1.
+
+    Shapes:
+        x: (N, H, W, C).   y: (N, H / factor, W / factor, C * factor**2).
+
+    Raises:
+        ShapeError: the input is not an image, or its height or width is no multiple of factor (at compile time).
+
+    Source:
+        Shi et al. 2016, arXiv:1609.05158, section 3.2, read backwards.
+    """
+
+    factor: int
+
+    def __post_init__(self) -> None:
+        extent("PixelUnshuffle factor", self.factor)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        require_image(shape)
+        height, width, channels = shape
+        if height % self.factor or width % self.factor:
+            raise ShapeError(f"needs a height and width in multiples of {self.factor}, its factor")
+        return height // self.factor, width // self.factor, channels * self.factor**2
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        return _gathered(x, self.factor), None
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        return _shuffled(dy, self.factor)
+
+
+def _shuffled(x: Array, factor: int) -> Array:
+    """Return (N, H, W, C * factor**2) as (N, H * factor, W * factor, C)."""
+    n, height, width, channels = x.shape
+    made = channels // factor**2
+    split = x.reshape(n, height, width, made, factor, factor).transpose(0, 1, 4, 2, 5, 3)
+    return split.reshape(n, height * factor, width * factor, made)
+
+
+def _gathered(x: Array, factor: int) -> Array:
+    """Return (N, H * factor, W * factor, C) as (N, H, W, C * factor**2)."""
+    n, height, width, channels = x.shape
+    split = x.reshape(n, height // factor, factor, width // factor, factor, channels).transpose(0, 1, 3, 5, 2, 4)
+    return split.reshape(n, height // factor, width // factor, channels * factor**2)
 
 
 def _checked(height: int, width: int, channels: int) -> Shape:

@@ -2,7 +2,8 @@
 
 from gedanken.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
 from gedanken.optimizers.base import Optimizer
-from gedanken.optimizers.descent import SGD, Lion, Momentum, Nesterov
+from gedanken.optimizers.descent import SGD, Lion, Momentum, Nesterov, Rprop
+from gedanken.optimizers.lamb import Lamb
 from gedanken.optimizers.moments import Adam, AdaMax, AdamW, NAdam, RAdam
 from gedanken.optimizers.muon import Muon
 
@@ -13,6 +14,7 @@ __all__ = [
     "AdaMax",
     "Adam",
     "AdamW",
+    "Lamb",
     "Lion",
     "Momentum",
     "Muon",
@@ -21,4 +23,5 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSProp",
+    "Rprop",
 ]

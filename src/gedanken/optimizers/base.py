@@ -62,7 +62,7 @@ class Optimizer(Hyperparameters, ABC):
         Args:
             rate: learning rate of this update.
             step: number of this update, counted from 0.
-            p, g, slots: vectors of one length, or matrices of one shape, see takes_matrix.
+            p, g, slots: vectors of one length, or matrices of one shape, see takes_matrix and by_array.
         """
 
     def decays(self, name: str, declared: bool) -> bool:
@@ -86,6 +86,11 @@ class Optimizer(Hyperparameters, ABC):
             name: such as "0.kernel".
             shape: (..., O), with at least two axes; all but the last become one. In kernels the last is the outputs.
         """
+        return False
+
+    @property
+    def by_array(self) -> bool:
+        """Whether `update` gets each array of parameters by itself: one with two axes or more as a matrix (I, O)."""
         return False
 
     @property

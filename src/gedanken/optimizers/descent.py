@@ -149,3 +149,52 @@ class Lion(Decaying):
         ahead = ops.move(m.copy(), self.beta1, (1 - self.beta1) * g)
         p -= rate * (ops.xp.sign(ahead) + self.weight_decay * p)
         ops.move(m, self.beta2, (1 - self.beta2) * g)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rprop(Decaying):
+    """Step against the sign of the gradient, by a length of its own for each parameter.
+
+        size = size * grow      where g has the sign of the last one,      size = 1 before the first step
+        size = size * shrink    where it has the other one; then g = 0, so p stays and the next size is this one
+        p -= rate * size * sign(g),      size within [lowest, highest]
+
+    It is for gradients of all data, one mini-batch an epoch: of small mini-batches signs change by chance.
+
+    Args:
+        learning_rate: the first length of a step, > 0, or a Schedule.
+        shrink, grow: what a size is multiplied by, in (0, 1) and > 1.
+        lowest, highest: bounds of a size, > 0, so in units of the learning rate.
+        weight_decay, decayed: strength of the L2 penalty, a part of g, >= 0, and what it applies to; see SGD.
+        clip_norm, clip_value, accumulate: see Optimizer.
+
+    Source:
+        Riedmiller & Braun 1993, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm".
+        Differs: a parameter whose gradient changed its sign stays where it is, as in PyTorch, instead of going back.
+    """
+
+    learning_rate: float | Schedule = 0.01
+    shrink: float = 0.5
+    grow: float = 1.2
+    lowest: float = 1e-4
+    highest: float = 5000.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        real("Rprop shrink", self.shrink, "(0, 1)")
+        real("Rprop grow", self.grow, "(1, inf)")
+        real("Rprop lowest", self.lowest, "(0, inf)")
+        real("Rprop highest", self.highest, "(0, inf)")
+        require(self.lowest <= self.highest, "Rprop lowest", f"be at most highest={self.highest}", self.lowest)
+
+    def slots(self) -> tuple[str, ...]:
+        return ("last", "size")
+
+    def update(self, ops: Ops, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
+        xp, last, size = ops.xp, slots["last"], slots["size"]
+        sign = xp.sign(self.penalised(p, g))
+        turned = sign * last
+        change = xp.where(turned > 0, self.grow, xp.where(turned < 0, self.shrink, 1.0))
+        size[...] = xp.clip(xp.where(size == 0, 1.0, size) * change, self.lowest, self.highest)  # slots begin at 0
+        last[...] = xp.where(turned < 0, 0.0, sign)
+        p -= rate * size * last

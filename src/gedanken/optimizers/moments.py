@@ -38,7 +38,11 @@ class Moments(Decaying):
         ops.move(slots["mean"], self.beta1, (1 - self.beta1) * g)
         ops.move(slots["square"], self.beta2, (1 - self.beta2) * g * g)
         direction = self.direction(ops, self.numbers(step), g, slots)
-        p -= rate * (self.penalised(p, direction) if self.decoupled else direction)
+        p -= rate * self.scaled(ops, p, self.penalised(p, direction) if self.decoupled else direction)
+
+    def scaled(self, ops: Ops, p: Array, change: Array) -> Array:
+        """Return a change of the parameters at rate 1 as long as the rule wants it."""
+        return change
 
     def direction(self, ops: Ops, numbers: dict[str, float], g: Array, slots: Arrays) -> Array:
         """Return the step at rate 1, without weight decay: Adam's."""

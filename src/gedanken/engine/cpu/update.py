@@ -8,7 +8,7 @@ import numpy as np
 
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.kernels.sparse import Part
-from gedanken.engine.cpu.kernels.update import NORM_PIECE, Centred, Kept, Lead, Moment, Update
+from gedanken.engine.cpu.kernels.update import NORM_PIECE, Centred, Kept, Lead, Moment, Pace, Update
 from gedanken.engine.cpu.lowering.base import PIECE, cut
 from gedanken.engine.cpu.program import Program, Variable
 from gedanken.engine.cpu.threads import Pool
@@ -20,6 +20,7 @@ from gedanken.optimizers import (
     Adam,
     AdaMax,
     AdamW,
+    Lamb,
     Lion,
     Momentum,
     Muon,
@@ -28,6 +29,7 @@ from gedanken.optimizers import (
     Optimizer,
     RAdam,
     RMSProp,
+    Rprop,
 )
 from gedanken.optimizers.base import Decaying
 from gedanken.sparse import RowPart
@@ -47,9 +49,11 @@ KERNELS: dict[type[Optimizer], tuple[str, dict[str, str]]] = {
     Adam: ("adam", _MOMENTS),
     AdamW: ("adam", _MOMENTS),
     Muon: ("adam", _MOMENTS),
+    Lamb: ("lamb", _MOMENTS),
     AdaMax: ("adamax", {"mean": "beta1", "kept": "beta2", "epsilon": "epsilon"}),
     NAdam: ("nadam", _MOMENTS),
     RAdam: ("radam", _MOMENTS),
+    Rprop: ("rprop", {}),
     Lion: ("lion", {"turning": "beta1", "kept": "beta2"}),
 }
 
@@ -91,6 +95,8 @@ class _Step:
         given = self._given(kernel, fields)
         if size:
             self.program.add(f"update.{kernel}", cut(size, PIECE), u=update, **given)
+        if kernel == "lamb":
+            self._step_by_trust(update, given["change"])
         for part in updated.rows:
             self._touched(kernel, part, given)
         self.program.cut()
@@ -111,8 +117,13 @@ class _Step:
         given |= {word: self._number(word, getattr(self.rule, field)) for word, field in fields.items()}
         if kernel == "momentum":
             given["ahead"] = int(type(self.rule) is Nesterov)
+        elif kernel == "lamb":
+            given["change"] = self.program.buffer((self.vectors["p"].shape[0],))
         elif kernel == "nadam":
             given["lead"] = Lead(ahead=self.varying["ahead"], direct=self.varying["direct"])
+        elif isinstance(self.rule, Rprop):
+            bounds = {name: getattr(self.rule, name) for name in ("shrink", "grow", "lowest", "highest")}
+            given["pace"] = Pace(**bounds)
         elif kernel == "radam":
             given["trust"] = self.varying["trust"]
         elif kernel == "rmsprop_centred_moving":
@@ -134,13 +145,27 @@ class _Step:
         longest = self.rule.clip_norm
         if longest is None:
             return np.ones(1, self.program.library.dtype)
-        pieces = cut(size, NORM_PIECE)
-        partial, factor = self.program.buffer((2 * pieces,)), self.program.buffer((1,))
-        self.program.add(
-            "update.square_sums", pieces, NORM_PIECE, g=self.vectors["g"], size=size, limit=limit, partial=partial
-        )
+        pieces, factor = cut(size, NORM_PIECE), self.program.buffer((1,))
+        partial = self._square_sums(self.vectors["g"], size, limit)
         self.program.add("update.shorten", 1, pieces, partial=partial, pieces=pieces, longest=longest, factor=factor)
         return factor
+
+    def _square_sums(self, vector: Any, size: int, limit: float = math.inf) -> Any:
+        pieces = cut(size, NORM_PIECE)
+        partial = self.program.buffer((2 * pieces,))
+        self.program.add("update.square_sums", pieces, NORM_PIECE, g=vector, size=size, limit=limit, partial=partial)
+        return partial
+
+    def _step_by_trust(self, update: Any, change: Any) -> None:
+        """Emit the end of a step of Lamb, whose length goes by that of the parameters."""
+        size, ratio = update.size, self.program.buffer((1,))
+        pieces, of_p, of_change = (
+            cut(size, NORM_PIECE),
+            self._square_sums(update.p, size),
+            self._square_sums(change, size),
+        )
+        self.program.add("update.trust", 1, pieces, of_p=of_p, of_change=of_change, pieces=pieces, ratio=ratio)
+        self.program.add("update.step_by_trust", cut(size, PIECE), u=update, change=change, ratio=ratio)
 
     def __call__(self, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
         self._bind((p, g, *slots.values()))

@@ -1,4 +1,4 @@
-"""Dice cost: regions of a sample's classes, as the network gives them and as they are."""
+"""Dice and Tversky costs: regions of a sample's classes, as the network gives them and as they are."""
 
 from gedanken.engine.cpu.kernels.blocks import BLOCK, Rows, carry_over, settle, zero_row
 from gedanken.engine.cpu.kernels.cost import Targets
@@ -9,32 +9,40 @@ ROOM = 6  # rows of scratch memory, each of a number for each class
 
 
 class Regions(Record):
-    """Places of a sample, and the label that counts for nothing, if there is one. `smooth` is the s of costs.Dice."""
+    """Places of a sample, and the label that counts for nothing, if there is one.
+
+    `smooth` is the s of costs.Dice, the other numbers are those of `costs.likeness.Ratio`.
+    """
 
     places: Int
     smooth: Real
+    shared: Real
+    claimed: Real
+    missed: Real
     ignores: Int
     ignored: Int
 
 
 @inline
-def add_place(part, y, t, label, hard, columns):
-    """Add what one place has of y * t and, behind, of y + t; what is wanted is a label where `hard`, else shares t."""
-    total = at(part, columns)
+def add_place(part, y, t, label, hard, columns, r):
+    """Add what one place has of shared * y * t and, behind, of what is off.
+
+    What is wanted is a label where `hard`, else shares t.
+    """
+    off = at(part, columns)
     if hard:
         for c in lanes(columns):
-            one = real(1) if c == label else real(0)
-            part[c] += y[c] * one
-            total[c] += y[c] + one
+            part[c] += r.shared * y[c] if c == label else real(0)
+            off[c] += r.missed * (real(1) - y[c]) if c == label else r.claimed * y[c]
     else:
         for c in lanes(columns):
-            part[c] += y[c] * t[c]
-            total[c] += y[c] + t[c]
+            part[c] += r.shared * (y[c] * t[c])
+            off[c] += r.claimed * (y[c] * (real(1) - t[c])) + r.missed * ((real(1) - y[c]) * t[c])
 
 
 @noinline
 def add_places(y, targets, first, space, columns, r):
-    """Set the first 2 * columns numbers of a space to sums over the places of a sample, of y * t and of y + t.
+    """Set the first 2 * columns numbers of a space to sums over the places of a sample, see `add_place`.
 
     first: place of the sample among all samples' places.   space: 6 * columns numbers.
     """
@@ -46,7 +54,7 @@ def add_places(y, targets, first, space, columns, r):
             label = targets.classes[first + place]
         if not (targets.hard and r.ignores and label == r.ignored):
             shares = at(targets.shares, 0 if targets.hard else start)
-            add_place(part, at(y, start), shares, label, targets.hard, columns)
+            add_place(part, at(y, start), shares, label, targets.hard, columns, r)
         if place % BLOCK == BLOCK - 1:
             carry_over(whole, lost, part, 2 * columns)
     carry_over(whole, lost, part, 2 * columns)
@@ -82,9 +90,11 @@ def judge(task: Int, scratch: Reals, z: Reals, targets: Targets, dz: Reals, term
         else:
             add_places(z, targets, first, scratch, columns, r)
             for c in range(columns):
-                both, total = real(2) * scratch[c] + r.smooth, scratch[columns + c] + r.smooth
-                share = factor * targets.weights[c] / counts.divisor
-                cost += targets.weights[c] * (real(1) - both / total)
-                level[c], fall[c] = share * both / total / total, real(2) * share / total
+                right, off = scratch[c] + r.smooth, scratch[columns + c]
+                total = right + off
+                share = factor * targets.weights[c] / counts.divisor / total
+                cost += targets.weights[c] * (off / total)
+                level[c] = share * r.claimed * (right / total)
+                fall[c] = share * ((r.claimed + r.missed) * (right / total) + r.shared * (off / total))
             set_slopes(dz, targets, first, level, fall, columns, r)
         terms[row] = factor * cost

@@ -134,6 +134,29 @@ def multi_margin(task: Int, scratch: Reals, z: Reals, targets: Targets, dz: Real
             terms[row] = weigh(slopes, scratch, factor, counts.divisor, columns)
 
 
+def multi_label_margin(task: Int, scratch: Reals, z: Reals, targets: Targets, dz: Reals, terms: Reals, m: Rows):
+    """Of scores z: cost = 1 / C * sum over labels that are there and others that are not of max(0, 1 - z[label] + z).
+
+    scratch: 2 * columns numbers.
+    """
+    columns, counts, share = m.columns, targets.counts, real(1) / real(m.columns)
+    lacks = at(scratch, columns)
+    for row in range(task * m.piece, min((task + 1) * m.piece, m.rows)):
+        y, there, slopes = at(z, row * columns), at(targets.shares, row * columns), at(dz, row * columns)
+        zero_row(scratch, columns)
+        zero_row(slopes, columns)
+        for label in range(columns):
+            if there[label] > real(0):
+                needed = real(1) - y[label]
+                for c in lanes(columns):
+                    lacking = max(needed + y[c], real(0)) if there[c] == real(0) else real(0)
+                    lacks[c] = share if lacking > real(0) else real(0)
+                    scratch[c] += lacking * share
+                    slopes[c] += lacks[c]
+                slopes[label] = -sum_of(lacks, columns, real(1))
+        terms[row] = weigh(slopes, scratch, factor_of(counts, row), counts.divisor, columns)
+
+
 @inline
 def worst_at(y, columns, label):
     """Return where the largest score but that of a label is, the first of equals; a NaN counts as larger than all."""

@@ -6,7 +6,7 @@ its rounded value, as what rounding took from it, and as what it lacks to 1, all
 """
 
 from gedanken.engine.cpu.kernels.blocks import sum_of, sum_of_squares
-from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, real, sqrt
+from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, noinline, real, sqrt
 
 NORM_PIECE = 4096  # numbers whose squares are added up by one task
 
@@ -32,6 +32,13 @@ def square_sums(task: Int, scratch: Reals, g: Reals, size: Int, limit: Real, par
 
 def shorten(task: Int, scratch: Reals, partial: Reals, pieces: Int, longest: Real, factor: Reals):
     """factor[0] = longest / |g| where |g| is more than that, else 1. scratch: a number for each piece."""
+    norm = length_of(partial, pieces, scratch)
+    factor[0] = longest / norm if norm > longest else real(1)
+
+
+@noinline
+def length_of(partial, pieces, room):
+    """Return the length of a vector of what `square_sums` found. room: a number for each piece."""
     largest = real(0)
     for i in range(pieces):
         largest = max(largest, partial[2 * i])
@@ -39,9 +46,9 @@ def shorten(task: Int, scratch: Reals, partial: Reals, pieces: Int, longest: Rea
     if largest > real(0):
         for i in range(pieces):
             share = partial[2 * i] / largest
-            scratch[i] = partial[2 * i + 1] * share * share
-        norm = largest * sqrt(sum_of(scratch, pieces, real(1)))
-    factor[0] = longest / norm if norm > longest else real(1)
+            room[i] = partial[2 * i + 1] * share * share
+        norm = largest * sqrt(sum_of(room, pieces, real(1)))
+    return norm
 
 
 class Update(Record):
@@ -321,3 +328,61 @@ def lion(task: Int, scratch: Reals, u: Update, mean: Reals, turning: Kept, kept:
         share = u.decay if i < under else real(0)
         x[i] -= u.rate * (sign + share * x[i])
         m[i] = moved(m[i], kept, kept.rest, gradient)
+
+
+def lamb(task: Int, scratch: Reals, u: Update, mean: Moment, square: Moment, epsilon: Real, change: Reals):
+    """change = Adam's direction and weight decay; `step_by_trust` makes the step."""
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, m, v = at(u.p, begin), at(u.g, begin), at(mean.values, begin), at(square.values, begin)
+    per_mean, per_square, made = real(1) / mean.seen, real(1) / square.seen, at(change, begin)
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        first = moved(m[i], mean.kept, mean.kept.rest, gradient)
+        second = square_of(v[i], square.kept, gradient)
+        m[i] = first
+        v[i] = second
+        share = u.decay if i < under else real(0)
+        made[i] = first * per_mean / (sqrt(second * per_square) + epsilon) + share * x[i]
+
+
+def trust(task: Int, scratch: Reals, of_p: Reals, of_change: Reals, pieces: Int, ratio: Reals):
+    """ratio[0] = |p| / |change|, 1 where one of them is 0; both as square_sums.   scratch: a number for each piece."""
+    length, step = length_of(of_p, pieces, scratch), length_of(of_change, pieces, scratch)
+    ratio[0] = length / step if length > real(0) and step > real(0) else real(1)
+
+
+def step_by_trust(task: Int, scratch: Reals, u: Update, change: Reals, ratio: Reals):
+    begin, rate = task * u.piece, u.rate * ratio[0]
+    x, made = at(u.p, begin), at(change, begin)
+    for i in lanes(min(u.piece, u.size - begin)):
+        x[i] -= rate * made[i]
+
+
+class Pace(Record):
+    """By what the size of a step shrinks and grows, and its bounds."""
+
+    shrink: Real
+    grow: Real
+    lowest: Real
+    highest: Real
+
+
+def rprop(task: Int, scratch: Reals, u: Update, last: Reals, size: Reals, pace: Pace):
+    """last: signs of the last gradients, 0 where one had changed."""
+    begin, times = task * u.piece, u.factor[0]
+    count, under = min(u.piece, u.size - begin), u.decayed - begin
+    x, d, before, steps = at(u.p, begin), at(u.g, begin), at(last, begin), at(size, begin)
+    for i in lanes(count):
+        gradient = pulled(u, times, d[i], x[i], i < under)
+        sign = real(1) if gradient > real(0) else gradient
+        sign = real(-1) if gradient < real(0) else sign
+        turned = sign * before[i]
+        change = pace.grow if turned > real(0) else real(1)
+        change = pace.shrink if turned < real(0) else change
+        length = change if steps[i] == real(0) else steps[i] * change
+        length = min(max(length, pace.lowest), pace.highest)
+        sign = real(0) if turned < real(0) else sign
+        steps[i] = length
+        before[i] = sign
+        x[i] -= u.rate * length * sign

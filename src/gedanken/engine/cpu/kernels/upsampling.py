@@ -127,14 +127,14 @@ def shuffle(task: Int, scratch: Reals, x: Reals, y: Reals, s: Shuffled):
                     target[c] = source[c * size + k]
 
 
-def gather(task: Int, scratch: Reals, dy: Reals, d: Reals, s: Shuffled):
-    """The way back through `shuffle`."""
+def gather(task: Int, scratch: Reals, x: Reals, y: Reals, s: Shuffled):
+    """y[h, w, (c * factor + i) * factor + j] = x[h * factor + i, w * factor + j, c], the way back from `shuffle`"""
     size, channels = s.factor * s.factor, s.channels
     for row in range(task * s.piece, min((task + 1) * s.piece, s.rows)):
         for w in range(s.width):
-            target = at(d, (row * s.width + w) * size * channels)
+            target = at(y, (row * s.width + w) * size * channels)
             for k in range(size):
-                source = at(dy, place_of(row, w, k, s))
+                source = at(x, place_of(row, w, k, s))
                 for c in lanes(channels):
                     target[c * size + k] = source[c]
 

@@ -19,8 +19,8 @@ from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, l
 
 # Of differences and margins, for `judge`; those from SIGMOID on, which take powers of e or logarithms, for
 # `judge_curved`.
-SQUARED, ABSOLUTE, HUBER, PERCENTAGE, QUANTILE, WEIGHTED, HINGE, SQUARED_HINGE = 0, 1, 2, 3, 4, 5, 6, 7
-SIGMOID, PROBABILITY, FOCAL, LOG_COSH, LOGARITHMIC, LOG_COUNTS, COUNTS = 8, 9, 10, 11, 12, 13, 14
+SQUARED, ABSOLUTE, HUBER, PERCENTAGE, QUANTILE, WEIGHTED, HINGE, SQUARED_HINGE, EMBEDDING = 0, 1, 2, 3, 4, 5, 6, 7, 8
+SIGMOID, PROBABILITY, FOCAL, LOG_COSH, LOGARITHMIC, LOG_COUNTS, COUNTS = 9, 10, 11, 12, 13, 14, 15
 BLOCK = 1024  # values whose costs lie in scratch memory, so that they stay in the first-level cache
 HALF_LOG_2_PI = 0.9189385332046727
 
@@ -83,10 +83,15 @@ def of_shares(z, target, v, first, slopes, costs, count):
 
 @noinline
 def of_margins(z, target, v, slopes, costs, count):
-    """Costs and slopes of the kinds from WEIGHTED to SQUARED_HINGE, which go by products with what is wanted."""
+    """Costs and slopes of the kinds from WEIGHTED to EMBEDDING, which go by products with what is wanted."""
     if v.kind == WEIGHTED:
         for i in lanes(count):
             costs[i], slopes[i] = target[i] * z[i], target[i] + real(0) * z[i]
+    elif v.kind == EMBEDDING:
+        for i in lanes(count):
+            lacking, together = max(v.bend - z[i], real(0)), target[i] == real(1)
+            away = real(0) if lacking == real(0) else real(-1)
+            costs[i], slopes[i] = z[i] if together else lacking, real(1) if together else away
     else:
         for i in lanes(count):
             sign = real(1) - real(2) * target[i]

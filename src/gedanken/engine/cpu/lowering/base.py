@@ -240,6 +240,11 @@ def window_of(stage: LayerStage, geometry: Geometry, band: int, bands: int) -> W
     )  # fmt: skip
 
 
+def no_backward(*_: object) -> Buffer | None:
+    """Stand for the backward pass of what is made for predictions alone."""
+    raise AssertionError("a prediction has no backward pass")
+
+
 def cut(count: int, size: int) -> int:
     """Return in how many parts of at most `size` a count falls."""
     return -(-count // size)

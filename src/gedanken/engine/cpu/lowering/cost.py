@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gedanken.costs import Cost, Dice, SoftMaxCrossEntropy
+from gedanken.costs import Cost, Dice, SoftMaxCrossEntropy, Tversky
+from gedanken.costs.likeness import Overlap
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.lowering.base import TASKS, Lowering, cut
 from gedanken.engine.cpu.lowering.lowered_cost import LoweredCost, class_weights
-from gedanken.engine.cpu.lowering.row_cost import ROWS, dice, row_cost
+from gedanken.engine.cpu.lowering.row_cost import ROWS, overlap, row_cost
 from gedanken.engine.cpu.lowering.value_cost import VALUES, value_cost
 from gedanken.engine.cpu.program import Buffer
 from gedanken.types import Shape
@@ -23,7 +24,7 @@ def entries_of(cost: Cost, shape: Shape) -> Shape:
     """Return the shape of the costs of outputs of a shape."""
     if type(cost) in VALUES:
         return shape
-    return shape[:1] if type(cost) is Dice else shape[:-1]
+    return shape[:1] if isinstance(cost, Overlap) else shape[:-1]
 
 
 def lower_cost(low: Lowering, cost: Cost, z: Buffer) -> LoweredCost:
@@ -46,7 +47,8 @@ def _softmax_cross_entropy(low: Lowering, cost: Any, z: Buffer) -> LoweredCost:
 # All costs of the package but HeadsCost, which is several, and CustomCost, whose functions are the user's.
 KNOWN: dict[type[Cost], Callable[[Lowering, Any, Buffer], LoweredCost]] = {
     SoftMaxCrossEntropy: _softmax_cross_entropy,
-    Dice: dice,
+    Dice: overlap,
+    Tversky: overlap,
     **dict.fromkeys(VALUES, value_cost),
     **dict.fromkeys(ROWS, row_cost),
 }

@@ -11,7 +11,7 @@ from gedanken.by_name import ByName, parts_of
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activation_of, needs_input
 from gedanken.engine.cpu.lowering.attention import attention
-from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
+from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering, no_backward
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
 from gedanken.engine.cpu.lowering.curves import glu, log_softmax, prelu
 from gedanken.engine.cpu.lowering.dense import dense, softmax
@@ -20,6 +20,7 @@ from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
 from gedanken.engine.cpu.lowering.noise import thinned, with_noise
 from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm, local_response
+from gedanken.engine.cpu.lowering.permute import permute
 from gedanken.engine.cpu.lowering.pointwise import (
     Group,
     flatten,
@@ -61,7 +62,9 @@ from gedanken.layers import (
     MaxPool1DLayer,
     MultiHeadAttention,
     PaddingLayer,
+    Permute,
     PixelShuffle,
+    PixelUnshuffle,
     PReLU,
     Reshape,
     RMSNorm,
@@ -71,6 +74,7 @@ from gedanken.layers import (
     SparseFullyConnectedLayer,
     SpatialDropout,
     TransposedConvolutionLayer,
+    UnitNorm,
     UpsamplingLayer,
 )
 from gedanken.layers.containers import Container
@@ -85,7 +89,8 @@ def why_no_kernel(stage: Placement) -> str:
         return _why_no_kernel_inside(stage)
     if type(layer) not in KNOWN:
         return "no kernel"
-    if stage.frozen and isinstance(layer, (BatchNorm, Noise)):
+    remembers = isinstance(layer, BatchNorm) or (isinstance(layer, InstanceNorm) and layer.running)
+    if stage.frozen and (remembers or isinstance(layer, Noise)):
         return "frozen: it runs as at prediction"
     return ""
 
@@ -152,7 +157,7 @@ def _convolution(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[
         x = predicted(low, rest[0], x, normal, activation_of(group.activation.layer if group.activation else None))
         # BatchNorm and activation went into the convolution.
         left = Group(pool=group.pool, dropout=group.dropout, flatten=group.flatten)
-        return (*pointwise(low, left, x, None, None), taken) if left.stages else (x, _no_backward, taken)
+        return (*pointwise(low, left, x, None, None), taken) if left.stages else (x, no_backward, taken)
     return *_followed(low, convolution(low, rest[0], x, group.norm is not None), group), taken
 
 
@@ -183,10 +188,6 @@ def _convolution_1d(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tup
     together = {BatchNorm, Dropout, *ACTIVATIONS}
     behind = itertools.takewhile(lambda one: type(one.layer) in together, rest[1:])
     return convolution_1d(low, [rest[0], *behind], x, _convolution)
-
-
-def _no_backward(*_: object) -> Buffer | None:
-    raise AssertionError("a prediction has no backward pass")
 
 
 def _container(low: Lowering, stage: ContainerStage, x: Any) -> tuple[Any, Backward]:
@@ -226,8 +227,10 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     Embedding: embedding,
     Flatten: flatten,
     Reshape: reshape,
+    Permute: permute,
     UpsamplingLayer: upsampling,
     PixelShuffle: pixel_shuffle,
+    PixelUnshuffle: pixel_shuffle,
     SoftMax: softmax,
     GLU: glu,
     LogSoftMax: log_softmax,
@@ -252,6 +255,7 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     CroppingLayer: frame,
     InstanceNorm: group_norm,
     RMSNorm: layer_norm,
+    UnitNorm: layer_norm,
     SparseFullyConnectedLayer: sparse_dense,
 }
 

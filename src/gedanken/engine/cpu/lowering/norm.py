@@ -1,33 +1,59 @@
 """LayerNorm and RMSNorm, GroupNorm and InstanceNorm, LocalResponseNorm: one pass each way."""
 
 import math
+from typing import Any
+
+import numpy as np
 
 from gedanken.engine.cpu.kernels.blocks import LINE
 from gedanken.engine.cpu.kernels.group_norm import GroupedNorm
 from gedanken.engine.cpu.kernels.local_response import ROOM, Beside
 from gedanken.engine.cpu.kernels.norm import Norm
-from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
+from gedanken.engine.cpu.kernels.update import Kept
+from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut, no_backward
+from gedanken.engine.cpu.lowering.permute import moved
+from gedanken.engine.cpu.lowering.pointwise import remembered
 from gedanken.engine.cpu.program import Buffer
-from gedanken.layers import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from gedanken.layers import InstanceNorm, LayerNorm, LocalResponseNorm, UnitNorm
+from gedanken.layers.group_norm import Grouped
+from gedanken.layers.layer_norm import OverAxes
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array
 
 
 def layer_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    """Lower LayerNorm or RMSNorm; a row is what has a mean of its own, an image or a vector."""
+    """Lower LayerNorm, RMSNorm or UnitNorm, on samples whose last axes are those that a mean is over."""
     layer, shape = stage.layer, stage.shape
-    assert isinstance(layer, (LayerNorm, RMSNorm))
-    channels = shape[-1]
-    size = math.prod(shape) if len(shape) == 3 else channels
-    rows = low.samples * math.prod(shape) // size
+    assert isinstance(layer, OverAxes)
+    over = layer.inside(shape)
+    order = [*(axis for axis in range(len(shape)) if axis not in over), *over]
+    back = [order.index(axis) for axis in range(len(shape))]
+    made, gradient = _by_row(low, stage, moved(low, x, shape, order), math.prod(shape[axis] for axis in over))
+    turned = tuple(shape[axis] for axis in order)
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        dx = gradient(moved(low, dy, shape, order), wanted)
+        return moved(low, dx, turned, back) if dx else None
+
+    return moved(low, made, turned, back), backward
+
+
+def _by_row(low: Lowering, stage: LayerStage, x: Buffer, size: int) -> Lowered:
+    """Emit the norm of rows of `size` numbers."""
+    layer: Any = stage.layer
+    epsilon, channels = layer.epsilon, stage.shape[-1] if layer.axes is None else size
+    scale, shift = stage.p.get("scale", low.ones(channels)), stage.p.get("shift", low.zeros(channels))
+    if isinstance(layer, UnitNorm):  # the root of a sum of squares is that of their mean, times that of their number
+        channels, scale, epsilon = 1, np.full(1, size**-0.5, low.real), epsilon / size
+    rows = low.samples * math.prod(stage.shape) // size
     piece = cut(PIECE, size)
     slots, width = cut(rows, piece), channels * max(1, min(LINE // channels, size // channels))
-    y, moments = low.buffer((low.samples, *shape)), low.buffer((rows, 3))
+    y, moments = low.buffer(x.shape), low.buffer((rows, 3))
     norm = Norm(
         rows=rows, size=size, channels=channels, width=width, piece=piece,
-        centred=int(isinstance(layer, LayerNorm)), epsilon=layer.epsilon, scale=_scale(low, stage), moments=moments,
+        centred=int(isinstance(layer, LayerNorm)), epsilon=epsilon, scale=scale, moments=moments,
     )  # fmt: skip
-    low.program.add("norm.forward", slots, 2 * width, x=x, y=y, shift=_shift(low, stage), n=norm)
+    low.program.add("norm.forward", slots, 2 * width, x=x, y=y, shift=shift, n=norm)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, shifts, scales = low.buffer(x.shape), low.buffer((slots, channels)), low.buffer((slots, channels))
@@ -41,16 +67,24 @@ def layer_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
 def group_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower GroupNorm or InstanceNorm; a group of channels, or a channel, has a mean of its own in each sample."""
     layer, shape = stage.layer, stage.shape
-    assert isinstance(layer, (GroupNorm, InstanceNorm))
-    channels, samples = shape[-1], low.samples
-    groups = layer.n_groups if isinstance(layer, GroupNorm) else channels
+    assert isinstance(layer, Grouped)
+    channels, samples, pixels = shape[-1], low.samples, math.prod(shape[:-1])
+    groups = layer.groups(channels)
     piece = cut(PIECE, math.prod(shape))
-    y, moments = low.buffer((samples, *shape)), low.buffer((samples, groups, 3))
+    y, moments = low.buffer((samples, *shape)), low.buffer((samples, groups, 4))
     norm = GroupedNorm(
-        samples=samples, pixels=math.prod(shape[:-1]), channels=channels, groups=groups, piece=piece,
-        epsilon=layer.epsilon, scale=_scale(low, stage), moments=moments,
+        samples=samples, pixels=pixels, channels=channels, groups=groups, piece=piece, epsilon=layer.epsilon,
+        scale=_scale(low, stage), moments=moments,
+        counts=low.lengths(stage) if len(shape) == 2 else np.full(samples, pixels, np.int64),
     )  # fmt: skip
+    if stage.s and not low.train:
+        normal = remembered(low, stage)
+        low.program.add("group_norm.by_running", cut(samples, piece), x=x, y=y, normal=normal, n=norm)
+        return y, no_backward
     low.program.add("group_norm.forward", cut(samples, piece), 7 * channels, x=x, y=y, shift=_shift(low, stage), n=norm)
+    if isinstance(layer, InstanceNorm) and layer.running:
+        kept, running = _kept(low, layer.momentum), {name: stage.s[name] for name in ("mean", "var")}
+        low.program.add("group_norm.remember", channels, samples, n=norm, kept=kept, **running)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         dx, shifts, scales = low.buffer(x.shape), low.buffer((samples, channels)), low.buffer((samples, channels))
@@ -86,6 +120,11 @@ def local_response(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         return dx
 
     return y, backward
+
+
+def _kept(low: Lowering, momentum: float) -> Kept:
+    share = float(low.real.type(momentum))
+    return Kept(share=share, less=momentum - share, rest=1 - momentum)
 
 
 def _scale(low: Lowering, stage: LayerStage) -> Array:

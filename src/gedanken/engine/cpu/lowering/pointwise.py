@@ -20,6 +20,7 @@ from gedanken.layers import (
     BatchNorm,
     Dropout,
     Flatten,
+    InstanceNorm,
 )
 from gedanken.layers.stages import LayerStage
 from gedanken.random import DRAW_RANGE, DRAWS_PER_BLOCK, Purpose, stream_key
@@ -89,7 +90,7 @@ def flatten(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
 
 
 def remembered(low: Lowering, stage: LayerStage) -> Buffer:
-    """Emit mean, gain and shift of a BatchNorm at prediction."""
+    """Emit mean, gain and shift of a norm that goes by running values at prediction."""
     normal = low.buffer((5, stage.shape[-1]))
     low.program.add("batch_norm.remember", 1, norm=_normalised(low, stage), channels=stage.shape[-1], normal=normal)
     return normal
@@ -109,7 +110,7 @@ def _share(low: Lowering, stage: LayerStage) -> Share:
 
 def _normalised(low: Lowering, stage: LayerStage) -> Normalised:
     layer, channels = stage.layer, stage.shape[-1]
-    assert isinstance(layer, BatchNorm)
+    assert isinstance(layer, (BatchNorm, InstanceNorm))
     return Normalised(
         scale=stage.p.get("scale", low.ones(channels)), shift=stage.p.get("shift", low.zeros(channels)),
         running_mean=stage.s["mean"], running_var=stage.s["var"], epsilon=layer.epsilon,

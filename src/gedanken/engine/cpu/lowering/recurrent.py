@@ -6,6 +6,7 @@ import numpy as np
 
 from gedanken.engine.cpu.kernels.conv import Transposed
 from gedanken.engine.cpu.kernels.gru import Behind
+from gedanken.engine.cpu.kernels.lstm_projected import Projected
 from gedanken.engine.cpu.kernels.recurrent import Reading, Slopes
 from gedanken.engine.cpu.lowering.activations import activation_of
 from gedanken.engine.cpu.lowering.base import TASKS, Lowered, Lowering, Matrix, cut
@@ -41,15 +42,15 @@ def recurrent(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower SimpleRNN, LSTM or GRU."""
     layer, (places, features) = stage.layer, stage.shape
     assert isinstance(layer, Recurrent)
-    cell, units, rows = _cell_of(stage), layer.n_units, low.samples * places
-    width, kernel = layer.gates * units, stage.p["kernel"]
+    cell, units, rows = _cell_of(low, stage), layer.n_units, low.samples * places
+    state, width, kernel = layer.sizes[0], layer.gates * units, stage.p["kernel"]
     inputs = low.buffer((rows, width))
     bias = stage.p.get("bias", low.zeros(width))
     given = Matrix(x, features, 1)
     product(low, given, Matrix(kernel, width, 1), inputs, (rows, width, features), bias)
     reading = _reading(low, stage, cell, inputs)
     assert isinstance(reading.y, Buffer)
-    room = cut(low.samples, reading.blocks) * (width + 5 * units)
+    room = cut(low.samples, reading.blocks) * (width + 5 * max(units, state))
     more = {"shift": stage.p.get("recurrent_bias", low.zeros(units))} if cell.kernel == "gru" else cell.more
     low.program.add(f"{cell.kernel}.forward", reading.blocks, room, r=reading, **more)
 
@@ -66,12 +67,9 @@ def recurrent(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
             low.add_up(behind.sums, stage.g["recurrent_bias"], reading.blocks)
         d = Matrix(inputs, width, 1)
         product(low, given.transposed(), d, stage.g["kernel"], (features, width, rows))
-        if cell.by_gate:
-            _gradient_by_gate(low, stage, reading, inputs)
-        else:
-            found = Matrix(behind.slopes, width, 1) if cell.kernel == "gru" else d
-            before = Matrix(reading.before, units, 1).transposed()
-            product(low, before, found, stage.g["recurrent"], (units, width, rows))
+        _recurrent_gradient(low, stage, reading, behind.slopes if cell.kernel == "gru" else inputs, cell.by_gate)
+        if "projection" in stage.g:
+            _projection_gradient(low, stage.g["projection"], cell.more["projected"], rows)
         if not wanted:
             return None
         dx = low.buffer((low.samples, *stage.shape))
@@ -81,8 +79,10 @@ def recurrent(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     return reading.y, backward
 
 
-def _cell_of(stage: LayerStage) -> Cell:
+def _cell_of(low: Lowering, stage: LayerStage) -> Cell:
     layer = stage.layer
+    if isinstance(layer, LSTM) and layer.projection:
+        return Cell("lstm_projected", True, False, {"projected": _projected(low, stage)})
     if isinstance(layer, LSTM):
         return Cell("lstm", True, False, {})
     if isinstance(layer, GRU):
@@ -94,15 +94,15 @@ def _cell_of(stage: LayerStage) -> Cell:
 
 def _reading(low: Lowering, stage: LayerStage, cell: Cell, inputs: Buffer) -> Reading:
     layer: Any = stage.layer
-    places, units = stage.shape[0], layer.n_units
-    rows, width = low.samples * places, layer.gates * units
+    places, state = stage.shape[0], layer.sizes[0]
+    rows, width = low.samples * places, layer.gates * layer.n_units
     none = low.zeros(1)
     return Reading(
-        samples=low.samples, places=places, units=units, width=width, blocks=_blocks(low.samples),
+        samples=low.samples, places=places, units=state, width=width, blocks=_blocks(low.samples),
         reverse=int(layer.reverse), last=int(layer.last), train=int(low.train), lengths=low.lengths(stage),
         inputs=inputs, recurrent=_packed(low, stage.p["recurrent"], layer.gates if cell.by_gate else 1),
-        zeros=low.zeros(width), before=low.buffer((rows, units)) if low.train else none,
-        kept=low.buffer((rows, units)) if low.train and cell.keeps else none,
+        zeros=low.zeros(max(width, state)), before=low.buffer((rows, state)) if low.train else none,
+        kept=low.buffer((rows, layer.n_units)) if low.train and cell.keeps else none,
         y=low.buffer((low.samples, *stage.output_shape)), zero_offset=low.zero_offset,
     )  # fmt: skip
 
@@ -139,9 +139,31 @@ def _turned(low: Lowering, kernel: Array) -> Buffer:
     return packed
 
 
-def _gradient_by_gate(low: Lowering, stage: LayerStage, reading: Any, slopes: Buffer) -> None:
-    """Emit the gradient of the recurrent kernel where r and z read the state, and n reads r times the state."""
-    units, rows = reading.units, reading.samples * reading.places
+def _projected(low: Lowering, stage: LayerStage) -> Projected:
+    """Return what the kernels are told of an LSTM's projection."""
+    kernel, rows = stage.p["projection"], low.samples * stage.shape[0]
+    cells, units = kernel.shape
+    none = low.zeros(1)
+    return Projected(
+        cells=cells, packed=_packed(low, kernel, 1), turned=_turned(low, kernel) if low.train else none,
+        given=low.buffer((rows, cells)) if low.train else none, slopes=low.buffer((rows, units)) if low.train else none,
+    )  # fmt: skip
+
+
+def _projection_gradient(low: Lowering, target: Array, projected: Any, rows: int) -> None:
+    """Emit the gradient of an LSTM's projection: one product for all places."""
+    cells, units = target.shape
+    given = Matrix(projected.given, cells, 1).transposed()
+    product(low, given, Matrix(projected.slopes, units, 1), target, (cells, units, rows))
+
+
+def _recurrent_gradient(low: Lowering, stage: LayerStage, reading: Any, slopes: Any, by_gate: bool) -> None:
+    """Emit the gradient of the recurrent kernel; `by_gate` where r and z read the state, and n reads r times it."""
+    units, width, rows = reading.units, reading.width, reading.samples * reading.places
+    if not by_gate:
+        before = Matrix(reading.before, units, 1).transposed()
+        product(low, before, Matrix(slopes, width, 1), stage.g["recurrent"], (units, width, rows))
+        return
     gates, candidate = low.buffer((rows, 2 * units)), low.buffer((rows, units))
     take_apart(low, slopes, [gates, candidate])
     parts = [low.buffer((units, 2 * units)), low.buffer((units, units))]

@@ -11,13 +11,14 @@ from gedanken.costs import (
     CosineDistance,
     Cost,
     CrossEntropy,
-    Dice,
     Focal,
     GaussianNLL,
     KullbackLeibler,
+    MultiLabelMargin,
     MultiMargin,
 )
 from gedanken.costs.base import LEAST
+from gedanken.costs.likeness import Overlap
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.dice import ROOM, Regions
 from gedanken.engine.cpu.kernels.row_cost import Margin, Shares, Variance
@@ -58,6 +59,7 @@ ROWS: dict[type[Cost], Callable[[Any], Told]] = {
     KullbackLeibler: lambda _: Told("kullback_leibler", {"least": LEAST}),
     CosineDistance: lambda cost: Told("cosine", {"epsilon": cost.epsilon}),
     MultiMargin: _margin,
+    MultiLabelMargin: lambda _: Told("multi_label_margin", {}),
     CategoricalHinge: lambda _: Told("categorical_hinge", {}),
     GaussianNLL: lambda cost: Told(
         "gaussian", {"p": Variance(epsilon=cost.epsilon, full=int(cost.full))}, outputs=2
@@ -73,20 +75,20 @@ def row_cost(low: Lowering, cost: Cost, z: Buffer) -> LoweredCost:
     targets = to.targets(class_weights(told.weights, columns, low.real), told.smoothing)
     piece = cut(rows, TASKS)
     low.program.add(
-        f"row_cost.{told.kernel}", cut(rows, piece), max(columns, BLOCK), z=z, targets=targets, dz=to.dz,
+        f"row_cost.{told.kernel}", cut(rows, piece), max(2 * columns, BLOCK), z=z, targets=targets, dz=to.dz,
         terms=to.terms, m=Rows(rows=rows, columns=columns, piece=piece), **told.numbers,
     )  # fmt: skip
     return to
 
 
-def dice(low: Lowering, cost: Dice, z: Buffer) -> LoweredCost:
-    """Lower the Dice cost of samples z."""
+def overlap(low: Lowering, cost: Overlap, z: Buffer) -> LoweredCost:
+    """Lower the Dice or Tversky cost of samples z."""
     samples, *places, columns = z.shape
     to, piece = LoweredCost.of(low, z, samples, z.shape, (samples,)), cut(samples, TASKS)
     weights = class_weights(cost.weight_numbers, columns, np.dtype("float64"))
     regions = Regions(
         places=math.prod(places), smooth=cost.smooth, ignores=int(cost.ignore_label is not None),
-        ignored=cost.ignore_label or 0,
+        ignored=cost.ignore_label or 0, **cost.ratio._asdict(),
     )  # fmt: skip
     low.program.add(
         "dice.judge", cut(samples, piece), ROOM * columns, z=z,

@@ -1,4 +1,4 @@
-"""Layers that make pictures larger without products."""
+"""Layers that make pictures larger, or smaller again, without products."""
 
 import math
 
@@ -7,9 +7,10 @@ import numpy as np
 from gedanken.engine.cpu.kernels.upsampling import Axis, Scaled, Shuffled
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
-from gedanken.layers import PixelShuffle, UpsamplingLayer
+from gedanken.layers import PixelShuffle, PixelUnshuffle, UpsamplingLayer
 from gedanken.layers.stages import LayerStage
 from gedanken.layers.upsampling import Blend
+from gedanken.types import Shape
 
 
 def upsampling(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
@@ -53,19 +54,20 @@ def _axis(low: Lowering, blend: Blend, inputs: int) -> Axis:
 
 
 def pixel_shuffle(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    """Lower the layer that makes pixels of channels."""
-    layer, (height, width, _) = stage.layer, stage.shape
-    assert isinstance(layer, PixelShuffle)
+    """Lower the layers that make pixels of channels, and channels of pixels."""
+    layer = stage.layer
+    assert isinstance(layer, (PixelShuffle, PixelUnshuffle))
+    larger = isinstance(layer, PixelShuffle)
+    (height, width, _), shuffled = (stage.shape, stage.output_shape) if larger else (stage.output_shape, stage.shape)
     rows, piece = low.samples * height, cut(PIECE, math.prod(stage.shape[1:]))
-    given = Shuffled(width=width, channels=stage.output_shape[2], factor=layer.factor, rows=rows, piece=piece)
-    y = low.buffer((low.samples, *stage.output_shape))
-    low.program.add("upsampling.shuffle", cut(rows, piece), x=x, y=y, s=given)
+    given = Shuffled(width=width, channels=shuffled[2], factor=layer.factor, rows=rows, piece=piece)
+
+    def moved(x: Buffer, shape: Shape, larger: bool) -> Buffer:
+        y = low.buffer((low.samples, *shape))
+        low.program.add(f"upsampling.{'shuffle' if larger else 'gather'}", cut(rows, piece), x=x, y=y, s=given)
+        return y
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
-        if not wanted:
-            return None
-        dx = low.buffer((low.samples, *stage.shape))
-        low.program.add("upsampling.gather", cut(rows, piece), dy=dy, d=dx, s=given)
-        return dx
+        return moved(dy, stage.shape, not larger) if wanted else None
 
-    return y, backward
+    return moved(x, stage.output_shape, larger), backward
