@@ -13,6 +13,7 @@ from gedanken import (
     Adam,
     AlphaDropout,
     ArrayGenerator,
+    BatchNorm,
     Bidirectional,
     Branches,
     Checkpoint,
@@ -85,7 +86,7 @@ def transformer() -> list[Layer]:
 
 
 def windows() -> list[Layer]:
-    rows = Branches([Convolution1DLayer(6, 5, zero_padding="same"), Dropout(0.7)], [LSTM(6)])
+    rows = Branches([Convolution1DLayer(6, 5, zero_padding="same"), BatchNorm(), ReLU(), Dropout(0.7)], [LSTM(6)])
     return [
         Embedding(WORDS, 8, mask=0),
         rows,

@@ -67,7 +67,8 @@ class BatchNorm(Norm):
         y = scale * (x - mean) / sqrt(var + epsilon) + shift
 
     Training uses the mean and variance of the mini-batch, over all pixels, and moves the running ones towards them;
-    everything else uses the running ones.
+    everything else uses the running ones. Of sequences with lengths it is over the places that are real, so that
+    padding counts for nothing.
 
         running = momentum * running + (1 - momentum) * of the mini-batch
 
@@ -108,8 +109,17 @@ class BatchNorm(Norm):
         running = {"mean": StateValue(shape[-1:], 0.0), "var": StateValue(shape[-1:], 1.0)}
         return running | ({"count": StateValue((1,), 0.0)} if self.momentum is None else {})
 
+    def output_lengths(self, shape: Shape, lengths: Array) -> Array:
+        return lengths
+
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return True
+
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        rows = x.reshape(len(x), -1, x.shape[-1])  # (N, H * W, C)
+        rows, real = x.reshape(len(x), -1, x.shape[-1]), None  # (N, H * W, C)
+        if ctx.train and ctx.lengths is not None:
+            real = ctx.ops.xp.arange(x.shape[1]) < ctx.lengths[:, None]
+            rows = x[real][:, None]
         if ctx.train:
             h, mean = ctx.ops.centred(rows, axis=(0, 1))
             var = ctx.ops.mean_square(h, axis=(0, 1))
@@ -119,7 +129,7 @@ class BatchNorm(Norm):
             h = rows - s["mean"]
         deviation = ctx.ops.xp.sqrt(var + self.epsilon)
         h /= deviation
-        return self._scaled(p, h).reshape(x.shape), (h, deviation, ctx.train)
+        return _in_place(ctx.ops, self._scaled(p, h), real, x.shape), (h, deviation, ctx.train, real)
 
     def _remember(self, ops: Ops, s: Arrays, mean: Array, var: Array, count: int) -> None:
         if count == 1:
@@ -133,8 +143,8 @@ class BatchNorm(Norm):
             ops.move(s[name], kept, (1 - kept) * batch)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        h, deviation, of_batch = cache
-        dy_rows = dy.reshape(h.shape)
+        h, deviation, of_batch, real = cache
+        dy_rows = dy.reshape(h.shape) if real is None else dy[real][:, None]
         count = h.shape[0] * h.shape[1]
         by_shift = ctx.ops.sum(dy_rows, axis=(0, 1))
         by_scale = ctx.ops.sum(dy_rows * h, axis=(0, 1))
@@ -150,7 +160,16 @@ class BatchNorm(Norm):
         dx += dy_rows
         dx -= by_shift / count
         dx *= gain
-        return dx.reshape(dy.shape)
+        return _in_place(ctx.ops, dx, real, dy.shape)
+
+
+def _in_place(ops: Ops, rows: Array, real: Array | None, shape: Shape) -> Array:
+    """Return rows as an array of a shape: all of its places, or those that are real beside zeros."""
+    if real is None:
+        return rows.reshape(shape)
+    y = ops.xp.zeros(shape, rows.dtype)
+    y[real] = rows[:, 0]
+    return y
 
 
 @dataclass(frozen=True, eq=False, repr=False)
