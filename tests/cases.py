@@ -261,6 +261,7 @@ LAYERS = [
     LayerCase(BatchNorm(biased=True), (5,), (5,), 10),
     LayerCase(BatchNorm(scale=False), IMAGE, IMAGE, 3),
     LayerCase(BatchNorm(shift=False), (4, 5), (4, 5), 5),
+    LayerCase(BatchNorm(momentum=None), (6, 3), (6, 3), 6),
     LayerCase(LayerNorm(scale=False, shift=False), (4, 5), (4, 5)),
     LayerCase(LayerNorm(shift=False), IMAGE, IMAGE, 3),
     LayerCase(GroupNorm(2, scale=False), (4, 3, 3), (4, 3, 3), 4),

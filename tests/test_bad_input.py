@@ -455,7 +455,8 @@ LAYERS_DO_NOT_FIT = [
     ),
     Mistake(
         "a last state to read", bare, stacked((6, 3), LSTM(2, last=True), LSTM(2)), ShapeError,
-        "layer 1 LSTM(n_units=2) needs sequences (T, F), but layer 0 LSTM(n_units=2, last=True) gives (2,); ...",
+        "layer 1 LSTM(n_units=2) needs sequences (T, F), but layer 0 LSTM(n_units=2, last=True) gives (2,); "
+        "leave out last=True of layer 0, which gives its last state only",
     ),
     Mistake(
         "norm groups do not divide", bare, stacked((3, 6, 6), GroupNorm(2)), ShapeError,
@@ -657,6 +658,20 @@ COMPILE = [
         fit(np.ones((9, 1, 6, 6)), Y), DataError,
         "labels must be class numbers (N, 4, 4) or one-hot maps (N, 2, 4, 4), got shape (9,); "
         "for one class of each sample put Flatten(), FullyConnectedLayer(2) before the SoftMax",
+    ),
+    Mistake(
+        "sequences as classes", lambda: Network().input((5, 2)).add(LSTM(3)).add(SoftMax()).regression(),
+        fit(np.ones((9, 5, 2)), Y), DataError,
+        "labels must be class numbers (N, 5) or one-hot maps (N, 5, 3), got shape (9,); for one class of each sample "
+        "end the sequences before the last dense layer, by last=True of a recurrent layer, or "
+        "GlobalAveragePool1DLayer()",
+    ),
+    Mistake(
+        "one class of pixels", lambda: Network().input((1, 4, 4)).add(ConvolutionLayer(1, 1, 1)).add(SoftMax()),
+        regression(), ShapeError,
+        "cross_entropy needs an output ... got (1, 4, 4); for a class of each pixel end with "
+        "ConvolutionLayer(number of classes, 1, 1), for one of each picture with Flatten(), "
+        "FullyConnectedLayer(number of classes), SoftMax()",
     ),
     Mistake(
         "misspelt cost", uncompiled, regression(cost="crossentropy"), ArgumentError,
@@ -1019,6 +1034,16 @@ FOREIGN = [
         (
             lambda: MultiHeadAttention(2, attn_mask=[[True]]),
             "MultiHeadAttention has no argument 'attn_mask'; here it is attention_mask, True being what is seen",
+            lambda: Convolution1DLayer(8, kernel_size=3),
+            "Convolution1DLayer has no argument 'kernel_size'; here it is width_filter",
+        ),
+        (
+            lambda: Adam(decoupled=True),
+            "Adam has no argument 'decoupled'; AdamW decays weights so",
+        ),
+        (
+            lambda: LSTM(8, return_sequences=True),
+            "LSTM has no argument 'return_sequences'; here it is last, the opposite: whether only the last state ...",
         ),
         (
             lambda: MaxPoolLayer(2, 2, padding=1),
@@ -1052,6 +1077,11 @@ FOREIGN = [
             "validation data",
             fit(validation_data=(X, Y)),
             "fit has no argument 'validation_data'; here it is validation_set",
+        ),
+        (
+            "class weights for fit",
+            fit(class_weight={0: 1.0, 1: 2.0}),
+            "fit has no argument 'class_weight'; the cost has them: regression(cost=CrossEntropy(class_weights=...))",
         ),
         ("verbose", fit(verbose=0), "fit has no argument 'verbose'; here it is progress"),
         ("loss", regression(loss="mse"), "regression has no argument 'loss'; here it is cost"),
@@ -1171,6 +1201,14 @@ DATA = [
     Mistake(
         "tokens as floats", tokens, fit(TOKENS * 1.0), DataError,
         "data must be whole numbers from 0 to 6 for the Embedding, got float64",
+    ),
+    Mistake(
+        "predict a Generator", classes, lambda net: net.predict(ArrayGenerator(X)), DataError,
+        "data must be an array of real numbers, got ArrayGenerator; a Generator is for fit and evaluate, ...",
+    ),
+    Mistake(
+        "predict a dict", classes, lambda net: net.predict({"x": X}), DataError,
+        "data must be an array of real numbers, got dict; names are for a network of several inputs, ...",
     ),
     Mistake("predict NaN", classes, lambda net: net.predict(with_value(np.nan)), DataError, "data must be finite..."),
     Mistake(

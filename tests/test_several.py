@@ -274,6 +274,31 @@ def test_the_lengths_of_each_input_are_its_own(engine: str) -> None:
         short.predict({"words": WORDS, "table": np.ones((4, 2))})
 
 
+@pytest.mark.parametrize("merge", ["concatenate", "sum"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_input_without_lengths_takes_those_of_the_others(engine: str, merge: str) -> None:
+    def joined(length: int) -> Network:
+        net = Network(2).input(words=(length,), numbers=(length, 3))
+        net.add(Branches(words=[Embedding(7, 3, mask=0)], numbers=[FullyConnectedLayer(3)], merge=merge))
+        return net.add(LSTM(3, last=True)).add(FullyConnectedLayer(1)).regression(cost="mean_squared", engine=engine)
+
+    net, numbers = joined(5), np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
+    noisy = numbers + 9 * ~WORDS.real()[..., None]
+    data, filled = ({"words": WORDS.padded(), "numbers": one} for one in (numbers, noisy))
+    outputs = net.feedforward(data)
+    assert np.array_equal(outputs, net.feedforward(filled))
+    assert trained(net, data, np.ones((4, 1))) == trained(joined(5), filled, np.ones((4, 1)))
+    for sample, length in enumerate(WORDS.lengths.tolist()):
+        alone = joined(length)
+        alone.take(net)
+        one = {"words": WORDS.padded()[sample : sample + 1, :length], "numbers": numbers[sample : sample + 1, :length]}
+        np.testing.assert_allclose(alone.feedforward(one)[0], net.feedforward(data)[sample], rtol=1e-5)
+    with pytest.raises(
+        ShapeError, match="sequence 1 has 1 places in row 'words' and 2 in row 'numbers'; give the same"
+    ):
+        net.feedforward({"words": WORDS.padded(), "numbers": Sequences(numbers, [3, 2, 4, 2])})
+
+
 def test_sequences_of_any_input_run_by_kernels_in_one_program() -> None:
     told, rng = [], np.random.default_rng(1)
     lengths = rng.integers(1, 6, (2, N))

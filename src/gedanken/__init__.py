@@ -147,9 +147,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{name}")
     home = _MODULES.get(name) or _FORMER.get(name)
     if home is None:
-        # Asked for by tools and by `hasattr` too, so what others call it is looked up only where there is such a name.
-        ours = None if name.startswith("_") else importlib.import_module(f"{__name__}.foreign").our_name(name, __all__)
-        hint = f"; here it is {ours}" if ours else ""
+        hint = importlib.import_module(f"{__name__}.foreign").hint_of(name, __all__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value

@@ -1,14 +1,15 @@
 """A network in the making: its input and its layers."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gedanken.alone import alone
 from gedanken.checks import require, seed_of_draws, whole
 from gedanken.engine.plan import Plan
 from gedanken.engine.tuning import checked_layer_names
 from gedanken.errors import StateError
-from gedanken.foreign import keywords_checked
+from gedanken.foreign import hint_of
+from gedanken.keywords import keywords_checked
 from gedanken.layers import Layer
 from gedanken.layers.containers import placed
 from gedanken.layers.declared import checked_input_shape
@@ -30,6 +31,12 @@ class Builder:
         self._names: tuple[str | None, ...] = ()
         self._plan = None
         self._changing: dict[object, tuple[str, int]] = {}
+
+    if not TYPE_CHECKING:  # else there would be any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            hint = hint_of(name, ())
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     @property
     def epoch(self) -> int:

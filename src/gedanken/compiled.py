@@ -16,7 +16,6 @@ from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice
 from gedanken.engine.tuning import ALIKE
 from gedanken.errors import StateError
-from gedanken.foreign import keywords_checked
 from gedanken.io.model_file import (
     Architecture,
     Learner,
@@ -29,6 +28,7 @@ from gedanken.io.model_file import (
 )
 from gedanken.io.training_state import OPTIMIZER, TrainingState
 from gedanken.io.vocabulary import check_fits
+from gedanken.keywords import keywords_checked
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.layers.stages import ContainerStage

@@ -13,7 +13,7 @@ from gedanken.compiled import Compiled
 from gedanken.engine.plan import Plan
 from gedanken.engine.tuning import Tuning
 from gedanken.errors import ArgumentError, GradientError, ShapeError
-from gedanken.foreign import keywords_checked
+from gedanken.keywords import keywords_checked
 from gedanken.layers import Layer
 from gedanken.layers.containers import checked_layers, placed
 from gedanken.layers.gradient_check import checked_gradients

@@ -1,16 +1,10 @@
 """What other libraries call things, so that an error can name what they are called here."""
 
 import difflib
-import functools
-import inspect
 import re
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, ParamSpec, Self, TypeVar
+from collections.abc import Collection, Iterable
 
-from gedanken.errors import UnknownArgumentError
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from gedanken.elsewhere import CALLS, ELSEWHERE
 
 # Names of classes, costs and metrics in Keras, PyTorch and scikit-learn, in small letters without underscores.
 NAMES = {
@@ -41,20 +35,30 @@ NAMES = {
     "adaptivemaxpool1d": "GlobalMaxPool1DLayer",
     "globalaveragepooling1d": "GlobalAveragePool1DLayer",
     "adaptiveavgpool1d": "GlobalAveragePool1DLayer",
+    "cat": "Branches",
+    "chainedscheduler": "RateProduct",
+    "constantlr": "MilestoneDecay",
     "constantpad2d": "PaddingLayer",
     "conv2d": "ConvolutionLayer",
     "conv2dtranspose": "TransposedConvolutionLayer",
     "convolution": "ConvolutionLayer",
     "convtranspose2d": "TransposedConvolutionLayer",
+    "cosineannealinglr": "CosineDecay",
+    "cosineannealingwarmrestarts": "CosineRestarts",
+    "cosinedecayrestarts": "CosineRestarts",
     "cosineembeddingloss": "cosine_distance",
     "cosinesimilarity": "cosine_distance",
     "cropping1d": "CroppingLayer",
     "cropping2d": "CroppingLayer",
     "crossentropyloss": "cross_entropy",
+    "cycliclr": "CyclicRate",
+    "dataloader": "Generator",
+    "dataset": "Generator",
     "dense": "FullyConnectedLayer",
     "depthtospace": "PixelShuffle",
     "dropout1d": "SpatialDropout",
     "dropout2d": "SpatialDropout",
+    "exponentiallr": "ExponentialDecay",
     "fullyconnected": "FullyConnectedLayer",
     "gaussiannllloss": "gaussian_nll",
     "globalaveragepooling2d": "GlobalAveragePoolLayer",
@@ -65,56 +69,95 @@ NAMES = {
     "hardshrink": "Shrink",
     "hardsilu": "HardSwish",
     "hingeembeddingloss": "hinge_embedding",
+    "huberloss": "huber",
     "instancenorm1d": "InstanceNorm",
     "instancenorm2d": "InstanceNorm",
+    "inversetimedecay": "InverseDecay",
+    "kaimingnormal": "HeNormal",
+    "kl": "kullback_leibler",
+    "kld": "kullback_leibler",
     "lambda": "FunctionLayer",
     "l1loss": "mean_absolute",
+    "lambdalr": "Schedule",
     "layernormalization": "LayerNorm",
+    "learningrateschedule": "Schedule",
     "linear": "FullyConnectedLayer",
+    "linearlr": "LinearRate",
     "mae": "mean_absolute",
     "mape": "mean_absolute_percentage",
     "maxpool2d": "MaxPoolLayer",
     "maxpooling2d": "MaxPoolLayer",
     "meanabsoluteerror": "mean_absolute",
     "meanabsolutepercentageerror": "mean_absolute_percentage",
+    "meanpinballloss": "quantile",
     "meansquarederror": "mean_squared",
     "meansquaredlogarithmicerror": "mean_squared_logarithmic",
+    "meansquaredlogerror": "mean_squared_logarithmic",
     "mse": "mean_squared",
     "mseloss": "mean_squared",
     "msle": "mean_squared_logarithmic",
     "multilabelmarginloss": "multi_label_margin",
     "multimarginloss": "multi_margin",
+    "multisteplr": "MilestoneDecay",
+    "nll": "cross_entropy",
     "nllloss": "cross_entropy",
+    "normalization": "Normalise",
+    "normalize": "Normalise",
+    "onecyclelr": "OneCycle",
+    "piecewiseconstantdecay": "MilestoneDecay",
     "poissonnllloss": "poisson",
+    "polynomiallr": "PolynomialDecay",
+    "pydataset": "Generator",
+    "randomaffine": "Translate",
+    "randomerasing": "Cutout",
+    "randomflip": "Flip",
+    "randomhorizontalflip": "Flip",
+    "randomrotation": "Rotate",
+    "randomtranslation": "Translate",
+    "reducelronplateau": "OnPlateau",
     "reflectionpad2d": "PaddingLayer",
     "replicationpad2d": "PaddingLayer",
     "rnn": "SimpleRNN",
     "sigmoidfocalloss": "binary_focal",
     "smoothl1loss": "smooth_l1",
     "rmsnormalization": "RMSNorm",
+    "sequentiallr": "RateSequence",
     "softshrink": "Shrink",
     "sparsecategoricalcrossentropy": "cross_entropy",
     "spacetodepth": "PixelUnshuffle",
     "spatialdropout1d": "SpatialDropout",
     "spatialdropout2d": "SpatialDropout",
+    "steplr": "StepDecay",
+    "stringlookup": "Vocabulary",
     "swish": "SiLU",
+    "textvectorization": "Vocabulary",
     "thresholdedrelu": "Threshold",
     "unitnormalization": "UnitNorm",
+    "truncnormal": "TruncatedNormal",
+    "unflatten": "Reshape",
     "upsample": "UpsamplingLayer",
     "upsampling2d": "UpsamplingLayer",
+    "vocab": "Vocabulary",
+    "xavieruniform": "GlorotUniform",
     "zeropad2d": "PaddingLayer",
     "zeropadding1d": "PaddingLayer",
     "zeropadding2d": "PaddingLayer",
 }
 
-# Names of metrics, where a cost has that name too.
+# Names of metrics; a cost of the same name goes first.
 METRICS = {
+    "accuracyscore": "accuracy",
     "auc": "roc_auc",
     "averageprecisionscore": "average_precision",
+    "balancedaccuracyscore": "balanced_accuracy",
+    "binaryaccuracy": "accuracy",
     "binaryiou": "iou",
     "classificationreport": "class_report",
+    "cohenkappascore": "cohen_kappa",
     "dice": "dice_coefficient",
+    "explainedvariancescore": "explained_variance",
     "f1score": "f1",
+    "fbetascore": "fbeta",
     "jaccard": "iou",
     "jaccardscore": "iou",
     "mae": "mean_absolute_error",
@@ -123,8 +166,12 @@ METRICS = {
     "mse": "mean_squared_error",
     "r2score": "r2",
     "rmse": "root_mean_square_error",
+    "rocaucscore": "roc_auc",
     "rootmeansquarederror": "root_mean_square_error",
+    "sensitivityatspecificity": "roc_curve",
     "subsetaccuracy": "exact_match",
+    "topkaccuracyscore": "top_k_accuracy",
+    "topkcategoricalaccuracy": "top_k_accuracy",
 }
 
 # Names of values in records, and of engines, likewise.
@@ -143,6 +190,7 @@ ARGUMENTS = {
     "add_bias_kv": ("learned_key",),
     "add_zero_attn": ("zero_key",),
     "affine": ("scale and shift",),
+    "affine": ("scale and shift", "scale"),
     "alpha": ("slope", "decay"),
     "attn_mask": ("attention_mask, True being what is seen",),
     "axis": ("axes, counted from 1 with pictures as (C, H, W)",),
@@ -151,6 +199,7 @@ ARGUMENTS = {
     "beta_1": ("beta1",),
     "beta_2": ("beta2",),
     "betas": ("beta1 and beta2",),
+    "bias_initializer": ("bias_init",),
     "center": ("shift",),
     "centered": ("centred",),
     "channels": ("n_filter", "n_groups"),
@@ -165,7 +214,9 @@ ARGUMENTS = {
     "divisor_override": ("divisor",),
     "dropout": ("keep, the share that is kept: 1 - dropout",),
     "elementwise_affine": ("scale and shift",),
+    "elementwise_affine": ("scale and shift", "scale"),
     "embedding_dim": ("n_features",),
+    "embeddings_initializer": ("init",),
     "end_factor": ("last",),
     "end_learning_rate": ("final",),
     "eps": ("epsilon",),
@@ -174,7 +225,9 @@ ARGUMENTS = {
     "filters": ("n_filter",),
     "first_decay_steps": ("steps",),
     "gamma": ("factor", "step_factor"),
+    "go_backwards": ("reverse",),
     "gradient_accumulation_steps": ("accumulate",),
+    "hidden_size": ("n_units",),
     "ignore_class": ("ignore_label",),
     "ignore_index": ("ignore_label",),
     "initial_accumulator_value": ("start",),
@@ -185,19 +238,23 @@ ARGUMENTS = {
     "kernel_initializer": ("init",),
     "kernel_size": ("width_filter and height_filter",),
     "key_dim": ("key_size",),
+    "kernel_size": ("width_filter and height_filter", "width_filter"),
     "lambd": ("threshold",),
     "loss": ("cost",),
     "lr": ("learning_rate",),
     "lr_decay": ("rate_decay",),
     "m_mul": ("factor",),
+    "mask_zero": ("mask, the number that stands for padding: 0",),
     "max_lr": ("peak", "high"),
     "max_norm": ("clip_norm",),
     "max_val": ("high",),
+    "merge_mode": ("merge",),
     "min_delta": ("threshold: a difference for EarlyStopping, a fraction of the best cost for OnPlateau",),
     "min_lr": ("lowest, a fraction of the rate",),
     "min_val": ("low",),
     "negative_slope": ("slope",),
     "normalized_shape": ("axes, not their sizes",),
+    "nonlinearity": ("activation",),
     "ns_steps": ("steps",),
     "num_embeddings": ("n_tokens",),
     "num_groups": ("n_groups",),
@@ -211,8 +268,11 @@ ARGUMENTS = {
     "output_size": ("size",),
     "p": ("keep, the share that is kept: 1 - p",),
     "padding": ("zero_padding",),
-    "pool_size": ("width_filter and height_filter",),
+    "padding_idx": ("mask",),
+    "pool_size": ("width_filter and height_filter", "width_filter"),
     "rate": ("keep, the share that is kept: 1 - rate",),
+    "recurrent_initializer": ("recurrent_init",),
+    "return_sequences": ("last, the opposite: whether only the last state comes out",),
     "rho": ("decay",),
     "sample_weight": ("weights",),
     "proj_size": ("projection",),
@@ -234,6 +294,7 @@ ARGUMENTS = {
     "total_iters": ("steps",),
     "total_steps": ("steps",),
     "track_running_stats": ("running",),
+    "unit_forget_bias": ("forget_bias, a number",),
     "units": ("n_units",),
     "upscale_factor": ("factor",),
     "use_bias": ("bias",),
@@ -253,24 +314,6 @@ ARGUMENTS = {
 # Former names of arguments here.
 FORMER = {"better": ("mode",), "figure": ("monitor",), "of": ("key",)}
 
-# Names of arguments for things that are said in another place here.
-ELSEWHERE = {
-    "activation": "an activation is a layer of its own, such as add(ReLU())",
-    "amsgrad": "it is an option of Adam and AdamW",
-    "data_format": "pictures are always channels first: (C, H, W)",
-    "device": 'regression(engine="cpu" or "cuda") says what runs a network',
-    "from_logits": "end with SoftMax() or Sigmoid(); it and the cost become one stable formula",
-    "in_channels": "it follows from the layer before",
-    "in_features": "it follows from the layer before",
-    "initial_epoch": "a further fit goes on where the last one ended",
-    "input_shape": "Network.input says it, once",
-    "momentum": "use the optimizer Momentum",
-    "name": "a layer's name is its place in the network",
-    "nesterov": "use the optimizer Nesterov",
-    "num_features": "it follows from the layer before",
-    "restore_best_weights": "EarlyStopping(restore_best=...), which is True here; KeepBest() does it without stopping",
-}
-
 
 def our_name(name: str, known: Iterable[str]) -> str | None:
     """Return the one of the `known` names that means what `name` does elsewhere, or None."""
@@ -280,106 +323,28 @@ def our_name(name: str, known: Iterable[str]) -> str | None:
     return names.get(meant[0]) or names.get(meant[1])
 
 
-def check_keywords(owner: str, given: Iterable[str], accepted: Collection[str]) -> None:
-    """Raise UnknownArgumentError for the first argument that `owner` does not take; it says what ours is called."""
-    for name in given:
-        if name not in accepted:
-            ours = next((said for said in (ARGUMENTS | FORMER).get(name, ()) if _first_word(said) in accepted), None)
-            near = difflib.get_close_matches(name, accepted, n=1)
-            hint = (
-                f"here it is {ours}" if ours
-                else ELSEWHERE.get(name)
-                or (f"did you mean {near[0]}?" if near else f"it takes {', '.join(accepted) or 'no arguments'}")
-            )  # fmt: skip
-            raise UnknownArgumentError(f"{owner} has no argument {name!r}; {hint}")
+def hint_of(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error that there is no `name`: what does it here, one of the `known` names or a call."""
+    if name.startswith("_"):
+        return ""  # asked for by tools and by `hasattr`
+    ours = CALLS.get(name.lower().replace("_", "")) or our_name(name, known)
+    return f"; here it is {ours}" if ours else ""
 
 
-def _first_word(said: str) -> str:
-    return re.split(r"\W", said, maxsplit=1)[0]
+def argument_hint(name: str, accepted: Collection[str]) -> str:
+    """Return what an argument that a call does not take is called here, where it is said, or what the call takes.
 
-
-def accepted_keywords(function: Callable[..., Any]) -> tuple[str, ...] | None:
-    """Return the arguments that a method takes by name, without `self`; None where it takes any."""
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return ()
-    if code.co_flags & 8:  # **options
-        return None
-    first = max(1, code.co_posonlyargcount)  # after `self`, whatever it is called: a field may have that name
-    names: tuple[str, ...] = code.co_varnames[first : code.co_argcount + code.co_kwonlyargcount]
-    return names
-
-
-def check_count(owner: str, function: Callable[..., Any], given: int, options: Collection[str]) -> None:
-    """Raise UnknownArgumentError where a method is given more arguments than it takes, or not those that it needs.
-
-    Args:
-        owner: what the error calls it.
-        function: the method.
-        given: arguments by place, without `self`.
-        options: names of the others.
+    A name that others use is never taken for a misspelling of another one.
     """
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    code = getattr(function, "__code__", None)
-    if code is None or code.co_flags & 4:  # *arguments
-        return
-    names = code.co_varnames[1 : code.co_argcount]
-    others = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    needed = names[: len(names) - len(function.__defaults__ or ())]
-    needed += tuple(name for name in others if name not in (function.__kwdefaults__ or {}))
-    missing = [name for name in needed if name not in {*names[:given], *options}]
-    whole = f"{owner}({', '.join(name if name in needed else f'{name}=...' for name in (*names, *others))})"
-    if given > len(names):
-        count = f"{len(names) or 'no'} argument{'s' * (len(names) != 1)}"
-        raise UnknownArgumentError(f"{owner} takes {count} by place, got {given}; it is {whole}")
-    if missing:
-        raise UnknownArgumentError(f"{owner} needs {', '.join(missing)}; it is {whole}")
+    said = (*ARGUMENTS.get(name, ()), *FORMER.get(name, ()))
+    if ours := next((text for text in said if set(arguments_in(text)) <= set(accepted)), None):
+        return f"here it is {ours}"
+    if name in ELSEWHERE:
+        return ELSEWHERE[name]
+    near = [] if said else difflib.get_close_matches(name, accepted, n=1)
+    return f"did you mean {near[0]}?" if near else f"it takes {', '.join(accepted) or 'no arguments'}"
 
 
-class _SignatureOfInit:
-    """Tells `inspect` and `help` what a class takes: Python 3.11.2 would ask its `__new__`, which takes anything."""
-
-    def __get__(self, _: object, owner: Any) -> inspect.Signature:
-        if owner.__new__ is not KeywordsChecked.__new__:
-            raise AttributeError("__signature__")
-        if owner.__init__ is object.__init__:
-            return inspect.Signature()
-        signature = inspect.signature(owner.__init__)
-        return signature.replace(parameters=list(signature.parameters.values())[1:])
-
-
-class KeywordsChecked:
-    """Lets the making of an object with an unknown argument, too many or too few, say what ours are."""
-
-    __signature__ = _SignatureOfInit()
-
-    def __new__(cls, /, *given: Any, **options: Any) -> Self:
-        if options and (accepted := accepted_keywords(cls.__init__)) is not None:
-            check_keywords(cls.__name__, options, accepted)
-        if given or options:  # else it is a copy in the making, or Python says what is missing
-            check_count(cls.__name__, cls.__init__, len(given), options)
-        return super().__new__(cls)
-
-
-def keywords_checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a call with an unknown argument say what ours is called."""
-    owner, _, last = function.__qualname__.rpartition(".")
-    accepted, name = accepted_keywords(function), owner if last == "__init__" else last
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        # A call is known by the class that a user makes it of.
-        known, kind = name, type(args[0]).__name__ if args else ""
-        if name.startswith("Predictor."):
-            known = f"{kind}.{function.__name__}"
-        elif last == "__init__":
-            known = kind
-        if accepted is not None:
-            check_keywords(known, kwargs, accepted)
-        check_count(known, function, len(args) - 1, kwargs)
-        return function(*args, **kwargs)
-
-    return call
+def arguments_in(said: str) -> list[str]:
+    """Return the arguments of ours that a text of ARGUMENTS begins with, such as "scale and shift"."""
+    return re.split(r"[,:]", said)[0].split(" and ")

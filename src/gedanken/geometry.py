@@ -16,6 +16,7 @@ NO_SIDES: Sides = ((0, 0), (0, 0))
 
 
 NEEDS_IMAGES = "needs images (C, H, W)"
+NEEDS_SEQUENCES = "needs sequences (T, F)"
 
 
 def require_image(shape: Shape) -> None:

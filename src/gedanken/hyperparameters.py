@@ -7,7 +7,7 @@ import numpy as np
 
 from gedanken.checks import require
 from gedanken.errors import ArgumentError
-from gedanken.foreign import KeywordsChecked
+from gedanken.keywords import KeywordsChecked
 
 
 def changed_fields(value: Any) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from gedanken.engine.plan import Plan
 from gedanken.engine.select import Auto, EngineChoice, engine_choice, former_options
 from gedanken.files import at_home
 from gedanken.finetuning import FineTuning
-from gedanken.foreign import keywords_checked
 from gedanken.hyperparameters import require_normal
 from gedanken.io.model_file import Learner
 from gedanken.io.vocabulary import check_fits
+from gedanken.keywords import keywords_checked
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.metrics import Metric

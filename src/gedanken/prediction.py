@@ -14,7 +14,7 @@ from gedanken.costs.likeness import Overlap
 from gedanken.data.input_spec import AT_ONCE, InputSpec
 from gedanken.engine.plan import Plan
 from gedanken.errors import StateError
-from gedanken.foreign import keywords_checked
+from gedanken.keywords import keywords_checked
 from gedanken.layers import Layer, Sigmoid, SoftMax
 from gedanken.layers.stages import ContainerStage
 from gedanken.slide import slide

@@ -14,6 +14,7 @@ from gedanken import (
     Adam,
     AlphaDropout,
     ArrayGenerator,
+    BatchNorm,
     Bidirectional,
     Branches,
     Checkpoint,
@@ -95,7 +96,7 @@ def transformer() -> list[Layer]:
 
 
 def windows() -> list[Layer]:
-    rows = Branches([Convolution1DLayer(6, 5, zero_padding="same"), Dropout(0.7)], [LSTM(6)])
+    rows = Branches([Convolution1DLayer(6, 5, zero_padding="same"), BatchNorm(), ReLU(), Dropout(0.7)], [LSTM(6)])
     return [
         Embedding(WORDS, 8, mask=0),
         rows,

@@ -84,7 +84,7 @@ class ClassCost(Cost):
         if not (1 <= len(shape) <= 3 and classes_of(shape) >= 2):
             raise ShapeError(
                 f"{self.named} needs an output (C,), (T, C) or (C, H, W) of at least 2 classes C, got {shape}",
-                "end with Flatten(), FullyConnectedLayer(number of classes)" + ", SoftMax()" * (not self.takes_scores),
+                _ends(shape) + ", SoftMax()" * (not self.takes_scores),
             )
         if isinstance(self._weights, tuple) and len(self._weights) != classes_of(shape):
             raise ShapeError(f"class_weights has {len(self._weights)} values for {classes_of(shape)} classes")
@@ -137,7 +137,18 @@ def classes_of(shape: Shape) -> int:
 def _hint(target: Array, shape: Shape) -> str:
     if len(shape) == 1 and target.shape[1:] == (1,):
         return "; use reshape(-1)"
+    if target.ndim == 1 and len(shape) == 2:  # no Flatten: sequences may have lengths
+        ended = "last=True of a recurrent layer, or GlobalAveragePool1DLayer()"
+        return f"; for one class of each sample end the sequences before the last dense layer, by {ended}"
     if target.ndim == 1:
         end = f"Flatten(), FullyConnectedLayer({classes_of(shape)}) before the SoftMax"
         return f"; for one class of each sample put {end}"
     return ""
+
+
+def _ends(shape: Shape) -> str:
+    """Return which layer gives a score for each class where outputs have this shape."""
+    if len(shape) == 3:
+        pixels = "for a class of each pixel end with ConvolutionLayer(number of classes, 1, 1)"
+        return f"{pixels}, for one of each picture with Flatten(), FullyConnectedLayer(number of classes)"
+    return "end with FullyConnectedLayer(number of classes)"

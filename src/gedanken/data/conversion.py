@@ -4,7 +4,7 @@ import datetime
 import itertools
 import math
 import numbers
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,10 @@ def _described_object(value: Any) -> str:
     kind = type(value).__name__
     if hasattr(value, "files") and hasattr(value, "data"):  # pictures that were read
         return f"{kind}; use its .data{' and .labels' * hasattr(value, 'labels')}"
+    if hasattr(value, "get_mini_batches"):
+        return f"{kind}; a Generator is for fit and evaluate, so give the arrays, or its mini-batches one by one"
+    if isinstance(value, Mapping):
+        return f"{kind}; names are for a network of several inputs, so give the array that is meant"
     return f"{kind}; use list(...)" if isinstance(value, (Iterator, Sized)) else kind
 
 

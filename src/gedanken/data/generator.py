@@ -13,7 +13,7 @@ from gedanken.data.workers.planning import MODES, WorkerOptions
 from gedanken.data.workers.position import Position
 from gedanken.data.workers.tasks import Span, running_epoch
 from gedanken.errors import StateError
-from gedanken.foreign import keywords_checked
+from gedanken.keywords import keywords_checked
 from gedanken.processes.possible import METHODS
 from gedanken.random import Purpose, call_generator
 

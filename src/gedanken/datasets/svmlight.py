@@ -12,7 +12,7 @@ import numpy as np
 from gedanken.checks import path as checked_path
 from gedanken.checks import short, truth, whole
 from gedanken.errors import DatasetError
-from gedanken.foreign import keywords_checked
+from gedanken.keywords import keywords_checked
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 

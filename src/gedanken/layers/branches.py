@@ -6,8 +6,8 @@ from typing import Any
 
 from gedanken.checks import one_of, require
 from gedanken.errors import ShapeError
-from gedanken.foreign import check_keywords
 from gedanken.hyperparameters import changed_fields
+from gedanken.keywords import check_keywords
 from gedanken.layers.base import Layer
 from gedanken.layers.containers import Container, checked_layers
 from gedanken.layers.shape import channels_first_shape

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from gedanken.by_name import ByName, parts_of
 from gedanken.checks import require, whole
 from gedanken.errors import ArgumentError, ShapeError
-from gedanken.geometry import NEEDS_IMAGES
+from gedanken.geometry import NEEDS_IMAGES, NEEDS_SEQUENCES
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
 from gedanken.layers.shape import channels_first_shape, each_shape
@@ -111,6 +111,8 @@ def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) ->
         came = before.name if before else "the input"
         rule = f"layer {path} {layer} {error.rule}, but {came} gives {each_shape(channels_first_shape, shape)}"
         hint = _towards_images(before, shape) if error.rule == NEEDS_IMAGES else error.hint
+        if error.rule == NEEDS_SEQUENCES and (ended := _loses(before, 2)):
+            hint = _keeping_sequences(ended)
         raise ShapeError(rule, hint) from None
     if not (rows is not None and isinstance(made, Mapping)):
         made = checked_shape(lambda: f"output_shape of layer {path} {layer}", made)
@@ -140,18 +142,31 @@ def _check_names(path: str, layer: Layer, shape: AnyShape, before: _Before | Non
 
 def _towards_images(before: _Before | None, shape: Shape) -> str:
     """Return how the next layer gets images: `shape`, which these layers give, is none."""
-    lost, one = None, before
-    while one:
-        images = not isinstance(one.shape, Mapping) and len(one.shape) == 3
-        lost = one if images and len(one.made) < 3 else lost
-        one = one.earlier
-    if lost:
+    if lost := _loses(before, 3):
         return f"it must come before {lost.name}, which gives no images"
     if len(shape) == 2:
         rows, columns = shape
         grey = "" if before else f"for grey images say input((1, {rows}, {columns})); "
         return f"{grey}for {rows} steps of {columns} features add Reshape((1, {rows}, {columns})) before it"
     return "say input((C, H, W))" + (" or add Reshape((C, H, W)) before it" if shape else "")
+
+
+def _loses(before: _Before | None, axes: int) -> _Before | None:
+    """Return the first layer that was given so many axes and gave fewer, or None."""
+    lost = None
+    while before:
+        had = not isinstance(before.shape, Mapping) and len(before.shape) == axes
+        lost = before if had and len(before.made) < axes else lost
+        before = before.earlier
+    return lost
+
+
+def _keeping_sequences(ended: _Before) -> str:
+    """Return how the layers behind one that ends a sequence get a sequence."""
+    inner = getattr(ended.layer, "layer", ended.layer)  # of Bidirectional
+    if getattr(inner, "last", False) is True:
+        return f"leave out last=True of layer {ended.path}, which gives its last state only"
+    return f"it must come before {ended.name}, which gives no sequences"
 
 
 def _outputs(rows: Mapping[str, Sequence[Placed]], shape: AnyShape) -> list[Shape]:

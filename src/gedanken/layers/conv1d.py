@@ -6,7 +6,7 @@ from typing import Any
 
 from gedanken.checks import extent, require, short, truth
 from gedanken.errors import ArgumentError, ShapeError
-from gedanken.geometry import Geometry, untie
+from gedanken.geometry import NEEDS_SEQUENCES, Geometry, untie
 from gedanken.init import DEFAULT, Initializer, Zeros, check_initializers
 from gedanken.layers.base import Context, Layer, Param
 from gedanken.types import Array, Arrays, Shape
@@ -22,8 +22,8 @@ def require_sequence(shape: Shape) -> None:
     if len(shape) == 3:
         height, width, channels = shape
         rows = f"(({height}, {width * channels}))" if channels == 1 else f"(({channels}, {height * width}))"
-        raise ShapeError("needs sequences (T, F)", f"for a picture as a sequence of rows add Reshape{rows} before it")
-    raise ShapeError("needs sequences (T, F)", "say input((T, F)) or add Reshape((T, F)) before it")
+        raise ShapeError(NEEDS_SEQUENCES, f"for a picture as a sequence of rows add Reshape{rows} before it")
+    raise ShapeError(NEEDS_SEQUENCES, "say input((T, F)) or add Reshape((T, F)) before it")
 
 
 @dataclass(frozen=True)

@@ -84,11 +84,21 @@ def _behind(one: Placed, lengths: Array) -> Array | None:
 
 
 def _joined(one: Placed, made: Sequence[Array | None]) -> Any:
-    """Return the lengths behind a container: those of all its rows have to be the same, or go out by name."""
+    """Return the lengths behind a container, or those of its rows by name.
+
+    Rows that have lengths must have the same. Where another one has none, all its places are real, and those that the
+    lengths leave out have no partner: behind the container they are padding too.
+    """
     if isinstance(one.output_shape, Mapping):
         return dict(zip(one.rows or {}, made, strict=True))
-    first = made[0]
-    for other in made[1:]:
-        if (first is None) != (other is None) or (first is not None and bool((first != other).any())):
-            raise ShapeError(f"{one.name} joins rows that make other lengths of sequences")
-    return first
+    names = [f"row {name!r}" if name else "a row" for name in one.rows or {}]
+    told = [(name, lengths) for name, lengths in zip(names, made, strict=True) if lengths is not None]
+    for name, lengths in told[1:]:
+        if bool((told[0][1] != lengths).any()):
+            wrong = int(np.argmax(told[0][1] != lengths))
+            both = f"{int(told[0][1][wrong])} places in {told[0][0]} and {int(lengths[wrong])} in {name}"
+            raise ShapeError(
+                f"{one.name} joins sequences of other lengths: sequence {wrong} has {both}",
+                "give the same lengths, or end the sequences of each row before, by last=True or a global pooling",
+            )
+    return told[0][1] if told else None

@@ -77,7 +77,8 @@ class BatchNorm(Norm):
         y = scale * (x - mean) / sqrt(var + epsilon) + shift
 
     Training uses the mean and variance of the mini-batch, over all pixels, and moves the running ones towards them;
-    everything else uses the running ones.
+    everything else uses the running ones. Of sequences with lengths it is over the places that are real, so that
+    padding counts for nothing.
 
         running = momentum * running + (1 - momentum) * of the mini-batch
 
@@ -118,8 +119,17 @@ class BatchNorm(Norm):
         running = {"mean": StateValue(shape[-1:], 0.0), "var": StateValue(shape[-1:], 1.0)}
         return running | ({"count": StateValue((1,), 0.0)} if self.momentum is None else {})
 
+    def output_lengths(self, shape: Shape, lengths: Array) -> Array:
+        return lengths
+
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return True
+
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        rows = x.reshape(len(x), -1, x.shape[-1])  # (N, H * W, C)
+        rows, real = x.reshape(len(x), -1, x.shape[-1]), None  # (N, H * W, C)
+        if ctx.train and ctx.lengths is not None:
+            real = ctx.ops.xp.arange(x.shape[1]) < ctx.lengths[:, None]
+            rows = x[real][:, None]
         if ctx.train:
             h, mean = ctx.ops.centred(rows, axis=(0, 1))
             var = ctx.ops.mean_square(h, axis=(0, 1))
@@ -129,7 +139,7 @@ class BatchNorm(Norm):
             h = rows - s["mean"]
         deviation = ctx.ops.xp.sqrt(var + self.epsilon)
         h /= deviation
-        return self._scaled(p, h).reshape(x.shape), (h, deviation, ctx.train)
+        return _in_place(ctx.ops, self._scaled(p, h), real, x.shape), (h, deviation, ctx.train, real)
 
     def _remember(self, ops: Ops, s: Arrays, mean: Array, var: Array, count: int) -> None:
         if count == 1:
@@ -143,8 +153,8 @@ class BatchNorm(Norm):
             ops.move(s[name], kept, (1 - kept) * batch)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        h, deviation, of_batch = cache
-        dy_rows = dy.reshape(h.shape)
+        h, deviation, of_batch, real = cache
+        dy_rows = dy.reshape(h.shape) if real is None else dy[real][:, None]
         count = h.shape[0] * h.shape[1]
         by_shift = ctx.ops.sum(dy_rows, axis=(0, 1))
         by_scale = ctx.ops.sum(dy_rows * h, axis=(0, 1))
@@ -161,3 +171,106 @@ class BatchNorm(Norm):
         dx -= by_shift / count
         dx *= gain
         return dx.reshape(dy.shape)
+        return _in_place(ctx.ops, dx, real, dy.shape)
+
+
+def _in_place(ops: Ops, rows: Array, real: Array | None, shape: Shape) -> Array:
+    """Return rows as an array of a shape: all of its places, or those that are real beside zeros."""
+    if real is None:
+        return rows.reshape(shape)
+    y = ops.xp.zeros(shape, rows.dtype)
+    y[real] = rows[:, 0]
+    return y
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerNorm(Norm, ByPlace):
+    """Normalise each sample over all its features, then scale and shift each feature.
+
+        y = scale * (x - mean) / sqrt(var + epsilon) + shift
+
+    On images the mean is over height, width and channels, and scale and shift are per channel. On a sequence (T, F)
+    each of the T vectors is normalised by itself.
+
+    Args:
+        epsilon: added to the variance, > 0, in squared units of x.
+        scale, shift: whether there is a scale, and a shift.
+
+    Shapes:
+        x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
+
+    Raises:
+        ShapeError: the input has no channel axis (at compile time).
+
+    Source:
+        Ba, Kiros & Hinton 2016, arXiv:1607.06450, equation 3.
+    """
+
+    _: KW_ONLY
+    epsilon: float = 1e-5
+    scale: bool = True
+    shift: bool = True
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        axes = (1, 2, 3) if x.ndim == 4 else (-1,)
+        h, _ = ctx.ops.centred(x, axes)
+        deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=axes, keepdims=True) + self.epsilon)
+        h /= deviation
+        return self._scaled(p, h), (h, deviation, axes)
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        h, deviation, axes = cache
+        return normalised_dx(ctx.ops, self._scaled_back(ctx.ops, p, g, h, dy), h, deviation, axes)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupNorm(Norm):
+    """Normalise each sample over groups of channels and all pixels or times, then scale and shift each channel.
+
+        y = scale * (x - mean) / sqrt(var + epsilon) + shift
+
+    Args:
+        n_groups: number of groups, at least 1; it divides the channels.
+        epsilon: added to the variance, > 0, in squared units of x.
+        scale, shift: whether there is a scale, and a shift.
+
+    Shapes:
+        x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
+
+    Raises:
+        ShapeError: n_groups does not divide the channels (at compile time).
+
+    Source:
+        Wu & He 2018, arXiv:1803.08494, equations 1 to 7.
+    """
+
+    n_groups: int
+    epsilon: float = 1e-5
+    scale: bool = True
+    shift: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        extent("GroupNorm n_groups", self.n_groups)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not shape or shape[-1] % self.n_groups:
+            channels = shape[-1] if shape else 0
+            raise ShapeError(f"has n_groups={self.n_groups}, which must divide the {channels} channels")
+        return shape
+
+    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        grouped = x.reshape(self._grouped(x.shape))
+        h, _ = ctx.ops.centred(grouped, (1, 3))
+        deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=(1, 3), keepdims=True) + self.epsilon)
+        h /= deviation
+        return self._scaled(p, h.reshape(x.shape)), (h, deviation)
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        h, deviation = cache
+        dh = self._scaled_back(ctx.ops, p, g, h.reshape(dy.shape), dy).reshape(h.shape)
+        return normalised_dx(ctx.ops, dh, h, deviation, (1, 3)).reshape(dy.shape)
+
+    def _grouped(self, shape: Shape) -> Shape:
+        """Return (N, pixels, groups, channels of a group) for (N, ..., C)."""
+        return (shape[0], math.prod(shape[1:-1]), self.n_groups, shape[-1] // self.n_groups)

@@ -12,7 +12,7 @@ import numpy as np
 
 from gedanken.checks import required_arguments
 from gedanken.errors import ArgumentError, DataError
-from gedanken.foreign import KeywordsChecked
+from gedanken.keywords import KeywordsChecked
 from gedanken.ops import Ops
 from gedanken.types import Array
 

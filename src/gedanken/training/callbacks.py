@@ -9,7 +9,7 @@ from typing import Any
 
 from gedanken.checks import require, short, truth, whole
 from gedanken.errors import ArgumentError
-from gedanken.foreign import KeywordsChecked
+from gedanken.keywords import KeywordsChecked
 from gedanken.parallel.fault import Fault
 from gedanken.state import State, check_like, check_state
 from gedanken.training.records import (

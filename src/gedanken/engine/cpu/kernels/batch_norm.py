@@ -2,19 +2,20 @@
 
 from gedanken.engine.cpu.kernels.blocks import BLOCK, Rows, carry, copy_row, settle, zero_row
 from gedanken.engine.cpu.kernels.moments import EIGHTH, channel_moments, less_square
-from gedanken.engine.cpu.language import Int, Real, Reals, Record, at, inline, lanes, real, sqrt
+from gedanken.engine.cpu.kernels.time import Ends
+from gedanken.engine.cpu.language import Int, Ints, Real, Reals, Record, at, inline, lanes, real, sqrt
 
 
 class Pieces(Record):
     """What was measured of so many pieces of the mini-batch, and how many numbers each channel has in all of them.
 
-    values: [piece][...][channels]
+    values: [piece][...][channels].   total: one number, which follows from the lengths where sequences have some.
     """
 
     values: Reals
     pieces: Int
     channels: Int
-    total: Real
+    total: Reals
 
 
 class Normalised(Record):
@@ -59,6 +60,22 @@ def measure(task: Int, scratch: Reals, x: Reals, statistics: Reals, m: Rows):
     channel_moments(at(x, first * channels), min(m.piece, m.rows - first), channels, found)
 
 
+def measure_real(task: Int, scratch: Reals, x: Reals, statistics: Reals, counts: Reals, lengths: Ints, e: Ends):
+    """Do as `measure` for the real places of sequences, each of which is a piece, and set how many they have."""
+    for n in range(task * e.piece, min(e.samples, (task + 1) * e.piece)):
+        counts[n] = real(lengths[n])
+        given, found = at(x, n * e.places * e.features), at(statistics, n * 3 * e.features)
+        channel_moments(given, lengths[n], e.features, found)
+
+
+def add_lengths(task: Int, scratch: Reals, lengths: Ints, samples: Int, total: Reals):
+    """Set total[0] to how many real places there are in all sequences."""
+    places = 0
+    for n in range(samples):
+        places += lengths[n]
+    total[0] = real(places)
+
+
 @inline
 def join_moments(given, counts, mean, found, scratch):
     """Join the moments of pieces: set mean, and found[2][channels] to what rounding took from it and the variance.
@@ -88,7 +105,7 @@ def join_pieces(given, counts, base, squared, found, scratch):
         zero_row(sums, 2 * channels)
         for i in range(first, min(first + BLOCK, given.pieces)):
             piece = at(given.values, i * 3 * channels)
-            add_piece(sums, piece, base, channels, counts[i] / given.total, squared)
+            add_piece(sums, piece, base, channels, counts[i] / given.total[0], squared)
         carry(found, lost, sums, 2 * channels, real(1))
     settle(found, lost, 2 * channels)
 
@@ -114,7 +131,7 @@ def normalise(
     What rounding took from the mean, `rest`, is in the shift too. counts: the numbers of each piece.
     scratch: six numbers for each channel.
     """
-    channels, total, running_mean, running_var = given.channels, given.total, norm.running_mean, norm.running_var
+    channels, total, running_mean, running_var = given.channels, given.total[0], norm.running_mean, norm.running_var
     mean, gain, deviation = normal, at(normal, channels), at(normal, 3 * channels)
     rest, var = scratch, at(scratch, channels)
     join_moments(given, counts, mean, scratch, at(scratch, 2 * channels))
@@ -168,10 +185,11 @@ def correct(
                 sums[c] += values[c]
         carry(total, lost, sums, width, real(1))
     settle(total, lost, width)
+    count = given.total[0]
     copy_row(dshift, total, channels)
     copy_row(dscale, at(total, channels), channels)
     for c in lanes(channels):
         dscale[c] = (dscale[c] - rest[c] * dshift[c]) * deviation[c]
-        coefficient = dscale[c] * deviation[c] / given.total
-        correction[c] = dshift[c] / given.total - rest[c] * coefficient
+        coefficient = dscale[c] * deviation[c] / count
+        correction[c] = dshift[c] / count - rest[c] * coefficient
         correction[channels + c] = coefficient

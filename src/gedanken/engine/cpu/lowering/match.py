@@ -186,6 +186,8 @@ def _followed(low: Lowering, made: Convolved, group: Group) -> Lowered:
 
 def _convolution_1d(low: Lowering, rest: Sequence[LayerStage], x: Buffer) -> tuple[Buffer, Backward, int]:
     together = {BatchNorm, Dropout, *ACTIVATIONS}
+    if low.has_lengths and low.train:
+        together.remove(BatchNorm)  # the convolution would measure padding too
     behind = itertools.takewhile(lambda one: type(one.layer) in together, rest[1:])
     return convolution_1d(low, [rest[0], *behind], x, _convolution)
 

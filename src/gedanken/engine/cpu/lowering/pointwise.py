@@ -11,9 +11,11 @@ from gedanken.engine.cpu.kernels.batch_norm import Normalised, Pieces, Share
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.pointwise import Pass
 from gedanken.engine.cpu.kernels.rows import Draw
+from gedanken.engine.cpu.kernels.time import Ends
 from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, activation_of
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.lowering.pooling import POOLS, in_group
+from gedanken.engine.cpu.lowering.time import cut_ends
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import (
     BasePool,
@@ -141,6 +143,9 @@ class _Pass:
         self.factor = DRAW_RANGE / self.threshold
         self.sample_rows = self.out_height if self.image else math.prod(shape[:-1])
         self.normal: Buffer | Array = low.zeros(1)
+        self.total: Buffer | Array = low.zeros(1)
+        # Whether what is measured over the mini-batch is that of its real places.
+        self.padded = bool(group.norm and low.has_lengths and low.train and len(shape) == 2)
         self.row = self.width * self.channels
         self.longest = max(self.row, self.out_width * self.channels)
 
@@ -188,13 +193,16 @@ class _Pass:
             self.normal = remembered(low, stage)
             return
         self.normal = low.buffer((5, self.channels))
-        if statistics is None or counts is None:
-            statistics, counts = self._measure()
-        given = Pieces(
-            values=statistics, pieces=len(counts), channels=self.channels, total=float(counts.sum(dtype="float64"))
-        )
+        told: Buffer | Array
+        if self.padded:
+            statistics, told = self._measure_real(stage)
+        else:
+            if statistics is None or counts is None:
+                statistics, counts = self._measure()
+            told, self.total = counts, np.array([counts.sum(dtype="float64")], low.real)
+        given = Pieces(values=statistics, pieces=told.shape[0], channels=self.channels, total=self.total)
         low.program.add(
-            "batch_norm.normalise", 1, 6 * self.channels, given=given, counts=counts, norm=_normalised(low, stage),
+            "batch_norm.normalise", 1, 6 * self.channels, given=given, counts=told, norm=_normalised(low, stage),
             share=_share(low, stage), normal=self.normal,
         )  # fmt: skip
 
@@ -208,6 +216,19 @@ class _Pass:
             m=Rows(rows=rows, columns=self.channels, piece=piece),
         )  # fmt: skip
         return statistics, np.array([min(piece, rows - start) for start in range(0, rows, piece)], self.low.real)
+
+    def _measure_real(self, stage: LayerStage) -> tuple[Buffer, Buffer]:
+        low, (places, features) = self.low, stage.shape
+        piece = cut(PIECE, places * features)
+        ends = Ends(samples=low.samples, places=places, features=features, more=-1, stride=1, piece=piece)
+        statistics, counts = low.buffer((low.samples, 3, self.channels)), low.buffer((low.samples,))
+        low.program.add(
+            "batch_norm.measure_real", cut(low.samples, piece), x=self.x, statistics=statistics, counts=counts,
+            lengths=low.lengths(stage), e=ends,
+        )  # fmt: skip
+        self.total = low.buffer((1,))
+        low.program.add("batch_norm.add_lengths", 1, lengths=low.lengths(stage), samples=low.samples, total=self.total)
+        return statistics, counts
 
     # ------------------------------------------------------------------ both ways
 
@@ -226,6 +247,8 @@ class _Pass:
         if not (wanted or self.group.norm):
             return None
         low, (band, bands) = self.low, self._bands(self.height)
+        if self.padded and self.group.norm:
+            dy = cut_ends(low, self.group.norm, dy)
         tasks, dx = self.images * bands, low.buffer(self.x.shape)
         partial = low.buffer((tasks, 2, self.channels) if self.group.norm else (1,))
         low.program.add(
@@ -234,6 +257,7 @@ class _Pass:
         )  # fmt: skip
         if self.group.norm:
             self._renormalise(self.group.norm, partial, tasks, dx)
+            dx = cut_ends(low, self.group.norm, dx) if self.padded else dx
         return dx
 
     def _renormalise(self, stage: LayerStage, partial: Buffer, pieces: int, dx: Buffer) -> None:
@@ -242,7 +266,7 @@ class _Pass:
         rows = self.images * self.height * self.width
         low.program.add(
             "batch_norm.correct", 1, 6 * self.channels,
-            given=Pieces(values=partial, pieces=pieces, channels=self.channels, total=float(rows)),
+            given=Pieces(values=partial, pieces=pieces, channels=self.channels, total=self.total),
             normal=self.normal, dscale=stage.g.get("scale", low.buffer((self.channels,))),
             dshift=stage.g.get("shift", low.buffer((self.channels,))), correction=correction,
         )  # fmt: skip
