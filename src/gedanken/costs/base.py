@@ -228,6 +228,16 @@ class Cost(Hyperparameters, ABC):
         """Whether it goes by the targets to train on, and is not `resolved` yet."""
         return False
 
+    def provisional(self) -> Self:
+        """Return the cost as programs are laid out for it: itself, or with any numbers where they are not known yet."""
+        return self
+
+    def check_resolved(self, call: str) -> None:
+        """Raise ArgumentError where a call needs what only the targets to train on tell."""
+        if self.unresolved:
+            why = "balanced weights are those of the labels that it is trained on"
+            raise ArgumentError(f"{self}: {why}; call fit before {call}, or give numbers")
+
     def check_output(self, shape: Shape) -> None:
         """Raise ShapeError unless outputs of `shape` (batch axis left out) suit this cost."""
 

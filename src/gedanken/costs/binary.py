@@ -75,6 +75,9 @@ class BinaryWeighted(YesOrNo):
     def unresolved(self) -> bool:
         return bool(self._given == BALANCED)
 
+    def provisional(self) -> Self:
+        return replace(self, class_weights=None) if self.unresolved else self  # type: ignore[call-arg]
+
     def resolved(self, target: Array, shape: Shape) -> Self:
         if not self.unresolved:
             return self

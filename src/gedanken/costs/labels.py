@@ -65,6 +65,9 @@ class ClassCost(Cost):
     def unresolved(self) -> bool:
         return self._weights == BALANCED
 
+    def provisional(self) -> Self:
+        return replace(self, class_weights=None) if self.unresolved else self  # type: ignore[call-arg]
+
     def resolved(self, target: Array, shape: Shape) -> Self:
         if not self.unresolved:
             return self

@@ -114,7 +114,8 @@ class Plan:
         """Make what runs in training, as the tuning wants it."""
         tuning = self.tuning
         layers = stages_of(self._row, self._vectors.views, lambda path: not tuning.of_array(path))
-        passes = passes_of(self.engine, layers, self.cost, self._activation)
+        provisional = self.cost and self.cost.provisional()
+        passes = passes_of(self.engine, layers, provisional, self._activation)
         self.layers, self.body, self._last = passes.layers, passes.body, passes.last
         norms = [one for one in leaves(self._row) if isinstance(one.layer, BatchNorm) and tuning.of_array(one.path)]
         # A mini-batch of one has nothing to normalise over in these.
@@ -186,7 +187,7 @@ class Plan:
 
         x, target, weight: on the host or, the latter two, on the device; the weight is that of each sample, (N,).
         """
-        assert self.cost
+        assert self.cost and not self.cost.unresolved
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
         ctx = self.told_of_lengths(ctx, x)
