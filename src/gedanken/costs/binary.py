@@ -114,7 +114,7 @@ class BinaryCrossEntropy(BinaryWeighted):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...), probabilities; t may be (N,) where y is (N, 1).
+        y, t: (N, ...), probabilities; t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Raises:
         ArgumentError: pos_weight and class_weights are both given.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gedanken.checks import real
-from gedanken.costs.base import LEAST, Cost, Weighing
+from gedanken.costs.base import LEAST, Cost, Weighing, with_channel
 from gedanken.costs.binary import refuse_targets
 from gedanken.costs.labels import ClassCost, classes_of
 from gedanken.errors import ShapeError
@@ -94,8 +94,8 @@ class Dice(ClassCost):
         reduction: see Cost; what is averaged over are samples.
 
     Shapes:
-        y: (N, C, H, W) or (N, T, C), probabilities, C >= 1.   t: class numbers (N, H, W) or (N, T); or shaped as y, in
-        [0, 1].
+        y: (N, C, H, W) or (N, T, C), probabilities, C >= 1.   t: class numbers (N, H, W) or (N, T), of one region 0
+        and 1; or shaped as y, in [0, 1].
 
     Raises:
         ShapeError: class_weights has another length (at compile time).
@@ -146,6 +146,7 @@ class Dice(ClassCost):
             raise ShapeError(f"class_weights has {len(self.class_weights)} values for {classes_of(shape)} classes")
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        target = with_channel(target, shape)  # of a single region they say where it is, not its number
         if target.shape[1:] != shape:
             return super().checked_target(argument, target, shape)
         refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")

@@ -15,7 +15,7 @@ from gedanken.costs.heads import HeadsCost
 from gedanken.engine.base import Engine, FusedStep
 from gedanken.engine.cuts import Cuts, cut_targets, uncut
 from gedanken.engine.entering import entered, takes_tokens
-from gedanken.engine.fuse_cost import fuse
+from gedanken.engine.fuse_cost import fuse, speaking_layer
 from gedanken.engine.judging import judged
 from gedanken.engine.learner import Learner
 from gedanken.engine.passes import Passes, Place, cut_passes, passes_of
@@ -143,6 +143,14 @@ class Plan:
         self.cost, _ = fuse(self._row, cost)
         self._cuts = Cuts(self._cuts.layers, self._row, self.cost)
         self._compile()
+
+    @property
+    def speaking(self) -> dict[str, Layer]:
+        """Of each head, by its name, the layer that says what its outputs mean; of one output by ""."""
+        last = self._row[-1]
+        if not isinstance(last.output_shape, Mapping):
+            return {"": speaking_layer(self._row)}
+        return {name: speaking_layer(row) if row else last.layer for name, row in (last.rows or {}).items()}
 
     @property
     def stages(self) -> Sequence[Stage]:
