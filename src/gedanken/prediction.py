@@ -52,7 +52,7 @@ class Predictor:
     def predict(self, data: Any, *, threshold: float | None = None, mini_batch_size: int = AT_ONCE) -> Any:
         """Return the network's answer for each sample, in the form of its targets.
 
-            SoftMax, or a cost of one class out of several  (N,), the class with the largest output; (N, H, W) of pictures
+            SoftMax, or a cost of one class out of several  (N,), the class with the largest output, or (N, H, W)
             Sigmoid and a cost of labels, or a cost of      (N, ...), for each output 1 where it is above the threshold,
             yes-or-no outputs; Sigmoid and (N, 1) outputs   else 0; of (N, 1) outputs (N,)
             anything else                                   (N, ...), the outputs, as `feedforward` gives them
