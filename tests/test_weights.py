@@ -1,5 +1,7 @@
 """Weights of samples and of classes, and labels to ignore, from `fit` and `evaluate` to the last update."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from gedanken import (
     ArgumentError,
     ArrayGenerator,
     BinaryCrossEntropy,
+    BinaryFocal,
     Checkpoint,
     ConvolutionLayer,
     Cost,
@@ -21,8 +24,10 @@ from gedanken import (
     DataError,
     DataParallel,
     Dice,
+    Focal,
     FullyConnectedLayer,
     GedankenError,
+    Heads,
     Hogwild,
     Metric,
     Network,
@@ -170,6 +175,50 @@ def test_balanced_weights_are_numbers_after_fit_and_in_the_file(tmp_path: Path) 
     net.save(tmp_path / "net.safetensors")
     loaded = Network.load(tmp_path / "net.safetensors")
     assert loaded.evaluate(X, Y, progress=False)["cost"] == pytest.approx(net.evaluate(X, Y, progress=False)["cost"])
+
+
+def yes_or_no(cost: Any, engine: str) -> Network:
+    net = Network(seed=2).input((6,)).add(FullyConnectedLayer(1)).add(Sigmoid())
+    return net.regression(SGD(0.1), cost, metrics=[], engine=engine)
+
+
+def two_heads(cost: Any, engine: str) -> Network:
+    net = (
+        Network(seed=2).input((6,)).add(Heads(kind=[FullyConnectedLayer(3), SoftMax()], size=[FullyConnectedLayer(1)]))
+    )
+    return net.regression(SGD(0.1), {"kind": cost, "size": "mean_squared"}, engine=engine)
+
+
+BALANCED: dict[str, tuple[Callable[[Any, str], Network], Any, Any, str]] = {
+    "classes": (lambda cost, engine: classes(engine, cost), CrossEntropy, Y, "^CrossEntropy"),
+    "classes, not joined": (lambda cost, engine: classes(engine, cost), Focal, Y, "^Focal"),
+    "yes or no": (yes_or_no, BinaryCrossEntropy, Y > 0, "^BinaryCrossEntropy"),
+    "yes or no, not joined": (yes_or_no, BinaryFocal, Y > 0, "^BinaryFocal"),
+    "one of two heads": (two_heads, CrossEntropy, {"kind": Y, "size": W}, "^head 'kind': CrossEntropy"),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("which", BALANCED)
+def test_a_network_with_balanced_weights_serves_before_its_first_fit(which: str, engine: str, tmp_path: Path) -> None:
+    make, cost, labels, said = BALANCED[which]
+    net = make(cost(class_weights="balanced"), engine)
+    net.save(tmp_path / "net.safetensors", optimizer=True)
+    others = copy.deepcopy(net), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net.safetensors")
+    rows = net.summary().rows
+    for other in others:
+        assert other.summary().rows == rows
+        same(net, other)
+    assert len(net.predict(X)) == len(others[0].predict(X))
+    assert net.check(X, labels).findings is not None
+    assert len(net.find_learning_rate(X, labels, steps=10).rates) > 1
+    with pytest.raises(
+        ArgumentError, match=said + r"\(class_weights='balanced'\): .*; call fit before evaluate, or give"
+    ):
+        net.evaluate(X, labels, progress=False)
+    history = net.fit(X, labels, progress=False)
+    assert others[0].fit(X, labels, progress=False)["cost"] == history["cost"]
+    assert net.evaluate(X, labels, progress=False)["cost"] < history["cost"][0]
 
 
 def test_balanced_weights_of_yes_and_no() -> None:

@@ -1,6 +1,6 @@
 """A network that goes on from what it, or another one, has learnt: frozen layers, rates of their own, a new head."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -18,8 +18,11 @@ from gedanken.layers import Layer
 from gedanken.layers.containers import checked_layers, placed
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_last_shape, each_shape
+from gedanken.layers.stages import leaf_stages
 from gedanken.state import State, part, prefixed
 from gedanken.training.records import Unfreeze
+from gedanken.types import Array
+from gedanken.weights import checked_arrays
 
 Which: TypeAlias = int | str | slice  # a layer's position, its name, or a slice of positions
 
@@ -157,11 +160,47 @@ class FineTuning(Compiled):
             given = {name: array.astype(plan.ops.dtype) for _, arrays in rows for name, array in arrays.items()}
         for name, array in given.items():
             require(np.isfinite(array).all(), "take other", f"have finite weights in {plan.ops.dtype}", f"its {name}")
-        plan.restore({**own, **given})
-        if self._train_state:
-            rule = self._train_state.optimizer_state
-            rule.start_afresh(rule.updates)
+        self._overwrite(plan, given)
         return TakenWeights(tuple(row for row, _ in rows))
+
+    def arrays(self) -> dict[str, Array]:
+        """Return copies of all that layers have learnt, weights and running statistics, by name and on the host.
+
+        Names are those in model files: the layer's place as in `summary()`, and what it is there, such as "0.kernel",
+        "1.mean" or, in a container, "5.layers.0.kernel". What other libraries call them, and in which order their axes
+        are, says docs/coming-from.md.
+
+        Raises:
+            StateError: the network is not compiled.
+        """
+        plan = self._compiled_plan("arrays")
+        state = plan.state()
+        places = [f"{stage.path}.{name}" for stage in leaf_stages(plan.layers) for name in (*stage.p, *stage.s)]
+        return {name: state[name] for name in places}
+
+    @alone
+    @keywords_checked
+    def set_arrays(self, arrays: Mapping[str, Any]) -> Self:
+        """Set weights and running statistics, all or none; those that are not named stay.
+
+        The optimizer's moving means start afresh, as by `take`; frozen layers are set too.
+
+        Args:
+            arrays: arrays by their names, in names and shapes as `arrays` gives them.
+
+        Returns:
+            the network.
+
+        Raises:
+            ArgumentError, DataError: there is no such array, or one has another shape or a number that is not finite;
+                nothing was changed.
+            StateError: the network is not compiled, or is being trained.
+        """
+        plan = self._compiled_plan("set_arrays")
+        own = plan.arrays()
+        given = checked_arrays(arrays, {name: own[name].shape for name in self.arrays()}, plan.ops.dtype)
+        self._overwrite(plan, given)
+        return self
 
     @alone
     @keywords_checked
@@ -215,6 +254,13 @@ class FineTuning(Compiled):
         return self._tuning
 
     # ------------------------------------------------------------------ inside
+
+    def _overwrite(self, plan: Plan, given: State) -> None:
+        """Set some arrays, which fit; what the optimizer remembers is of others."""
+        plan.restore({**plan.state(), **given})
+        if self._train_state:
+            rule = self._train_state.optimizer_state
+            rule.start_afresh(rule.updates)
 
     def _tune(self, tuning: Tuning) -> None:
         if tuning != self._tuning and self._plan:

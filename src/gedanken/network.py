@@ -305,10 +305,13 @@ class Network(FineTuning):
 
         Raises:
             StateError: `regression` was not called.
+            ArgumentError: class weights are "balanced", and there was no `fit` yet.
             DataError: data or labels break their rule.
         """
         truth("progress", progress)
         train_state = self._compiled("evaluate")
+        assert self._cost
+        self._cost.check_resolved("evaluate")
         size = whole("mini_batch_size", mini_batch_size)
         source = self._input_spec("evaluate").evaluation(data, labels, weights, size)
         source.look_first(partial(dry_run_own, train_state))

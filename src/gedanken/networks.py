@@ -180,7 +180,8 @@ def unet(shape: Sequence[int], classes: int, depth: int = 4, width: int = 16) ->
 
     Args:
         shape: one picture, (C, H, W); H and W are multiples of 2**depth.
-        classes: how many; the network then ends with SoftMax over the channels, of one class with Sigmoid.
+        classes: how many; the network then ends with SoftMax over the channels, of one class, which
+            is there or not, with Sigmoid; masks (N, H, W) are labels for both.
         depth: how often pictures are halved, at least 1.
         width: filters of the first convolutions, at least 1; each level has twice as many as the one above.
 

@@ -16,7 +16,6 @@ from gedanken.engine.plan import Plan
 from gedanken.errors import StateError
 from gedanken.keywords import keywords_checked
 from gedanken.layers import Layer, Sigmoid, SoftMax
-from gedanken.layers.stages import ContainerStage
 from gedanken.slide import slide
 from gedanken.types import AnyShape, Array, Shape
 
@@ -54,10 +53,12 @@ class Predictor:
     def predict(self, data: Any, *, threshold: float | None = None, mini_batch_size: int = AT_ONCE) -> Any:
         """Return the network's answer for each sample, in the form of its targets.
 
-            cross_entropy or SoftMax             (N,), the class with the largest output; for pictures (N, H, W)
-            binary_cross_entropy, hinge          (N, ...), for each label 1 where it is above the threshold, else 0
-            that or Sigmoid, and one output      (N,), the same
-            anything else                        (N, ...), the outputs, as `feedforward` gives them
+            SoftMax, or a cost of one class out of several  (N,), the class with the largest output, or (N, H, W)
+            Sigmoid and a cost of labels, or a cost of      (N, ...), for each output 1 where it is above the threshold,
+            yes-or-no outputs; Sigmoid and (N, 1) outputs   else 0; of (N, 1) outputs (N,)
+            anything else                                   (N, ...), the outputs, as `feedforward` gives them
+
+        Costs of labels are all but those of values, such as mean_squared, and of your own.
 
         Args:
             data: the samples.
@@ -76,7 +77,7 @@ class Predictor:
         plan = self._compiled_plan("predict")
         outputs = self.feedforward(data, mini_batch_size=mini_batch_size)
         if not isinstance(outputs, dict):
-            return predicted(check_numbers(outputs), plan.layers[-1].layer, self._cost, threshold)
+            return predicted(check_numbers(outputs), plan.speaking[""], self._cost, threshold)
         heads = heads_of(plan, self._cost)
         asked = [name for name, one in heads.items() if is_yes_or_no(outputs[name].shape[1:], *one)]
         rule = "be left out, because no output is the probability of a yes"
@@ -88,9 +89,9 @@ class Predictor:
     def predict_proba(self, data: Any, *, mini_batch_size: int = AT_ONCE) -> Any:
         """Return the probability of each class or label.
 
-            cross_entropy or SoftMax             (N, C), for pictures (N, C, H, W), the outputs
-            binary_cross_entropy                 (N, ...), the outputs: for each label that it is a yes
-            that or Sigmoid, and one output      (N, 2): 1 - p for no and p for yes
+            SoftMax, or a cost of one class out of several  (N, C), for pictures (N, C, H, W), the outputs
+            Sigmoid and a cost of labels, or a cost of      (N, ...), the outputs: for each that it is a yes;
+            yes-or-no outputs; Sigmoid and (N, 1) outputs   of (N, 1) outputs (N, 2), 1 - p for no and p for yes
 
         Args:
             data: the samples.
@@ -105,7 +106,7 @@ class Predictor:
         """
         plan = self._compiled_plan("predict_proba")
         made = plan.shapes[-1]
-        heads = heads_of(plan, self._cost) or {"": (plan.layers[-1].layer, self._cost)}
+        heads = heads_of(plan, self._cost) or {"": (plan.speaking[""], self._cost)}
         shapes = made if isinstance(made, Mapping) else {"": made}
         asked = [name for name, (last, cost) in heads.items() if _gives_probabilities(shapes[name], last, cost)]
         if not asked:
@@ -157,12 +158,11 @@ def not_compiled(call: str) -> StateError:
 
 
 def heads_of(plan: Plan, cost: Cost | None) -> dict[str, tuple[Layer, Cost | None]]:
-    """Return the last layer and the cost of each of several outputs, by name; nothing where there is one."""
-    last = plan.layers[-1]
-    if not (isinstance(last, ContainerStage) and last.layer.gives_names):
+    """Return what says what outputs mean, a layer and a cost, of each head by its name; nothing where there is one."""
+    if not isinstance(plan.shapes[-1], Mapping):
         return {}
     costs = cost.costs if isinstance(cost, HeadsCost) else {}
-    return {name: ((row[-1] if row else last).layer, costs.get(name)) for name, row in last.rows.items()}
+    return {name: (last, costs.get(name)) for name, last in plan.speaking.items()}
 
 
 def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
@@ -170,14 +170,23 @@ def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
 
     Args:
         shape: of one output, channels first.
-        last: the last layer.
+        last: the layer that says what outputs mean, see `Plan.speaking`.
         cost: what the network was trained with, or None.
     """
-    return (cost is not None and cost.yes_above is not None) or (shape == (1,) and isinstance(last, Sigmoid))
+    if cost is not None and cost.yes_above is not None:
+        return True
+    of_labels = cost is not None and cost.classifies and not _names_one(cost)
+    return isinstance(last, Sigmoid) and (of_labels or shape == (1,))
+
+
+def _names_one(cost: Cost | None) -> bool:
+    """Say whether a cost is of one class out of several; that of regions takes each by itself."""
+    return isinstance(cost, ClassCost) and not isinstance(cost, Dice)
 
 
 def _has_classes(last: Layer, cost: Cost | None) -> bool:
     return isinstance(last, SoftMax) or (isinstance(cost, ClassCost) and not isinstance(cost, Overlap))
+    return isinstance(last, SoftMax) or _names_one(cost)
 
 
 def _gives_probabilities(shape: Shape, last: Layer, cost: Cost | None) -> bool:

@@ -189,7 +189,8 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"classes": 2},
         r"3 of the files .*\n  - .*a.png: it must have classes from 0 to 1, got 2; `values` gives",
     ),
-    "no class to ignore": (None, {"classes": 1, "ignore": 2}, r"from 0 to 0 or 2 to ignore, got 1"),
+    "no class to ignore": (None, {"classes": 2, "ignore": 3}, r"from 0 to 1 or 3 to ignore, got 2"),
+    "neither there nor not": (None, {"classes": 1}, r"from 0 to 1, got 2"),
     "colours": (lambda base: write(base, "a", painted(classes_of(1))), {}, r"masks/a.png: it has pixels of mode RGB"),
     "another colour": (
         lambda base: write(base, "a", Image.new("RGB", (8, 6), (200, 0, 1))),

@@ -9,7 +9,7 @@ from gedanken.checkup.report import ERROR, NOTE, WARNING, Finding, finding
 from gedanken.checkup.samples import Looked
 from gedanken.checkup.twins import Twins
 from gedanken.costs import Cost
-from gedanken.costs.labels import ClassCost
+from gedanken.costs.labels import ClassCost, classes_of
 from gedanken.layers import Layer, ReLU, Sigmoid, SoftMax, TanH
 from gedanken.types import Array, Shape
 
@@ -34,9 +34,9 @@ def targets(cost: Cost, looked: Looked, shape: Shape, last: Layer) -> Iterator[F
         shape: one output, channels first.
         last: the last layer that computes.
     """
-    if isinstance(cost, ClassCost):
+    if isinstance(cost, ClassCost) and classes_of(shape) > 1:
         yield from _classes(cost.counts(looked.labels, shape), looked, cost.weight_numbers is not None)
-    elif isinstance(cost, YES_OR_NO):
+    elif isinstance(cost, (*YES_OR_NO, ClassCost)):
         yield from _answers(looked, getattr(cost, "weights", None) is not None)
     elif isinstance(cost, VALUES):
         yield from _values(looked)

@@ -228,6 +228,16 @@ class Cost(Hyperparameters, ABC):
         """Whether it goes by the targets to train on, and is not `resolved` yet."""
         return False
 
+    def provisional(self) -> Self:
+        """Return the cost as programs are laid out for it: itself, or with any numbers where they are not known yet."""
+        return self
+
+    def check_resolved(self, call: str) -> None:
+        """Raise ArgumentError where a call needs what only the targets to train on tell."""
+        if self.unresolved:
+            why = "balanced weights are those of the labels that it is trained on"
+            raise ArgumentError(f"{self}: {why}; call fit before {call}, or give numbers")
+
     def check_output(self, shape: Shape) -> None:
         """Raise ShapeError unless outputs of `shape` (batch axis left out) suit this cost."""
 
@@ -239,11 +249,34 @@ class Cost(Hyperparameters, ABC):
             target: (N, ...), on the host, finite.
             shape: shape of one output, channels first, batch axis left out.
         """
-        if target.shape[1:] == () and shape == (1,):
-            target = target.reshape(-1, 1)
+        target = with_channel(target, shape)
         if target.shape[1:] != shape:
-            raise DataError(f"{argument} must have shape (N, {', '.join(map(str, shape))}), got {target.shape}")
+            shapes = " or ".join("(N" + "".join(f", {size}" for size in one) + ")" for one in _shapes_of_targets(shape))
+            raise DataError(f"{argument} must have shape {shapes}, got {target.shape}")
         return target
+
+
+def _shapes_of_targets(shape: Shape) -> list[Shape]:
+    """Return the shapes that a target may have for an output, the longer one first."""
+    axis = channel_axis(shape)
+    return [shape, shape[:axis] + shape[axis + 1 :]] if len(shape) > 1 and shape[axis] == 1 else [shape]
+
+
+def channel_axis(shape: Shape) -> int:
+    """Return the axis of channels in the shape of one output, channels first; -1 where there is none."""
+    return 0 if len(shape) == 3 else len(shape) - 1
+
+
+def with_channel(target: Array, shape: Shape) -> Array:
+    """Return targets of single outputs with their axis of length 1, if they came without: (N,), (N, T) or (N, H, W).
+
+    Args:
+        target: (N, ...).
+        shape: of one output, channels first.
+    """
+    axis = channel_axis(shape)
+    without = axis >= 0 and shape[axis] == 1 and target.shape[1:] == shape[:axis] + shape[axis + 1 :]
+    return target.reshape(len(target), *shape) if without else target
 
 
 def _not_defined(self: Cost, *_: Any) -> tuple[Array, Array]:

@@ -75,6 +75,9 @@ class BinaryWeighted(YesOrNo):
     def unresolved(self) -> bool:
         return bool(self._given == BALANCED)
 
+    def provisional(self) -> Self:
+        return replace(self, class_weights=None) if self.unresolved else self  # type: ignore[call-arg]
+
     def resolved(self, target: Array, shape: Shape) -> Self:
         if not self.unresolved:
             return self
@@ -111,7 +114,7 @@ class BinaryCrossEntropy(BinaryWeighted):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...), probabilities; t may be (N,) where y is (N, 1).
+        y, t: (N, ...), probabilities; t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Raises:
         ArgumentError: pos_weight and class_weights are both given.

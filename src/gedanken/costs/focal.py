@@ -63,7 +63,7 @@ class BinaryFocal(BinaryWeighted):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...), probabilities; t may be (N,) where y is (N, 1).
+        y, t: (N, ...), probabilities; t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Raises:
         ShapeError: there are more or fewer weights than outputs (at compile time).

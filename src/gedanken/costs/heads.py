@@ -126,6 +126,14 @@ class HeadsCost(Cost):
                 costs[name] = cost.resolved(target.parts[name], shape[name])
         return self.with_costs(costs)
 
+    def provisional(self) -> Self:
+        return self.with_costs({name: cost.provisional() for name, cost in self.costs.items()})
+
+    def check_resolved(self, call: str) -> None:
+        for name, cost in self.costs.items():
+            with told_of_head(name):
+                cost.check_resolved(call)
+
     def check_output(self, shape: AnyShape) -> None:
         for name, cost in self.costs.items():
             with told_of_head(name):

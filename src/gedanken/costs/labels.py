@@ -8,7 +8,7 @@ import numpy as np
 
 from gedanken.checks import whole
 from gedanken.costs.balance import BALANCED, balanced, checked_weights, numbers_of
-from gedanken.costs.base import Cost
+from gedanken.costs.base import Cost, channel_axis
 from gedanken.errors import DataError, ShapeError
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
@@ -64,6 +64,9 @@ class ClassCost(Cost):
     @property
     def unresolved(self) -> bool:
         return self._weights == BALANCED
+
+    def provisional(self) -> Self:
+        return replace(self, class_weights=None) if self.unresolved else self  # type: ignore[call-arg]
 
     def resolved(self, target: Array, shape: Shape) -> Self:
         if not self.unresolved:
@@ -126,7 +129,7 @@ class ClassCost(Cost):
 
 def class_axis(shape: Shape) -> int:
     """Return the axis of classes in targets (N, ...) of outputs of a shape, channels first."""
-    return 1 if len(shape) == 3 else len(shape)
+    return channel_axis(shape) + 1
 
 
 def classes_of(shape: Shape) -> int:

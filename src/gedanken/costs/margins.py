@@ -23,7 +23,7 @@ class Hinge(YesOrNo):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...), t each 0 or 1; t may be (N,) where y is (N, 1).
+        y, t: (N, ...), t each 0 or 1; t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Source:
         Cortes & Vapnik 1995, "Support-vector networks".
@@ -51,7 +51,7 @@ class SquaredHinge(Hinge):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...), t each 0 or 1; t may be (N,) where y is (N, 1).
+        y, t: (N, ...), t each 0 or 1; t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Source:
         Chapelle 2007, "Training a support vector machine in the primal".

@@ -21,7 +21,7 @@ class LogCosh(ValueCost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...); t may be (N,) where y is (N, 1).
+        y, t: (N, ...); t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Source:
         Green 1990, "Bayesian reconstructions from emission tomography data using a modified EM algorithm".
@@ -46,7 +46,7 @@ class SmoothL1(ValueCost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...); t may be (N,) where y is (N, 1).
+        y, t: (N, ...); t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Source:
         Girshick 2015, "Fast R-CNN", arXiv:1504.08083, equation 3.
@@ -79,7 +79,7 @@ class Poisson(ValueCost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...); t may be (N,) where y is (N, 1).
+        y, t: (N, ...); t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Raises:
         DataError: a target is below 0.
@@ -133,7 +133,8 @@ class Quantile(Cost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...); t may be (N,) where y is (N, 1). Of K quantiles y (N, K) and t (N,) or (N, 1).
+        y, t: (N, ...); t may be (N,), (N, T) or (N, H, W) where there is one output.
+        Of K quantiles y (N, K) and t (N,) or (N, 1).
 
     Raises:
         ShapeError: there are several quantiles, and the output is not (K,).

@@ -22,7 +22,7 @@ class MeanAbsolutePercentage(ValueCost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...); t may be (N,) where y is (N, 1).
+        y, t: (N, ...); t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Source:
         Makridakis 1993, "Accuracy measures: theoretical and practical concerns". Differs: a share, not a percentage.
@@ -50,7 +50,7 @@ class MeanSquaredLogarithmic(ValueCost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...); t may be (N,) where y is (N, 1).
+        y, t: (N, ...); t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Raises:
         DataError: a target is below 0.

@@ -29,7 +29,7 @@ class MeanSquared(ValueCost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...); t may be (N,) where y is (N, 1).
+        y, t: (N, ...); t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Source:
         Gauss 1809, "Theoria motus corporum coelestium", book 2, section 3.
@@ -49,7 +49,7 @@ class MeanAbsolute(ValueCost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...); t may be (N,) where y is (N, 1).
+        y, t: (N, ...); t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Source:
         Boscovich 1757, as told by Stigler 1986, "The history of statistics", chapter 1.
@@ -69,7 +69,7 @@ class WeightedMean(ValueCost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...), t the weights; t may be (N,) where y is (N, 1).
+        y, t: (N, ...), t the weights; t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Source:
         Niu, Recht, Ré & Wright 2011, "HOGWILD!", arXiv:1106.5730, equation 4, where y is how two nodes differ.
@@ -91,7 +91,7 @@ class Huber(ValueCost):
         reduction: see Cost.
 
     Shapes:
-        y, t: (N, ...); t may be (N,) where y is (N, 1).
+        y, t: (N, ...); t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Source:
         Huber 1964, "Robust estimation of a location parameter".

@@ -38,6 +38,7 @@ class PairDecoder:
     def __init__(self, decoder: Decoder, classes: int, values: Any, ignore: int | None) -> None:
         self.decoder, self.classes = decoder, extent("classes", classes)
         require(self.classes <= MOST_CLASSES, "classes", f"be at most {MOST_CLASSES:,}", classes)
+        self.labels = max(self.classes, 2)  # of one class there is a yes and a no
         self.ignore = None if ignore is None else whole("ignore", ignore, 0, bits=31)
         self.values = None if values is None else _checked_values(values, self._is_class)
 
@@ -110,14 +111,14 @@ class PairDecoder:
         return found
 
     def _is_class(self, value: Any) -> bool:
-        return 0 <= value < self.classes or value == self.ignore
+        return 0 <= value < self.labels or value == self.ignore
 
     def _check(self, found: Array) -> None:
-        wrong = (found < 0) | (found >= self.classes)
+        wrong = (found < 0) | (found >= self.labels)
         if self.ignore is not None:
             wrong &= found != self.ignore
         if wrong.any():
-            rule = f"it must have classes from 0 to {self.classes - 1}"
+            rule = f"it must have classes from 0 to {self.labels - 1}"
             rule += "" if self.ignore is None else f" or {self.ignore} to ignore"
             raise DatasetError(f"{rule}, got {found[wrong][0]}; `values` gives other values a class")
 

@@ -78,7 +78,8 @@ def load_image_pairs(
     Args:
         folder: holds both folders.
         size: (height, width) of the result in pixels, >= 1; one number stands for both.
-        classes: how many there are, at least 1; a mask with another one is wrong.
+        classes: how many there are, numbered from 0 on; a mask with another one is wrong. 1 is one that is there or
+            not, 1 or 0, as for `unet(classes=1)`.
         values: the class of each level or colour, as a dict; None where levels are classes.
         ignore: a number besides those of the classes that masks may have, as of the costs' `ignore_label`.
         images, masks: names of the two folders.

@@ -126,6 +126,12 @@ def activation_place(row: Sequence[Placed]) -> int:
     return computing[-1] if computing else len(row) - 1
 
 
+def speaking_layer(row: Sequence[Placed]) -> Layer:
+    """Return the layer that says what outputs mean: the last one, or a Sigmoid whose numbers others only pass on."""
+    last = row[activation_place(row)].layer
+    return last if isinstance(last, Sigmoid) else row[-1].layer
+
+
 def _passes_on(one: Placed) -> bool:
     """Return whether a layer gives the numbers that it is given, all of them and in their order, channels first."""
     layer, kind = one.layer, type(one.layer)

@@ -15,7 +15,7 @@ from gedanken.costs.heads import HeadsCost
 from gedanken.engine.base import Engine, FusedStep
 from gedanken.engine.cuts import Cuts, cut_targets, uncut
 from gedanken.engine.entering import entered, takes_tokens
-from gedanken.engine.fuse_cost import fuse
+from gedanken.engine.fuse_cost import fuse, speaking_layer
 from gedanken.engine.judging import judged
 from gedanken.engine.learner import Learner
 from gedanken.engine.passes import Passes, Place, cut_passes, passes_of
@@ -114,7 +114,8 @@ class Plan:
         """Make what runs in training, as the tuning wants it."""
         tuning = self.tuning
         layers = stages_of(self._row, self._vectors.views, lambda path: not tuning.of_array(path))
-        passes = passes_of(self.engine, layers, self.cost, self._activation)
+        provisional = self.cost and self.cost.provisional()
+        passes = passes_of(self.engine, layers, provisional, self._activation)
         self.layers, self.body, self._last = passes.layers, passes.body, passes.last
         norms = [one for one in leaves(self._row) if isinstance(one.layer, BatchNorm) and tuning.of_array(one.path)]
         # A mini-batch of one has nothing to normalise over in these.
@@ -142,6 +143,14 @@ class Plan:
         self.cost, _ = fuse(self._row, cost)
         self._cuts = Cuts(self._cuts.layers, self._row, self.cost)
         self._compile()
+
+    @property
+    def speaking(self) -> dict[str, Layer]:
+        """Of each head, by its name, the layer that says what its outputs mean; of one output by ""."""
+        last = self._row[-1]
+        if not isinstance(last.output_shape, Mapping):
+            return {"": speaking_layer(self._row)}
+        return {name: speaking_layer(row) if row else last.layer for name, row in (last.rows or {}).items()}
 
     @property
     def stages(self) -> Sequence[Stage]:
@@ -186,7 +195,7 @@ class Plan:
 
         x, target, weight: on the host or, the latter two, on the device; the weight is that of each sample, (N,).
         """
-        assert self.cost
+        assert self.cost and not self.cost.unresolved
         if ctx.train and len(x) == 1:
             self._tell_of_single_values()
         ctx = self.told_of_lengths(ctx, x)
