@@ -24,6 +24,7 @@ from gedanken import (
     Sequences,
     ShapeError,
     SoftMax,
+    Vocabulary,
 )
 
 T, WORDS = 7, 9
@@ -134,6 +135,52 @@ def test_lengths_that_are_told_are_taken_where_there_is_a_mask_too() -> None:
     assert np.array_equal(masked, listed)
 
 
+MEANT = np.array([[3, 4, 0, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0]])
+FORMS = {
+    "an array": MEANT,
+    "a narrower array": MEANT[:, :3],
+    "a wider array": np.pad(MEANT, ((0, 0), (0, 2))),
+    "lists": [[3, 4], [5]],
+    "padded lists": [[3, 4, 0], [5, 0, 0]],
+    "lists padded to T": MEANT.tolist(),
+    "a list of which one row is padded": [[3, 4, 0], [5]],
+    "tuples of arrays": (MEANT[0, :3], MEANT[1, :3]),
+    "an array of lists": np.array([[3, 4], [5], None], object)[:2],
+    "Sequences": Sequences.of([[3, 4], [5]], T),
+    "Sequences of fewer places": Sequences.of([[3, 4], [5]]),
+    "Sequences of more places": Sequences.of([[3, 4], [5]], T + 2),
+    "Sequences that are padded": Sequences(MEANT, [3, T]),
+    "words behind the end": Sequences(MEANT + 6 * (MEANT == 0), [2, 1]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_end_where_the_mask_begins_however_they_are_given(form: str) -> None:
+    net = reader()
+    assert np.array_equal(net.feedforward(FORMS[form]), net.feedforward(MEANT))
+    both = Network(seed=3).input(a=(T,), b=(T,))
+    inner = Embedding(WORDS, 5, mask=0), MeanOverTime()
+    both.add(Branches(a=[*inner], b=[*inner])).add(FullyConnectedLayer(2)).add(SoftMax()).regression()
+    given = {"a": FORMS[form], "b": FORMS[form]}
+    assert np.array_equal(both.feedforward(given), both.feedforward({"a": MEANT, "b": MEANT}))
+
+
+WRONG = np.array([[3, 0, 4], [5, 0, 0]])
+
+
+@pytest.mark.parametrize("given", [WRONG, WRONG.tolist(), [[3, 0, 4], [5]], Sequences(WRONG, [3, 1])])
+def test_a_mask_within_a_row_is_refused_however_it_is_given(given) -> None:
+    with pytest.raises(DataError, match=r"data must have the mask 0 at the end of a row only, .* in row 0"):
+        reader().predict(given)
+
+
+def test_a_vocabulary_needs_no_length() -> None:
+    vocabulary = Vocabulary.of(["a fine film", "bad"])
+    net = network(Embedding(len(vocabulary), 4), MeanOverTime(), FullyConnectedLayer(2), SoftMax())
+    found = net.feedforward(vocabulary.encode(["a fine film", "bad"]))
+    assert np.array_equal(found, net.feedforward(vocabulary.encode(["a fine film", "bad"], T)))
+
+
 ROWS = np.array([[1, 2, 0], [3, 0, 0]])
 REFUSED = {
     "a mask within": (
@@ -142,6 +189,16 @@ REFUSED = {
         "end of a row",
     ),
     "nothing but the mask": (lambda: reader().predict(np.zeros((2, T), int)), DataError, "none in row 0"),
+    "a narrower array": (
+        lambda: reader(None).predict(MEANT[:, :3]),
+        DataError,
+        r"shape \(N, 7\), got \(2, 3\); use Sequences.of\(...\) for sequences that are shorter",
+    ),
+    "Sequences too long": (
+        lambda: reader(None).predict(Sequences.of([[1], [1] * 8])),
+        DataError,
+        "data must have at most 7 places, got 8 in row 1",
+    ),
     "too long": (lambda: reader(None).predict([[1] * T, [1] * (T + 1)]), DataError, "at most 7 places, got 8 in row 1"),
     "features": (
         lambda: network(FullyConnectedLayer(2), shape=(3,), cost="mean_squared").predict([[1.0, 2], [3]]),

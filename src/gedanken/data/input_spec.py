@@ -10,7 +10,6 @@ from gedanken.checks import require, whole
 from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
 from gedanken.data.generator import Generator
 from gedanken.data.inputs import (
-    are_shorter,
     check_finite,
     check_lengths,
     checked_array,
@@ -18,8 +17,8 @@ from gedanken.data.inputs import (
     checked_names,
     checked_rows,
     checked_weights,
-    told_by_mask,
 )
+from gedanken.data.ragged import as_sequences
 from gedanken.errors import DataError
 from gedanken.sequences import Sequences, lengths_of
 from gedanken.types import AnyShape, Array
@@ -61,10 +60,8 @@ class InputSpec(NamedTuple):
             return self._by_name(argument, data, self.named)
         if self.sparse:
             return checked_rows(argument, data, self.input_shape, self.dtype)
-        if self._takes_sequences and are_shorter(data, self.input_shape[0]):
-            data = Sequences.of(data, self.input_shape[0])
-        elif self.mask is not None and not isinstance(data, Sequences):
-            data = told_by_mask(argument, checked_array(argument, data), self.mask)
+        if self._takes_sequences:
+            data = as_sequences(argument, data, self.input_shape[0], self.mask)
         if isinstance(data, Sequences):
             return self._sequences(argument, data)
         return checked_inputs(argument, data, self.input_shape, self.dtype, self.tokens)

@@ -1,0 +1,89 @@
+"""Sequences of different length, however they are given: lists, arrays with a mask, Sequences."""
+
+from typing import Any
+
+import numpy as np
+
+from gedanken.data.conversion import as_array
+from gedanken.errors import DataError
+from gedanken.sequences import Sequences
+
+
+def as_sequences(argument: str, data: Any, places: int, mask: int | None = None) -> Any:
+    """Return data as Sequences of T places where rows have ends of their own, and else as they are.
+
+    Rows end where a list or Sequences says so, and with a mask before its numbers at their end, in whatever they come.
+
+    Args:
+        argument: what the caller calls the data, for errors.
+        data: what was given.
+        places: T.
+        mask: the whole number that pads rows, or None.
+
+    Raises:
+        DataError: a sequence is longer than T, or the mask stands where it may not.
+    """
+    if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1:
+        data = list(data)  # of lists, as files of arrays keep them
+    if _are_shorter(data, places):
+        data = _told(argument, data)
+    elif mask is not None and not isinstance(data, Sequences):
+        array = as_array(argument, data)
+        if array.ndim != 2:
+            raise DataError(f"{argument} must have shape (N, {places}), got {array.shape}")
+        data = Sequences(array, np.full(len(array), array.shape[1])) if array.size else array
+    if not isinstance(data, Sequences):
+        return data
+    return _of_places(argument, data if mask is None else _cut_by_mask(argument, data, mask), places)
+
+
+def _are_shorter(data: Any, places: int) -> bool:
+    """Say whether data are a list of sequences that are not all of so many places."""
+    if not isinstance(data, (list, tuple)):
+        return False
+    try:
+        return any(len(sample) != places for sample in data)
+    except TypeError:  # some have no length: no sequences
+        return False
+
+
+def _told(argument: str, rows: Any) -> Sequences:
+    try:
+        return Sequences.of(rows)
+    except DataError as error:
+        raise DataError(f"{argument}: {error}") from None
+
+
+def _of_places(argument: str, given: Sequences, places: int) -> Sequences:
+    """Return the same sequences with so many places."""
+    if given.shape[1] == places:
+        return given
+    if given.lengths.max(initial=0) > places:
+        row = int(given.lengths.argmax())
+        raise DataError(f"{argument} must have at most {places} places, got {given.lengths[row]} in row {row}")
+    values = np.zeros((len(given), places, *given.shape[2:]), given.dtype)
+    kept = min(places, given.shape[1])
+    values[:, :kept] = given.values[:, :kept]
+    return Sequences(values, given.lengths)
+
+
+def _cut_by_mask(argument: str, given: Sequences, mask: int) -> Sequences:
+    """Return sequences that each end with the last number that is not the mask.
+
+    Raises:
+        DataError: the mask stands before another number, or nothing else in a row.
+    """
+    if given.ndim != 2:
+        raise DataError(f"{argument} must have shape (N, T), got {given.shape}")
+    words = given.real() & (given.values != mask)
+    lengths = words.sum(axis=1)
+    before = words & (np.arange(given.shape[1]) >= lengths[:, None])
+    if before.any():
+        row = int(np.argmax(before.any(axis=1)))
+        raise DataError(
+            f"{argument} must have the mask {mask} at the end of a row only, got it before another number in row {row}"
+        )
+    if not lengths.all():
+        row = int(np.argmin(lengths))
+        raise DataError(f"{argument} must have a number that is not the mask {mask} in each row, got none in row {row}")
+    return Sequences(given.values, lengths)
