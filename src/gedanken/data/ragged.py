@@ -1,4 +1,4 @@
-"""Sequences of different length, however they are given: lists, arrays with a mask, Sequences."""
+"""Sequences of different length, however they are given: lists, arrays with a mask, Sequences; and their labels."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import numpy as np
 from gedanken.data.conversion import as_array
 from gedanken.errors import DataError
 from gedanken.sequences import Sequences
+from gedanken.types import Array, Shape
 
 
 def as_sequences(argument: str, data: Any, places: int, mask: int | None = None) -> Any:
@@ -35,6 +36,40 @@ def as_sequences(argument: str, data: Any, places: int, mask: int | None = None)
     if not isinstance(data, Sequences):
         return data
     return _of_places(argument, data if mask is None else _cut_by_mask(argument, data, mask), places)
+
+
+def labels_of_places(argument: str, labels: Any, shape: Shape, lengths: Array | None) -> Any:
+    """Return labels of the places of sequences as one array (N, T, ...); what stands behind their ends may be anything.
+
+    There each gets the label of its first place, so that nobody who checks labels has to know of ends.
+
+    Args:
+        argument: what the caller calls the labels, for errors.
+        labels: an array or Sequences (N, T, ...), or a list of sequences.
+        shape: of one output, (T, ...).
+        lengths: (N,), how many places of each output are real; None is all.
+
+    Raises:
+        DataError: a sequence has fewer labels than places.
+    """
+    if lengths is None and not isinstance(labels, Sequences):
+        return labels
+    if len(shape) < 2:
+        raise DataError(f"{argument} must be an array, since outputs of shape {shape} have no places")
+    given = as_sequences(argument, labels, shape[0])
+    real = np.full(len(given), shape[0]) if lengths is None else lengths
+    if isinstance(given, Sequences):
+        if len(given) == len(real) and (given.lengths < real).any():
+            row = int(np.argmax(given.lengths < real))
+            got = f"got {given.lengths[row]} for {real[row]} in row {row}"
+            raise DataError(f"{argument} must have one for each place of the network's output, {got}")
+        given = given.values
+    array = as_array(argument, given)
+    behind = np.arange(shape[0]) >= real[:, None]
+    if array.shape[:2] != behind.shape:
+        return array  # whoever checks shapes says what is wrong
+    apart = behind.reshape(behind.shape + (1,) * (array.ndim - 2))
+    return np.where(apart, array[:, :1], array) if behind.any() else array
 
 
 def _are_shorter(data: Any, places: int) -> bool:
