@@ -38,6 +38,27 @@ def as_sequences(argument: str, data: Any, places: int, mask: int | None = None)
     return _of_places(argument, data if mask is None else _cut_by_mask(argument, data, mask), places)
 
 
+def sequences_of(argument: str, rows: Any, places: int) -> Sequences:
+    """Return sequences of any lengths as Sequences of T places.
+
+    Args:
+        argument: what the caller calls them, for errors.
+        rows: Sequences, or a list or array of sequences.
+        places: T.
+
+    Raises:
+        DataError: they are no sequences, or longer ones.
+    """
+    return _of_places(argument, rows if isinstance(rows, Sequences) else _told(argument, rows), places)
+
+
+def if_ragged(argument: str, data: Any) -> Any:
+    """Return data as Sequences where they are rows of different length, and else as they are."""
+    if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1:
+        data = list(data)
+    return _told(argument, data) if isinstance(data, (list, tuple)) and len(_lengths(data)) > 1 else data
+
+
 def labels_of_places(argument: str, labels: Any, shape: Shape, lengths: Array | None) -> Any:
     """Return labels of the places of sequences as one array (N, T, ...); what stands behind their ends may be anything.
 
@@ -74,15 +95,20 @@ def labels_of_places(argument: str, labels: Any, shape: Shape, lengths: Array | 
 
 def _are_shorter(data: Any, places: int) -> bool:
     """Say whether data are a list of sequences that are not all of so many places."""
-    if not isinstance(data, (list, tuple)):
-        return False
+    return isinstance(data, (list, tuple)) and bool(_lengths(data) - {places})
+
+
+def _lengths(rows: Any) -> set[int]:
+    """Return all lengths of rows, none where some have no length: they are no sequences."""
     try:
-        return any(len(sample) != places for sample in data)
-    except TypeError:  # some have no length: no sequences
-        return False
+        return {len(row) for row in rows}
+    except TypeError:
+        return set()
 
 
 def _told(argument: str, rows: Any) -> Sequences:
+    if not isinstance(rows, (list, tuple)) and np.ndim(rows) == 0:
+        raise DataError(f"{argument} must be sequences, got {rows!r}")
     try:
         return Sequences.of(rows)
     except DataError as error:
