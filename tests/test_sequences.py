@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    LSTM,
     SGD,
     Adam,
     ArgumentError,
     BatchNorm,
+    BinaryCrossEntropy,
     Branches,
+    CrossEntropy,
     DataError,
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    Heads,
     Layer,
     LayerNorm,
     Network,
@@ -23,7 +27,9 @@ from gedanken import (
     Residual,
     Sequences,
     ShapeError,
+    Sigmoid,
     SoftMax,
+    Vocabulary,
 )
 
 T, WORDS = 7, 9
@@ -134,6 +140,52 @@ def test_lengths_that_are_told_are_taken_where_there_is_a_mask_too() -> None:
     assert np.array_equal(masked, listed)
 
 
+MEANT = np.array([[3, 4, 0, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0]])
+FORMS = {
+    "an array": MEANT,
+    "a narrower array": MEANT[:, :3],
+    "a wider array": np.pad(MEANT, ((0, 0), (0, 2))),
+    "lists": [[3, 4], [5]],
+    "padded lists": [[3, 4, 0], [5, 0, 0]],
+    "lists padded to T": MEANT.tolist(),
+    "a list of which one row is padded": [[3, 4, 0], [5]],
+    "tuples of arrays": (MEANT[0, :3], MEANT[1, :3]),
+    "an array of lists": np.array([[3, 4], [5], None], object)[:2],
+    "Sequences": Sequences.of([[3, 4], [5]], T),
+    "Sequences of fewer places": Sequences.of([[3, 4], [5]]),
+    "Sequences of more places": Sequences.of([[3, 4], [5]], T + 2),
+    "Sequences that are padded": Sequences(MEANT, [3, T]),
+    "words behind the end": Sequences(MEANT + 6 * (MEANT == 0), [2, 1]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_end_where_the_mask_begins_however_they_are_given(form: str) -> None:
+    net = reader()
+    assert np.array_equal(net.feedforward(FORMS[form]), net.feedforward(MEANT))
+    both = Network(seed=3).input(a=(T,), b=(T,))
+    inner = Embedding(WORDS, 5, mask=0), MeanOverTime()
+    both.add(Branches(a=[*inner], b=[*inner])).add(FullyConnectedLayer(2)).add(SoftMax()).regression()
+    given = {"a": FORMS[form], "b": FORMS[form]}
+    assert np.array_equal(both.feedforward(given), both.feedforward({"a": MEANT, "b": MEANT}))
+
+
+WRONG = np.array([[3, 0, 4], [5, 0, 0]])
+
+
+@pytest.mark.parametrize("given", [WRONG, WRONG.tolist(), [[3, 0, 4], [5]], Sequences(WRONG, [3, 1])])
+def test_a_mask_within_a_row_is_refused_however_it_is_given(given) -> None:
+    with pytest.raises(DataError, match=r"data must have the mask 0 at the end of a row only, .* in row 0"):
+        reader().predict(given)
+
+
+def test_a_vocabulary_needs_no_length() -> None:
+    vocabulary = Vocabulary.of(["a fine film", "bad"])
+    net = network(Embedding(len(vocabulary), 4), MeanOverTime(), FullyConnectedLayer(2), SoftMax())
+    found = net.feedforward(vocabulary.encode(["a fine film", "bad"]))
+    assert np.array_equal(found, net.feedforward(vocabulary.encode(["a fine film", "bad"], T)))
+
+
 ROWS = np.array([[1, 2, 0], [3, 0, 0]])
 REFUSED = {
     "a mask within": (
@@ -142,6 +194,36 @@ REFUSED = {
         "end of a row",
     ),
     "nothing but the mask": (lambda: reader().predict(np.zeros((2, T), int)), DataError, "none in row 0"),
+    "a narrower array": (
+        lambda: reader(None).predict(MEANT[:, :3]),
+        DataError,
+        r"shape \(N, 7\), got \(2, 3\); use Sequences.of\(...\) for sequences that are shorter",
+    ),
+    "Sequences too long": (
+        lambda: reader(None).predict(Sequences.of([[1], [1] * 8])),
+        DataError,
+        "data must have at most 7 places, got 8 in row 1",
+    ),
+    "fewer labels than places": (
+        lambda: network(FullyConnectedLayer(3), SoftMax(), shape=(T, 3)).fit(PLACES, [[1] * 4, [1], [1] * 3, [1]]),
+        DataError,
+        "labels must have one for each place of the network's output, got 1 for 2 in row 1",
+    ),
+    "fewer labels than T": (
+        lambda: network(FullyConnectedLayer(3), SoftMax(), shape=(T, 3)).fit(PLACES.values, TAGS),
+        DataError,
+        "got 4 for 7 in row 0",
+    ),
+    "labels of places for one output": (
+        lambda: network(Flatten(), FullyConnectedLayer(3), SoftMax(), shape=(T, 3)).fit(PLACES.values, TAGS),
+        DataError,
+        r"labels must be an array, since outputs of shape \(3,\) have no places",
+    ),
+    "a wrong label at a real place": (
+        lambda: network(FullyConnectedLayer(3), SoftMax(), shape=(T, 3)).fit(PLACES, TAGS.values + 1),
+        DataError,
+        r"from 0 to 2, got 3 in index \(0, 1\)",
+    ),
     "too long": (lambda: reader(None).predict([[1] * T, [1] * (T + 1)]), DataError, "at most 7 places, got 8 in row 1"),
     "features": (
         lambda: network(FullyConnectedLayer(2), shape=(3,), cost="mean_squared").predict([[1.0, 2], [3]]),
@@ -185,6 +267,63 @@ def test_what_is_wrong_is_refused(name: str) -> None:
     work, kind, told = REFUSED[name]
     with pytest.raises(kind, match=told):
         work()
+
+
+LENGTHS = np.array([4, 2, 3, 1])
+PLACES = Sequences(np.random.default_rng(1).normal(size=(4, T, 3)).astype("float32"), LENGTHS)
+TAGS = Sequences.of([[1, 2, 0, 1], [2, 0], [1, 1, 2], [1]], T)
+BEHIND = ~TAGS.real()
+ONE_HOT = np.eye(3)[TAGS.padded()]
+LABELS = {
+    "lists": [[1, 2, 0, 1], [2, 0], [1, 1, 2], [1]],
+    "lists padded to the longest": [[1, 2, 0, 1], [2, 0, 9, 9], [1, 1, 2, 9], [1, 9, 9, 9]],
+    "Sequences": TAGS,
+    "Sequences of fewer places": Sequences.of([[1, 2, 0, 1], [2, 0], [1, 1, 2], [1]]),
+    "-1": np.where(BEHIND, -1, TAGS.values),
+    "-100": np.where(BEHIND, -100, TAGS.values),
+    "NaN": np.where(BEHIND, np.nan, TAGS.values),
+    "a class": np.where(BEHIND, 2, TAGS.values),
+    "one-hot": ONE_HOT,
+    "one-hot with NaN": np.where(BEHIND[..., None], np.nan, ONE_HOT),
+    "one-hot Sequences": Sequences(ONE_HOT, LENGTHS),
+    "one-hot lists": [row[:length].tolist() for row, length in zip(ONE_HOT, LENGTHS, strict=True)],
+}
+
+
+@pytest.mark.parametrize("cost", [CrossEntropy(), CrossEntropy(class_weights="balanced")])
+@pytest.mark.parametrize("form", LABELS)
+def test_labels_behind_the_ends_are_never_looked_at(form: str, cost: CrossEntropy) -> None:
+    def trained(labels) -> tuple:
+        net = network(LSTM(4), FullyConnectedLayer(3), SoftMax(), shape=(T, 3), cost=cost)
+        history = net.fit(PLACES, labels, validation_set=(PLACES, labels), mini_batch_size=3, progress=False)
+        return *history["cost"], *history["validation_accuracy"], net.check(PLACES, labels).figures.initial_cost
+
+    assert trained(LABELS[form]) == trained(TAGS.padded())
+
+
+def test_balanced_weights_count_real_places_of_every_head() -> None:
+    labels = np.where(BEHIND, 0, TAGS.values)
+    counts = np.bincount(labels[~BEHIND], minlength=3)
+    yes = (labels > 0)[..., None]
+    cost = {"tag": CrossEntropy(class_weights="balanced"), "yes": BinaryCrossEntropy(class_weights="balanced")}
+    heads = Heads(tag=[FullyConnectedLayer(3), SoftMax()], yes=[FullyConnectedLayer(1), Sigmoid()])
+    net = network(FullyConnectedLayer(4), heads, shape=(T, 3), cost=cost)
+    net.fit(PLACES, {"tag": labels, "yes": yes}, progress=False)
+    found = net._cost.costs
+    np.testing.assert_allclose(found["tag"].class_weights, 10 / (3 * counts))
+    np.testing.assert_allclose(found["yes"].class_weights, [10 / (2 * counts[0]), 10 / (2 * counts[1:].sum())])
+    held = network(FullyConnectedLayer(3), SoftMax(), shape=(T, 3), cost=CrossEntropy(class_weights="balanced"))
+    held.fit(PLACES, labels, validation_set=0.25, progress=False)
+    assert sum(1 / weight for weight in held._cost.class_weights) == pytest.approx(3)
+
+
+def test_a_checkup_counts_labels_of_real_places() -> None:
+    net = network(FullyConnectedLayer(2), SoftMax(), shape=(50, 3))
+    rng = np.random.default_rng(0)
+    data = Sequences(rng.normal(size=(40, 50, 3)).astype("float32"), np.full(40, 2))
+    labels = np.zeros((40, 50), int)
+    labels[:, 1] = 1  # one of two real places, one of fifty that are there
+    assert "class-imbalance" not in {one.code for one in net.check(data, labels).findings}
 
 
 def test_sequences_are_taken_sliced_copied_and_pickled() -> None:

@@ -171,7 +171,7 @@ class Compiled(Builder, Predictor):
         """Let a cost that goes by the labels see those that are trained on."""
         train_state = self._compiled("fit")
         if self._cost and self._cost.unresolved:
-            cost = settled(self._cost, source, each_shape(channels_first_shape, train_state.plan.shapes[-1]))
+            cost = settled(self._cost, source, train_state.plan)
             train_state.plan.minimise(cost)
             self._take(train_state.plan, cost, train_state)
 
@@ -189,7 +189,7 @@ class Compiled(Builder, Predictor):
             unweighted(cost, train_state.metrics if train_state else ()),
         )
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse, why)
-        spec = spec._replace(mask=plan.mask, check_lengths=plan.check_lengths, named=self._named_inputs(plan))
+        spec = spec._replace(mask=plan.mask, lengths_behind=plan.lengths_behind, named=self._named_inputs(plan))
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
 

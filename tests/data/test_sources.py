@@ -133,7 +133,8 @@ BAD_ARRAYS = [
     (((X,), Y), "y must be left out where x is a tuple of arrays"),
     ((["a", "b"],), "x must be an array of numbers, got <U1: strings; number them"),
     ((X, [None] * 8), "y must be an array of numbers, got object with NoneType None at index 0; fill what is missing"),
-    (([[1], [2, 3]],), "x must be an array, got rows of different shapes"),
+    (([[[1], [2, 3]]] * 2,), "x must be an array, got rows of different shapes"),
+    (([[[1]], [[2, 3], [4, 5]]],), "x: samples must be alike but for their length"),
 ]
 
 

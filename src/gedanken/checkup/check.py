@@ -23,7 +23,8 @@ from gedanken.layers import Layer
 from gedanken.layers.containers import Placed, leaves, placed
 from gedanken.layers.shape import channels_last_shape, each_shape
 from gedanken.layers.stages import own
-from gedanken.parallel.counting import settled
+from gedanken.parallel.counting import real_places, settled
+from gedanken.sequences import lengths_of
 from gedanken.training.dry_run import dry_run
 from gedanken.types import Shape
 
@@ -35,7 +36,7 @@ def checked(subject: Subject, given: tuple[Any, Any, Any], validation_set: Any, 
     """Return what is wrong with a network and data, labels and weights; see `Network.check`."""
     seed, spec, (data, given_labels, weights) = subject.recipe.seed, subject.spec, given
     source, validation = spec.training(data, given_labels, validation_set, mini_batch_size, None, seed, weights)
-    cost = settled(subject.recipe.cost, source, spec.output_shape)
+    cost = settled(subject.recipe.cost, source, subject.train_state.plan)
     subject = subject._replace(recipe=subject.recipe._replace(cost=cost))
     looked = look(source, seed)
     held = None if validation is None else look(validation, seed)
@@ -64,8 +65,8 @@ def _of_data(subject: Subject, looked: Looked, found: Twins) -> Iterator[Finding
                 yield from inputs.scale(x, one.told)
             yield from inputs.constants(x, len(looked.x), one.told)
     for head in _heads(subject, row):
-        own = looked._replace(labels=looked.labels.parts[head.name]) if head.name else looked
-        for told in labels.targets(head.cost, own, head.shape, head.row[activation_place(head.row)].layer):
+        own, shape = _labels(subject, looked, head)
+        for told in labels.targets(head.cost, own, shape, head.row[activation_place(head.row)].layer):
             yield told._replace(text=f"Head {head.name!r}: {told.text}") if head.name else told
     yield from labels.repeated(found, recipe.cost)
     yield from structure.layers(row, [(head.row, head.cost) for head in _heads(subject, row)])
@@ -104,6 +105,19 @@ def _heads(subject: Subject, row: Sequence[Placed]) -> list[_Head]:
         return [_Head("", cost, shape, row)]
     rows = row[-1].rows or {}
     return [_Head(name, one, shape[name], [*row[:-1], *rows[name]]) for name, one in cost.costs.items()]
+
+
+def _labels(subject: Subject, looked: Looked, head: _Head) -> tuple[Looked, Shape]:
+    """Return what was looked at with the labels of a head, of sequences those of real places, and its output's shape.
+
+    Places are looked at as samples are, so the shape is that of one place then.
+    """
+    plan, every = subject.train_state.plan, looked.labels
+    lengths = lengths_of(looked.x) if every is looked.target else looked.source.trained_on()[1]
+    found, shapes = real_places(every, subject.spec.output_shape, plan, lengths)
+    if head.name:
+        return looked._replace(labels=found.parts[head.name]), shapes[head.name]
+    return looked._replace(labels=found), shapes
 
 
 def _mini_batch(looked: Looked) -> Batch:

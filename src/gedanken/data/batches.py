@@ -13,7 +13,7 @@ from gedanken.checks import require
 from gedanken.data.generator import Generator, check_same, runner_of
 from gedanken.errors import DataError
 from gedanken.random import Permutation, Purpose, permutation
-from gedanken.sequences import Sequences
+from gedanken.sequences import Sequences, lengths_of
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
@@ -180,10 +180,14 @@ class ArraySource(Source):
         weight = None if self.weight is None else self.weight[rows]
         return Batch(taken(self.x, rows), taken(self.target, rows), position, share, rows, weight)
 
-    def trained_on(self) -> Array:
-        """Return the targets of all its samples."""
-        target: Array = self.target if self.rows is None else taken(self.target, self.rows)
-        return target
+    def trained_on(self) -> tuple[Any, Any]:
+        """Return the targets of all its samples, and their lengths as `lengths_of` gives them."""
+        lengths, rows = lengths_of(self.x), self.rows
+        if rows is None:
+            return self.target, lengths
+        if isinstance(lengths, dict):
+            return taken(self.target, rows), {name: own[rows] for name, own in lengths.items()}
+        return taken(self.target, rows), None if lengths is None else lengths[rows]
 
     def some(self, count: int) -> Any:
         """Return at most so many samples' inputs, from all over the arrays."""

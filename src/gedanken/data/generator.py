@@ -7,8 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from gedanken.checks import one_of, real, require, seed_of_draws, truth, whole
+from gedanken.checks import extent, one_of, real, require, seed_of_draws, truth, whole
+from gedanken.data.changes import check_key
 from gedanken.data.workers.epoch_runner import EpochRunner
+from gedanken.data.workers.items import Key
 from gedanken.data.workers.planning import MODES, WorkerOptions
 from gedanken.data.workers.position import Position
 from gedanken.data.workers.tasks import Span, running_epoch
@@ -46,6 +48,9 @@ class Generator(ABC):
         seed: whole number >= 0, for the order, `rng` and transforms.
         drop_last: whether the last mini-batch is left out where it is smaller.
         order: "exact", or "as ready": samples come as workers finish, in an order that is another one each time.
+        pad_to: T, for items whose input, the first entry, is a sequence (t, ...) of its own length: mini-batches have
+            `Sequences` of T places there. A dict such as {0: T, 1: T} or {(0, "text"): T} tells it of any entries, by
+            place or key; None where there are no such.
         transforms: functions (rng, item) -> item that are applied to each sample, one after the other; see
             `gedanken.data.transforms`.
         time_limit: seconds that one call may take while the network waits, > 0; None for ever.
@@ -82,6 +87,7 @@ class Generator(ABC):
         seed: int = 0,
         drop_last: bool = False,
         order: str = "exact",
+        pad_to: int | Mapping[Any, int] | None = None,
         transforms: Sequence[Callable[..., Any]] = (),
         time_limit: float | None = 300.0,
         start_method: str = AUTO,
@@ -92,6 +98,7 @@ class Generator(ABC):
         callables = isinstance(transforms, (list, tuple)) and all(callable(t) for t in transforms)
         require(callables, "transforms", "be a list of functions (rng, item) -> item", transforms)
         self.transforms = tuple(transforms)
+        self.pad_to = _checked_places(pad_to)
         limit = None if time_limit is None else real("time_limit", time_limit, "(0, inf)")
         options = WorkerOptions(
             one_of("mode", mode, MODES),
@@ -116,7 +123,8 @@ class Generator(ABC):
         """Return a list of items, of any length, also none.
 
         An item is one sample: a tuple of arrays such as (input, label), a dict of arrays, or one array; or several in
-        a `Samples`. Shapes and number types are those of the first item. It is called in workers, in any order.
+        a `Samples`, where arrays may be `Sequences`. Shapes and number types are those of the first item, but for the
+        length of sequences that `pad_to` tells of. It is called in workers, in any order.
 
         Args:
             index: from 0 to len(self) - 1.
@@ -248,6 +256,17 @@ def _checked_spans(todo: Any, calls: int, samples: int) -> list[Span]:
     skipped = sum(span.skip for span in spans)
     require(skipped <= min(samples, 2**32 - 1), "state['todo']", "skip no more samples than were delivered", todo)
     return spans
+
+
+def _checked_places(pad_to: Any) -> dict[Key, int]:
+    """Return the places of sequences by the keys of their entries."""
+    if pad_to is None:
+        return {}
+    if not isinstance(pad_to, Mapping):
+        return {0: extent("pad_to", pad_to)}
+    for key in pad_to:
+        check_key("pad_to", key)
+    return {key: extent(f"pad_to[{key!r}]", places) for key, places in pad_to.items()}
 
 
 def _number_or_auto(argument: str, value: int | str, at_least: int = 1) -> int | None:

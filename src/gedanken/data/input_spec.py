@@ -10,7 +10,6 @@ from gedanken.checks import require, whole
 from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
 from gedanken.data.generator import Generator
 from gedanken.data.inputs import (
-    are_shorter,
     check_finite,
     check_lengths,
     checked_array,
@@ -18,11 +17,11 @@ from gedanken.data.inputs import (
     checked_names,
     checked_rows,
     checked_weights,
-    told_by_mask,
 )
+from gedanken.data.ragged import as_sequences, labels_of_places
 from gedanken.errors import DataError
 from gedanken.sequences import Sequences, lengths_of
-from gedanken.types import AnyShape, Array
+from gedanken.types import AnyShape, Array, Shape
 
 MINI_BATCH_SIZE = 128
 AT_ONCE = 256  # samples that are evaluated at once, at least: few at a time take far longer
@@ -40,7 +39,7 @@ class InputSpec(NamedTuple):
         sparse: whether it takes sparse rows.
         unweighted: why samples can have no weights; "" where they can.
         mask: the whole number that pads sequences on the right, or None.
-        check_lengths: raises unless the network honours these lengths of sequences; None: nothing is to be said here.
+        lengths_behind: `Plan.lengths_behind`; None: nothing is to be said here.
         named: of several inputs what each is, by name; each has only what concerns inputs.
     """
 
@@ -52,7 +51,7 @@ class InputSpec(NamedTuple):
     sparse: bool = False
     unweighted: str = ""
     mask: Any = None
-    check_lengths: Callable[[Any], None] | None = None
+    lengths_behind: Callable[[Any], Any] | None = None
     named: "Mapping[str, InputSpec] | None" = None
 
     def inputs(self, argument: str, data: Any) -> Any:
@@ -61,10 +60,8 @@ class InputSpec(NamedTuple):
             return self._by_name(argument, data, self.named)
         if self.sparse:
             return checked_rows(argument, data, self.input_shape, self.dtype)
-        if self._takes_sequences and are_shorter(data, self.input_shape[0]):
-            data = Sequences.of(data, self.input_shape[0])
-        elif self.mask is not None and not isinstance(data, Sequences):
-            data = told_by_mask(argument, checked_array(argument, data), self.mask)
+        if self._takes_sequences:
+            data = as_sequences(argument, data, self.input_shape[0], self.mask)
         if isinstance(data, Sequences):
             return self._sequences(argument, data)
         return checked_inputs(argument, data, self.input_shape, self.dtype, self.tokens)
@@ -77,7 +74,7 @@ class InputSpec(NamedTuple):
             check_lengths((f'{argument}["{first}"]', f'{argument}["{name}"]'), parts[first], parts[name])
         samples = ByName(parts)
         if lengths := lengths_of(samples):
-            self._check_sequences(argument, lengths)
+            self._lengths_behind(argument, lengths)
         return samples
 
     @property
@@ -88,16 +85,20 @@ class InputSpec(NamedTuple):
         if not self._takes_sequences:
             raise DataError(f"{argument} must be an array, since the network takes no sequences but {self.input_shape}")
         values = checked_inputs(argument, data.padded(), self.input_shape, self.dtype, self.tokens)
-        self._check_sequences(argument, data.lengths)
+        self._lengths_behind(argument, data.lengths)
         return Sequences(values, data.lengths)
 
-    def _check_sequences(self, argument: str, lengths: Any) -> None:
-        """Raise unless the network honours lengths of sequences; those of an input by name are looked at together."""
-        if self.check_lengths:
-            try:
-                self.check_lengths(lengths)
-            except DataError as error:
-                raise DataError(f"{argument}: {error}") from None
+    def _lengths_behind(self, argument: str, lengths: Any) -> Any:
+        """Return the lengths of outputs, or raise unless the network honours lengths of sequences.
+
+        Those of an input by name are looked at together.
+        """
+        if lengths is None or not self.lengths_behind:
+            return None
+        try:
+            return self.lengths_behind(lengths)
+        except DataError as error:
+            raise DataError(f"{argument}: {error}") from None
 
     def checked(self, whose: str, data: Any, labels: Any, weights: Any = None, some: bool = True) -> Checked:
         """Return inputs, targets and weights, or None for no weights; or raise DataError.
@@ -109,18 +110,21 @@ class InputSpec(NamedTuple):
         """
         names = whose.format("data"), whose.format("labels")
         x = self.inputs(names[0], data)
-        if isinstance(self.output_shape, Mapping):
-            given = checked_names(names[1], labels, self.output_shape)
-            parts = {name: (f'{names[1]}["{name}"]', part) for name, part in given.items()}
-            target: Any = ByName({name: self._labels((names[0], own), x, part) for name, (own, part) in parts.items()})
+        lengths, shapes = self._lengths_behind(names[0], lengths_of(x)), self.output_shape
+        if isinstance(shapes, Mapping):
+            found, given = dict[str, Any](), checked_names(names[1], labels, shapes)
+            for name, part in given.items():
+                own = names[0], f'{names[1]}["{name}"]'
+                found[name] = self._labels(own, x, part, shapes[name], (lengths or {}).get(name))
+            target: Any = ByName(found)
         else:
-            target = self._labels(names, x, labels)
+            target = self._labels(names, x, labels, shapes, lengths)
         assert self.checked_target
         target = self.checked_target(names[1], target, self.output_shape)
         return x, target, self._weights(whose.format("weights"), weights, len(x), some)
 
-    def _labels(self, names: tuple[str, str], x: Any, labels: Any) -> Array:
-        target = checked_array(names[1], labels)
+    def _labels(self, names: tuple[str, str], x: Any, labels: Any, shape: Shape, lengths: Array | None) -> Array:
+        target = checked_array(names[1], labels_of_places(names[1], labels, shape, lengths))
         check_lengths(names, x, target)
         check_finite(names[1], target, self.dtype)
         return target

@@ -9,7 +9,6 @@ import numpy as np
 from gedanken.checks import warn
 from gedanken.data.conversion import as_array
 from gedanken.errors import DataError
-from gedanken.sequences import Sequences
 from gedanken.sparse import SparseRows, is_sparse
 from gedanken.types import Array, Shape
 
@@ -57,7 +56,8 @@ def checked_inputs(
     array = checked_array(argument, x)
     if array.shape[1:] != shape:
         expected = f"(N, {', '.join(map(str, shape))})"
-        raise DataError(f"{argument} must have shape {expected}, got {array.shape}{_shape_hint(array.shape, shape)}")
+        hint = _shape_hint(array.shape, shape) or _hint_of_places(array.shape, shape, tokens)
+        raise DataError(f"{argument} must have shape {expected}, got {array.shape}{hint}")
     if tokens is not None:
         _check_tokens(argument, array, tokens)
     elif array.dtype.kind == "f":
@@ -85,38 +85,6 @@ def checked_names(argument: str, given: Any, names: Collection[str]) -> dict[str
         if name not in names:
             raise DataError(f"{argument} must have arrays for the names {wanted} only, got {name!r} too")
     return {name: given[name] for name in names}
-
-
-def are_shorter(data: Any, places: int) -> bool:
-    """Say whether data are a list of sequences that are not all of so many places."""
-    if not isinstance(data, (list, tuple)):
-        return False
-    try:
-        return any(len(sample) != places for sample in data)
-    except TypeError:  # some have no length: no sequences
-        return False
-
-
-def told_by_mask(argument: str, array: Array, mask: int) -> Sequences:
-    """Return whole numbers (N, T) with their lengths: each ends with the last number that is not the mask.
-
-    Raises:
-        DataError: the mask stands before another number, or nothing else in a row.
-    """
-    if array.ndim != 2:
-        raise DataError(f"{argument} must have shape (N, T), got {array.shape}")
-    real = array != mask
-    lengths = real.sum(axis=1)
-    before = real & (np.arange(array.shape[1]) >= lengths[:, None])
-    if before.any():
-        row = int(np.argmax(before.any(axis=1)))
-        raise DataError(
-            f"{argument} must have the mask {mask} at the end of a row only, got it before another number in row {row}"
-        )
-    if not lengths.all():
-        row = int(np.argmin(lengths))
-        raise DataError(f"{argument} must have a number that is not the mask {mask} in each row, got none in row {row}")
-    return Sequences(array, lengths)
 
 
 def _scaling(argument: str, array: Array) -> str:
@@ -178,6 +146,12 @@ def _shape_hint(got: Shape, shape: Shape) -> str:
     if math.prod(got[1:]) == math.prod(shape):
         return f"; the number of values is right: use reshape({', '.join(map(str, (-1, *shape)))})"
     return ""
+
+
+def _hint_of_places(got: Shape, shape: Shape, tokens: int | tuple[int, ...] | None) -> str:
+    sequences = len(shape) == (2 if tokens is None else 1)
+    shorter = sequences and len(got) == len(shape) + 1 and got[1] < shape[0] and got[2:] == shape[1:]
+    return "; use Sequences.of(...) for sequences that are shorter than the network's" if shorter else ""
 
 
 @np.errstate(over="ignore", invalid="ignore")

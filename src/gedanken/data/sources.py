@@ -13,9 +13,12 @@ from gedanken.checks import require, truth, whole
 from gedanken.data.conversion import NUMBERS, as_array, refuse_masked, refuse_sparse
 from gedanken.data.generator import Generator
 from gedanken.data.mapped import mapped_if_possible
-from gedanken.data.workers.items import Samples, entry_of
+from gedanken.data.ragged import if_ragged
+from gedanken.data.workers.items import Key, Samples, entry_of
 from gedanken.data.workers.tasks import running_epoch
 from gedanken.errors import DataError
+from gedanken.sequences import Sequences
+from gedanken.types import Array
 
 END = object()  # what follows the last element
 
@@ -28,7 +31,8 @@ class ArrayGenerator(Generator):
 
     Args:
         x: array with a first axis of samples; any object with NumPy's indexing and a shape, such as an h5py data set.
-            Or a tuple or dict of such arrays, whose samples then are tuples or dicts.
+            Or a tuple or dict of such arrays, whose samples then are tuples or dicts. Each may be Sequences, or a list
+            of sequences: samples are then sequences of their own length, and mini-batches have Sequences.
         y: labels, an array of the same kind and length. Without it samples are single arrays, or what x says. With it
             x, y or both may be dicts of arrays, for a network of several inputs or outputs.
         **options: of `Generator`.
@@ -65,6 +69,12 @@ class ArrayGenerator(Generator):
         same = all(length == self._length for length in others)
         require(same, "y" if y is not None else "x", f"have {self._length} samples as the first array has", others)
         super().__init__(**options)
+        self.pad_to = {**self._places(), **self.pad_to}
+
+    def _places(self) -> dict[Key, int]:
+        """Return how many places sequences have, by their keys."""
+        given = self._arrays.items() if self._nested or self._form is dict else enumerate(self._arrays.values())
+        return {key: array.shape[1] for key, array in given if isinstance(array, Sequences)}
 
     def __len__(self) -> int:
         return self._length
@@ -72,11 +82,11 @@ class ArrayGenerator(Generator):
     def get_mini_batches(self, index: int) -> list[Any]:
         """Return one sample."""
         if self._nested:
-            found = {key: np.asarray(array[index, ...]) for key, array in self._arrays.items()}
+            found = {key: _sample(array, index) for key, array in self._arrays.items()}
             return [(entry_of(found, 0), entry_of(found, 1))]
         if self._form is dict:
-            return [{key: np.asarray(array[index, ...]) for key, array in self._arrays.items()}]
-        rows = tuple([np.asarray(array[index, ...]) for array in self._arrays.values()])
+            return [{key: _sample(array, index) for key, array in self._arrays.items()}]
+        rows = tuple([_sample(array, index) for array in self._arrays.values()])
         return [rows if self._form is tuple else rows[0]]
 
 
@@ -241,6 +251,9 @@ def _checked(name: str, value: Any) -> Any:
     """Return an array of numbers with a first axis, left in its file where it is in one."""
     refuse_masked(name, value)
     refuse_sparse(name, value)
+    value = if_ragged(name, value)
+    if isinstance(value, Sequences):
+        return value
     table = hasattr(value, "iloc") or isinstance(value, memoryview)  # their index is not an array's
     if table or not (hasattr(value, "shape") and hasattr(value, "__getitem__")):
         value = as_array(name, value, NUMBERS)
@@ -248,6 +261,13 @@ def _checked(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         require(value.dtype.kind in NUMBERS, name, "be an array of numbers", str(value.dtype))
     return mapped_if_possible(value)
+
+
+def _sample(array: Any, index: int) -> Array:
+    """Return one sample of an array; of Sequences its real places."""
+    if isinstance(array, Sequences):
+        return array.values[index, : array.lengths[index]]
+    return np.asarray(array[index, ...])
 
 
 def _check_function(to_item: Any) -> None:

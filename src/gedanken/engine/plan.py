@@ -25,7 +25,7 @@ from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.hyperparameters import require_normal
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.containers import leaves, placed, stages_of
-from gedanken.layers.lengths import lengths_along, masks_of, output_lengths
+from gedanken.layers.lengths import OUTPUT, lengths_along, masks_of, output_lengths
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import (
     channels_first_shape,
@@ -102,9 +102,9 @@ class Plan:
         masks, shape = self.mask, row[0].shape
         if isinstance(masks, Mapping):
             masked = {name: np.array([shape[name][0]]) for name, mask in masks.items() if mask is not None}
-            self.check_lengths(masked)
+            self.lengths_behind(masked)
         elif masks is not None:
-            self.check_lengths(np.array([shape[0]]))
+            self.lengths_behind(np.array([shape[0]]))
         vectors = self._vectors = Vectors(row, self.ops, memory)
         self.params, self.grads, self.layer_state = vectors.params, vectors.grads, vectors.layer_state
         self._cuts = Cuts(layers, row, self.cost)
@@ -290,9 +290,15 @@ class Plan:
         whole = self.ops.asarray(told, np.int64)
         return replace(ctx, lengths=whole, lengths_at=lengths_along(self._row, whole))
 
-    def check_lengths(self, lengths: Array | Mapping[str, Array]) -> None:
-        """Raise ShapeError or DataError unless the layers honour these lengths of sequences."""
-        lengths_along(self._row, lengths)
+    def lengths_behind(self, lengths: Array | Mapping[str, Array]) -> Any:
+        """Return the lengths of what comes out for these lengths of sequences, of several outputs by name.
+
+        None where outputs have no places.
+
+        Raises:
+            ShapeError, DataError: the layers do not honour such lengths.
+        """
+        return lengths_along(self._row, lengths).get(OUTPUT)
 
     def enter(self, x: Any) -> Any:
         """Return a host mini-batch on the device, channels-last, in the plan's number type."""

@@ -1,16 +1,20 @@
 """What counts of mini-batches, and how much: means over several of them, and what metrics see."""
 
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
 
+import numpy as np
+
+from gedanken.by_name import ByName
 from gedanken.checks import require
 from gedanken.costs import Cost
 from gedanken.data.batches import ArraySource, Source
-from gedanken.layers.shape import to_channels_last
+from gedanken.engine.plan import Plan
+from gedanken.layers.shape import channels_first_shape, each_shape, to_channels_last
 from gedanken.metrics import Metric
 from gedanken.metrics.base import takes_weights
 from gedanken.metrics.heads import judging
-from gedanken.types import Array, Shape
+from gedanken.types import AnyShape, Array, Shape
 
 
 class Mean:
@@ -60,19 +64,42 @@ def unweighted(cost: Cost | None, metrics: Sequence[Metric]) -> str:
     return f"the metric {wrong} knows no weights, its measure has no argument weight" if wrong else ""
 
 
-def settled(cost: Cost, source: Source, shape: Shape) -> Cost:
+def settled(cost: Cost, source: Source, plan: Plan) -> Cost:
     """Return a cost with what it takes from the labels to train on, as class_weights="balanced" does.
 
     Args:
         cost: the cost.
         source: of the labels.
-        shape: of one output, channels first.
+        plan: of the network.
     """
     if not cost.unresolved:
         return cost
     rule = "be numbers where a Generator gives the labels: they are not known before training"
     require(isinstance(source, ArraySource), f"class_weights of {type(cost).__name__}", rule, "balanced")
-    return cost.resolved(cast(ArraySource, source).trained_on(), shape)
+    target, lengths = cast(ArraySource, source).trained_on()
+    return cost.resolved(*real_places(target, each_shape(channels_first_shape, plan.shapes[-1]), plan, lengths))
+
+
+def real_places(target: Any, shape: AnyShape, plan: Plan, lengths: Any) -> tuple[Any, AnyShape]:
+    """Return the targets of real places one after the other, as if each were a sample, and the shape of its output.
+
+    Args:
+        target: (N, ...), as the cost takes it, or ByName.
+        shape: of one output, channels first.
+        plan: of the network.
+        lengths: of the sequences that go in, see `lengths_of`.
+    """
+    behind = None if lengths is None else plan.lengths_behind(lengths)
+    if not isinstance(shape, Mapping):
+        return _real_places(target, shape, behind)
+    found = {name: _real_places(target.parts[name], own, (behind or {}).get(name)) for name, own in shape.items()}
+    return ByName({name: part for name, (part, _) in found.items()}), {name: own for name, (_, own) in found.items()}
+
+
+def _real_places(target: Array, shape: Shape, lengths: Array | None) -> tuple[Array, Shape]:
+    if lengths is None:
+        return target, shape
+    return target[np.arange(shape[0]) < lengths[:, None]], shape[1:]
 
 
 def of_entries(

@@ -53,7 +53,7 @@ class SharedStatus:
 
     def announce(self, spec: ItemSpec, rows: int, slots: int) -> None:
         """Tell what the arena looks like; tasks that use it may be given after that."""
-        specs = [(key, shape, dtype.str) for key, shape, dtype in spec.arrays]
+        specs = [(key, shape, dtype.str, lengths) for key, shape, dtype, lengths in spec.arrays]
         text = pickle.dumps((spec.kind, specs, rows, slots))
         self._text[: len(text)] = text
         self._cells[1] = len(text)
@@ -61,7 +61,7 @@ class SharedStatus:
     def arena(self, memory: Descriptor) -> Arena:
         """Return the announced arena over this memory."""
         kind, specs, rows, slots = pickle.loads(self._text[: self._cells[1]])  # noqa: S301 - from our own process
-        from_text = tuple(ArraySpec(key, shape, np.dtype(dtype)) for key, shape, dtype in specs)
+        from_text = tuple(ArraySpec(key, shape, np.dtype(dtype), lengths) for key, shape, dtype, lengths in specs)
         return Arena(ItemSpec(kind, from_text), rows, slots, mapped(memory))
 
 

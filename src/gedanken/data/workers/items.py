@@ -1,12 +1,13 @@
 """What one call of `get_mini_batches` gives: items of arrays that can be laid under each other in a mini-batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gedanken.data.conversion import NUMBERS, as_array
 from gedanken.errors import DataError
+from gedanken.sequences import Sequences
 from gedanken.types import Array, Shape
 
 Key: TypeAlias = int | str | tuple[int, str]
@@ -40,11 +41,15 @@ class ArraySpec(NamedTuple):
     """One array of every sample: its key in the item, the shape of one sample, and its number type.
 
     In a dict that is the entry of a tuple the key is (entry, key of the dict).
+
+    Args:
+        lengths: whether these are the lengths of the sequences in the array before it, which has the same key.
     """
 
     key: Key
     shape: Shape
     dtype: Any
+    lengths: bool = False
 
     @property
     def size(self) -> int:
@@ -77,24 +82,33 @@ class ItemSpec(NamedTuple):
     def of(cls, item: Any, where: str) -> "ItemSpec":
         """Return the form of a first item."""
         several = isinstance(item, Samples)
-        kind, entries = _entries(item.item if several else item, where)
+        kind, entries = entries_of(item.item if several else item, where)
         arrays = []
         for key, value in entries:
+            if isinstance(value, Sequences):
+                rule = f"{where}: {named(key)} is Sequences, which are several samples: put the item into Samples(...)"
+                if not several:
+                    raise DataError(rule)
+                arrays.append(ArraySpec(key, value.shape[1:], value.dtype))
+                arrays.append(ArraySpec(key, (), value.lengths.dtype, lengths=True))
+                continue
             array = _as_array(value, where, key)
             if several and array.ndim == 0:
-                raise DataError(f"{where}: {_named(key)} of Samples must have a first axis of samples, got {value!r}")
+                raise DataError(f"{where}: {named(key)} of Samples must have a first axis of samples, got {value!r}")
             arrays.append(ArraySpec(key, array.shape[1:] if several else array.shape, array.dtype))
         return cls(kind, tuple(arrays))
 
     def values(self, item: Any, where: str) -> Sequence[Any]:
         """Return an item's entries in the order of the arrays, or raise DataError."""
-        if self.kind == "tuple" and isinstance(item, tuple) and len(item) == len(self.arrays):
+        keys = self._keys
+        if self.kind == "tuple" and isinstance(item, tuple) and len(item) == len(keys):
             return item
-        kind, entries = _entries(item, where)
+        kind, entries = entries_of(item, where)
         got = dict(entries)
-        if kind != self.kind or got.keys() != {spec.key for spec in self.arrays}:
-            raise DataError(f"{where} must be {self._words()} as the first item is, got {_described(kind, list(got))}")
-        return [got[spec.key] for spec in self.arrays]
+        if kind != self.kind or got.keys() != set(keys):
+            wanted = _described(self.kind, keys)
+            raise DataError(f"{where} must be {wanted} as the first item is, got {_described(kind, list(got))}")
+        return [got[key] for key in keys]
 
     @property
     def opened(self) -> Callable[[Any], tuple[Any, ...] | None] | None:
@@ -107,53 +121,65 @@ class ItemSpec(NamedTuple):
         if self.kind == "array":
             return lambda item: (item,) if type(item) is np.ndarray else None
         if self.kind == "nested":
-            return _opener(self._keys, self._length)
-        keys = [spec.key for spec in self.arrays]
+            return _opener(self._keys, length_of(self._keys))
+        keys = self._keys
         known = dict.fromkeys(keys).keys()
         return lambda item: tuple([item[k] for k in keys]) if type(item) is dict and item.keys() == known else None
 
     @property
-    def _keys(self) -> list[Key]:
-        return [spec.key for spec in self.arrays]
+    def has_sequences(self) -> bool:
+        """Whether some arrays are sequences, which have lengths."""
+        return any(spec.lengths for spec in self.arrays)
 
     @property
-    def _length(self) -> int:
-        """Entries of a tuple."""
-        return 1 + max(key[0] if isinstance(key, tuple) else int(key) for key in self._keys)
+    def _keys(self) -> list[Key]:
+        return [spec.key for spec in self.arrays if not spec.lengths]
 
     def arrays_of(self, item: Any, where: str) -> list[Array]:
         """Return the arrays of an item, each (n, *shape) with n = 1 but for Samples, or raise DataError."""
         if isinstance(item, Samples):
             return self._several(item.item, where)
+        if self.has_sequences:
+            raise DataError(f"{where} must be Samples with Sequences as the first item is, got one sample")
         values = self.values(item, where)
         return [_sample(spec, value, where)[None] for spec, value in zip(self.arrays, values, strict=True)]
 
     def _several(self, item: Any, where: str) -> list[Array]:
-        arrays = [
-            _as_array(value, where, spec.key) for spec, value in zip(self.arrays, self.values(item, where), strict=True)
-        ]
+        given, arrays = dict(zip(self._keys, self.values(item, where), strict=True)), list[Array]()
+        sequences = {spec.key for spec in self.arrays if spec.lengths}
+        for spec in self.arrays:
+            value = given[spec.key]
+            if isinstance(value, Sequences) != (spec.key in sequences):
+                wanted = "Sequences" if spec.key in sequences else "an array"
+                raise DataError(f"{where}: {named(spec.key)} must be {wanted} as in the first item, got {value!r}")
+            if isinstance(value, Sequences):
+                arrays.append(value.lengths if spec.lengths else value.values)
+            else:
+                arrays.append(_as_array(value, where, spec.key))
         for spec, array in zip(self.arrays, arrays, strict=True):
             if array.ndim == 0 or len(array) != len(arrays[0]):
                 rule = "must have as many samples as the first entry of Samples"
-                raise DataError(f"{where}: {_named(spec.key)} {rule}, got shape {array.shape}")
+                raise DataError(f"{where}: {named(spec.key)} {rule}, got shape {array.shape}")
             _check(spec, array, where, array.shape[1:])
         return arrays
 
     def join(self, arrays: Sequence[Array]) -> Any:
         """Return a mini-batch in the form of the items."""
-        if self.kind == "array":
-            return arrays[0]
-        if self.kind == "tuple":
-            return tuple(arrays)
-        found = dict(zip(self._keys, arrays, strict=True))
-        return found if self.kind == "dict" else tuple(entry_of(found, place) for place in range(self._length))
+        found = dict[Key, Any]()
+        for spec, array in zip(self.arrays, arrays, strict=True):
+            found[spec.key] = Sequences(found[spec.key], array) if spec.lengths else array
+        return in_form(self.kind, found)
+
+    def sample(self, arrays: Sequence[Array], row: int) -> Any:
+        """Return one of several samples in the form of the items; a sequence has its own length there."""
+        found = dict[Key, Any]()
+        for spec, array in zip(self.arrays, arrays, strict=True):
+            found[spec.key] = found[spec.key][: array[row]] if spec.lengths else array[row, ...]
+        return in_form(self.kind, found)
 
     def empty(self, samples: int) -> list[Array]:
         """Return new arrays for so many samples."""
         return [np.empty((samples, *spec.shape), spec.dtype) for spec in self.arrays]
-
-    def _words(self) -> str:
-        return _described(self.kind, [spec.key for spec in self.arrays])
 
 
 def _sample(spec: ArraySpec, value: Any, where: str) -> Array:
@@ -169,10 +195,12 @@ def _check(spec: ArraySpec, array: Array, where: str, shape: Shape) -> None:
     """Raise DataError unless `shape` and number type are those of the spec."""
     if shape != spec.shape:
         rule = f"must have shape {spec.shape} as in the first item"
-        raise DataError(f"{where}: {_named(spec.key)} {rule}, got {shape}")
+        longer = len(shape) == len(spec.shape) > 0 and shape[1:] == spec.shape[1:]
+        hint = "; for sequences of different length give the Generator pad_to=T" if longer else ""
+        raise DataError(f"{where}: {named(spec.key)} {rule}, got {shape}{hint}")
     if not np.can_cast(array.dtype, spec.dtype, "safe"):
         rule = f"must be {spec.dtype} as in the first item"
-        raise DataError(f"{where}: {_named(spec.key)} {rule}, got {array.dtype}")
+        raise DataError(f"{where}: {named(spec.key)} {rule}, got {array.dtype}")
 
 
 def _opener(keys: list[Key], length: int) -> Callable[[Any], tuple[Any, ...] | None]:
@@ -191,20 +219,34 @@ def _opener(keys: list[Key], length: int) -> Callable[[Any], tuple[Any, ...] | N
     return opened
 
 
-def entry_of(found: dict[Any, Array], place: int) -> Any:
+def in_form(kind: str, found: dict[Key, Any]) -> Any:
+    """Return an item of this kind with these entries, in their order."""
+    if kind == "array":
+        return found[0]
+    if kind == "tuple":
+        return tuple(found.values())
+    return found if kind == "dict" else tuple(entry_of(found, place) for place in range(length_of([*found])))
+
+
+def length_of(keys: Sequence[Key]) -> int:
+    """Return how many entries a tuple with these keys has."""
+    return 1 + max(key[0] if isinstance(key, tuple) else int(key) for key in keys)
+
+
+def entry_of(found: Mapping[Any, Any], place: int) -> Any:
     """Return an entry of a tuple: an array, or a dict of such."""
     if place in found:
         return found[place]
     return {key[1]: array for key, array in found.items() if isinstance(key, tuple) and key[0] == place}
 
 
-def _entries(item: Any, where: str) -> tuple[str, list[tuple[Key, Any]]]:
+def entries_of(item: Any, where: str) -> tuple[str, list[tuple[Key, Any]]]:
     if isinstance(item, tuple) and item:
         found = entries_of_tuple(item)
         return "nested" if any(isinstance(key, tuple) for key, _ in found) else "tuple", found
     if isinstance(item, dict) and item and all(isinstance(key, str) for key in item):
         return "dict", list(item.items())
-    if isinstance(item, np.ndarray):
+    if isinstance(item, (np.ndarray, Sequences)):
         return "array", [(0, item)]
     rule = (
         "must be a tuple of arrays or dicts of them such as (input, label), a dict of arrays with names, or one array"
@@ -224,7 +266,7 @@ def entries_of_tuple(item: tuple[Any, ...]) -> list[tuple[Key, Any]]:
 
 
 def _as_array(value: Any, where: str, key: Key) -> Array:
-    return as_array(f"{where}: {_named(key)}", value, NUMBERS)
+    return as_array(f"{where}: {named(key)}", value, NUMBERS)
 
 
 def _described(kind: str, keys: Sequence[Key]) -> str:
@@ -235,7 +277,8 @@ def _described(kind: str, keys: Sequence[Key]) -> str:
     return f"a tuple of {len(keys)}" if kind == "tuple" else f"a dict of {', '.join(map(repr, keys))}"
 
 
-def _named(key: Key) -> str:
+def named(key: Key) -> str:
+    """Return what an entry is called in errors."""
     return f"entry {_place(key)}"
 
 

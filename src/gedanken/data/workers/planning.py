@@ -163,6 +163,7 @@ class _Timed:
 
     def __init__(self, generator: Calls) -> None:
         self.seed, self.shuffle, self.transforms = generator.seed, generator.shuffle, generator.transforms
+        self.pad_to = generator.pad_to
         self._call = generator.get_mini_batches
         self.seconds = self.share = 0.0
 

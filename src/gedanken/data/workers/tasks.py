@@ -3,14 +3,15 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from gedanken.data.workers.arena import Arena, RowWriter
-from gedanken.data.workers.items import ItemSpec, Samples
+from gedanken.data.workers.items import ItemSpec, Key, Samples
+from gedanken.data.workers.padding import padded
 from gedanken.errors import DataError
 from gedanken.processes.raised import noted
 from gedanken.random import Purpose, call_generator, permutation
@@ -26,6 +27,7 @@ class Calls(Protocol):
     seed: int
     shuffle: bool
     transforms: Sequence[Callable[..., Any]]
+    pad_to: Mapping[Key, int]
 
     def get_mini_batches(self, index: int) -> list[Any]:
         """Return the items of one call."""
@@ -159,7 +161,7 @@ class TaskRunner:
         began, error, writer = time.perf_counter(), None, None
         token = running_epoch.set(task.epoch)
         try:
-            writer = SampleWriter(task, self.arena, self._spec)
+            writer = SampleWriter(task, self.arena, self._spec, generator.pad_to)
             self._make_calls(generator, task, writer)
             samples, extra = writer.count(), writer.extra()
             self._spec = writer.spec
@@ -220,7 +222,7 @@ def _take(
         if not transforms:
             writer.add(item, where)
             continue
-        for sample in _singles(item, where):
+        for sample in _singles(item, generator.pad_to, where):
             number += 1
             rng = call_generator(generator.seed, Purpose.AUGMENTATION, epoch, index, number)
             writer.add(_transformed(transforms, rng, sample), where)
@@ -233,20 +235,30 @@ def _transformed(transforms: Sequence[Any], rng: "np.random.Generator", sample: 
 
 
 class SampleWriter:
-    """Takes a task's samples: into rows of the arena while there is room, else into lists."""
+    """Takes a task's samples: into rows of the arena while there is room, else into lists.
 
-    def __init__(self, task: Task, arena: Arena | None, spec: ItemSpec | None) -> None:
-        self.spec = arena.spec if arena else spec
+    Args:
+        task: the task.
+        arena: where the rows are, or None.
+        spec: how samples look, where that is known.
+        pad_to: places of sequences by their keys, see `Generator`.
+    """
+
+    def __init__(self, task: Task, arena: Arena | None, spec: ItemSpec | None, pad_to: Mapping[Key, int]) -> None:
+        self.spec, self._pad_to = arena.spec if arena else spec, pad_to
         self._skip = task.skip
         self._rows = RowWriter(arena, task.slots, task.row, task.room) if arena and task.room else None
         self._extra: list[Sequence[Array]] = []
 
     def put_plain(self) -> Callable[[list[Any]], int] | None:
         """Return the fast way to take in items, where there is one."""
-        return self._rows.put_plain if self._rows and not self._skip else None
+        if not self._rows or self._skip or (self.spec and self.spec.has_sequences):
+            return None
+        return self._rows.put_plain
 
     def add(self, item: Any, where: str) -> None:
         """Take in an item after a look at all that it may be."""
+        item = padded(item, self._pad_to, where)
         if self.spec is None:
             self.spec = ItemSpec.of(item, where)
         arrays = self.spec.arrays_of(item, where)
@@ -271,10 +283,11 @@ class SampleWriter:
         return self.spec, [np.concatenate(parts) for parts in zip(*self._extra, strict=True)]
 
 
-def _singles(item: Any, where: str) -> list[Any]:
+def _singles(item: Any, pad_to: Mapping[Key, int], where: str) -> list[Any]:
     """Return the samples that an item carries, each as an item."""
     if not isinstance(item, Samples):
         return [item]
+    item = padded(item, pad_to, where)
     spec = ItemSpec.of(item, where)
     arrays = spec.arrays_of(item, where)
-    return [spec.join([array[k, ...] for array in arrays]) for k in range(len(arrays[0]))]
+    return [spec.sample(arrays, k) for k in range(len(arrays[0]))]
