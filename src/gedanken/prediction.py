@@ -181,11 +181,10 @@ def is_yes_or_no(shape: Shape, last: Layer, cost: Cost | None) -> bool:
 
 def _names_one(cost: Cost | None) -> bool:
     """Say whether a cost is of one class out of several; that of regions takes each by itself."""
-    return isinstance(cost, ClassCost) and not isinstance(cost, Dice)
+    return isinstance(cost, ClassCost) and not isinstance(cost, Overlap)
 
 
 def _has_classes(last: Layer, cost: Cost | None) -> bool:
-    return isinstance(last, SoftMax) or (isinstance(cost, ClassCost) and not isinstance(cost, Overlap))
     return isinstance(last, SoftMax) or _names_one(cost)
 
 

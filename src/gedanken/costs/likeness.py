@@ -141,6 +141,7 @@ class Overlap(ClassCost):
             raise ShapeError(f"class_weights has {len(self.class_weights)} values for {classes_of(shape)} classes")
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
+        target = with_channel(target, shape)  # of a single region they say where it is, not its number
         if target.shape[1:] != shape:
             return super().checked_target(argument, target, shape)
         refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
@@ -224,42 +225,3 @@ class Tversky(Overlap):
     @property
     def ratio(self) -> Ratio:
         return Ratio(1.0, self.alpha, self.beta)
-
-    def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
-        hard = target.ndim < y.ndim
-        t = (target[..., None] == ops.xp.arange(y.shape[-1]) if hard else target).astype(y.dtype)
-        there = (target != self.ignore_label)[..., None] if hard and self.ignore_label is not None else True
-        y, t = (ops.xp.where(there, one, 0) for one in (y, t))
-        places = tuple(range(1, y.ndim - 1))
-        both = 2 * ops.sum(y * t, axis=places, keepdims=True) + self.smooth
-        total = ops.sum(y + t, axis=places, keepdims=True) + self.smooth
-        w = ops.asarray(self.weight_numbers or [1.0] * y.shape[-1], y.dtype)
-        w = w / w.sum()
-        costs = ops.sum(w * (1 - both / total), axis=tuple(range(1, y.ndim)))
-        return costs, ops.xp.where(there, w * (both - 2 * t * total) / total**2, 0)
-
-    def weighing(
-        self, ops: Ops, shape: Shape, target: Array, weight: Array | None = None, lengths: Array | None = None
-    ) -> Weighing:
-        found = super().weighing(ops, shape, target, weight, lengths)
-        hard = self.ignore_label is not None and target.dtype.kind in "iu"
-        return found._replace(counted=target != self.ignore_label) if hard else found
-
-    def counted(self, ops: Ops, shape: Shape, target: Array, lengths: Array | None = None) -> Array | None:
-        return Cost.counted(self, ops, shape, target, lengths)
-
-    def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
-        return None
-
-    def check_output(self, shape: Shape) -> None:
-        if len(shape) not in (2, 3):
-            raise ShapeError(f"{self} needs an output (C, H, W) or (T, C), got {shape}", "leave out Flatten()")
-        if isinstance(self.class_weights, tuple) and len(self.class_weights) != classes_of(shape):
-            raise ShapeError(f"class_weights has {len(self.class_weights)} values for {classes_of(shape)} classes")
-
-    def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
-        target = with_channel(target, shape)  # of a single region they say where it is, not its number
-        if target.shape[1:] != shape:
-            return super().checked_target(argument, target, shape)
-        refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
-        return target

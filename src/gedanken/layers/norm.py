@@ -170,7 +170,6 @@ class BatchNorm(Norm):
         dx += dy_rows
         dx -= by_shift / count
         dx *= gain
-        return dx.reshape(dy.shape)
         return _in_place(ctx.ops, dx, real, dy.shape)
 
 
@@ -181,96 +180,3 @@ def _in_place(ops: Ops, rows: Array, real: Array | None, shape: Shape) -> Array:
     y = ops.xp.zeros(shape, rows.dtype)
     y[real] = rows[:, 0]
     return y
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LayerNorm(Norm, ByPlace):
-    """Normalise each sample over all its features, then scale and shift each feature.
-
-        y = scale * (x - mean) / sqrt(var + epsilon) + shift
-
-    On images the mean is over height, width and channels, and scale and shift are per channel. On a sequence (T, F)
-    each of the T vectors is normalised by itself.
-
-    Args:
-        epsilon: added to the variance, > 0, in squared units of x.
-        scale, shift: whether there is a scale, and a shift.
-
-    Shapes:
-        x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
-
-    Raises:
-        ShapeError: the input has no channel axis (at compile time).
-
-    Source:
-        Ba, Kiros & Hinton 2016, arXiv:1607.06450, equation 3.
-    """
-
-    _: KW_ONLY
-    epsilon: float = 1e-5
-    scale: bool = True
-    shift: bool = True
-
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        axes = (1, 2, 3) if x.ndim == 4 else (-1,)
-        h, _ = ctx.ops.centred(x, axes)
-        deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=axes, keepdims=True) + self.epsilon)
-        h /= deviation
-        return self._scaled(p, h), (h, deviation, axes)
-
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        h, deviation, axes = cache
-        return normalised_dx(ctx.ops, self._scaled_back(ctx.ops, p, g, h, dy), h, deviation, axes)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class GroupNorm(Norm):
-    """Normalise each sample over groups of channels and all pixels or times, then scale and shift each channel.
-
-        y = scale * (x - mean) / sqrt(var + epsilon) + shift
-
-    Args:
-        n_groups: number of groups, at least 1; it divides the channels.
-        epsilon: added to the variance, > 0, in squared units of x.
-        scale, shift: whether there is a scale, and a shift.
-
-    Shapes:
-        x, y: (N, F), (N, T, F) or (N, H, W, C).   scale, shift: (F,) or (C,).
-
-    Raises:
-        ShapeError: n_groups does not divide the channels (at compile time).
-
-    Source:
-        Wu & He 2018, arXiv:1803.08494, equations 1 to 7.
-    """
-
-    n_groups: int
-    epsilon: float = 1e-5
-    scale: bool = True
-    shift: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        extent("GroupNorm n_groups", self.n_groups)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        if not shape or shape[-1] % self.n_groups:
-            channels = shape[-1] if shape else 0
-            raise ShapeError(f"has n_groups={self.n_groups}, which must divide the {channels} channels")
-        return shape
-
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        grouped = x.reshape(self._grouped(x.shape))
-        h, _ = ctx.ops.centred(grouped, (1, 3))
-        deviation = ctx.ops.xp.sqrt(ctx.ops.mean_square(h, axis=(1, 3), keepdims=True) + self.epsilon)
-        h /= deviation
-        return self._scaled(p, h.reshape(x.shape)), (h, deviation)
-
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        h, deviation = cache
-        dh = self._scaled_back(ctx.ops, p, g, h.reshape(dy.shape), dy).reshape(h.shape)
-        return normalised_dx(ctx.ops, dh, h, deviation, (1, 3)).reshape(dy.shape)
-
-    def _grouped(self, shape: Shape) -> Shape:
-        """Return (N, pixels, groups, channels of a group) for (N, ..., C)."""
-        return (shape[0], math.prod(shape[1:-1]), self.n_groups, shape[-1] // self.n_groups)
