@@ -696,7 +696,7 @@ COMPILE = [
     argument("user cost of numbers", lambda: CustomCost(3, 4), "CustomCost function must be callable, got 3"),
     Mistake(
         "misspelt optimizer", uncompiled, regression(optimizer="Adm"), ArgumentError,
-        "optimizer must be one of adadelta, adagrad, ..., got 'Adm'; did you mean 'adam'?",
+        "optimizer must be one of adadelta, adafactor, ..., got 'Adm'; did you mean 'adam'?",
     ),
     Mistake(
         "number as optimizer", uncompiled, regression(optimizer=0.1), ArgumentError,
