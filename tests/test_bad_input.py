@@ -1034,6 +1034,8 @@ FOREIGN = [
         (
             lambda: MultiHeadAttention(2, attn_mask=[[True]]),
             "MultiHeadAttention has no argument 'attn_mask'; here it is attention_mask, True being what is seen",
+        ),
+        (
             lambda: Convolution1DLayer(8, kernel_size=3),
             "Convolution1DLayer has no argument 'kernel_size'; here it is width_filter",
         ),
