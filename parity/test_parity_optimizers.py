@@ -18,6 +18,7 @@ import gedanken
 from gedanken import (
     SGD,
     AdaDelta,
+    Adafactor,
     AdaGrad,
     Adam,
     AdaMax,
@@ -118,6 +119,29 @@ class PaperLamb(optim.Optimizer):
                 step = r + group["weight_decay"] * x
                 trust = x.norm() / step.norm() if x.any() and step.any() else 1.0
                 x.copy_(x - group["lr"] * trust * step)
+
+
+class MatrixAdafactor(optim.Optimizer):
+    """PyTorch's Adafactor for arrays whose axes but the last are one; its own takes each window by itself."""
+
+    def __init__(self, params: Any, lr: float, **options: Any):
+        super().__init__(params, {"lr": lr})
+        self.pairs, self.parts = [], []
+        for group in self.param_groups:
+            pairs = [(one, one.detach().reshape(-1, *one.shape[-1:]).squeeze(0).clone()) for one in group["params"]]
+            self.pairs += pairs
+            if pairs:
+                decay = group["weight_decay"]
+                self.parts.append(optim.Adafactor([flat for _, flat in pairs], lr, weight_decay=decay, **options))
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for one, flat in self.pairs:
+            flat.grad = one.grad.reshape(flat.shape)
+        for part in self.parts:
+            part.step()
+        for one, flat in self.pairs:
+            one.copy_(flat.reshape(one.shape))
 
 
 class MuonOrAdamW(optim.Optimizer):
@@ -223,6 +247,13 @@ RULES = [
         Muon(0.01, weight_decay=0.3, decayed="all", scale="shape", nesterov=False, momentum=0.8, steps=3, beta2=0.9),
         MuonOrAdamW,
         {"lr": 0.01, "nesterov": False, "momentum": 0.8, "ns_steps": 3, "betas": (0.9, 0.9)},
+    ),
+    Row(Adafactor(), MatrixAdafactor, {"lr": 0.01}),
+    Row(Adafactor(0.2, weight_decay=0.3), MatrixAdafactor, {"lr": 0.2}),
+    Row(
+        Adafactor(0.5, power=0.5, least=0.1, longest=1.5, weight_decay=0.1, decayed="all"),
+        MatrixAdafactor,
+        {"lr": 0.5, "beta2_decay": -0.5, "eps": (None, 0.1), "d": 1.5},
     ),
     Row(Lamb(0.01), PaperLamb, {"lr": 0.01}),
     Row(Lamb(0.01, beta1=0.5, beta2=0.8, weight_decay=0.3), PaperLamb, {"lr": 0.01, "betas": (0.5, 0.8)}),

@@ -8,6 +8,7 @@ import numpy as np
 from gedanken import (
     SGD,
     AdaDelta,
+    Adafactor,
     AdaGrad,
     Adam,
     AdaMax,
@@ -46,6 +47,15 @@ def _lamb(p: float, gs: list[float], rate: float, decay: float) -> float:
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         u = m / (1 - 0.9**t) / ((v / (1 - 0.999**t)) ** 0.5 + 1e-6) + decay * p
         p -= rate * (abs(p / u) if p and u else 1) * u
+    return p
+
+
+def _adafactor(p: float, gs: list[float], rate: float, decay: float) -> float:
+    v = 0.0
+    for t, g in enumerate(gs, start=1):
+        v = (1 - t**-0.8) * v + t**-0.8 * (g**2 + 1e-30)
+        u = g / v**0.5
+        p -= min(rate, t**-0.5) * max(abs(p), 1e-3) * u / max(1, abs(u)) + rate * decay * p
     return p
 
 
@@ -237,6 +247,8 @@ OPTIMIZERS = [
     OptimizerCase(RAdam(RATE, weight_decay=0.3, decoupled=True), lambda *a: _radam(*a, coupled=False), 0.3),
     OptimizerCase(Muon(RATE, weight_decay=0.3, beta2=0.95), lambda *a: _adam(*a, keep=0.95), 0.3),
     OptimizerCase(Lion(RATE, weight_decay=0.3), _lion, 0.3),
+    OptimizerCase(Adafactor(RATE), _adafactor),
+    OptimizerCase(Adafactor(RATE, weight_decay=0.3), _adafactor, 0.3),
     OptimizerCase(Lamb(RATE), _lamb),
     OptimizerCase(Lamb(RATE, weight_decay=0.3), _lamb, 0.3),
     OptimizerCase(Rprop(RATE, highest=3.0, weight_decay=0.3), _rprop, 0.3),

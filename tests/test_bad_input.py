@@ -696,7 +696,7 @@ COMPILE = [
     argument("user cost of numbers", lambda: CustomCost(3, 4), "CustomCost function must be callable, got 3"),
     Mistake(
         "misspelt optimizer", uncompiled, regression(optimizer="Adm"), ArgumentError,
-        "optimizer must be one of adadelta, adagrad, ..., got 'Adm'; did you mean 'adam'?",
+        "optimizer must be one of adadelta, adafactor, ..., got 'Adm'; did you mean 'adam'?",
     ),
     Mistake(
         "number as optimizer", uncompiled, regression(optimizer=0.1), ArgumentError,
@@ -1034,6 +1034,8 @@ FOREIGN = [
         (
             lambda: MultiHeadAttention(2, attn_mask=[[True]]),
             "MultiHeadAttention has no argument 'attn_mask'; here it is attention_mask, True being what is seen",
+        ),
+        (
             lambda: Convolution1DLayer(8, kernel_size=3),
             "Convolution1DLayer has no argument 'kernel_size'; here it is width_filter",
         ),

@@ -29,7 +29,7 @@
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
 | | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic`, `HingeEmbedding`, `MultiLabelMargin`, `Tversky` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
-| | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Lamb`, `Muon`, `Rprop` |
+| | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Lamb`, `Muon`, `Rprop`, `Adafactor` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `InverseDecay` |
 | | `LinearRate`, `PolynomialDecay`, `CosineDecay`, `CosineRestarts`, `CyclicRate`, `OneCycle` |
 | | `WarmUp`, `RateSequence`, `RateProduct`, `OnPlateau` |
@@ -110,7 +110,8 @@ _HOMES = {
     ),
     "network": "Network",
     "optimizers": (
-        "AdaDelta AdaGrad AdaMax Adam AdamW Lamb Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp Rprop SGD"
+        "AdaDelta AdaGrad AdaMax Adafactor Adam AdamW Lamb Lion Momentum Muon NAdam Nesterov Optimizer RAdam RMSProp "
+        "Rprop SGD"
     ),
     "parallel.data_parallel": "DataParallel",
     "parallel.fault": "Fault",

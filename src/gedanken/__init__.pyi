@@ -190,6 +190,7 @@ from gedanken.network import Network
 from gedanken.optimizers import (
     SGD,
     AdaDelta,
+    Adafactor,
     AdaGrad,
     Adam,
     AdaMax,
@@ -276,6 +277,7 @@ __all__ = [
     "AdaDelta",
     "AdaGrad",
     "AdaMax",
+    "Adafactor",
     "Adam",
     "AdamW",
     "AdaptiveAveragePoolLayer",

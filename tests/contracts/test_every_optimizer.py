@@ -10,6 +10,7 @@ import pytest
 from gedanken import (
     SGD,
     AdaDelta,
+    Adafactor,
     AdaGrad,
     Adam,
     AdaMax,
@@ -292,6 +293,7 @@ def test_a_first_step_of_adam_is_the_rate(engine: str) -> None:
         (lambda: Muon(steps=0), "Muon steps must be a whole number of at least 1, got 0"),
         (lambda: Muon(scale="root"), "Muon scale must be one of rms, shape, got 'root'"),
         (lambda: Muon(by_adam="3.*"), f"Muon by_adam must be {PATTERNS}, got '3.*'"),
+        (lambda: Adafactor(least=0), "Adafactor least must be a number in (0, inf), got 0"),
         (lambda: Rprop(grow=1), "Rprop grow must be a number in (1, inf), got 1"),
         (lambda: Rprop(shrink=1), "Rprop shrink must be a number in (0, 1), got 1"),
         (lambda: Rprop(lowest=3, highest=2), "Rprop lowest must be at most highest=2, got 3"),

@@ -61,6 +61,7 @@ CURVES = [*SMOOTH, *PIECES]
 SMALL: list[Layer] = [CELU(1.5), SELU(), Softplus(), LogSigmoid(), Mish(), Softsign(), TanHShrink(), LogSoftMax()]
 MEAN, VAR = partial(np.mean, axis=0), partial(np.var, axis=0, ddof=1)
 shapes = st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple)
+smaller = st.lists(st.integers(1, 14), min_size=1, max_size=3).map(tuple)
 dtypes = st.sampled_from(DTYPES)
 
 
@@ -95,8 +96,10 @@ def test_any_norm(
     check_agreement([layer], shape, values(samples, shape, seed, dtype), tolerance=3 * TOLERANCE[dtype])
 
 
-@settings(max_examples=30)
-@given(st.sampled_from([RMSNorm, LayerNorm, UnitNorm]), shapes, st.data(), st.integers(2, 9), st.integers(0, 9), dtypes)
+@settings(max_examples=20)
+@given(
+    st.sampled_from([RMSNorm, LayerNorm, UnitNorm]), smaller, st.data(), st.integers(2, 9), st.integers(0, 9), dtypes
+)
 def test_any_norm_over_any_axes(
     kind: Any, shape: tuple[int, ...], data: st.DataObject, samples: int, seed: int, dtype: str
 ) -> None:
@@ -105,8 +108,8 @@ def test_any_norm_over_any_axes(
     check_agreement(layers, shape, values(samples, shape, seed, dtype), tolerance=3 * TOLERANCE[dtype])
 
 
-@settings(max_examples=20)
-@given(st.booleans(), st.booleans(), shapes, st.integers(1, 9), st.integers(0, 9), dtypes)
+@settings(max_examples=12)
+@given(st.booleans(), st.booleans(), smaller, st.integers(1, 9), st.integers(0, 9), dtypes)
 def test_any_running_norm(
     scale: bool, shift: bool, shape: tuple[int, ...], samples: int, seed: int, dtype: str
 ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gedanken import Cpu, Optimizer
+from gedanken import Adafactor, Cpu, Optimizer
 from gedanken.engine.cpu.engine import HOW, CpuEngine
 from gedanken.engine.plan import Engine
 from gedanken.engine.select import select_engine
@@ -15,6 +15,7 @@ from tests.cases import OPTIMIZERS, OptimizerCase, name_of
 from tests.optimizer_cases import updated
 
 SIZE, STEPS = 9001, 7  # two tasks, the last one short; RAdam divides from the sixth step on
+KNOWN = [case for case in OPTIMIZERS if type(case.optimizer) is not Adafactor]  # which NumPy updates
 HANDLING = {"clip_value": 1.5, "clip_norm": 90.0}
 
 
@@ -28,7 +29,7 @@ def learnt(engine: Engine, rule: Optimizer, decayed: int, size: int = SIZE) -> A
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", OPTIMIZERS, ids=name_of)
+@pytest.mark.parametrize("case", KNOWN, ids=name_of)
 def test_a_kernel_does_what_the_rule_does(case: OptimizerCase, dtype: str) -> None:
     engine = select_engine("cpu", dtype)
     assert engine.updater(case.optimizer, Updated(SIZE, SIZE)) is not None
@@ -39,14 +40,14 @@ def test_a_kernel_does_what_the_rule_does(case: OptimizerCase, dtype: str) -> No
         np.testing.assert_allclose(learnt(engine, rule, decayed), expected, **close)
 
 
-@pytest.mark.parametrize("case", OPTIMIZERS, ids=name_of)
+@pytest.mark.parametrize("case", KNOWN, ids=name_of)
 def test_the_bits_are_those_of_one_thread(case: OptimizerCase) -> None:
     rule = replace(case.optimizer, clip_norm=90.0)
     one, *others = (learnt(Cpu(threads=threads).start(), rule, 4321).tobytes() for threads in (1, 2, 3))
     assert others == [one, one]
 
 
-@pytest.mark.parametrize("case", OPTIMIZERS, ids=name_of)
+@pytest.mark.parametrize("case", KNOWN, ids=name_of)
 def test_run_as_python_it_keeps_to_its_arrays(case: OptimizerCase, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = learnt(select_engine("numpy", "float64"), case.optimizer, 7, size=20)
     monkeypatch.setenv(HOW, "python")

@@ -8,6 +8,7 @@ import numpy as np
 
 from gedanken.checkup.report import ERROR, NOTE, WARNING, Finding, finding
 from gedanken.layers import Layer
+from gedanken.layers.layer_norm import UnitNorm
 from gedanken.layers.norm import Norm
 from gedanken.sequences import Sequences, as_padded
 from gedanken.sparse import SparseRows
@@ -50,7 +51,7 @@ def columns_of(x: Any) -> Columns:
 
 def normalises(layer: Layer) -> bool:
     """Say whether a first layer brings any input to scale 1."""
-    return isinstance(layer, Norm)
+    return isinstance(layer, (Norm, UnitNorm))
 
 
 def scale(x: Any, told_as: str = "the input") -> Iterator[Finding]:

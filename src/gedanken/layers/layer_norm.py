@@ -5,12 +5,12 @@ from typing import Any
 
 from gedanken.checks import is_list, real, require, whole
 from gedanken.errors import ShapeError
-from gedanken.layers.base import Context, Layer
+from gedanken.layers.base import ByPlace, Context, Layer
 from gedanken.layers.norm import Norm, normalised_dx
 from gedanken.types import Array, Arrays, Shape
 
 
-class OverAxes(Layer):
+class OverAxes(ByPlace):
     """What normalises a sample over the axes that it names, counted as users see them, from 1; see Permute."""
 
     axes: int | tuple[int, ...] | None
@@ -33,7 +33,7 @@ class OverAxes(Layer):
         return shape
 
     def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
-        return super().output_lengths(shape, lengths) if 1 in self._named else lengths
+        return Layer.output_lengths(self, shape, lengths) if 1 in self._named else lengths
 
     def may_be_cut(self, shape: Shape, places: int) -> bool:
         return 1 not in self._named

@@ -1,5 +1,6 @@
 """Optimizers: rules that turn a gradient into a change of the parameters, in place, on flat vectors."""
 
+from gedanken.optimizers.adafactor import Adafactor
 from gedanken.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
 from gedanken.optimizers.base import Optimizer
 from gedanken.optimizers.descent import SGD, Lion, Momentum, Nesterov, Rprop
@@ -12,6 +13,7 @@ __all__ = [
     "AdaDelta",
     "AdaGrad",
     "AdaMax",
+    "Adafactor",
     "Adam",
     "AdamW",
     "Lamb",

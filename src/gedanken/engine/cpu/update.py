@@ -159,12 +159,8 @@ class _Step:
     def _step_by_trust(self, update: Any, change: Any) -> None:
         """Emit the end of a step of Lamb, whose length goes by that of the parameters."""
         size, ratio = update.size, self.program.buffer((1,))
-        pieces, of_p, of_change = (
-            cut(size, NORM_PIECE),
-            self._square_sums(update.p, size),
-            self._square_sums(change, size),
-        )
-        self.program.add("update.trust", 1, pieces, of_p=of_p, of_change=of_change, pieces=pieces, ratio=ratio)
+        pieces, both = cut(size, NORM_PIECE), [self._square_sums(vector, size) for vector in (update.p, change)]
+        self.program.add("update.trust", 1, pieces, of_p=both[0], of_change=both[1], pieces=pieces, ratio=ratio)
         self.program.add("update.step_by_trust", cut(size, PIECE), u=update, change=change, ratio=ratio)
 
     def __call__(self, rate: float, step: int, p: Array, g: Array, slots: Arrays) -> None:
