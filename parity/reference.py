@@ -440,7 +440,7 @@ def _(layer: Any, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
 @torched.register
 def _(layer: Bidirectional, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     y = read(layer.layer, [_inner("forwards.0", p), _inner("backwards.0", p)], x)
-    return y if layer.merge == "concatenate" else sum(y.tensor_split(2, dim=-1))
+    return y if layer.merge == "concatenate" else _merged(layer.merge, y.tensor_split(2, dim=-1))
 
 
 @torched.register
@@ -608,4 +608,15 @@ def _(layer: Residual, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor
 @torched.register
 def _(layer: Branches, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     ys = _parts([str(i) for i in range(len(layer.branches))], layer.branches, p, s, x, train)
-    return sum(ys) if layer.merge == "sum" else torch.cat(ys, dim=1 if ys[0].ndim == 4 else -1)
+    if layer.merge == "concatenate":
+        return torch.cat(ys, dim=1 if ys[0].ndim == 4 else -1)
+    return _merged(layer.merge, ys)
+
+
+def _merged(merge: str, ys: Sequence[Tensor]) -> Tensor:
+    if merge == "subtract":
+        return ys[0] - ys[1]
+    found: Tensor = {
+        "sum": torch.sum, "average": torch.mean, "multiply": torch.prod, "maximum": torch.amax, "minimum": torch.amin,
+    }[merge](torch.stack([*ys]), dim=0)  # fmt: skip
+    return found

@@ -196,7 +196,7 @@ ROWS = [
     Row(GRU(5, bias=False), SEQUENCE),
     Row(Bidirectional(SimpleRNN(3)), SEQUENCE),
     Row(Bidirectional(LSTM(3, last=True)), SEQUENCE),
-    Row(Bidirectional(GRU(3), merge="sum"), SEQUENCE),
+    *(Row(Bidirectional(GRU(3), merge=merge), SEQUENCE) for merge in ("sum", "average", "multiply")),
     Row(SparseFullyConnectedLayer(7), ROW, "whole"),
     Row(SparseFullyConnectedLayer(1, bias=False), ROW, "whole"),
     Row(MatrixFactorisation(9, 9, 4), (2,), "tokens"),
@@ -331,6 +331,12 @@ ROWS = [
     Row(Branches(conv(3, 1, 1), [conv(2, 3, 3, zero_padding=1), TanH()], []), IMAGE),
     Row(Branches(FullyConnectedLayer(3), [FullyConnectedLayer(4), SoftMax()]), SEQUENCE),
     Row(Branches(conv(3, 1, 1), [bare(3, 3, 3, zero_padding=1), BatchNorm()], merge="sum"), IMAGE),
+    *(
+        Row(Branches(conv(4, 1, 1), TanH(), [], merge=merge), IMAGE)
+        for merge in ("average", "multiply", "maximum", "minimum")
+    ),
+    Row(Branches(ReLU(), ReLU6(), [], merge="maximum"), ROW),  # of equal numbers
+    Row(Branches(FullyConnectedLayer(12), [], merge="subtract"), ROW),
     Row(Sequential(networks.unet((2, 8, 8), classes=3, depth=2, width=3)), (2, 8, 8)),
     Row(Sequential(networks.autoencoder((2, 9, 6), code=5, width=3)), (2, 9, 6)),
 ]

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import one_of, require
+from gedanken.checks import require
 from gedanken.errors import ShapeError
 from gedanken.foreign import check_keywords
 from gedanken.hyperparameters import changed_fields
 from gedanken.layers.base import Layer
 from gedanken.layers.containers import Container, checked_layers
+from gedanken.layers.merges import checked_merge
 from gedanken.layers.shape import channels_first_shape
 from gedanken.types import Shape
 
@@ -64,11 +65,17 @@ class Branches(Container):
     """Apply several branches to the same input, or each to an input of its own, and merge their outputs.
 
         y = branch1(x) beside branch2(x) beside ...     merge="concatenate", along the channels
-        y = branch1(x) + branch2(x) + ...               merge="sum"
+        y = branch1(x) + branch2(x) + ...               merge="sum"; "average" divides it by their number
+        y = branch1(x) - branch2(x)                     merge="subtract"
+        y = branch1(x) * branch2(x) * ...               merge="multiply"
+        y = the largest of branch1(x), branch2(x) ...   merge="maximum", number by number; "minimum" the smallest
+
+    The gradient of "maximum" and "minimum" goes to the branch whose number it is, and to equal ones in equal parts: so
+    their order does not matter.
 
     Args:
         branches: each a layer or a sequence of layers, an empty one `[]` the input itself; at least one.
-        merge: "concatenate" or "sum".
+        merge: "concatenate", "sum", "average", "multiply", "maximum", "minimum" or, of two branches, "subtract".
         named: branches by the names of the network's inputs, in place of `branches`: each takes the input of its name,
             see `Network.input`. It can only be the first layer then.
 
@@ -101,7 +108,7 @@ class Branches(Container):
         require(bool(branches or named), "Branches", "have at least one branch", branches)
         rows = tuple(checked_layers("Branches branch", branch) for branch in branches)
         object.__setattr__(self, "branches", rows)
-        object.__setattr__(self, "merge", one_of("Branches merge", merge, ("concatenate", "sum")))
+        object.__setattr__(self, "merge", checked_merge("Branches merge", merge, len(branches or named)))
         object.__setattr__(self, "by_name", rows_by_name("Branches", named))
 
     @property

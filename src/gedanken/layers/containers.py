@@ -12,6 +12,7 @@ from gedanken.errors import ArgumentError, ShapeError
 from gedanken.geometry import NEEDS_IMAGES
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
+from gedanken.layers.merges import merge_of, merged_shape
 from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import part, prefixed
@@ -222,7 +223,7 @@ class Container(Layer):
     """Rows of layers that all get the same input; what they give is joined. An empty row gives its input.
 
     Attributes:
-        merge: how: "sum", or "concatenate", along the channels.
+        merge: how, see `merges.py`.
         dissolves: of a class, not of those that derive from it: whether a single row may stand in its place.
         input_names: of one whose rows get the inputs of their names, each another one, these; else ().
         gives_names: whether what the rows make is not joined, but goes out by their names.
@@ -258,28 +259,35 @@ class Container(Layer):
         """Return what comes out where the rows give these shapes, or raise ShapeError."""
         if self.gives_names:
             return dict(zip(self.rows, shapes, strict=True))
-        if self.merge == "sum":
-            alike, need = len(set(shapes)) == 1, "be equal"
-        else:
-            alike = all(shapes) and len({one[:-1] for one in shapes}) == 1
-            need = "differ in their channels only"
-        if not alike:
-            pictures = all(len(one) == 3 for one in shapes) and self.merge == "concatenate"
-            hint = "where pictures are halved and doubled again, height and width must be even" if pictures else ""
-            raise ShapeError(f"merges {[channels_first_shape(one) for one in shapes]}, which must {need}", hint)
-        return shapes[0] if self.merge == "sum" else (*shapes[0][:-1], sum(one[-1] for one in shapes))
+        return merged_shape(self.merge, shapes)
 
     def join(self, ctx: Context, ys: Sequence[Array]) -> Any:
         """Return the results of the rows as one, or by their names."""
         if self.gives_names:
             return ByName(dict(zip(self.rows, ys, strict=True)))
-        return ctx.ops.total(ys) if self.merge == "sum" else ctx.ops.concatenate(ys)
+        return merge_of(self.merge).join(ctx.ops, ys)
 
-    def split(self, ctx: Context, dy: Any, widths: Sequence[int]) -> list[Array]:
-        """Return the gradient with respect to the result of each row, which has so many channels."""
+    def split(self, ctx: Context, dy: Any, widths: Sequence[int], ys: Sequence[Array] = ()) -> list[Array]:
+        """Return the gradient with respect to the result of each row, which has so many channels.
+
+        Args:
+            ctx: the pass.
+            dy: the gradient with respect to what `join` gave.
+            widths: the channels of each row's result.
+            ys: these results, where `needs_results` says so; a container of a user's own need not know of them.
+        """
         if self.gives_names:
             return parts_of(dy)
-        return [dy] * len(widths) if self.merge == "sum" else ctx.ops.split(dy, widths)
+        merge = merge_of(self.merge)
+        if merge.needs_results and not ys:
+            rule = f"leave split as it is, as merge={self.merge!r} needs what the rows gave"
+            raise ArgumentError(f"{type(self).__name__} must {rule}")
+        return merge.split(ctx.ops, dy, widths, ys)
+
+    @property
+    def needs_results(self) -> bool:
+        """Whether `split` is handed what the rows gave."""
+        return type(self).split is Container.split and not self.gives_names and merge_of(self.merge).needs_results
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.joined_shape(_outputs(self.parts(shape), shape))

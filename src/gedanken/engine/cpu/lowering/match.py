@@ -200,18 +200,18 @@ def _container(low: Lowering, stage: ContainerStage, x: Any) -> tuple[Any, Backw
         backs.append(back)
     merge, names = stage.layer.merge, stage.layer.gives_names
 
+    joined = None if names else join(low, merge, ys, (low.samples, *stage.output_shape))
+
     def backward(dy: Any, wanted: bool) -> Buffer | None:
         dxs: list[Buffer] = []
-        dys = parts_of(dy) if names else split(low, merge, dy, [y.shape for y in ys])
+        dys = split(low, merge, dy, ys, joined) if joined else parts_of(dy)
         for row_back, dy_of_row in zip(backs, dys, strict=True):
             dx = row_back(dy_of_row, wanted)
             if wanted and dx:
                 dxs.append(dx)
         return join(low, "sum", dxs, x.shape) if wanted else None
 
-    if names:
-        return ByName(dict(zip(stage.rows, ys, strict=True))), backward
-    return join(low, merge, ys, (low.samples, *stage.output_shape)), backward
+    return joined or ByName(dict(zip(stage.rows, ys, strict=True))), backward
 
 
 # Layers with products, which begin a run of layers.
