@@ -128,6 +128,13 @@ def test_inputs_that_are_put_beside_each_other_are_one_input(engine: str) -> Non
     assert told[0] == told[1] == told[2]
 
 
+def test_branches_may_come_in_another_order_than_inputs() -> None:
+    turned = Branches(table=TABLE, image=IMAGE), BatchNorm(), FullyConnectedLayer(3), SoftMax()
+    told = [[trained(net := network(*turned, engine=engine)), net.feedforward(DATA)] for engine in ENGINES]
+    np.testing.assert_allclose(told[0][0], told[1][0], rtol=1e-4)
+    np.testing.assert_allclose(told[0][1], told[1][1], rtol=1e-4)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_gradients_of_the_whole_agree_with_finite_differences(engine: str) -> None:
     layers = [

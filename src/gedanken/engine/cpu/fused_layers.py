@@ -280,7 +280,7 @@ class BatchProgram(_Draft):
 
 def _pointed(buffers: Any, arrays: Any) -> dict[int, Array]:
     """Say where inputs are; return the array of each buffer."""
-    pairs = list(zip(parts_of(buffers), parts_of(arrays), strict=True))
-    for buffer, array in pairs:
+    pairs = each(lambda buffer, array: (buffer, array), buffers, arrays)  # names may come in another order
+    for buffer, array in parts_of(pairs):
         buffer.point_to(array)
-    return {id(buffer): array for buffer, array in pairs}
+    return {id(buffer): array for buffer, array in parts_of(pairs)}
