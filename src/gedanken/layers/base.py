@@ -128,6 +128,10 @@ class Layer(Hyperparameters, ABC):
     A class with further fields is a frozen dataclass that checks their values when it is made.
     """
 
+    # Of the library's own: the names of the inputs that it takes, () of one input without a name; and whether what it
+    # makes goes out by names. Inputs, outputs, their gradients, shapes and lengths are mappings by name then.
+    input_names: tuple[str, ...] = ()
+    gives_names = False
     exact_gradient = True  # whether `backward` is the derivative of `forward`; of a layer of your own it is checked
 
     @property

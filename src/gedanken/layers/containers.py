@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from gedanken.by_name import ByName, parts_of
+from gedanken.by_name import ByName
 from gedanken.checks import require, whole
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.geometry import NEEDS_IMAGES
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
 from gedanken.layers.merges import merge_of, merged_shape
+from gedanken.layers.names import check_names
 from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import part, prefixed
 from gedanken.types import AnyShape, Array, Arrays, Shape
 
-ONLY_LAST = "Heads can only be the last layer of a network"
 DEEPEST = 50  # containers around a layer: copies and files take many of Python's calls within calls for each
 
 
@@ -97,8 +97,10 @@ def _only_row(layer: Layer) -> tuple[str, Sequence[Layer]] | None:
 
 
 def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) -> Placed:
-    _check_names(path, layer, shape, before)
     apart = isinstance(layer, Container) and layer.is_plain
+    names = layer.input_names if apart or not isinstance(layer, Container) else ()
+    if names or isinstance(shape, Mapping):
+        check_names(f"layer {path} {layer}", names, shape, before.name if before else "", apart)
     for tokens in layer.tokens if isinstance(layer.tokens, tuple) else (layer.tokens,):
         if tokens is not None:
             whole(f"layer {path} {layer} tokens", tokens)
@@ -106,6 +108,10 @@ def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) ->
         taken = "sparse rows" if layer.sparse else "whole numbers"
         raise ShapeError(f"layer {path} {layer} takes {taken}", "it can only be the first layer")
     rows = layer.parts(shape, f"{path}.", before) if isinstance(layer, Container) and apart else None
+    for row in (rows or {}).values():
+        if row and isinstance(row[-1].output_shape, Mapping):
+            rule = f"{row[-1].name} gives results by name at the end of a row of layer {path}"
+            raise ShapeError(rule, "have a layer behind it that takes them, such as Branches")
     try:
         made = layer.output_shape(shape) if rows is None else layer.joined_shape(_outputs(rows, shape))  # type: ignore[attr-defined]
     except ShapeError as error:
@@ -113,30 +119,27 @@ def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) ->
         rule = f"layer {path} {layer} {error.rule}, but {came} gives {each_shape(channels_first_shape, shape)}"
         hint = _towards_images(before, shape) if error.rule == NEEDS_IMAGES else error.hint
         raise ShapeError(rule, hint) from None
-    if not (rows is not None and isinstance(made, Mapping)):
+    if not layer.gives_names:
         made = checked_shape(lambda: f"output_shape of layer {path} {layer}", made)
     return Placed(path, layer, shape, made, rows)
 
 
-def _check_names(path: str, layer: Layer, shape: AnyShape, before: _Before | None) -> None:
-    """Raise ShapeError unless a layer that takes inputs by name gets those, and every other layer one input."""
-    names = layer.input_names if isinstance(layer, Container) and layer.is_plain else ()
-    if before and isinstance(before.made, Mapping):
-        raise ShapeError(f"layer {path} {layer} comes after {before.name}, whose outputs have names", ONLY_LAST)
-    if isinstance(layer, Container) and layer.gives_names and "." in path:
-        raise ShapeError(f"layer {path} {layer} stands in another layer", ONLY_LAST)
-    if not (names or isinstance(shape, Mapping)):
+def check_end(row: Sequence[Placed]) -> None:
+    """Raise ShapeError unless a network may end so: with one output, or with named ones of Heads or Branches."""
+    last = row[-1]
+    if not isinstance(last.output_shape, Mapping):
         return
-    told = f"layer {path} {layer}"
-    if not isinstance(shape, Mapping):
-        rule = f"{told} takes inputs by name, but {before.name if before else 'the input'} has none"
-        raise ShapeError(rule, f"it must be the first layer, behind input({names[0]}=...)")
-    if not names:
-        hint = f"begin with Branches({', '.join(f'{name}=[...]' for name in shape)})"
-        raise ShapeError(f"{told} takes one input, but the network has {len(shape)} with names", hint)
-    for missing, whose in ((shape.keys() - set(names), "no branch takes"), (set(names) - shape.keys(), "there is not")):
-        if missing:
-            raise ShapeError(f"{told} must have a branch for each input, and {whose} the input {min(missing)!r}")
+    if last.rows is None or "." in last.path:
+        rule = f"{last.name} gives results by name at the end of a network"
+        raise ShapeError(rule, "end with Heads or Branches, in no other layer")
+    for name in last.output_shape:
+        check_head_name(f"{type(last.layer).__name__} names", name)
+
+
+def check_head_name(argument: str, name: str) -> None:
+    """Raise ArgumentError where the name of an output is one that records have for other figures."""
+    free = name != "validation" and not name.startswith("validation_")
+    require(free, argument, "not begin with validation, as figures of a validation set do", name)
 
 
 def _towards_images(before: _Before | None, shape: Shape) -> str:
@@ -231,8 +234,6 @@ class Container(Layer):
 
     merge: str
     dissolves = False
-    gives_names = False
-    input_names: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -277,7 +278,7 @@ class Container(Layer):
             ys: these results, where `needs_results` says so; a container of a user's own need not know of them.
         """
         if self.gives_names:
-            return parts_of(dy)
+            return [dy.parts[name] for name in self.rows]
         merge = merge_of(self.merge)
         if merge.needs_results and not ys:
             rule = f"leave split as it is, as merge={self.merge!r} needs what the rows gave"

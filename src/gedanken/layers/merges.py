@@ -12,6 +12,8 @@ from gedanken.layers.shape import channels_first_shape
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
 
+NAMES = "names"  # how branches say that what they make is not merged, but goes on by name
+
 
 class Merge(ABC):
     """A way to merge arrays.

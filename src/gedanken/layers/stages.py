@@ -165,7 +165,7 @@ class LayerStage:
 class ContainerStage:
     """A container that is taken apart: the stages of each of its rows, which all get the same input.
 
-    What comes in as ByName has an input for each row, by its name; nobody reads a gradient with respect to it.
+    What comes in as ByName has an input for each row, by its name, and so has the gradient with respect to it.
 
     Args:
         layer: the container.
@@ -221,7 +221,7 @@ class ContainerStage:
             y = taken(self.name, "return the declared shape {} from join", y, wanted, ys[0], ctx.ops)
         return y, (tapes, ys if self.layer.needs_results else ())
 
-    def backward(self, ctx: Context, cache: Any, dy: Any) -> Array:
+    def backward(self, ctx: Context, cache: Any, dy: Any) -> Any:
         tapes, ys = cache
         dys = self._split(ctx, dy, ys)
         dxs = [
@@ -229,7 +229,7 @@ class ContainerStage:
             for row, tape, dy_of_row in zip(self.rows.values(), tapes, dys, strict=True)
         ]
         if isinstance(self.shape, Mapping):
-            return ctx.ops.xp.zeros(0)
+            return ByName(dict(zip(self.rows, dxs, strict=True)))
         return ctx.ops.total(dxs) if self.dx else ctx.ops.xp.zeros((0, *self.shape), dxs[0].dtype)
 
     def _split(self, ctx: Context, dy: Any, ys: Sequence[Array]) -> list[Array]:

@@ -75,7 +75,7 @@ class FusedLayers:
 
         return self._alone(ctx, len(x), work)
 
-    def backward(self, ctx: Context, cache: Any, dy: Any) -> Array:
+    def backward(self, ctx: Context, cache: Any, dy: Any) -> Any:
         if not ctx.train:
             return self._by_specification(ctx, cache, dy)
         program, _ = cache
@@ -212,10 +212,10 @@ class _Draft:
             self.program.cut()
             self.dy = each(lambda one: self.program.input((samples, *one)), made)
             kept = parts_of(self.y)
-        self.dx: Buffer | None = None
+        self.dx: Any = None
         if train:
             self.dx = back(self.dy, fused.dx)
-            kept += [self.dx] if self.dx else []
+            kept += [dx for dx in parts_of(self.dx) if dx]
         self.program.cut()
         for buffer in kept:
             self.program.keep(buffer)
@@ -244,12 +244,15 @@ class BatchProgram(_Draft):
         given = self._start(ctx, x)
         return each(lambda y, dy: self._array(y, given).reshape(dy.shape), self.y, self.dy)
 
-    def backward(self, dy: Any) -> Array:
+    def backward(self, dy: Any) -> Any:
         given = _pointed(self.dy, dy)
         self.program.run(1)
-        if self.dx is None:
-            return np.zeros((0,) if isinstance(self.x, ByName) else (0, *self.x.shape[1:]), self.low.real)
-        return self._array(self.dx, given).reshape(self.x.shape)
+        dx = each(lambda _: None, self.x) if self.dx is None else self.dx
+        return each(lambda x, own: self._gradient(x, own, given), self.x, dx)
+
+    def _gradient(self, x: Buffer, dx: Buffer | None, given: dict[int, Array]) -> Array:
+        """Return the gradient with respect to an input, or nothing where nobody reads it."""
+        return np.zeros((0, *x.shape[1:]), self.low.real) if dx is None else self._array(dx, given).reshape(x.shape)
 
     def run(self, ctx: Context, x: Any, target: Any, weighing: Any) -> tuple[Any, Any]:
         held = each(self._told, self.cost, target, weighing, self.weights)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.by_name import ByName, parts_of
+from gedanken.by_name import ByName
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activation_of, needs_input
 from gedanken.engine.cpu.lowering.attention import attention
@@ -111,8 +111,8 @@ def lower(low: Lowering, stages: Sequence[Placement], x: Any) -> Lowered:
         backwards.append(backward)
         rest = rest[taken:]
 
-    def back(dy: Buffer, wanted: bool) -> Buffer | None:
-        gradient: Buffer | None = dy
+    def back(dy: Any, wanted: bool) -> Any:
+        gradient = dy
         for place in reversed(range(len(backwards))):
             assert gradient is not None
             # Only the first layer of the row may leave its input gradient out.
@@ -202,14 +202,14 @@ def _container(low: Lowering, stage: ContainerStage, x: Any) -> tuple[Any, Backw
 
     joined = None if names else join(low, merge, ys, (low.samples, *stage.output_shape))
 
-    def backward(dy: Any, wanted: bool) -> Buffer | None:
-        dxs: list[Buffer] = []
-        dys = split(low, merge, dy, ys, joined) if joined else parts_of(dy)
-        for row_back, dy_of_row in zip(backs, dys, strict=True):
-            dx = row_back(dy_of_row, wanted)
-            if wanted and dx:
-                dxs.append(dx)
-        return join(low, "sum", dxs, x.shape) if wanted else None
+    def backward(dy: Any, wanted: bool) -> Any:
+        dys = split(low, merge, dy, ys, joined) if joined else [dy.parts[name] for name in stage.rows]
+        dxs = [row_back(dy_of_row, wanted) for row_back, dy_of_row in zip(backs, dys, strict=True)]
+        if not wanted:
+            return None
+        if isinstance(x, ByName):
+            return ByName(dict(zip(stage.rows, dxs, strict=True)))
+        return join(low, "sum", [dx for dx in dxs if dx], x.shape)
 
     return joined or ByName(dict(zip(stage.rows, ys, strict=True))), backward
 
