@@ -29,6 +29,7 @@ from gedanken import (
     Convolution1DLayer,
     ConvolutionLayer,
     CroppingLayer,
+    CrossAttention,
     Dropout,
     Embedding,
     Flatten,
@@ -500,4 +501,5 @@ def test_a_max_pooling_of_nan_is_nan() -> None:
 def test_every_public_layer_has_a_row() -> None:
     public = [getattr(gedanken, name) for name in gedanken.__all__]
     layers = {one for one in public if inspect.isclass(one) and issubclass(one, Layer) and not inspect.isabstract(one)}
-    assert layers == {type(row.layer) for row in ROWS} | {Dropout, SpatialDropout, AlphaDropout, GaussianNoise, Heads}
+    elsewhere = {Dropout, SpatialDropout, AlphaDropout, GaussianNoise, Heads, CrossAttention}
+    assert layers == {type(row.layer) for row in ROWS} | elsewhere

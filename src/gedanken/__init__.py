@@ -8,7 +8,8 @@
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | texts and series | `Vocabulary` |
-| sequences | `Sequences`, `Convolution1DLayer`, `MultiHeadAttention`, `LearnedPositions`, `SinePositions` |
+| sequences | `Sequences`, `Convolution1DLayer`, `LearnedPositions`, `SinePositions` |
+| | `MultiHeadAttention`, `CrossAttention` |
 | | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional` |
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
@@ -92,7 +93,7 @@ _HOMES = {
     "layers": (
         "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer AveragePoolLayer "
         "BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer ConvolutionLayer CroppingLayer "
-        "Dropout ELU Embedding Flatten FullyConnectedLayer FunctionLayer GELU GLU GRU GaussianNoise "
+        "CrossAttention Dropout ELU Embedding Flatten FullyConnectedLayer FunctionLayer GELU GLU GRU GaussianNoise "
         "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm "
         "HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
         "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "

@@ -22,6 +22,7 @@
 | Convolution1DLayer | conv1d |
 | MaxPool1DLayer, AveragePool1DLayer, GlobalMaxPool1DLayer, GlobalAveragePool1DLayer | pool1d |
 | MultiHeadAttention | attention |
+| CrossAttention | cross_attention |
 | LearnedPositions, SinePositions | positions |
 | Flatten, Reshape | shape |
 | PaddingLayer, CroppingLayer | frames |
@@ -41,6 +42,7 @@ from gedanken.layers.clipped import HardSigmoid, HardSwish, HardTanH, ReLU6, Shr
 from gedanken.layers.containers import Sequential
 from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.conv1d import Convolution1DLayer
+from gedanken.layers.cross_attention import CrossAttention
 from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus, Softsign, TanHShrink
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
@@ -87,6 +89,7 @@ __all__ = [
     "Convolution1DLayer",
     "ConvolutionLayer",
     "CroppingLayer",
+    "CrossAttention",
     "Dropout",
     "Embedding",
     "Flatten",

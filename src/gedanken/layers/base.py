@@ -68,7 +68,7 @@ class Context:
         position: place of the batch's first sample in the epoch's order.
         path: the layer's place in the network, such as "5" or "5.layers.0".
         lengths: (N,) whole numbers, how many places of each sequence that the layer gets are real, from the first on;
-            None where all are, or where its input is no sequence.
+            None where all are, or where its input is no sequence; of a layer that takes names a mapping of these.
         lengths_at: the lengths for every layer, by its path; None where all places are real.
         places: how many places the sequences that the layer gets have uncut; None where they are not cut, see
             `Layer.may_be_cut`.

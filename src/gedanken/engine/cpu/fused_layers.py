@@ -22,7 +22,7 @@ from gedanken.engine.cpu.threads import Pool
 from gedanken.errors import DataError
 from gedanken.layers.base import Context
 from gedanken.layers.lengths import output_lengths
-from gedanken.layers.stages import back_through, through
+from gedanken.layers.stages import ContainerStage, back_through, through
 from gedanken.sparse import SparseRows
 from gedanken.types import AnyShape, Array, Shape
 
@@ -171,7 +171,7 @@ def _parts_of_shape(shape: AnyShape) -> tuple[Shape, ...]:
 
 def tokens_of_row(stage: Any, name: str) -> Any:
     """Return how many whole numbers the first layer of a container's row takes; None where it takes no such."""
-    row = stage.rows[name]
+    row = stage.rows[name] if isinstance(stage, ContainerStage) else ()
     return row[0].layer.tokens if row else None
 
 

@@ -13,6 +13,7 @@ from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activa
 from gedanken.engine.cpu.lowering.attention import attention
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
+from gedanken.engine.cpu.lowering.cross_attention import cross_attention
 from gedanken.engine.cpu.lowering.curves import glu, log_softmax, prelu
 from gedanken.engine.cpu.lowering.dense import dense, softmax
 from gedanken.engine.cpu.lowering.embedding import as_reals, embedding
@@ -45,6 +46,7 @@ from gedanken.layers import (
     Convolution1DLayer,
     ConvolutionLayer,
     CroppingLayer,
+    CrossAttention,
     Dropout,
     Embedding,
     Flatten,
@@ -247,6 +249,7 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     LearnedPositions: positions,
     SinePositions: positions,
     MultiHeadAttention: attention,
+    CrossAttention: cross_attention,
     LocalResponseNorm: local_response,
     PaddingLayer: frame,
     CroppingLayer: frame,
