@@ -405,8 +405,11 @@ def _(layer: Embedding, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tenso
     return F.embedding(x, p["table"])
 
 
-def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) -> Tensor:
-    """Return what PyTorch's module makes of sequences, in both directions where `each` has parameters of two."""
+def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None, first: Any = None) -> Tensor:
+    """Return what PyTorch's module makes of sequences, in both directions where `each` has parameters of two.
+
+    `first` is the state before the first place, as PyTorch takes it.
+    """
     kind = {SimpleRNN: torch.nn.RNN, LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}[type(layer)]
     more = {"nonlinearity": layer.activation} if isinstance(layer, SimpleRNN) else {}
     units, two = layer.n_units, len(each) == 2
@@ -422,7 +425,7 @@ def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) ->
     module._flat_weights = weights
     rnn = torch.nn.utils.rnn
     given = x if lengths is None else rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    y, state = module(given)
+    y, state = module(given, first)
     if layer.last:
         h = state[0] if isinstance(layer, LSTM) else state
         return torch.cat(list(h), dim=-1)

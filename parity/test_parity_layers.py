@@ -33,6 +33,7 @@ from gedanken import (
     Dropout,
     Embedding,
     Flatten,
+    FromState,
     FullyConnectedLayer,
     FunctionLayer,
     GaussianNoise,
@@ -501,5 +502,5 @@ def test_a_max_pooling_of_nan_is_nan() -> None:
 def test_every_public_layer_has_a_row() -> None:
     public = [getattr(gedanken, name) for name in gedanken.__all__]
     layers = {one for one in public if inspect.isclass(one) and issubclass(one, Layer) and not inspect.isabstract(one)}
-    elsewhere = {Dropout, SpatialDropout, AlphaDropout, GaussianNoise, Heads, CrossAttention}
+    elsewhere = {Dropout, SpatialDropout, AlphaDropout, GaussianNoise, Heads, CrossAttention, FromState}
     assert layers == {type(row.layer) for row in ROWS} | elsewhere

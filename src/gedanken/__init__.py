@@ -10,7 +10,7 @@
 | texts and series | `Vocabulary` |
 | sequences | `Sequences`, `Convolution1DLayer`, `LearnedPositions`, `SinePositions` |
 | | `MultiHeadAttention`, `CrossAttention` |
-| | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional` |
+| | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional`, `FromState` |
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
 | | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
@@ -93,10 +93,10 @@ _HOMES = {
     "layers": (
         "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer AveragePoolLayer "
         "BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer ConvolutionLayer CroppingLayer "
-        "CrossAttention Dropout ELU Embedding Flatten FullyConnectedLayer FunctionLayer GELU GLU GRU GaussianNoise "
-        "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm "
-        "HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
-        "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
+        "CrossAttention Dropout ELU Embedding Flatten FromState FullyConnectedLayer FunctionLayer GELU GLU GRU "
+        "GaussianNoise GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer "
+        "GraphCut GroupNorm HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU "
+        "LearnedPositions LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
         "MultiHeadAttention PReLU PaddingLayer Param PixelShuffle RMSNorm ReLU ReLU6 Reshape Residual SELU Sequential "
         "Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign SparseFullyConnectedLayer "
         "SpatialDropout StateValue TanH TanHShrink Threshold TransposedConvolutionLayer UpsamplingLayer"

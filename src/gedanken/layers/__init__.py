@@ -11,6 +11,7 @@
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | SimpleRNN, LSTM, GRU | recurrent |
 | Bidirectional | bidirectional |
+| FromState | from_state |
 | BatchNorm, LayerNorm, GroupNorm | norm |
 | LocalResponseNorm | local_response |
 | InstanceNorm, RMSNorm | instance_norm |
@@ -47,6 +48,7 @@ from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
 from gedanken.layers.frames import CroppingLayer, PaddingLayer
+from gedanken.layers.from_state import FromState
 from gedanken.layers.function import FunctionLayer
 from gedanken.layers.glu import GLU
 from gedanken.layers.instance_norm import InstanceNorm, RMSNorm
@@ -93,6 +95,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "FromState",
     "FullyConnectedLayer",
     "FunctionLayer",
     "GaussianNoise",

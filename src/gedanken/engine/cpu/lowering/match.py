@@ -29,7 +29,7 @@ from gedanken.engine.cpu.lowering.pointwise import (
     remembered,
 )
 from gedanken.engine.cpu.lowering.pooling import POOLS, in_group, pooling
-from gedanken.engine.cpu.lowering.recurrent import recurrent
+from gedanken.engine.cpu.lowering.recurrent import from_state, recurrent
 from gedanken.engine.cpu.lowering.reshape import reshape
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
 from gedanken.engine.cpu.lowering.time import convolution_1d, positions, time_pool
@@ -50,6 +50,7 @@ from gedanken.layers import (
     Dropout,
     Embedding,
     Flatten,
+    FromState,
     FullyConnectedLayer,
     GaussianNoise,
     GlobalAveragePool1DLayer,
@@ -240,6 +241,7 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     SimpleRNN: recurrent,
     LSTM: recurrent,
     GRU: recurrent,
+    FromState: from_state,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
     MaxPool1DLayer: time_pool,
