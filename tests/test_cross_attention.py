@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 
 from gedanken import (
+    GRU,
     Adam,
     Branches,
     Cpu,
     CrossAttention,
+    FromState,
     FullyConnectedLayer,
     GlobalAveragePool1DLayer,
     Heads,
@@ -27,6 +29,7 @@ from gedanken import (
     SoftMax,
 )
 from gedanken.by_name import ByName, each, parts_of
+from gedanken.engine import cuts
 from gedanken.engine.cpu.engine import FusedLayers
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
@@ -215,6 +218,32 @@ def test_a_sample_does_not_depend_on_what_pads_it(engine: str) -> None:
     assert trained(net) == trained(decoder(engine=engine), filled)
     whole = net.feedforward({name: one.values for name, one in DATA.items()})
     assert not np.allclose(whole, net.feedforward(DATA))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("options", [{}, {"keep": 0.8}, {"attention_mask": np.ones((24, 16), bool)}], ids=str)
+def test_short_sequences_are_cut_and_nothing_else_changes(
+    options: Any, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that take names are cut where they may be, and learn what they learn uncut."""
+    rng, told, computed = np.random.default_rng(4), [], []
+    data = {
+        "source": Sequences(rng.normal(size=(9, 16, 3)), rng.integers(3, 5, 9)),
+        "target": Sequences(rng.normal(size=(9, 24, 4)), rng.integers(2, 7, 9)),
+        "state": rng.normal(size=(9, 6)),
+    }
+    for levels in (8, 1):
+        monkeypatch.setattr(cuts, "LEVELS", levels)
+        net = Network(1).input(source=(16, 3), target=(24, 4), state=(6,))
+        net.add(CrossAttention(2, residual=True, names=True, **CROSS, **options))
+        net.add(Branches(target=[MultiHeadAttention(2)], source=GRU(2, last=True), state=[], merge="names"))
+        net.add(FromState(GRU(6), "target", "state", names=True)).add(Branches(target=GRU(3, last=True), source=[]))
+        net.add(FullyConnectedLayer(3)).add(SoftMax()).regression(Adam(0.01), engine=engine, dtype="float64")
+        told.append(net.fit(data, np.arange(9) % 3, epochs=2, mini_batch_size=4, progress=False)["cost"])
+        cut, _ = net._plan.cut(ByName(data), np.zeros(9))  # type: ignore[union-attr]
+        computed.append(cut.parts["source"].shape[1])
+    np.testing.assert_allclose(*told, rtol=1e-9)
+    assert computed == [16 if options else 4, 16]
 
 
 def test_a_fault_names_the_layer() -> None:

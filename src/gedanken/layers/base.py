@@ -180,8 +180,8 @@ class Layer(Hyperparameters, ABC):
         parameters for `shape`. Sequences are cut only where all layers say so and none is a user's.
 
         Args:
-            shape: one sample that goes in uncut, (T, ...).
-            places: at most T.
+            shape: one sample that goes in uncut, (T, ...); of a layer that takes names a mapping of these.
+            places: at most T; likewise, of each name its first size.
         """
         return False
 

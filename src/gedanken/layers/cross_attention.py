@@ -109,6 +109,9 @@ class CrossAttention(Attention):
             raise ShapeError(f"takes keys {self.keys!r} and values {self.values!r} of other lengths of sequences")
         return lengths if self.names else lengths.get(self.queries)
 
+    def may_be_cut(self, shape: AnyShape, places: Any) -> bool:
+        return self.attention_mask is None and self.keep == 1  # each has numbers for all places
+
     def params(self, shape: AnyShape) -> dict[str, Param]:
         keys, values, units = self.sizes(shape[self.queries][1])
         widths = [

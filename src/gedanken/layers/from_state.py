@@ -102,6 +102,9 @@ class FromState(Layer):
         made = None if own is None else self.layer.output_lengths(shape[self.sequence], own)
         return self.passed(lengths, made) if self.names else made
 
+    def may_be_cut(self, shape: AnyShape, places: Any) -> bool:
+        return self.layer.may_be_cut(shape[self.sequence], places[self.sequence])
+
     def params(self, shape: AnyShape) -> dict[str, Param]:
         return self.layer.params(shape[self.sequence])
 

@@ -121,7 +121,8 @@ class LayerStage:
 
     def _here(self, ctx: Context) -> Context:
         ctx = ctx.at(self.path)
-        ctx = ctx if self.uncut is None else replace(ctx, places=self.uncut[0])
+        named = isinstance(self.uncut, Mapping)  # of a layer that draws nothing where it is cut
+        ctx = ctx if self.uncut is None or named else replace(ctx, places=self.uncut[0])
         return replace(ctx, train=False) if self.frozen else ctx
 
     @cached_property

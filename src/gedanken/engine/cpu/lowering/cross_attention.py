@@ -1,5 +1,6 @@
 """Attention to another sequence: products of both, what each head finds, a product of that, and gradients by name."""
 
+from dataclasses import replace
 from typing import Any
 
 from gedanken.by_name import ByName
@@ -34,7 +35,7 @@ def cross_attention(low: Lowering, stage: LayerStage, x: ByName) -> tuple[Any, A
         backs.append(back)
     sizes = Sizes(places, seen, keys // layer.n_heads, values // layer.n_heads)
     lengths = [low.lengths(stage, name) for name in layer.taken[:2]]
-    found, gradients = attend(low, stage, _parts(made), sizes, lengths)
+    found, gradients = attend(low, replace(stage, uncut=None), _parts(made), sizes, lengths)  # it draws for all or none
     last = product_of(stage, "output_", (places, values), (places, units))
     y, back_to_found = dense(low, last, found, LINEAR)
     if layer.residual:
