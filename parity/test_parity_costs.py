@@ -202,7 +202,7 @@ def agree(row: Row, z: Any, folded: bool) -> None:
     ours = Ours([gedanken.Sequential([]), *layers], z.shape[1:], row.cost if folded else None)
     cost = ours.plan.cost or row.cost
     joined = folded and isinstance(row.cost, (CrossEntropy, BinaryCrossEntropy))
-    assert bool(ours.plan.output_activation) == joined
+    assert bool(ours.plan._passes.output_activation) == joined
     target = row.cost.checked_target("labels", row.target, z.shape[1:])
     y, tape = ours.plan.forward(ours.plan.context(train=True), z)
     value, dy = cost(ours.plan.ops, y, ours.plan.ops.asarray(target, target.dtype))

@@ -50,7 +50,7 @@ class Summary(NamedTuple):
         engine: name of the engine.
         reason: why it was chosen.
         dtype: number type.
-        fallbacks: layers that run by their specification for want of a kernel, each with the reason.
+        fallbacks: layers and costs that run by their specification for want of a kernel, each with the reason.
         samples: mini-batch size that step_bytes is for.
         step_bytes: memory of a training step, all vectors and buffers included; None where it is not known before, or
             the network not compiled yet.

@@ -171,6 +171,8 @@ def test_the_forward_pass_is_run_once_in_a_step() -> None:
 def test_on_a_gpu_derivatives_come_by_way_of_the_host(standin_cupy: StandInCupy) -> None:
     plan = Plan([SWISH], (5,), Engine("cuda", Ops(standin_cupy, "float64"), "test"), seed=0)
     assert plan.fallbacks == ["layer 0 FunctionLayer(swish) (derivatives on the host)"]
+    plan.minimise(CustomCost(lambda y, t: ((y - t) ** 2).sum(axis=1)))
+    assert plan.fallbacks[1:] == ["cost CustomCost (derivatives on the host)"]
 
 
 # ------------------------------------------------------------------ what is refused

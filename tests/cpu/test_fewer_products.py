@@ -1,4 +1,4 @@
-"""Convolutions by 3 x 3 windows with fewer products give what the specification gives."""
+"""Convolutions with fewer products, by windows of 3 x 3 and of one row, give what the specification gives."""
 
 from typing import Any
 
@@ -7,13 +7,21 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gedanken import BatchNorm, ConvolutionLayer, Layer, LeakyReLU, TransposedConvolutionLayer
+from gedanken import (
+    BatchNorm,
+    Convolution1DLayer,
+    ConvolutionLayer,
+    Layer,
+    LeakyReLU,
+    TransposedConvolutionLayer,
+)
 from gedanken.engine.cpu.engine import CpuEngine
 from gedanken.engine.cpu.program import Program
 from gedanken.types import Shape
 from tests.cpu.agree import check_agreement, passes
 from tests.cpu.test_kernels_agree import DTYPES, fits, values
 
+LINES = {"winograd.forward", "winograd.gradient", "winograd_lines.pack", "winograd_lines.pack_transposed"}
 FEWER = {"winograd.forward", "winograd.gradient", "winograd_basis.pack", "winograd_basis.pack_transposed"}
 pads = st.integers(0, 2)
 channels = st.integers(7, 40) | st.sampled_from([16, 32, 64])
@@ -38,6 +46,11 @@ def kernels_of(layers: list[Layer], shape: Shape, samples: int, monkeypatch: pyt
         (ConvolutionLayer(32, 3, 3, zero_padding=1), (32, 16, 16), 8, FEWER),
         (ConvolutionLayer(40, 3, 3), (31, 11, 14), 4, FEWER),
         (TransposedConvolutionLayer(32, 3, 3, zero_padding=1), (32, 16, 16), 8, FEWER),
+        (Convolution1DLayer(128, 3, zero_padding="causal"), (70, 128), 64, LINES),
+        (Convolution1DLayer(128, 5), (70, 128), 64, LINES),
+        (ConvolutionLayer(128, 2, 1), (128, 9, 40), 32, LINES),
+        (Convolution1DLayer(128, 6), (70, 128), 16, set()),
+        (Convolution1DLayer(128, 3, dilation=2), (70, 128), 16, set()),
         (ConvolutionLayer(32, 3, 3, zero_padding=1), (32, 1, 1), 8, set()),
         (ConvolutionLayer(3, 3, 3, zero_padding=1), (2, 16, 16), 8, set()),
         (ConvolutionLayer(32, 3, 3, stride=2, zero_padding=1), (32, 16, 16), 8, set()),
@@ -52,11 +65,11 @@ def kernels_of(layers: list[Layer], shape: Shape, samples: int, monkeypatch: pyt
 def test_where_there_are_fewer(
     layer: Layer, shape: Shape, samples: int, fewer: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert kernels_of([layer], shape, samples, monkeypatch) & FEWER == fewer
+    assert kernels_of([layer], shape, samples, monkeypatch) & (FEWER | LINES) == fewer
     check_agreement([layer], shape, values(samples, shape, 1, "float32"))
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(
     channels, channels, st.tuples(st.integers(1, 13), st.integers(1, 30)), st.tuples(st.tuples(pads, pads),
     st.tuples(pads, pads)), st.integers(1, 9), st.booleans(), st.sampled_from(DTYPES),
@@ -74,9 +87,28 @@ def test_any_convolution_by_three(
     check_agreement(rows, shape, x, tolerance={"float32": 3e-5, "float64": 1e-11}[dtype])
 
 
+@settings(max_examples=25)
+@given(
+    st.integers(60, 140), st.integers(60, 140), st.integers(2, 5), st.integers(1, 3), st.integers(1, 40),
+    st.tuples(st.integers(0, 4), st.integers(0, 4)) | st.sampled_from(["same", "causal"]), st.integers(1, 9),
+    st.sampled_from(DTYPES),
+)  # fmt: skip
+def test_any_convolution_by_a_row(
+    ins: int, outs: int, taps: int, height: int, width: int, padding: Any, samples: int, dtype: str
+) -> None:
+    if height == 1:
+        layer, shape = Convolution1DLayer(outs, taps, zero_padding=padding), (width, ins)
+    else:
+        sides = "same" if isinstance(padding, str) else ((0, 0), padding)
+        layer, shape = ConvolutionLayer(outs, taps, 1, zero_padding=sides), (ins, height, width)
+    assume(fits([layer], shape))
+    check_agreement([layer, LeakyReLU(0.1)], shape, values(samples, shape, 1, dtype) + np.asarray(0.3, dtype))
+
+
 @pytest.mark.parametrize(
     ("layers", "shape", "samples"),
     [
+        ([Convolution1DLayer(100, 4), BatchNorm()], (45, 128), 9),
         ([ConvolutionLayer(70, 3, 3, zero_padding=1), BatchNorm(), LeakyReLU(0.1)], (33, 13, 10), 7),
         ([ConvolutionLayer(16, 3, 3)], (16, 50, 70), 2),
         ([ConvolutionLayer(300, 3, 3, zero_padding=1)], (40, 4, 4), 30),

@@ -143,6 +143,8 @@ PROGRAMS = {
     "memory of its own": "room = local_reals(4)\nroom[1] = t\nout[0] = room[1]",
     "conversions": "whole_out[0] = integer(t)\nout[0] = real(n) / real(3)\nwhole_out[1] = byte(n * 100)",
     "powers of two": "out[0] = exp2i(real(n))",
+    "exponents": "out[0] = exponent(t) + exponent(x[7])\nout[1] = exponent(real(0)) if n > 0 else exponent(-t)\n"
+    "for i in lanes(8):\n    out[i] += exponent(x[i] * FACTOR)",
     "elements changed in place": "out[1] = t\nout[1] *= real(3)\nout[1] -= x[1]\nwhole_out[1] = 9\nwhole_out[1] //= 2",
     "a text that is skipped": "'What it does.'\npass\nout[0] = t",
     "half a number": "out[0] = 0.5 * t + 1",

@@ -116,14 +116,15 @@ class Dice(ClassCost):
     def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         hard = target.ndim < y.ndim
         t = (target[..., None] == ops.xp.arange(y.shape[-1]) if hard else target).astype(y.dtype)
-        there = (target != self.ignore_label)[..., None] if hard and self.ignore_label is not None else 1.0
+        there = (target != self.ignore_label)[..., None] if hard and self.ignore_label is not None else True
+        y, t = (ops.xp.where(there, one, 0) for one in (y, t))
         places = tuple(range(1, y.ndim - 1))
-        both = 2 * ops.sum(there * y * t, axis=places, keepdims=True) + self.smooth
-        total = ops.sum(there * (y + t), axis=places, keepdims=True) + self.smooth
+        both = 2 * ops.sum(y * t, axis=places, keepdims=True) + self.smooth
+        total = ops.sum(y + t, axis=places, keepdims=True) + self.smooth
         w = ops.asarray(self.weight_numbers or [1.0] * y.shape[-1], y.dtype)
         w = w / w.sum()
         costs = ops.sum(w * (1 - both / total), axis=tuple(range(1, y.ndim)))
-        return costs, w * (both - 2 * t * total) / total**2 * there
+        return costs, ops.xp.where(there, w * (both - 2 * t * total) / total**2, 0)
 
     def weighing(
         self, ops: Ops, shape: Shape, target: Array, weight: Array | None = None, lengths: Array | None = None

@@ -102,10 +102,11 @@ class MultiMargin(ClassCost):
         xp, right, classes = ops.xp, _one_hot(ops, y, target), y.shape[-1]
         w = 1.0 if self.weight_numbers is None else ops.asarray(self.weight_numbers, y.dtype)
         weight = ops.sum(w * right, axis=-1, keepdims=True) / classes
-        lacking = xp.maximum(self.margin + y - ops.sum(right * y, axis=-1, keepdims=True), 0) * (1 - right)
+        own = ops.sum(xp.where(right > 0, y, 0), axis=-1, keepdims=True)  # others may be infinite
+        lacking = xp.where(right > 0, 0, xp.maximum(self.margin + y - own, 0))
         slopes = weight * self.power * (lacking if self.power == 2 else (lacking > 0).astype(y.dtype))
         costs = ops.sum(weight * lacking**self.power, axis=-1)
-        return costs, slopes - right * ops.sum(slopes, axis=-1, keepdims=True)
+        return costs, xp.where(right > 0, -ops.sum(slopes, axis=-1, keepdims=True), slopes)
 
 
 class CategoricalHinge(ClassCost):
@@ -132,10 +133,11 @@ class CategoricalHinge(ClassCost):
 
     def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         xp, right = ops.xp, _one_hot(ops, y, target)
-        others = xp.where(right > 0, -xp.inf, y)
-        worst = (xp.arange(y.shape[-1]) == others.argmax(axis=-1)[..., None]).astype(y.dtype)
-        lead = ops.sum((worst - right) * y, axis=-1)
-        lacking = xp.maximum(1 + lead, 0)
+        own, others = ops.sum(xp.where(right > 0, y, 0), axis=-1), xp.where(right > 0, -xp.inf, y)
+        largest = others.max(axis=-1)
+        first = ((others == largest[..., None]) & (right == 0)).argmax(axis=-1)
+        worst = (xp.arange(y.shape[-1]) == first[..., None]).astype(y.dtype)
+        lacking = xp.maximum(1 + (largest - own), 0)
         return lacking, (worst - right) * (lacking > 0)[..., None]
 
 

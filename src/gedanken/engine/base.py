@@ -5,8 +5,9 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from gedanken.costs import Cost
+from gedanken.costs import Cost, CustomCost
 from gedanken.costs.base import Weighing
+from gedanken.costs.heads import HeadsCost
 from gedanken.engine.learner import Learner
 from gedanken.layers.base import Context
 from gedanken.layers.function import FunctionLayer
@@ -82,6 +83,18 @@ class Engine:
             return []
         functions = [stage for stage in leaf_stages(layers) if isinstance(stage.layer, FunctionLayer)]
         return [f"{stage.name} (derivatives on the host)" for stage in functions]
+
+    def cost_fallbacks(self, cost: Cost) -> list[str]:
+        """Return which costs, of heads each by itself, do not run as layers and other costs do, and why."""
+        each = cost.costs if isinstance(cost, HeadsCost) else {"": cost}
+        slow = {name: why for name, one in each.items() if (why := self.why_slow(one))}
+        of_head = {name: f" of head {name!r}" if name else "" for name in slow}
+        return [f"cost {type(each[name]).__name__}{of_head[name]} ({why})" for name, why in slow.items()]
+
+    def why_slow(self, cost: Cost) -> str:
+        """Return why one cost does not run as others do, or nothing."""
+        alone = isinstance(cost, CustomCost) and cost.derivative is None
+        return "derivatives on the host" if alone and self.ops.xp is not np else ""
 
     def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
         """Return the memory that a training pass of so many samples takes, or None where it is not known before."""

@@ -123,6 +123,7 @@ class Plan:
         fixed, learning = divided(self.body)
         parts = *(part for part, _ in fixed), learning
         self.fallbacks = [told for part in parts for told in self.engine.fallbacks(part)]
+        self.fallbacks += self.engine.cost_fallbacks(self.cost) if self.cost else []
         self._passes = passes
 
     def _passes_for(self, x: Any) -> Passes:

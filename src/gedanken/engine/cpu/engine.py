@@ -75,6 +75,9 @@ class CpuEngine(Engine):
                 found.append(f"{stage.name} ({why})")
         return found
 
+    def why_slow(self, cost: Cost) -> str:
+        return "" if has_kernel(cost) else "no kernel"
+
     def step_bytes(self, stages: Sequence[Stage], samples: int) -> int | None:
         fused = [stage for stage in stages if isinstance(stage, FusedLayers)]
         return sum(one.step_bytes(samples) for one in fused) if len(fused) == len(stages) else None
@@ -82,7 +85,7 @@ class CpuEngine(Engine):
     def fused_step(
         self, layers: Sequence[Placement], cost: Cost, beside: FusedStep | None = None
     ) -> FusedLayers | None:
-        if not has_kernel(cost) or not layers or any(map(why_no_kernel, layers)):
+        if self.cost_fallbacks(cost) or not layers or any(map(why_no_kernel, layers)):
             return None
         return FusedLayers(self.library, self.pool, layers, False, cost, beside)
 

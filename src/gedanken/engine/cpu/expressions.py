@@ -26,7 +26,9 @@ HARMLESS = (
     ast.Name, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.IfExp, ast.expr_context, ast.operator,
     ast.cmpop, ast.boolop, ast.unaryop, ast.Attribute,
 )  # fmt: skip
-HARMLESS_INTRINSICS = {"at", "real", "integer", "byte", "uint16", "min", "max", "abs", "sqrt", "round", "exp2i"}
+HARMLESS_INTRINSICS = {
+    "at", "real", "integer", "byte", "uint16", "min", "max", "abs", "sqrt", "round", "exp2i", "exponent",
+}  # fmt: skip
 
 
 def typed(kind: Any) -> Value:

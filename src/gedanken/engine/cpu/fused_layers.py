@@ -13,7 +13,8 @@ from gedanken.costs.heads import HeadsCost
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.lowering.base import Lowering
-from gedanken.engine.cpu.lowering.cost import LoweredCost, entries_of, lower_cost, total_cost
+from gedanken.engine.cpu.lowering.cost import entries_of, lower_cost
+from gedanken.engine.cpu.lowering.lowered_cost import LoweredCost, total_cost
 from gedanken.engine.cpu.lowering.match import lower
 from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.lowering.sparse import SparseInput

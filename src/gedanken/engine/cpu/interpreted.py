@@ -131,6 +131,11 @@ class PythonIntrinsics:
     def intrinsic_exp2i(self, power: Any) -> Any:
         return self.type(2.0 ** int(power))
 
+    def intrinsic_exponent(self, value: Any) -> Any:
+        kind, bias, shift = (np.uint32, 127, 23) if self.dtype == "float32" else (np.uint64, 1023, 52)
+        bits = int(np.array(value, self.dtype).view(kind))
+        return self.type((bits >> shift & 2 * bias + 1) - bias)
+
     def intrinsic_multiply_high(self, left: int, right: int) -> int:
         return (_unsigned(left) * _unsigned(right)) >> 64
 

@@ -13,6 +13,7 @@ TAKES = {
     "at": "pointer whole", "real": "number", "integer": "number", "byte": "number", "uint16": "number",
     "ints": "address", "uint16s": "pointer", "bf16s": "pointer", "bytes_of": "pointer", "min": "number number",
     "max": "number number", "abs": "number", "sqrt": "real", "times": "real real", "round": "real", "exp2i": "real",
+    "exponent": "real",
     "multiply_high": "whole whole", "multiply_low": "whole whole", "transpose": "Reals whole floats whole",
     "local_reals": "constant", "local_bf16s": "constant", "gemm_tile": "whole whole Tile",
     "tile_load": "constant floats whole", "tile_store": "constant floats whole",
@@ -107,6 +108,14 @@ class Intrinsics(TileIntrinsics):
         biased = self.fresh(f"add i{bits} {number}, {bias}")
         raised = self.fresh(f"shl i{bits} {biased}, {shift}")
         return Value("real", self.fresh(f"bitcast i{bits} {raised} to {self.module.real}"))
+
+    def intrinsic_exponent(self, value: Value) -> Value:
+        """The exponent among a real's bits, as a real; of 0 and of what is not finite it is one beyond all others."""
+        bits, (bias, shift) = self.module.bits, (127, 23) if self.module.bits == 32 else (1023, 52)
+        number = self.fresh(f"bitcast {self.module.real} {value.text} to i{bits}")
+        biased = self.fresh(f"and i{bits} {self.fresh(f'lshr i{bits} {number}, {shift}')}, {2 * bias + 1}")
+        power = self.fresh(f"sub i{bits} {biased}, {bias}")
+        return Value("real", self.fresh(f"sitofp i{bits} {power} to {self.module.real}"))
 
     def intrinsic_multiply_high(self, left: Value, right: Value) -> Value:
         return Value("int", self.fresh(f"trunc i128 {self.fresh(f'lshr i128 {self.wide(left, right)}, 64')} to i64"))

@@ -30,6 +30,7 @@ that may have no value where it is read, and a file that gives one of the names 
     times(x, y)                x * y, rounded before something is added to it: else both may be one instruction
     min, max, abs, sqrt        of numbers; of two of which one is a NaN, min and max give the first one, as in Python
     round(x), exp2i(n)         the nearest integer, ties to even, and 2 ** n of such an n, both as reals
+    exponent(x)                the largest whole n with 2 ** n <= |x|, of a normal number, as a real
     multiply_high(i, k) ...    the upper and (multiply_low) the lower half of a product of unsigned integers
     local_reals(n)             a pointer to n numbers of this function, n a constant; the same ones in every round of a
                                loop; local_bf16s(n) likewise
@@ -112,7 +113,7 @@ def _intrinsic(*_: Any) -> Any:
     raise NotImplementedError("an intrinsic of the kernels' language; kernels are compiled, not called")
 
 
-at = real = integer = byte = uint16 = lanes = sqrt = exp2i = gemm_tile = _intrinsic
+at = real = integer = byte = uint16 = lanes = sqrt = exp2i = exponent = gemm_tile = _intrinsic
 uint16s = ints = bytes_of = multiply_high = multiply_low = call = pause = yield_thread = _intrinsic
 prefetch = times = atomic_add = atomic_swap = atomic_claim = atomic_load = exchange = _intrinsic
 flush_denormals = restore = transpose = bf16s = local_reals = local_bf16s = tile_load = tile_store = tile_dot = (

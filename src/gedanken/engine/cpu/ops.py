@@ -8,8 +8,8 @@ from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.cost import RowWeights, Targets
 from gedanken.engine.cpu.lowering.base import Lowering
-from gedanken.engine.cpu.lowering.cost import class_weights, costs_of
 from gedanken.engine.cpu.lowering.join import add_up, put_together, take_apart
+from gedanken.engine.cpu.lowering.lowered_cost import class_weights, costs_of
 from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.program import Program, call
 from gedanken.engine.cpu.threads import Pool

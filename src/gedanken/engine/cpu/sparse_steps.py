@@ -20,7 +20,7 @@ from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.kernels.cost import RowWeights, Targets
 from gedanken.engine.cpu.kernels.runs import HINGE, SIGMOID, SOFTMAX, SQUARED, WEIGHTED, Results, Run
 from gedanken.engine.cpu.kernels.sparse import Csr, Penalty, Weights
-from gedanken.engine.cpu.lowering.cost import class_weights
+from gedanken.engine.cpu.lowering.lowered_cost import class_weights
 from gedanken.engine.cpu.pair_steps import CutSteps, FactorSteps, PairSteps
 from gedanken.engine.cpu.program import call
 from gedanken.engine.cpu.sharing import fields_of

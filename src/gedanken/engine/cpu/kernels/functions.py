@@ -1,6 +1,6 @@
 """Functions of single numbers, to a few units in the last place: powers of e, logarithms, and what is made of them."""
 
-from gedanken.engine.cpu.language import exp2i, inline, lowest_power, real, single
+from gedanken.engine.cpu.language import exp2i, exponent, inline, lowest_power, real, single
 
 
 @inline
@@ -14,6 +14,13 @@ def exponential(x):
 
 
 @inline
+def power_of_e(x):
+    """e ** x for any x: the square of what half of it gives, which has an exponent wherever the result has one."""
+    half = exponential(abs(x) * real(-0.5))
+    return half * half if x < real(0) else (real(1) / half) / half
+
+
+@inline
 def exponential_less_1(x):
     """e ** x - 1 for x <= 0: (2 ** n - 1) + 2 ** n (e ** r - 1), so that small results keep their digits."""
     x = max(x, real(lowest_power))
@@ -21,11 +28,14 @@ def exponential_less_1(x):
     return (exp2i(n) - real(1)) + exp2i(n) * series(remainder(x, n))
 
 
+# log(2) in two parts; the first has 15 bits, so that its product with an exponent is exact.
+MOST_OF_LOG_2, REST_OF_LOG_2 = 0.693145751953125, 1.4286068203094172e-06
+
+
 @inline
 def remainder(x, n):
-    """x - n log(2), the logarithm in two parts."""
-    # The first part has 15 bits, so that its product with n is exact.
-    return x - n * real(0.693145751953125) - n * real(1.4286068203094172e-06)
+    """x - n log(2)"""
+    return x - n * real(MOST_OF_LOG_2) - n * real(REST_OF_LOG_2)
 
 
 @inline
@@ -128,6 +138,25 @@ def tail_long(t):
     total = total * t + real(0.3871374007424126)
     total = total * t + real(-0.60789664197187776)
     return total * t + real(0.75528513041575063)
+
+
+@inline
+def logarithm(x):
+    """log(x) for a normal x > 0, an infinity or a NaN: n log(2) + log(m) with x = 2 ** n m and m near 1."""
+    n = exponent(x)
+    m = x * exp2i(real(1) - n) * real(0.5)  # 2 ** -n alone may have no exponent
+    far = m > real(1.4142135623730951)
+    near, power = m * real(0.5) if far else m, n + real(1) if far else n
+    value = power * real(MOST_OF_LOG_2) + (power * real(REST_OF_LOG_2) + logarithm_near_1(near))
+    return value if x - x == real(0) else x
+
+
+@inline
+def logarithm_of_any_more(x):
+    """log(1 + x) for x >= 0: what 1 + x is rounded by is made good; small results keep their digits."""
+    more = real(1) + x
+    value = logarithm(more) + (x - (more - real(1))) / more
+    return value if x - x == real(0) else x
 
 
 @inline

@@ -2,23 +2,8 @@
 
 from gedanken.engine.cpu.kernels.blocks import Rows, sum_of
 from gedanken.engine.cpu.kernels.cost import largest_at, powers
-from gedanken.engine.cpu.kernels.functions import exponential, logarithm_of_1_more
-from gedanken.engine.cpu.language import Int, Reals, at, inline, lanes, real
-
-LOG_2 = 0.6931471805599453
-
-
-@inline
-def logarithm_of_more(x):
-    """log(1 + x) for x >= 0; halves of what is above 1 until it is not."""
-    halves, rest = 0, x
-    if x > real(1) and x < real(1e18):
-        rest = x + real(1)
-        while rest > real(2):
-            rest = rest * real(0.5)
-            halves += 1
-        rest = rest - real(1)
-    return real(halves) * real(LOG_2) + logarithm_of_1_more(rest)
+from gedanken.engine.cpu.kernels.functions import exponential, logarithm_of_any_more
+from gedanken.engine.cpu.language import Int, Reals, at, lanes, real
 
 
 def forward(task: Int, scratch: Reals, x: Reals, y: Reals, m: Rows):
@@ -28,7 +13,7 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, m: Rows):
         scores, out = at(x, row * columns), at(y, row * columns)
         best = largest_at(scores, columns)
         largest = scores[best]
-        share = logarithm_of_more(powers(scores, out, columns, best))
+        share = logarithm_of_any_more(powers(scores, out, columns, best))
         for c in lanes(columns):
             out[c] = (scores[c] - largest) - share
         out[best] = -share if largest == largest else largest

@@ -1,4 +1,4 @@
-"""Convolution by windows of 3 x 3 in steps of one pixel with fewer products.
+"""Convolution in steps of one pixel with fewer products: by windows of 3 x 3, and of one row of two to five pixels.
 
 A square of 2 x 2 outputs y sees 4 x 4 pixels d. In another basis the square, its pixels and the window g are 16 numbers
 for each channel, its places, and a place of one needs only the same place of the other:
@@ -11,7 +11,8 @@ for each channel, its places, and a place of one needs only the same place of th
                                  0  0  0 -1          0 -1
 
 The sums over channels of many squares are 16 products of matrices. The gradient with respect to the window goes the
-same way back: dg = G' (sum over squares of v * (A dy A')) G.
+same way back: dg = G' (sum over squares of v * (A dy A')) G. Where windows have one row, so have squares, see
+`winograd_lines.py`.
 
 Source: Winograd 1980, "Arithmetic complexity of computations"; Lavin & Gray 2015, arXiv:1509.09308.
 """
@@ -25,7 +26,20 @@ from gedanken.engine.cpu.kernels.blocks import (
     vectors_of,
     zero_row,
 )
-from gedanken.engine.cpu.kernels.winograd_basis import PLACES, SQUARES, outputs_of, shrunk, slopes_of, turned
+from gedanken.engine.cpu.kernels.winograd_basis import (
+    PLACES,
+    SQUARES,
+    outputs_of,
+    slopes_of,
+    turned,
+    window_of_square,
+)
+from gedanken.engine.cpu.kernels.winograd_lines import (
+    outputs_of_line,
+    slopes_of_line,
+    turned_line,
+    window_of,
+)
 from gedanken.engine.cpu.language import (
     Int,
     Ints,
@@ -45,7 +59,7 @@ FLUSH = 64  # blocks that are added to one sum before it is added to a sum of su
 
 
 class Squares(Record):
-    """Squares of 2 x 2 outputs, which lie `down` by `across` in an image, and how they are shared out.
+    """Squares of high x broad outputs, which lie `down` by `across` in an image, and how they are shared out.
 
     A task has images with a border of zeros: `tall` rows of padded_width pixels, `deep` numbers each, in whole vectors.
     """
@@ -58,6 +72,11 @@ class Squares(Record):
     out_height: Int
     out_width: Int
     out_channels: Int
+    high: Int
+    broad: Int
+    places: Int  # numbers of a square in the other basis: 16, or of a line 6
+    taps: Int
+    basis: Reals  # of lines
     across: Int
     down: Int
     some: Int  # squares that are multiplied at once, at most SQUARES
@@ -118,8 +137,11 @@ def gather(places, pictures, block, s):
     for square in range(block.count):
         number = block.first + square
         image, row, column = number // block.each, number % block.each // s.across, number % s.across
-        pixels = at(pictures, (image * s.tall + 2 * row) * pitch + 2 * column * s.deep)
-        turned(at(places, square * vector_lanes), pixels, s.deep, pitch)
+        pixels = at(pictures, (image * s.tall + s.high * row) * pitch + s.broad * column * s.deep)
+        if s.places == PLACES:
+            turned(at(places, square * vector_lanes), pixels, s.deep, pitch)
+        else:
+            turned_line(at(places, square * vector_lanes), pixels, s.deep, s.basis)
 
 
 # ---------------------------------------------------------------------------------------------- outputs
@@ -130,15 +152,15 @@ def forward(
 ):  # fmt: skip
     """Compute a band of outputs of some images: target = source * window + bias.
 
-    weights: as `pack` leaves them.   bias: whole panels.
-    scratch: 16 * SQUARES * (deep + tile_columns), then the images with their border.
+    weights: as `pack` leaves them.
+    scratch: places * SQUARES * (deep + tile_columns), then the images with their border.
     """
     first, row = task // s.bands * s.together, task % s.bands * s.band
     images, out_size = min(s.together, s.images - first), s.out_height * s.out_width * s.out_channels
     out, rows = at(target, first * out_size), min(s.band, s.down - row)
-    products = at(scratch, PLACES * SQUARES * s.deep)
-    pictures = at(products, PLACES * SQUARES * tile_columns)
-    bordered(pictures, at(source, first * s.height * s.width * s.channels), images, 2 * row, s)
+    products = at(scratch, s.places * SQUARES * s.deep)
+    pictures = at(products, s.places * SQUARES * tile_columns)
+    bordered(pictures, at(source, first * s.height * s.width * s.channels), images, s.high * row, s)
     each, step = rows * s.across, s.deep * tile_columns
     for begin in range(0, images * each, s.some):
         block = Block(first=begin, count=min(s.some, images * each - begin), each=each, row=row)
@@ -147,11 +169,15 @@ def forward(
         for panel in range(panels):
             columns = vectors_of(min(tile_columns, s.out_channels - panel * tile_columns))
             multiply(products, scratch, at(weights, panel * step), panels * step, block.count, columns, s)
-            give(products, at(bias, panel * tile_columns), at(out, panel * tile_columns), panel, block, s)
+            added, there = at(bias, panel * tile_columns), at(out, panel * tile_columns)
+            if s.places == PLACES:
+                give(products, added, there, panel, block, s)
+            else:
+                give_lines(products, added, there, panel, block, s)
     for n in range(images):
-        high = min(2 * rows, s.out_height - 2 * row)
+        high = min(s.high * rows, s.out_height - s.high * row)
         number = (first + n) * s.bands + task % s.bands
-        finish_band(at(out, n * out_size), 2 * row, high, s.out_width, s.out_channels, finish, number)
+        finish_band(at(out, n * out_size), s.high * row, high, s.out_width, s.out_channels, finish, number)
 
 
 @noinline
@@ -160,7 +186,7 @@ def multiply(products, places, weights, step, squares, columns, s):
     zeros = local_reals(tile_columns)
     zero_row(zeros, tile_columns)
     parts = tiles_in(squares, rows_of_tile(columns))
-    for number in range(PLACES * parts):
+    for number in range(s.places * parts):
         place, part = number // parts, number % parts
         row, last = part * squares // parts, (part + 1) * squares // parts
         tile = Tile(
@@ -201,21 +227,33 @@ def give(products, bias, out, panel, block, s):
                 copy_row(at(y11, k), e11, wide if right and below else 0)
 
 
+@noinline
+def give_lines(products, bias, out, panel, block, s):
+    """Write a panel of the outputs of some lines."""
+    count = min(tile_columns, s.out_channels - panel * tile_columns)
+    for square in range(block.count):
+        number = block.first + square
+        image, row, column = number // block.each, number % block.each // s.across, s.broad * (number % s.across)
+        y = at(out, ((image * s.out_height + block.row + row) * s.out_width + column) * s.out_channels)
+        outputs = min(s.broad, s.out_width - column)
+        outputs_of_line(y, s.out_channels, count, at(products, square * tile_columns), bias, s.basis, outputs)
+
+
 # ---------------------------------------------------------------------------------------------- gradient
 
 
 def gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots, s: Squares):
     """Sum the gradient of windows over the images of one slot; a task is a slot and a block of panels.
 
-    sums.weights[slot]: [9 taps][channels][out_channels].   sums.bias[slot]: the sums of dy.
-    scratch: as of `forward`, then 16 * deep * tile_columns for each panel of the block.
+    sums.weights[slot]: [taps][channels][out_channels].   sums.bias[slot]: the sums of dy.
+    scratch: as of `forward`, then places * deep * tile_columns for each panel of the block.
     """
     slot, number, out_size = task // s.blocks, task % s.blocks, s.out_height * s.out_width * s.out_channels
     first, end = slot * sums.images // sums.slots, (slot + 1) * sums.images // sums.slots
-    products = at(scratch, PLACES * SQUARES * s.deep)
-    pictures = at(products, PLACES * SQUARES * tile_columns)
+    products = at(scratch, s.places * SQUARES * s.deep)
+    pictures = at(products, s.places * SQUARES * tile_columns)
     total = at(pictures, s.together * s.tall * s.padded_width * s.deep)
-    target, blocks, each = at(sums.weights, slot * 9 * s.channels * s.out_channels), 0, s.down * s.across
+    target, blocks, each = at(sums.weights, slot * s.taps * s.channels * s.out_channels), 0, s.down * s.across
     for image in range(first, end, s.together):
         images = min(s.together, end - image)
         bordered(pictures, at(x, image * s.height * s.width * s.channels), images, 0, s)
@@ -227,8 +265,12 @@ def gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots, s: Squ
                 flush(products, total, target, number, blocks == FLUSH, s)
             blocks += 1
             for panel in range(number, tiles_in(s.out_channels, tile_columns), s.blocks):
-                take(products, at(dy, image * out_size + panel * tile_columns), panel, block, s)
-                place = at(total, panel // s.blocks * PLACES * s.deep * tile_columns)
+                slopes = at(dy, image * out_size + panel * tile_columns)
+                if s.places == PLACES:
+                    take(products, slopes, panel, block, s)
+                else:
+                    take_lines(products, slopes, panel, block, s)
+                place = at(total, panel // s.blocks * s.places * s.deep * tile_columns)
                 columns = vectors_of(min(tile_columns, s.out_channels - panel * tile_columns))
                 add_products(place, scratch, products, block.count, columns, 1 if new else 0, s)
     flush(products, total, target, number, blocks <= FLUSH, s)
@@ -264,6 +306,18 @@ def take(products, dy, panel, block, s):
                 slopes_of(target, e00, e01, e10, e11)
 
 
+@noinline
+def take_lines(products, dy, panel, block, s):
+    """Bring a panel of dy of some lines into the other basis."""
+    count = min(tile_columns, s.out_channels - panel * tile_columns)
+    for square in range(block.count):
+        number = block.first + square
+        image, row, column = number // block.each, number % block.each // s.across, s.broad * (number % s.across)
+        d = at(dy, ((image * s.out_height + row) * s.out_width + column) * s.out_channels)
+        outputs = min(s.broad, s.out_width - column)
+        slopes_of_line(at(products, square * tile_columns), d, s.out_channels, count, s.basis, outputs)
+
+
 @inline
 def copied(vector, source, count):
     """Copy a part of a vector, and zeros behind it."""
@@ -277,12 +331,12 @@ def add_products(total, places, slopes, squares, columns, new, s):
     zeros, step = local_reals(tile_columns), s.deep * tile_columns
     zero_row(zeros, tile_columns)
     parts = tiles_in(vector_lanes, rows_of_tile(columns))
-    for number in range(PLACES * s.deep // vector_lanes * parts):
-        place, vector, part = number // parts % PLACES, number // parts // PLACES, number % parts
+    for number in range(s.places * s.deep // vector_lanes * parts):
+        place, vector, part = number // parts % s.places, number // parts // s.places, number % parts
         row, last = part * vector_lanes // parts, (part + 1) * vector_lanes // parts
         c = at(total, place * step + (vector * vector_lanes + row) * tile_columns)
         tile = Tile(
-            a=at(places, (vector * PLACES + place) * SQUARES * vector_lanes + row), offsets=s.offsets,
+            a=at(places, (vector * s.places + place) * SQUARES * vector_lanes + row), offsets=s.offsets,
             b=at(slopes, place * SQUARES * tile_columns), i=zeros if new else c, c=c, sm=1, sk=vector_lanes, taps=1,
             depth=squares, ldb=tile_columns, sb=0, ldi=0 if new else tile_columns, ldc=tile_columns, free=0,
         )  # fmt: skip
@@ -296,13 +350,12 @@ def flush(between, total, target, block, new, s):
     for panel in range(block, panels, s.blocks):
         channel = panel * tile_columns
         count = min(tile_columns, s.out_channels - channel)
-        for row in range(9 * s.channels if new else 0):
+        for row in range(s.taps * s.channels if new else 0):
             zero_row(at(target, row * s.out_channels + channel), count)
         for i in range(s.channels):
-            source = at(total, panel // s.blocks * PLACES * step + i * tile_columns)
-            zero_row(between, 12 * tile_columns)
-            for column in range(4):
-                shrunk(at(between, column * tile_columns), 4 * tile_columns, at(source, column * step), 4 * step, count)
-            for row in range(3):
-                place = at(target, 3 * row * taps + i * s.out_channels + channel)
-                shrunk(place, taps, at(between, 4 * row * tile_columns), tile_columns, count)
+            source = at(total, panel // s.blocks * s.places * step + i * tile_columns)
+            place = at(target, i * s.out_channels + channel)
+            if s.places == PLACES:
+                window_of_square(place, taps, source, step, between, count)
+            else:
+                window_of(place, taps, source, step, count, s.taps, s.basis)

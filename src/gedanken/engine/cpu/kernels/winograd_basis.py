@@ -143,6 +143,16 @@ def pack_transposed(task: Int, scratch: Reals, weights: Reals, packed: Reals, in
         window_places(place, step, scratch, window, outs * tile_columns, count if o < outs else 0)
 
 
+@noinline
+def window_of_square(target, tap, source, step, between, count):
+    """Add G' source G to a window's nine numbers, `tap` apart; places are `step` apart."""
+    zero_row(between, 12 * tile_columns)
+    for column in range(4):
+        shrunk(at(between, column * tile_columns), 4 * tile_columns, at(source, column * step), 4 * step, count)
+    for row in range(3):
+        shrunk(at(target, 3 * row * tap), tap, at(between, 4 * row * tile_columns), tile_columns, count)
+
+
 @inline
 def window_places(target, step, between, window, tap, count):
     """Set a row of a panel for each place, `step` apart, to G window G', and to 0 behind `count` numbers.

@@ -161,7 +161,7 @@ def slid(
     activation: Activation = LINEAR,
 ) -> tuple[Buffer, Buffer, Array]:
     """Emit y = x * kernel + bias; return also the statistics of channels and the sizes of what each is of."""
-    there = winograd.Slid(plan.source, plan.target, plan.before)
+    there = winograd.Slid(plan.source, plan.target, plan.before, geometry.size)
     if winograd.is_worth(low, geometry, there):
         return winograd.slide(low, there, x, kernel, bias, measured, activation)
     if geometry.stride == (1, 1) and low.products.spreads_forward and spread.is_worth(low, plan, geometry):
@@ -183,7 +183,7 @@ def slid_back(
 ) -> tuple[Buffer, Buffer, Array]:
     """Emit the input gradient of a convolution, plus a bias; what is returned is as for `slid`."""
     added = low.zeros(plan.target[2]) if bias is None else bias
-    there = winograd.Slid(plan.source, plan.target, _turned_padding(geometry), backwards=True)
+    there = winograd.Slid(plan.source, plan.target, _turned_padding(geometry), geometry.size, True)
     if winograd.is_worth(low, geometry, there):
         return winograd.slide(low, there, dy, kernel, added, measured, activation)
     if spread.is_worth(low, plan, geometry):

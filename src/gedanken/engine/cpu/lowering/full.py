@@ -84,7 +84,7 @@ class Full(Products):
     def kernel_gradient(
         self, low: Lowering, stage: LayerStage, plan: Plan, geometry: Geometry, x: Buffer, dy: Buffer
     ) -> None:
-        there = winograd.Slid(plan.source, plan.target, plan.before)
+        there = winograd.Slid(plan.source, plan.target, plan.before, geometry.size)
         if winograd.is_worth(low, geometry, there, slot_count(low, stage)):
             winograd.kernel_gradient(low, stage, there, x, dy)
         else:
