@@ -1,6 +1,7 @@
 """A mini-batch costs what its longest sequence asks for, and gives what it gives with all of its places."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +255,7 @@ def short_words() -> Sequences:
         ([MaxPool1DLayer(3, stride=2, zero_padding="same"), GRU(3)], "mean_squared", 6),
         ([Convolution1DLayer(2, 6, stride=5, zero_padding="same"), GRU(3)], "mean_squared", 9),
     ],
-    ids=str,
+    ids=lambda part: re.sub(r" at 0x\w+", "", str(part)),
 )
 def test_what_is_cut(layers: list[Layer], cost: Any, places: int) -> None:
     cost = COSTS[cost]() if isinstance(cost, str) else cost
