@@ -410,8 +410,11 @@ def _(layer: Embedding, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tenso
     return F.embedding(x, p["table"])
 
 
-def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) -> Tensor:
-    """Return what PyTorch's module makes of sequences, in both directions where `each` has parameters of two."""
+def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None, first: Any = None) -> Tensor:
+    """Return what PyTorch's module makes of sequences, in both directions where `each` has parameters of two.
+
+    `first` is the state before the first place, as PyTorch takes it.
+    """
     kind = {SimpleRNN: torch.nn.RNN, LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}[type(layer)]
     more = {"nonlinearity": layer.activation} if isinstance(layer, SimpleRNN) else {}
     more |= {"proj_size": layer.projection or 0} if isinstance(layer, LSTM) else {}
@@ -430,7 +433,7 @@ def read(layer: Any, each: Sequence[Tensors], x: Tensor, lengths: Any = None) ->
     module._flat_weights = weights
     rnn = torch.nn.utils.rnn
     given = x if lengths is None else rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    y, state = module(given)
+    y, state = module(given, first)
     if layer.last:
         h = state[0] if isinstance(layer, LSTM) else state
         return torch.cat(list(h), dim=-1)
@@ -448,7 +451,7 @@ def _(layer: Any, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
 @torched.register
 def _(layer: Bidirectional, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     y = read(layer.layer, [_inner("forwards.0", p), _inner("backwards.0", p)], x)
-    return y if layer.merge == "concatenate" else sum(y.tensor_split(2, dim=-1))
+    return y if layer.merge == "concatenate" else _merged(layer.merge, y.tensor_split(2, dim=-1))
 
 
 @torched.register
@@ -642,4 +645,15 @@ def _(layer: Residual, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor
 @torched.register
 def _(layer: Branches, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     ys = _parts([str(i) for i in range(len(layer.branches))], layer.branches, p, s, x, train)
-    return sum(ys) if layer.merge == "sum" else torch.cat(ys, dim=1 if ys[0].ndim == 4 else -1)
+    if layer.merge == "concatenate":
+        return torch.cat(ys, dim=1 if ys[0].ndim == 4 else -1)
+    return _merged(layer.merge, ys)
+
+
+def _merged(merge: str, ys: Sequence[Tensor]) -> Tensor:
+    if merge == "subtract":
+        return ys[0] - ys[1]
+    found: Tensor = {
+        "sum": torch.sum, "average": torch.mean, "multiply": torch.prod, "maximum": torch.amax, "minimum": torch.amin,
+    }[merge](torch.stack([*ys]), dim=0)  # fmt: skip
+    return found

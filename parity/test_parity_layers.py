@@ -29,9 +29,11 @@ from gedanken import (
     Convolution1DLayer,
     ConvolutionLayer,
     CroppingLayer,
+    CrossAttention,
     Dropout,
     Embedding,
     Flatten,
+    FromState,
     FullyConnectedLayer,
     FunctionLayer,
     GaussianNoise,
@@ -202,7 +204,7 @@ ROWS = [
     Row(GRU(5, bias=False), SEQUENCE),
     Row(Bidirectional(SimpleRNN(3)), SEQUENCE),
     Row(Bidirectional(LSTM(3, last=True)), SEQUENCE),
-    Row(Bidirectional(GRU(3), merge="sum"), SEQUENCE),
+    *(Row(Bidirectional(GRU(3), merge=merge), SEQUENCE) for merge in ("sum", "average", "multiply")),
     Row(SparseFullyConnectedLayer(7), ROW, "whole"),
     Row(SparseFullyConnectedLayer(1, bias=False), ROW, "whole"),
     Row(MatrixFactorisation(9, 9, 4), (2,), "tokens"),
@@ -345,6 +347,12 @@ ROWS = [
     Row(Branches(conv(3, 1, 1), [conv(2, 3, 3, zero_padding=1), TanH()], []), IMAGE),
     Row(Branches(FullyConnectedLayer(3), [FullyConnectedLayer(4), SoftMax()]), SEQUENCE),
     Row(Branches(conv(3, 1, 1), [bare(3, 3, 3, zero_padding=1), BatchNorm()], merge="sum"), IMAGE),
+    *(
+        Row(Branches(conv(4, 1, 1), TanH(), [], merge=merge), IMAGE)
+        for merge in ("average", "multiply", "maximum", "minimum")
+    ),
+    Row(Branches(ReLU(), ReLU6(), [], merge="maximum"), ROW),  # of equal numbers
+    Row(Branches(FullyConnectedLayer(12), [], merge="subtract"), ROW),
     Row(Sequential(networks.unet((2, 8, 8), classes=3, depth=2, width=3)), (2, 8, 8)),
     Row(Sequential(networks.autoencoder((2, 9, 6), code=5, width=3)), (2, 9, 6)),
 ]
@@ -508,4 +516,5 @@ def test_a_max_pooling_of_nan_is_nan() -> None:
 def test_every_public_layer_has_a_row() -> None:
     public = [getattr(gedanken, name) for name in gedanken.__all__]
     layers = {one for one in public if inspect.isclass(one) and issubclass(one, Layer) and not inspect.isabstract(one)}
-    assert layers == {type(row.layer) for row in ROWS} | {Dropout, SpatialDropout, AlphaDropout, GaussianNoise, Heads}
+    elsewhere = {Dropout, SpatialDropout, AlphaDropout, GaussianNoise, Heads, CrossAttention, FromState}
+    assert layers == {type(row.layer) for row in ROWS} | elsewhere

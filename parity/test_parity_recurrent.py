@@ -8,9 +8,11 @@ import pytest
 import torch
 from reference import Probe, assert_agree, read, tensors
 
-from gedanken import GRU, LSTM, Bidirectional, Layer, Sequences, SimpleRNN
+from gedanken import GRU, LSTM, Bidirectional, FromState, Layer, Sequences, SimpleRNN
+from gedanken.by_name import ByName
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import select_engine
+from gedanken.layers.stages import back_through, through
 
 N, T, F = 6, 7, 5
 LENGTHS = np.array([7, 1, 4, 7, 2, 6])
@@ -37,6 +39,34 @@ def ours(layer: Layer, x: Any, dy: Any, rng: np.random.Generator, engine: str) -
         p |= {f"{name}.{key}".removeprefix("."): np.array(value) for key, value in step.p.items()}
         found |= {f"{name}.{key}".removeprefix("."): np.array(value) for key, value in step.g.items()}
     return p, found
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "packed"])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("layer", [*LAYERS, LSTM(4, bias=False)], ids=str)
+def test_first_states(layer: Any, last: bool, lengths: Any, engine: str) -> None:
+    rng, layer = np.random.default_rng(6), replace(layer, last=last)
+    names = ("h", "c") if isinstance(layer, LSTM) else ("h",)
+    x = {"text": rng.normal(size=(N, T, F)), **{name: rng.normal(size=(N, layer.n_units)) for name in names}}
+    dy = rng.normal(size=(N, *layer.output_shape((T, F))))
+    row = FromState(layer, "text", *names)
+    plan = Plan([row], {n: one.shape[1:] for n, one in x.items()}, select_engine(engine, "float64"), 3)
+    plan.initialise()
+    for view in plan.arrays().values():
+        view[...] = rng.normal(size=view.shape)
+    given = ByName({**x, "text": Sequences(x["text"], np.full(N, T) if lengths is None else lengths)})
+    ctx, stages = plan.told_of_lengths(plan.context(train=True), given), plan.engine.stages(plan.layers)
+    y, tape = through(stages, ctx, ByName(x))
+    found = {"y": y.copy()}
+    dx: Any = back_through(stages, ctx, tape, dy)
+    found |= dx.parts | {name.removeprefix("0."): g for name, g in plan.gradients().items()}
+    leaves = tensors({**x, **{name.removeprefix("0."): p for name, p in plan.arrays().items()}}, grad=True)
+    first = tuple(leaves[name][None] for name in names)
+    told = None if lengths is None else torch.from_numpy(lengths)
+    y = read(layer, [leaves], leaves["text"], told, first if len(names) == 2 else first[0])
+    gradients = torch.autograd.grad(y, list(leaves.values()), torch.from_numpy(dy))
+    assert_agree(found, {"y": y, **dict(zip(leaves, gradients, strict=True))})
 
 
 @pytest.mark.parametrize("engine", ["numpy", "cpu"])

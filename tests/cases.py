@@ -178,6 +178,7 @@ LAYERS = [
     LayerCase(GRU(3, reset_after=False, last=True), (5, 4), (3,), 72, 315),
     LayerCase(Bidirectional(GRU(2, bias=False)), (4, 3), (4, 4), 60, 240),
     LayerCase(Bidirectional(LSTM(2, last=True), merge="sum"), (4, 3), (2,), 96, 320),
+    LayerCase(Bidirectional(GRU(2, bias=False), merge="multiply"), (4, 3), (4, 2), 60, 240),
     LayerCase(MatrixFactorisation(5, 4, 3), (2,), (1,), 37, 3),
     LayerCase(MatrixFactorisation(5, 4, 3, bias=False), (2,), (1,), 27, 3),
     LayerCase(GraphCut(6, 3), (2,), (1,), 18, 0),
@@ -384,6 +385,11 @@ LAYERS = [
         180,
     ),
     LayerCase(Branches(FullyConnectedLayer(3), TanH(), merge="sum"), (3,), (3,), 12, 9),
+    *(
+        LayerCase(Branches(FullyConnectedLayer(3), TanH(), [], merge=merge), (3,), (3,), 12, 9)
+        for merge in ("average", "multiply", "maximum", "minimum")
+    ),
+    LayerCase(Branches(ConvolutionLayer(3, 1, 1), TanH(), merge="subtract"), IMAGE, IMAGE, 12, 270),
     LayerCase(Branches([], FullyConnectedLayer(3)), (4,), (7,), 15, 12),
     LayerCase(Branches([]), IMAGE, IMAGE),
     LayerCase(Residual(Sequential([Residual(TanH(), shortcut=None), LayerNorm()])), IMAGE, IMAGE, 6),

@@ -48,7 +48,8 @@ def passed(xp: Any, x: Any, p: Any) -> Any:
 RIGHT = {
     "learning_rate": 0.1, "n_filter": 2, "width_filter": 1, "height_filter": 1, "n_units": 2, "n_tokens": 5,
     "n_rows": 3, "n_columns": 3, "n_nodes": 3, "n_labels": 2, "rank": 2, "starts": [0, 1], "columns": [0],
-    "values": [1.0], "features": 2, "n_heads": 1,
+    "values": [1.0], "features": 2, "n_heads": 1, "queries": "a", "keys": "b", "sequence": "a",
+    "first_state": "b",
     "keep": 0.5, "n_features": 2, "n_groups": 1, "shape": (4,), "layers": [], "every": 3, "factor": 0.5, "steps": 3,
     "rate": 0.1, "peak": 0.1, "then": 0.1, "value": 1.0, "function": passed, "derivative": passed,
     "size": 2, "pixels": 1, "degrees": 5.0, "mean": 0.0, "std": 1.0, "x": [1.0], "dataset": [1.0], "iterable": [1.0],

@@ -147,6 +147,7 @@ IMAGE = [
     [Residual(ConvolutionLayer(3, 1, 1), shortcut=[ConvolutionLayer(3, 1, 1), ReLU()])],
     [Branches([ConvolutionLayer(2, 1, 1), ReLU()], ConvolutionLayer(4, 1, 1)), SoftMax()],
     [Branches(ReLU(), Sequential([TanH(), BatchNorm()]), merge="sum")],
+    [Branches(ReLU(), TanH(), merge="subtract"), Branches([], [Sigmoid()], [TanH()], merge="multiply")],
     [Sequential([Sequential(), Flatten(), FullyConnectedLayer(6)])],
     [GlobalAveragePoolLayer(), Sigmoid()],
     [
@@ -201,7 +202,7 @@ ROWS = {
     "read": ((4, 3), [SimpleRNN(3, activation="relu", reverse=True), GRU(2, reset_after=False, last=True)]),
     "both directions": (
         (4, 3),
-        [Bidirectional(LSTM(3, forget_bias=0.5, projection=2)), Bidirectional(GRU(2), merge="sum")],
+        [Bidirectional(LSTM(3, forget_bias=0.5, projection=2)), Bidirectional(GRU(2), merge="average")],
     ),
     "tokens": ((4,), [Embedding(5, 3), FullyConnectedLayer(2)]),
     "token": ((), [Embedding(5, 3)]),

@@ -42,6 +42,7 @@ ROWS = [
     *(replace(one, last=True) for one in READERS),
     Bidirectional(GRU(UNITS)),
     Bidirectional(LSTM(UNITS), "sum"),
+    Bidirectional(LSTM(UNITS), "multiply"),
 ]
 every_row = pytest.mark.parametrize("layer", ROWS, ids=str)
 every_engine = pytest.mark.parametrize("engine", ["numpy", "cpu"])

@@ -128,6 +128,13 @@ def test_inputs_that_are_put_beside_each_other_are_one_input(engine: str) -> Non
     assert told[0] == told[1] == told[2]
 
 
+def test_branches_may_come_in_another_order_than_inputs() -> None:
+    turned = Branches(table=TABLE, image=IMAGE), BatchNorm(), FullyConnectedLayer(3), SoftMax()
+    told = [[trained(net := network(*turned, engine=engine)), net.feedforward(DATA)] for engine in ENGINES]
+    np.testing.assert_allclose(told[0][0], told[1][0], rtol=1e-4)
+    np.testing.assert_allclose(told[0][1], told[1][1], rtol=1e-4)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_gradients_of_the_whole_agree_with_finite_differences(engine: str) -> None:
     layers = [
@@ -404,7 +411,7 @@ MISTAKES = {
     ),
     "branches by name behind others": (
         first(FullyConnectedLayer(3), Branches(a=[], b=[]), shape=(4,)),
-        "takes inputs by name, but layer 0 FullyConnectedLayer(n_units=3) has none; it must be the first layer, behind",
+        "takes inputs by name, but layer 0 FullyConnectedLayer(n_units=3) has none; begin with input(a=...)",
     ),
     "branches that do not fit": (first(Branches(image=[], table=[]), **SHAPES), "merges [(2, 6, 5), (4,)]"),
     "an array": (
@@ -531,8 +538,8 @@ def any_network(rng: np.random.Generator, samples: int) -> tuple[Any, ...]:
     for name, shape in shapes.items():
         first_ones = [ConvolutionLayer(3, 2, 2), ReLU(), Flatten()] if len(shape) == 3 else [BatchNorm()]
         branches[name] = [*first_ones, FullyConnectedLayer(5), TanH()]
-    merge = rng.choice(["sum", "concatenate"])
-    width = 5 if merge == "sum" else 5 * len(shapes)
+    merge = rng.choice(["sum", "concatenate", "average", "multiply", "maximum", "minimum"])
+    width = 5 * len(shapes) if merge == "concatenate" else 5
     kinds = {
         "classes": ([FullyConnectedLayer(3), SoftMax()], "cross_entropy", rng.integers(0, 3, samples)),
         "answers": ([FullyConnectedLayer(2), Sigmoid()], "binary_cross_entropy", rng.integers(0, 2, (samples, 2))),
@@ -541,7 +548,10 @@ def any_network(rng: np.random.Generator, samples: int) -> tuple[Any, ...]:
         "turned": ([Reshape((width, 1))], "mean_absolute", rng.normal(size=(samples, width, 1))),
     }
     chosen = rng.permutation([*kinds])[: rng.integers(1, 5)].tolist()
-    layers = Branches(merge=merge, **branches), Heads(**{name: kinds[name][0] for name in chosen})
+    through = {name: [[], TanH(), FullyConnectedLayer(5)][rng.integers(3)] for name in rng.permutation([*shapes])}
+    inner = (Branches(merge="names", **branches), Branches(merge=merge, **through))
+    joined = inner if rng.random() < 0.5 else (Branches(merge=merge, **branches),)
+    layers = *joined, Heads(**{name: kinds[name][0] for name in chosen})
     cost = cost_of({name: (kinds[name][1], 1 + rng.random()) for name in chosen}, layers[-1])
     data = {name: rng.normal(size=(samples, *shape)) for name, shape in shapes.items()}
     return layers, shapes, cost, data, {name: kinds[name][2] for name in chosen}
@@ -833,9 +843,12 @@ WRONG = {
     "a name of records": (lambda: Heads(validation_a=[]), "Heads names must not begin with validation"),
     "a layer behind": (
         first(Heads(a=[]), ReLU(), shape=(4,)),
-        "layer 1 ReLU() comes after layer 0 Heads(a=()), whose outputs have names; Heads can only be the last layer",
+        "layer 1 ReLU() takes one input, but layer 0 Heads(a=()) gives 1 with names; go on with Branches(a=[...])",
     ),
-    "heads in branches": (first(Branches([Heads(a=[])], []), shape=(4,)), "Heads(a=()) stands in another layer"),
+    "heads in branches": (
+        first(Branches([Heads(a=[])], []), shape=(4,)),
+        "layer 0.0.0 Heads(a=()) gives results by name at the end of",
+    ),
     "one cost for all": (
         lambda: headed(cost="cross_entropy"),
         "cost must be a dict with a cost for each of the heads ['kind', 'size'], got 'cross_entropy'",

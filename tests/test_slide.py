@@ -193,6 +193,9 @@ MADE_OF_LAYERS: dict[str, list[Layer]] = {
     "branches that become flat": [
         COARSE, Branches(GlobalAveragePoolLayer(), [Flatten(), FullyConnectedLayer(4)], merge="sum"),
     ],
+    "an extreme of branches": [
+        COARSE, Branches([], TanH(), merge="maximum"), Branches(Sigmoid(), TanH(), merge="subtract"),
+    ],
     "branches that gather": [COARSE, Branches([Flatten(), ReLU()], [BatchNorm(), Flatten()])],
     "residual of features": [COARSE, Flatten(), FullyConnectedLayer(4), Residual(FullyConnectedLayer(4))],
     "norms of features": [COARSE, Flatten(), FullyConnectedLayer(4), GroupNorm(2), LayerNorm()],

@@ -8,8 +8,9 @@
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | texts and series | `Vocabulary` |
-| sequences | `Sequences`, `Convolution1DLayer`, `MultiHeadAttention`, `LearnedPositions`, `SinePositions` |
-| | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional` |
+| sequences | `Sequences`, `Convolution1DLayer`, `LearnedPositions`, `SinePositions` |
+| | `MultiHeadAttention`, `CrossAttention` |
+| | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional`, `FromState` |
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
 | | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
@@ -92,12 +93,12 @@ _HOMES = {
     "layers": (
         "Activation AdaptiveAveragePoolLayer AdaptiveMaxPoolLayer AlphaDropout AveragePool1DLayer AveragePoolLayer "
         "BasePool BatchNorm Bidirectional Branches CELU Context Convolution1DLayer ConvolutionLayer CroppingLayer "
-        "Dropout ELU Embedding Flatten FullyConnectedLayer FunctionLayer GELU GLU GRU GaussianNoise "
-        "GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm "
-        "HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions "
-        "LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
-        "MultiHeadAttention PReLU PaddingLayer Param Permute PixelShuffle PixelUnshuffle RMSNorm ReLU ReLU6 Reshape "
-        "Residual SELU Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
+        "CrossAttention Dropout ELU Embedding Flatten FromState FullyConnectedLayer FunctionLayer GELU GLU GRU "
+        "GaussianNoise GlobalAveragePool1DLayer GlobalAveragePoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer "
+        "GraphCut GroupNorm HardSigmoid HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU "
+        "LearnedPositions LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation MaxPool1DLayer MaxPoolLayer "
+        "Mish MultiHeadAttention PReLU PaddingLayer Param Permute PixelShuffle PixelUnshuffle RMSNorm ReLU ReLU6 "
+        "Reshape Residual SELU Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
         "SparseFullyConnectedLayer SpatialDropout StateValue TanH TanHShrink Threshold TransposedConvolutionLayer "
         "UnitNorm UpsamplingLayer"
     ),

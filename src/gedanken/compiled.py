@@ -31,7 +31,6 @@ from gedanken.io.vocabulary import check_fits
 from gedanken.keywords import keywords_checked
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape, each_shape
-from gedanken.layers.stages import ContainerStage
 from gedanken.parallel.base import TrainState
 from gedanken.parallel.counting import settled, unweighted
 from gedanken.prediction import Predictor, not_compiled
@@ -196,11 +195,11 @@ class Compiled(Builder, Predictor):
     def _named_inputs(self, plan: Plan) -> dict[str, InputSpec] | None:
         """Return what each of several inputs is, by name; None where there is one."""
         first = plan.layers[0]
-        if not (isinstance(first, ContainerStage) and isinstance(first.shape, Mapping)):
+        if not isinstance(first.shape, Mapping):
             return None
-        rows, found = first.rows, dict[str, InputSpec]()
+        rows, found = getattr(first, "rows", {}), dict[str, InputSpec]()
         for name, shape in self._known_input("regression").items():
-            tokens = rows[name][0].layer.tokens if rows[name] else None
+            tokens = rows[name][0].layer.tokens if rows.get(name) else None
             mask = plan.mask[name] if isinstance(plan.mask, Mapping) else None
             found[name] = InputSpec(shape, (), plan.ops.dtype, tokens, None, mask=mask)
         return found

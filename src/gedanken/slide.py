@@ -265,6 +265,8 @@ class _Row:
 
     def _ways(self, stage: ContainerStage) -> None:
         """Add a layer that gives its input to several rows of layers."""
+        if stage.layer.gives_names:
+            raise _cannot(stage, "it gives several results")
         if type(stage.layer).join is not Container.join:
             raise _cannot(stage, "it joins its ways by a rule of its own")
         rows = [_rewritten(row, self.grid) for row in stage.rows.values()]

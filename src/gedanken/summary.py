@@ -139,7 +139,7 @@ def _row(stage: Placement, itemsize: int) -> SummaryRow:
     joined = math.prod(stage.output_shape) * itemsize if joins else 0
     parameters, multiply_adds = sum(row.parameters for row in inner), sum(row.multiply_adds for row in inner)
     held = joined + sum(row.activation_bytes for row in inner)
-    label = f"{kind} ({stage.layer.merge})" if joins else kind
+    label = f"{kind} ({stage.layer.merge})" if joins or stage.layer.input_names else kind
     return SummaryRow(label, shape, parameters, multiply_adds, held, stage.path, tuple(inner))
 
 

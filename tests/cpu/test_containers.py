@@ -26,6 +26,7 @@ from gedanken import (
     MeanSquared,
     Network,
     ReLU,
+    ReLU6,
     Residual,
     Sequential,
     SoftMax,
@@ -115,6 +116,18 @@ KERNELS: dict[str, tuple[list[Layer], Shape]] = {
         [Residual(Branches([Residual(convolved(2)), Sequential([Dropout(0.5)])], [Residual([])], merge="sum"))],
         (2, 4, 4),
     ),
+    **{
+        f"{merge} of many": (
+            [Branches(*[convolved(4)] * 3, [ConvolutionLayer(4, 1, 1)], merge=merge), TanH()],
+            (2, 6, 5),
+        )
+        for merge in ("average", "multiply", "maximum", "minimum")
+    },
+    "a difference": ([Branches([LayerNorm(), FullyConnectedLayer(5)], [], merge="subtract"), ReLU()], (6, 5)),
+    "equal numbers": (
+        [Branches(ReLU(), ReLU6(), [], merge="maximum"), Branches(TanH(), TanH(), merge="minimum")],
+        (9,),
+    ),
     "of features": (
         [Branches([FullyConnectedLayer(7), ReLU()], [], Dropout(0.5)), Residual(FullyConnectedLayer(17))],
         (5,),
@@ -139,6 +152,8 @@ MIXED: dict[str, tuple[list[Layer], Shape]] = {
         (3, 5, 5),
     ),
     "a formula": ([Halved([*convolved(3)]), ConvolutionLayer(2, 1, 1)], (3, 5, 5)),
+    "a product of an own layer": ([Branches([*convolved(3), Twice()], Twice(), merge="multiply"), ReLU()], (3, 5, 5)),
+    "an extreme of an own layer": ([Branches([*convolved(3), Twice()], Twice(), merge="minimum"), ReLU()], (3, 5, 5)),
     "a rule to join": ([Largest(convolved(3), [ConvolutionLayer(2, 1, 1)]), ReLU()], (3, 5, 5)),
     "a large pooling": ([Branches([MaxPoolLayer(17, 17, 1, 8), *convolved(2)], []), *convolved(2)], (2, 17, 17)),
 }
@@ -185,7 +200,11 @@ def containers(inner: st.SearchStrategy[Layer]) -> st.SearchStrategy[Layer]:
     return (
         st.builds(Sequential, rows)
         | st.builds(Residual, rows, rows)
-        | st.lists(rows, min_size=1, max_size=3).map(lambda branches: Branches(*branches, merge="sum"))
+        | st.builds(
+            lambda branches, merge: Branches(*branches, merge=merge),
+            st.lists(rows, min_size=1, max_size=3),
+            st.sampled_from(["sum", "average", "multiply", "maximum", "minimum"]),
+        )
         | st.lists(rows, min_size=1, max_size=3).map(
             lambda branches: Sequential([Branches(*branches), ConvolutionLayer(3, 1, 1)])
         )
@@ -294,7 +313,7 @@ def test_a_training_is_that_of_the_specification(name: str) -> None:
     np.testing.assert_allclose(trained(layers, shape, "cpu"), trained(layers, shape, "numpy"), rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["inception", "u-net", "sums of many"])
+@pytest.mark.parametrize("name", ["inception", "u-net", "sums of many", "maximum of many"])
 def test_any_number_of_threads_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops, "SHARED", 1)
     one, *others = (trained(*TRAINED[name], "cpu", threads).tobytes() for threads in (1, 2, 3, 8))

@@ -32,7 +32,8 @@ def readers(draw: st.DrawFn) -> Layer:
     layer = draw(st.sampled_from(KINDS))(
         draw(st.integers(1, 40)), last=draw(st.booleans()), reverse=draw(st.booleans()), bias=draw(st.booleans())
     )
-    return Bidirectional(layer) if draw(st.integers(0, 4)) == 0 else layer
+    merge = draw(st.sampled_from(["concatenate", "sum", "average", "multiply"]))
+    return Bidirectional(layer, merge) if draw(st.integers(0, 4)) == 0 else layer
 
 
 def passes(engine: Engine, layers: list[Layer], x: Array, lengths: Array | None) -> dict[str, Array]:

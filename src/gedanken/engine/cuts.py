@@ -76,7 +76,7 @@ class Cuts:
         if self._own_cost and row[-1].output_shape != self._row[-1].output_shape:
             return None
         pairs = [(one, cut) for one, cut in zip(leaves(self._row), leaves(row), strict=True) if one.shape != cut.shape]
-        return row if all(one.layer.may_be_cut(one.shape, cut.shape[0]) for one, cut in pairs) else None
+        return row if all(one.layer.may_be_cut(one.shape, _places(cut.shape)) for one, cut in pairs) else None
 
 
 def cut_targets(target: Any, whole: AnyShape, short: AnyShape) -> Any:
@@ -102,6 +102,10 @@ def uncut(y: Any, whole: AnyShape) -> Any:
     full = np.zeros((len(y), *whole), y.dtype)
     full[:, : y.shape[1]] = y
     return full
+
+
+def _places(shape: AnyShape) -> Any:
+    return {name: one[0] for name, one in shape.items()} if isinstance(shape, Mapping) else shape[0]
 
 
 def _is_sequences(part: Any) -> bool:

@@ -38,8 +38,8 @@ def takes_tokens(row: Sequence[Placed]) -> bool | dict[str, bool]:
     first = row[0]
     if not isinstance(first.shape, Mapping):
         return first.layer.tokens is not None
-    rows = first.rows or {}
-    return {name: bool(inner) and inner[0].layer.tokens is not None for name, inner in rows.items()}
+    rows = {name: (first.rows or {}).get(name) for name in first.shape}
+    return {name: bool(inner) and inner[0].layer.tokens is not None for name, inner in rows.items()}  # type: ignore[index]
 
 
 def _sample_by_sample(x: Array) -> Array:

@@ -24,7 +24,7 @@ from gedanken.engine.vectors import Memory, Vectors
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
 from gedanken.hyperparameters import require_normal
 from gedanken.layers.base import Context, Layer
-from gedanken.layers.containers import leaves, placed, stages_of
+from gedanken.layers.containers import check_end, leaves, placed, stages_of
 from gedanken.layers.lengths import OUTPUT, lengths_along, masks_of, output_lengths
 from gedanken.layers.norm import BatchNorm
 from gedanken.layers.shape import (
@@ -91,6 +91,7 @@ class Plan:
         require_normal((*layers, cost), self.ops.dtype)
         self._activation: Place = None
         row = self._row = placed(layers, each_shape(channels_last_shape, input_shape))
+        check_end(row)
         self.shapes = [row[0].shape, *(one.output_shape for one in row)]
         if cost:
             self.cost, self._activation = fuse(row, cost)

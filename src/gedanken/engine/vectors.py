@@ -14,6 +14,7 @@ from gedanken.layers.base import Param
 from gedanken.layers.border import taken
 from gedanken.layers.containers import Placed, leaves
 from gedanken.layers.declared import check_sizes, declared_params, declared_state
+from gedanken.layers.shape import each_of
 from gedanken.ops import Ops
 from gedanken.optimizer_state import Piece, Updated
 from gedanken.optimizers import Optimizer
@@ -51,7 +52,7 @@ class Vectors:
                     f"{one.name} must have different names for parameters and state, got {min(both)!r} twice"
                 )
             declared = [found.shape for arrays in (params, state) for found in arrays[one.path].values()]
-            check_sizes(one.name, [one.shape, one.output_shape, *declared], one.shape)
+            check_sizes(one.name, [*each_of(one.shape), *each_of(one.output_shape), *declared], one.shape)
         self._declared = {k: v for path, found in params.items() for k, v in prefixed(path, found).items()}
         values = {k: v for path, found in state.items() for k, v in prefixed(path, found).items()}
         order = sorted(self._declared, key=lambda name: (not self._declared[name].decay, self._declared[name].rows))

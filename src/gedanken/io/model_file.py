@@ -32,7 +32,7 @@ from gedanken.io.vocabulary import check_entry, vocabulary_arrays, vocabulary_of
 from gedanken.layers import Layer
 from gedanken.layers.containers import Placed, leaves, placed
 from gedanken.layers.declared import checked_input_shape, declared_params, declared_state
-from gedanken.layers.shape import channels_first_shape, channels_last_shape, each_shape
+from gedanken.layers.shape import channels_first_shape, channels_last_shape, each_of, each_shape
 from gedanken.metrics import Metric
 from gedanken.metrics.heads import HeadCost, HeadMetric
 from gedanken.optimizers import Optimizer
@@ -359,7 +359,7 @@ def _check_table(contents: Contents, architecture: Architecture) -> None:
 
 def _numbers(shape: AnyShape) -> int:
     """Return how many numbers one sample has, of several inputs or outputs the largest."""
-    return max(map(math.prod, shape.values())) if isinstance(shape, Mapping) else math.prod(shape)
+    return max(map(math.prod, each_of(shape)))
 
 
 def _array_shapes(row: Sequence[Placed]) -> dict[str, Shape]:

@@ -11,6 +11,7 @@
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | SimpleRNN, LSTM, GRU | recurrent |
 | Bidirectional | bidirectional |
+| FromState | from_state |
 | BatchNorm | norm |
 | LayerNorm, RMSNorm, UnitNorm | layer_norm |
 | LocalResponseNorm | local_response |
@@ -23,6 +24,7 @@
 | Convolution1DLayer | conv1d |
 | MaxPool1DLayer, AveragePool1DLayer, GlobalMaxPool1DLayer, GlobalAveragePool1DLayer | pool1d |
 | MultiHeadAttention | attention |
+| CrossAttention | cross_attention |
 | LearnedPositions, SinePositions | positions |
 | Flatten, Reshape | shape |
 | Permute | permute |
@@ -43,10 +45,12 @@ from gedanken.layers.clipped import HardSigmoid, HardSwish, HardTanH, ReLU6, Shr
 from gedanken.layers.containers import Sequential
 from gedanken.layers.conv import ConvolutionLayer
 from gedanken.layers.conv1d import Convolution1DLayer
+from gedanken.layers.cross_attention import CrossAttention
 from gedanken.layers.curves import CELU, SELU, LogSigmoid, Mish, PReLU, Softplus, Softsign, TanHShrink
 from gedanken.layers.dense import Embedding, FullyConnectedLayer
 from gedanken.layers.dropout import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
 from gedanken.layers.frames import CroppingLayer, PaddingLayer
+from gedanken.layers.from_state import FromState
 from gedanken.layers.function import FunctionLayer
 from gedanken.layers.glu import GLU
 from gedanken.layers.group_norm import GroupNorm, InstanceNorm
@@ -91,9 +95,11 @@ __all__ = [
     "Convolution1DLayer",
     "ConvolutionLayer",
     "CroppingLayer",
+    "CrossAttention",
     "Dropout",
     "Embedding",
     "Flatten",
+    "FromState",
     "FullyConnectedLayer",
     "FunctionLayer",
     "GaussianNoise",

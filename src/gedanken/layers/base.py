@@ -68,7 +68,7 @@ class Context:
         position: place of the batch's first sample in the epoch's order.
         path: the layer's place in the network, such as "5" or "5.layers.0".
         lengths: (N,) whole numbers, how many places of each sequence that the layer gets are real, from the first on;
-            None where all are, or where its input is no sequence.
+            None where all are, or where its input is no sequence; of a layer that takes names a mapping of these.
         lengths_at: the lengths for every layer, by its path; None where all places are real.
         places: how many places the sequences that the layer gets have uncut; None where they are not cut, see
             `Layer.may_be_cut`.
@@ -128,6 +128,10 @@ class Layer(Hyperparameters, ABC):
     A class with further fields is a frozen dataclass that checks their values when it is made.
     """
 
+    # Of the library's own: the names of the inputs that it takes, () of one input without a name; and whether what it
+    # makes goes out by names. Inputs, outputs, their gradients, shapes and lengths are mappings by name then.
+    input_names: tuple[str, ...] = ()
+    gives_names = False
     exact_gradient = True  # whether `backward` is the derivative of `forward`; of a layer of your own it is checked
 
     @property
@@ -176,8 +180,8 @@ class Layer(Hyperparameters, ABC):
         parameters for `shape`. Sequences are cut only where all layers say so and none is a user's.
 
         Args:
-            shape: one sample that goes in uncut, (T, ...).
-            places: at most T.
+            shape: one sample that goes in uncut, (T, ...); of a layer that takes names a mapping of these.
+            places: at most T; likewise, of each name its first size.
         """
         return False
 

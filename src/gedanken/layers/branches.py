@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gedanken.checks import one_of, require
+from gedanken.checks import require
 from gedanken.errors import ShapeError
 from gedanken.hyperparameters import changed_fields
 from gedanken.keywords import check_keywords
 from gedanken.layers.base import Layer
-from gedanken.layers.containers import Container, checked_layers
+from gedanken.layers.containers import Container, check_head_name, checked_layers
+from gedanken.layers.merges import MERGES, NAMES, checked_merge
 from gedanken.layers.shape import channels_first_shape
 from gedanken.types import Shape
 
@@ -64,13 +65,21 @@ class Branches(Container):
     """Apply several branches to the same input, or each to an input of its own, and merge their outputs.
 
         y = branch1(x) beside branch2(x) beside ...     merge="concatenate", along the channels
-        y = branch1(x) + branch2(x) + ...               merge="sum"
+        y = branch1(x) + branch2(x) + ...               merge="sum"; "average" divides it by their number
+        y = branch1(x) - branch2(x)                     merge="subtract"
+        y = branch1(x) * branch2(x) * ...               merge="multiply"
+        y = the largest of branch1(x), branch2(x) ...   merge="maximum", number by number; "minimum" the smallest
+        y["a"] = a(x["a"]),   y["b"] = b(x["b"]) ...    merge="names", of branches by name
+
+    The gradient of "maximum" and "minimum" goes to the branch whose number it is, and to equal ones in equal parts: so
+    their order does not matter.
 
     Args:
         branches: each a layer or a sequence of layers, an empty one `[]` the input itself; at least one.
-        merge: "concatenate" or "sum".
-        named: branches by the names of the network's inputs, in place of `branches`: each takes the input of its name,
-            see `Network.input`. It can only be the first layer then.
+        merge: "concatenate", "sum", "average", "multiply", "maximum", "minimum", of two branches "subtract", or of
+            branches by name "names": the results go on by these names, to a layer that takes them, or out.
+        named: branches by name, in place of `branches`: each takes the input of its name. These are the inputs of the
+            network, see `Network.input`, or what the layer before gives by name.
 
     Shapes:
         x: what each branch takes.   y: as one branch, with the channels of all beside each other or equal.
@@ -101,8 +110,12 @@ class Branches(Container):
         require(bool(branches or named), "Branches", "have at least one branch", branches)
         rows = tuple(checked_layers("Branches branch", branch) for branch in branches)
         object.__setattr__(self, "branches", rows)
-        object.__setattr__(self, "merge", one_of("Branches merge", merge, ("concatenate", "sum")))
+        object.__setattr__(self, "merge", _checked(merge, len(branches), len(named)))
         object.__setattr__(self, "by_name", rows_by_name("Branches", named))
+
+    @property
+    def gives_names(self) -> bool:  # type: ignore[override]
+        return self.merge == NAMES
 
     @property
     def named(self) -> dict[str, tuple[Layer, ...]]:
@@ -126,6 +139,8 @@ class Branches(Container):
 class Heads(Container):
     """Apply several heads to the same input, each of which makes an output of its own: the last layer of a network.
 
+    It may also stand before a layer that takes its results by their names, such as Branches(digit=..., size=...).
+
         y["digit"] = digit(x),   y["size"] = size(x), ...
 
     Outputs and labels are dicts by these names, and so are cost and metrics of `regression`, see docs/several.md.
@@ -137,7 +152,7 @@ class Heads(Container):
         x: what each head takes.   y: what each head gives, by name.
 
     Raises:
-        ShapeError: another layer comes after it, or it stands inside of one (at compile time).
+        ShapeError: a layer that takes one input comes after it, or nothing in the row of a layer (at compile time).
 
     Source:
         Caruana 1997, "Multitask Learning", section 2.
@@ -150,8 +165,7 @@ class Heads(Container):
     def __init__(self, **heads: Layer | Sequence[Layer]) -> None:
         require(len(heads) > 0, "Heads", "have at least one head, by its name", heads)
         for name in heads:
-            free = name != "validation" and not name.startswith("validation_")
-            require(free, "Heads names", "not begin with validation, as figures of a validation set do", name)
+            check_head_name("Heads names", name)
         object.__setattr__(self, "by_name", rows_by_name("Heads", heads))
 
     @property
@@ -165,6 +179,14 @@ class Heads(Container):
 
     def __repr__(self) -> str:
         return f"Heads({', '.join([f'{name}={row!r}' for name, row in self.by_name])})"
+
+
+def _checked(merge: Any, by_place: int, named: int) -> str:
+    """Return how so many branches are merged, or raise ArgumentError."""
+    if named and not by_place:
+        return checked_merge("Branches merge", merge, named, (*MERGES, NAMES))
+    require(merge != NAMES, "Branches merge", "be another one for branches without names", merge)
+    return checked_merge("Branches merge", merge, by_place)
 
 
 def rows_by_name(owner: str, given: Mapping[str, Any]) -> tuple[tuple[str, tuple[Layer, ...]], ...]:

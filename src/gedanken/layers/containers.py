@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from gedanken.by_name import ByName, parts_of
+from gedanken.by_name import ByName
 from gedanken.checks import require, whole
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.geometry import NEEDS_IMAGES, NEEDS_SEQUENCES
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.declared import checked_shape
+from gedanken.layers.merges import merge_of, merged_shape
+from gedanken.layers.names import check_names
 from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import part, prefixed
 from gedanken.types import AnyShape, Array, Arrays, Shape
 
-ONLY_LAST = "Heads can only be the last layer of a network"
 DEEPEST = 50  # containers around a layer: copies and files take many of Python's calls within calls for each
 
 
@@ -96,8 +97,10 @@ def _only_row(layer: Layer) -> tuple[str, Sequence[Layer]] | None:
 
 
 def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) -> Placed:
-    _check_names(path, layer, shape, before)
     apart = isinstance(layer, Container) and layer.is_plain
+    names = layer.input_names if apart or not isinstance(layer, Container) else ()
+    if names or isinstance(shape, Mapping):
+        check_names(f"layer {path} {layer}", names, shape, before.name if before else "", apart)
     for tokens in layer.tokens if isinstance(layer.tokens, tuple) else (layer.tokens,):
         if tokens is not None:
             whole(f"layer {path} {layer} tokens", tokens)
@@ -105,6 +108,10 @@ def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) ->
         taken = "sparse rows" if layer.sparse else "whole numbers"
         raise ShapeError(f"layer {path} {layer} takes {taken}", "it can only be the first layer")
     rows = layer.parts(shape, f"{path}.", before) if isinstance(layer, Container) and apart else None
+    for row in (rows or {}).values():
+        if row and isinstance(row[-1].output_shape, Mapping):
+            rule = f"{row[-1].name} gives results by name at the end of a row of layer {path}"
+            raise ShapeError(rule, "have a layer behind it that takes them, such as Branches")
     try:
         made = layer.output_shape(shape) if rows is None else layer.joined_shape(_outputs(rows, shape))  # type: ignore[attr-defined]
     except ShapeError as error:
@@ -114,30 +121,27 @@ def _placed(path: str, layer: Layer, shape: AnyShape, before: _Before | None) ->
         if error.rule == NEEDS_SEQUENCES and (ended := _loses(before, 2)):
             hint = _keeping_sequences(ended)
         raise ShapeError(rule, hint) from None
-    if not (rows is not None and isinstance(made, Mapping)):
+    if not layer.gives_names:
         made = checked_shape(lambda: f"output_shape of layer {path} {layer}", made)
     return Placed(path, layer, shape, made, rows)
 
 
-def _check_names(path: str, layer: Layer, shape: AnyShape, before: _Before | None) -> None:
-    """Raise ShapeError unless a layer that takes inputs by name gets those, and every other layer one input."""
-    names = layer.input_names if isinstance(layer, Container) and layer.is_plain else ()
-    if before and isinstance(before.made, Mapping):
-        raise ShapeError(f"layer {path} {layer} comes after {before.name}, whose outputs have names", ONLY_LAST)
-    if isinstance(layer, Container) and layer.gives_names and "." in path:
-        raise ShapeError(f"layer {path} {layer} stands in another layer", ONLY_LAST)
-    if not (names or isinstance(shape, Mapping)):
+def check_end(row: Sequence[Placed]) -> None:
+    """Raise ShapeError unless a network may end so: with one output, or with named ones of Heads or Branches."""
+    last = row[-1]
+    if not isinstance(last.output_shape, Mapping):
         return
-    told = f"layer {path} {layer}"
-    if not isinstance(shape, Mapping):
-        rule = f"{told} takes inputs by name, but {before.name if before else 'the input'} has none"
-        raise ShapeError(rule, f"it must be the first layer, behind input({names[0]}=...)")
-    if not names:
-        hint = f"begin with Branches({', '.join(f'{name}=[...]' for name in shape)})"
-        raise ShapeError(f"{told} takes one input, but the network has {len(shape)} with names", hint)
-    for missing, whose in ((shape.keys() - set(names), "no branch takes"), (set(names) - shape.keys(), "there is not")):
-        if missing:
-            raise ShapeError(f"{told} must have a branch for each input, and {whose} the input {min(missing)!r}")
+    if last.rows is None or "." in last.path:
+        rule = f"{last.name} gives results by name at the end of a network"
+        raise ShapeError(rule, "end with Heads or Branches, in no other layer")
+    for name in last.output_shape:
+        check_head_name(f"{type(last.layer).__name__} names", name)
+
+
+def check_head_name(argument: str, name: str) -> None:
+    """Raise ArgumentError where the name of an output is one that records have for other figures."""
+    free = name != "validation" and not name.startswith("validation_")
+    require(free, argument, "not begin with validation, as figures of a validation set do", name)
 
 
 def _towards_images(before: _Before | None, shape: Shape) -> str:
@@ -237,7 +241,7 @@ class Container(Layer):
     """Rows of layers that all get the same input; what they give is joined. An empty row gives its input.
 
     Attributes:
-        merge: how: "sum", or "concatenate", along the channels.
+        merge: how, see `merges.py`.
         dissolves: of a class, not of those that derive from it: whether a single row may stand in its place.
         input_names: of one whose rows get the inputs of their names, each another one, these; else ().
         gives_names: whether what the rows make is not joined, but goes out by their names.
@@ -245,8 +249,6 @@ class Container(Layer):
 
     merge: str
     dissolves = False
-    gives_names = False
-    input_names: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -273,28 +275,35 @@ class Container(Layer):
         """Return what comes out where the rows give these shapes, or raise ShapeError."""
         if self.gives_names:
             return dict(zip(self.rows, shapes, strict=True))
-        if self.merge == "sum":
-            alike, need = len(set(shapes)) == 1, "be equal"
-        else:
-            alike = all(shapes) and len({one[:-1] for one in shapes}) == 1
-            need = "differ in their channels only"
-        if not alike:
-            pictures = all(len(one) == 3 for one in shapes) and self.merge == "concatenate"
-            hint = "where pictures are halved and doubled again, height and width must be even" if pictures else ""
-            raise ShapeError(f"merges {[channels_first_shape(one) for one in shapes]}, which must {need}", hint)
-        return shapes[0] if self.merge == "sum" else (*shapes[0][:-1], sum(one[-1] for one in shapes))
+        return merged_shape(self.merge, shapes)
 
     def join(self, ctx: Context, ys: Sequence[Array]) -> Any:
         """Return the results of the rows as one, or by their names."""
         if self.gives_names:
             return ByName(dict(zip(self.rows, ys, strict=True)))
-        return ctx.ops.total(ys) if self.merge == "sum" else ctx.ops.concatenate(ys)
+        return merge_of(self.merge).join(ctx.ops, ys)
 
-    def split(self, ctx: Context, dy: Any, widths: Sequence[int]) -> list[Array]:
-        """Return the gradient with respect to the result of each row, which has so many channels."""
+    def split(self, ctx: Context, dy: Any, widths: Sequence[int], ys: Sequence[Array] = ()) -> list[Array]:
+        """Return the gradient with respect to the result of each row, which has so many channels.
+
+        Args:
+            ctx: the pass.
+            dy: the gradient with respect to what `join` gave.
+            widths: the channels of each row's result.
+            ys: these results, where `needs_results` says so; a container of a user's own need not know of them.
+        """
         if self.gives_names:
-            return parts_of(dy)
-        return [dy] * len(widths) if self.merge == "sum" else ctx.ops.split(dy, widths)
+            return [dy.parts[name] for name in self.rows]
+        merge = merge_of(self.merge)
+        if merge.needs_results and not ys:
+            rule = f"leave split as it is, as merge={self.merge!r} needs what the rows gave"
+            raise ArgumentError(f"{type(self).__name__} must {rule}")
+        return merge.split(ctx.ops, dy, widths, ys)
+
+    @property
+    def needs_results(self) -> bool:
+        """Whether `split` is handed what the rows gave."""
+        return type(self).split is Container.split and not self.gives_names and merge_of(self.merge).needs_results
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.joined_shape(_outputs(self.parts(shape), shape))

@@ -13,10 +13,10 @@ from gedanken.types import Array
 OUTPUT = ""  # the path that stands for what comes out of all layers
 
 
-def lengths_along(row: Sequence[Placed], lengths: Array | Mapping[str, Array]) -> dict[str, Array]:
+def lengths_along(row: Sequence[Placed], lengths: Array | Mapping[str, Array]) -> dict[str, Any]:
     """Return the lengths of what each layer gets, by its path, and of what comes out, by OUTPUT.
 
-    Where there is no axis of places any more, there is no entry.
+    Of what has names they are a mapping of these. Where there is no axis of places any more, there is no entry.
 
     Args:
         row: the layers; the first takes sequences.
@@ -26,7 +26,7 @@ def lengths_along(row: Sequence[Placed], lengths: Array | Mapping[str, Array]) -
         ShapeError: a layer does not honour lengths.
         DataError: a sequence is too short for a layer.
     """
-    found: dict[str, Array] = {}
+    found: dict[str, Any] = {}
     made = _along(row, lengths, found)
     return found if made is None else {**found, OUTPUT: made}
 
@@ -44,7 +44,7 @@ def masks_of(row: Sequence[Placed]) -> int | dict[str, int | None] | None:
     first = row[0]
     if not isinstance(first.shape, Mapping):
         return _mask_of(row)
-    return {name: _mask_of(inner) for name, inner in (first.rows or {}).items()}
+    return {name: _mask_of((first.rows or {}).get(name, ())) for name in first.shape}
 
 
 def _mask_of(row: Sequence[Placed]) -> int | None:
@@ -56,14 +56,14 @@ def _mask_of(row: Sequence[Placed]) -> int | None:
     return next(iter(masks), None)
 
 
-def _along(row: Sequence[Placed], lengths: Any, found: dict[str, Array]) -> Any:
+def _along(row: Sequence[Placed], lengths: Any, found: dict[str, Any]) -> Any:
     now = lengths
     for one in row:
         if now is None:
             break
         if one.rows is None:
-            found[one.path] = now
-            now = _behind(one, now)
+            found[one.path] = {n: own for n, own in now.items() if own is not None} if isinstance(now, Mapping) else now
+            now = _behind(one, found[one.path])
         elif isinstance(now, Mapping):
             now = _joined(one, [_along(inner, now.get(name), found) for name, inner in one.rows.items()])
         else:
@@ -72,11 +72,13 @@ def _along(row: Sequence[Placed], lengths: Any, found: dict[str, Array]) -> Any:
     return now
 
 
-def _behind(one: Placed, lengths: Array) -> Array | None:
+def _behind(one: Placed, lengths: Any) -> Any:
     try:
         made = one.layer.output_lengths(one.shape, lengths)
     except ShapeError as error:
         raise ShapeError(f"{one.name} {error.rule}", error.hint) from None
+    if made is not None and isinstance(lengths, Mapping):
+        return made  # of a layer that takes names: no sequence becomes shorter
     if made is not None and made is not lengths and bool((made < 1).any()):
         short = int(np.argmax(made < 1))
         raise DataError(f"sequence {short} has {int(lengths[short])} places, too few for {one.name}")

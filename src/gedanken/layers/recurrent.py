@@ -89,12 +89,22 @@ class Recurrent(Layer):
         return (self.bias_init,) * self.gates
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
+        return self.read(ctx, ctx.lengths, p, x)
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        return self.read_back(ctx, p, g, cache, dy)[0]
+
+    def read(
+        self, ctx: Context, lengths: Array | None, p: Arrays, x: Array, starts: Sequence[Array] = ()
+    ) -> tuple[Array, Any]:
+        """Do the forward pass; `starts` are the first of the states, (N, n_units) each, where they are not 0."""
         ops, xp = ctx.ops, ctx.ops.xp
         inputs = ops.product(_rows(x), p["kernel"]).reshape(*x.shape[:2], -1)
         if self.bias:
             inputs += p["bias"]
-        real_at = ops.real_places(xp.ones(x.shape[:2], bool), ctx.lengths)
-        state = tuple(xp.zeros((len(x), size), x.dtype) for size in self.sizes)
+        real_at = ops.real_places(xp.ones(x.shape[:2], bool), lengths)
+        others = self.sizes[len(starts) :]
+        state = (*starts, *(xp.zeros((len(x), size), x.dtype) for size in others))
         y, tape = xp.zeros((*x.shape[:2], self.sizes[0]), x.dtype), []
         for t in self._order(x.shape[1]):
             made, kept = self.step(ops, p, inputs[:, t], state)
@@ -104,7 +114,10 @@ class Recurrent(Layer):
             tape.append(kept)
         return (state[0] if self.last else y), (x, real_at, tape)
 
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+    def read_back(
+        self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array
+    ) -> tuple[Array, list[Array]]:  # fmt: skip
+        """Do the backward pass; return also the gradients with respect to the states before the first place."""
         ops, xp, (x, real_at, tape) = ctx.ops, ctx.ops.xp, cache
         da, db = xp.zeros((*x.shape[:2], self.gates * self.n_units), dy.dtype), [dy] * x.shape[1]
         d = [xp.zeros((len(x), size), dy.dtype) for size in self.sizes]
@@ -122,7 +135,7 @@ class Recurrent(Layer):
             g["bias"][...] = ops.sum(_rows(da), axis=0)
         kept_at = list(zip(self._order(x.shape[1]), tape, strict=True))
         self._recurrent_gradient(ops, g, kept_at, xp.stack(db, axis=1))
-        return ops.product(_rows(da), p["kernel"].T).reshape(x.shape)
+        return ops.product(_rows(da), p["kernel"].T).reshape(x.shape), d
 
     def _recurrent_gradient(self, ops: Ops, g: Arrays, tape: Sequence[tuple[int, Any]], db: Array) -> None:
         """Set the gradients of what the state is multiplied with; `tape` has for each place what its step kept."""

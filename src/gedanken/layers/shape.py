@@ -40,6 +40,11 @@ def each_shape(change: Callable[[Shape], Shape], shape: AnyShape) -> AnyShape:
     return {name: change(one) for name, one in shape.items()} if isinstance(shape, Mapping) else change(shape)
 
 
+def each_of(shape: AnyShape) -> list[Shape]:
+    """Return a shape or, of several by name, each of them as a list."""
+    return [*shape.values()] if isinstance(shape, Mapping) else [shape]
+
+
 class Flatten(Layer):
     """Make one row of features of every sample, channels first.
 

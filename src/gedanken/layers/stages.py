@@ -121,7 +121,8 @@ class LayerStage:
 
     def _here(self, ctx: Context) -> Context:
         ctx = ctx.at(self.path)
-        ctx = ctx if self.uncut is None else replace(ctx, places=self.uncut[0])
+        named = isinstance(self.uncut, Mapping)  # of a layer that draws nothing where it is cut
+        ctx = ctx if self.uncut is None or named else replace(ctx, places=self.uncut[0])
         return replace(ctx, train=False) if self.frozen else ctx
 
     @cached_property
@@ -165,7 +166,7 @@ class LayerStage:
 class ContainerStage:
     """A container that is taken apart: the stages of each of its rows, which all get the same input.
 
-    What comes in as ByName has an input for each row, by its name; nobody reads a gradient with respect to it.
+    What comes in as ByName has an input for each row, by its name, and so has the gradient with respect to it.
 
     Args:
         layer: the container.
@@ -219,24 +220,27 @@ class ContainerStage:
         if self._own and not self.layer.gives_names:
             wanted = (len(x), *self.output_shape)
             y = taken(self.name, "return the declared shape {} from join", y, wanted, ys[0], ctx.ops)
-        return y, tapes
+        return y, (tapes, ys if self.layer.needs_results else ())
 
-    def backward(self, ctx: Context, cache: Any, dy: Any) -> Array:
-        dys = (
-            self._split(ctx, dy) if self._own and not self.layer.gives_names else self.layer.split(ctx, dy, self.widths)
-        )
+    def backward(self, ctx: Context, cache: Any, dy: Any) -> Any:
+        tapes, ys = cache
+        dys = self._split(ctx, dy, ys)
         dxs = [
             back_through(row, ctx, list(tape), dy_of_row)
-            for row, tape, dy_of_row in zip(self.rows.values(), cache, dys, strict=True)
+            for row, tape, dy_of_row in zip(self.rows.values(), tapes, dys, strict=True)
         ]
         if isinstance(self.shape, Mapping):
-            return ctx.ops.xp.zeros(0)
+            return ByName(dict(zip(self.rows, dxs, strict=True)))
         return ctx.ops.total(dxs) if self.dx else ctx.ops.xp.zeros((0, *self.shape), dxs[0].dtype)
 
-    def _split(self, ctx: Context, dy: Array) -> list[Array]:
-        """Return the gradient of each row's output as a container of the user's own gives it."""
+    def _split(self, ctx: Context, dy: Any, ys: Sequence[Array]) -> list[Array]:
+        """Return the gradient of each row's output; what a container of the user's own gives is checked."""
+        given = self.widths, *([ys] if ys else [])
+        if not self._own or self.layer.gives_names:
+            parts: list[Array] = self.layer.split(ctx, dy, *given)
+            return parts
         wanted = [(*dy.shape[:-1], width) for width in self.widths]
-        parts = self.layer.split(ctx, sealed(dy), self.widths)
+        parts = self.layer.split(ctx, sealed(dy), *given)
         if not (isinstance(parts, (list, tuple)) and len(parts) == len(wanted)):
             got = f"a {type(parts).__name__}" + (f" of {len(parts)}" if isinstance(parts, (list, tuple)) else "")
             raise ShapeError(f"{self.name} must return gradients of the shapes {wanted} from split, got {got}")

@@ -134,8 +134,17 @@ def _longest(plan: Plan) -> _Found:
 
 
 def _finite(ops: Ops, array: Any) -> bool:
+    if isinstance(array, ByName):
+        return all(_finite(ops, part) for part in parts_of(array))
     numbers = array.values if isinstance(array, SparseRows) else array
     return numbers.dtype.kind != "f" or bool(ops.xp.isfinite(numbers).all())
+
+
+def _of_host(ops: Ops, found: Any) -> Array:
+    """Return an array on the host; of several by name the numbers of each sample beside each other."""
+    if not isinstance(found, ByName):
+        return ops.to_host(found)
+    return np.hstack([ops.to_host(part).reshape(len(part), -1) for part in parts_of(found)])
 
 
 class _Account:
@@ -148,7 +157,7 @@ class _Account:
 
     def __init__(self, fault: Fault, plan: Plan, optimizer_state: OptimizerState, batch: Batch, found: _Found) -> None:
         self.fault, self.plan, self.optimizer_state, self.batch, self.found = fault, plan, optimizer_state, batch, found
-        self.given = _kept(found.given) if isinstance(found.given, SparseRows) else plan.ops.to_host(found.given)
+        self.given = _kept(found.given) if isinstance(found.given, SparseRows) else _of_host(plan.ops, found.given)
         self.figures = Figures.of(self.given)
         parameters = plan.ops.to_host(plan.params)
         self.weights = float(abs(parameters[np.isfinite(parameters)]).max(initial=0))
@@ -174,7 +183,7 @@ class _Account:
             return self._costly()
         rows = self.found.result
         if rows is not None and not isinstance(rows, SparseRows) and len(rows) == len(self.batch.x):
-            host = self.plan.ops.to_host(rows)
+            host = _of_host(self.plan.ops, rows)
             wrong = np.flatnonzero(~np.isfinite(host.reshape(len(host), -1)).all(axis=1))
             if 0 < len(wrong) < len(host) or len(host) == 1:
                 return int(wrong[0])

@@ -23,7 +23,7 @@ from gedanken.engine.cpu.threads import Pool
 from gedanken.errors import DataError
 from gedanken.layers.base import Context
 from gedanken.layers.lengths import output_lengths
-from gedanken.layers.stages import back_through, through
+from gedanken.layers.stages import ContainerStage, back_through, through
 from gedanken.sparse import SparseRows
 from gedanken.types import AnyShape, Array, Shape
 
@@ -76,7 +76,7 @@ class FusedLayers:
 
         return self._alone(ctx, len(x), work)
 
-    def backward(self, ctx: Context, cache: Any, dy: Any) -> Array:
+    def backward(self, ctx: Context, cache: Any, dy: Any) -> Any:
         if not ctx.train:
             return self._by_specification(ctx, cache, dy)
         program, _ = cache
@@ -172,7 +172,7 @@ def _parts_of_shape(shape: AnyShape) -> tuple[Shape, ...]:
 
 def tokens_of_row(stage: Any, name: str) -> Any:
     """Return how many whole numbers the first layer of a container's row takes; None where it takes no such."""
-    row = stage.rows[name]
+    row = stage.rows[name] if isinstance(stage, ContainerStage) else ()
     return row[0].layer.tokens if row else None
 
 
@@ -213,10 +213,10 @@ class _Draft:
             self.program.cut()
             self.dy = each(lambda one: self.program.input((samples, *one)), made)
             kept = parts_of(self.y)
-        self.dx: Buffer | None = None
+        self.dx: Any = None
         if train:
             self.dx = back(self.dy, fused.dx)
-            kept += [self.dx] if self.dx else []
+            kept += [dx for dx in parts_of(self.dx) if dx]
         self.program.cut()
         for buffer in kept:
             self.program.keep(buffer)
@@ -245,12 +245,15 @@ class BatchProgram(_Draft):
         given = self._start(ctx, x)
         return each(lambda y, dy: self._array(y, given).reshape(dy.shape), self.y, self.dy)
 
-    def backward(self, dy: Any) -> Array:
+    def backward(self, dy: Any) -> Any:
         given = _pointed(self.dy, dy)
         self.program.run(1)
-        if self.dx is None:
-            return np.zeros((0,) if isinstance(self.x, ByName) else (0, *self.x.shape[1:]), self.low.real)
-        return self._array(self.dx, given).reshape(self.x.shape)
+        dx = each(lambda _: None, self.x) if self.dx is None else self.dx
+        return each(lambda x, own: self._gradient(x, own, given), self.x, dx)
+
+    def _gradient(self, x: Buffer, dx: Buffer | None, given: dict[int, Array]) -> Array:
+        """Return the gradient with respect to an input, or nothing where nobody reads it."""
+        return np.zeros((0, *x.shape[1:]), self.low.real) if dx is None else self._array(dx, given).reshape(x.shape)
 
     def run(self, ctx: Context, x: Any, target: Any, weighing: Any) -> tuple[Any, Any]:
         held = each(self._told, self.cost, target, weighing, self.weights)
@@ -281,7 +284,7 @@ class BatchProgram(_Draft):
 
 def _pointed(buffers: Any, arrays: Any) -> dict[int, Array]:
     """Say where inputs are; return the array of each buffer."""
-    pairs = list(zip(parts_of(buffers), parts_of(arrays), strict=True))
-    for buffer, array in pairs:
+    pairs = each(lambda buffer, array: (buffer, array), buffers, arrays)  # names may come in another order
+    for buffer, array in parts_of(pairs):
         buffer.point_to(array)
-    return {id(buffer): array for buffer, array in pairs}
+    return {id(buffer): array for buffer, array in parts_of(pairs)}

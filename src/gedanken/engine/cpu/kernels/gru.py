@@ -9,7 +9,9 @@ from gedanken.engine.cpu.kernels.recurrent import (
     add_shown,
     add_turned,
     any_real,
+    begin,
     begin_back,
+    end_back,
     end_sum,
     first_of,
     leave_out,
@@ -26,10 +28,11 @@ def forward(task: Int, scratch: Reals, r: Reading, shift: Reals):
     units, first = r.units, first_of(task, r)
     rows = first_of(task + 1, r) - first
     h, products = scratch, at(scratch, rows * units)
-    zero_row(h, rows * (units + r.width))  # the products too: at the first place there is nothing to multiply
+    zero_row(h, rows * (units + r.width))  # the products too: at the first place there may be nothing to multiply
+    begin(h, r.start, first, rows, r)
     for step in range(r.places):
         t = place_of(step, r)
-        if step > 0 and any_real(at(r.lengths, first), rows, t):
+        if step + r.begun > 0 and any_real(at(r.lengths, first), rows, t):
             multiply_state(h, products, rows, r)
         for i in range(rows):
             place, state, product = (first + i) * r.places + t, at(h, i * units), at(products, i * r.width)
@@ -94,8 +97,9 @@ def gradient(task: Int, scratch: Reals, r: Reading, back: Slopes, behind_product
             copy_row(at(behind_product.slopes, place * width), by_product, width)
         add_places(total, slopes, rows, width)
         add_places(total_n, products, rows, width)
-        if number + 1 < r.places:
+        if number + 1 < r.places + r.begun:
             add_turned(dh, products, rows, back.turned, r)
+    end_back(back.start, dh, first, rows, r)
     end_sum(at(back.sums, task * width), total, width)
     end_sum(total_n, total_n, width)
     copy_row(at(behind_product.sums, task * units), at(total_n, 2 * units), units)

@@ -9,7 +9,9 @@ from gedanken.engine.cpu.kernels.recurrent import (
     add_places,
     add_shown,
     any_real,
+    begin,
     begin_back,
+    end_back,
     end_sum,
     first_of,
     leave_out,
@@ -54,6 +56,7 @@ def forward(task: Int, scratch: Reals, r: Reading):
     rows = first_of(task + 1, r) - first
     h, read, products = scratch, at(scratch, rows * units), at(scratch, 2 * rows * units)
     zero_row(h, 2 * rows * units)
+    begin(h, r.start, first, rows, r)
     for step in range(r.places):
         t = place_of(step, r)
         if any_real(at(r.lengths, first), rows, t):
@@ -126,8 +129,9 @@ def gradient(task: Int, scratch: Reals, r: Reading, back: Slopes):
                 change_reset(gates, d, at(r.before, place * units), at(read, i * units), at(dh, i * units), units)
             copy_row(gates, d, width)
         add_places(total, slopes, rows, width)
-        if number + 1 < r.places:
+        if number + 1 < r.places + r.begun:
             add_turned_gates(dh, slopes, 0, 2, rows, back.turned, r)
+    end_back(back.start, dh, first, rows, r)
     end_sum(at(back.sums, task * width), total, width)
 
 

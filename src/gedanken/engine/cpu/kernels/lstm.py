@@ -9,7 +9,9 @@ from gedanken.engine.cpu.kernels.recurrent import (
     add_shown,
     add_turned,
     any_real,
+    begin,
     begin_back,
+    end_back,
     end_sum,
     first_of,
     leave_out,
@@ -26,10 +28,12 @@ def forward(task: Int, scratch: Reals, r: Reading):
     units, first = r.units, first_of(task, r)
     rows = first_of(task + 1, r) - first
     h, c, products = scratch, at(scratch, rows * units), at(scratch, 2 * rows * units)
-    zero_row(h, rows * (2 * units + r.width))  # the products too: at the first place there is nothing to multiply
+    zero_row(h, rows * (2 * units + r.width))  # the products too: at the first place there may be nothing to multiply
+    begin(h, r.start, first, rows, r)
+    begin(c, r.start_cell, first, rows, r)
     for step in range(r.places):
         t = place_of(step, r)
-        if step > 0 and any_real(at(r.lengths, first), rows, t):
+        if step + r.begun > 0 and any_real(at(r.lengths, first), rows, t):
             multiply_state(h, products, rows, r)
         for i in range(rows):
             place, state, cell = (first + i) * r.places + t, at(h, i * units), at(c, i * units)
@@ -79,14 +83,17 @@ def gradient(task: Int, scratch: Reals, r: Reading, back: Slopes):
             if t < length:
                 add_shown(at(dh, i * units), place, back.dy, r)
                 cell, begins = at(r.kept, place * units), t + 1 == length if r.reverse else t == 0
-                before = nothing if begins else at(r.kept, (place + 1 if r.reverse else place - 1) * units)
+                origin = at(r.start_cell, (first + i) * units) if r.begun else nothing
+                before = origin if begins else at(r.kept, (place + 1 if r.reverse else place - 1) * units)
                 change(gates, d, cell, before, at(dh, i * units), at(dc, i * units), units)
             else:
                 zero_row(d, width)
             copy_row(gates, d, width)
         add_places(total, slopes, rows, width)
-        if number + 1 < r.places:
+        if number + 1 < r.places + r.begun:
             add_turned(dh, slopes, rows, back.turned, r)
+    end_back(back.start, dh, first, rows, r)
+    end_back(back.start_cell, dc, first, rows, r)
     end_sum(at(back.sums, task * width), total, width)
 
 

@@ -33,6 +33,7 @@ class Reading(Record):
     before, kept: [n][t][units], the state before each place, 0 where there is none, and what else is kept for
         `gradient`; in training only.
     y: [n][t][units], or [n][units] where only the last state is wanted.
+    begun: whether there are states before the first place, `start` and of an LSTM `start_cell`, [n][units]; else 0.
     """
 
     samples: Int
@@ -50,15 +51,23 @@ class Reading(Record):
     before: Reals
     kept: Reals
     y: Reals
+    begun: Int
+    start: Reals
+    start_cell: Reals
     zero_offset: Ints
 
 
 class Slopes(Record):
-    """What `gradient` is given beside: dy, the transposed recurrent kernel in panels, and [task][width] for sums."""
+    """What `gradient` is given beside: dy, the transposed recurrent kernel in panels, and [task][width] for sums.
+
+    Where there were states before the first place it sets `start` and `start_cell` to their gradients.
+    """
 
     dy: Reals
     turned: Reals
     sums: Reals
+    start: Reals
+    start_cell: Reals
 
 
 class Product(Record):
@@ -134,6 +143,20 @@ def first_of(task, r):
 def place_of(step, r):
     """Return which place is read at a step."""
     return r.places - 1 - step if r.reverse else step
+
+
+@inline
+def begin(h, start, first, rows, r):
+    """Set the state before the first place; it is 0 until then."""
+    if r.begun:
+        copy_row(h, at(start, first * r.units), rows * r.units)
+
+
+@inline
+def end_back(start, dh, first, rows, r):
+    """Give the gradient with respect to the state before the first place to who asked for it."""
+    if r.begun:
+        copy_row(at(start, first * r.units), dh, rows * r.units)
 
 
 @noinline

@@ -8,7 +8,9 @@ from gedanken.engine.cpu.kernels.recurrent import (
     add_shown,
     add_turned,
     any_real,
+    begin,
     begin_back,
+    end_back,
     end_sum,
     first_of,
     leave_out,
@@ -26,10 +28,11 @@ def forward(task: Int, scratch: Reals, r: Reading, activation: Activation):
     units, first = r.units, first_of(task, r)
     rows = first_of(task + 1, r) - first
     h, products = scratch, at(scratch, rows * units)
-    zero_row(h, rows * 2 * units)  # the products too: at the first place there is nothing to multiply
+    zero_row(h, rows * 2 * units)  # the products too: at the first place there may be nothing to multiply
+    begin(h, r.start, first, rows, r)
     for step in range(r.places):
         t = place_of(step, r)
-        if step > 0 and any_real(at(r.lengths, first), rows, t):
+        if step + r.begun > 0 and any_real(at(r.lengths, first), rows, t):
             multiply_state(h, products, rows, r)
         for i in range(rows):
             place, state = (first + i) * r.places + t, at(h, i * units)
@@ -68,6 +71,7 @@ def gradient(task: Int, scratch: Reals, r: Reading, back: Slopes, activation: Ac
                 zero_row(d, units)
             copy_row(gates, d, units)
         add_places(total, slopes, rows, units)
-        if number + 1 < r.places:
+        if number + 1 < r.places + r.begun:
             add_turned(dh, slopes, rows, back.turned, r)
+    end_back(back.start, dh, first, rows, r)
     end_sum(at(back.sums, task * units), total, units)

@@ -36,10 +36,10 @@ def attention(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     layer, (places, features) = stage.layer, stage.shape
     assert isinstance(layer, MultiHeadAttention)
     keys, values, _ = widths = layer.sizes(features)
-    made, back_to_x = dense(low, _product(stage, "", stage.shape, (places, 2 * keys + values)), x, LINEAR)
+    made, back_to_x = dense(low, product_of(stage, "", stage.shape, (places, 2 * keys + values)), x, LINEAR)
     sizes = Sizes(places, places, keys // layer.n_heads, values // layer.n_heads)
     found, gradients = attend(low, stage, _parts(made, widths), sizes)
-    y, back_to_found = dense(low, _product(stage, "output_", (places, values), stage.output_shape), found, LINEAR)
+    y, back_to_found = dense(low, product_of(stage, "output_", (places, values), stage.output_shape), found, LINEAR)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         ends = (places, stage.output_shape[1], -1, 1)
@@ -133,7 +133,7 @@ def _heads(low: Lowering, stage: LayerStage, sizes: Sizes) -> Heads:
     )  # fmt: skip
 
 
-def _product(stage: LayerStage, name: str, shape: Shape, output_shape: Shape) -> LayerStage:
+def product_of(stage: LayerStage, name: str, shape: Shape, output_shape: Shape) -> LayerStage:
     """Return one of the two products as a dense layer of its own."""
     p, g = (
         {key.removeprefix(name): view for key, view in views.items() if key in (f"{name}kernel", f"{name}bias")}

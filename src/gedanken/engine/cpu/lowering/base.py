@@ -4,7 +4,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.program import Buffer, Program, Variable
 from gedanken.geometry import Geometry
 from gedanken.layers.stages import LayerStage
-from gedanken.types import Array, Arrays, Shape
+from gedanken.types import AnyShape, Array, Arrays, Shape
 
 # Emits the backward instructions: (gradient with respect to the output, whether the input gradient is wanted) -> the
 # input gradient.
@@ -72,19 +72,27 @@ class Lowering:
         self.tile_rows, self.tile_columns = products.tile
         self.epoch, self.position = Variable(), Variable()  # of the mini-batch, for what draws random numbers
         self.zero_offset = np.zeros(1, np.int64)
-        self._lengths = dict[str, Lengths]()
+        self._lengths = dict[tuple[str, str], Lengths]()
 
-    def lengths(self, stage: LayerStage) -> Buffer:
-        """Return how many places of each sequence that a layer gets are real, (N,) of int64: T where all are."""
-        if stage.path not in self._lengths:
+    def lengths(self, stage: LayerStage, name: str = "") -> Buffer:
+        """Return how many places of each sequence that a layer gets are real, (N,) of int64: T where all are.
+
+        Of a layer that takes names, `name` says of which input.
+        """
+        key = stage.path, name
+        if key not in self._lengths:
+            shape: AnyShape = stage.shape
+            places = (shape[name] if name else shape)[0]
             given = self.program.input((self.samples,), "int64")
-            self._lengths[stage.path] = Lengths(given, np.full(self.samples, stage.shape[0], np.int64))
-        return self._lengths[stage.path].given
+            self._lengths[key] = Lengths(given, np.full(self.samples, places, np.int64))
+        return self._lengths[key].given
 
     def tell_lengths(self, lengths_at: Arrays | None) -> None:
         """Say for the next run how long sequences are; see Context."""
-        for path, one in self._lengths.items():
-            one.told = one.whole if lengths_at is None else lengths_at.get(path, one.whole)
+        for (path, name), one in self._lengths.items():
+            told: Any = (lengths_at or {}).get(path)
+            told = told.get(name) if name and told is not None else told
+            one.told = one.whole if told is None else told
             one.given.point_to(one.told)
 
     def buffer(self, shape: Shape, dtype: str = "") -> Buffer:

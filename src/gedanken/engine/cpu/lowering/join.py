@@ -4,33 +4,92 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from gedanken.engine.cpu.kernels.join import Channels
+from gedanken.engine.cpu.kernels import join as kinds
 from gedanken.engine.cpu.lowering.base import PIECE, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.types import Array, Shape
 
 Place = Buffer | Array
+KINDS = {
+    "subtract": kinds.SUBTRACT, "multiply": kinds.MULTIPLY, "maximum": kinds.MAXIMUM, "minimum": kinds.MINIMUM,
+}  # fmt: skip
 
 
 def join(low: Lowering, merge: str, parts: Sequence[Buffer], shape: Shape) -> Buffer:
-    """Emit the sum of the parts, or their channels beside each other: an array of `shape`."""
+    """Emit what becomes of the parts where they are merged: an array of `shape`."""
     if len(parts) == 1:
         return parts[0]
     whole = low.buffer(shape)
-    if merge == "sum":
+    if merge in KINDS:
+        _combine(low, KINDS[merge], parts, whole)
+    elif merge in ("sum", "average"):
         add_up(low, parts, whole)
     else:
         put_together(low, parts, whole)
+    if merge == "average":
+        _scale(low, whole, whole, 1 / len(parts))
     return whole
 
 
-def split(low: Lowering, merge: str, dy: Buffer, shapes: Sequence[Shape]) -> list[Buffer]:
-    """Emit the backward pass of `join`: the gradient with respect to each part."""
-    if merge == "sum" or len(shapes) == 1:
-        return [dy] * len(shapes)
-    parts = [low.buffer(shape) for shape in shapes]
-    take_apart(low, dy, parts)
-    return parts
+def split(low: Lowering, merge: str, dy: Buffer, parts: Sequence[Buffer], whole: Buffer) -> list[Buffer]:
+    """Emit the backward pass of `join`: the gradient with respect to each part.
+
+    Args:
+        low: the program.
+        merge: the way to merge.
+        dy: the gradient with respect to the whole.
+        parts, whole: what `join` took and gave.
+    """
+    if merge == "sum" or len(parts) == 1:
+        return [dy] * len(parts)
+    if merge == "average":
+        return [_scaled(low, dy, 1 / len(parts))] * len(parts)
+    if merge == "subtract":
+        return [dy, _scaled(low, dy, -1.0)]
+    ds = [low.buffer(part.shape) for part in parts]
+    if merge == "multiply":
+        for i, d in enumerate(ds):
+            _combine(low, kinds.MULTIPLY, (dy, *parts[:i], *parts[i + 1 :]), d)
+    elif merge in KINDS:
+        _give_winners(low, dy, parts, whole, ds)
+    else:
+        take_apart(low, dy, ds)
+    return ds
+
+
+def _combine(low: Lowering, kind: int, parts: Sequence[Place], whole: Place) -> None:
+    """Emit whole = the difference, product or extreme of at least two parts, in their order."""
+    tasks, numbers = _pieces(whole)
+    so_far = parts[0]
+    for part in parts[1:]:
+        low.program.add("join.combine", tasks, x=so_far, y=part, z=whole, kind=kind, p=numbers)
+        so_far = whole
+
+
+def _scaled(low: Lowering, x: Buffer, factor: float) -> Buffer:
+    z = low.buffer(x.shape)
+    _scale(low, x, z, factor)
+    return z
+
+
+def _scale(low: Lowering, x: Buffer, z: Buffer, factor: float) -> None:
+    tasks, numbers = _pieces(x)
+    low.program.add("join.scale", tasks, x=x, z=z, factor=factor, p=numbers)
+
+
+def _give_winners(low: Lowering, dy: Buffer, parts: Sequence[Buffer], whole: Buffer, ds: Sequence[Buffer]) -> None:
+    """Emit the gradients of the largest or smallest of the parts."""
+    (tasks, numbers), winners = _pieces(whole), low.buffer(whole.shape)
+    for i, part in enumerate(parts):
+        low.program.add("join.count_winners", tasks, x=part, y=whole, winners=winners, first=int(i == 0), p=numbers)
+    for part, d in zip(parts, ds, strict=True):
+        contest = kinds.Contest(x=part, y=whole, dy=dy, winners=winners)
+        low.program.add("join.give_winners", tasks, c=contest, d=d, p=numbers)
+
+
+def _pieces(whole: Place) -> tuple[int, kinds.Part]:
+    size = math.prod(whole.shape)
+    return cut(size, PIECE), kinds.Part(size=size, piece=PIECE)
 
 
 def add_up(low: Lowering, parts: Sequence[Place], whole: Place) -> None:
@@ -62,6 +121,6 @@ def _move(low: Lowering, x: Place, y: Place, width: int, starts: tuple[int, int]
     """Emit the copy of some channels of x to some channels of y."""
     rows, piece = math.prod(x.shape[:-1]), cut(PIECE, width)
     low.program.add(
-        "join.move", cut(rows, piece), x=Channels(numbers=x, pitch=x.shape[-1], start=starts[0]),
-        y=Channels(numbers=y, pitch=y.shape[-1], start=starts[1]), rows=rows, width=width, piece=piece,
+        "join.move", cut(rows, piece), x=kinds.Channels(numbers=x, pitch=x.shape[-1], start=starts[0]),
+        y=kinds.Channels(numbers=y, pitch=y.shape[-1], start=starts[1]), rows=rows, width=width, piece=piece,
     )  # fmt: skip

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.by_name import ByName, parts_of
+from gedanken.by_name import ByName
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.lowering.activations import ACTIVATIONS, LINEAR, activation_of, needs_input
 from gedanken.engine.cpu.lowering.attention import attention
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering, no_backward
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
+from gedanken.engine.cpu.lowering.cross_attention import cross_attention
 from gedanken.engine.cpu.lowering.curves import glu, log_softmax, prelu
 from gedanken.engine.cpu.lowering.dense import dense, softmax
 from gedanken.engine.cpu.lowering.embedding import as_reals, embedding
@@ -29,7 +30,7 @@ from gedanken.engine.cpu.lowering.pointwise import (
     remembered,
 )
 from gedanken.engine.cpu.lowering.pooling import POOLS, in_group, pooling
-from gedanken.engine.cpu.lowering.recurrent import recurrent
+from gedanken.engine.cpu.lowering.recurrent import from_state, recurrent
 from gedanken.engine.cpu.lowering.reshape import reshape
 from gedanken.engine.cpu.lowering.sparse import sparse_dense
 from gedanken.engine.cpu.lowering.time import convolution_1d, positions, time_pool
@@ -46,9 +47,11 @@ from gedanken.layers import (
     Convolution1DLayer,
     ConvolutionLayer,
     CroppingLayer,
+    CrossAttention,
     Dropout,
     Embedding,
     Flatten,
+    FromState,
     FullyConnectedLayer,
     GaussianNoise,
     GlobalAveragePool1DLayer,
@@ -116,8 +119,8 @@ def lower(low: Lowering, stages: Sequence[Placement], x: Any) -> Lowered:
         backwards.append(backward)
         rest = rest[taken:]
 
-    def back(dy: Buffer, wanted: bool) -> Buffer | None:
-        gradient: Buffer | None = dy
+    def back(dy: Any, wanted: bool) -> Any:
+        gradient = dy
         for place in reversed(range(len(backwards))):
             assert gradient is not None
             # Only the first layer of the row may leave its input gradient out.
@@ -203,18 +206,18 @@ def _container(low: Lowering, stage: ContainerStage, x: Any) -> tuple[Any, Backw
         backs.append(back)
     merge, names = stage.layer.merge, stage.layer.gives_names
 
-    def backward(dy: Any, wanted: bool) -> Buffer | None:
-        dxs: list[Buffer] = []
-        dys = parts_of(dy) if names else split(low, merge, dy, [y.shape for y in ys])
-        for row_back, dy_of_row in zip(backs, dys, strict=True):
-            dx = row_back(dy_of_row, wanted)
-            if wanted and dx:
-                dxs.append(dx)
-        return join(low, "sum", dxs, x.shape) if wanted else None
+    joined = None if names else join(low, merge, ys, (low.samples, *stage.output_shape))
 
-    if names:
-        return ByName(dict(zip(stage.rows, ys, strict=True))), backward
-    return join(low, merge, ys, (low.samples, *stage.output_shape)), backward
+    def backward(dy: Any, wanted: bool) -> Any:
+        dys = split(low, merge, dy, ys, joined) if joined else [dy.parts[name] for name in stage.rows]
+        dxs = [row_back(dy_of_row, wanted) for row_back, dy_of_row in zip(backs, dys, strict=True)]
+        if not wanted:
+            return None
+        if isinstance(x, ByName):
+            return ByName(dict(zip(stage.rows, dxs, strict=True)))
+        return join(low, "sum", [dx for dx in dxs if dx], x.shape)
+
+    return joined or ByName(dict(zip(stage.rows, ys, strict=True))), backward
 
 
 # Layers with products, which begin a run of layers.
@@ -243,6 +246,7 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     SimpleRNN: recurrent,
     LSTM: recurrent,
     GRU: recurrent,
+    FromState: from_state,
     LayerNorm: layer_norm,
     GroupNorm: group_norm,
     MaxPool1DLayer: time_pool,
@@ -252,6 +256,7 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     LearnedPositions: positions,
     SinePositions: positions,
     MultiHeadAttention: attention,
+    CrossAttention: cross_attention,
     LocalResponseNorm: local_response,
     PaddingLayer: frame,
     CroppingLayer: frame,

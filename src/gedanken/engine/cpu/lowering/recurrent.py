@@ -1,9 +1,12 @@
 """Recurrent layers: the products with the inputs of all places at once, and a kernel that reads the sequences."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gedanken.by_name import ByName
 from gedanken.engine.cpu.kernels.conv import Transposed
 from gedanken.engine.cpu.kernels.gru import Behind
 from gedanken.engine.cpu.kernels.lstm_projected import Projected
@@ -17,7 +20,7 @@ from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import GRU, LSTM, ReLU, SimpleRNN, TanH
 from gedanken.layers.recurrent import Recurrent
 from gedanken.layers.stages import LayerStage
-from gedanken.types import Array
+from gedanken.types import AnyShape, Array
 
 TOGETHER = 16  # sequences that a task reads: enough to use a panel of the recurrent kernel for
 
@@ -40,6 +43,37 @@ class Cell(NamedTuple):
 
 def recurrent(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower SimpleRNN, LSTM or GRU."""
+    y, back = _read(low, stage, x, low.lengths(stage), ())
+    return y, lambda dy, wanted: back(dy, wanted, ())
+
+
+def from_state(low: Lowering, stage: LayerStage, x: ByName) -> tuple[Any, Any]:
+    """Lower a recurrent layer whose first state is an input."""
+    layer: Any = stage.layer
+    shape: AnyShape = stage.shape
+    given, starts = shape[layer.sequence], [x.parts[name] for name in layer.starts]
+    own = replace(stage, layer=layer.layer, shape=given, output_shape=layer.layer.output_shape(given))
+    y, back = _read(low, own, x.parts[layer.sequence], low.lengths(stage, layer.sequence), starts)
+
+    def backward(dy: Any, wanted: bool) -> ByName | None:
+        passed = dy.parts if layer.names else {layer.sequence: dy}
+        ds = [low.buffer(start.shape) for start in starts]
+        dx = back(passed[layer.sequence], wanted, ds)
+        if not wanted:
+            return None
+        return ByName({**passed, layer.sequence: dx, **dict(zip(layer.starts, ds, strict=True))})
+
+    return ByName(layer.passed(x.parts, y)) if layer.names else y, backward
+
+
+# Emits the backward instructions: dy, whether dx is wanted, and where the gradients of the first states go.
+_Back = Callable[[Buffer, bool, Sequence[Buffer]], Buffer | None]
+
+
+def _read(
+    low: Lowering, stage: LayerStage, x: Buffer, lengths: Buffer, starts: Sequence[Buffer]
+) -> tuple[Buffer, _Back]:  # fmt: skip
+    """Emit the reading of sequences; `starts` are the first of the states, where they are not 0."""
     layer, (places, features) = stage.layer, stage.shape
     assert isinstance(layer, Recurrent)
     cell, units, rows = _cell_of(low, stage), layer.n_units, low.samples * places
@@ -48,28 +82,25 @@ def recurrent(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     bias = stage.p.get("bias", low.zeros(width))
     given = Matrix(x, features, 1)
     product(low, given, Matrix(kernel, width, 1), inputs, (rows, width, features), bias)
-    reading = _reading(low, stage, cell, inputs)
+    reading = _reading(low, stage, cell, inputs, (lengths, _both(low, units, starts)))
     assert isinstance(reading.y, Buffer)
     room = cut(low.samples, reading.blocks) * (width + 5 * max(units, state))
     more = {"shift": stage.p.get("recurrent_bias", low.zeros(units))} if cell.kernel == "gru" else cell.more
     low.program.add(f"{cell.kernel}.forward", reading.blocks, room, r=reading, **more)
 
-    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
-        sums = low.buffer((reading.blocks, width))
-        slopes = Slopes(dy=dy, turned=_turned(low, stage.p["recurrent"]), sums=sums)
+    def backward(dy: Buffer, wanted: bool, ds: Sequence[Buffer]) -> Buffer | None:
+        start, start_cell = [*ds, *(low.buffer((low.samples, units) if ds else (1,)) for _ in range(2))][:2]
+        slopes = Slopes(
+            dy=dy, turned=_turned(low, stage.p["recurrent"]), sums=low.buffer((reading.blocks, width)), start=start,
+            start_cell=start_cell,
+        )  # fmt: skip
         space = room + cut(low.samples, reading.blocks) * width + 6 * width + units
         behind = Behind(slopes=low.buffer((rows, width)), sums=low.buffer((reading.blocks, units)))
         more = {"behind_product": behind} if cell.kernel == "gru" else cell.more
         low.program.add(f"{cell.kernel}.gradient", reading.blocks, space, r=reading, back=slopes, **more)
-        if "bias" in stage.g:
-            low.add_up(sums, stage.g["bias"], reading.blocks)
-        if "recurrent_bias" in stage.g:
-            low.add_up(behind.sums, stage.g["recurrent_bias"], reading.blocks)
         d = Matrix(inputs, width, 1)
         product(low, given.transposed(), d, stage.g["kernel"], (features, width, rows))
-        _recurrent_gradient(low, stage, reading, behind.slopes if cell.kernel == "gru" else inputs, cell.by_gate)
-        if "projection" in stage.g:
-            _projection_gradient(low, stage.g["projection"], cell.more["projected"], rows)
+        _other_gradients(low, stage, (cell, reading), slopes, behind)
         if not wanted:
             return None
         dx = low.buffer((low.samples, *stage.shape))
@@ -77,6 +108,21 @@ def recurrent(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         return dx
 
     return reading.y, backward
+
+
+def _other_gradients(
+    low: Lowering, stage: LayerStage, how: tuple[Cell, Reading], slopes: Slopes, behind: Behind
+) -> None:  # fmt: skip
+    """Emit the gradients of the biases, of the recurrent kernel and of a projection."""
+    cell, reading = how
+    if "bias" in stage.g:
+        low.add_up(slopes.sums, stage.g["bias"], reading.blocks)
+    if "recurrent_bias" in stage.g:
+        low.add_up(behind.sums, stage.g["recurrent_bias"], reading.blocks)
+    _recurrent_gradient(low, stage, reading, behind.slopes if cell.kernel == "gru" else reading.inputs, cell.by_gate)
+    if "projection" in stage.g:
+        rows = reading.samples * reading.places
+        _projection_gradient(low, stage.g["projection"], cell.more["projected"], rows)
 
 
 def _cell_of(low: Lowering, stage: LayerStage) -> Cell:
@@ -92,18 +138,27 @@ def _cell_of(low: Lowering, stage: LayerStage) -> Cell:
     return Cell("simple_rnn", False, False, {"activation": activation})
 
 
-def _reading(low: Lowering, stage: LayerStage, cell: Cell, inputs: Buffer) -> Reading:
+def _both(low: Lowering, units: int, starts: Sequence[Buffer]) -> tuple[bool, Any, Any]:
+    """Return whether there are states before the first place, and both: of what is not given zeros."""
+    zeros = low.zeros(low.samples * units if starts else 1)
+    start, start_cell = [*starts, zeros, zeros][:2]
+    return bool(starts), start, start_cell
+
+
+def _reading(low: Lowering, stage: LayerStage, cell: Cell, inputs: Buffer, told: tuple[Buffer, Any]) -> Reading:
+    lengths, (begun, start, start_cell) = told
     layer: Any = stage.layer
     places, state = stage.shape[0], layer.sizes[0]
     rows, width = low.samples * places, layer.gates * layer.n_units
     none = low.zeros(1)
     return Reading(
         samples=low.samples, places=places, units=state, width=width, blocks=_blocks(low.samples),
-        reverse=int(layer.reverse), last=int(layer.last), train=int(low.train), lengths=low.lengths(stage),
+        reverse=int(layer.reverse), last=int(layer.last), train=int(low.train), lengths=lengths,
         inputs=inputs, recurrent=_packed(low, stage.p["recurrent"], layer.gates if cell.by_gate else 1),
         zeros=low.zeros(max(width, state)), before=low.buffer((rows, state)) if low.train else none,
         kept=low.buffer((rows, layer.n_units)) if low.train and cell.keeps else none,
-        y=low.buffer((low.samples, *stage.output_shape)), zero_offset=low.zero_offset,
+        y=low.buffer((low.samples, *stage.output_shape)), begun=int(begun), start=start,
+        start_cell=start_cell, zero_offset=low.zero_offset,
     )  # fmt: skip
 
 

@@ -56,13 +56,18 @@ def _as_picture(stage: LayerStage) -> LayerStage:
     )  # fmt: skip
 
 
-def cut_ends(low: Lowering, stage: LayerStage, x: Buffer, ends: tuple[int, int, int, int] | None = None) -> Buffer:
-    """Emit x with 0 behind the end of each sequence; `ends` are places, features, and what becomes of a length."""
+def cut_ends(
+    low: Lowering, stage: LayerStage, x: Buffer, ends: tuple[int, int, int, int] | None = None, name: str = ""
+) -> Buffer:
+    """Emit x with 0 behind the end of each sequence; `ends` are places, features, and what becomes of a length.
+
+    Of a layer that takes names, `name` says whose lengths.
+    """
     places, features, more, stride = ends or (*stage.shape, -1, 1)
     piece = cut(PIECE, places * features)
     y = low.buffer(x.shape)
     low.program.add(
-        "time.cut", cut(low.samples, piece), x=x, y=y, lengths=low.lengths(stage),
+        "time.cut", cut(low.samples, piece), x=x, y=y, lengths=low.lengths(stage, name),
         e=Ends(samples=low.samples, places=places, features=features, more=more, stride=stride, piece=piece),
     )  # fmt: skip
     return y
