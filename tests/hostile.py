@@ -114,6 +114,7 @@ NASTY: list[Any] = [
         {"type": "Sequential", "layers": []},
         {"type": "OnPlateau", "rate": 1},
     ),
+    *({"type": "table of bits", "shape": [2, 2**40], "bytes": "AA=="}, {"type": "table of numbers", "shape": [0]}),
     *({"type": "float64", "value": [1, 2]}, {"type": "Constant", "value": 1e308}, "same", [0, 0], [1, 6, 6]),
 ]
 

@@ -240,7 +240,7 @@ class Mistake(NamedTuple):
     message: str
 
 
-TABLE = "be a table (T, T) or (n_heads, T, T) of True and False, or of numbers (floats) below inf"
+TABLE = "be a table (T, T) or (n_heads, T, T) of True and False, or of numbers (floats) of float32, or -inf"
 SEEN = "let each place see one at least, True being what it sees"
 
 
@@ -280,10 +280,10 @@ LAYERS_DO_NOT_FIT = [
         "(6, 5)",
     ),
     Mistake(
-        "a mask of other places", bare, stacked((5, 2), MultiHeadAttention(1, attention_mask=np.eye(7) > 0)),
+        "a mask of other places", bare, stacked((5, 2), MultiHeadAttention(1, attention_mask=np.eye(11) > 0)),
         ShapeError,
-        "layer 0 MultiHeadAttention(n_heads=1, attention_mask=<7 x 7 truth values, crc32 ...>) has an "
-        "attention_mask of 7 x 7 places, which must be 5 x 5, but the input gives (5, 2)",
+        "layer 0 MultiHeadAttention(n_heads=1, attention_mask=<11 x 11 truth values, crc32 ...>) has an "
+        "attention_mask of 11 x 11 places, which must be 5 x 5, but the input gives (5, 2)",
     ),
     Mistake(
         "pooling over time of features", bare, stacked((6,), GlobalMaxPool1DLayer()), ShapeError,
@@ -1019,6 +1019,7 @@ RANGES = [
             ("in words", "causal", False, TABLE),
             ("of whole numbers", [[1, 0], [1, 1]], False, TABLE),
             ("with infinity", [[0.0, np.inf]], False, TABLE),
+            ("beyond float32", [[0.0, -1e300], [0.0, 0.0]], False, TABLE),
             ("with rows that differ", [[True], [True, True]], False, TABLE),
             ("of too few heads", [[[True]]], False, TABLE),
             ("that hides all", [[True, False], [False, False]], False, f"{SEEN}, but place 1 sees none"),

@@ -198,7 +198,9 @@ CLASSES = [
     *(Mode, Word, Point, Identity, Options),
 ]
 
+LARGE = tuple(map(tuple, (np.arange(490_000).reshape(700, 700) % 7 > 2).tolist()))  # too large for a list in a file
 VALUES = [
+    *(LARGE, (LARGE[0], LARGE[1][:-1]), ((0.1, -0.0, math.nan, math.inf, -math.inf),) * 60, (1.0,) * 300 + (True,)),
     *(None, True, False, 0, 1, 1.0, 0.1, -0.0, math.inf, -math.inf, math.nan, 10**400, -(2**70)),
     *("", "text", 'quote " and \\', "ünï", "\ud800", "\x00"),
     *((), (1, 2), [], [1, 2], [[1], (2, [3.5])], {}, {"a": 1, 2: (3,), (4,): None, "type": "x"}),

@@ -3,7 +3,7 @@
     a layer, or any object that is made of named arguments      {"type": name of its class, argument: its data, ...}
     a member of an Enum                                         {"type": name of its class, "name": its own}
     a function with a name                                      {"type": "function", "name": its own}
-    a tuple                                                     [...]
+    a tuple                                                     [...], a large table as text, see `table.py`
     a list                                                      {"type": "list", "items": [...]}
     a dict                                                      {"type": "dict", "items": [[key, value], ...]}
     inf, -inf, nan                                              {"type": "float", "value": "inf"}
@@ -28,6 +28,8 @@ import numpy as np
 
 from gedanken.checks import one_of
 from gedanken.errors import ArgumentError, GedankenError
+from gedanken.io.table import BITS, table_data, table_of
+from gedanken.io.table import NUMBERS as TABLE
 
 Known = Mapping[str, type[Any]]
 
@@ -37,7 +39,7 @@ NUMBERS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (np.bool_, np.float16, np.float32, np.float64, *INTEGERS)
 }
 FUNCTION = "function"
-MARKS = {"list", "dict", "float", FUNCTION, *NUMBERS}  # types in data that are no classes
+MARKS = {"list", "dict", "float", FUNCTION, BITS, TABLE, *NUMBERS}  # types in data that are no classes
 NOT_KEPT = object()
 PLAIN = (type(None), bool, int, float, str)
 
@@ -81,7 +83,7 @@ def _data(value: Any, classes: dict[str, type[Any]], depth: int) -> Any:
     if kind in PLAIN and not (kind is float and not math.isfinite(value)):
         return value
     if kind is tuple:
-        return [inner(part) for part in value]
+        return table_data(value) or [inner(part) for part in value]
     if kind is FunctionType:
         return {"type": FUNCTION, "name": _function_name(value, classes)}
     if kind in (list, dict, float) or NUMBERS.get(kind.__name__) is kind:
@@ -222,6 +224,8 @@ def _known_function(data: dict[str, Any], known: Known) -> Any:
 
 def _marked(name: str, data: dict[str, Any], inner: Callable[[Any], Any]) -> Any:
     try:
+        if name in (BITS, TABLE):
+            return table_of(data)
         if name == "list":
             return list(inner(data["items"]))
         if name == "dict":

@@ -9,7 +9,7 @@ from gedanken.checks import is_list, require
 from gedanken.errors import ShapeError
 from gedanken.types import Array
 
-RULE = "be a table (T, T) or (n_heads, T, T) of True and False, or of numbers (floats) below inf"
+RULE = "be a table (T, T) or (n_heads, T, T) of True and False, or of numbers (floats) of float32, or -inf"
 SHOWN = 100  # entries of the largest table that is written out
 
 
@@ -32,7 +32,7 @@ def checked_mask(owner: str, value: object, n_heads: int, causal: bool, more: bo
         table = np.array(value)
     except (ValueError, TypeError):  # rows of different length
         table = np.zeros(0)
-    numbers = table.dtype.kind == "f" and not (np.isnan(table) | (table == np.inf)).any()
+    numbers = table.dtype.kind == "f" and ((abs(table) <= np.finfo("float32").max) | (table == -np.inf)).all()
     right = table.ndim in (2, 3) and table.size > 0 and (numbers or table.dtype.kind == "b")
     require(right and (table.ndim == 2 or len(table) == n_heads), argument, RULE, value)
     sees = table if table.dtype.kind == "b" else table > -np.inf
