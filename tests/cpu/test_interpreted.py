@@ -20,6 +20,7 @@ from gedanken import (
     Layer,
     MaxPoolLayer,
     Momentum,
+    MultiHeadAttention,
     Network,
     Optimizer,
     ReLU,
@@ -107,6 +108,15 @@ def test_a_training(optimizer: Optimizer, monkeypatch: pytest.MonkeyPatch) -> No
         assert ("run as Python" in str(net.summary())) == (how == "python")
         ended.append(net.feedforward(x))
     np.testing.assert_allclose(*ended, rtol=1e-4, atol=1e-5)
+
+
+def test_what_lies_behind_a_row_of_scores_may_be_anything() -> None:
+    x, y = np.random.default_rng(0).normal(size=(3, 3, 2)), np.ones((3, 3, 2))
+    costs = []
+    for engine in ("numpy", "cpu"):
+        net = Network(1).input((3, 2)).add(MultiHeadAttention(1)).regression(Adam(0.01), "mean_squared", engine=engine)
+        costs.append(net.fit(x, y, epochs=1, progress=False)["cost"][0])
+    assert costs[0] == pytest.approx(costs[1], rel=1e-6)
 
 
 def test_a_read_outside_of_memory_is_told() -> None:

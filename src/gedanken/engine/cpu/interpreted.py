@@ -129,7 +129,8 @@ class PythonIntrinsics:
         return np.sqrt(self.type(value))
 
     def intrinsic_exp2i(self, power: Any) -> Any:
-        return self.type(2.0 ** int(power))
+        # Machine code gives any number for what has no exponent; whole vectors have such behind their ends.
+        return self.type(2.0 ** int(power)) if abs(power) < 1023 else self.type(np.nan)
 
     def intrinsic_exponent(self, value: Any) -> Any:
         kind, bias, shift = (np.uint32, 127, 23) if self.dtype == "float32" else (np.uint64, 1023, 52)
