@@ -557,13 +557,15 @@ def _(layer: Convolution1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool)
 
 @torched.register
 def _(layer: MaxPool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
-    return F.max_pool1d(x.mT, layer.width_filter, layer.stride, layer.zero_padding).mT
+    return F.max_pool1d(
+        x.mT, layer.width_filter, layer.stride, layer.zero_padding, layer.dilation, ceil_mode=layer.ceil_mode
+    ).mT
 
 
 @torched.register
 def _(layer: AveragePool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
-    counted = layer.count_padding
-    return F.avg_pool1d(x.mT, layer.width_filter, layer.stride, layer.zero_padding, count_include_pad=counted).mT
+    options = (layer.width_filter, layer.stride, layer.zero_padding, layer.ceil_mode, layer.count_padding)
+    return F.avg_pool1d(x.mT, *options).mT
 
 
 @torched.register

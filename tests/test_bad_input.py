@@ -90,6 +90,7 @@ from gedanken import (
     Residual,
     RMSNorm,
     RMSProp,
+    Sequences,
     Sequential,
     ShapeError,
     Shrink,
@@ -452,6 +453,18 @@ LAYERS_DO_NOT_FIT = [
         "a picture to read", bare, image(GRU(2)), ShapeError,
         "layer 0 GRU(n_units=2) needs sequences (T, F), but the input gives (1, 6, 6); for a picture as a sequence of "
         "rows add Reshape((6, 6)) before it",
+    ),
+    Mistake(
+        "windows beside the sequence", bare, stacked((2, 3), AveragePool1DLayer(2, 1, 2, 3)), ShapeError,
+        "layer 0 AveragePool1DLayer(...) has a dilation of 3, with which some window sees none of the 2 places, but "
+        "the input gives (2, 3); use a smaller dilation or less zero_padding",
+    ),
+    Mistake(
+        "a sequence beside windows", bare,
+        lambda net: stacked((9, 3), MaxPool1DLayer(2, 1, 2, 3))(net).regression(cost="mean_squared").predict(
+            Sequences(np.ones((2, 9, 3)), [9, 2])
+        ),
+        DataError, "data: sequence 1 has 2 places, too few for layer 0 MaxPool1DLayer(...)",
     ),
     Mistake(
         "a last state to read", bare, stacked((6, 3), LSTM(2, last=True), LSTM(2)), ShapeError,
@@ -902,6 +915,15 @@ RANGES = [
             (1,),
         ),
         ("MaxPool1DLayer zero_padding", lambda: MaxPool1DLayer(2, zero_padding=2), "smaller than the window 2", 2),
+        ("MaxPool1DLayer dilation", lambda: MaxPool1DLayer(2, dilation=0), "a whole number of at least 1", 0),
+        ("MaxPool1DLayer ceil_mode", lambda: MaxPool1DLayer(2, ceil_mode=1), "True or False", 1),
+        (
+            "AveragePool1DLayer ceil_mode",
+            lambda: AveragePool1DLayer(2, 1, "same", ceil_mode=True),
+            'False with zero_padding="same"',
+            True,
+        ),
+        ("AveragePool1DLayer divisor", lambda: AveragePool1DLayer(2, divisor=0), "a whole number of at least 1", 0),
         ("AveragePool1DLayer count_padding", lambda: AveragePool1DLayer(2, count_padding=1), "True or False", 1),
         ("MultiHeadAttention n_heads", lambda: MultiHeadAttention(0), "a whole number of at least 1", 0),
         ("MultiHeadAttention causal", lambda: MultiHeadAttention(2, 1), "True or False", 1),

@@ -182,9 +182,9 @@ ROWS = {
         (9, 3),
         [
             Convolution1DLayer(4, 3, zero_padding=[1, 0], dilation=2, groups=1, bias=False),
-            MaxPool1DLayer(2, 1, "same"),
+            MaxPool1DLayer(2, 1, "same", dilation=2),
             LearnedPositions(),
-            AveragePool1DLayer(2, count_padding=False),
+            AveragePool1DLayer(2, count_padding=False, ceil_mode=True, divisor=3),
             SinePositions(100.0),
         ],
     ),

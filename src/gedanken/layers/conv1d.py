@@ -35,6 +35,7 @@ class TimeWindow:
     padding: TimePadding
     dilation: int = 1
     groups: int = 1
+    ceil: bool = False  # whether a last window that reaches beyond the padding counts, if it begins before the end
 
     @property
     def reach(self) -> int:
@@ -46,9 +47,11 @@ class TimeWindow:
         require_sequence(shape)
         before, after = self._amounts(shape[0])
         padded = shape[0] + before + after
-        if padded < self.reach:
+        if self.made(shape[0]) < 1:
             rule = f"has a window of {self.reach} places, longer than the padded sequence of {padded}"
             raise ShapeError(rule, 'use a smaller one, zero_padding="same", or fewer poolings before it')
+        if self.ceil:
+            after = max(after, (self.made(shape[0]) - 1) * self.stride + self.reach - shape[0] - before)
         padding = (0, 0), (before, after)
         return Geometry((1, self.width), (1, self.stride), padding, (1, self.dilation), self.groups)
 
@@ -70,7 +73,18 @@ class TimeWindow:
         """What is added to a length: of L real places in, (L + more) // stride + 1 come out."""
         if isinstance(self.padding, str):
             return -1
-        return sum(self._amounts(0)) - self.reach
+        before, after = self._amounts(0)
+        floor = before + after - self.reach
+        return min(floor + self.stride - 1, before - 1) if self.ceil else floor
+
+    @property
+    def room(self) -> int:
+        """Places that count, the padding that was asked for, beside those of a sequence; where it is named, all do."""
+        return 2 * self.reach if isinstance(self.padding, str) else sum(self._amounts(0))
+
+    def made(self, places: int) -> int:
+        """Return how many windows a sequence of so many places has."""
+        return (places + self.more) // self.stride + 1
 
     def lengths(self, lengths: Array) -> Array:
         """Return how many places are real behind it."""

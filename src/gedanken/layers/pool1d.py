@@ -1,11 +1,12 @@
 """Pooling over time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from gedanken.checks import require, truth
+from gedanken.checks import extent, require, truth
+from gedanken.errors import ShapeError
 from gedanken.geometry import untie
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.conv1d import TimePadding, TimeWindow, amounts, require_sequence, time_window
@@ -24,7 +25,8 @@ class TimePool(Layer):
     """Windows over time, each of which becomes one value for each feature. They see real places only."""
 
     largest = False  # whether it takes the largest value, else the mean
-    counts_padding = False  # whether a mean is over the width of the window, else over what it sees
+    counts_padding = False  # whether a mean is over the padding too, else over what the window sees
+    divides_by: int | None = None  # what the sum of a window is divided by, whatever it sees
 
     def window(self, shape: Shape) -> TimeWindow:
         """Return the window for sequences (T, F): all of it."""
@@ -52,8 +54,7 @@ class TimePool(Layer):
             y = xp.take_along_axis(values, winner[:, :, None], axis=2)[:, :, 0]
             y, cache = xp.where(seen.any(axis=2), y, x.dtype.type(0)), (winner, seen)
         else:
-            count = xp.maximum(seen.sum(axis=2), 1)
-            count = xp.full_like(count, self.window(shape).width) if self.counts_padding else count
+            count = self._counts(ctx, x, seen)
             total = xp.where(seen, values, 0).sum(axis=2, dtype="float64")
             y, cache = (total / count).astype(x.dtype), (count, seen)
         return self._given(y), (shape, cache)
@@ -66,10 +67,11 @@ class TimePool(Layer):
         for r in range(window.width):
             share = dy * (kept == r) if self.largest else dy / kept
             share = xp.where(seen[:, :, r], share, 0)
-            first = max(0, -(-(before - r) // window.stride))  # the first window whose place r is inside
-            last = min(dy.shape[1], (shape[0] - 1 + before - r) // window.stride + 1)
+            at = before - r * window.dilation
+            first = max(0, -(-at // window.stride))  # the first window whose place r is inside
+            last = min(dy.shape[1], (shape[0] - 1 + at) // window.stride + 1)
             if first < last:
-                start = first * window.stride + r - before
+                start = first * window.stride - at
                 dx[:, start : start + (last - first - 1) * window.stride + 1 : window.stride] += share[:, first:last]
         return dx.astype(dy.dtype)
 
@@ -78,11 +80,24 @@ class TimePool(Layer):
         xp, shape = ctx.ops.xp, x.shape[1:]
         window = self.window(shape)
         made = window.on(shape).positions((1, *shape))[1]
-        places = xp.arange(made)[:, None] * window.stride - self.before(shape) + xp.arange(window.width)
+        taps = xp.arange(window.width) * window.dilation
+        places = xp.arange(made)[:, None] * window.stride - self.before(shape) + taps
         lengths = xp.full(len(x), shape[0]) if ctx.lengths is None else ctx.lengths
         windows = xp.arange(made) < window.lengths(lengths)[:, None]
         seen = (places >= 0) & (places < lengths[:, None, None]) & windows[:, :, None]
         return x[:, xp.clip(places, 0, shape[0] - 1)], seen[..., None]
+
+    def _counts(self, ctx: Context, x: Array, seen: Array) -> Array:
+        """Return what the sum of each window is divided by, (N, T', 1)."""
+        xp, window = ctx.ops.xp, self.window(x.shape[1:])
+        count = seen.sum(axis=2)
+        if self.divides_by is not None:
+            return xp.full_like(count, self.divides_by)
+        if self.counts_padding:
+            lengths = xp.full(len(x), x.shape[1]) if ctx.lengths is None else ctx.lengths
+            beside = lengths[:, None] + window.room - xp.arange(count.shape[1]) * window.stride
+            count = xp.minimum(window.width, -(-beside // window.dilation))[:, :, None]
+        return xp.maximum(count, 1)
 
     def _given(self, y: Array) -> Array:
         return y
@@ -95,24 +110,54 @@ class _SlidingTimePool(TimePool):
     width_filter: int
     stride: int | None = None
     zero_padding: TimePadding = 0
+    dilation: int = 1
+    ceil_mode: bool = False
 
     def __post_init__(self) -> None:
         untie(self, "zero_padding")
+        name = type(self).__name__
+        truth(f"{name} ceil_mode", self.ceil_mode)
         window = self.window(())
-        if not isinstance(self.zero_padding, str):
-            name = f"{type(self).__name__} zero_padding"
-            fits = max(amounts(name, self.zero_padding)) < window.width
-            require(fits, name, f"be smaller than the window {window.width}", self.zero_padding)
+        if isinstance(self.zero_padding, str):
+            rule = f'be False with zero_padding="{self.zero_padding}"'
+            require(not self.ceil_mode, f"{name} ceil_mode", rule, self.ceil_mode)
+        else:
+            fits = max(amounts(f"{name} zero_padding", self.zero_padding)) < window.reach
+            require(fits, f"{name} zero_padding", f"be smaller than the window {window.reach}", self.zero_padding)
 
     def window(self, shape: Shape) -> TimeWindow:
         stride = self.width_filter if self.stride is None else self.stride
-        return time_window(type(self).__name__, self.width_filter, stride, self.zero_padding)
+        made = time_window(type(self).__name__, self.width_filter, stride, self.zero_padding, self.dilation)
+        return replace(made, ceil=self.ceil_mode)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        made = super().output_shape(shape)
+        if not self._all_see(shape[0]):
+            raise ShapeError(
+                f"has a dilation of {self.dilation}, with which some window sees none of the {shape[0]} places",
+                "use a smaller dilation or less zero_padding",
+            )
+        return made
+
+    def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
+        made = self.window(shape).lengths(lengths)
+        for places in range(1, min(self.dilation, shape[0] + 1)):
+            if not self._all_see(places):
+                made = made * (lengths != places)  # none: too few
+        return made
+
+    def _all_see(self, places: int) -> bool:
+        """Return whether every window sees some of a sequence's places."""
+        if self.dilation <= places:  # only taps that lie further apart than it is long can all miss it
+            return True
+        window = self.window(())
+        return window.made(places) > 0 and bool(window.on((places, 1)).span(1, places, 0).seen.all())
 
 
 class MaxPool1DLayer(_SlidingTimePool):
     """Take the largest value of each window over time.
 
-        y[n, t, f] = max over r of x[n, t * stride + r - before, f]
+        y[n, t, f] = max over r of x[n, t * stride + r * dilation - before, f]
 
     The gradient goes to the first largest value of each window. Padding and places behind a sequence's end never win.
 
@@ -121,12 +166,16 @@ class MaxPool1DLayer(_SlidingTimePool):
         stride: places between two windows, at least 1; None is the window's width.
         zero_padding: places before and after the sequence, a number, a pair, "same" or "causal", as for
             Convolution1DLayer; less than the window.
+        dilation: places between two values of one window, at least 1.
+        ceil_mode: whether a last window that reaches beyond the padded sequence counts, if it begins in the sequence or
+            in the padding before it; then T' is rounded up. What lies beyond never wins.
 
     Shapes:
         x: (N, T, F).   y: (N, T', F), T' as for Convolution1DLayer.
 
     Raises:
-        ShapeError: the input is no sequence, or shorter than a window (at compile time).
+        ShapeError: the input is no sequence or shorter than a window, or a window sees nothing of it (at compile time).
+        DataError: so is one of those that are given.
 
     Source:
         Waibel et al. 1989, "Phoneme recognition using time-delay neural networks" (the sum over time).
@@ -139,33 +188,45 @@ class MaxPool1DLayer(_SlidingTimePool):
 class AveragePool1DLayer(_SlidingTimePool):
     """Take the mean of each window over time.
 
-        y[n, t, f] = mean over r of x[n, t * stride + r - before, f]
+        y[n, t, f] = mean over r of x[n, t * stride + r * dilation - before, f]
 
     Args:
         width_filter: places of a window, at least 1.
         stride: places between two windows, at least 1; None is the window's width.
         zero_padding: places before and after the sequence, as for MaxPool1DLayer.
+        dilation: places between two values of one window, at least 1.
+        ceil_mode: as for MaxPool1DLayer; what lies beyond the padded sequence never counts.
         count_padding: whether padding counts as zeros, else the mean is over what the window sees of the sequence.
+        divisor: what each window's sum is divided by, at least 1, in place of the number of its values; None is that
+            number. With 1 it is a sum.
 
     Shapes:
         x: (N, T, F).   y: (N, T', F), T' as for Convolution1DLayer.
 
     Raises:
-        ShapeError: the input is no sequence, or shorter than a window (at compile time).
+        ShapeError: the input is no sequence or shorter than a window, or a window sees nothing of it (at compile time).
+        DataError: so is one of those that are given.
 
     Source:
         Waibel et al. 1989, "Phoneme recognition using time-delay neural networks" (the sum over time).
     """
 
     count_padding: bool = True
+    divisor: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         truth("AveragePool1DLayer count_padding", self.count_padding)
+        if self.divisor is not None:
+            extent("AveragePool1DLayer divisor", self.divisor)
 
     @property
     def counts_padding(self) -> bool:  # type: ignore[override]
         return self.count_padding
+
+    @property
+    def divides_by(self) -> int | None:  # type: ignore[override]
+        return self.divisor
 
 
 class _GlobalTimePool(TimePool):

@@ -40,14 +40,41 @@ class Windows(Record):
     before: Int  # places before the sequence where the first window begins
     more: Int  # of a length L (L + more) // stride + 1 windows are real
     stride: Int
+    step: Int  # places from one that a window sees to the next, the dilation
     largest: Int  # 1: the largest value, 0: the mean
-    counts: Int  # 1: a mean is over the width, 0: over what is seen
+    counts: Int  # 1: a mean is over the padding too, 0: over what is seen
+    room: Int  # places of padding that count
+    divisor: Int  # of every mean; 0: it is how many values there are
     piece: Int
 
 
 @inline
 def real_of(length, more, stride):
     return (length + more) // stride + 1
+
+
+@inline
+def first_of(j, w):
+    """Return the first place of a sequence that window number j sees."""
+    begin = j * w.stride - w.before
+    return begin if begin >= 0 else begin + (w.step - 1 - begin) // w.step * w.step
+
+
+@inline
+def end_of(j, length, w):
+    """Return the place behind the last that window number j sees."""
+    return min(length, j * w.stride - w.before + (w.width - 1) * w.step + 1)
+
+
+@inline
+def count_of(j, first, end, length, w):
+    """Return what the sum of a window is divided by."""
+    count = (end - first + w.step - 1) // w.step
+    if w.counts == 1:
+        count = min(w.width, (length + w.room - j * w.stride + w.step - 1) // w.step)
+    if w.divisor > 0:
+        count = w.divisor
+    return max(1, count)
 
 
 def cut(task: Int, scratch: Reals, x: Reals, y: Reals, lengths: Ints, e: Ends):
@@ -67,8 +94,7 @@ def pool(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Reals, lengths:
         given = at(x, n * w.places * w.features)
         for j in range(w.made):
             place = (n * w.made + j) * w.features
-            first = max(0, j * w.stride - w.before)
-            last = min(length, j * w.stride - w.before + w.width)
+            first, last = first_of(j, w), end_of(j, length, w)
             if j >= count or first >= last:
                 zero_row(at(y, place), w.features)
                 if w.largest == 1:
@@ -76,12 +102,16 @@ def pool(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Reals, lengths:
             elif w.largest == 1:
                 copy_row(at(y, place), at(given, first * w.features), w.features)
                 fill_row(at(winners, place), w.features, real(first))
-                for t in range(first + 1, last):
+                for t in range(first + w.step, last, w.step):
                     pool_tap(at(y, place), at(winners, place), at(given, t * w.features), w.features, real(t))
             else:
-                share = real(1) / real(w.width if w.counts == 1 else last - first)
+                share = real(1) / real(count_of(j, first, last, length, w))
                 zero_row(at(y, place), w.features)
-                add_rows(at(y, place), at(given, first * w.features), last - first, w.features, share)
+                if w.step == 1:
+                    add_rows(at(y, place), at(given, first * w.features), last - first, w.features, share)
+                else:
+                    for t in range(first, last, w.step):
+                        add_rows(at(y, place), at(given, t * w.features), 1, w.features, share)
 
 
 def pool_gradient(task: Int, scratch: Reals, dy: Reals, winners: Reals, d: Reals, lengths: Ints, w: Windows):
@@ -97,10 +127,9 @@ def pool_gradient(task: Int, scratch: Reals, dy: Reals, winners: Reals, d: Reals
         length = lengths[n]
         for j in range(min(w.made, real_of(length, w.more, w.stride))):
             place = (n * w.made + j) * w.features
-            first = max(0, j * w.stride - w.before)
-            last = min(length, j * w.stride - w.before + w.width)
-            share = real(1) / real(w.width if w.counts == 1 else max(1, last - first))
-            for t in range(first, last):
+            first, last = first_of(j, w), end_of(j, length, w)
+            share = real(1) / real(count_of(j, first, last, length, w))
+            for t in range(first, last, w.step):
                 here, lost = at(total, t * w.features), at(scratch, t * w.features)
                 if w.largest == 1:
                     give_winner(here, lost, at(dy, place), at(winners, place), real(t), w.features)

@@ -85,7 +85,8 @@ def time_pool(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     windows = Windows(
         samples=low.samples, places=places, features=features, made=made, width=window.width,
         before=layer.before(stage.shape), more=window.more, stride=window.stride, largest=int(layer.largest),
-        counts=int(layer.counts_padding), piece=piece,
+        counts=int(layer.counts_padding), step=window.dilation, room=window.room, divisor=layer.divides_by or 0,
+        piece=piece,
     )  # fmt: skip
     told: dict[str, Any] = {"winners": winners, "lengths": low.lengths(stage), "w": windows}
     low.program.add("time.pool", cut(low.samples, piece), x=x, y=y, **told)
