@@ -114,9 +114,7 @@ class Recurrent(Layer):
             tape.append(kept)
         return (state[0] if self.last else y), (x, real_at, tape)
 
-    def read_back(
-        self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array
-    ) -> tuple[Array, list[Array]]:  # fmt: skip
+    def read_back(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> tuple[Array, list[Array]]:
         """Do the backward pass; return also the gradients with respect to the states before the first place."""
         ops, xp, (x, real_at, tape) = ctx.ops, ctx.ops.xp, cache
         da, db = xp.zeros((*x.shape[:2], self.gates * self.n_units), dy.dtype), [dy] * x.shape[1]
