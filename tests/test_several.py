@@ -191,8 +191,12 @@ def test_a_generator_gives_what_arrays_give(workers: int) -> None:
         expected = trained(network(), DATA, LABELS, given, shuffle=False)
         with Made(given, mini_batch_size=8, workers=workers) as generator:
             assert trained(network(), generator, mini_batch_size=None) == expected
-    with ArrayGenerator(DATA, LABELS, mini_batch_size=8) as generator:
-        assert trained(network(), generator, mini_batch_size=None) == trained(network(), shuffle=False)
+    for given in (None, weights):
+        with ArrayGenerator(DATA, LABELS, given, mini_batch_size=8) as generator:
+            expected = trained(network(), DATA, LABELS, given, shuffle=False)
+            assert trained(network(), generator, mini_batch_size=None) == expected
+    with ArrayGenerator((DATA, LABELS, weights), mini_batch_size=8) as generator:
+        assert trained(network(), generator, mini_batch_size=None) == expected
 
 
 def test_transforms_find_pictures_in_a_dict_in_a_tuple() -> None:

@@ -24,9 +24,11 @@ from gedanken import (
     DataError,
     DataParallel,
     Dice,
+    Embedding,
     Focal,
     FullyConnectedLayer,
     GedankenError,
+    Generator,
     Heads,
     Hogwild,
     Metric,
@@ -38,6 +40,7 @@ from gedanken import (
     Tversky,
 )
 from gedanken.costs import COSTS as NAMED
+from gedanken.data.batches import hold_out
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(40, 6)).astype("float32")
@@ -248,6 +251,22 @@ def values(cost: Any, metrics: Any = ()) -> Network:
     return Network().input((6,)).add(FullyConnectedLayer(1)).regression(cost=cost, metrics=list(metrics))
 
 
+class Items(Generator):
+    """Samples with weights, or without."""
+
+    def __init__(self, weights: Any) -> None:
+        self.weights = weights
+        super().__init__(mini_batch_size=8, workers=0)
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def get_mini_batches(self, index: int) -> list[Any]:
+        weight = () if self.weights is None else (self.weights[index],)
+        return [(X[index], Y[index], *weight)]
+
+
+HELD = np.isin(np.arange(40), hold_out(40, 0.5, 2)[1]).astype(float)
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "negative": (lambda: classes().fit(X, Y, W - 1), DataError, r"weights must be at least 0, got -1.0 for sample"),
     "not a number": (lambda: classes().fit(X, Y, W * np.nan), DataError, "weights must be finite"),
@@ -274,8 +293,32 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         r"weights must be None: weights need a cost that defines entries",
     ),
     "balanced of a generator": (
-        lambda: classes(cost=CrossEntropy(class_weights="balanced")).fit(ArrayGenerator((X, Y))), ArgumentError,
-        "class_weights of CrossEntropy must be numbers where a Generator gives the labels",
+        lambda: classes(cost=CrossEntropy(class_weights="balanced")).fit(Items(None)), ArgumentError,
+        "class_weights of CrossEntropy must be numbers where a Generator other than ArrayGenerator gives the labels",
+    ),
+    "all 0 of an ArrayGenerator": (
+        lambda: classes().fit(ArrayGenerator((X, Y, 0 * W))), DataError, "weights of ArrayGenerator must not all be 0"
+    ),
+    "all 0 of a generator": (
+        lambda: classes().fit(Items(0 * W)), DataError, "weights of Items must not all be 0 in an epoch"
+    ),
+    "all 0 in an evaluation": (
+        lambda: classes().evaluate(Items(0 * W)), DataError, "weights of Items must not all be 0 in an epoch"
+    ),
+    "all 0 in a validation": (
+        lambda: classes().fit(X, Y, validation_set=Items(0 * W)), DataError, "weights of Items must not all be 0"
+    ),
+    "all 0 for workers": (
+        lambda: classes().fit(Items(0 * W), parallel=Hogwild(workers=1, backend="threads")), DataError,
+        "weights of Items must not all be 0 in an epoch",
+    ),
+    "all 0 but the held-out": (
+        lambda: classes().fit(X, Y, HELD, validation_set=0.5), DataError,
+        "weights must not all be 0 among the 20 samples to train on by validation_set=0.5; give",
+    ),
+    "all 0 of the held-out": (
+        lambda: classes().fit(X, Y, 1 - HELD, validation_set=0.5), DataError,
+        "weights must not all be 0 among the 20 samples held out by validation_set=0.5",
     ),
     "balanced without a class": (
         lambda: classes(cost=CrossEntropy(class_weights="balanced")).fit(X, Y * 0), DataError,
@@ -305,6 +348,59 @@ def test_mistakes_are_named_before_training(mistake: str) -> None:
     with pytest.raises(kind, match=message) as error:
         make()
     assert isinstance(error.value, GedankenError)
+
+
+def test_weights_that_are_0_in_some_mini_batches_are_right() -> None:
+    net, weights = classes(), W * (np.arange(40) >= 16)
+    assert net.fit(Items(weights), progress=False)["cost"][0] > 0
+
+
+TEXTS = np.where(np.arange(7) < RNG.integers(1, 8, (40, 1)), RNG.integers(1, 9, (40, 7)), 0)
+PLACES = np.where(TEXTS == 0, -1, (TEXTS > 4).astype(int) + (TEXTS > 7))
+
+
+def words() -> Network:
+    net = Network(seed=2).input((7,)).add(Embedding(9, 4, mask=0)).add(FullyConnectedLayer(3)).add(SoftMax())
+    return net.regression(SGD(0.1), CrossEntropy(class_weights="balanced"), metrics=[])
+
+
+def headed() -> Network:
+    net = Network(seed=2).input((6,)).add(FullyConnectedLayer(5))
+    heads = Heads(kind=[FullyConnectedLayer(3), SoftMax()], size=[FullyConnectedLayer(1)])
+    cost = {"kind": CrossEntropy(class_weights="balanced"), "size": "mean_squared"}
+    return net.add(heads).regression(SGD(0.1), cost, metrics={"kind": [], "size": []})
+
+
+LABELLED: dict[str, tuple[Callable[[], Network], Any, Any]] = {
+    "labels": (lambda: classes(cost=CrossEntropy(class_weights="balanced")), X, Y),
+    "one-hot rows": (lambda: classes(cost=CrossEntropy(class_weights="balanced")), X, np.eye(3)[Y]),
+    "places behind a mask": (words, TEXTS, PLACES),
+    "heads": (headed, X, {"kind": Y, "size": X[:, 0]}),
+}
+
+
+@pytest.mark.parametrize("weights", [None, W], ids=["alike", "weighted"])
+@pytest.mark.parametrize("name", LABELLED)
+def test_an_array_generator_knows_its_labels_and_weights(name: str, weights: Any) -> None:
+    make, x, y = LABELLED[name]
+    expected, found = make(), make()
+    told = expected.fit(x, y, weights, epochs=2, shuffle=False, mini_batch_size=8, progress=False)["cost"]
+    with ArrayGenerator(x, y, weights, mini_batch_size=8, workers=0) as generator:
+        assert found.fit(generator, epochs=2, progress=False)["cost"] == told
+        assert found.check(generator).figures.looked_at == 40
+    same(expected, found)
+
+
+def test_balanced_weights_of_an_array_generator_need_no_sight_of_what_transforms_change() -> None:
+    def smaller(rng: Any, item: Any) -> Any:
+        return item[0][:6], np.eye(3)[item[1]]
+
+    net = classes(cost=CrossEntropy(class_weights="balanced"))
+    with ArrayGenerator(np.hstack([X, X]), Y, mini_batch_size=8, transforms=[smaller]) as generator:
+        net.fit(generator, progress=False)
+    expected = classes(cost=CrossEntropy(class_weights="balanced"))
+    expected.fit(X, Y, shuffle=False, mini_batch_size=8, progress=False)
+    same(expected, net, 1e-6)
 
 
 def test_a_cost_of_your_own_by_entries_takes_weights_and_lengths() -> None:

@@ -126,8 +126,13 @@ def test_no_samples():
 
 BAD_ARRAYS = [
     ((np.float32(1),), "x must have a first axis of samples, got"),
-    ((X, Y[:7]), r"y must have 8 samples as the first array has, got \[7\]"),
-    (((X, Y[:7]),), r"x must have 8 samples"),
+    ((X, Y[:7]), r"y must have 8 samples as the first array has, got \(7,\)"),
+    (((X, Y[:7]),), r"x\[1\] must have 8 samples"),
+    ((X, (Y, Y)), "y must have 8 samples as the first array has; weights are a third argument, got"),
+    ((X, None, Y), "weights must be left out where there is no y"),
+    ((X, Y, Y[:7]), "weights must have 8 samples"),
+    ((X, Y, -np.ones(8)), "weights must be at least 0"),
+    ((X, Y, np.zeros(8)), "weights must not all be 0"),
     (({"a": X, "b": 3},), r"x\['b'\] must have a first axis of samples"),
     (((),), "x must have at least one array"),
     (((X,), Y), "y must be left out where x is a tuple of arrays"),

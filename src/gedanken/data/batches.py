@@ -113,6 +113,13 @@ class Source(ABC):
         """Return what is known of those who make the mini-batches, or None where nobody does."""
         return None
 
+    def trained_on(self) -> tuple[Any, Any] | None:
+        """Return the targets of all samples, and the lengths of their sequences as `lengths_of` gives them.
+
+        None where they are not known before they come.
+        """
+        return None
+
 
 class ArraySource(Source):
     """Mini-batches of two arrays; the last one is smaller where they do not come out even.
@@ -181,7 +188,6 @@ class ArraySource(Source):
         return Batch(taken(self.x, rows), taken(self.target, rows), position, share, rows, weight)
 
     def trained_on(self) -> tuple[Any, Any]:
-        """Return the targets of all its samples, and their lengths as `lengths_of` gives them."""
         lengths, rows = lengths_of(self.x), self.rows
         if rows is None:
             return self.target, lengths
@@ -263,14 +269,20 @@ class GeneratorSource(Source):
         generator: gives pairs (data, labels), or (data, labels, weights).
         checked: returns these as (inputs, targets, weights or None), or raises why they are none.
         fixed: whether every epoch is the first one, as for a validation set.
+        known: returns what `trained_on` does, or None.
     """
 
     def __init__(
-        self, generator: Generator, checked: Callable[..., tuple[Array, Array, Array | None]], fixed: bool = False
+        self,
+        generator: Generator,
+        checked: Callable[..., tuple[Array, Array, Array | None]],
+        fixed: bool = False,
+        known: Callable[[], tuple[Any, Any] | None] = lambda: None,
     ) -> None:
         self.generator, self.fixed, self._runner = generator, fixed, runner_of(generator)
         self.mini_batch_size = generator.mini_batch_size
         self._checked, self._at_begin = checked, False  # whether a begin of an epoch was restored
+        self._known = known
         self._look: Callable[[Array, Array], None] | None = None  # sees the first mini-batch before it is used
 
     @property
@@ -282,6 +294,9 @@ class GeneratorSource(Source):
 
     def look_first(self, look: Callable[[Array, Array], None]) -> None:
         self._look = look
+
+    def trained_on(self) -> tuple[Any, Any] | None:
+        return self._known()
 
     def start(self, epoch: int) -> bool:
         """Begin making mini-batches; a Generator that was not iterated before begins with this epoch."""
@@ -310,12 +325,13 @@ class GeneratorSource(Source):
 
     def _epoch(self, epoch: int, start: int) -> Yields[Batch, None, bool]:
         """Yield the mini-batches of one epoch, and return whether there was any, also before `start`."""
-        given, fixed = False, 0 if self.fixed else None
+        given, counts, fixed = False, start > 0 or self._runner.resumes, 0 if self.fixed else None
         for delivery in self._runner.run(self.generator, fixed, self.broken_off, epoch):
             given = True
             if delivery.position < start * self.mini_batch_size:
                 continue
             x, target, weight = self._parts(delivery.value, delivery.position)
+            counts = counts or weight is None or bool(weight.any())
             batch = Batch(x, target, delivery.position, delivery.share, weight=weight)
             del x, target, weight
             if self._look:
@@ -324,6 +340,9 @@ class GeneratorSource(Source):
             del delivery  # its slot is free as soon as the training has let go of the mini-batch
             yield batch
             del batch
+        if given and not counts and not self.broken_off():
+            name = type(self.generator).__name__
+            raise DataError(f"weights of {name} must not all be 0 in an epoch: nothing was learnt or measured")
         return given
 
     def state(self) -> dict[str, Any]:

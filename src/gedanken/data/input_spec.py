@@ -19,6 +19,7 @@ from gedanken.data.inputs import (
     checked_weights,
 )
 from gedanken.data.ragged import as_sequences, labels_of_places
+from gedanken.data.sources import ArrayGenerator, whole_entry
 from gedanken.errors import DataError
 from gedanken.sequences import Sequences, lengths_of
 from gedanken.types import AnyShape, Array, Shape
@@ -110,7 +111,12 @@ class InputSpec(NamedTuple):
         """
         names = whose.format("data"), whose.format("labels")
         x = self.inputs(names[0], data)
-        lengths, shapes = self._lengths_behind(names[0], lengths_of(x)), self.output_shape
+        target = self._targets(names, x, labels, self._lengths_behind(names[0], lengths_of(x)))
+        return x, target, self._weights(whose.format("weights"), weights, len(x), some)
+
+    def _targets(self, names: tuple[str, str], x: Any, labels: Any, lengths: Any) -> Any:
+        """Return targets for samples `x`, or raise DataError; the lengths are those of what comes out."""
+        shapes = self.output_shape
         if isinstance(shapes, Mapping):
             found, given = dict[str, Any](), checked_names(names[1], labels, shapes)
             for name, part in given.items():
@@ -120,8 +126,7 @@ class InputSpec(NamedTuple):
         else:
             target = self._labels(names, x, labels, shapes, lengths)
         assert self.checked_target
-        target = self.checked_target(names[1], target, self.output_shape)
-        return x, target, self._weights(whose.format("weights"), weights, len(x), some)
+        return self.checked_target(names[1], target, shapes)
 
     def _labels(self, names: tuple[str, str], x: Any, labels: Any, shape: Shape, lengths: Array | None) -> Array:
         target = checked_array(names[1], labels_of_places(names[1], labels, shape, lengths))
@@ -157,6 +162,7 @@ class InputSpec(NamedTuple):
         if _is_fraction(validation_set):
             require(len(x) > 1, "validation_set", "be None for a single sample", validation_set)
             kept, held = hold_out(len(x), float(validation_set), seed)
+            _check_parts(weight, validation_set, kept, held)
             train = ArraySource(x, target, size, shuffled, seed, kept, weight)
             return train, ArraySource(x, target, at_once, rows=held, weight=weight)
         wanted = "(data, labels), a Generator, or a fraction in (0, 1)"
@@ -186,7 +192,36 @@ class InputSpec(NamedTuple):
         name = type(generator).__name__
         for argument, given in (("labels", labels), ("weights", weights)):
             require(given is None, argument, f"be left out, because {name} gives them with the data", given)
-        return GeneratorSource(generator, partial(self.checked, "{} of " + name, some=False), fixed)
+        whose = "{} of " + name
+        if isinstance(generator, ArrayGenerator):
+            weight = None if generator.transforms else whole_entry(generator, 2)
+            self._weights(whose.format("weights"), weight, len(generator), some=True)
+        known = partial(self._known, whose, generator)
+        return GeneratorSource(generator, partial(self.checked, whose, some=False), fixed, known)
+
+    def _known(self, whose: str, generator: Generator) -> tuple[Any, Any] | None:
+        """Return the targets of all samples of an ArrayGenerator, before transforms, and the lengths of sequences."""
+        names = whose.format("data"), whose.format("labels")
+        if not isinstance(generator, ArrayGenerator) or (labels := whole_entry(generator, 1)) is None:
+            return None
+        lengths = self._lengths_of(names[0], whole_entry(generator, 0))
+        return self._targets(names, generator, labels, self._lengths_behind(names[0], lengths)), lengths
+
+    def _lengths_of(self, argument: str, data: Any) -> Any:
+        """Return the lengths of given sequences; other data are not looked at, since transforms may change them."""
+        if self.named:
+            given = checked_names(argument, data, self.named)
+            found = {name: spec._lengths_of(f'{argument}["{name}"]', given[name]) for name, spec in self.named.items()}
+            return {name: lengths for name, lengths in found.items() if lengths is not None} or None
+        return lengths_of(data if self.mask is None else self.inputs(argument, data))
+
+
+def _check_parts(weight: Array | None, fraction: Any, *parts: Array) -> None:
+    """Raise DataError where all samples to train on, or all that are held out, have the weight 0."""
+    for rows, what in zip(parts, ("to train on", "held out"), strict=True):
+        if weight is not None and not weight[rows].any():
+            rule = f"weights must not all be 0 among the {len(rows)} samples {what} by validation_set={fraction}"
+            raise DataError(f"{rule}; give validation_set=(data, labels, weights) instead")
 
 
 def _is_fraction(given: Any) -> bool:

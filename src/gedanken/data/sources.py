@@ -12,9 +12,10 @@ import numpy as np
 from gedanken.checks import require, truth, whole
 from gedanken.data.conversion import NUMBERS, as_array, refuse_masked, refuse_sparse
 from gedanken.data.generator import Generator
+from gedanken.data.inputs import checked_weights
 from gedanken.data.mapped import mapped_if_possible
 from gedanken.data.ragged import if_ragged
-from gedanken.data.workers.items import Key, Samples, entry_of
+from gedanken.data.workers.items import Key, Samples, entry_of, in_form
 from gedanken.data.workers.tasks import running_epoch
 from gedanken.errors import DataError
 from gedanken.sequences import Sequences
@@ -35,10 +36,12 @@ class ArrayGenerator(Generator):
             of sequences: samples are then sequences of their own length, and mini-batches have Sequences.
         y: labels, an array of the same kind and length. Without it samples are single arrays, or what x says. With it
             x, y or both may be dicts of arrays, for a network of several inputs or outputs.
+        weights: (N,), how much each sample counts, >= 0, as for `Network.fit`; a third entry of samples. It needs y.
         **options: of `Generator`.
 
     Raises:
-        ArgumentError: an array has no axis of samples, no numbers, or another length than the first.
+        ArgumentError: an array has no axis of samples, no numbers, or another length than the first; weights are no
+            weights.
 
     Example:
         >>> x, y = np.arange(6.0).reshape(3, 2), np.array([0, 1, 2])
@@ -48,46 +51,36 @@ class ArrayGenerator(Generator):
         [[4.0, 5.0]] [2]
     """
 
-    def __init__(self, x: Any, y: Any = None, **options: Any) -> None:
+    def __init__(self, x: Any, y: Any = None, weights: Any = None, **options: Any) -> None:
         refuse_sparse("x", x)  # some of them are dicts
         several = isinstance(x, (tuple, dict))
         wrong = isinstance(x, tuple) and y is not None
         require(not wrong, "y", "be left out where x is a tuple of arrays", type(y).__name__)
         require(not several or len(x) > 0, "x", "have at least one array", x)
-        self._form = dict if isinstance(x, dict) else tuple if several or y is not None else np.ndarray
-        self._nested = y is not None and (isinstance(x, dict) or isinstance(y, dict))
-        if several and not self._nested:
-            parts = x if isinstance(x, dict) else dict(enumerate(x))
-            self._arrays = {key: _checked(f"x[{key!r}]", value) for key, value in parts.items()}
-        elif self._nested:
-            require(not isinstance(y, dict) or len(y) > 0, "y", "have at least one array", y)
-            self._arrays = {**_checked_parts(0, "x", x), **_checked_parts(1, "y", y)}
+        require(weights is None or y is not None, "weights", "be left out where there is no y", type(weights).__name__)
+        if isinstance(x, dict) and y is None:
+            self._kind, given = "dict", {key: (f"x[{key!r}]", value) for key, value in x.items()}
         else:
-            given = {"x": x} if y is None else {"x": x, "y": y}
-            self._arrays = {name: _checked(name, value) for name, value in given.items()}
-        self._length, *others = [int(array.shape[0]) for array in self._arrays.values()]
-        same = all(length == self._length for length in others)
-        require(same, "y" if y is not None else "x", f"have {self._length} samples as the first array has", others)
+            self._kind, given = _named_entries(x, y, weights)
+        self._arrays = {key: _checked(name, value) for key, (name, value) in given.items()}
+        (first, *others), names = self._arrays.values(), [name for name, _ in given.values()]
+        self._length = int(first.shape[0])
+        for name, array in zip(names[1:], others, strict=True):
+            rule = f"have {self._length} samples as the first array has"
+            hint = "; weights are a third argument" if isinstance(y, tuple) else ""
+            require(array.shape[0] == self._length, name, rule + hint, array.shape)
+        if weights is not None:
+            checked_weights("weights", self._arrays[2], self._length, np.dtype("float64"), some=True)
         super().__init__(**options)
-        self.pad_to = {**self._places(), **self.pad_to}
-
-    def _places(self) -> dict[Key, int]:
-        """Return how many places sequences have, by their keys."""
-        given = self._arrays.items() if self._nested or self._form is dict else enumerate(self._arrays.values())
-        return {key: array.shape[1] for key, array in given if isinstance(array, Sequences)}
+        places = {key: array.shape[1] for key, array in self._arrays.items() if isinstance(array, Sequences)}
+        self.pad_to = {**places, **self.pad_to}
 
     def __len__(self) -> int:
         return self._length
 
     def get_mini_batches(self, index: int) -> list[Any]:
         """Return one sample."""
-        if self._nested:
-            found = {key: _sample(array, index) for key, array in self._arrays.items()}
-            return [(entry_of(found, 0), entry_of(found, 1))]
-        if self._form is dict:
-            return [{key: _sample(array, index) for key, array in self._arrays.items()}]
-        rows = tuple([_sample(array, index) for array in self._arrays.values()])
-        return [rows if self._form is tuple else rows[0]]
+        return [in_form(self._kind, {key: _sample(array, index) for key, array in self._arrays.items()})]
 
 
 class DatasetGenerator(Generator):
@@ -240,11 +233,30 @@ class _Cursor(threading.local):
             elements.close()
 
 
-def _checked_parts(place: int, name: str, value: Any) -> dict[Any, Any]:
-    """Return arrays by their keys in an item, see ArraySpec: of a dict each, of an array it alone."""
-    if not isinstance(value, dict):
-        return {place: _checked(name, value)}
-    return {(place, key): _checked(f"{name}[{key!r}]", part) for key, part in value.items()}
+def whole_entry(generator: ArrayGenerator, place: int) -> Any:
+    """Return an entry of all samples as it was given, or a dict of such; None where samples have no such entry."""
+    if generator._kind not in ("tuple", "nested"):
+        return None
+    found = entry_of(generator._arrays, place)
+    return None if isinstance(found, dict) and not found else found
+
+
+def _named_entries(x: Any, y: Any, weights: Any) -> tuple[str, dict[Key, tuple[str, Any]]]:
+    """Return the kind of samples, and the arrays that they are taken from, with names, by their keys in a sample."""
+    if isinstance(x, tuple):
+        entries = [(f"x[{place}]", part) for place, part in enumerate(x)]
+    else:
+        entries = [("x", x), *((name, part) for name, part in (("y", y), ("weights", weights)) if part is not None)]
+    found = dict[Key, tuple[str, Any]]()
+    for place, (name, part) in enumerate(entries):
+        if isinstance(part, dict):
+            require(len(part) > 0, name, "have at least one array", part)
+            found |= {(place, key): (f"{name}[{key!r}]", value) for key, value in part.items()}
+        else:
+            found[place] = name, part
+    if any(isinstance(key, tuple) for key in found):
+        return "nested", found
+    return "array" if y is None and not isinstance(x, tuple) else "tuple", found
 
 
 def _checked(name: str, value: Any) -> Any:

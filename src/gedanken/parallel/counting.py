@@ -8,7 +8,7 @@ import numpy as np
 from gedanken.by_name import ByName
 from gedanken.checks import require
 from gedanken.costs import Cost
-from gedanken.data.batches import ArraySource, Source
+from gedanken.data.batches import Source
 from gedanken.engine.plan import Plan
 from gedanken.layers.shape import channels_first_shape, each_shape, to_channels_last
 from gedanken.metrics import Metric
@@ -74,9 +74,10 @@ def settled(cost: Cost, source: Source, plan: Plan) -> Cost:
     """
     if not cost.unresolved:
         return cost
-    rule = "be numbers where a Generator gives the labels: they are not known before training"
-    require(isinstance(source, ArraySource), f"class_weights of {type(cost).__name__}", rule, "balanced")
-    target, lengths = cast(ArraySource, source).trained_on()
+    given = source.trained_on()
+    rule = "be numbers where a Generator other than ArrayGenerator gives the labels: they are not known before training"
+    require(given is not None, f"class_weights of {type(cost).__name__}", rule, "balanced")
+    target, lengths = cast(tuple[Any, Any], given)
     return cost.resolved(*real_places(target, each_shape(channels_first_shape, plan.shapes[-1]), plan, lengths))
 
 
