@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gedanken import Adam, ArgumentError, DataError, FullyConnectedLayer, Network
+from gedanken import LSTM, Adam, ArgumentError, DataError, FullyConnectedLayer, Network
 from gedanken.datasets import WindowGenerator, load_sunspots, split_in_time, windows
 from gedanken.types import Array
 
@@ -138,3 +138,20 @@ def test_sunspots() -> None:
     assert (years[numbers.argmax()], numbers[years == 2000].item()) == (1957, pytest.approx(119.6))
     spectrum = abs(np.fft.rfft(numbers - numbers.mean()))
     assert len(numbers) / spectrum.argmax() == pytest.approx(11, abs=0.3)  # years of the sun's cycle
+
+
+@pytest.mark.parametrize("columns", [None, 0, [0]])
+def test_a_network_takes_targets_of_windows_or_says_what_to_do(columns) -> None:
+    series = np.sin(np.arange(40.0, dtype="float32"))[:, None]
+    each = Network().input((8, 1)).add(LSTM(3)).add(FullyConnectedLayer(1)).regression(cost="mean_squared")
+    x, y = windows(series, 8, each_place=True, columns=columns)
+    assert each.evaluate(x, y, progress=False)["cost"] > 0
+    for ahead in (1, 3):
+        last = Network().input((8, 1)).add(LSTM(3, last=True)).add(FullyConnectedLayer(ahead))
+        last.regression(cost="mean_squared")
+        x, y = windows(series, 8, ahead, columns=columns)
+        if columns == 0:
+            assert last.evaluate(x, y, progress=False)["cost"] > 0
+        else:
+            with pytest.raises(DataError, match=r"leave out the last axis: .*, or columns=0 where windows made it"):
+                last.evaluate(x, y, progress=False)

@@ -252,7 +252,9 @@ class Cost(Hyperparameters, ABC):
         target = with_channel(target, shape)
         if target.shape[1:] != shape:
             shapes = " or ".join("(N" + "".join(f", {size}" for size in one) + ")" for one in _shapes_of_targets(shape))
-            raise DataError(f"{argument} must have shape {shapes}, got {target.shape}")
+            left_over = target.shape[1:] == (*shape, 1)
+            hint = "; leave out the last axis: [..., 0], or columns=0 where windows made it" if left_over else ""
+            raise DataError(f"{argument} must have shape {shapes}, got {target.shape}{hint}")
         return target
 
 
