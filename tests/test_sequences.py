@@ -252,7 +252,7 @@ REFUSED = {
             Sequences(np.ones((2, 3, 4)), [1, 2])
         ),
         ShapeError,
-        r"layer 0 BatchNorm\(\) does not honour",
+        r"layer 1 Flatten\(\) does not honour",
     ),
     "different masks": (
         lambda: network(Branches(Embedding(4, 2, mask=0), Embedding(4, 2)), MeanOverTime(), SoftMax()),
