@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    GRU,
     LSTM,
     SGD,
     Adam,
@@ -187,7 +188,88 @@ def test_a_vocabulary_needs_no_length() -> None:
 
 
 ROWS = np.array([[1, 2, 0], [3, 0, 0]])
+
+
+class Own(Layer):
+    """y = x, and says of lengths what `told` does."""
+
+    def __init__(self, told):
+        object.__setattr__(self, "told", told)
+
+    def output_shape(self, shape):
+        return shape
+
+    def output_lengths(self, shape, lengths):
+        return self.told(lengths)
+
+    def forward(self, ctx, p, s, x):
+        return x, None
+
+    def backward(self, ctx, p, g, cache, dy):
+        return dy
+
+
+class OverTime(Branches):
+    """Branches that are joined along time, which no lengths go through."""
+
+    def joined_shape(self, shapes):
+        return (sum(one[0] for one in shapes), *shapes[0][1:])
+
+    def join(self, ctx, ys):
+        return np.concatenate(ys, axis=1)
+
+    def split(self, ctx, dy, widths):
+        return np.split(dy, len(widths), axis=1)
+
+
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
+@pytest.mark.parametrize(
+    ("told", "kind", "message"),
+    [
+        (lambda lengths: lengths + 1, ShapeError, r"layer 0 Own\(\) must .*2 whole numbers in \[1, 3\], got 4"),
+        (lambda lengths: lengths * 10**7, ShapeError, r"\[1, 3\], got 30000000"),
+        (lambda lengths: lengths * 0, ShapeError, r"\[1, 3\], got 0"),
+        (lambda lengths: lengths - 1, DataError, r"sequence 0 has 1 places, too few for layer 0 Own"),
+        (lambda lengths: lengths * 1.0, ShapeError, r"one for each sequence, got a ndarray \(2,\) of float64"),
+        (lambda lengths: lengths > 0, ShapeError, "of bool"),
+        (lambda lengths: lengths[:1], ShapeError, r"got a ndarray \(1,\) of int64"),
+        (lambda lengths: lengths.tolist(), ShapeError, "got a list"),
+        (lambda lengths: np.ma.array(lengths, mask=[1, 0]), ShapeError, "MaskedArray"),
+        (lambda lengths: 3, ShapeError, "got a int"),
+        (lambda lengths: None, ShapeError, "one for each sequence, got a NoneType"),
+        (lambda lengths: lengths.fill(1), ArgumentError, "must not change lengths in place"),
+        (lambda lengths: 1 // 0, ZeroDivisionError, "division"),
+    ],
+)
+def test_lengths_of_an_own_layer_are_looked_at(engine: str, told, kind, message: str) -> None:
+    net = network(Own(told), GRU(4, last=True), FullyConnectedLayer(2), SoftMax(), shape=(3, 2), engine=engine)
+    with pytest.raises(kind, match=message) as error:
+        net.feedforward(Sequences(np.ones((2, 3, 2), "float32"), [1, 3]))
+    assert kind is not ZeroDivisionError or "layer 0 Own()" in error.value.__notes__[0]
+
+
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
+@pytest.mark.parametrize("kind", ["int32", ">i8", "uint64", "every second"])
+def test_lengths_of_an_own_layer_may_lie_as_they_like(engine: str, kind: str) -> None:
+    def told(lengths):
+        return np.repeat(lengths, 2)[::2] if kind == "every second" else lengths.astype(kind)
+
+    data = Sequences(np.random.default_rng(0).normal(size=(5, 6, 3)).astype("float32"), [6, 1, 3, 2, 5])
+    layers = GRU(4, last=True), FullyConnectedLayer(2), SoftMax()
+    found = [network(Own(one), *layers, shape=(6, 3), engine=engine) for one in (told, lambda lengths: lengths)]
+    for net in found:
+        net.fit(data, np.arange(5) % 2, epochs=2, progress=False)
+    assert np.array_equal(found[0].feedforward(data), found[1].feedforward(data))
+
+
 REFUSED = {
+    "joined along time": (
+        lambda: network(OverTime([], []), MeanOverTime(), SoftMax(), shape=(3, 4)).predict(
+            Sequences(np.ones((2, 3, 4)), [1, 2])
+        ),
+        ShapeError,
+        r"OverTime.* joins sequences \(3, 4\) to \(6, 4\)",
+    ),
     "a mask within": (
         lambda: reader().fit(np.tile([1, 0, 2, 0, 0, 0, 0], (2, 1)), [0, 1]),
         DataError,
@@ -334,3 +416,20 @@ def test_sequences_are_taken_sliced_copied_and_pickled() -> None:
     assert whole[1:].copy().lengths.tolist() == [1, 3]
     with pytest.raises(DataError, match="slice or a list"):
         whole[0]
+
+
+@pytest.mark.parametrize("other", [[1, 2], np.array([1, 2, 3], "int32"), np.array([1])])
+def test_sequences_stay_as_they_are_made(other) -> None:
+    whole = Sequences.of([[1, 2], [3], [4, 5, 6]])
+    with pytest.raises(ArgumentError, match="Sequences must stay as they are made, got other lengths"):
+        whole.lengths = other
+
+
+@pytest.mark.parametrize("engine", ["cpu", "numpy"])
+@pytest.mark.parametrize("length", [0, -5, 7, 10**7])
+def test_lengths_that_are_changed_in_place_are_looked_at_again(engine: str, length: int) -> None:
+    net = network(GRU(4, last=True), FullyConnectedLayer(2), SoftMax(), shape=(6, 3), engine=engine)
+    data = Sequences(np.ones((5, 6, 3), "float32"), [6, 1, 3, 2, 5])
+    data.lengths[3] = length
+    with pytest.raises(DataError, match=rf"in \[1, 6\], got {length} in row 3"):
+        net.feedforward(data)

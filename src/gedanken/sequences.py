@@ -7,7 +7,7 @@ import numpy as np
 
 from gedanken.by_name import ByName
 from gedanken.checks import extent
-from gedanken.errors import DataError
+from gedanken.errors import ArgumentError, DataError
 from gedanken.types import Array, Shape
 
 
@@ -37,19 +37,24 @@ class Sequences:
     """
 
     def __init__(self, values: Any, lengths: Any) -> None:
-        self.values, told = np.asarray(values), np.asarray(lengths)
-        if self.values.ndim < 2 or self.values.dtype.kind not in "fiub":
-            got = f"shape {self.values.shape} of {self.values.dtype}"
+        array, told = np.asarray(values), np.asarray(lengths)
+        if array.ndim < 2 or array.dtype.kind not in "fiub":
+            got = f"shape {array.shape} of {array.dtype}"
             raise DataError(f"values must be real numbers (N, T, ...), got {got}")
-        if told.shape != self.values.shape[:1] or told.dtype.kind not in "iu":
-            rule = f"lengths must be {len(self.values)} whole numbers, one for each sequence"
+        if told.shape != array.shape[:1] or told.dtype.kind not in "iu":
+            rule = f"lengths must be {len(array)} whole numbers, one for each sequence"
             raise DataError(f"{rule}, got shape {told.shape} of {told.dtype}")
-        most = self.values.shape[1]
+        most = array.shape[1]
         wrong = (told < 1) | (told > most)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise DataError(f"lengths must be in [1, {most}], got {told[row]} in row {row}")
-        self.lengths = told.astype(np.int64)
+        self.values: Array
+        self.lengths: Array
+        vars(self).update(values=array, lengths=told.astype(np.int64))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ArgumentError(f"Sequences must stay as they are made, got other {name}; make others of these")
 
     @classmethod
     def of(cls, samples: Sequence[Any], length: int | None = None) -> "Sequences":
@@ -123,7 +128,7 @@ class Sequences:
 
     def _with(self, values: Array, lengths: Array) -> "Sequences":
         other = object.__new__(Sequences)
-        other.values, other.lengths = values, lengths
+        vars(other).update(values=values, lengths=lengths)
         return other
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.checks import extent, is_masked_array
-from gedanken.errors import DataError
+from gedanken.errors import ArgumentError, DataError
 from gedanken.types import Array, Shape
 
 
@@ -13,7 +13,8 @@ class SparseRows:
     """Rows of numbers of which most are 0, in CSR (compressed sparse rows).
 
     Row i has the numbers values[k] in the columns columns[k], starts[i] <= k < starts[i + 1]; a column that comes
-    twice counts as the sum. Some rows of it, as a slice or an array of places takes them, share its numbers.
+    twice counts as the sum. Some rows of it, as a slice or an array of places takes them, share its numbers. Where
+    numbers are cannot be changed: kernels trust it.
 
     Args:
         starts: (N + 1,) whole numbers that do not fall, from 0 to K.
@@ -41,19 +42,26 @@ class SparseRows:
     def __init__(self, starts: Any, columns: Any, values: Any, features: int) -> None:
         ends = _whole_numbers("starts", starts)
         listed = _whole_numbers("columns", columns)
-        self.values = _numbers(values)
-        self.features = extent("features", features)
-        size = len(listed)
+        numbers, size = _numbers(values), len(listed)
+        count = extent("features", features)
         rising = len(ends) > 0 and ends[0] == 0 and ends[-1] == size and bool((ends[1:] >= ends[:-1]).all())
         if not rising:
             raise DataError(f"starts must not fall, from 0 to the number of columns {size}, got {ends}")
-        if len(self.values) != size:
-            raise DataError(f"values must be as many as columns, got {len(self.values)} for {size}")
-        if size and not (listed.min() >= 0 and listed.max() < self.features):
+        if len(numbers) != size:
+            raise DataError(f"values must be as many as columns, got {len(numbers)} for {size}")
+        if size and not (listed.min() >= 0 and listed.max() < count):
             low, high = listed.min(), listed.max()
-            raise DataError(f"columns must be in [0, {self.features}), got {low if low < 0 else high}")
-        self.columns = np.ascontiguousarray(listed, np.int32)
-        self.begins, self.ends = (np.ascontiguousarray(part, np.int64) for part in (ends[:-1], ends[1:]))
+            raise DataError(f"columns must be in [0, {count}), got {low if low < 0 else high}")
+        self.values: Array
+        self.features: int
+        self.columns: Array
+        self.begins: Array
+        self.ends: Array
+        columns, begins, after = (_fixed(part) for part in (listed.astype(np.int32), ends[:-1], ends[1:]))
+        vars(self).update(values=numbers, features=count, columns=columns, begins=begins, ends=after)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ArgumentError(f"SparseRows must stay as they are made, got other {name}; make others of these")
 
     @classmethod
     def of(cls, data: Any) -> "SparseRows":
@@ -98,7 +106,7 @@ class SparseRows:
         begins = self.begins[places]
         if begins.ndim != 1:
             raise DataError(f"rows are taken by a slice or a list of places, got {places!r}")
-        return self._with(begins=np.ascontiguousarray(begins), ends=np.ascontiguousarray(self.ends[places]))
+        return self._with(begins=_fixed(begins), ends=_fixed(self.ends[places]))
 
     def copy(self) -> "SparseRows":
         """Return the same rows; their numbers are shared, since nobody writes to them."""
@@ -126,6 +134,14 @@ class SparseRows:
 def is_sparse(data: Any) -> bool:
     """Return whether data are sparse rows, ours or SciPy's."""
     return isinstance(data, SparseRows) or (hasattr(data, "tocsr") and getattr(data, "ndim", 2) == 2)
+
+
+def _fixed(array: Array) -> Array:
+    """Return an array as kernels read it, that nobody writes to."""
+    kept = np.ascontiguousarray(array)
+    kept = kept if kept.base is None or not kept.flags.writeable else kept.copy()
+    kept.flags.writeable = False
+    return kept
 
 
 def _whole_numbers(argument: str, values: Any) -> Array:

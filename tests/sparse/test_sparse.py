@@ -231,6 +231,15 @@ def test_other_data_are_refused(data: Any, rule: str) -> None:
     np.testing.assert_array_equal(net.feedforward(ROWS), before)
 
 
+@pytest.mark.parametrize("name", ["columns", "begins", "ends"])
+def test_where_numbers_are_cannot_be_changed(name: str) -> None:
+    for rows in (SparseRows.of(DENSE), SparseRows.of(DENSE)[3:9], SparseRows.of(DENSE)[[4, 2]]):
+        with pytest.raises(ArgumentError, match=f"SparseRows must stay as they are made, got other {name}"):
+            setattr(rows, name, np.array([10**6]))
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(rows, name)[:] = 10**6
+
+
 @pytest.mark.parametrize("data", [ROWS, SciPyLike(DENSE)], ids=["ours", "SciPy's"])
 def test_a_network_on_arrays_says_that_it_takes_no_rows(data: Any) -> None:
     net = Network().input((FEATURES,)).add(FullyConnectedLayer(2)).add(SoftMax()).regression()

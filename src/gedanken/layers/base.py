@@ -163,10 +163,10 @@ class Layer(Hyperparameters, ABC):
 
         Args:
             shape: one sample that goes in, (T, ...).
-            lengths: (N,) whole numbers in [1, T], see Context.
+            lengths: (N,) whole numbers in [1, T], see Context; read-only.
 
         Returns:
-            (N,) whole numbers, or None where the output has no axis of places any more.
+            (N,) whole numbers in [1, places of the output], or None where the output has no axis of places any more.
 
         Raises:
             ShapeError: the layer does not honour lengths, as by default.

@@ -7,8 +7,9 @@ import numpy as np
 
 from gedanken.errors import DataError, ShapeError
 from gedanken.layers.base import Context
-from gedanken.layers.containers import Placed, leaves
-from gedanken.types import Array
+from gedanken.layers.border import described, guarded, noted, sealed
+from gedanken.layers.containers import Placed, leaves, shape_of_row
+from gedanken.types import Array, Shape
 
 OUTPUT = ""  # the path that stands for what comes out of all layers
 
@@ -73,16 +74,50 @@ def _along(row: Sequence[Placed], lengths: Any, found: dict[str, Any]) -> Any:
 
 
 def _behind(one: Placed, lengths: Any) -> Any:
+    given = lengths if isinstance(lengths, Mapping) else {"": lengths}
+    lent = {name: sealed(own) for name, own in given.items()}
     try:
-        made = one.layer.output_lengths(one.shape, lengths)
+        with noted(one.name):
+            made = guarded(
+                one.name, "lengths", one.layer.output_lengths, one.shape, lent if given is lengths else lent[""]
+            )
     except ShapeError as error:
         raise ShapeError(f"{one.name} {error.rule}", error.hint) from None
-    if made is not None and isinstance(lengths, Mapping):
-        return made  # of a layer that takes names: no sequence becomes shorter
-    if made is not None and made is not lengths and bool((made < 1).any()):
+
+    def checked(made: Any, shape: Shape) -> Array | None:
+        same = [given[name] for name, own in lent.items() if made is own]
+        # Where only some inputs are sequences with lengths, all places that come out may be real.
+        whole = made is None and (len(shape) < 2 or given is lengths)
+        return None if whole else same[0] if same else _checked(one, made, list(given.values()), shape)
+
+    if not isinstance(one.output_shape, Mapping):
+        return checked(made, one.output_shape)
+    if not (isinstance(made, Mapping) and made.keys() <= one.output_shape.keys()):
+        raise ShapeError(f"{one.name} must return from output_lengths a dict by the names of outputs, got {made!r}")
+    return {name: checked(own, one.output_shape[name]) for name, own in made.items()}
+
+
+def _checked(one: Placed, made: Any, given: Sequence[Array], shape: Shape) -> Array:
+    """Return lengths behind a layer as kernels read them, which trust them, or raise unless they are some.
+
+    Args:
+        one: the layer.
+        made: what it returned for an output.
+        given: the lengths that it was given.
+        shape: of the output.
+    """
+    lengths, most = given[0], shape[0] if shape else 0
+    rule = f"{one.name} must return from output_lengths {len(lengths)} whole numbers in [1, {most}]"
+    if type(made) is not type(lengths) or made.dtype.kind not in "iu" or made.shape != lengths.shape:
+        raise ShapeError(f"{rule}, one for each sequence, got {described(made)}")
+    if bool((made > most).any()):
+        raise ShapeError(f"{rule}, got {int(made.max())}")
+    if bool((made < 1).any()):
+        if isinstance(one.shape, Mapping) or bool(((made < 1) & (lengths == one.shape[0])).any()):
+            raise ShapeError(f"{rule}, got {int(made.min())}")  # no longer sequence would do
         short = int(np.argmax(made < 1))
         raise DataError(f"sequence {short} has {int(lengths[short])} places, too few for {one.name}")
-    return made
+    return made.astype("int64", order="C")
 
 
 def _joined(one: Placed, made: Sequence[Array | None]) -> Any:
@@ -103,4 +138,12 @@ def _joined(one: Placed, made: Sequence[Array | None]) -> Any:
                 f"{one.name} joins sequences of other lengths: sequence {wrong} has {both}",
                 "give the same lengths, or end the sequences of each row before, by last=True or a global pooling",
             )
-    return told[0][1] if told else None
+    if not told:
+        return None
+    for name, row in (one.rows or {}).items():
+        given = row[-1].output_shape if row else shape_of_row(one.shape, name)
+        if (len(given), *given[:1]) != (len(one.output_shape), *one.output_shape[:1]):
+            raise ShapeError(
+                f"{one.name} joins sequences {given} to {one.output_shape}, and nobody knows their lengths"
+            )
+    return told[0][1]
