@@ -8,7 +8,7 @@ An error in any one element shows that is not below 1e-7 of the gradient's lengt
 the direction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from gedanken.types import Array
 
 STEP = 1e-5
+STEPS = 1e-3, 1e-5, 1e-7  # at which quotients have to agree with each other to prove a gradient wrong
 CLOSE = 1e-7  # relative difference along a direction that is accepted
 
 
@@ -28,6 +29,21 @@ def quotient(value: Callable[[float], float], step: float = STEP) -> float:
 def signs_like(array: Array) -> Array:
     """Return a direction: 1 or -1 for each number of an array, always the same."""
     return np.where(np.random.default_rng(1).random(array.shape) < 0.5, -1.0, 1.0)
+
+
+def disproved(slope: float, quotients: Sequence[float], limit: float) -> bool:
+    """Say whether difference quotients of several steps prove a slope wrong: they agree, and none is close to it.
+
+    Beside a kink, and where values are rough, they do not agree.
+
+    Args:
+        slope: what is looked at.
+        quotients: of one place, each with another step.
+        limit: what counts as nothing.
+    """
+    if any(abs(one - slope) <= 1e-4 * max(abs(one), abs(slope)) + limit for one in quotients):
+        return False
+    return bool(np.ptp(quotients) <= 0.05 * max(map(abs, quotients)) + limit)
 
 
 def worst_place(off: Callable[[Array], float], direction: Array) -> tuple[Any, ...]:

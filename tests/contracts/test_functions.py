@@ -20,6 +20,7 @@ from gedanken import (
     FunctionLayer,
     GedankenError,
     GradientError,
+    Heads,
     Hogwild,
     Layer,
     MissingPackageError,
@@ -28,6 +29,7 @@ from gedanken import (
     Residual,
     Sequences,
     ShapeError,
+    Sigmoid,
     SiLU,
 )
 from gedanken.engine.base import Engine
@@ -291,6 +293,114 @@ KINKS: dict[str, Callable[..., Any]] = {
 def test_a_cost_with_kinks_is_taken(name: str) -> None:
     net = network(cost=CustomCost(KINKS[name]))
     assert np.isfinite(net.fit(X, Y, progress=False)["cost"]).all()
+
+
+class Entries(Cost):
+    def entries(self, ops: Any, y: Any, target: Any) -> Any:
+        return (y - target) ** 2, self.slopes(y - target)
+
+    def slopes(self, error: Any) -> Any:
+        return 2 * error
+
+
+class WrongEntries(Entries):
+    def slopes(self, error: Any) -> Any:
+        return np.where(error < 0, -1, 2) * error
+
+
+class Meant(WrongEntries):
+    exact_gradient = False
+
+
+class Whole(Cost):
+    def __call__(self, ops: Any, y: Any, target: Any) -> Any:  # type: ignore[override]
+        return ((y - target) ** 2).mean(), 2 * (y - target) / y.size
+
+
+class WrongWhole(Cost):
+    def __call__(self, ops: Any, y: Any, target: Any) -> Any:  # type: ignore[override]
+        return ((y - target) ** 2).mean(), (y - target) / y.size
+
+
+class Single(Cost):
+    """A cost that computes in single precision, whatever it is given: differences are rough."""
+
+    def entries(self, ops: Any, y: Any, target: Any) -> Any:
+        error = y.astype("float32") - target
+        return error**2, 2 * error
+
+
+def _own(function: Callable[..., Any], derivative: Callable[..., Any]) -> Cost:
+    return CustomCost(lambda y, t: function(y, t)[:, 0], derivative)
+
+
+WRONG_SLOPES: dict[str, Cost] = {
+    "another sign": _own(lambda y, t: (y - t) ** 2, lambda y, t: -2 * (y - t)),
+    "another factor": _own(lambda y, t: (y - t) ** 2, lambda y, t: y - t),
+    "nothing": _own(lambda y, t: (y - t) ** 2, lambda y, t: 0 * y),
+    "a mean": _own(lambda y, t: (y - t) ** 2, lambda y, t: 2 * (y - t) / 100),
+    "a step, smoothed": _own(lambda y, t: np.floor(y) - t, lambda y, t: 1 + 0 * y),
+    "one side of entries": WrongEntries(),
+    "a call of its own": WrongWhole(),
+}
+
+
+@pytest.mark.parametrize("heads", [False, True])
+@pytest.mark.parametrize("which", WRONG_SLOPES)
+def test_wrong_slopes_of_a_cost_are_an_error_before_training(which: str, heads: bool) -> None:
+    cost = WRONG_SLOPES[which]
+    net = Network(1).input((5,)).add(Heads(a=[FullyConnectedLayer(1)], b=[]) if heads else FullyConnectedLayer(1))
+    net.regression(SGD(0.1), {"a": cost, "b": "mean_squared"} if heads else cost, metrics={} if heads else ())
+    labels = {"a": Y, "b": X} if heads else Y
+    before = net.arrays()
+    told = (
+        rf"{type(cost).__name__} must give as slopes the derivatives of its costs, but dy at \(\d, 0\) is .*, the diff"
+    )
+    for call in (net.fit, net.check, net.find_learning_rate):
+        with pytest.raises(GradientError, match=told + ".*exact_gradient = False"):
+            call(X, labels)
+    assert all(np.array_equal(array, before[name]) for name, array in net.arrays().items())
+
+
+SOUND_SLOPES: dict[str, Cost] = {
+    "entries": Entries(),
+    "a call of its own": Whole(),
+    "meant to be others": Meant(),
+    "in single precision": Single(),
+    "absolute": _own(lambda y, t: abs(y - t), lambda y, t: np.sign(y - t)),
+    "quantile": _own(lambda y, t: np.maximum(0.9 * (t - y), 0.1 * (y - t)), lambda y, t: np.where(y > t, 0.1, -0.9)),
+    "logarithm": _own(lambda y, t: y - t * np.log(abs(y)), lambda y, t: 1 - t / y),
+    "fine corners": _own(
+        lambda y, t: abs((1e4 * y) % 1 - 0.5), lambda y, t: 1e4 * np.sign((1e4 * y) % 1 - 0.5)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SOUND_SLOPES)
+def test_sound_slopes_of_a_cost_are_taken(name: str) -> None:
+    net = network(cost=SOUND_SLOPES[name])
+    net.fit(X, abs(Y) + 1, progress=False)
+
+
+def test_probabilities_of_0_and_1_are_no_false_alarm() -> None:
+    def inside(y: Any) -> Any:
+        return np.clip(y, 1e-7, 1 - 1e-7)
+
+    cost = CustomCost(
+        lambda y, t: -(t * np.log(inside(y)) + (1 - t) * np.log(1 - inside(y)))[:, 0],
+        lambda y, t: (inside(y) - t) / (inside(y) * (1 - inside(y))),
+    )
+    net = Network(1).input((5,)).add(FullyConnectedLayer(1)).add(Sigmoid()).regression(SGD(1e-9), cost, metrics=())
+    net.set_arrays({"0.kernel": 100 * np.eye(5, 1)})
+    assert {0.0, 1.0} <= set(net.feedforward(X)[:, 0].tolist())
+    net.fit(X, X[:, :1] > 0, progress=False)
+
+
+def test_many_outputs_beside_kinks_are_no_false_alarm() -> None:
+    cost = CustomCost(lambda y, t: abs(y - t).sum(axis=1), lambda y, t: np.sign(y - t))
+    net = Network(1).input((5,)).add(FullyConnectedLayer(20_000)).regression(SGD(1e-9), cost, metrics=())
+    targets = net.feedforward(X[:4])
+    assert np.isfinite(net.fit(X[:4], targets, progress=False)["cost"]).all()
 
 
 def test_without_autograd_it_predicts_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

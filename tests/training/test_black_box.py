@@ -317,7 +317,7 @@ INJECTED = [
     Injected("a cost's gradient alone", [FullyConnectedLayer(1), ReLU()], X, TARGETS[:, :1], "the cost CustomCost",
              "cost",
              "a logarithm of zero or a division by zero in the cost CustomCost",
-             net={"cost": CustomCost(lambda y, t: (y - t)[:, 0] ** 2, lambda y, t: 2 * (y - t) / y)}),
+             net={"cost": CustomCost(lambda y, t: (y - t)[:, 0] ** 2, lambda y, t: 2 * (y - t) * y / y)}),
     Injected("division by zero in a cost", [FullyConnectedLayer(1)], X, TARGETS[:, :1], "the cost CustomCost", "cost",
              "the cost CustomCost itself", net={"cost": CustomCost(lambda y, t: (y / 0 * 0)[:, 0], lambda y, t: y)}),
     Injected("logarithm of zero in a layer", dense(Logarithm()), ZERO, Y, "layer 0 Logarithm", "forward",

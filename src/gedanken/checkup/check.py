@@ -66,7 +66,8 @@ def _of_data(subject: Subject, looked: Looked, found: Twins) -> Iterator[Finding
             yield from inputs.constants(x, len(looked.x), one.told)
     for head in _heads(subject, row):
         own, shape = _labels(subject, looked, head)
-        for told in labels.targets(head.cost, own, shape, head.row[activation_place(head.row)].layer):
+        last = head.row[activation_place(head.row)] if head.row else row[-1]
+        for told in labels.targets(head.cost, own, shape, last.layer):
             yield told._replace(text=f"Head {head.name!r}: {told.text}") if head.name else told
     yield from labels.repeated(found, recipe.cost)
     yield from structure.layers(row, [(head.row, head.cost) for head in _heads(subject, row)])

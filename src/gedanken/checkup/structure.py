@@ -38,6 +38,8 @@ def layers(row: Sequence[Placed], ways: Sequence[tuple[Sequence[Placed], Cost]])
 
 
 def _softmax(row: Sequence[Placed], cost: Cost) -> Iterator[Finding]:
+    if not row:
+        return
     last = row[activation_place(row)]
     inner = [one for one in leaves(row) if type(one.layer) is SoftMax and one.path != last.path]
     if inner and type(last.layer) is SoftMax:

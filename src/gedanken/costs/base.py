@@ -66,6 +66,8 @@ class Cost(Hyperparameters, ABC):
     yes_above: ClassVar[float | None] = None  # of costs of yes-or-no outputs: an output above this is a yes
     takes_scores: ClassVar[bool] = False  # whether outputs are scores of any size, and no probabilities
 
+    exact_gradient: ClassVar[bool] = True  # whether slopes are the costs' derivatives; of your own it is checked
+
     reduction: str = field(default="mean", kw_only=True)
 
     def __post_init__(self) -> None:

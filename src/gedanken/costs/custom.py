@@ -36,7 +36,8 @@ class CustomCost(Cost):
     Raises:
         ShapeError: a function returns another shape, or what it gives for a sample depends on the others, as it does
             where targets (N,) are broadcast beside outputs (N, 1) (before the first mini-batch).
-        GradientError: what autograd finds is not the derivative, or it finds none (before the first mini-batch).
+        GradientError: `derivative` is another one than differences give; or what autograd finds is not the derivative,
+            or it finds none (before the first mini-batch).
         MissingPackageError: there is no derivative, and autograd is not installed (before the first mini-batch).
 
     Source:

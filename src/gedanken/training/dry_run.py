@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.by_name import ByName, parts_of
-from gedanken.costs import Cost, CustomCost
+from gedanken.costs import Cost
 from gedanken.costs.heads import HeadsCost
 from gedanken.data.batches import ArraySource, Source
 from gedanken.errors import GedankenError, ShapeError
@@ -41,10 +41,11 @@ def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
     """Let cost and metrics see some samples, so that they complain before anything is trained.
 
     What is the user's own has to give the same for samples together and one by one. It does not where a mean over the
-    samples is taken, or where NumPy broadcasts labels (N,) beside outputs (N, 1) to (N, N).
+    samples is taken, or where NumPy broadcasts labels (N,) beside outputs (N, 1) to (N, N). And slopes of a cost have
+    to be the derivatives of its values.
 
     Raises:
-        ShapeError: it does not.
+        ShapeError, GradientError: they are not.
     """
     if isinstance(target, ByName):
         evaluate(train_state, ArraySource(x[:1], target[:1], mini_batch_size=1))
@@ -59,7 +60,7 @@ def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
         if _own(train_state):
             _compare(train_state, x, target, hint if shapes[0] != shapes[1] else MEAN)
     cost, few = train_state.plan.cost, _different(target)
-    if isinstance(cost, CustomCost) and cost.derivative is None:
+    if cost and own(cost):
         outputs = np.asarray(train_state.plan.predict(x[few]), "float64")
         check_slopes(cost, to_channels_last(outputs), to_channels_last(target[few]))
 
@@ -77,7 +78,7 @@ def _compare_heads(train_state: TrainState, x: Any, target: ByName) -> None:
         if not _alike(together, apart):
             what = f"{type(part).__name__} of the head {head!r} must judge each sample by itself, but gives {together}"
             raise ShapeError(f"{what} for some samples together and {apart} one by one", MEAN)
-        if isinstance(part, CustomCost) and part.derivative is None:
+        if isinstance(part, Cost):
             check_slopes(part, to_channels_last(np.asarray(y, "float64")), to_channels_last(labels))
 
 
