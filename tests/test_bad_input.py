@@ -1314,7 +1314,7 @@ class Changing(Metric):
 
 
 SQUARES = CustomCost(lambda y, t: ((y - t) ** 2).sum(axis=1), lambda y, t: 2 * (y - t))
-PAIR = "be a pair (data, labels), a Generator, or a fraction in (0, 1)"
+PAIR = "be (data, labels), (data, labels, weights), a Generator, or a fraction in (0, 1)"
 FIT = [
     Mistake("no epochs", classes, fit(epochs=0), ArgumentError, "epochs must be a whole number of at least 1, got 0"),
     Mistake(

@@ -29,6 +29,7 @@ HIDDEN = (
 )
 # What autograd and NumPy say of what cannot be differentiated, and what to do.
 MISUSES = (
+    (r"pad_vjp", 'give xp.pad its mode: xp.pad(x, widths, "constant")'),
     (r"item assignment|array element with a sequence|Cannot cast|__array_ufunc__.*out=|argument 'out'", PLACES),
     (r"VJP|module 'autograd\S*' has no attribute|Gradient of", OTHERS),
     (r"ArrayBox|autograd", NUMBERS),

@@ -34,7 +34,7 @@ WORDS = {
     "rate": ([*TRAIN, "--learning-rate", "0"], "Adam learning_rate must be a number in (0, inf), got 0.0"),
     "validation": (
         [*TRAIN, "--validation", "1.5"],
-        "validation_set must be a pair (data, labels), a Generator, or a fraction in (0, 1)",
+        "validation_set must be (data, labels), (data, labels, weights), a Generator, or a fraction in (0, 1)",
     ),
     "no name of data": (["train", ""], "argument DATA: must be a name, got ''"),
     "no name of a model": (["evaluate", "", "mnist"], "argument MODEL: must be a name, got ''"),

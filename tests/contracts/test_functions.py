@@ -212,6 +212,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], type[GedankenError], str]] = {
     "a number": (lambda xp, x: xp.tanh(x) + 0 * float(xp.sum(x)), GradientError, NO_DERIVATIVE + "use the functions"),
     "unknown": (lambda xp, x: xp.cbrt(x), GradientError, NO_DERIVATIVE + "VJP of cbrt.*write it with other"),
     "sorted": (lambda xp, x: xp.sort(x, axis=1), GradientError, NO_DERIVATIVE + "write it with other functions"),
+    "padded": (lambda xp, x: xp.pad(x, ((0, 0), (1, 1))), GradientError, NO_DERIVATIVE + "give xp.pad its mode"),
     "hidden": (hidden, GradientError, NOT_FOUND + "xp must see all"),
     "root": (
         lambda xp, x: xp.where(x > 0, xp.sqrt(x), 0),

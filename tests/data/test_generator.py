@@ -149,7 +149,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "labels": ({"labels": [1]}, "labels must be left out, because Points gives them with the data, got [1]"),
     "size": ({"mini_batch_size": 4}, "mini_batch_size must be given to the Generator itself, got 4"),
     "shuffle": ({"shuffle": True}, "shuffle must be given to the Generator itself, got True"),
-    "fraction": ({"validation_set": 0.1}, "validation_set must be a pair (data, labels) or a Generator, got 0.1"),
+    "fraction": (
+        {"validation_set": 0.1},
+        "validation_set must be (data, labels), (data, labels, weights) or a Generator, got 0.1",
+    ),
 }
 
 

@@ -180,7 +180,8 @@ class GaussianNLL(Cost):
         reduction: see Cost; what is averaged over are the F values of each sample.
 
     Shapes:
-        y: (N, 2 * F), F means and behind them F variances, which are to be >= 0, as behind Softplus or Exponential.
+        y: (N, 2 * F), F means and behind them F variances, which are to be >= 0, as of
+            Branches([FullyConnectedLayer(F)], [FullyConnectedLayer(F), Softplus()]).
         t: (N, F), or (N,) where F is 1.
 
     Raises:

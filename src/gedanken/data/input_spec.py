@@ -154,7 +154,10 @@ class InputSpec(NamedTuple):
         if isinstance(data, Generator):
             _check_own("mini_batch_size", mini_batch_size)
             _check_own("shuffle", shuffle)
-            source, wanted = self._generator_source(data, labels, weights), "(data, labels) or a Generator"
+            source, wanted = (
+                self._generator_source(data, labels, weights),
+                "(data, labels), (data, labels, weights) or a Generator",
+            )
             return source, self._validation(validation_set, max(data.mini_batch_size, AT_ONCE), wanted)
         size = whole("mini_batch_size", MINI_BATCH_SIZE if mini_batch_size is None else mini_batch_size)
         x, target, weight = self.checked("{}", data, labels, weights)
@@ -165,7 +168,7 @@ class InputSpec(NamedTuple):
             _check_parts(weight, validation_set, kept, held)
             train = ArraySource(x, target, size, shuffled, seed, kept, weight)
             return train, ArraySource(x, target, at_once, rows=held, weight=weight)
-        wanted = "(data, labels), a Generator, or a fraction in (0, 1)"
+        wanted = "(data, labels), (data, labels, weights), a Generator, or a fraction in (0, 1)"
         train = ArraySource(x, target, size, shuffled, seed, weight=weight)
         return train, self._validation(validation_set, at_once, wanted)
 
@@ -182,7 +185,7 @@ class InputSpec(NamedTuple):
         if isinstance(given, Generator):
             return self._generator_source(given, None, None, fixed=True)
         several = isinstance(given, (tuple, list)) and len(given) in (2, 3)
-        require(several, "validation_set", f"be a pair {wanted}", given)
+        require(several, "validation_set", f"be {wanted}", given)
         x, target, weight = self.checked("validation_set {}", *given)
         return ArraySource(x, target, size, weight=weight)
 
