@@ -114,7 +114,7 @@ def test_a_sequence_in_two_parts_is_read_as_one(layer: Any, engine: str) -> None
         return found
 
     np.testing.assert_allclose(read(x, zero), whole.feedforward(x), rtol=1e-5, atol=1e-6)
-    if layer.states == 1:
+    if len(layer.sizes) == 1:
         first, second = (x[:, 2:], x[:, :2]) if layer.reverse else (x[:, :2], x[:, 2:])
         np.testing.assert_allclose(read(second, read(first, zero)), whole.feedforward(x), rtol=1e-5, atol=1e-6)
 
@@ -153,7 +153,7 @@ def made(layer: FromState, **shapes: Any) -> Any:
 WRONG = {
     "layer": (
         lambda: FromState(TanH(), "text", "h"),  # type: ignore[arg-type]
-        "FromState layer must be a SimpleRNN, LSTM or GRU, got TanH()",
+        "FromState layer must be a SimpleRNN, a GRU, or an LSTM without projection, got TanH()",
     ),
     "a name": (lambda: FromState(GRU(3), "text", "a b"), "FromState first_state must be a name that is a word such as"),
     "a cell": (lambda: FromState(GRU(3), "text", "h", "c"), "FromState first_cell must be None for GRU(n_units=3)"),

@@ -195,8 +195,8 @@ WRONG = {
             Branches(words=[Embedding(9, 2), GRU(2)], series=GRU(2), merge="names"),
             Branches(words=[], series=[], merge="sum"), Flatten(), FullyConnectedLayer(3), SoftMax(),
             shapes={"words": (6,), "series": (6, 2)},
-        ).predict({"words": np.zeros((N, 6), int), "series": SERIES}),
-        "layer 1 Branches(words=(), series=(), merge='sum') joins rows that make other lengths of sequences",
+        ).predict({"words": Sequences(np.zeros((N, 6), int), 7 - SERIES.lengths), "series": SERIES}),
+        "layer 1 Branches(words=(), series=(), merge='sum') joins sequences of other lengths: sequence 0 has",
     ),
 }  # fmt: skip
 
