@@ -35,6 +35,7 @@ from gedanken import (
     Network,
     Quantile,
     Sequences,
+    ShapeError,
     Sigmoid,
     SoftMax,
     Tversky,
@@ -339,6 +340,21 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: pixels(CrossEntropy(ignore_label=254)).fit(PICTURES, HOLES), DataError,
         r"labels must be class numbers from 0 to 2, or 254 to be ignored, got 255 in index",
     ),
+    **{
+        f"one-hot beside a label to ignore, {type(cost).__name__}": (
+            lambda cost=cost: pixels(cost).fit(PICTURES, np.eye(3)[HOLES % 3].transpose(0, 3, 1, 2)), DataError,
+            r"labels must be class numbers \(N, 5, 4\) for ignore_label=0, got one-hot labels",
+        )
+        for cost in (CrossEntropy(ignore_label=0), Focal(ignore_label=0), Dice(ignore_label=0))
+    },
+    "shares beside a label to ignore": (
+        lambda: classes(cost=CrossEntropy(ignore_label=0)).evaluate(X, np.full((40, 3), 1 / 3)), DataError,
+        r"labels must be class numbers \(N,\) for ignore_label=0",
+    ),
+    "a region beside a label to ignore": (
+        lambda: Network().input((1, 5, 4)).add(Sigmoid()).regression(SGD(0.1), Dice(ignore_label=0)), ShapeError,
+        "needs outputs of two classes or more for its ignore_label",
+    ),
 }  # fmt: skip
 
 
@@ -449,7 +465,9 @@ def test_every_cost_is_learnt_by_its_name_with_its_metrics_and_weights(name: str
 @pytest.mark.parametrize("kind", [Dice, Tversky])
 def test_dice_learns_regions(kind: type[Dice] | type[Tversky], channels: int) -> None:
     net = Network(seed=1).input((1, 5, 4)).add(ConvolutionLayer(channels, 3, 3, zero_padding="same"))
-    net.add(SoftMax() if channels == 3 else Sigmoid()).regression(Adam(0.05), kind(ignore_label=255))
+    net.add(SoftMax() if channels == 3 else Sigmoid()).regression(
+        Adam(0.05), kind(ignore_label=255 if channels == 3 else None)
+    )
     labels = HOLES if channels == 3 else (PICTURES > 0)
     history = net.fit(PICTURES, labels, W[:30], epochs=8, mini_batch_size=10, progress=False)
     assert history["cost"][-1] < history["cost"][0]

@@ -122,7 +122,7 @@ COUNTS = (Poisson, MeanSquaredLogarithmic)
 def targets(cost: Cost, rng: Any, shape: Shape, hard: bool) -> Array:
     """Return targets of outputs (N, ...), channels first."""
     classes = 1 if len(shape) == 4 else len(shape) - 1
-    if isinstance(cost, ClassCost) and hard:
+    if isinstance(cost, ClassCost) and (hard or cost.ignore_label is not None):
         labels = rng.integers(0, shape[classes], shape[:classes] + shape[classes + 1 :])
         if cost.ignore_label is not None:
             labels[rng.random(labels.shape) < 0.3] = cost.ignore_label

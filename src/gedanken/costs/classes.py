@@ -28,6 +28,7 @@ class CrossEntropy(ClassCost):
         class_weights: weight w of each class, each >= 0, or None for 1 each. "balanced" is N / (C * count) of the
             labels of the first `fit`, so that all classes count alike; the numbers are saved with the network.
         ignore_label: a whole number, which need not be a class (255, -1): what has it for a label counts for nothing.
+            With it labels are class numbers.
         reduction: see Cost.
 
     Shapes:

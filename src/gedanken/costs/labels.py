@@ -13,6 +13,7 @@ from gedanken.errors import DataError, ShapeError
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
 
+NUMBERS = "of one-hot labels use argmax along the classes, and put ignore_label where nothing counts"
 SLACK = 1e-3  # by which a sum of probabilities may miss 1
 
 
@@ -93,13 +94,14 @@ class ClassCost(Cost):
             raise ShapeError(f"class_weights has {len(self._weights)} values for {classes_of(shape)} classes")
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
-        places = tuple(size for axis, size in enumerate(shape, start=1) if axis != class_axis(shape))
+        places = places_of(shape)
         if target.shape[1:] == places:
             return self._checked_numbers(argument, target, classes_of(shape))
         if target.shape[1:] != shape:
             numbers, shares = (", ".join(["N", *map(str, sizes)]) + "," * (not sizes) for sizes in (places, shape))
             wanted = f"class numbers ({numbers}) or one-hot {'maps' if places else 'rows'} ({shares})"
             raise DataError(f"{argument} must be {wanted}, got shape {target.shape}{_hint(target, shape)}")
+        self._refuse_shares(argument, target, places)
         self._check_shares(argument, target, class_axis(shape))
         return target
 
@@ -118,6 +120,13 @@ class ClassCost(Cost):
         small = target.ndim > 1 and target.dtype.kind in "iu"  # class maps stay as small as they are
         return target if small else target.astype(np.int64)
 
+    def _refuse_shares(self, argument: str, target: Array, places: Shape) -> None:
+        """Raise DataError where shares of classes cannot say what is to be ignored."""
+        if self.ignore_label is not None:
+            wanted = ", ".join(["N", *map(str, places)]) + "," * (not places)
+            rule = f"{argument} must be class numbers ({wanted}) for ignore_label={self.ignore_label}"
+            raise DataError(f"{rule}, got one-hot labels or probabilities of shape {target.shape}; {NUMBERS}")
+
     def _check_shares(self, argument: str, target: Array, axis: int) -> None:
         wrong = (target < 0).any(axis=axis) | (abs(target.sum(axis=axis, dtype="float64") - 1) > SLACK)
         if wrong.any():
@@ -130,6 +139,11 @@ class ClassCost(Cost):
 def class_axis(shape: Shape) -> int:
     """Return the axis of classes in targets (N, ...) of outputs of a shape, channels first."""
     return channel_axis(shape) + 1
+
+
+def places_of(shape: Shape) -> Shape:
+    """Return the axes of one output without that of classes."""
+    return tuple(size for axis, size in enumerate(shape, start=1) if axis != class_axis(shape))
 
 
 def classes_of(shape: Shape) -> int:

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 from gedanken.checks import real, require
 from gedanken.costs.base import LEAST, Cost, Weighing, with_channel
 from gedanken.costs.binary import refuse_targets
-from gedanken.costs.labels import ClassCost, classes_of
+from gedanken.costs.labels import ClassCost, classes_of, places_of
 from gedanken.errors import ShapeError
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
@@ -139,11 +139,15 @@ class Overlap(ClassCost):
             raise ShapeError(f"{self} needs an output (C, H, W) or (T, C), got {shape}", "leave out Flatten()")
         if isinstance(self.class_weights, tuple) and len(self.class_weights) != classes_of(shape):
             raise ShapeError(f"class_weights has {len(self.class_weights)} values for {classes_of(shape)} classes")
+        if classes_of(shape) == 1 and self.ignore_label is not None:
+            rule = f"{self} needs outputs of two classes or more for its ignore_label, got {shape}"
+            raise ShapeError(rule, "targets of one region say where it is, and are no class numbers")
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
         target = with_channel(target, shape)  # of a single region they say where it is, not its number
         if target.shape[1:] != shape:
             return super().checked_target(argument, target, shape)
+        self._refuse_shares(argument, target, places_of(shape))
         refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
         return target
 
