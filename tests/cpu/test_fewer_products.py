@@ -69,7 +69,7 @@ def test_where_there_are_fewer(
     check_agreement([layer], shape, values(samples, shape, 1, "float32"))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     channels, channels, st.tuples(st.integers(1, 13), st.integers(1, 30)), st.tuples(st.tuples(pads, pads),
     st.tuples(pads, pads)), st.integers(1, 9), st.booleans(), st.sampled_from(DTYPES),
@@ -87,7 +87,7 @@ def test_any_convolution_by_three(
     check_agreement(rows, shape, x, tolerance={"float32": 3e-5, "float64": 1e-11}[dtype])
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     st.integers(60, 140), st.integers(60, 140), st.integers(2, 5), st.integers(1, 3), st.integers(1, 40),
     st.tuples(st.integers(0, 4), st.integers(0, 4)) | st.sampled_from(["same", "causal"]), st.integers(1, 9),
