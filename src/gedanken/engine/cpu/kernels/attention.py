@@ -3,9 +3,9 @@
 The backward pass makes the scores again, from their largest and the sum of their powers.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, transposed, vectors_of, zero_row
-from gedanken.engine.cpu.kernels.shares import Heads, Row, fill_means, scale_row, scaled_products, shares_of, slopes_of
-from gedanken.engine.cpu.kernels.tiled import Factors, copy_rows, multiply, not_finite, scale_rows
+from gedanken.engine.cpu.kernels.blocks import copy_row, copy_rows, scale_row, transposed, vectors_of, zero_row
+from gedanken.engine.cpu.kernels.shares import Heads, Row, fill_means, scaled_products, shares_of, slopes_of
+from gedanken.engine.cpu.kernels.tiled import Factors, multiply, not_finite, scale_rows
 from gedanken.engine.cpu.language import Int, Ints, Reals, Record, at, inline, real, vector_lanes
 
 

@@ -4,7 +4,7 @@ The left factor is bf16 whose rows are contiguous. The right one is packed in pa
 [row // 2][column][row % 2], as many as make the depth a multiple of TILE, and zeros where there are none.
 """
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, tiles_in, transposed, zero_row
+from gedanken.engine.cpu.kernels.blocks import copy_row, copy_rows, tiles_in, transposed, zero_row
 from gedanken.engine.cpu.kernels.conv import Transposed
 from gedanken.engine.cpu.language import (
     Bf16s,
@@ -32,12 +32,6 @@ DEPTH = 512  # numbers that are summed at once: both factors' blocks stay in a s
 def full_tiles(count):
     """Return a count rounded up to whole tiles."""
     return tiles_in(count, TILE) * TILE
-
-
-@inline
-def copy_block(target, target_pitch, source, source_pitch, rows, columns):
-    for row in range(rows):
-        copy_row(at(target, row * target_pitch), at(source, row * source_pitch), columns)
 
 
 @inline
@@ -93,7 +87,7 @@ def tile_product(m, n, x, i, i_pitch, c, c_pitch):
     sums, ends = local_reals(BLOCK), local_bf16s(BLOCK)
     to, to_pitch = c, c_pitch
     if cut:
-        copy_block(sums, TILE, i, i_pitch, m, n)
+        copy_rows(sums, i, m, n, TILE, i_pitch)
         i, i_pitch, to, to_pitch = sums, TILE, sums, TILE
     load_sums(i, i_pitch, tall, wide)
     # Tiles 0 to 3 are the sums, 4 and 5 two halves of the left factor, 6 and 7 of the right one.
@@ -116,7 +110,7 @@ def tile_product(m, n, x, i, i_pitch, c, c_pitch):
                     tile_dot(3, 5, 7)
     store_sums(to, to_pitch, tall, wide)
     if cut:
-        copy_block(c, c_pitch, sums, TILE, m, n)
+        copy_rows(c, sums, m, n, c_pitch, TILE)
 
 
 @inline

@@ -57,6 +57,18 @@ def fill_row(target, count, value):
         target[i] = value
 
 
+@noinline
+def copy_rows(target, source, rows, columns, target_row, source_row):
+    for i in range(rows):
+        copy_row(at(target, i * target_row), at(source, i * source_row), columns)
+
+
+@noinline
+def scale_row(target, source, factor, count):
+    for i in lanes(count):
+        target[i] = source[i] * factor
+
+
 @inline
 def zero_row(target, count):
     fill_row(target, count, real(0))

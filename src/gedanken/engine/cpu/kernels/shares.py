@@ -1,6 +1,6 @@
 """A query's row of scores, and what becomes of it: its shares of the keys, and back."""
 
-from gedanken.engine.cpu.kernels.blocks import SIDE, fill_row, sum_of, vectors_of, zero_row
+from gedanken.engine.cpu.kernels.blocks import SIDE, add_scaled, fill_row, sum_of, vectors_of, zero_row
 from gedanken.engine.cpu.kernels.functions import exponential
 from gedanken.engine.cpu.kernels.rows import Draw, keep_row
 from gedanken.engine.cpu.language import (
@@ -105,23 +105,11 @@ def fill_powers(x, count, largest):
         x[i] = exponential(x[i] - largest)
 
 
-@noinline
-def add_mask(row, mask, count):
-    for i in lanes(count):
-        row[i] += mask[i]
-
-
-@noinline
-def scale_row(target, source, factor, count):
-    for i in lanes(count):
-        target[i] = source[i] * factor
-
-
 @inline
 def masked_row(row, r, h):
     """Add its mask to a row of scores; return 0 where no key is seen, else 1."""
     mask = at(r.mask, r.head * h.tables + r.query * h.keys)
-    add_mask(at(row, h.more), mask, r.count - h.more)
+    add_scaled(at(row, h.more), mask, r.count - h.more, real(1))
     # A mask is finite or -inf.
     return 1 if h.more > 0 or is_finite(largest_of(mask, r.count - h.more)) else 0
 

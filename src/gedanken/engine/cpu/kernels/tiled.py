@@ -1,6 +1,6 @@
 """Products of small matrices, of which one is in a fast cache: by the micro-kernel as they lie, with nothing packed."""
 
-from gedanken.engine.cpu.kernels.blocks import copy_row, rows_of_tile, sum_of, tiles_in, zero_row
+from gedanken.engine.cpu.kernels.blocks import rows_of_tile, scale_row, sum_of, tiles_in, zero_row
 from gedanken.engine.cpu.kernels.dense import DEPTH
 from gedanken.engine.cpu.language import (
     Int,
@@ -59,12 +59,6 @@ def multiply(f: Factors):
 
 
 @noinline
-def copy_rows(target, source, rows, columns, target_row, source_row):
-    for i in range(rows):
-        copy_row(at(target, i * target_row), at(source, i * source_row), columns)
-
-
-@noinline
 def not_finite(x, rows, columns, row):
     """Return whether a number in some rows is infinite or NaN."""
     sums = local_reals(tile_columns)
@@ -80,6 +74,4 @@ def not_finite(x, rows, columns, row):
 @noinline
 def scale_rows(target, source, rows, columns, target_row, source_row, factor):
     for i in range(rows):
-        to, x = at(target, i * target_row), at(source, i * source_row)
-        for j in lanes(columns):
-            to[j] = x[j] * factor
+        scale_row(at(target, i * target_row), at(source, i * source_row), factor, columns)

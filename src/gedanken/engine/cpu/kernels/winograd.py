@@ -103,6 +103,13 @@ class Block(Record):
 # ---------------------------------------------------------------------------------------------- pixels
 
 
+@inline
+def copied(target, source, count, size):
+    """Copy some numbers, and zeros behind them up to a size."""
+    copy_row(target, source, count)
+    zero_row(at(target, count), size - count)
+
+
 @noinline
 def bordered(target, images, count, first, s):
     """Copy rows of pixels, from row `first` on, of some images, with zeros around them and behind their channels."""
@@ -126,8 +133,32 @@ def bordered(target, images, count, first, s):
 def spaced(target, source, pixels, channels, deep):
     """Copy pixels to where there is room for whole vectors of channels."""
     for pixel in range(pixels):
-        copy_row(at(target, pixel * deep), at(source, pixel * channels), channels)
-        zero_row(at(target, pixel * deep + channels), deep - channels)
+        copied(at(target, pixel * deep), at(source, pixel * channels), channels, deep)
+
+
+@inline
+def columns_of(panel, s):
+    """Return how many output channels a panel has."""
+    return min(tile_columns, s.out_channels - panel * tile_columns)
+
+
+@inline
+def row_of(number, block, s):
+    """Return the first row of outputs of a square."""
+    return s.high * (block.row + number % block.each // s.across)
+
+
+@inline
+def column_of(number, s):
+    """Return the first column of outputs of a square."""
+    return s.broad * (number % s.across)
+
+
+@inline
+def outputs_at(number, block, s):
+    """Return where the outputs of a square begin in those of all images of a task."""
+    row = number // block.each * s.out_height + row_of(number, block, s)
+    return (row * s.out_width + column_of(number, s)) * s.out_channels
 
 
 @inline
@@ -167,7 +198,7 @@ def forward(
         gather(scratch, pictures, block, s)
         panels = tiles_in(s.out_channels, tile_columns)
         for panel in range(panels):
-            columns = vectors_of(min(tile_columns, s.out_channels - panel * tile_columns))
+            columns = vectors_of(columns_of(panel, s))
             multiply(products, scratch, at(weights, panel * step), panels * step, block.count, columns, s)
             added, there = at(bias, panel * tile_columns), at(out, panel * tile_columns)
             if s.places == PLACES:
@@ -204,15 +235,12 @@ def give(products, bias, out, panel, block, s):
     e00, e01, e10, e11 = (
         local_reals(vector_lanes), local_reals(vector_lanes), local_reals(vector_lanes), local_reals(vector_lanes),
     )  # fmt: skip
-    count, added = min(tile_columns, s.out_channels - panel * tile_columns), local_reals(tile_columns)
-    zero_row(added, tile_columns)
-    copy_row(added, bias, count)
+    count, added = columns_of(panel, s), local_reals(tile_columns)
+    copied(added, bias, count, tile_columns)
     for square in range(block.count):
         number = block.first + square
-        image, column = number // block.each, 2 * (number % s.across)
-        row = 2 * (block.row + number % block.each // s.across)
-        right, below = column + 1 < s.out_width, row + 1 < s.out_height
-        y00 = at(out, ((image * s.out_height + row) * s.out_width + column) * s.out_channels)
+        right, below = column_of(number, s) + 1 < s.out_width, row_of(number, block, s) + 1 < s.out_height
+        y00 = at(out, outputs_at(number, block, s))
         y01, y10 = at(y00, s.out_channels), at(y00, s.out_width * s.out_channels)
         y11 = at(y10, s.out_channels)
         for k in range(0, count, vector_lanes):
@@ -230,12 +258,10 @@ def give(products, bias, out, panel, block, s):
 @noinline
 def give_lines(products, bias, out, panel, block, s):
     """Write a panel of the outputs of some lines."""
-    count = min(tile_columns, s.out_channels - panel * tile_columns)
+    count = columns_of(panel, s)
     for square in range(block.count):
         number = block.first + square
-        image, row, column = number // block.each, number % block.each // s.across, s.broad * (number % s.across)
-        y = at(out, ((image * s.out_height + block.row + row) * s.out_width + column) * s.out_channels)
-        outputs = min(s.broad, s.out_width - column)
+        y, outputs = at(out, outputs_at(number, block, s)), min(s.broad, s.out_width - column_of(number, s))
         outputs_of_line(y, s.out_channels, count, at(products, square * tile_columns), bias, s.basis, outputs)
 
 
@@ -271,7 +297,7 @@ def gradient(task: Int, scratch: Reals, x: Reals, dy: Reals, sums: Slots, s: Squ
                 else:
                     take_lines(products, slopes, panel, block, s)
                 place = at(total, panel // s.blocks * s.places * s.deep * tile_columns)
-                columns = vectors_of(min(tile_columns, s.out_channels - panel * tile_columns))
+                columns = vectors_of(columns_of(panel, s))
                 add_products(place, scratch, products, block.count, columns, 1 if new else 0, s)
     flush(products, total, target, number, blocks <= FLUSH, s)
     if sums.biased and number == 0:
@@ -286,12 +312,11 @@ def take(products, dy, panel, block, s):
     e00, e01, e10, e11 = (
         local_reals(vector_lanes), local_reals(vector_lanes), local_reals(vector_lanes), local_reals(vector_lanes),
     )  # fmt: skip
-    count = min(tile_columns, s.out_channels - panel * tile_columns)
+    count = columns_of(panel, s)
     for square in range(block.count):
         number = block.first + square
-        image, row, column = number // block.each, 2 * (number % block.each // s.across), 2 * (number % s.across)
-        right, below = column + 1 < s.out_width, row + 1 < s.out_height
-        d00 = at(dy, ((image * s.out_height + row) * s.out_width + column) * s.out_channels)
+        right, below = column_of(number, s) + 1 < s.out_width, row_of(number, block, s) + 1 < s.out_height
+        d00 = at(dy, outputs_at(number, block, s))
         d01, d10 = at(d00, s.out_channels), at(d00, s.out_width * s.out_channels)
         d11 = at(d10, s.out_channels)
         for k in range(0, count, vector_lanes):
@@ -299,30 +324,21 @@ def take(products, dy, panel, block, s):
             if right and below and wide == vector_lanes:
                 slopes_of(target, at(d00, k), at(d01, k), at(d10, k), at(d11, k))
             else:
-                copied(e00, at(d00, k), wide)
-                copied(e01, at(d01, k), wide if right else 0)
-                copied(e10, at(d10, k), wide if below else 0)
-                copied(e11, at(d11, k), wide if right and below else 0)
+                copied(e00, at(d00, k), wide, vector_lanes)
+                copied(e01, at(d01, k), wide if right else 0, vector_lanes)
+                copied(e10, at(d10, k), wide if below else 0, vector_lanes)
+                copied(e11, at(d11, k), wide if right and below else 0, vector_lanes)
                 slopes_of(target, e00, e01, e10, e11)
 
 
 @noinline
 def take_lines(products, dy, panel, block, s):
     """Bring a panel of dy of some lines into the other basis."""
-    count = min(tile_columns, s.out_channels - panel * tile_columns)
+    count = columns_of(panel, s)
     for square in range(block.count):
         number = block.first + square
-        image, row, column = number // block.each, number % block.each // s.across, s.broad * (number % s.across)
-        d = at(dy, ((image * s.out_height + row) * s.out_width + column) * s.out_channels)
-        outputs = min(s.broad, s.out_width - column)
+        d, outputs = at(dy, outputs_at(number, block, s)), min(s.broad, s.out_width - column_of(number, s))
         slopes_of_line(at(products, square * tile_columns), d, s.out_channels, count, s.basis, outputs)
-
-
-@inline
-def copied(vector, source, count):
-    """Copy a part of a vector, and zeros behind it."""
-    copy_row(vector, source, count)
-    zero_row(at(vector, count), vector_lanes - count)
 
 
 @noinline

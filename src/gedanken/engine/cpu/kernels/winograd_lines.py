@@ -14,7 +14,6 @@ from gedanken.engine.cpu.language import Int, Reals, at, inline, lanes, noinline
 
 PLACES = 6  # numbers of a line in the other basis
 MOST = 5  # outputs of a line, numbers of a window
-BASIS = PLACES * (PLACES + 2 * MOST)  # numbers of B', A and G, row by row
 
 
 @inline
@@ -66,6 +65,25 @@ def slopes_of_line(places, dy, pitch, count, basis, outputs):
 # ---------------------------------------------------------------------------------------------- windows
 
 
+@inline
+def share_of(basis, tap, place):
+    """Return what a number of a window counts in a place, of G."""
+    return basis[PLACES * (PLACES + MOST + tap) + place]
+
+
+@noinline
+def window_places(target, step, window, tap, count, taps, basis):
+    """Set a row of a panel for each place, `step` apart, to G window, and to 0 behind `count` numbers.
+
+    The window's numbers are `tap` apart.
+    """
+    for place in range(PLACES):
+        line = at(target, place * step)
+        zero_row(line, tile_columns)
+        for number in range(taps):
+            add_scaled(line, at(window, number * tap), count, share_of(basis, number, place))
+
+
 def pack(task: Int, scratch: Reals, weights: Reals, packed: Reals, ins: Int, outs: Int, taps: Int, basis: Reals):
     """Bring windows into the other basis, panel by panel; a task is a panel.
 
@@ -73,13 +91,9 @@ def pack(task: Int, scratch: Reals, weights: Reals, packed: Reals, ins: Int, out
     """
     first, panels, deep = task * tile_columns, tiles_in(outs, tile_columns), vectors_of(ins)
     count = min(tile_columns, outs - first)
-    for number in range(PLACES * deep):
-        place, i = number // deep, number % deep
-        line = at(packed, ((place * panels + task) * deep + i) * tile_columns)
-        zero_row(line, tile_columns)
-        for tap in range(taps if i < ins else 0):
-            share = basis[PLACES * (PLACES + MOST + tap) + place]
-            add_scaled(line, at(weights, (tap * ins + i) * outs + first), count, share)
+    for i in range(deep):
+        line, window = at(packed, (task * deep + i) * tile_columns), at(weights, i * outs + first)
+        window_places(line, panels * deep * tile_columns, window, ins * outs, count, taps if i < ins else 0, basis)
 
 
 def pack_transposed(
@@ -94,13 +108,10 @@ def pack_transposed(
     for tap in range(taps):
         source = at(weights, ((taps - 1 - tap) * ins + first) * outs)
         transposed(source, at(scratch, tap * outs * tile_columns), count, outs, outs, tile_columns)
-    for number in range(PLACES * deep):
-        place, o = number // deep, number % deep
-        line = at(packed, ((place * panels + task) * deep + o) * tile_columns)
-        zero_row(line, tile_columns)
-        for tap in range(taps if o < outs else 0):
-            share = basis[PLACES * (PLACES + MOST + tap) + place]
-            add_scaled(line, at(scratch, (tap * outs + o) * tile_columns), count, share)
+    for o in range(deep):
+        line, window = at(packed, (task * deep + o) * tile_columns), at(scratch, o * tile_columns)
+        step, tap = panels * deep * tile_columns, outs * tile_columns
+        window_places(line, step, window, tap, count, taps if o < outs else 0, basis)
 
 
 @noinline
@@ -108,5 +119,4 @@ def window_of(target, tap, source, step, count, taps, basis):
     """Add G' source to a window's numbers, `tap` apart; places are `step` apart."""
     for number in range(taps):
         for place in range(PLACES):
-            share = basis[PLACES * (PLACES + MOST + number) + place]
-            add_scaled(at(target, number * tap), at(source, place * step), count, share)
+            add_scaled(at(target, number * tap), at(source, place * step), count, share_of(basis, number, place))
