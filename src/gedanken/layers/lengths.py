@@ -1,7 +1,7 @@
 """How many places of each sequence are real, from layer to layer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from gedanken.errors import DataError, ShapeError
 from gedanken.layers.base import Context
 from gedanken.layers.border import described, guarded, noted, sealed
 from gedanken.layers.containers import Placed, leaves, shape_of_row
+from gedanken.layers.stages import own
 from gedanken.types import Array, Shape
 
 OUTPUT = ""  # the path that stands for what comes out of all layers
@@ -74,18 +75,32 @@ def _along(row: Sequence[Placed], lengths: Any, found: dict[str, Any]) -> Any:
 
 
 def _behind(one: Placed, lengths: Any) -> Any:
+    if own(one.layer):
+        return _behind_own(one, lengths)
+    try:
+        made = one.layer.output_lengths(one.shape, lengths)
+    except ShapeError as error:
+        raise ShapeError(f"{one.name} {error.rule}", error.hint) from None
+    if made is None or made is lengths or isinstance(lengths, Mapping):  # of layers that take names none is shortened
+        return made
+    if bool((made < 1).any()):
+        _refuse_short(one, made, lengths)
+    return made
+
+
+def _behind_own(one: Placed, lengths: Any) -> Any:
+    """Return the lengths behind a layer of the user's own, to which those before it are lent."""
     given = lengths if isinstance(lengths, Mapping) else {"": lengths}
-    lent = {name: sealed(own) for name, own in given.items()}
+    lent = {name: sealed(part) for name, part in given.items()}
+    lent_as_given = lent if given is lengths else lent[""]
     try:
         with noted(one.name):
-            made = guarded(
-                one.name, "lengths", one.layer.output_lengths, one.shape, lent if given is lengths else lent[""]
-            )
+            made = guarded(one.name, "lengths", one.layer.output_lengths, one.shape, lent_as_given)
     except ShapeError as error:
         raise ShapeError(f"{one.name} {error.rule}", error.hint) from None
 
     def checked(made: Any, shape: Shape) -> Array | None:
-        same = [given[name] for name, own in lent.items() if made is own]
+        same = [given[name] for name, part in lent.items() if made is part]
         # Where only some inputs are sequences with lengths, all places that come out may be real.
         whole = made is None and (len(shape) < 2 or given is lengths)
         return None if whole else same[0] if same else _checked(one, made, list(given.values()), shape)
@@ -94,7 +109,7 @@ def _behind(one: Placed, lengths: Any) -> Any:
         return checked(made, one.output_shape)
     if not (isinstance(made, Mapping) and made.keys() <= one.output_shape.keys()):
         raise ShapeError(f"{one.name} must return from output_lengths a dict by the names of outputs, got {made!r}")
-    return {name: checked(own, one.output_shape[name]) for name, own in made.items()}
+    return {name: checked(part, one.output_shape[name]) for name, part in made.items()}
 
 
 def _checked(one: Placed, made: Any, given: Sequence[Array], shape: Shape) -> Array:
@@ -115,9 +130,13 @@ def _checked(one: Placed, made: Any, given: Sequence[Array], shape: Shape) -> Ar
     if bool((made < 1).any()):
         if isinstance(one.shape, Mapping) or bool(((made < 1) & (lengths == one.shape[0])).any()):
             raise ShapeError(f"{rule}, got {int(made.min())}")  # no longer sequence would do
-        short = int(np.argmax(made < 1))
-        raise DataError(f"sequence {short} has {int(lengths[short])} places, too few for {one.name}")
+        _refuse_short(one, made, lengths)
     return made.astype("int64", order="C")
+
+
+def _refuse_short(one: Placed, made: Array, lengths: Array) -> NoReturn:
+    short = int(np.argmax(made < 1))
+    raise DataError(f"sequence {short} has {int(lengths[short])} places, too few for {one.name}")
 
 
 def _joined(one: Placed, made: Sequence[Array | None]) -> Any:
