@@ -28,7 +28,8 @@ class Passes(NamedTuple):
         prediction: steps for all layers, as at prediction.
         cost: what training makes small, or None.
         place: of the activation that the cost contains, or None.
-        share: of the places of outputs, how many are there; of several outputs by their names. 1 where none is cut off.
+        share: of the places of outputs, how many are there; of several outputs by their names. None where sequences are
+            not cut.
         cut: the same layers for sequences that are cut, by their shapes; made when first needed.
     """
 
@@ -71,7 +72,7 @@ def passes_of(
     else:
         prediction = engine.stages(thawed(layers), False, whole.prediction if whole else ())
     behind = engine.stages(last, True, whole.output_activation if whole else ())
-    share = share_of((whole.layers if whole else layers)[-1].output_shape, layers[-1].output_shape)
+    share = share_of(whole.layers[-1].output_shape, layers[-1].output_shape) if whole else None
     return Passes(layers, body, last, fixed, stages, fused, behind, prediction, cost, place, share, {})
 
 

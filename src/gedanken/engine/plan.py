@@ -204,7 +204,7 @@ class Plan:
         if passes.fused_step:
             given = self._prepared(passes, ctx, x)
             outputs, cost, weighing = passes.fused_step.run(ctx, given, self._wanted(target), weight)
-            return Passed(self._outputs(outputs), cost, self.cost.as_uncut(weighing, passes.share, len(x)))
+            return Passed(self._outputs(outputs), cost, self._as_uncut(passes, weighing, len(x)))
         if ctx.train:
             y, tape = self._forward(passes, ctx, x)
         else:
@@ -213,7 +213,13 @@ class Plan:
         if ctx.train:
             back_through(passes.stages, ctx, tape, found.dy)
         y = self._through(passes.output_activation, self.context(train=False), y)
-        return Passed(self._outputs(y), found.cost, self.cost.as_uncut(found.weighing, passes.share, len(x)))
+        return Passed(self._outputs(y), found.cost, self._as_uncut(passes, found.weighing, len(x)))
+
+    def _as_uncut(self, passes: Passes, weighing: Weighing, samples: int) -> Weighing:
+        assert self.cost
+        if passes.share is None:
+            return weighing
+        return self.cost.as_uncut(weighing, passes.share, samples)
 
     def cut(self, x: Any, target: Any) -> tuple[Any, Any]:
         """Return a mini-batch and its targets without places that are padding in all of its sequences, see `Cuts`."""
@@ -248,15 +254,16 @@ class Plan:
         """
         x = self._cuts.shortened(x)
         ctx = self.told_of_lengths(self.context(train=False), x)
-        y = self._through(self._passes_for(x).prediction, ctx, self.enter(x))
+        passes = self._passes_for(x)
+        y = self._through(passes.prediction, ctx, self.enter(x))
         lengths = output_lengths(ctx)
         if isinstance(y, ByName):
             own = lengths or {}
             y = ByName({name: self.ops.real_places(part, own.get(name)) for name, part in y.parts.items()})
         else:
             y = self.ops.real_places(y, lengths)
-        whole = each_shape(channels_first_shape, self.shapes[-1])
-        return uncut(each(self.ops.to_host, self._outputs(y)), whole)
+        y = each(self.ops.to_host, self._outputs(y))
+        return y if passes.share is None else uncut(y, each_shape(channels_first_shape, self.shapes[-1]))
 
     def _prepared(self, passes: "Passes", ctx: Context, x: Any) -> Any:
         """Return what the first layer that learns gets: no gradient goes through those before it."""
