@@ -32,7 +32,7 @@ from gedanken import (
     TanH,
 )
 from tests.test_sequences import MeanOverTime
-from tests.test_several import check_gradients
+from tests.test_several import check_gradients, check_mistake
 
 N, ENGINES = 24, ["numpy", "cpu"]
 SHAPES = {"words": (5,), "series": (6, 2), "table": (4,)}
@@ -203,7 +203,4 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_mistakes_name_the_layer_and_the_rule(name: str) -> None:
-    make, message = WRONG[name]
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - its text is compared
-        make()
-    assert message in str(caught.value)
+    check_mistake(*WRONG[name])

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,13 @@ def test_gradients_of_the_whole_agree_with_finite_differences(engine: str) -> No
     layers += [Residual([FullyConnectedLayer(29), TanH()]), FullyConnectedLayer(3), SoftMax()]
     net = network(*layers, engine=Cpu(dtype="float64") if engine == "cpu" else "numpy")
     check_gradients(net, samples(5, dtype="float64"), classes(samples(5)), engine)
+
+
+def check_mistake(make: Callable[[], Any], message: str) -> None:
+    """Fail unless what is wrong is told in these words."""
+    with pytest.raises((ArgumentError, DataError, ShapeError)) as caught:
+        make()
+    assert message in str(caught.value)
 
 
 def check_gradients(net: Network, data: dict[str, Any], labels: Any, engine: str) -> None:
@@ -453,10 +461,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_told_before_any_work(mistake: str) -> None:
-    make, message = MISTAKES[mistake]
-    with pytest.raises((ArgumentError, DataError, ShapeError)) as caught:
-        make()
-    assert message in str(caught.value)
+    check_mistake(*MISTAKES[mistake])
 
 
 def test_an_item_of_another_form_is_told() -> None:
@@ -935,7 +940,4 @@ WRONG = {
 
 @pytest.mark.parametrize("mistake", WRONG)
 def test_mistakes_with_heads_are_told_before_any_work(mistake: str) -> None:
-    make, message = WRONG[mistake]
-    with pytest.raises((ArgumentError, DataError, ShapeError)) as caught:
-        make()
-    assert message in str(caught.value)
+    check_mistake(*WRONG[mistake])
