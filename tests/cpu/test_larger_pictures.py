@@ -1,13 +1,16 @@
 """Layers that make pictures larger: kernels give what the specification gives, on random shapes."""
 
 import random
+from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gedanken import (
     GELU,
     BatchNorm,
+    ConvolutionLayer,
     Layer,
     LeakyReLU,
     Permute,
@@ -17,8 +20,10 @@ from gedanken import (
     TransposedConvolutionLayer,
     UpsamplingLayer,
 )
+from gedanken.engine.cpu.engine import CpuEngine
+from gedanken.engine.cpu.program import Program
 from gedanken.types import Shape
-from tests.cpu.agree import TOLERANCE, check_agreement
+from tests.cpu.agree import TOLERANCE, check_agreement, passes
 from tests.cpu.test_kernels_agree import DTYPES, fits, values
 
 small = st.integers(1, 4)
@@ -60,6 +65,57 @@ def test_what_stands_behind_a_transposed_convolution(
     check_agreement([layer, GELU()], shape, x, tolerance=3 * TOLERANCE[dtype])
     # Variances of what the layer never reaches are 0: then a gradient is divided by the root of epsilon alone.
     check_agreement([layer, BatchNorm(epsilon=0.1), LeakyReLU(0.1)], shape, x, tolerance=10 * TOLERANCE[dtype])
+
+
+wide = st.tuples(st.integers(1, 24), st.integers(1, 24))
+
+
+@st.composite
+def leaping(draw: st.DrawFn) -> tuple[Layer, Shape]:
+    """Return a transposed convolution, or a convolution, whose windows lie far apart."""
+    groups, stride, size = draw(st.integers(1, 2)), draw(wide), draw(wide)
+    filters, dilation = groups * draw(st.integers(1, 9)), draw(st.just((1, 1)) | pairs)
+    channels = groups * draw(st.integers(1, 9))
+    if draw(st.booleans()):
+        layer = TransposedConvolutionLayer(filters, *size, stride, dilation=dilation, groups=groups)
+        return layer, (channels, draw(small), draw(small))
+    image = (dilation[a] * (size[1 - a] - 1) + draw(st.integers(1, 60)) for a in (0, 1))
+    return ConvolutionLayer(filters, *size, stride, dilation=dilation, groups=groups), (channels, *image)
+
+
+@settings(max_examples=40)
+@given(leaping(), st.integers(1, 5), st.integers(0, 99), st.sampled_from(DTYPES))
+def test_any_large_stride(made: tuple[Layer, Shape], samples: int, seed: int, dtype: str) -> None:
+    layer, shape = made
+    assume(fits([layer], shape))
+    x = values(samples, shape, seed, dtype)
+    check_agreement([layer], shape, x)
+    alone, *others = (passes(CpuEngine("test", dtype, threads), [layer], shape, x) for threads in (1, 2, 3))
+    for name, value in alone.items():
+        assert all((value == other[name]).all() for other in others), name
+
+
+@pytest.mark.parametrize("stride", [2, 16, 17, 64, 640])
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [(TransposedConvolutionLayer, (4, 1, 2)), (ConvolutionLayer, (4, 7, 1300))],
+    ids=["back", "there"],
+)
+@pytest.mark.parametrize("size", [3, 64])
+def test_a_program_is_no_longer_for_a_larger_stride(
+    kind: Any, shape: Shape, size: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, add = list[int](), Program.add
+
+    def noted(self: Program, name: str, /, *rest: Any, **given: Any) -> None:
+        listed.append(getattr(given.get("s"), "n_phases", 0))
+        add(self, name, *rest, **given)
+
+    monkeypatch.setattr(Program, "add", noted)
+    layer = kind(3, size, 7, stride if kind is TransposedConvolutionLayer else (1, stride))
+    passes(CpuEngine("test", "float32", 1), [layer], shape, values(2, shape, 1, "float32"))
+    assert len(listed) <= 12
+    assert sum(listed) <= 300
 
 
 @settings(max_examples=40)

@@ -145,19 +145,22 @@ def pack(
 
 
 def pack_transposed(task: Int, scratch: Reals, weights: Reals, packed: Bf16s, depth: Int, kernel: Transposed):
-    """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
+    """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group of
+    one phase.
 
-    weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][run][depth in pairs]; the listed
+    weights: [tap][input][group * outputs].   packed, where a phase starts: [group][panel][run][depth in pairs]; its
     taps with their outputs, in a row, are cut into runs of `depth`.
     """
-    inputs, outputs, taps = kernel.inputs, kernel.outputs, kernel.taps
+    inputs, outputs = kernel.inputs, kernel.outputs
     panels = tiles_in(inputs, TILE)
-    group, first = task // panels, task % panels * TILE
+    phase, part = task // (kernel.groups * panels), task % (kernel.groups * panels)
+    group, first = part // panels, part % panels * TILE
+    taps, n_taps = at(kernel.taps, kernel.ends[phase]), kernel.ends[phase + 1] - kernel.ends[phase]
     deep = full_tiles(depth)
-    size = kernel.n_taps * outputs // depth * deep * TILE
-    place = at(packed, kernel.start + task * size)
+    size = n_taps * outputs // depth * deep * TILE
+    place = at(packed, kernel.starts[phase] + part * size)
     zero_row(place, size)
-    for number in range(kernel.n_taps):
+    for number in range(n_taps):
         run, k0 = number * outputs // depth, number * outputs % depth
         for j in range(min(TILE, inputs - first)):
             source = at(weights, (taps[number] * inputs + first + j) * kernel.groups * outputs + group * outputs)

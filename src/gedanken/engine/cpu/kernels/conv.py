@@ -37,9 +37,9 @@ COLUMNS, ROWS, IMAGES = 0, 1, 2  # the axis along which the rows of a tile lie
 class Transposed(Record):
     """What is packed of a kernel for the input gradient: listed taps, of so many inputs and outputs of each group."""
 
-    start: Int  # the first number of it in packed weights
-    taps: Ints
-    n_taps: Int
+    starts: Ints  # where each phase begins in packed weights
+    taps: Ints  # of all phases, one after the other
+    ends: Ints  # where those of each phase begin among them, and where the last one's end
     inputs: Int
     outputs: Int
     groups: Int
@@ -182,18 +182,21 @@ def fold(
 
 
 def pack_transposed(task: Int, scratch: Reals, weights: Reals, packed: Reals, kernel: Transposed):
-    """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group.
+    """As `pack`, for the input gradient: outputs are summed over, inputs are columns; a task is a panel of one group of
+    one phase.
 
-    weights: [tap][input][group * outputs].   packed, from `start` on: [group][panel][listed tap][output][tile_columns]
+    weights: [tap][input][group * outputs].
+    packed, where a phase starts: [group][panel][listed tap][output][tile_columns]
     """
-    inputs, outputs, taps = kernel.inputs, kernel.outputs, kernel.taps
+    inputs, outputs = kernel.inputs, kernel.outputs
     panels = tiles_in(inputs, tile_columns)
-    group, panel = task // panels, task % panels
-    first = panel * tile_columns
+    phase, part = task // (kernel.groups * panels), task % (kernel.groups * panels)
+    group, first = part // panels, part % panels * tile_columns
     count = min(tile_columns, inputs - first)
     pitch = kernel.groups * outputs
-    for number in range(kernel.n_taps):
-        place = at(packed, kernel.start + (task * kernel.n_taps + number) * outputs * tile_columns)
+    taps, n_taps = at(kernel.taps, kernel.ends[phase]), kernel.ends[phase + 1] - kernel.ends[phase]
+    for number in range(n_taps):
+        place = at(packed, kernel.starts[phase] + (part * n_taps + number) * outputs * tile_columns)
         if count < tile_columns:
             zero_row(place, outputs * tile_columns)
         source = at(weights, (taps[number] * inputs + first) * pitch + group * outputs)

@@ -200,7 +200,7 @@ def pack_phases(
     low: Lowering, name: str, weights: Array | Buffer, taps: list[list[int]], lengths: list[int],
     sizes: tuple[int, int, int], dtype: str = "", **more: int,
 ) -> tuple[Buffer, list[int]]:  # fmt: skip
-    """Emit the packing of each phase that has taps; return the packed memory, and where in it each phase begins.
+    """Emit the packing of all phases at once; return the packed memory, and where in it each phase begins.
 
     Args:
         name: of the kernel that packs.
@@ -213,13 +213,12 @@ def pack_phases(
     panels = groups * low.panels(inputs)
     starts = list(itertools.accumulate((panels * length for length in lengths), initial=0))
     packed = low.buffer((max(starts[-1], 1),), dtype)
-    for listed, start in zip(taps, starts, strict=False):
-        if listed:
-            transposed = Transposed(
-                start=start, taps=np.array(listed, np.int64), n_taps=len(listed), inputs=inputs, outputs=outputs,
-                groups=groups,
-            )  # fmt: skip
-            low.program.add(name, panels, weights=weights, packed=packed, kernel=transposed, **more)
+    ends = itertools.accumulate((len(listed) for listed in taps), initial=0)
+    transposed = Transposed(
+        starts=np.array(starts, np.int64), taps=np.array([*itertools.chain(*taps)] or [0], np.int64),
+        ends=np.array([*ends], np.int64), inputs=inputs, outputs=outputs, groups=groups,
+    )  # fmt: skip
+    low.program.add(name, panels * len(taps), weights=weights, packed=packed, kernel=transposed, **more)
     return packed, starts[:-1]
 
 

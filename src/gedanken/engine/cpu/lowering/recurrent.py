@@ -189,7 +189,9 @@ def _turned(low: Lowering, kernel: Array) -> Buffer:
     inputs, outputs = kernel.shape
     panels = cut(inputs, _panel(low))
     packed = low.buffer((panels, outputs, _panel(low)))
-    transposed = Transposed(start=0, taps=np.zeros(1, np.int64), n_taps=1, inputs=inputs, outputs=outputs, groups=1)
+    transposed = Transposed(
+        starts=low.zero_offset, taps=low.zero_offset, ends=np.arange(2), inputs=inputs, outputs=outputs, groups=1
+    )
     low.program.add("conv.pack_transposed", panels, weights=kernel, packed=packed, kernel=transposed)
     return packed
 

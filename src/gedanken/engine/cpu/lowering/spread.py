@@ -20,16 +20,19 @@ PIXELS = 48  # of a strip: enough to fill tiles
 # vector of a run.
 RUN, VECTOR = 20, 14
 WORTH = 0.8  # of the work of gathering: less is worth it
-MANY = 128  # taps whose products are not simply added up: each is a rounding
+PHASES = 256  # of a plan: with more, listing and packing them takes longer than the products
+MANY = 128  # taps of one output whose products are not simply added up: each is a rounding
 
 
 def is_worth(low: Lowering, plan: Plan, geometry: Geometry) -> bool:
-    """Return whether spreading the source of a plan over windows is less work than the plan.
+    """Return whether spreading the source of a plan over windows is less work than the plan, or far less to prepare.
 
     Args:
         plan: in the place of which it would be.
         geometry: of the convolution.
     """
+    if len(plan.rows) * len(plan.columns) > PHASES:
+        return True
     (height, width, _), (rows, columns) = plan.source, geometry.size
     outs, speed = plan.target[2] // plan.groups, low.products.speed
     gathered = tiles_of(low, plan).work * plan.groups * plan.unit * _vectors(low, outs) / speed
@@ -106,7 +109,8 @@ def _spread(
     target = low.buffer((low.samples, *plan.target))
     statistics = low.buffer((low.samples * bands, 3, out_channels) if measured else (1,))
     place = low.products.strip_scratch(strip * width, channels, held * pitch)
-    lost = band * columns * out_channels if math.prod(geometry.size) > MANY else 0
+    seen = math.prod(max(len(line.taps) for line in lines) for lines in (plan.rows, plan.columns))
+    lost = band * columns * out_channels if seen > MANY else 0
     spread = Spread(
         height=height, width=width, channels=channels, out_height=rows, out_width=columns, out_channels=out_channels,
         rows=geometry.size[0], columns=geometry.size[1], down=geometry.stride[0], right=geometry.stride[1],

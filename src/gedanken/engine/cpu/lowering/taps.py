@@ -37,6 +37,7 @@ def tables(plan: Plan, width: int, swapped: bool = False, starts: Sequence[int] 
     limits: list[Array] = []
     phases: list[Phase] = []
     taps: list[list[int]] = []
+    told = 0  # limits so far
     pairs = list(product(plan.limits(0), plan.limits(1)))
     for ((down, *vertical), (right, *horizontal)), packed in zip(pairs, starts or [0] * len(pairs), strict=True):
         listed = right.places[:1] if plan.joined else right.places
@@ -50,10 +51,11 @@ def tables(plan: Plan, width: int, swapped: bool = False, starts: Sequence[int] 
             Phase(
                 rows=down.amount, columns=right.amount, first_row=down.first, first_column=right.first,
                 first_tap=begin, outer=places.shape[0], inner=places.shape[1], packed=packed,
-                limits=sum(array.size for array in limits),
+                limits=told,
             )
         )  # fmt: skip
         limits += [*vertical, *horizontal]
+        told += 2 * (down.amount + right.amount)
     return Tables(np.array(offsets or [0], np.int64), np.concatenate(limits).astype(np.int64), phases, taps)
 
 
