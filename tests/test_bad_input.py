@@ -467,6 +467,20 @@ LAYERS_DO_NOT_FIT = [
         DataError, "data: sequence 1 has 2 places, too few for layer 0 MaxPool1DLayer(...)",
     ),
     Mistake(
+        "a sequence too short to be reflected", bare,
+        lambda net: stacked((9, 3), PaddingLayer((0, 2), "reflect"))(net).regression(cost="mean_squared").predict(
+            Sequences(np.ones((2, 9, 3)), [3, 2])
+        ),
+        DataError, "data: sequence 1 has 2 places, too few for layer 0 PaddingLayer(...)",
+    ),
+    Mistake(
+        "a sequence cropped away", bare,
+        lambda net: stacked((9, 3), CroppingLayer((1, 2)))(net).regression(cost="mean_squared").predict(
+            Sequences(np.ones((2, 9, 3)), [4, 3])
+        ),
+        DataError, "data: sequence 1 has 3 places, too few for layer 0 CroppingLayer(...)",
+    ),
+    Mistake(
         "a last state to read", bare, stacked((6, 3), LSTM(2, last=True), LSTM(2)), ShapeError,
         "layer 1 LSTM(n_units=2) needs sequences (T, F), but layer 0 LSTM(n_units=2, last=True) gives (2,); "
         "leave out last=True of layer 0, which gives its last state only",

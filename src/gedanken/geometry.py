@@ -155,21 +155,36 @@ def border(mode: str, length: int, before: int, after: int) -> Array:
     Raises:
         ShapeError: the image has too few pixels to reflect them, or to begin again with them.
     """
-    most = length - (mode == "reflect")
-    if mode in MOST and max(before, after) > most:
+    if length < least(mode, before, after):
         raise ShapeError(
             f"has {max(before, after)} pixels of {mode} padding, which must be {MOST[mode]} the {length} pixels of the "
             "image along this axis"
         )
-    places = np.arange(-before, length + after, dtype=np.int64)
+    return inside(np, mode, np.arange(-before, length + after, dtype=np.int64), length)
+
+
+def least(mode: str, before: int, after: int) -> int:
+    """Return how many pixels an axis must have for so much padding."""
+    return {"reflect": max(before, after) + 1, "circular": max(before, after)}.get(mode, 0)
+
+
+def inside(xp: Any, mode: str, places: Array, length: Any) -> Array:
+    """Return which pixel of axes of this length stands at places counted from their first pixel; see `border`.
+
+    Args:
+        xp: the array module.
+        mode: of the padding.
+        places: whole numbers, no further outside than the padding is allowed to be; what others become means nothing.
+        length: a number, or an array of numbers that goes with the places.
+    """
     if mode == "reflect":
         places = abs(places)
-        return np.where(places < length, places, 2 * (length - 1) - places)
+        return xp.where(places < length, places, 2 * (length - 1) - places)
     if mode == "replicate":
-        return np.clip(places, 0, length - 1)
+        return xp.minimum(xp.maximum(places, 0), length - 1)
     if mode == "circular":
         return places % length
-    return np.where((places >= 0) & (places < length), places, -1)
+    return xp.where((places >= 0) & (places < length), places, -1)
 
 
 def _too_small_hint(image: Shape) -> str:

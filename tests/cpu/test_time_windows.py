@@ -7,7 +7,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gedanken import AveragePool1DLayer, Layer, MaxPool1DLayer, Sequences, ShapeError
+from gedanken import (
+    AveragePool1DLayer,
+    CroppingLayer,
+    Layer,
+    MaxPool1DLayer,
+    PaddingLayer,
+    Sequences,
+    ShapeError,
+)
 from gedanken.engine.plan import Plan
 from gedanken.engine.select import Cpu
 from gedanken.types import Array
@@ -31,9 +39,18 @@ def poolings(draw: st.DrawFn) -> tuple[Layer, int]:
     return AveragePool1DLayer(*told, draw(st.booleans()), draw(st.sampled_from([None, 2]))), draw(st.integers(1, 20))
 
 
+@st.composite
+def frames(draw: st.DrawFn) -> tuple[Layer, int]:
+    """Return what puts places around sequences, or takes some away, and for how many places."""
+    around, places = draw(st.tuples(st.integers(0, 6), st.integers(0, 6))), draw(st.integers(1, 20))
+    mode = draw(st.sampled_from(["zeros", "constant", "reflect", "replicate", "circular", "cropping"]))
+    value = 1.5 if mode == "constant" else 0.0
+    return CroppingLayer(around) if mode == "cropping" else PaddingLayer(around, mode, value), places
+
+
 @settings(max_examples=60, deadline=None)
-@given(poolings(), st.integers(0, 9), st.sampled_from(["float32", "float64"]))
-def test_any_pooling_over_time(told: tuple[Layer, int], seed: int, dtype: str) -> None:
+@given(poolings() | frames(), st.integers(0, 9), st.sampled_from(["float32", "float64"]))
+def test_any_window_over_time(told: tuple[Layer, int], seed: int, dtype: str) -> None:
     layer, places = told
     try:
         output_shape = layer.output_shape((places, FEATURES))
@@ -53,7 +70,15 @@ def test_any_pooling_over_time(told: tuple[Layer, int], seed: int, dtype: str) -
             np.testing.assert_allclose(two, one, atol=scale * (1e-5 if dtype == "float32" else 1e-12))
 
 
-@pytest.mark.parametrize("layer", [MaxPool1DLayer(2, 1, 1, 2, True), AveragePool1DLayer(3, 2, 1, 2, True)], ids=str)
+THREADED = [
+    MaxPool1DLayer(2, 1, 1, 2, True),
+    AveragePool1DLayer(3, 2, 1, 2, True),
+    PaddingLayer((2, 9), "replicate"),
+    CroppingLayer((2, 1)),
+]
+
+
+@pytest.mark.parametrize("layer", THREADED, ids=str)
 def test_threads_give_the_same_bits(layer: Layer) -> None:
     x = np.random.default_rng(0).normal(size=(23, 31, 17)).astype("float32")
     sequences = Sequences(x, np.random.default_rng(1).integers(4, 32, 23))

@@ -8,7 +8,7 @@ import numpy as np
 
 from gedanken.checks import one_of, pair, real, require
 from gedanken.errors import ShapeError
-from gedanken.geometry import BORDERS, LARGEST_IMAGE, NEEDS_IMAGES, Sides, border, sides, untie
+from gedanken.geometry import BORDERS, LARGEST_IMAGE, NEEDS_IMAGES, Sides, border, inside, least, sides, untie
 from gedanken.layers.base import Context, Layer
 from gedanken.types import Array, Arrays, Shape
 
@@ -23,23 +23,57 @@ class Frame(Layer):
         """What stands where no value is."""
         return 0.0
 
+    @property
+    def beyond(self) -> str:
+        """How what stands around the values follows from them, one of BORDERS; "zeros": it is `outside`."""
+        return "zeros"
+
     @abstractmethod
     def taken(self, shape: Shape) -> tuple[Array, Array]:
         """Return which row and which column of the input each one of the result is, -1 for none."""
+
+    @abstractmethod
+    def around(self, shape: Shape) -> tuple[int, int]:
+        """Return how many places are put before and after sequences (T, F); negative ones are taken away."""
 
     def output_shape(self, shape: Shape) -> Shape:
         rows, columns = self.taken(shape)
         return (len(rows), len(columns), shape[2]) if len(shape) == 3 else (len(rows), shape[1])
 
+    def output_lengths(self, shape: Shape, lengths: Array) -> Array | None:
+        if len(shape) != 2:
+            return super().output_lengths(shape, lengths)
+        before, after = self.around(shape)
+        return (lengths + before + after) * (lengths >= least(self.beyond, before, after))  # none: too few to reflect
+
+    def may_be_cut(self, shape: Shape, places: int) -> bool:
+        return len(shape) == 2
+
+    def places(self, xp: Any, shape: Shape, lengths: Array) -> Array:
+        """Return which place of its sequence each one of the result is, (N, T'); -1 for none, as behind its end."""
+        (before, after), ends = self.around(shape), lengths[:, None]
+        at = xp.arange(self.output_shape(shape)[0])[None] - before
+        return xp.where(at < ends + after, inside(xp, self.beyond, at, ends), -1)
+
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        shape = x.shape[1:]
+        xp, shape = ctx.ops.xp, x.shape[1:]
+        if ctx.lengths is not None:
+            places = self.places(xp, shape, ctx.lengths)
+            y = xp.take_along_axis(x, xp.maximum(places, 0)[..., None], axis=1)
+            return xp.where((places >= 0)[..., None], y, x.dtype.type(self.outside)), (shape, places)
         y = ctx.ops.take(x.reshape(len(x), *as_image(shape)), *self.taken(shape), self.outside)
-        return y.reshape(len(x), *self.output_shape(shape)), shape
+        return y.reshape(len(x), *self.output_shape(shape)), (shape, None)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        (rows, columns), image = self.taken(cache), as_image(cache)
+        (shape, places), xp = cache, ctx.ops.xp
+        if places is not None:
+            dx, samples = xp.zeros((len(dy), *shape), "float64"), xp.arange(len(dy))
+            for j in range(dy.shape[1]):
+                dx[samples, xp.maximum(places[:, j], 0)] += xp.where(places[:, j, None] >= 0, dy[:, j], 0)
+            return dx.astype(dy.dtype)
+        (rows, columns), image = self.taken(shape), as_image(shape)
         dx = ctx.ops.give_back(dy.reshape(len(dy), len(rows), len(columns), image[2]), rows, columns, image)
-        return dx.reshape(len(dy), *cache)
+        return dx.reshape(len(dy), *shape)
 
 
 def as_image(shape: Shape) -> Shape:
@@ -66,6 +100,8 @@ class PaddingLayer(Frame):
         zeros:      0                            constant:  value
         reflect:    c b | a b c | b a            replicate: a a | a b c | c c           circular: b c | a b c | a b
 
+    Sequences with lengths are padded each right behind its own end, and with what stands there.
+
     Args:
         padding: of images a number, a pair (vertical, horizontal) or ((top, bottom), (left, right)); of sequences a
             number or a pair (before, after). All are at least 0.
@@ -79,6 +115,7 @@ class PaddingLayer(Frame):
     Raises:
         ShapeError: the input is neither an image nor a sequence, or has too few pixels for "reflect" or "circular" (at
             compile time).
+        DataError: so has one of the sequences that are given.
 
     Source:
         none, bookkeeping.
@@ -100,6 +137,10 @@ class PaddingLayer(Frame):
     def outside(self) -> float:
         return float(self.value)
 
+    @property
+    def beyond(self) -> str:
+        return "zeros" if self.mode == "constant" else self.mode
+
     def taken(self, shape: Shape) -> tuple[Array, Array]:
         height, width, channels = as_image(shape)
         (top, bottom), (left, right) = _sides_of("padding", self.padding, shape)
@@ -111,12 +152,17 @@ class PaddingLayer(Frame):
             )
         return border(self.mode, height, top, bottom), border(self.mode, width, left, right)
 
+    def around(self, shape: Shape) -> tuple[int, int]:
+        return _sides_of("padding", self.padding, shape)[0]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CroppingLayer(Frame):
     """Take rows and columns away at the sides of images, or places at both ends of sequences.
 
         y[n, i, j, c] = x[n, i + top, j + left, c]
+
+    Of sequences with lengths each loses the places before its own end.
 
     Args:
         cropping: of images a number, a pair (vertical, horizontal) or ((top, bottom), (left, right)); of sequences a
@@ -128,6 +174,7 @@ class CroppingLayer(Frame):
 
     Raises:
         ShapeError: the input is neither an image nor a sequence, or nothing would be left (at compile time).
+        DataError: nothing would be left of one of the sequences that are given.
 
     Source:
         none, bookkeeping.
@@ -148,3 +195,7 @@ class CroppingLayer(Frame):
             raise ShapeError("leaves {} of {}, which must be at least 1 along each axis".format(*told))
         (top, _), (left, _) = amounts
         return np.arange(top, top + kept[0]), np.arange(left, left + kept[1])
+
+    def around(self, shape: Shape) -> tuple[int, int]:
+        before, after = _sides_of("cropping", self.cropping, shape)[0]
+        return -before, -after

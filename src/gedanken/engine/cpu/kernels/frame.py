@@ -16,6 +16,23 @@ class Run(Record):
     count: Int
 
 
+class Around(Record):
+    """Places that are put before and after sequences, or where negative taken away. A task is `piece` samples."""
+
+    samples: Int
+    places: Int
+    features: Int
+    made: Int  # places of a result
+    before: Int
+    after: Int
+    mode: Int  # what stands there, see below
+    outside: Real
+    piece: Int
+
+
+ZEROS, REFLECT, REPLICATE, CIRCULAR = 0, 1, 2, 3
+
+
 class Frame(Record):
     """Images before and after.
 
@@ -92,3 +109,72 @@ def give_border(target, rest, line, first, end, f):
         if f.columns[j] >= 0:
             place = f.columns[j] * f.channels
             carry(at(target, place), at(rest, place), at(line, j * f.channels), f.channels, real(1))
+
+
+def along_time(task: Int, scratch: Reals, x: Reals, y: Reals, lengths: Ints, a: Around):
+    """Set y to sequences with what stands before and after them, and to `outside` behind that."""
+    for n in range(task * a.piece, min(a.samples, (task + 1) * a.piece)):
+        source, target = at(x, n * a.places * a.features), at(y, n * a.made * a.features)
+        begin, end = max(0, a.before), kept_until(lengths[n], a)
+        copy_row(
+            at(target, begin * a.features), at(source, (begin - a.before) * a.features), (end - begin) * a.features
+        )
+        take_places(target, source, 0, begin, lengths[n], a)
+        take_places(target, source, end, a.made, lengths[n], a)
+
+
+@inline
+def kept_until(length, a):
+    """Return the place of the result behind the last that is in the run that stands in the sequence."""
+    return a.before + length + min(0, a.after)
+
+
+@inline
+def place_of(j, length, a):
+    """Return which place of a sequence the place number j of the result is, outside of the run; -1 for none."""
+    place, found = j - a.before, -1
+    if place < length + a.after:
+        if a.mode == REFLECT:
+            found = -place if place < 0 else 2 * (length - 1) - place
+        elif a.mode == REPLICATE:
+            found = 0 if place < 0 else length - 1
+        elif a.mode == CIRCULAR:
+            found = place + length if place < 0 else place - length
+    return found
+
+
+@inline
+def take_places(target, source, first, end, length, a):
+    for j in range(first, end):
+        place = place_of(j, length, a)
+        if place < 0:
+            fill_row(at(target, j * a.features), a.features, a.outside)
+        else:
+            copy_row(at(target, j * a.features), at(source, place * a.features), a.features)
+
+
+def time_gradient(task: Int, scratch: Reals, dy: Reals, d: Reals, lengths: Ints, a: Around):
+    """Set d to the sum of what each place of the sequences became.
+
+    scratch: places * features numbers, what rounding takes from the sums.
+    """
+    size = a.places * a.features
+    for n in range(task * a.piece, min(a.samples, (task + 1) * a.piece)):
+        target, given = at(d, n * size), at(dy, n * a.made * a.features)
+        begin, end = max(0, a.before), kept_until(lengths[n], a)
+        zero_row(target, size)
+        copy_row(at(target, (begin - a.before) * a.features), at(given, begin * a.features), (end - begin) * a.features)
+        if a.mode != ZEROS:
+            zero_row(scratch, size)
+            give_places(target, scratch, given, 0, begin, lengths[n], a)
+            give_places(target, scratch, given, end, a.made, lengths[n], a)
+            settle(target, scratch, size)
+
+
+@inline
+def give_places(target, lost, given, first, end, length, a):
+    for j in range(first, end):
+        place = place_of(j, length, a)
+        if place >= 0:
+            start = place * a.features
+            carry(at(target, start), at(lost, start), at(given, j * a.features), a.features, real(1))

@@ -1,10 +1,11 @@
-"""Pixels around images, and pixels at their sides taken away: a copy each way."""
+"""Pixels around images, and pixels at their sides taken away: a copy each way. So with places of sequences."""
 
 import numpy as np
 
-from gedanken.engine.cpu.kernels.frame import Frame, Run
-from gedanken.engine.cpu.lowering.base import Lowered, Lowering
+from gedanken.engine.cpu.kernels.frame import Around, Frame, Run
+from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
+from gedanken.geometry import BORDERS
 from gedanken.layers import frames
 from gedanken.layers.frames import as_image
 from gedanken.layers.stages import LayerStage
@@ -15,6 +16,8 @@ def frame(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower a layer that puts images into another frame."""
     layer = stage.layer
     assert isinstance(layer, frames.Frame)
+    if low.has_lengths and len(stage.shape) == 2:
+        return _along_time(low, stage, layer, x)
     y, back = framed(low, x, as_image(stage.shape), layer.taken(stage.shape), layer.outside)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
@@ -44,6 +47,28 @@ def framed(low: Lowering, x: Buffer, image: Shape, taken: tuple[Array, Array], o
         low.program.add(
             "frame.gradient", low.samples * bands, 2 * out_line + line, dy=dy, d=dx, f=here, band=band, bands=bands
         )
+        return dx
+
+    return y, backward
+
+
+def _along_time(low: Lowering, stage: LayerStage, layer: frames.Frame, x: Buffer) -> Lowered:
+    """Emit the same for sequences, each of which has an end of its own."""
+    (places, features), (before, after) = stage.shape, layer.around(stage.shape)
+    piece = min(cut(PIECE, places * features), cut(low.samples, TASKS))
+    y, made = low.buffer((low.samples, *stage.output_shape)), stage.output_shape[0]
+    around = Around(
+        samples=low.samples, places=places, features=features, made=made, before=before, after=after,
+        mode=BORDERS.index(layer.beyond), outside=layer.outside, piece=piece,
+    )  # fmt: skip
+    tasks, lengths = cut(low.samples, piece), low.lengths(stage)
+    low.program.add("frame.along_time", tasks, x=x, y=y, lengths=lengths, a=around)
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        if not wanted:
+            return None
+        dx = low.buffer(x.shape)
+        low.program.add("frame.time_gradient", tasks, places * features, dy=dy, d=dx, lengths=lengths, a=around)
         return dx
 
     return y, backward
