@@ -22,7 +22,9 @@ from gedanken import (
     GRU,
     LSTM,
     SELU,
+    AdaptiveAveragePool1DLayer,
     AdaptiveAveragePoolLayer,
+    AdaptiveMaxPool1DLayer,
     AdaptiveMaxPoolLayer,
     AveragePool1DLayer,
     AveragePoolLayer,
@@ -266,6 +268,8 @@ _plain(GlobalAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, 1).flat
 _plain(GlobalMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, 1).flatten(1))
 _plain(AdaptiveAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, layer.size))
 _plain(AdaptiveMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, layer.size))
+_plain(AdaptiveAveragePool1DLayer, lambda layer, x: F.adaptive_avg_pool1d(x.mT, layer.size).mT)
+_plain(AdaptiveMaxPool1DLayer, lambda layer, x: F.adaptive_max_pool1d(x.mT, layer.size).mT)
 
 
 @torched.register

@@ -18,7 +18,9 @@ from gedanken import (
     GRU,
     LSTM,
     SELU,
+    AdaptiveAveragePool1DLayer,
     AdaptiveAveragePoolLayer,
+    AdaptiveMaxPool1DLayer,
     AdaptiveMaxPoolLayer,
     AlphaDropout,
     AveragePool1DLayer,
@@ -313,6 +315,12 @@ ROWS = [
     *(Row(AveragePool1DLayer(3, stride, 1, 1, True), (places, 4)) for stride in (2, 3) for places in (6, 7, 8)),
     Row(AveragePool1DLayer(3, 2, 1, ceil_mode=True, count_padding=False), (8, 4)),
     Row(GlobalMaxPool1DLayer(), (9, 4)),
+    *(
+        Row(pool(size), (9, 4))
+        for size in (1, 3, 4, 9, 14)
+        for pool in (AdaptiveAveragePool1DLayer, AdaptiveMaxPool1DLayer)
+    ),
+    Row(AdaptiveMaxPool1DLayer(4), (9, 4), "whole"),
     Row(GlobalAveragePool1DLayer(), (9, 4)),
     Row(MultiHeadAttention(2), (9, 4)),
     Row(MultiHeadAttention(1, causal=True), (9, 3), "wide"),
@@ -339,7 +347,8 @@ ROWS = [
     *(Row(PaddingLayer(((2, 1), (0, 3)), mode), IMAGE) for mode in ("zeros", "reflect", "replicate", "circular")),
     Row(PaddingLayer((5, 4), "reflect"), IMAGE),
     Row(PaddingLayer((1, 9), "constant", -2.5), IMAGE),
-    Row(PaddingLayer((3, 1), "replicate"), SEQUENCE),
+    *(Row(PaddingLayer((3, 1), mode), SEQUENCE) for mode in ("replicate", "reflect", "circular")),
+    Row(PaddingLayer((0, 4), "constant", -2.5), SEQUENCE),
     Row(PaddingLayer(2), SEQUENCE),
     Row(CroppingLayer(((2, 1), (0, 3))), IMAGE),
     Row(CroppingLayer((1, 3)), SEQUENCE),

@@ -24,7 +24,9 @@ from gedanken import (
     Accuracy,
     Adam,
     AdamW,
+    AdaptiveAveragePool1DLayer,
     AdaptiveAveragePoolLayer,
+    AdaptiveMaxPool1DLayer,
     AdaptiveMaxPoolLayer,
     AlphaDropout,
     ArgumentError,
@@ -474,6 +476,15 @@ LAYERS_DO_NOT_FIT = [
         DataError, "data: sequence 1 has 2 places, too few for layer 0 PaddingLayer(...)",
     ),
     Mistake(
+        "a size of a picture", bare, stacked((3, 6, 6), AdaptiveMaxPool1DLayer(2)), ShapeError,
+        "layer 0 AdaptiveMaxPool1DLayer(size=2) needs sequences (T, F)...",
+    ),
+    Mistake(
+        "places that no memory holds", bare, stacked((4, 3), AdaptiveMaxPool1DLayer(2**30)), ShapeError,
+        "layer 0 AdaptiveMaxPool1DLayer(size=1073741824) makes 1073741824 places, which with their 3 features must be "
+        "of at most 2147483648 values...",
+    ),
+    Mistake(
         "a sequence cropped away", bare,
         lambda net: stacked((9, 3), CroppingLayer((1, 2)))(net).regression(cost="mean_squared").predict(
             Sequences(np.ones((2, 9, 3)), [4, 3])
@@ -873,6 +884,7 @@ RANGES = [
         ("AveragePoolLayer divisor", lambda: AveragePoolLayer(2, 2, divisor=0), "a whole number of at least 1", 0),
         ("BatchNorm biased", lambda: BatchNorm(biased=1), "True or False", 1),
         ("AveragePoolLayer count_padding", lambda: AveragePoolLayer(2, 2, count_padding="no"), "True or False", "no"),
+        ("AdaptiveAveragePool1DLayer size", lambda: AdaptiveAveragePool1DLayer(0), "a whole number of at least 1", 0),
         ("AdaptiveMaxPoolLayer size", lambda: AdaptiveMaxPoolLayer(0), "a whole number of at least 1", 0),
         (
             "AdaptiveAveragePoolLayer size",

@@ -28,7 +28,9 @@ from gedanken import (
     AdaGrad,
     Adam,
     AdamW,
+    AdaptiveAveragePool1DLayer,
     AdaptiveAveragePoolLayer,
+    AdaptiveMaxPool1DLayer,
     AdaptiveMaxPoolLayer,
     AlphaDropout,
     ArgumentError,
@@ -199,6 +201,7 @@ ROWS = {
         ],
     ),
     "over all time": ((4, 3), [Branches(GlobalMaxPool1DLayer(), GlobalAveragePool1DLayer())]),
+    "to a size": ((4, 3), [Branches(AdaptiveMaxPool1DLayer(2), AdaptiveAveragePool1DLayer(2))]),
     "read": ((4, 3), [SimpleRNN(3, activation="relu", reverse=True), GRU(2, reset_after=False, last=True)]),
     "both directions": (
         (4, 3),

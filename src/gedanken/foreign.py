@@ -8,7 +8,9 @@ from gedanken.elsewhere import CALLS, ELSEWHERE
 
 # Names of classes, costs and metrics in Keras, PyTorch and scikit-learn, in small letters without underscores.
 NAMES = {
+    "adaptiveavgpool1d": "AdaptiveAveragePool1DLayer",
     "adaptiveavgpool2d": "AdaptiveAveragePoolLayer",
+    "adaptivemaxpool1d": "AdaptiveMaxPool1DLayer",
     "adaptivemaxpool2d": "AdaptiveMaxPoolLayer",
     "add": "Residual",
     "average": "Branches",
@@ -37,9 +39,7 @@ NAMES = {
     "averagepooling1d": "AveragePool1DLayer",
     "avgpool1d": "AveragePool1DLayer",
     "globalmaxpooling1d": "GlobalMaxPool1DLayer",
-    "adaptivemaxpool1d": "GlobalMaxPool1DLayer",
     "globalaveragepooling1d": "GlobalAveragePool1DLayer",
-    "adaptiveavgpool1d": "GlobalAveragePool1DLayer",
     "cat": "Branches",
     "chainedscheduler": "RateProduct",
     "constantlr": "MilestoneDecay",

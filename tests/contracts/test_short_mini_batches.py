@@ -12,6 +12,7 @@ from gedanken import (
     GRU,
     LSTM,
     Adam,
+    AdaptiveMaxPool1DLayer,
     AlphaDropout,
     ArrayGenerator,
     BatchNorm,
@@ -25,6 +26,7 @@ from gedanken import (
     DataParallel,
     Dropout,
     Embedding,
+    Flatten,
     FullyConnectedLayer,
     FunctionLayer,
     GaussianNoise,
@@ -115,6 +117,7 @@ TWO = Branches(
 )
 ROWS: dict[str, tuple[list[Layer], Any]] = {
     "one output": ([*transformer(), *CLASSES], "cross_entropy"),
+    "a size for all": ([Embedding(WORDS, 8, mask=0), AdaptiveMaxPool1DLayer(4), Flatten(), *CLASSES], "cross_entropy"),
     "an output for each window": ([*windows(), *CLASSES], CrossEntropy(ignore_label=2, reduction="weighted_mean")),
     "a sum over places": ([Embedding(WORDS, 8, mask=0), GRU(6), *CLASSES], CrossEntropy(reduction="batch_mean")),
     "heads": ([Embedding(WORDS, 8, mask=0), LSTM(6), HEADS], {"whole": "cross_entropy", "each": "cross_entropy"}),
@@ -248,6 +251,7 @@ def short_words() -> Sequences:
     ("layers", "cost", "places"),
     [
         ([GRU(3, last=True)], "mean_squared", 6),
+        ([AdaptiveMaxPool1DLayer(9), Flatten()], "mean_squared", 6),
         ([GRU(3, last=True), FullyConnectedLayer(2)], CustomCost(lambda y, t: y - t, lambda y, t: 1 + 0 * y), 6),
         ([Convolution1DLayer(2, 9), GlobalMaxPool1DLayer()], "mean_squared", 9),
         ([Doubled(), GRU(3, last=True)], "mean_squared", T),

@@ -7,7 +7,7 @@
 | TransposedConvolutionLayer | transposed |
 | UpsamplingLayer, PixelShuffle, PixelUnshuffle | upsampling |
 | MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer | pool |
-| AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer | adaptive |
+| AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer, AdaptiveMaxPool1DLayer, AdaptiveAveragePool1DLayer | adaptive |
 | MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | SimpleRNN, LSTM, GRU | recurrent |
 | Bidirectional | bidirectional |
@@ -36,7 +36,12 @@
 """
 
 from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, LogSoftMax, ReLU, Sigmoid, SiLU, SoftMax, TanH
-from gedanken.layers.adaptive import AdaptiveAveragePoolLayer, AdaptiveMaxPoolLayer
+from gedanken.layers.adaptive import (
+    AdaptiveAveragePool1DLayer,
+    AdaptiveAveragePoolLayer,
+    AdaptiveMaxPool1DLayer,
+    AdaptiveMaxPoolLayer,
+)
 from gedanken.layers.attention import MultiHeadAttention
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.layers.bidirectional import Bidirectional
@@ -82,7 +87,9 @@ __all__ = [
     "LSTM",
     "SELU",
     "Activation",
+    "AdaptiveAveragePool1DLayer",
     "AdaptiveAveragePoolLayer",
+    "AdaptiveMaxPool1DLayer",
     "AdaptiveMaxPoolLayer",
     "AlphaDropout",
     "AveragePool1DLayer",

@@ -166,7 +166,8 @@ class Layer(Hyperparameters, ABC):
             lengths: (N,) whole numbers in [1, T], see Context; read-only.
 
         Returns:
-            (N,) whole numbers in [1, places of the output], or None where the output has no axis of places any more.
+            (N,) whole numbers in [1, places of the output], or None where the output has no axis of places any more;
+            of a layer of the library's also where all its places are real, whatever the lengths.
 
         Raises:
             ShapeError: the layer does not honour lengths, as by default.

@@ -45,6 +45,7 @@ class Windows(Record):
     counts: Int  # 1: a mean is over the padding too, 0: over what is seen
     room: Int  # places of padding that count
     divisor: Int  # of every mean; 0: it is how many values there are
+    to_size: Int  # 1: the windows that are made share out each sequence, however long it is
     piece: Int
 
 
@@ -54,16 +55,24 @@ def real_of(length, more, stride):
 
 
 @inline
-def first_of(j, w):
+def windows_of(length, w):
+    """Return how many windows of a sequence are real."""
+    return w.made if w.to_size == 1 else min(w.made, real_of(length, w.more, w.stride))
+
+
+@inline
+def first_of(j, length, w):
     """Return the first place of a sequence that window number j sees."""
     begin = j * w.stride - w.before
-    return begin if begin >= 0 else begin + (w.step - 1 - begin) // w.step * w.step
+    first = begin if begin >= 0 else begin + (w.step - 1 - begin) // w.step * w.step
+    return j * length // w.made if w.to_size == 1 else first
 
 
 @inline
 def end_of(j, length, w):
     """Return the place behind the last that window number j sees."""
-    return min(length, j * w.stride - w.before + (w.width - 1) * w.step + 1)
+    end = min(length, j * w.stride - w.before + (w.width - 1) * w.step + 1)
+    return ((j + 1) * length + w.made - 1) // w.made if w.to_size == 1 else end
 
 
 @inline
@@ -90,11 +99,11 @@ def pool(task: Int, scratch: Reals, x: Reals, y: Reals, winners: Reals, lengths:
     """Set y to what becomes of each window, and winners to the places of the largest values."""
     for n in range(task * w.piece, min(w.samples, (task + 1) * w.piece)):
         length = lengths[n]
-        count = min(w.made, real_of(length, w.more, w.stride))
+        count = windows_of(length, w)
         given = at(x, n * w.places * w.features)
         for j in range(w.made):
             place = (n * w.made + j) * w.features
-            first, last = first_of(j, w), end_of(j, length, w)
+            first, last = first_of(j, length, w), end_of(j, length, w)
             if j >= count or first >= last:
                 zero_row(at(y, place), w.features)
                 if w.largest == 1:
@@ -125,9 +134,9 @@ def pool_gradient(task: Int, scratch: Reals, dy: Reals, winners: Reals, d: Reals
         zero_row(total, size)
         zero_row(scratch, size)
         length = lengths[n]
-        for j in range(min(w.made, real_of(length, w.more, w.stride))):
+        for j in range(windows_of(length, w)):
             place = (n * w.made + j) * w.features
-            first, last = first_of(j, w), end_of(j, length, w)
+            first, last = first_of(j, length, w), end_of(j, length, w)
             share = real(1) / real(count_of(j, first, last, length, w))
             for t in range(first, last, w.step):
                 here, lost = at(total, t * w.features), at(scratch, t * w.features)

@@ -8,10 +8,15 @@ from gedanken.engine.cpu.kernels.time import Ends, Windows
 from gedanken.engine.cpu.lowering.base import PIECE, TASKS, Backward, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import Convolution1DLayer, ConvolutionLayer, SinePositions
+from gedanken.layers.adaptive import AdaptiveTimePool
 from gedanken.layers.pool1d import TimePool
 from gedanken.layers.stages import LayerStage
+from gedanken.types import Shape
 
 Convolution = Callable[[Lowering, Sequence[LayerStage], Buffer], tuple[Buffer, Backward, int]]
+# A window to a size needs none of the numbers of one that slides.
+ALONG_ALL = dict.fromkeys(("before", "more", "counts", "room", "divisor"), 0)
+ALONG_ALL |= dict.fromkeys(("width", "stride", "step", "to_size"), 1)
 
 
 def convolution_1d(
@@ -76,17 +81,18 @@ def cut_ends(
 def time_pool(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower a pooling over time."""
     layer, (places, features) = stage.layer, stage.shape
-    assert isinstance(layer, TimePool)
-    window = layer.window(stage.shape)
-    made = window.on(stage.shape).positions((1, *stage.shape))[1]
+    assert isinstance(layer, (TimePool, AdaptiveTimePool))
     piece = min(cut(PIECE, places * features), cut(low.samples, TASKS))
+    if isinstance(layer, TimePool):
+        made = layer.window(stage.shape).on(stage.shape).positions((1, *stage.shape))[1]
+        told_of_window = _sliding(layer, stage.shape)
+    else:
+        made, told_of_window = layer.size, ALONG_ALL
     y = low.buffer((low.samples, *stage.output_shape))
     winners = low.buffer((low.samples, made, features) if layer.largest else (1,))
     windows = Windows(
-        samples=low.samples, places=places, features=features, made=made, width=window.width,
-        before=layer.before(stage.shape), more=window.more, stride=window.stride, largest=int(layer.largest),
-        counts=int(layer.counts_padding), step=window.dilation, room=window.room, divisor=layer.divides_by or 0,
-        piece=piece,
+        samples=low.samples, places=places, features=features, made=made, largest=int(layer.largest), piece=piece,
+        **told_of_window,
     )  # fmt: skip
     told: dict[str, Any] = {"winners": winners, "lengths": low.lengths(stage), "w": windows}
     low.program.add("time.pool", cut(low.samples, piece), x=x, y=y, **told)
@@ -99,6 +105,16 @@ def time_pool(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         return dx
 
     return y, backward
+
+
+def _sliding(layer: TimePool, shape: Shape) -> dict[str, int]:
+    """Return what the kernels are told of a window that slides along sequences (T, F)."""
+    window = layer.window(shape)
+    return {
+        "width": window.width, "before": layer.before(shape), "more": window.more, "stride": window.stride,
+        "step": window.dilation, "counts": int(layer.counts_padding), "room": window.room,
+        "divisor": layer.divides_by or 0, "to_size": 0,
+    }  # fmt: skip
 
 
 def positions(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
