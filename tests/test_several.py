@@ -20,6 +20,7 @@ from gedanken import (
     ArrayGenerator,
     BatchNorm,
     Branches,
+    Callback,
     Checkpoint,
     CheckpointError,
     ConvolutionLayer,
@@ -55,6 +56,7 @@ from gedanken import (
     ShapeError,
     Sigmoid,
     SoftMax,
+    StepRecord,
     TanH,
 )
 from gedanken.by_name import ByName, each
@@ -941,3 +943,64 @@ WRONG = {
 @pytest.mark.parametrize("mistake", WRONG)
 def test_mistakes_with_heads_are_told_before_any_work(mistake: str) -> None:
     check_mistake(*WRONG[mistake])
+
+
+# ---------------------------------------------------------------------------------------------- heads that count apart
+
+EACH_PLACE = {"place": CrossEntropy(ignore_label=2), "one": ("mean_squared", 0.5)}
+
+
+def counted_apart(size: int, **options: Any) -> tuple[Network, Any, Any]:
+    """Return a network whose heads judge each place and each sequence, with data and labels."""
+    rng = np.random.default_rng(3)
+    x = Sequences(rng.normal(size=(size, 9, 3)).astype("float32"), rng.integers(1, 10, size))
+    net = Network(1).input((9, 3)).add(FullyConnectedLayer(4)).add(TanH())
+    one = [GlobalAveragePool1DLayer(), FullyConnectedLayer(1)]
+    net.add(Heads(place=[FullyConnectedLayer(3), SoftMax()], one=one))
+    net.regression(SGD(1e-30), EACH_PLACE, **options)
+    return net, x, {"place": rng.integers(0, 3, (size, 9)), "one": 3 * x.lengths - 9.0}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_cost_of_heads_does_not_depend_on_how_data_are_cut(engine: str, weighted: bool) -> None:
+    net, x, labels = counted_apart(N, engine=engine)
+    weights = np.linspace(0.2, 2, N) if weighted else None
+    told, counts = [], labels["place"][x.real()] != 2
+    for size in (1, 5, N):
+        told.append(net.evaluate(x, labels, weights, mini_batch_size=size, progress=False))
+        options = {"mini_batch_size": size, "validation_set": (x, labels, weights), "progress": False}
+        record = net.fit(x, labels, weights, **options).epochs[0]
+        told += [record.values(), {"cost": record.validation_cost}]
+    alone = {"mini_batch_size": 1, "parallel": Hogwild(workers=1), "progress": False}
+    told.append(net.fit(x, labels, weights, **alone).epochs[0].values())
+    outputs = net.feedforward(x)
+    each = np.repeat(np.ones(N) if weights is None else weights, x.lengths)[counts]
+    own = {
+        "place": -(each * np.log(outputs["place"][x.real()][counts, labels["place"][x.real()][counts]])).mean(),
+        "one": ((1 if weights is None else weights) * (outputs["one"][:, 0] - labels["one"]) ** 2).mean(),
+    }
+    np.testing.assert_allclose([one["cost"] for one in told], own["place"] + 0.5 * own["one"], rtol=1e-6)
+
+
+def test_sweeps_checks_and_workers_tell_that_cost_of_heads_too() -> None:
+    net, x, labels = counted_apart(200)
+    whole = net.evaluate(x, labels, progress=False)["cost"]
+    assert net.check(x, labels).figures.initial_cost == pytest.approx(whole, rel=1e-6)
+    swept = counted_apart(200)[0].regression(SGD(1e-30, accumulate=8), EACH_PLACE)
+    options = {"mini_batch_size": 25, "lowest": 1e-20, "highest": 1e-19, "steps": 10}
+    np.testing.assert_allclose(swept.find_learning_rate(x, labels, **options).costs, whole, rtol=1e-6)
+    steps = Steps()
+    net.fit(x, labels, mini_batch_size=1, parallel=Hogwild(workers=1), callbacks=[steps], progress=False)
+    for record in steps.records:
+        place, one = (record.statistics[i] for i in (-2, -1))
+        assert record.cost == pytest.approx(place[0] / place[1] + 0.5 * one[0] / one[1])
+    assert len(steps.records) < 100  # several mini-batches each
+
+
+class Steps(Callback):
+    def __init__(self) -> None:
+        self.records: list[StepRecord] = []
+
+    def on_step(self, run: Any, record: StepRecord) -> None:
+        self.records.append(record)

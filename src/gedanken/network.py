@@ -32,7 +32,6 @@ from gedanken.parallel.single import Single
 from gedanken.summary import Summary, named, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.checkpoint import Checkpoint
-from gedanken.training.confusion import confusion_lines
 from gedanken.training.defaults import checked_metrics
 from gedanken.training.display import Display
 from gedanken.training.dry_run import dry_run_own, warm_up
@@ -47,6 +46,7 @@ from gedanken.training.rate_sweep import RateSweep, checked_range, sweep
 from gedanken.training.records import Evaluation, History, figure_texts
 from gedanken.training.resume import Identity, Resume, folder_of, say, taken_up
 from gedanken.training.run_folder import RunFolder
+from gedanken.training.tables import table_lines
 
 if TYPE_CHECKING:
     from gedanken.checkup.report import Checkup
@@ -316,7 +316,7 @@ class Network(FineTuning):
         source = self._input_spec("evaluate").evaluation(data, labels, weights, size)
         source.look_first(partial(dry_run_own, train_state))
         found = evaluate(train_state, source)
-        found.tables = confusion_lines(train_state.metrics, found, self._class_names)
+        found.tables = table_lines(train_state.metrics, found, self._class_names)
         if progress:
             samples = f" of {source.samples:,} samples" if source.samples else ""
             head, *more = figure_texts(found)

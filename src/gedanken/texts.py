@@ -1,8 +1,10 @@
 """Texts in columns, of characters that may be two columns wide."""
 
+import math
 import unicodedata
 from collections.abc import Sequence
 
+ROUNDING = 1e-6  # of a sum of weights, which come as float32
 BETWEEN = "  "  # stands between the parts of a line
 
 
@@ -24,6 +26,17 @@ def cut(text: str, columns: int) -> str:
     while width(text) > max(columns, 0):
         text = text[:-1]
     return text
+
+
+def figure_text(value: float) -> str:
+    """Return a cost or a metric as text: 0.9896, 12.35."""
+    return f"{value:.4f}" if 0.001 <= abs(value) <= 1 or value == 0 else f"{value:.4g}"
+
+
+def count_text(value: float) -> str:
+    """Return a number of entries, or what they weigh, as text: whole numbers whole, whatever rounding weights left."""
+    whole = round(value) if math.isfinite(value) else value
+    return f"{value:.0f}" if abs(value - whole) <= ROUNDING * abs(value) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def in_columns(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -282,6 +282,111 @@ def test_a_cost_whose_derivative_is_not_found_is_an_error_before_training(name: 
     assert np.array_equal(net.feedforward(X), before)
 
 
+class Entries(Cost):
+    def entries(self, ops: Any, y: Any, target: Any) -> Any:
+        return (y - target) ** 2, self.slopes(y - target)
+
+    def slopes(self, error: Any) -> Any:
+        return 2 * error
+
+
+class OfOthers(Cost):
+    """Entries whose costs and slopes go by the mean of the labels."""
+
+    def entries(self, ops: Any, y: Any, target: Any) -> Any:
+        error = y - target
+        return error**2 / target.size, 2 * error / target.size
+
+
+class Shifted(Cost):
+    """Costs, and not slopes, that go by other samples."""
+
+    def entries(self, ops: Any, y: Any, target: Any) -> Any:
+        return (y - target) ** 2 + target.mean(), 2 * (y - target)
+
+
+SAMPLES_MIXED: dict[str, Cost] = {
+    "normalised": CustomCost(lambda xp, y, t: ((y - xp.mean(y, axis=0) - t) ** 2)[:, 0]),
+    "outputs that are alike": CustomCost(lambda xp, y, t: ((y - xp.mean(y, axis=0)) ** 2)[:, 0] + 0 * t[:, 0]),
+    "number of entries": OfOthers(),
+    "costs alone": Shifted(),
+}
+
+
+@pytest.mark.parametrize("heads", [False, True])
+@pytest.mark.parametrize("which", SAMPLES_MIXED)
+def test_a_cost_that_mixes_samples_is_an_error_before_training(which: str, heads: bool) -> None:
+    cost = SAMPLES_MIXED[which]
+    last = FullyConnectedLayer(1)
+    net = Network(1).input((5,)).add(Heads(a=[last], b=[]) if heads else last)
+    net.regression(SGD(0.1), {"a": cost, "b": "mean_squared"} if heads else cost, metrics={} if heads else ())
+    net.set_arrays({name: 0 * array for name, array in net.arrays().items()})  # outputs are all the same
+    who = f"{type(cost).__name__} of the head 'a'" if heads else type(cost).__name__
+    for call in (net.fit, net.evaluate, net.check):
+        with pytest.raises(ShapeError, match=f"{who} must judge each sample by itself, but gives"):
+            call(X, {"a": Y, "b": X} if heads else Y)
+
+
+def before(xp: Any, y: Any) -> Any:
+    return xp.concatenate([0 * y[:, :1], y[:, :-1]], axis=1)
+
+
+class OfPlaces(Cost):
+    """A value of each place beside the largest of the sequence; its slopes are those of values by themselves."""
+
+    exact_gradient = False
+
+    def entries(self, ops: Any, y: Any, target: Any) -> Any:
+        return y - y.max(axis=1, keepdims=True) - target, 0 * y + 1
+
+
+PLACES_MIXED: dict[str, Cost] = {
+    "mean": CustomCost(lambda xp, y, t: ((y - xp.mean(y, axis=1, keepdims=True) - t) ** 2)[:, :, 0]),
+    "the place before": CustomCost(lambda xp, y, t: ((y - before(xp, y) - t) ** 2)[:, :, 0]),
+    "labels of others": CustomCost(lambda xp, y, t: ((y - t) ** 2)[:, :, 0] / xp.sum(abs(t), axis=(1, 2))[:, None]),
+    "values": OfPlaces(),
+}
+PLACES_APART: dict[str, Cost] = {
+    "squares": CustomCost(lambda xp, y, t: xp.sum((y - t) ** 2, axis=2)),
+    "by its place": CustomCost(lambda xp, y, t: ((y - t) ** 2)[:, :, 0] * np.arange(y.shape[1])),
+    "logarithm": CustomCost(lambda xp, y, t: (xp.log(1 + xp.exp(y)) - t * y)[:, :, 0]),
+    "entries": Entries(),
+}
+
+
+@pytest.mark.parametrize("heads", [False, True])
+@pytest.mark.parametrize("which", [*PLACES_MIXED, *PLACES_APART])
+def test_a_cost_of_places_with_lengths_goes_by_each_alone(which: str, heads: bool) -> None:
+    cost = {**PLACES_MIXED, **PLACES_APART}[which]
+    net = Network(1).input((6, 2)).add(FullyConnectedLayer(1))
+    if heads:
+        net.add(Heads(a=[], b=[]))
+    net.regression(SGD(0.001), {"a": cost, "b": "mean_squared"} if heads else cost, metrics={} if heads else ())
+    rng = np.random.default_rng(0)
+    values, labels, lengths = rng.normal(size=(9, 6, 2)), rng.normal(size=(9, 6, 1)), rng.integers(1, 7, 9)
+    targets = {"a": labels, "b": labels} if heads else labels
+    assert np.isfinite(net.fit(values, targets, progress=False)["cost"]).all()  # without lengths all places count
+    if which in PLACES_MIXED:
+        start = net.arrays()
+        for call in (net.fit, net.evaluate):
+            with pytest.raises(ShapeError, match=f"{type(cost).__name__}.* must judge each place by itself where"):
+                call(Sequences(values, lengths), targets)
+        assert all(np.array_equal(array, start[name]) for name, array in net.arrays().items())
+    else:
+        one, other = (
+            net.evaluate(Sequences(values, lengths), each_padded(targets, lengths, fill), progress=False)
+            for fill in (0, 99)
+        )
+        assert one == other
+        net.fit(Sequences(values, lengths), targets, progress=False)
+
+
+def each_padded(targets: Any, lengths: Any, fill: float) -> Any:
+    if isinstance(targets, dict):
+        return {name: each_padded(one, lengths, fill) for name, one in targets.items()}
+    return np.where(np.arange(6)[:, None] < lengths[:, None, None], targets, fill)
+
+
 KINKS: dict[str, Callable[..., Any]] = {
     "absolute": lambda xp, y, t: xp.abs(y - t)[:, 0],
     "quantile": lambda xp, y, t: xp.maximum(0.9 * (t - y), 0.1 * (y - t))[:, 0],
@@ -294,14 +399,6 @@ KINKS: dict[str, Callable[..., Any]] = {
 def test_a_cost_with_kinks_is_taken(name: str) -> None:
     net = network(cost=CustomCost(KINKS[name]))
     assert np.isfinite(net.fit(X, Y, progress=False)["cost"]).all()
-
-
-class Entries(Cost):
-    def entries(self, ops: Any, y: Any, target: Any) -> Any:
-        return (y - target) ** 2, self.slopes(y - target)
-
-    def slopes(self, error: Any) -> Any:
-        return 2 * error
 
 
 class WrongEntries(Entries):

@@ -17,13 +17,15 @@ from gedanken.engine.plan import Plan
 from gedanken.layers import ReLU
 from gedanken.layers.base import Context
 from gedanken.layers.stages import ContainerStage, LayerStage, leaf_stages
+from gedanken.metrics.heads import HeadCost
 from gedanken.optimizer_state import OptimizerState
 from gedanken.parallel.base import TrainState, gradients
 from gedanken.parallel.black_box import examined
-from gedanken.parallel.counting import Mean, counts_of
+from gedanken.parallel.counting import counts_of
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.single import Single
 from gedanken.sparse import RowGradient
+from gedanken.training.meter import Meter
 from gedanken.types import Array
 
 HEART = 32  # samples that are learnt by heart
@@ -96,7 +98,7 @@ class Trial:
         self.plan, copied = rebuilt(self._held, *parts)
         assert copied
         self.train_state, self._epoch = copied, subject.epoch
-        self._mute = copied._replace(metrics=())
+        self._mute = copied._replace(metrics=tuple(one for one in copied.metrics if isinstance(one, HeadCost)))
 
     def close(self) -> None:
         """End the threads of the copy's engine."""
@@ -111,17 +113,17 @@ class Trial:
         """Return the mean cost of training passes over mini-batches, as many as there is time for, and what was not
         finite."""
         self._reset()
-        ends, mean = time.monotonic() + seconds, Mean(sums=False)
+        ends, mean = time.monotonic() + seconds, Meter(self._mute.metrics, self.plan.ops)
         for batch in batches:
             result = gradients(self._mute, batch, self._epoch)
             if result.fault:
                 rule = self.train_state.optimizer_state
                 fault = examined(result.fault, self.plan, rule, batch, self._epoch)
                 return math.nan, str(fault._replace(samples=(), sample=None))  # places among those looked at
-            mean.add(float(result.cost), counts_of(result))
+            mean.add(result)
             if time.monotonic() > ends:
                 break
-        return mean.value, ""
+        return mean.cost, ""
 
     def silent(self, x: Any, seconds: float) -> tuple[dict[str, float], int]:
         """Return for each ReLU the share of its units that never fired, and over how many samples.

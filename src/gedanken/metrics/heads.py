@@ -1,5 +1,6 @@
 """Metrics and costs of single outputs, where a network has several."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +45,14 @@ class HeadCost(Metric):
 
     Args:
         head: its name.
+        weight: what it counts in the cost of all heads.
         sums: whether costs of mini-batches add up, see `Cost.sums`.
     """
 
     better = "lower"
 
     head: str
+    weight: float = 1.0
     sums: bool = False
 
     @property
@@ -63,6 +66,19 @@ class HeadCost(Metric):
     def value(self, total: Array) -> float | Array:
         cost, counts = total
         return float(cost if self.sums or not counts else cost / counts)
+
+
+def cost_of_heads(measured: Iterable[tuple[Metric, Callable[[], Array]]]) -> float | None:
+    """Return the cost of all heads over some mini-batches, the weighted sum of that of each; None without heads.
+
+    No mean of the mini-batches' costs is that, since each head may count other samples and places of them. Where costs
+    of mini-batches add up it is their sum, and None as well.
+
+    Args:
+        measured: the metrics of a network, and what gives the statistics of each over the mini-batches.
+    """
+    costs = [one.weight * one.value(found()) for one, found in measured if isinstance(one, HeadCost) and not one.sums]
+    return float(sum(costs)) if costs else None
 
 
 def judging(metric: Metric) -> Metric:

@@ -10,7 +10,7 @@ from gedanken.checks import printable
 from gedanken.metrics.base import ratio
 from gedanken.metrics.labels import ClassMetric
 from gedanken.ops import Ops
-from gedanken.texts import in_columns
+from gedanken.texts import count_text, in_columns
 from gedanken.types import Array
 
 COLUMNS = ("precision", "recall", "f1", "support")
@@ -28,7 +28,7 @@ class Report(np.ndarray[tuple[int, ...], np.dtype[np.float64]]):
         classes = len(self) - len(AVERAGES)
         called = names if names is not None and len(names) == classes else range(classes)
         heads = [*(printable(str(name)) for name in called), *AVERAGES]
-        cells = [[*(f"{share:.4f}" for share in row[:3]), f"{row[3]:.10g}"] for row in self.tolist()]
+        cells = [[*(f"{share:.4f}" for share in row[:3]), count_text(row[3])] for row in self.tolist()]
         return in_columns([["", *COLUMNS], *([head, *row] for head, row in zip(heads, cells, strict=True))])
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -22,7 +22,7 @@ from gedanken.hyperparameters import Hyperparameters
 from gedanken.layers.base import Context
 from gedanken.layers.border import guarded, sealed
 from gedanken.metrics import Metric
-from gedanken.metrics.heads import HeadCost
+from gedanken.metrics.heads import HeadCost, cost_of_heads
 from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
 from gedanken.optimizers import Optimizer
@@ -123,20 +123,25 @@ Results: TypeAlias = Generator[StepResult, None, None]
 Measure: TypeAlias = Callable[[Any, Any, Array | None, Any], tuple[Array, ...]]
 
 
-def together(results: Sequence[StepResult], statistics: tuple[Array, ...], sums: bool) -> StepResult:
+def together(
+    results: Sequence[StepResult], metrics: Sequence[Metric], statistics: tuple[Array, ...], sums: bool
+) -> StepResult:
     """Return steps that were made one after the other as one, with these statistics of all.
 
     Args:
         results: what they tell.
-        statistics: of all of them.
+        metrics: the network's.
+        statistics: of each metric for all of them.
         sums: whether costs add up, see `Cost.sums`.
     """
     cost = Mean(sums)
     for result in results:
         cost.add(float(result.cost), counts_of(result))
     samples, batches = (sum(getattr(result, name) for result in results) for name in ("samples", "batches"))
-    last = results[-1]
-    return StepResult(samples, last.share, cost.value, statistics, last.fault, batches, cost.counts)
+    measured = zip(metrics, (partial(np.asarray, one) for one in statistics), strict=True)
+    last, of_heads = results[-1], cost_of_heads(measured)
+    mean = cost.value if of_heads is None else of_heads
+    return StepResult(samples, last.share, mean, statistics, last.fault, batches, cost.counts)
 
 
 def merged(metrics: Sequence[Metric], statistics: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:

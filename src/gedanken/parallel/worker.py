@@ -166,7 +166,9 @@ class Worker:
             self._cells[DONE] = len(results)
             if results[-1].fault:
                 break
-        return together(results, unmeasured.statistics(), self._sums) if results else None
+        if not results:
+            return None
+        return together(results, self._train_state.metrics, unmeasured.statistics(), self._sums)
 
     def _learn_runs(self, order: Order, learner: Learner) -> StepResult | None:
         """Learn from many mini-batches in one go."""
@@ -184,8 +186,8 @@ class Worker:
                 break
         if not results:
             return None
-        statistics = merged(self._train_state.metrics, [one.statistics for one in results])
-        return together(results, statistics, self._sums)
+        metrics = self._train_state.metrics
+        return together(results, metrics, merged(metrics, [one.statistics for one in results]), self._sums)
 
     def _learn_run(self, batch: Batch, learner: Learner) -> StepResult:
         """Learn from the mini-batches of a run; every 64th run shows how many additions get lost."""

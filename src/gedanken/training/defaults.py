@@ -36,7 +36,7 @@ def _of_heads(metrics: Any, cost: HeadsCost, shapes: AnyShape) -> tuple[Metric, 
         with told_of_head(name):
             wanted = _checked(None if metrics is None else metrics.get(name, ()), one, shapes[name])
         chosen += (HeadMetric(name, metric) for metric in wanted)
-    chosen += (HeadCost(name, cost.sums) for name in names)
+    chosen += (HeadCost(name, weight, cost.sums) for name, weight in cost.weights.items())
     _check_figures([metric.name for metric in chosen])
     return tuple(chosen)
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gedanken.by_name import ByName, parts_of
+from gedanken.checks import short
 from gedanken.costs import Cost
 from gedanken.costs.heads import HeadsCost
 from gedanken.data.batches import ArraySource, Source
@@ -18,11 +19,14 @@ from gedanken.metrics import Metric
 from gedanken.metrics.base import HOST
 from gedanken.metrics.heads import HeadMetric
 from gedanken.parallel.base import TrainState, measured
+from gedanken.sequences import lengths_of
 from gedanken.training.evaluation import evaluate
+from gedanken.training.mixing import alike, places_mixed, samples_mixed
 from gedanken.training.slope_check import check_slopes
 from gedanken.types import Array
 
 MEAN = "the mean over the samples is taken by the library"
+ENDS = "what a place costs may go by its own output and label alone, since others are padding"
 
 
 def warm_up(train_state: TrainState, source: Source, validation: Source | None, epoch: int) -> None:
@@ -41,8 +45,9 @@ def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
     """Let cost and metrics see some samples, so that they complain before anything is trained.
 
     What is the user's own has to give the same for samples together and one by one. It does not where a mean over the
-    samples is taken, or where NumPy broadcasts labels (N,) beside outputs (N, 1) to (N, N). And slopes of a cost have
-    to be the derivatives of its values.
+    samples is taken, or where NumPy broadcasts labels (N,) beside outputs (N, 1) to (N, N). A cost of places has to
+    give the same for any padding, where sequences have lengths. And slopes of a cost have to be the derivatives of its
+    values.
 
     Raises:
         ShapeError, GradientError: they are not.
@@ -59,27 +64,49 @@ def dry_run(train_state: TrainState, x: Array, target: Array) -> None:
         evaluate(train_state, ArraySource(x[:1], target[:1], mini_batch_size=1))
         if _own(train_state):
             _compare(train_state, x, target, hint if shapes[0] != shapes[1] else MEAN)
-    cost, few = train_state.plan.cost, _different(target)
-    if cost and own(cost):
-        outputs = np.asarray(train_state.plan.predict(x[few]), "float64")
-        check_slopes(cost, to_channels_last(outputs), to_channels_last(target[few]))
 
 
 def _compare_heads(train_state: TrainState, x: Any, target: ByName) -> None:
-    """Raise ShapeError where what is the user's own of a head does not give the same for samples together and apart."""
+    """Look at what is the user's own of each head, as `dry_run` does."""
     few = _different(parts_of(target)[0])
-    outputs, wanted = train_state.plan.predict(x[few]), target[few]
+    outputs, wanted, ends = train_state.plan.predict(x[few]), target[few], _ends(train_state, x[few])
     for part, head in _own_of_heads(train_state):
-        y, labels = outputs.parts[head], wanted.parts[head]
-        if isinstance(part, Metric):
-            together, apart = _figures(part, y, labels)
-        else:
-            together, apart = _slopes_of(part, to_channels_last(y), to_channels_last(labels))
-        if not _alike(together, apart):
-            what = f"{type(part).__name__} of the head {head!r} must judge each sample by itself, but gives {together}"
-            raise ShapeError(f"{what} for some samples together and {apart} one by one", MEAN)
-        if isinstance(part, Cost):
-            check_slopes(part, to_channels_last(np.asarray(y, "float64")), to_channels_last(labels))
+        seen = _Seen(outputs.parts[head], wanted.parts[head], head in (ends or {}))
+        _check(part, f"{type(part).__name__} of the head {head!r}", seen, MEAN)
+
+
+def _ends(train_state: TrainState, x: Any) -> Any:
+    """Return the lengths of what comes out for some samples, of heads by name; None where there are none."""
+    lengths = lengths_of(x)
+    return None if lengths is None else train_state.plan.lengths_behind(lengths)
+
+
+class _Seen(NamedTuple):
+    """Outputs and targets of some samples, channels first, and whether the outputs are sequences with lengths."""
+
+    y: Array
+    target: Array
+    ends: bool
+
+
+def _check(part: Cost | Metric, who: str, seen: _Seen, hint: str) -> None:
+    """Raise ShapeError unless it judges each sample by itself, and each place of sequences; check slopes of a cost."""
+    if isinstance(part, Metric):
+        _refuse_mixed(who, _figures(part, seen.y, seen.target), hint)
+        return
+    y, target = to_channels_last(np.asarray(seen.y, "float64")), to_channels_last(seen.target)
+    _refuse_mixed(who, samples_mixed(part, y, target), hint)
+    if seen.ends and (pair := places_mixed(part, y, target)):
+        what = f"{who} must judge each place by itself where sequences have lengths, but gives {short(pair[0])}"
+        raise ShapeError(f"{what} and, with another padding, {short(pair[1])} for the same places", ENDS)
+    check_slopes(part, y, target)
+
+
+def _refuse_mixed(who: str, pair: tuple[Any, Any] | None, hint: str) -> None:
+    """Raise ShapeError where what there is for samples together is not what there is one by one."""
+    if pair and not alike(*pair):
+        what = f"{who} must judge each sample by itself, but gives {pair[0]} for some samples together"
+        raise ShapeError(f"{what} and {pair[1]} one by one", hint)
 
 
 def _own_of_heads(train_state: TrainState) -> list[tuple[Cost | Metric, str]]:
@@ -104,19 +131,15 @@ def _told_of_shapes(hint: str) -> Iterator[None]:
 
 
 def _compare(train_state: TrainState, x: Array, target: Array, hint: str) -> None:
-    """Raise ShapeError where what is the user's own does not give the same for samples together and one by one."""
+    """Look at what is the user's own, as `dry_run` does."""
     few = _different(target)
+    ends = _ends(train_state, x[few]) is not None
     for part in _own(train_state):
-        if isinstance(part, Metric):
-            together, apart = _figures(part, train_state.plan.predict(x[few]), target[few])
-        else:
+        who = type(part).__name__
+        if isinstance(part, Cost):  # with all that a mini-batch goes through
             alone = (TrainState(train_state.plan, train_state.optimizer_state, ()), x[few], target[few])
-            together, apart = (_cost(*alone, size) for size in (len(few), 1))
-            if _alike(together, apart):
-                together, apart = _slopes(train_state, x[few], target[few])
-        if not _alike(together, apart):
-            what = f"{type(part).__name__} must judge each sample by itself, but gives {together} for some"
-            raise ShapeError(f"{what} samples together and {apart} one by one", hint)
+            _refuse_mixed(who, (_cost(*alone, len(few)), _cost(*alone, 1)), hint)
+        _check(part, who, _Seen(train_state.plan.predict(x[few]), target[few], ends), hint)
 
 
 def dry_run_own(train_state: TrainState, x: Array, target: Array) -> None:
@@ -144,36 +167,9 @@ def _cost(train_state: TrainState, x: Array, target: Array, size: int) -> float:
     return float(evaluate(train_state, ArraySource(x, target, mini_batch_size=size))["cost"])
 
 
-def _slopes(train_state: TrainState, x: Array, target: Array) -> tuple[Array, Array]:
-    """Return the cost's gradients with respect to the outputs of samples together, and of the same one by one."""
-    cost, y = train_state.plan.cost, to_channels_last(train_state.plan.predict(x))
-    assert cost
-    return _slopes_of(cost, y, to_channels_last(target))
-
-
-@np.errstate(all="ignore")
-def _slopes_of(cost: Cost, y: Array, wanted: Array) -> tuple[Array, Array]:
-    if cost.by_entries:
-        each = [cost.entries(HOST, y[i : i + 1], wanted[i : i + 1])[1] for i in range(len(y))]
-        return cost.entries(HOST, y, wanted)[1], np.concatenate(each)
-    together = cost(HOST, y, wanted)[1]
-    if getattr(together, "shape", None) != y.shape:
-        return y, y  # the first step says what is wrong with it
-    return together * len(y), np.concatenate([cost(HOST, y[i : i + 1], wanted[i : i + 1])[1] for i in range(len(y))])
-
-
 @np.errstate(all="ignore")
 def _figures(metric: Metric, y: Array, target: Array) -> tuple[Any, Any]:
     """Return what tells of samples together, and of the same one by one: statistics, or else figures."""
     together = measured(metric, HOST, y, target)
     apart = reduce(metric.merge, (measured(metric, HOST, y[i : i + 1], target[i : i + 1]) for i in range(len(y))))
-    return (together, apart) if _alike(together, apart) else (metric.value(together), metric.value(apart))
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Return whether these are the same up to rounding, or are no numbers."""
-    try:
-        one, other = np.asarray(one, float), np.asarray(other, float)
-    except (TypeError, ValueError):
-        return True
-    return bool(one.shape == other.shape and np.allclose(one, other, rtol=1e-4, atol=1e-7, equal_nan=True))
+    return (together, apart) if alike(together, apart) else (metric.value(together), metric.value(apart))

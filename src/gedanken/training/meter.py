@@ -12,6 +12,7 @@ import numpy as np
 from gedanken.checks import require, short
 from gedanken.errors import CheckpointError
 from gedanken.metrics.base import HOST, Metric
+from gedanken.metrics.heads import cost_of_heads
 from gedanken.ops import Ops
 from gedanken.parallel.base import StepResult
 from gedanken.parallel.counting import Mean, counts_of
@@ -75,14 +76,17 @@ class Meter:
     def cost(self) -> float:
         """Mean cost so far; NaN of no samples."""
         self._read()
-        return self._cost.value if self.samples else math.nan
+        if not self.samples:
+            return math.nan
+        of_heads = cost_of_heads(zip(self._metrics, (one.total for one in self._gathered), strict=True))
+        return self._cost.value if of_heads is None else of_heads
 
     @property
     def metrics(self) -> dict[str, Any]:
         """Value of each metric so far, a float or an array."""
         self._read()
         found = zip(self._metrics, self._gathered, strict=True)
-        return {m.name: _figure(m, m.value(gathered.total)) for m, gathered in found}
+        return {m.name: _figure(m, m.value(gathered.total())) for m, gathered in found}
 
     def evaluation(self) -> Evaluation:
         """Return cost and metrics by name."""
@@ -127,8 +131,8 @@ class _Gathered:
                 raise CheckpointError(f"{name} cannot go on from the arrays of its state: {error}") from error
         self._parts = list(zip(steps, given, strict=True))
 
-    @property
     def total(self) -> Array:
+        """Return the statistics of all that was added."""
         return reduce(self._metric.merge, (part for _, part in self._parts))
 
 

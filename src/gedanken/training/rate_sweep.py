@@ -17,11 +17,11 @@ from gedanken.data.batches import GeneratorSource, Source
 from gedanken.drawing import load_matplotlib, new_figure, plain_settings, png
 from gedanken.files import replace_file
 from gedanken.parallel.base import TrainState
-from gedanken.parallel.counting import Mean, counts_of
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.single import Single
 from gedanken.schedules import Schedule
 from gedanken.training.dry_run import dry_run
+from gedanken.training.meter import Meter
 
 SMOOTHING = 0.9  # what is left of the part that older costs have, after each point
 EXPLODED = 3.0  # how far above the lowest cost is the end, in the larger of the first and the lowest cost
@@ -166,16 +166,16 @@ def _updates(train_state: TrainState, source: Source, epoch: int) -> Updates:
     """
     strategy, state = Single(), train_state.optimizer_state
     strategy.start(train_state)
-    made, total = None, Mean(sums=False)
+    made, total = None, Meter(train_state.metrics, train_state.plan.ops)
     for number in itertools.count(epoch):
         with contextlib.closing(source.batches(number)) as batches:
             for batch in batches:
                 rate, updates = state.rate, state.updates
                 result = strategy.step(batch, number)
-                total.add(float(result.cost), counts_of(result))
+                total.add(result)
                 if result.fault or state.updates > updates:
-                    yield made, total.value, result.fault
-                    made, total = rate, Mean(sums=False)
+                    yield made, total.cost, result.fault
+                    made, total = rate, Meter(train_state.metrics, train_state.plan.ops)
 
 
 def _lowest(smoothed: Sequence[float]) -> int:

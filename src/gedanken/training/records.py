@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gedanken.checks import one_of
 from gedanken.json_lines import json_object, line, plain
 from gedanken.parallel.fault import Fault
+from gedanken.texts import figure_text
 from gedanken.types import Array
 
 
@@ -371,7 +372,7 @@ FAULTS_KEPT = 1024
 
 
 class Evaluation(dict[str, Any]):
-    """Cost and metrics by name; prints as one line, and a table for each confusion matrix that `evaluate` found.
+    """Cost and metrics by name; prints as one line, and tables of what is an array among that which `evaluate` found.
 
     Attributes:
         tables: the lines of these tables; they name the classes by `Network.class_names`.
@@ -396,4 +397,4 @@ def figure_texts(figures: Mapping[str, Any]) -> Iterator[str]:
     """Yield "cost 0.0312" and so on for each number among the figures."""
     for name, value in figures.items():
         if isinstance(value, float):
-            yield f"{name} {value:.4f}" if 0.001 <= abs(value) <= 1 or value == 0 else f"{name} {value:.4g}"
+            yield f"{name} {figure_text(value)}"

@@ -10,10 +10,11 @@ from gedanken.engine.cpu.lowering.attention import Parts, Sizes, attend, product
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.lowering.dense import dense
 from gedanken.engine.cpu.lowering.join import join
+from gedanken.engine.cpu.lowering.norm import layer_norm
 from gedanken.engine.cpu.lowering.time import cut_ends
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import CrossAttention
-from gedanken.layers.cross_attention import ROLES
+from gedanken.layers.cross_attention import ROLES, of_norm
 from gedanken.layers.stages import LayerStage
 from gedanken.types import AnyShape
 
@@ -26,11 +27,14 @@ def cross_attention(low: Lowering, stage: LayerStage, x: ByName) -> tuple[Any, A
     shapes = [shape[name] for name in layer.taken]
     (places, features), (seen, _), _ = shapes
     keys, values, units = layer.sizes(features)
+    given = [x.parts[name] for name in layer.taken]
+    back_through_norm = None
+    if layer.norm:
+        own = {"shape": shapes[0], "output_shape": shapes[0], "p": of_norm(stage.p), "g": of_norm(stage.g)}
+        given[0], back_through_norm = layer_norm(low, replace(stage, layer=layer.norm, **own), given[0])
     made, backs = [], []
-    for role, name, width in zip(ROLES, layer.taken, (keys, keys, values), strict=True):
-        part, back = dense(
-            low, product_of(stage, f"{role}_", shape[name], (shape[name][0], width)), x.parts[name], LINEAR
-        )
+    for role, one, of_one, width in zip(ROLES, given, shapes, (keys, keys, values), strict=True):
+        part, back = dense(low, product_of(stage, f"{role}_", of_one, (of_one[0], width)), one, LINEAR)
         made.append(part)
         backs.append(back)
     sizes = Sizes(places, seen, keys // layer.n_heads, values // layer.n_heads)
@@ -52,8 +56,12 @@ def cross_attention(low: Lowering, stage: LayerStage, x: ByName) -> tuple[Any, A
         passed = dy.parts if isinstance(dy, ByName) else {}
         dxs = {name: [one] for name, one in passed.items() if name != layer.queries}
         dxs[layer.queries] = [ends] if layer.residual else []
-        for name, back, d in zip(layer.taken, backs, ds, strict=True):
-            if dx := back(d, wanted):
+        for role, name, back, d in zip(ROLES, layer.taken, backs, ds, strict=True):
+            through_norm = back_through_norm if role == "query" else None
+            dx = back(d, wanted or through_norm is not None)
+            if through_norm and dx:
+                dx = through_norm(dx, wanted)
+            if dx:
                 dxs.setdefault(name, []).append(dx)
         return (
             ByName({name: join(low, "sum", parts, parts[0].shape) for name, parts in dxs.items()}) if wanted else None

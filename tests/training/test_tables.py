@@ -1,4 +1,4 @@
-"""The confusion matrix as a table, which names the classes as the network does."""
+"""What evaluate prints of figures that are arrays: tables that name the classes as the network does."""
 
 import copy
 import pickle
@@ -8,12 +8,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gedanken import Accuracy, ConfusionMatrix, Flatten, FullyConnectedLayer, Network, Sigmoid, SoftMax
+from gedanken import (
+    F1,
+    Accuracy,
+    ClassReport,
+    ConfusionMatrix,
+    Flatten,
+    FullyConnectedLayer,
+    Heads,
+    IoU,
+    Metric,
+    Network,
+    Precision,
+    Sigmoid,
+    SoftMax,
+)
 from gedanken.cli.main import main
 from gedanken.texts import width
-from gedanken.training.confusion import confusion_lines
+from gedanken.training.tables import table_lines
 
 X = np.eye(3, dtype="float32")[[0, 0, 1, 2, 2, 2]]
+NAN = float("nan")
 HEAD = "confusion_matrix (rows: true classes; columns: predicted)"
 
 
@@ -65,12 +80,13 @@ def test_evaluate_shows_it(net: Network, labels: Any, table: list[str], capsys: 
 
 def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = Network().input((1, 28, 28)).add(Flatten()).add(FullyConnectedLayer(10)).add(SoftMax())
-    net.regression(metrics=[ConfusionMatrix()]).class_names = [str(digit) for digit in range(10)]
+    net.regression(metrics=[ConfusionMatrix(), F1(None)]).class_names = [str(digit) for digit in range(10)]
     net.save(tmp_path / "net")
     assert main(["evaluate", str(tmp_path / "net"), "drawn-digits", "--limit", "20"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == HEAD
-    assert [line.split()[0] for line in lines[2:]] == ["0", *map(str, range(10))]
+    assert lines[1].split() == ["f1_each"] and lines[12] == HEAD
+    assert [line.split()[0] for line in lines[2:12]] == [str(digit) for digit in range(10)]
+    assert [line.split()[0] for line in lines[13:]] == ["0", *map(str, range(10))]
 
 
 def test_a_report_of_classes_is_a_table_with_their_names(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,11 +110,73 @@ def test_a_report_of_classes_is_a_table_with_their_names(capsys: pytest.CaptureF
 def test_weights_that_are_not_whole_are_shown() -> None:
     metric = ConfusionMatrix()
     matrix = metric.value(metric.measure(np.eye(2)[[0, 1]], np.array([0, 1]), weight=np.array([0.5, 1.25])))
-    assert confusion_lines([metric], {metric.name: matrix}, None)[1:] == [
+    assert table_lines([metric], {metric.name: matrix}, None)[1:] == [
         "     0     1",
         "0  0.5     0",
         "1    0  1.25",
     ]
+
+
+class Halves(Metric):
+    """Whatever is told to it."""
+
+    better = None
+
+    def __init__(self, value: np.ndarray) -> None:
+        self._value = value
+
+    def measure(self, y: Any, target: Any, weight: Any = None) -> np.ndarray:
+        return np.zeros(1)
+
+    def value(self, total: Any) -> np.ndarray:
+        return self._value
+
+
+ARRAYS = {
+    "names": ([F1(None), Precision(None)], ["cat", "a mouse of the field", "日本"], [
+        "                  f1_each  precision_each", "cat                0.5000          0.5000",
+        "a mouse of th...   0.6667          1.0000", "日本               0.8000          0.6667",
+    ]),
+    "no names": ([F1(None)], None, ["   f1_each", "0   0.5000", "1   0.6667", "2   0.8000"]),
+    "another length": ([F1(None), Halves(np.array([NAN, 12345.678]))], list("abc"), [
+        "   f1_each", "a   0.5000", "b   0.6667", "c   0.8000", "      halves", "0        nan", "1  1.235e+04",
+    ]),
+    "whole numbers": ([Halves(np.array([2, 300]))], list("ab"), ["   halves", "a       2", "b     300"]),
+    "many": ([Halves(np.zeros(104))], None, ["halves of 104 numbers"]),
+    "none": ([Halves(np.zeros(0))], None, ["halves of 0 numbers"]),
+    "more axes": ([Halves(np.zeros((2, 3)))], None, ["halves of 2 x 3"]),
+    "beside a report": ([ClassReport(), IoU(None)], list("abc"), [
+        "   iou_each", "a    0.3333", "b    0.5000", "c    0.6667", "class_report",
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("metrics", "names", "table"), ARRAYS.values(), ids=ARRAYS)
+def test_arrays_of_metrics_are_tables(metrics: Any, names: Any, table: list[str]) -> None:
+    net = network(3, names).regression(metrics=metrics)
+    lines = str(net.evaluate(X, [0, 1, 1, 2, 2, 0], progress=False)).splitlines()[1:]
+    assert lines[: len(table)] == table
+
+
+SUPPORT = {"small": (0.1, "1"), "whole": (1.0, "10"), "half": (0.25, "2.5"), "large": (1234.55, "12346")}
+
+
+@pytest.mark.parametrize(("weight", "told"), SUPPORT.values(), ids=SUPPORT)
+def test_what_samples_weigh_is_told_in_few_digits(weight: float, told: str) -> None:
+    y, weights = np.eye(2, dtype="float32")[[0] * 10 + [1]], np.full(11, weight, "float32")
+    report = ClassReport()
+    lines = str(report.value(report.measure(y, y.argmax(axis=1), weight=weights))).splitlines()
+    assert lines[1].split()[-1] == told
+    matrix = ConfusionMatrix()
+    counted = {matrix.name: matrix.value(matrix.measure(y, y.argmax(axis=1), weight=weights))}
+    assert table_lines([matrix], counted, None)[2].split()[1] == told
+
+
+def test_heads_have_tables_of_their_own() -> None:
+    net = Network().input((3,)).add(Heads(kind=[FullyConnectedLayer(3), SoftMax()], size=[FullyConnectedLayer(1)]))
+    net.regression(cost={"kind": "cross_entropy", "size": "mean_squared"}, metrics={"kind": [F1(None), ClassReport()]})
+    lines = str(net.evaluate(X, {"kind": [0, 1, 1, 2, 2, 0], "size": X[:, :1]}, progress=False)).splitlines()
+    assert lines[1].split() == ["kind_f1_each"] and lines[5] == "kind_class_report"
 
 
 def test_a_matrix_of_many_classes_is_no_table() -> None:
