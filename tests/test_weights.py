@@ -16,6 +16,7 @@ from gedanken import (
     ArrayGenerator,
     BinaryCrossEntropy,
     BinaryFocal,
+    Callback,
     Checkpoint,
     ConvolutionLayer,
     Cost,
@@ -108,13 +109,31 @@ def test_gathered_mini_batches_are_one_large_one(reduction: str) -> None:
     same(*nets, tolerance=1e-5)
 
 
-def test_a_mini_batch_in_which_nothing_counts_teaches_nothing() -> None:
-    net, labels = pixels(CrossEntropy(ignore_label=255)), np.full_like(HOLES, 255)
-    before = weights_of(net)
-    assert net.fit(PICTURES, labels, progress=False)["cost"] == [0.0]
-    for name, array in weights_of(net).items():
-        np.testing.assert_array_equal(array, before[name])
-    assert net.evaluate(PICTURES, labels, progress=False)["cost"] == 0
+NOTHING = np.full_like(HOLES, 255)
+ONE_LEFT = np.where(np.arange(30)[:, None, None] == 29, 2, NOTHING)  # in the last sample alone
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_mini_batch_in_which_nothing_counts_teaches_nothing(engine: str, accumulate: int) -> None:
+    net, cost = pixels("cross_entropy", engine), CrossEntropy(ignore_label=255)
+    net.regression(SGD(0.1, accumulate=accumulate), cost, metrics=["accuracy", "f1"], engine=engine)
+    before, costs = weights_of(net), list[float]()
+
+    class Watch(Callback):
+        def on_step(self, run: Any, record: Any) -> None:
+            costs.append(record.cost)
+            if len(costs) == 5:
+                assert all(np.array_equal(array, before[name]) for name, array in weights_of(net).items())
+
+    history = net.fit(
+        PICTURES, ONE_LEFT, mini_batch_size=5, shuffle=False, progress=False, callbacks=[Watch()],
+        validation_set=(PICTURES, ONE_LEFT),
+    )  # fmt: skip
+    assert costs[:5] == [0.0] * 5
+    assert history["cost"] == costs[5:]
+    assert not np.array_equal(weights_of(net)["0.kernel"], before["0.kernel"])
+    assert all(map(np.isfinite, (*history["accuracy"], *history["validation_f1"])))
 
 
 WAYS: dict[str, Callable[[Network], Any]] = {
@@ -267,6 +286,25 @@ class Items(Generator):
         return [(X[index], Y[index], *weight)]
 
 
+class Pairs(Generator):
+    """Samples with labels."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.y = x, y
+        super().__init__(mini_batch_size=8, workers=0)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def get_mini_batches(self, index: int) -> list[Any]:
+        return [(self.x[index], self.y[index])]
+
+
+def holes(*given: Any, **options: Any) -> Any:
+    """Train on pictures with a label to ignore."""
+    return pixels(CrossEntropy(ignore_label=255)).fit(*given, **options, progress=False)
+
+
 HELD = np.isin(np.arange(40), hold_out(40, 0.5, 2)[1]).astype(float)
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "negative": (lambda: classes().fit(X, Y, W - 1), DataError, r"weights must be at least 0, got -1.0 for sample"),
@@ -321,6 +359,51 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: classes().fit(X, Y, 1 - HELD, validation_set=0.5), DataError,
         "weights must not all be 0 among the 20 samples held out by validation_set=0.5",
     ),
+    "all labels to ignore": (
+        lambda: holes(PICTURES, NOTHING), DataError,
+        "labels must not all be 255, which the cost ignores: nothing would be learnt",
+    ),
+    "all labels to ignore, evaluated": (
+        lambda: pixels(CrossEntropy(ignore_label=255)).evaluate(PICTURES, NOTHING), DataError,
+        "labels must not all be 255",
+    ),
+    "all labels to ignore, tried": (
+        lambda: pixels(CrossEntropy(ignore_label=255)).find_learning_rate(PICTURES, NOTHING), DataError,
+        "labels must not all be 255",
+    ),
+    "all labels to ignore in a validation": (
+        lambda: holes(PICTURES, HOLES, validation_set=(PICTURES, NOTHING)), DataError,
+        "validation_set labels must not all be 255",
+    ),
+    "all labels to ignore of the held-out": (
+        lambda: holes(PICTURES, ONE_LEFT, validation_set=0.3), DataError,
+        "labels must not all be 255, which the cost ignores among the 9 samples held out by validation_set=0.3",
+    ),
+    "all labels to ignore where samples weigh something": (
+        lambda: holes(PICTURES, ONE_LEFT, np.arange(30) < 29), DataError,
+        "labels must not all be 255, which the cost ignores, of samples with a weight above 0: nothing",
+    ),
+    "all labels to ignore of an ArrayGenerator": (
+        lambda: holes(ArrayGenerator(PICTURES, NOTHING)), DataError,
+        "labels of ArrayGenerator must not all be 255, which the cost ignores: nothing",
+    ),
+    "all labels to ignore of a Generator": (
+        lambda: holes(Pairs(PICTURES, NOTHING)), DataError,
+        "labels of Pairs must not all be 255, which the cost ignores in an epoch: nothing was learnt",
+    ),
+    "all labels to ignore of a validation's Generator": (
+        lambda: holes(PICTURES, HOLES, validation_set=Pairs(PICTURES, NOTHING)), DataError,
+        "labels of Pairs must not all be 255, which the cost ignores in an epoch: nothing was learnt",
+    ),
+    "all labels to ignore at real places": (
+        lambda: words(CrossEntropy(ignore_label=1)).fit(TEXTS, 1 + (TEXTS == 0)), DataError,
+        "labels must not all be 1, which the cost ignores, at real places: nothing",
+    ),
+    "all labels to ignore of all heads": (
+        lambda: headed({"kind": CrossEntropy(ignore_label=-1), "size": CrossEntropy(ignore_label=7)}, 2).fit(
+            X, {"kind": 0 * Y - 1, "size": 0 * Y + 7}
+        ), DataError, r"labels must not all be \{'kind': -1, 'size': 7\}, which the cost ignores",
+    ),
     "balanced without a class": (
         lambda: classes(cost=CrossEntropy(class_weights="balanced")).fit(X, Y * 0), DataError,
         'class_weights="balanced" needs labels of each class, there is none of class 1',
@@ -371,20 +454,22 @@ def test_weights_that_are_0_in_some_mini_batches_are_right() -> None:
     assert net.fit(Items(weights), progress=False)["cost"][0] > 0
 
 
+EVEN = CrossEntropy(class_weights="balanced")
 TEXTS = np.where(np.arange(7) < RNG.integers(1, 8, (40, 1)), RNG.integers(1, 9, (40, 7)), 0)
 PLACES = np.where(TEXTS == 0, -1, (TEXTS > 4).astype(int) + (TEXTS > 7))
 
 
-def words() -> Network:
+def words(cost: CrossEntropy = EVEN) -> Network:
     net = Network(seed=2).input((7,)).add(Embedding(9, 4, mask=0)).add(FullyConnectedLayer(3)).add(SoftMax())
-    return net.regression(SGD(0.1), CrossEntropy(class_weights="balanced"), metrics=[])
+    return net.regression(SGD(0.1), cost, metrics=[])
 
 
-def headed() -> Network:
+def headed(cost: Any = None, units: int = 1) -> Network:
     net = Network(seed=2).input((6,)).add(FullyConnectedLayer(5))
-    heads = Heads(kind=[FullyConnectedLayer(3), SoftMax()], size=[FullyConnectedLayer(1)])
-    cost = {"kind": CrossEntropy(class_weights="balanced"), "size": "mean_squared"}
-    return net.add(heads).regression(SGD(0.1), cost, metrics={"kind": [], "size": []})
+    size = [FullyConnectedLayer(units), *[SoftMax()] * (units > 1)]
+    heads = Heads(kind=[FullyConnectedLayer(3), SoftMax()], size=size)
+    costs = cost or {"kind": EVEN, "size": "mean_squared"}
+    return net.add(heads).regression(SGD(0.1), costs, metrics={"kind": [], "size": []})
 
 
 LABELLED: dict[str, tuple[Callable[[], Network], Any, Any]] = {

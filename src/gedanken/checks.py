@@ -11,10 +11,11 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from gedanken.errors import ArgumentError, GedankenWarning
+from gedanken.errors import ArgumentError, DataError, GedankenWarning
 from gedanken.foreign import our_name
 
 MACHINE, AXIS, SEED = 63, 31, 64  # bits of whole numbers: that the machine has, along one axis of an array, of a seed
+MOST_AXES = 64  # of an array of NumPy's
 
 
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|min|h|d)", re.IGNORECASE)
@@ -167,6 +168,25 @@ def is_masked_array(value: object) -> bool:
     """
     kind = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
     return kind is not None and isinstance(value, kind)
+
+
+def refuse_masked(name: str, values: Any, axes: int = MOST_AXES) -> None:
+    """Raise DataError where an entry of an array, or of one in a list, is masked: the mask would be lost.
+
+    So are lists within more lists than an array has axes, such as a list that holds itself.
+    """
+    if isinstance(values, (list, tuple)):
+        if not axes:
+            raise DataError(f"{name} must be an array, got lists within more than {MOST_AXES} lists")
+        for part in values:
+            if isinstance(part, (list, tuple)) or is_masked_array(part):
+                refuse_masked(name, part, axes - 1)
+    elif is_masked_array(values) and values.mask.any():
+        count = values.size - int(values.count())
+        raise DataError(
+            f"{name} must have no masked entries, got {count} of {values.size} masked; leave such samples out, or give "
+            "them a value with .filled(value)"
+        )
 
 
 def path(argument: str, value: object) -> str:

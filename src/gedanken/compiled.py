@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 from gedanken.building import Builder
@@ -32,7 +33,7 @@ from gedanken.keywords import keywords_checked
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.parallel.base import TrainState
-from gedanken.parallel.counting import settled, unweighted
+from gedanken.parallel.counting import ignored_alone, ignores, settled, unweighted
 from gedanken.prediction import Predictor, not_compiled
 from gedanken.state import part, prefixed
 from gedanken.types import Array
@@ -188,7 +189,9 @@ class Compiled(Builder, Predictor):
             unweighted(cost, train_state.metrics if train_state else ()),
         )
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse, why)
-        spec = spec._replace(mask=plan.mask, lengths_behind=plan.lengths_behind, named=self._named_inputs(plan))
+        alone = partial(ignored_alone, cost) if cost and ignores(cost) else None
+        spec = spec._replace(mask=plan.mask, lengths_behind=plan.lengths_behind, ignored_alone=alone)
+        spec = spec._replace(named=self._named_inputs(plan))
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gedanken.by_name import ByName
-from gedanken.checks import extent
+from gedanken.checks import extent, refuse_masked
 from gedanken.errors import ArgumentError, DataError
 from gedanken.types import Array, Shape
 
@@ -37,6 +37,8 @@ class Sequences:
     """
 
     def __init__(self, values: Any, lengths: Any) -> None:
+        refuse_masked("values", values)
+        refuse_masked("lengths", lengths)
         array, told = np.asarray(values), np.asarray(lengths)
         if array.ndim < 2 or array.dtype.kind not in "fiub":
             got = f"shape {array.shape} of {array.dtype}"
@@ -145,6 +147,7 @@ def as_padded(x: Any) -> Any:
 
 
 def _checked(sample: Any, row: int) -> Array:
+    refuse_masked(f"row {row} of samples", sample)
     try:
         array = np.asarray(sample)
     except ValueError as error:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gedanken.checks import extent, is_masked_array
+from gedanken.checks import extent, refuse_masked
 from gedanken.errors import ArgumentError, DataError
 from gedanken.types import Array, Shape
 
@@ -71,6 +71,7 @@ class SparseRows:
         if is_sparse(data):
             matrix = data.tocsr()
             return cls(matrix.indptr, matrix.indices, matrix.data, matrix.shape[1])
+        refuse_masked("rows", data)
         rows, columns = np.nonzero(data)
         starts = np.searchsorted(rows, np.arange(len(data) + 1))
         return cls(starts, columns, data[rows, columns], data.shape[1])
@@ -145,6 +146,7 @@ def _fixed(array: Array) -> Array:
 
 
 def _whole_numbers(argument: str, values: Any) -> Array:
+    refuse_masked(argument, values)
     array = np.asarray(values)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
         raise DataError(f"{argument} must be a list of whole numbers, got shape {array.shape} of {array.dtype}")
@@ -154,8 +156,7 @@ def _whole_numbers(argument: str, values: Any) -> Array:
 
 
 def _numbers(values: Any) -> Array:
-    if is_masked_array(values):
-        raise DataError("values must be numbers without a mask, got a masked array")
+    refuse_masked("values", values)
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "biuf":
         raise DataError(f"values must be a list of real numbers, got shape {array.shape} of {array.dtype}")

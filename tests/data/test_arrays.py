@@ -7,9 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gedanken import SGD, ArrayGenerator, DatasetGenerator, FullyConnectedLayer, MappedArray, Network
+from gedanken import (
+    SGD,
+    ArrayGenerator,
+    DatasetGenerator,
+    FullyConnectedLayer,
+    MappedArray,
+    MeanAbsoluteError,
+    Network,
+    Sequences,
+    SimpleRNN,
+    SparseRows,
+    Vocabulary,
+)
 from gedanken.data.batches import taken
 from gedanken.data.conversion import as_array
+from gedanken.datasets import HTTPImageGenerator
 from gedanken.errors import DataError
 from gedanken.types import Array
 
@@ -149,6 +162,42 @@ def test_what_is_no_array_of_numbers_is_refused_with_what_helps(values: Any, mes
 )
 def test_generators_refuse_masked_entries(make: Any) -> None:
     with pytest.raises(DataError, match="no masked entries"):
+        make()
+
+
+ENDS = [2] * len(X)
+PAIRS = X.reshape(-1, 3, 2)
+HOLED_PAIRS = HOLED.reshape(PAIRS.shape)
+SOME = np.ma.masked_array(ENDS, np.arange(len(X)) == 3)
+SHORT = [row[: 2 + place % 2] for place, row in enumerate(HOLED_PAIRS)]
+
+
+def of_sequences() -> Network:
+    layers = Network().input((3, 2)).add(SimpleRNN(2)).add(FullyConnectedLayer(2))
+    return layers.regression(SGD(0.01), "mean_squared", engine="numpy")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Sequences(HOLED_PAIRS, ENDS), "values must have no masked entries, got 1 of 240 masked"),
+        (lambda: Sequences(list(HOLED_PAIRS), ENDS), "values must have no masked entries"),
+        (lambda: Sequences(PAIRS, SOME), "lengths must have no masked entries, got 1 of 40 masked"),
+        (lambda: Sequences.of(SHORT), "row 1 of samples must have no masked entries, got 1 of 6"),
+        (lambda: Sequences.of([list(row) for row in SHORT]), "row 1 of samples must have no masked entries"),
+        (lambda: of_sequences().predict(SHORT), "data: row 1 of samples must have no masked entries"),
+        (lambda: of_sequences().fit(Sequences(PAIRS, ENDS), SHORT), "labels: row 1 of samples must have no masked"),
+        (lambda: ArrayGenerator(SHORT, PAIRS, mode="serial"), "x must have no masked entries"),
+        (lambda: SparseRows.of(HOLED), "rows must have no masked entries"),
+        (lambda: Vocabulary(("a", "b")).decode(SOME), "numbers must have no masked entries"),
+        (lambda: MeanAbsoluteError().measure(HOLED, X), "y of mean_absolute_error must have no masked entries"),
+        (lambda: MeanAbsoluteError().measure(X, HOLED), "target of mean_absolute_error must have no masked entries"),
+        (lambda: MeanAbsoluteError().measure(X, X, weight=SOME), "weight of mean_absolute_error must have no masked"),
+        (lambda: HTTPImageGenerator(["http://a/b"] * len(X), SOME, 4), "labels must have no masked entries"),
+    ],
+)
+def test_whatever_is_made_of_arrays_refuses_masked_entries(make: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         make()
 
 

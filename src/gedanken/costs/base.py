@@ -196,6 +196,14 @@ class Cost(Hyperparameters, ABC):
         inside: Array = ops.xp.arange(shape[1]) < ops.asarray(lengths, "int64")[:, None]
         return inside
 
+    def labelled(self, target: Array) -> Array | None:
+        """Return which targets are not to be ignored, True or False, of the targets' shape; None for all.
+
+        Args:
+            target: as of `entries`, or channels first.
+        """
+        return None
+
     def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
         """Return the weight that the cost itself gives an entry by its target, shaped like its costs' first axes.
 

@@ -49,10 +49,11 @@ class ClassCost(Cost):
 
     def counted(self, ops: Ops, shape: Shape, target: Array, lengths: Array | None = None) -> Array | None:
         inside = super().counted(ops, shape, target, lengths)
-        if self.ignore_label is None or target.ndim != len(shape):
-            return inside
-        right: Array = target != self.ignore_label
-        return right if inside is None else right & inside
+        there = self.labelled(target) if target.ndim == len(shape) else None
+        return inside if there is None else there if inside is None else there & inside
+
+    def labelled(self, target: Array) -> Array | None:
+        return None if self.ignore_label is None else target != self.ignore_label
 
     def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
         if self.weight_numbers is None:

@@ -270,6 +270,8 @@ class GeneratorSource(Source):
         checked: returns these as (inputs, targets, weights or None), or raises why they are none.
         fixed: whether every epoch is the first one, as for a validation set.
         known: returns what `trained_on` does, or None.
+        nothing: returns which rule mini-batches break of which nothing counts, of the lengths of their sequences, see
+            `lengths_of`, targets and weights; "" where something does.
     """
 
     def __init__(
@@ -278,11 +280,12 @@ class GeneratorSource(Source):
         checked: Callable[..., tuple[Array, Array, Array | None]],
         fixed: bool = False,
         known: Callable[[], tuple[Any, Any] | None] = lambda: None,
+        nothing: Callable[[Any, Any, Array | None], str] = lambda *_: "",
     ) -> None:
         self.generator, self.fixed, self._runner = generator, fixed, runner_of(generator)
         self.mini_batch_size = generator.mini_batch_size
         self._checked, self._at_begin = checked, False  # whether a begin of an epoch was restored
-        self._known = known
+        self._known, self._nothing = known, nothing
         self._look: Callable[[Array, Array], None] | None = None  # sees the first mini-batch before it is used
 
     @property
@@ -325,13 +328,14 @@ class GeneratorSource(Source):
 
     def _epoch(self, epoch: int, start: int) -> Yields[Batch, None, bool]:
         """Yield the mini-batches of one epoch, and return whether there was any, also before `start`."""
-        given, counts, fixed = False, start > 0 or self._runner.resumes, 0 if self.fixed else None
+        given, fixed = False, 0 if self.fixed else None
+        counts, why = start > 0 or self._runner.resumes, ""
         for delivery in self._runner.run(self.generator, fixed, self.broken_off, epoch):
             given = True
             if delivery.position < start * self.mini_batch_size:
                 continue
             x, target, weight = self._parts(delivery.value, delivery.position)
-            counts = counts or weight is None or bool(weight.any())
+            counts = counts or not (why := self._nothing(lengths_of(x), target, weight))
             batch = Batch(x, target, delivery.position, delivery.share, weight=weight)
             del x, target, weight
             if self._look:
@@ -341,8 +345,7 @@ class GeneratorSource(Source):
             yield batch
             del batch
         if given and not counts and not self.broken_off():
-            name = type(self.generator).__name__
-            raise DataError(f"weights of {name} must not all be 0 in an epoch: nothing was learnt or measured")
+            raise DataError(f"{why} in an epoch: nothing was learnt or measured")
         return given
 
     def state(self) -> dict[str, Any]:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import is_masked_array
+from gedanken.checks import refuse_masked
 from gedanken.errors import DataError
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
 
 REAL = "fiub"  # kinds of NumPy's number types
 NUMBERS = REAL + "c"
-MOST_AXES = 64  # of an array of NumPy's
 AS_FLOATS = 'use .astype("float32")'
 NUMBERED = "number them: np.unique(values, return_inverse=True)[1]"
 
@@ -50,25 +49,6 @@ def as_array(name: str, values: Any, kinds: str = REAL) -> Array:
     if array.dtype.kind not in kinds:
         raise DataError(f"{rule} {_described(values, array)}")
     return array
-
-
-def refuse_masked(name: str, values: Any, axes: int = MOST_AXES) -> None:
-    """Raise DataError where an entry of an array, or of one in a list, is masked: the mask would be lost.
-
-    So are lists within more lists than an array has axes, such as a list that holds itself.
-    """
-    if isinstance(values, (list, tuple)):
-        if not axes:
-            raise DataError(f"{name} must be an array, got lists within more than {MOST_AXES} lists")
-        for part in values:
-            if isinstance(part, (list, tuple)) or is_masked_array(part):
-                refuse_masked(name, part, axes - 1)
-    elif is_masked_array(values) and np.any(values.mask):
-        count = int(np.broadcast_to(values.mask, values.shape).sum())
-        raise DataError(
-            f"{name} must have no masked entries, got {count} of {values.size} masked; leave such samples out, or give "
-            "them a value with .filled(value)"
-        )
 
 
 def refuse_sparse(name: str, values: Any) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gedanken.by_name import ByName
 from gedanken.checks import require, whole
 from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
@@ -41,6 +43,7 @@ class InputSpec(NamedTuple):
         unweighted: why samples can have no weights; "" where they can.
         mask: the whole number that pads sequences on the right, or None.
         lengths_behind: `Plan.lengths_behind`; None: nothing is to be said here.
+        ignored_alone: `ignored_alone` of its cost, or None where there is no label to ignore.
         named: of several inputs what each is, by name; each has only what concerns inputs.
     """
 
@@ -53,6 +56,7 @@ class InputSpec(NamedTuple):
     unweighted: str = ""
     mask: Any = None
     lengths_behind: Callable[[Any], Any] | None = None
+    ignored_alone: Callable[..., str] | None = None
     named: "Mapping[str, InputSpec] | None" = None
 
     def inputs(self, argument: str, data: Any) -> Any:
@@ -107,12 +111,39 @@ class InputSpec(NamedTuple):
         Args:
             whose: the arguments' names in errors, with {} for what they are: "{} of the Generator".
             data, labels, weights: what was given.
-            some: whether one of the weights has to be above 0.
+            some: whether something has to count, a label that is not to be ignored of a sample with a weight above 0.
         """
         names = whose.format("data"), whose.format("labels")
         x = self.inputs(names[0], data)
         target = self._targets(names, x, labels, self._lengths_behind(names[0], lengths_of(x)))
-        return x, target, self._weights(whose.format("weights"), weights, len(x), some)
+        weight = self._weights(whose.format("weights"), weights, len(x), some)
+        if some:
+            self._require_something(whose, lengths_of(x), target, weight)
+        return x, target, weight
+
+    def _require_something(self, whose: str, lengths: Any, target: Any, weight: Array | None) -> None:
+        """Raise DataError where nothing of the data counts."""
+        if why := self._nothing(whose, lengths, target, weight):
+            raise DataError(f"{why}: nothing would be learnt or measured")
+
+    def _nothing(self, whose: str, lengths: Any, target: Any, weight: Array | None, rows: Array | None = None) -> str:
+        """Return which rule data break of which nothing counts, "" where something does.
+
+        Args:
+            whose: as of `checked`.
+            lengths: of the sequences that go in, see `lengths_of`.
+            target, weight: as `checked` returns them.
+            rows: places of the samples that are meant; None is all.
+        """
+        if weight is not None and not weight[slice(None) if rows is None else rows].any():
+            return f"{whose.format('weights')} must not all be 0"
+        if not self.ignored_alone:
+            return ""
+        behind = self._lengths_behind(whose.format("data"), lengths)
+        if not (label := self.ignored_alone(target, weight, behind, rows)):
+            return ""
+        where = " at real places" * (behind is not None) + " of samples with a weight above 0" * (weight is not None)
+        return f"{whose.format('labels')} must not all be {label}, which the cost ignores{where and ','}{where}"
 
     def _targets(self, names: tuple[str, str], x: Any, labels: Any, lengths: Any) -> Any:
         """Return targets for samples `x`, or raise DataError; the lengths are those of what comes out."""
@@ -165,12 +196,19 @@ class InputSpec(NamedTuple):
         if _is_fraction(validation_set):
             require(len(x) > 1, "validation_set", "be None for a single sample", validation_set)
             kept, held = hold_out(len(x), float(validation_set), seed)
-            _check_parts(weight, validation_set, kept, held)
+            self._check_parts((x, target, weight), validation_set, kept, held)
             train = ArraySource(x, target, size, shuffled, seed, kept, weight)
             return train, ArraySource(x, target, at_once, rows=held, weight=weight)
         wanted = "(data, labels), (data, labels, weights), a Generator, or a fraction in (0, 1)"
         train = ArraySource(x, target, size, shuffled, seed, weight=weight)
         return train, self._validation(validation_set, at_once, wanted)
+
+    def _check_parts(self, checked: Checked, fraction: Any, *parts: Array) -> None:
+        """Raise DataError where nothing counts of the samples to train on, or of those that are held out."""
+        for rows, what in zip(parts, ("to train on", "held out"), strict=True):
+            if why := self._nothing("{}", lengths_of(checked[0]), *checked[1:], rows):
+                rule = f"{why} among the {len(rows)} samples {what} by validation_set={fraction}"
+                raise DataError(f"{rule}; give validation_set=(data, labels, weights) instead")
 
     def evaluation(self, data: Any, labels: Any, weights: Any, size: int) -> Source:
         """Return what to evaluate on."""
@@ -199,8 +237,11 @@ class InputSpec(NamedTuple):
         if isinstance(generator, ArrayGenerator):
             weight = None if generator.transforms else whole_entry(generator, 2)
             self._weights(whose.format("weights"), weight, len(generator), some=True)
-        known = partial(self._known, whose, generator)
-        return GeneratorSource(generator, partial(self.checked, whose, some=False), fixed, known)
+            known = self._known(whose, generator) if self.ignored_alone and not generator.transforms else None
+            if known:
+                self._require_something(whose, known[1], known[0], None if weight is None else np.asarray(weight))
+        nothing, checked = partial(self._nothing, whose), partial(self.checked, whose, some=False)
+        return GeneratorSource(generator, checked, fixed, partial(self._known, whose, generator), nothing)
 
     def _known(self, whose: str, generator: Generator) -> tuple[Any, Any] | None:
         """Return the targets of all samples of an ArrayGenerator, before transforms, and the lengths of sequences."""
@@ -217,14 +258,6 @@ class InputSpec(NamedTuple):
             found = {name: spec._lengths_of(f'{argument}["{name}"]', given[name]) for name, spec in self.named.items()}
             return {name: lengths for name, lengths in found.items() if lengths is not None} or None
         return lengths_of(data if self.mask is None else self.inputs(argument, data))
-
-
-def _check_parts(weight: Array | None, fraction: Any, *parts: Array) -> None:
-    """Raise DataError where all samples to train on, or all that are held out, have the weight 0."""
-    for rows, what in zip(parts, ("to train on", "held out"), strict=True):
-        if weight is not None and not weight[rows].any():
-            rule = f"weights must not all be 0 among the {len(rows)} samples {what} by validation_set={fraction}"
-            raise DataError(f"{rule}; give validation_set=(data, labels, weights) instead")
 
 
 def _is_fraction(given: Any) -> bool:

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import require
-from gedanken.data.conversion import refuse_masked
+from gedanken.checks import refuse_masked, require
 from gedanken.types import Array, Shape
 
 

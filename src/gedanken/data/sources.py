@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import require, truth, whole
-from gedanken.data.conversion import NUMBERS, as_array, refuse_masked, refuse_sparse
+from gedanken.checks import refuse_masked, require, truth, whole
+from gedanken.data.conversion import NUMBERS, as_array, refuse_sparse
 from gedanken.data.generator import Generator
 from gedanken.data.inputs import checked_weights
 from gedanken.data.mapped import mapped_if_possible

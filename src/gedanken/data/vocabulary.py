@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from gedanken.checks import extent, one_of, require, short, truth, whole
+from gedanken.checks import extent, one_of, refuse_masked, require, short, truth, whole
 from gedanken.errors import DataError
 from gedanken.sequences import Sequences, as_padded
 from gedanken.types import Array
@@ -174,6 +174,7 @@ class Vocabulary:
         return np.array([self._numbers.get(token, UNKNOWN) for token in tokens], np.int64)
 
     def _text(self, row: Any) -> str:
+        refuse_masked("numbers", row)
         try:
             array = np.asarray(row)
         except ValueError as error:

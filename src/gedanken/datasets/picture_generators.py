@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from gedanken.checks import is_list, one_of, path, printable, require, warn, whole
+from gedanken.checks import is_list, one_of, path, printable, refuse_masked, require, warn, whole
 from gedanken.data.conversion import NUMBERS
 from gedanken.data.generator import AUTO, Generator
 from gedanken.datasets.decoding import MOST_PIXELS, Decoder
@@ -276,6 +276,7 @@ def without_password(url: str) -> str:
 
 
 def _checked_labels(labels: Any, count: int) -> Array:
+    refuse_masked("labels", labels)
     found = np.asarray(labels)
     require(found.dtype.kind in NUMBERS, "labels", "be an array of numbers", found.dtype)
     require(found.shape[:1] == (count,), "labels", f"have one entry for each of the {count} urls", found.shape)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from gedanken.checks import required_arguments
+from gedanken.checks import refuse_masked, required_arguments
 from gedanken.errors import ArgumentError, DataError
 from gedanken.keywords import KeywordsChecked
 from gedanken.ops import Ops
@@ -97,6 +97,8 @@ def _with_or_without_ops(measure: Callable[..., Array]) -> Callable[..., Array]:
             given = (*given, *(named[name] for name in ("ops", "y", "target") if name in named))
         ops, y, target, *rest = given if given and hasattr(given[0], "xp") else (HOST, *given)
         weight = rest[0] if rest else named.get("weight")
+        for argument, value in (("y", y), ("target", target), ("weight", weight)):
+            refuse_masked(f"{argument} of {self.name}", value)
         if weight is not None and not weighs:
             rule = "take an argument weight where samples have weights"
             raise ArgumentError(f"{type(self).__name__}.measure must {rule}, and has none")

@@ -8,6 +8,7 @@ import numpy as np
 from gedanken.by_name import ByName
 from gedanken.checks import require
 from gedanken.costs import Cost
+from gedanken.costs.heads import HeadsCost
 from gedanken.data.batches import Source
 from gedanken.engine.plan import Plan
 from gedanken.layers.shape import channels_first_shape, each_shape, to_channels_last
@@ -15,6 +16,8 @@ from gedanken.metrics import Metric
 from gedanken.metrics.base import takes_weights
 from gedanken.metrics.heads import judging
 from gedanken.types import AnyShape, Array, Shape
+
+AT_ONCE = 256  # samples whose labels are looked at together
 
 
 class Mean:
@@ -62,6 +65,44 @@ def unweighted(cost: Cost | None, metrics: Sequence[Metric]) -> str:
         return cost.refusal("weights")
     wrong = next((type(metric).__name__ for metric in map(judging, metrics) if not takes_weights(metric)), "")
     return f"the metric {wrong} knows no weights, its measure has no argument weight" if wrong else ""
+
+
+def ignores(cost: Cost) -> bool:
+    """Return whether there is a label that a cost ignores."""
+    return any(getattr(one, "ignore_label", None) is not None for one in _each(cost).values())
+
+
+def ignored_alone(cost: Cost, target: Any, weight: Array | None, lengths: Any, rows: Array | None) -> str:
+    """Return which label to ignore, of heads which of each, all targets are that would count; "" where some are not.
+
+    Args:
+        cost: the cost, which ignores one.
+        target: (N, ...), as the cost takes it, on the host and channels first; or ByName.
+        weight: (N,), or None for 1 each.
+        lengths: of the sequences that come out, (N,); of heads by name; None where all places are real.
+        rows: places of the samples that are meant; None is all.
+    """
+    places = np.arange(len(target)) if rows is None else rows
+    for first in range(0, len(places), AT_ONCE):  # most often the first few have one
+        own = places[first : first + AT_ONCE]
+        own = own if weight is None else own[weight[own] > 0]
+        for name, one in _each(cost).items():
+            there = one.labelled((target.parts[name] if name else target)[own])
+            behind = lengths.get(name) if name and lengths else lengths
+            if there is None or _at_real_places(there, None if behind is None else behind[own]).any():
+                return ""
+    labels = {name: getattr(one, "ignore_label", None) for name, one in _each(cost).items()}
+    return str(labels.get("", labels))
+
+
+def _at_real_places(marks: Array, lengths: Array | None) -> Array:
+    """Return marks (N, ...) of real places alone, one after the other; of none of a sequence it is all."""
+    return marks if lengths is None else marks[np.arange(marks.shape[1]) < lengths[:, None]]
+
+
+def _each(cost: Cost) -> dict[str, Cost]:
+    """Return costs by the names of their heads; of one without heads the name is empty."""
+    return cost.costs if isinstance(cost, HeadsCost) else {"": cost}
 
 
 def settled(cost: Cost, source: Source, plan: Plan) -> Cost:
