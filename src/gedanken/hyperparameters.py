@@ -7,7 +7,7 @@ import numpy as np
 
 from gedanken.checks import require
 from gedanken.errors import ArgumentError
-from gedanken.keywords import KeywordsChecked
+from gedanken.plain import PlainNumbers
 
 
 def changed_fields(value: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def _differs(field: Any, default: Any) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Hyperparameters(KeywordsChecked):
+class Hyperparameters(PlainNumbers):
     """Gives frozen dataclasses a short repr, Adam(learning_rate=0.01), and equality by value.
 
     Written once here, because a dataclass that generates these for itself takes a third longer to import.

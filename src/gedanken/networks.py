@@ -196,8 +196,9 @@ def unet(shape: Sequence[int], classes: int, depth: int = 4, width: int = 16) ->
         large as it went in, BatchNorm, and fewer filters.
     """
     _, rows, columns = _picture("unet", shape)
-    for name, value in (("classes", classes), ("depth", depth), ("width", width)):
-        extent(f"unet {name}", value)
+    classes, depth, width = (
+        extent(f"unet {name}", value) for name, value in (("classes", classes), ("depth", depth), ("width", width))
+    )
     require(depth <= MOST_HALVINGS, "unet depth", f"be at most {MOST_HALVINGS}", depth)
     if rows % 2**depth or columns % 2**depth:
         raise ShapeError(
@@ -238,8 +239,9 @@ def autoencoder(shape: Sequence[int], code: int = 32, depth: int = 2, width: int
         for poolings, a dense layer for the code, BatchNorm and ReLU.
     """
     channels, rows, columns = _picture("autoencoder", shape)
-    for name, value in (("code", code), ("depth", depth), ("width", width)):
-        extent(f"autoencoder {name}", value)
+    code, depth, width = (
+        extent(f"autoencoder {name}", value) for name, value in (("code", code), ("depth", depth), ("width", width))
+    )
     require(depth <= MOST_HALVINGS, "autoencoder depth", f"be at most {MOST_HALVINGS}", depth)
     there: list[Layer] = []
     back: list[Layer] = [Sigmoid()]

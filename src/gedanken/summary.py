@@ -126,7 +126,7 @@ def _row(stage: Placement, itemsize: int) -> SummaryRow:
     shape = each_shape(channels_first_shape, stage.output_shape)
     if not isinstance(stage, ContainerStage):
         parameters = sum(math.prod(view.shape) for view in stage.p.values())
-        numbers = stage.layer.multiply_adds(stage.shape), stage.layer.activations(stage.shape) * itemsize
+        numbers = int(stage.layer.multiply_adds(stage.shape)), int(stage.layer.activations(stage.shape)) * itemsize
         return SummaryRow(repr(stage.layer), shape, parameters, *numbers, stage.path)
     kind = type(stage.layer).__name__
     inner: list[SummaryRow] = []

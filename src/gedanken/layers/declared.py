@@ -33,9 +33,10 @@ def declared_params(name: str, layer: Layer, shape: Shape) -> dict[str, Param]:
 def declared_state(name: str, layer: Layer, shape: Shape) -> dict[str, StateValue]:
     """Return the state that a layer declares for inputs of `shape`, or raise as `declared_params` does."""
     found = _entries(f"{name} state", layer.state(shape), StateValue)
-    for key, declared in found.items():
-        real(f"{name} state[{key!r}] value", declared.value, "(-inf, inf)")
-    return found
+    return {
+        key: one._replace(value=real(f"{name} state[{key!r}] value", one.value, "(-inf, inf)"))
+        for key, one in found.items()
+    }
 
 
 def checked_shape(where: Callable[[], str], shape: object) -> Shape:
@@ -96,6 +97,6 @@ def _fan(where: str, param: Param, name: str, told: int | None, derived: int) ->
         means = {"fan_in": "inputs one output sums over", "fan_out": "outputs one input contributes to"}[name]
         why = f"it does not follow from the shape {param.shape}, and {param.init} needs it"
         raise ArgumentError(f"{where} must say {name}=, how many {means}: {why}")
-    if told is not None and (not isinstance(told, Integral) or told < 1):
+    if told is not None and (not isinstance(told, Integral) or isinstance(told, bool) or told < 1):
         raise ArgumentError(f"{where} must have a whole number >= 1 as its {name}, got {told!r}")
-    return derived if told is None else told
+    return derived if told is None else int(told)

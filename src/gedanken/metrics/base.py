@@ -12,15 +12,15 @@ import numpy as np
 
 from gedanken.checks import refuse_masked, required_arguments
 from gedanken.errors import ArgumentError, DataError
-from gedanken.keywords import KeywordsChecked
 from gedanken.ops import Ops
+from gedanken.plain import PlainNumbers
 from gedanken.types import Array
 
 HOST = Ops()
 
 
 @dataclass(frozen=True)
-class Metric(KeywordsChecked, ABC):
+class Metric(PlainNumbers, ABC):
     """A value that is computed from sums over mini-batches.
 
     Class attributes:

@@ -9,8 +9,8 @@ from typing import Any
 
 from gedanken.checks import require, short, truth, whole
 from gedanken.errors import ArgumentError
-from gedanken.keywords import KeywordsChecked
 from gedanken.parallel.fault import Fault
+from gedanken.plain import PlainNumbers, plain
 from gedanken.state import State, check_like, check_state
 from gedanken.training.records import (
     Answers,
@@ -48,7 +48,7 @@ HOOKS = {
 ANSWERS = (Stop, SetRate, Save, KeepWeights, Capture)
 
 
-class Callback(KeywordsChecked):
+class Callback(PlainNumbers):
     """Listens to a training. What it answers is done after the step: Stop, SetRate, Save, KeepWeights, a list of them.
 
     Nothing else controls the loop, and every answer is written into `History.answers`; but for a Capture, which may be
@@ -240,7 +240,7 @@ def told(callback: Callback, hook: str, *given: Any) -> Any:
 
 
 def answers_of(callback: Callback, hook: str, given: Any) -> list[Any]:
-    """Return what a hook answered as a list, or raise ArgumentError."""
+    """Return what a hook answered as a list, its numbers plain, or raise ArgumentError."""
     listed: list[Any] = given if isinstance(given, list) else [] if given is None else [given]
     kinds = {"on_interrupt": (Capture,), "on_fault": (*ANSWERS, Skip, RollBack), "on_epoch": (*ANSWERS, Unfreeze)}.get(
         hook, ANSWERS
@@ -249,4 +249,4 @@ def answers_of(callback: Callback, hook: str, given: Any) -> list[Any]:
     if len(kinds) > 1:
         rule = f"return a {', '.join(kind.__name__ for kind in kinds)}, a list of them or None"
     require(all(isinstance(one, kinds) for one in listed), f"{type(callback).__name__}.{hook}", rule, given)
-    return listed
+    return [one._replace(**{name: plain(part) for name, part in one._asdict().items()}) for one in listed]
