@@ -27,6 +27,7 @@ from gedanken.metrics import Metric
 from gedanken.named import as_optimizer, cost_of
 from gedanken.optimizers import Adam, Optimizer
 from gedanken.parallel.base import Parallel, Strategy
+from gedanken.parallel.over_ranks import Follower, Leader
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.single import Single
 from gedanken.summary import Summary, named, summarise
@@ -40,6 +41,7 @@ from gedanken.training.gradual import check_stages
 from gedanken.training.loop import Training
 from gedanken.training.new_run import new_run
 from gedanken.training.non_finite import check_forgiving
+from gedanken.training.over_ranks import follow, lead
 from gedanken.training.plot import Plot
 from gedanken.training.progress import Progress
 from gedanken.training.rate_sweep import RateSweep, checked_range, sweep
@@ -233,6 +235,9 @@ class Network(FineTuning):
         self._mini_batch_size = source.mini_batch_size
         span = self.epoch + 1, self.epoch + count
         run = new_run(train_state, self.layers, self._cost, source, validation is not None, span, place)
+        if isinstance(strategy, Follower):
+            history, self.epoch = follow(strategy, train_state, source, run)
+            return history
         about = Identity(train_state, self.layers, strategy, (source, validation), listeners)
         if taken:
             run = taken.of(run, place)
@@ -244,7 +249,7 @@ class Network(FineTuning):
         if taken:
             training.restore(taken.training.state)
         warm_up(train_state, source, validation, training.epochs_done)
-        return training()
+        return lead(training, strategy) if isinstance(strategy, Leader) else training()
 
     @keywords_checked
     def find_learning_rate(

@@ -194,6 +194,13 @@ class RowGradient:
         self.marks[self.rows] = 0
         self.count[0] = 0
 
+    def touch(self, rows: Array) -> None:
+        """Say which rows are touched, each once, where the array was changed by somebody else."""
+        self.marks[self.rows] = 0
+        self.marks[rows] = 1
+        self.touched[: len(rows)] = rows
+        self.count[0] = len(rows)
+
     def set(self, rows: Array, values: Array) -> None:
         """Make it the sum of some rows, 0 elsewhere.
 

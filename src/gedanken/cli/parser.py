@@ -144,6 +144,18 @@ examples:
   gedanken hogwild svm --data a9a w8a --workers 8 --epochs 20
   gedanken hogwild cuts --samples 4000000 --update racy locked"""
 
+LAUNCH = """\
+Run a Python script as several ranks, on this machine or on several, with the
+launcher of the MPI that is installed (pip install gedanken[mpi]). In the script
+fit(parallel=DataParallel()) shares each mini-batch among them; the same script
+runs alone unchanged.
+
+  gedanken launch -n 4 train.py
+  gedanken launch --hosts a:2,b:2 train.py --epochs 3
+
+What ranks other than 0 print is not shown. An error on one rank ends all, and
+so does a rank that gives no sign for longer than the deadline."""
+
 INFO = """\
 Show versions, optional packages, engines, processors and data folders: what
 runs here, and what does not and why."""
@@ -201,6 +213,7 @@ def make_parser(train: Mapping[str, Any] = MappingProxyType({})) -> argparse.Arg
         command("runs", "list the runs in folders", RUNS), command("compare", "say in what two runs differ", COMPARE)
     )
     _add_hogwild(command("hogwild", "repeat the experiments of the HOGWILD! paper", HOGWILD, HOGWILD_EXAMPLES))
+    _add_launch(command("launch", "run a script as several ranks", LAUNCH))
     command("info", "show what runs here", INFO)
     return parser
 
@@ -313,6 +326,15 @@ def _add_hogwild(hogwild: argparse.ArgumentParser) -> None:
         "--figure", metavar="FILE", default="hogwild.png", help=f"the picture; '' draws none {DEFAULT}"
     )
     hogwild.add_argument("--json", action="store_true", help="print a JSON list for other programs")
+
+
+def _add_launch(launch: argparse.ArgumentParser) -> None:
+    launch.add_argument("-n", type=int, metavar="N", help="how many ranks (default: those of --hosts)")
+    launch.add_argument("--hosts", type=_name, metavar="NAME:N,...", help="machines, and how many ranks each gets")
+    silent = f"for which a rank of this machine may give no sign {DEFAULT}"
+    launch.add_argument("--deadline", type=float, metavar="SECONDS", default=10.0, help=f"seconds {silent}")
+    launch.add_argument("script", type=_name, metavar="SCRIPT", help="Python file")
+    launch.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
 
 
 def _add_zero_based(group: Any) -> None:

@@ -65,6 +65,15 @@ class Batch(NamedTuple):
         return self._replace(x=self.x.copy(), target=self.target.copy(), weight=weight)
 
 
+def shared_out(samples: int, place: int, count: int) -> tuple[int, int]:
+    """Return begin and end of share number `place` of `count`; where it does not come out even, some have one more.
+
+    >>> [shared_out(5, place, 3) for place in range(3)]
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    return -(-samples * place // count), -(-samples * (place + 1) // count)
+
+
 Batches: TypeAlias = Yields[Batch, None, None]
 
 
@@ -168,10 +177,21 @@ class ArraySource(Source):
         """Return some mini-batches of an epoch, from number `number` on, as one."""
         return self._run(epoch, number, number + count, number + count)
 
+    def share(self, epoch: int, number: int, place: int, count: int) -> Batch | None:
+        """Return share number `place` of `count` of a mini-batch, see `shared_out`; None: it is empty."""
+        size = self.mini_batch_size
+        first, last, wanted = (min(one * size, self.samples) for one in (number, number + 1, self.steps))
+        begin, end = shared_out(last - first, place, count)
+        return self._between(epoch, first + begin, first + end, wanted, last) if end > begin else None
+
     def _run(self, epoch: int, number: int, end: int, stop: int) -> Batch:
         """Return mini-batches `number` to `end` - 1 as one; those up to `stop` - 1 will be asked for next."""
         first, last, wanted = (min(place * self.mini_batch_size, self.samples) for place in (number, end, stop))
-        share = last / self.samples
+        return self._between(epoch, first, last, wanted, last)
+
+    def _between(self, epoch: int, first: int, last: int, wanted: int, seen: int) -> Batch:
+        """Return places `first` to `last` - 1 of an epoch's order; with them `seen` samples of it are done."""
+        share = seen / self.samples
         if self.shuffle:
             rows = self._order_of(epoch).part(first, last, wanted)
             rows = rows if self.rows is None else self.rows[rows]

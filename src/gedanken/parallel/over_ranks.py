@@ -1,0 +1,177 @@
+"""Each mini-batch is shared among ranks; the result is the serial one but for the order in which sums are made.
+
+Rank 0, the leader, has the training: loop, callbacks, records, validation, files. The others follow its orders. At the
+begin of an epoch, and after a step of which nothing was kept, they become what the leader is. In between every rank
+computes the gradient of its share of each mini-batch, the gradients are added up, and each applies the same sum to the
+same weights. So replicas stay the same to the last bit, and digests show whether they did.
+"""
+
+import contextlib
+import itertools
+import json
+from typing import Any, NamedTuple
+
+from gedanken.checks import short
+from gedanken.data.batches import Source
+from gedanken.errors import ArgumentError
+from gedanken.parallel.base import Results, StepResult, TrainState
+from gedanken.parallel.black_box import examined
+from gedanken.parallel.recipe import Recipe
+from gedanken.parallel.replica import Replica, Share
+from gedanken.parallel.shared import Shared
+from gedanken.parallel.told import Told
+from gedanken.ranks.communicator import Communicator, RankError
+
+
+class Ending(NamedTuple):
+    """How a training ended, for those who followed.
+
+    Args:
+        history: as `training.past.Past` writes it; "" where the training raised.
+        reason: why it ended.
+        diverged: whether by what is not finite.
+        kept: see History.
+        epoch: the network's.
+    """
+
+    history: str
+    reason: str
+    diverged: bool = False
+    kept: int | None = None
+    epoch: int = 0
+
+
+class Leader(Shared):
+    """Rank 0.
+
+    Args:
+        recipe, threads: of the network, and how many each rank computes with.
+        ranks: who shares the mini-batches.
+    """
+
+    def __init__(self, recipe: Recipe, threads: int, ranks: Communicator) -> None:
+        super().__init__(recipe, threads)
+        self._ranks = ranks
+        self._unlike = self._broken = self._met = False
+
+    def start(self, train_state: TrainState) -> None:
+        super().start(train_state)
+        self._replica = Replica(self.train_state, self._ranks)
+
+    def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
+        try:
+            first = None if self._met else {"source": source.state(), "identity": self._replica.identity(source)}
+            self._tell({"epoch": epoch, "start": start, "first": first})
+            self._met = True
+            with contextlib.closing(self._replica.shares(source, epoch, start)) as shares, self._refuge:
+                for share in shares:
+                    yield self._learn(share, epoch)
+        except RankError:
+            self._broken = True  # the others know, or are lost: nothing more is said
+            raise
+        finally:
+            if self._met and not self._broken:
+                self._even_out()
+                self._replica.exchange(Told(goes_on=False))
+                self._replica.compare()
+
+    def _tell(self, order: dict[str, Any]) -> None:
+        """Give all others an order, which they begin as what this rank is."""
+        self._ranks.gather(json.dumps(order).encode())
+        self._replica.ready()
+        self._replica.become_alike()
+
+    def _even_out(self) -> None:
+        if self._unlike:
+            self._replica.become_alike()
+            self._unlike = False
+
+    def _learn(self, share: Share, epoch: int) -> StepResult:
+        """Learn from one mini-batch with all ranks, or leave everything as it was."""
+        self._even_out()
+        self._refuge.last = share.part or share.whole()
+        every = self._replica.exchange(self._replica.tell(share.part, epoch))
+        if not any(one.fault for one in every):
+            self._refuge.keep(self.train_state.plan.layer_state)
+        result = self._replica.learn(every, share.done)
+        if not result.fault:
+            return result
+        self._unlike, batch = True, share.whole()
+        fault = examined(result.fault, self.train_state.plan, self.train_state.optimizer_state, batch, epoch)
+        self._seek(batch, fault)
+        return result._replace(fault=fault)
+
+    def report(self) -> dict[str, Any]:
+        return {"workers": f"{self._ranks.size} ranks, which share each mini-batch"}
+
+    def end(self, ending: Ending) -> None:
+        """Tell all others that the training is over, and how; called once, after all else."""
+        if not self._broken:
+            self._tell({"ending": ending})
+
+
+class Follower(Shared):
+    """Any other rank.
+
+    Args:
+        recipe, threads: of the network, and how many each rank computes with.
+        ranks: who shares the mini-batches.
+    """
+
+    def __init__(self, recipe: Recipe, threads: int, ranks: Communicator) -> None:
+        super().__init__(recipe, threads)
+        self._ranks = ranks
+
+    def start(self, train_state: TrainState) -> None:
+        super().start(train_state)
+        self._replica = Replica(self.train_state, self._ranks)
+
+    def follow(self, source: Source) -> Ending:
+        """Do what the leader says until the training is over.
+
+        Raises:
+            RankError: another rank failed.
+        """
+        while True:
+            order = json.loads(self._ranks.gather(b"")[0])
+            self._replica.ready(self._refusal(source, order.get("first")))
+            self._replica.become_alike()
+            if "ending" in order:
+                return Ending(*order["ending"])
+            self._epoch(source, order)
+
+    def _refusal(self, source: Source, first: dict[str, Any] | None) -> str:
+        """Begin where the leader does; return why this rank cannot, or ""."""
+        if first is None:
+            return ""
+        own = self._replica.identity(source)
+        for name, wanted in first["identity"].items():
+            if own[name] != wanted:
+                return f"{name} must be as on rank 0, {short(wanted)}, got {short(own[name])}"
+        try:
+            source.restore(first["source"])
+        except ArgumentError as error:
+            return str(error)
+        return ""
+
+    def _epoch(self, source: Source, order: dict[str, Any]) -> None:
+        """Learn from the rest of an epoch, up to where the leader ends it."""
+        try:
+            unlike = False
+            with contextlib.closing(self._replica.shares(source, order["epoch"], order["start"])) as shares:
+                for share in itertools.chain(shares, [None]):
+                    if unlike:
+                        self._replica.become_alike()
+                    told = self._replica.tell(share.part, order["epoch"]) if share else Told()
+                    every = self._replica.exchange(told)
+                    if not every[0].goes_on:
+                        self._replica.compare()
+                        return
+                    if share is None:
+                        raise RankError(f"rank {self._ranks.rank} has no more mini-batches, rank 0 has")
+                    unlike = self._replica.learn(every, share.done).fault is not None
+        except RankError:
+            raise
+        except Exception as error:
+            self._replica.exchange(Told(error=f"{type(error).__name__}: {error}"))
+            raise

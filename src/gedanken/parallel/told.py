@@ -1,0 +1,50 @@
+"""What a rank tells the others of its part of a mini-batch, as bytes."""
+
+import json
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gedanken.types import Array
+
+
+class Told(NamedTuple):
+    """What came of a part.
+
+    Args:
+        samples: of it; 0: the rank had none.
+        cost, counts: of the part, and for how many samples the cost counts.
+        fault: what of it was not finite; "".
+        error: what the rank's own code raised; "".
+        goes_on: the leader's: whether the mini-batch is learnt from.
+        factor: the leader's: what the learning rate is multiplied by.
+        statistics: of each metric.
+    """
+
+    samples: int = 0
+    cost: float = 0.0
+    counts: float = 0.0
+    fault: str = ""
+    error: str = ""
+    goes_on: bool = True
+    factor: float = 1.0
+    statistics: tuple[Array, ...] = ()
+
+    def packed(self) -> bytes:
+        """Return it as a line of JSON, and the statistics' bytes one after the other."""
+        kinds = [(part.dtype.str, part.shape) for part in self.statistics]
+        parts = [np.ascontiguousarray(part).tobytes() for part in self.statistics]
+        return b"\n".join([json.dumps([*self[:-1], kinds]).encode(), b"".join(parts)])
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> "Told":
+        """Return what was packed."""
+        line, _, rest = content.partition(b"\n")
+        *entries, kinds = json.loads(line)
+        statistics, place = list[Array](), 0
+        for dtype, shape in kinds:
+            count = math.prod(shape)
+            statistics.append(np.frombuffer(rest, dtype, count, place).reshape(shape))
+            place += statistics[-1].nbytes
+        return cls(*entries)._replace(statistics=tuple(statistics))

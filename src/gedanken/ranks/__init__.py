@@ -1,0 +1,1 @@
+"""Ranks: processes of one training that talk to each other, on one machine or on several."""

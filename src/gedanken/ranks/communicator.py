@@ -1,0 +1,98 @@
+"""What the ranks of a training say to each other: about ten calls, whatever carries them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import NoReturn
+
+from gedanken.errors import GedankenError
+from gedanken.types import Array
+
+DEADLINE = 10.0  # seconds for which a rank may be silent
+
+
+class RankError(GedankenError, RuntimeError):
+    """A call among ranks cannot end: others are lost, or were silent for too long.
+
+    Attributes:
+        lost: the ranks to blame, as far as they are known.
+    """
+
+    def __init__(self, message: str, lost: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.lost = frozenset(lost)
+
+
+class Window(ABC):
+    """Numbers of a rank's that every rank may read and add to, without the owner's help."""
+
+    @abstractmethod
+    def add(self, rank: int, start: int, values: Array) -> None:
+        """Add values to those of a rank from place `start` on; each number by itself is added whole."""
+
+    @abstractmethod
+    def get(self, rank: int, start: int, out: Array) -> None:
+        """Read those of a rank from place `start` on."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the numbers back; every rank calls it."""
+
+
+class Communicator(ABC):
+    """One rank's side of what `size` ranks say to each other.
+
+    `add`, `broadcast`, `gather`, `window`, `barrier` and `shrink` are collective: every rank calls them, in one order.
+    Arrays are C-contiguous, of the same length and type on all ranks that take part in a call.
+
+    Attributes:
+        rank: which one this is, 0 to size - 1.
+        size: how many there are.
+        local: how many of them are on this machine.
+
+    Raises:
+        RankError: of any call, where another rank is lost or silent.
+    """
+
+    rank: int
+    size: int
+    local: int
+
+    @abstractmethod
+    def add(self, vector: Array) -> None:
+        """Replace a vector by the sum of all ranks' vectors: the same bits on each."""
+
+    @abstractmethod
+    def broadcast(self, vector: Array, root: int = 0) -> None:
+        """Replace a vector by that of rank `root`."""
+
+    @abstractmethod
+    def gather(self, value: bytes) -> list[bytes]:
+        """Return what each rank gave, in the order of ranks, on every rank."""
+
+    @abstractmethod
+    def send(self, vector: Array, to: int, tag: int = 0) -> None:
+        """Send numbers to another rank, which may not have asked yet; `vector` may be changed afterwards."""
+
+    @abstractmethod
+    def receive(self, vector: Array, source: int, tag: int = 0) -> None:
+        """Fill a vector with what another rank sends, by the same tag in the order in which it was sent."""
+
+    @abstractmethod
+    def window(self, values: Array) -> Window:
+        """Let all ranks read and add to values of each rank, which begin as these."""
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+
+    @abstractmethod
+    def failed(self) -> frozenset[int]:
+        """Return the ranks that are known to be lost."""
+
+    @abstractmethod
+    def shrink(self) -> "Communicator":
+        """Return what the ranks that are left say to each other, numbered anew in the same order."""
+
+    @abstractmethod
+    def abort(self, reason: str) -> NoReturn:
+        """End all ranks at once."""

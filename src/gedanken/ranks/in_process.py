@@ -1,0 +1,297 @@
+"""Ranks that are threads of this process, in a time of their own, with the faults that were asked for.
+
+Nothing here waits for real seconds. A message arrives later than it was sent by the link's latency and its length; a
+rank's clock goes on when it works (`Threads.work`) and when it takes a message. When all ranks wait for what nobody
+will send, the one whose deadline comes first is told so, as it would be by a clock.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from gedanken.ranks.communicator import DEADLINE, Communicator, RankError, Window
+from gedanken.types import Array
+
+COLLECTIVE = -1  # the tag of messages that make up a collective call
+
+
+class Link(NamedTuple):
+    """How long a message takes.
+
+    Args:
+        latency: seconds.
+        bandwidth: bytes a second.
+    """
+
+    latency: float = 50e-6
+    bandwidth: float = 1e9
+
+    def seconds(self, nbytes: int) -> float:
+        """Return how long so many bytes are on their way."""
+        return self.latency + nbytes / self.bandwidth
+
+
+class Fault(NamedTuple):
+    """What happens to one rank, at a number of its calls.
+
+    Args:
+        rank: to whom.
+        call: before which of its calls to send or receive, counted from 0; of a message, which one that it sends.
+        kind: "kill" ends the rank, "freeze" lets it stand still for good; "drop" loses a message, "delay" makes it
+            late.
+        seconds: of a delay.
+    """
+
+    rank: int
+    call: int
+    kind: str
+    seconds: float = 0.0
+
+
+class _Killed(BaseException):
+    """Ends a rank's thread, past all that catches exceptions."""
+
+
+class _Message(NamedTuple):
+    arrival: float
+    content: bytes
+
+
+@dataclass
+class _Line:
+    """Messages of one rank to another by one tag, by their numbers."""
+
+    sent: int = 0
+    taken: int = 0
+    messages: dict[int, _Message] = field(default_factory=dict)
+
+    @property
+    def next(self) -> _Message | None:
+        return self.messages.get(self.taken)
+
+
+@dataclass
+class _Rank:
+    """What the world knows of one rank."""
+
+    clock: float = 0.0
+    calls: int = 0
+    sent: int = 0
+    alive: bool = True
+    waits_for: "tuple[_Line, _Rank] | None" = None  # for whose message
+    lost: bool = False
+    frozen: bool = False
+    expired: bool = False  # whether its deadline is the first of all
+    result: Any = None
+    error: BaseException | None = None
+
+    @property
+    def waits_in_vain(self) -> bool:
+        """Whether it waits for what is not there, from one who is."""
+        return self.waits_for is not None and self.waits_for[0].next is None and self.waits_for[1].alive
+
+
+@dataclass
+class World:
+    """Some ranks, each a thread.
+
+    Args:
+        size: how many.
+        link: between any two of them.
+        faults: what happens to them.
+        deadline: seconds for which a rank waits for a message.
+
+    Attributes:
+        ranks: what became of each.
+    """
+
+    size: int
+    link: Link = Link()
+    faults: Iterable[Fault] = ()
+    deadline: float = DEADLINE
+    ranks: list[_Rank] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ranks = [_Rank() for _ in range(self.size)]
+        self.changed = threading.Condition()
+        self.lines: dict[tuple[int, int, tuple[int, ...]], _Line] = defaultdict(_Line)
+        self.windows: dict[int, list[Array]] = {}
+        self._faults = {(fault.rank, fault.call, fault.kind): fault for fault in self.faults}
+        self._ended = False
+
+    def run(self, work: Callable[["Threads"], Any]) -> list[Any]:
+        """Let every rank do this work; return what each gave or raised, None of one that was killed or stands still."""
+        threads = [threading.Thread(target=self._life, args=(work, rank), daemon=True) for rank in range(self.size)]
+        for thread in threads:
+            thread.start()
+        with self.changed:
+            self.changed.wait_for(lambda: not any(one.alive and not one.frozen for one in self.ranks))
+            self._ended = True
+            self.changed.notify_all()
+        for thread in threads:
+            thread.join()
+        return [one.error or one.result for one in self.ranks]
+
+    def _life(self, work: Callable[["Threads"], Any], rank: int) -> None:
+        own = self.ranks[rank]
+        try:
+            own.result = work(Threads(self, list(range(self.size)), rank))
+        except _Killed:
+            own.lost = True
+        except BaseException as error:
+            own.error, own.lost = error, True
+        with self.changed:
+            own.alive = False
+            self._look()
+
+    def _call(self, rank: int) -> None:
+        """Count a call of a rank, and do to it what was asked for."""
+        own = self.ranks[rank]
+        own.calls += 1
+        own.lost = own.lost or (rank, own.calls - 1, "kill") in self._faults
+        if own.lost:  # also where it goes on after the first time, in a `finally`
+            raise _Killed
+        if (rank, own.calls - 1, "freeze") in self._faults:
+            with self.changed:
+                own.frozen = True
+                self._look()
+                self.changed.wait_for(lambda: self._ended)
+            own.lost = True
+            raise _Killed
+
+    def put(self, source: int, to: int, tag: tuple[int, ...], content: bytes) -> None:
+        """Send a message."""
+        self._call(source)
+        own, line = self.ranks[source], self.lines[source, to, tag]
+        late = self._faults.get((source, own.sent, "delay"))
+        with self.changed:
+            if (source, own.sent, "drop") not in self._faults:
+                arrival = own.clock + (late.seconds if late else 0.0) + self.link.seconds(len(content))
+                line.messages[line.sent] = _Message(arrival, content)
+            line.sent += 1
+            own.sent += 1
+            self._look()
+
+    def take(self, source: int, to: int, tag: tuple[int, ...]) -> bytes:
+        """Return the next message, or say why none comes."""
+        self._call(to)
+        own, line, other = self.ranks[to], self.lines[source, to, tag], self.ranks[source]
+        with self.changed:
+            own.waits_for = line, other
+            self._look()
+            self.changed.wait_for(lambda: line.next or own.expired or not other.alive)
+            own.waits_for = None
+            message, until = line.next, own.clock + self.deadline
+            if message and message.arrival <= until:
+                line.taken += 1
+                del line.messages[line.taken - 1]
+                own.clock = max(own.clock, message.arrival)
+                return message.content
+            if not message and not other.alive:
+                own.clock = max(own.clock, other.clock + self.link.latency)
+                raise RankError(f"rank {source} is lost", [source])
+            own.clock, own.expired = until, False
+            self._look()
+        raise RankError(f"rank {source} was silent for {self.deadline:g} s", [source])
+
+    def _look(self) -> None:
+        """Where all that are left wait for what is not there, tell the one whose deadline comes first."""
+        self.changed.notify_all()
+        left = [one for one in self.ranks if one.alive and not one.frozen]
+        if left and all(one.waits_in_vain for one in left) and not any(one.expired for one in left):
+            min(left, key=lambda one: one.clock).expired = True
+
+
+class Threads(Communicator):
+    """One rank of a World.
+
+    Args:
+        world: where it lives.
+        members: the numbers in the world of those who talk here.
+        rank: which of them this is.
+    """
+
+    def __init__(self, world: World, members: list[int], rank: int) -> None:
+        self._world, self._members = world, members
+        self._context = tuple(members)  # messages among others are not mixed with those among these
+        self.rank, self.size, self.local = rank, len(members), len(members)
+        self._windows = 0
+
+    @property
+    def clock(self) -> float:
+        """The rank's time, in seconds since the begin of the world."""
+        return self._world.ranks[self._members[self.rank]].clock
+
+    def work(self, seconds: float) -> None:
+        """Let time go by."""
+        self._world.ranks[self._members[self.rank]].clock += seconds
+
+    def send(self, vector: Array, to: int, tag: int = 0) -> None:
+        self._put(vector.tobytes(), to, tag)
+
+    def receive(self, vector: Array, source: int, tag: int = 0) -> None:
+        content = self._take(source, tag)
+        vector[...] = np.frombuffer(content, vector.dtype).reshape(vector.shape)
+
+    def add(self, vector: Array) -> None:
+        for number, content in enumerate(self.gather(vector.tobytes())):
+            part = np.frombuffer(content, vector.dtype).reshape(vector.shape)
+            vector[...] = part if number == 0 else vector + part
+
+    def broadcast(self, vector: Array, root: int = 0) -> None:
+        content = self.gather(vector.tobytes() if self.rank == root else b"")[root]
+        vector[...] = np.frombuffer(content, vector.dtype).reshape(vector.shape)
+
+    def gather(self, value: bytes) -> list[bytes]:
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        for rank in others:
+            self._put(value, rank, COLLECTIVE)
+        return [value if rank == self.rank else self._take(rank, COLLECTIVE) for rank in range(self.size)]
+
+    def window(self, values: Array) -> Window:
+        parts = [np.frombuffer(content, values.dtype).copy() for content in self.gather(values.tobytes())]
+        self._windows += 1
+        with self._world.changed:
+            shared = self._world.windows.setdefault(self._windows, parts)
+        return _Shared(self._world, shared)
+
+    def barrier(self) -> None:
+        self.gather(b"")
+
+    def failed(self) -> frozenset[int]:
+        ranks = self._world.ranks
+        return frozenset(rank for rank, member in enumerate(self._members) if ranks[member].lost)
+
+    def shrink(self) -> Communicator:
+        lost = self.failed()
+        left = [member for rank, member in enumerate(self._members) if rank not in lost]
+        return Threads(self._world, left, left.index(self._members[self.rank]))
+
+    def abort(self, reason: str) -> NoReturn:
+        raise RankError(reason)
+
+    def _put(self, content: bytes, to: int, tag: int) -> None:
+        self._world.put(self._members[self.rank], self._members[to], (*self._context, tag), content)
+
+    def _take(self, source: int, tag: int) -> bytes:
+        return self._world.take(self._members[source], self._members[self.rank], (*self._context, tag))
+
+
+class _Shared(Window):
+    def __init__(self, world: World, parts: list[Array]) -> None:
+        self._world, self._parts = world, parts
+
+    def add(self, rank: int, start: int, values: Array) -> None:
+        with self._world.changed:
+            self._parts[rank][start : start + len(values)] += values
+
+    def get(self, rank: int, start: int, out: Array) -> None:
+        with self._world.changed:
+            out[...] = self._parts[rank][start : start + len(out)]
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,120 @@
+"""`gedanken launch` with real processes: what ranks compute, and what becomes of all when one of them fails."""
+
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gedanken.errors import ArgumentError
+from gedanken.ranks.launching import Host, hosts_of, sweep
+
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+HAS_MPI = pytest.mark.skipif(not MPIEXEC.exists(), reason="needs mpi4py and an MPI: pip install gedanken[mpi]")
+SCRIPT = """
+import os, signal, sys, zlib
+import numpy as np
+from gedanken import *
+from gedanken.ranks.joined import joined
+
+rank, what, whom = joined().rank, sys.argv[1], int(sys.argv[2])
+x, y = np.random.default_rng(0).random((300, 6)).astype("f4"), np.arange(300) % 3
+net = Network(seed=1).input((6,)).add(FullyConnectedLayer(16)).add(ReLU()).add(FullyConnectedLayer(3)).add(SoftMax())
+net.regression("adam", engine="cpu")
+
+history = net.fit(x, y, mini_batch_size=24, epochs=3, parallel=DataParallel(), progress=False)
+if what != "none" and rank == whom:
+    if what == "raise":
+        raise OSError("the disk is gone")
+    os.kill(os.getpid(), getattr(signal, what))
+history = net.fit(x, y, mini_batch_size=24, epochs=1, parallel=DataParallel(), progress=False)
+digest = zlib.crc32(b"".join(value.tobytes() for value in net.arrays().values()))
+sys.stderr.write(f"rank {rank} has {digest}\\n")
+print(f"{history['cost'][-1]:.4f}")
+"""
+
+
+def launched(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    script = folder / "train.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "gedanken", "launch", *words[:-2], str(script), *words[-2:]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@HAS_MPI
+def test_ranks_learn_what_one_process_learns(tmp_path: Path) -> None:
+    told = {}
+    for ranks in (1, 2, 4):
+        done = launched(tmp_path, "-n", str(ranks), "none", "0")
+        assert done.returncode == 0, done.stderr
+        digests = {line.split()[-1] for line in done.stderr.splitlines() if line.startswith("rank ")}
+        assert len(digests) == 1, "the ranks have the same bits"
+        told[ranks] = done.stdout
+    assert len(set(told.values())) == 1, "one rank's output alone is shown, and it is the same for any number"
+
+
+@HAS_MPI
+@pytest.mark.parametrize("whom", [0, 1])
+@pytest.mark.parametrize("what", ["raise", "SIGKILL", "SIGSTOP"])
+def test_a_rank_that_fails_ends_all(tmp_path: Path, what: str, whom: int) -> None:
+    began = time.monotonic()
+    done = launched(tmp_path, "-n", "2", "--deadline", "2", what, str(whom))
+    assert done.returncode != 0
+    assert time.monotonic() - began < 60
+    if what == "raise":
+        assert "the disk is gone" in done.stderr
+    if what == "SIGSTOP":
+        assert f"rank {whom} gave no sign for 2 s" in done.stderr
+
+
+def test_memory_that_killed_ranks_left_is_removed(tmp_path: Path) -> None:
+    left, used, other = (tmp_path / name for name in ("mpich_shm_1_0", "mpich_shm_2_0", "torch_1"))
+    for one in (left, used, other):
+        one.write_bytes(bytes(4096))
+    with used.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
+        sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [used, other]
+
+
+@HAS_MPI
+def test_ctrl_c_ends_all_ranks(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")
+    command = [sys.executable, "-m", "gedanken", "launch", "-n", "2", str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "here\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) != 0
+
+
+def test_hosts_are_read() -> None:
+    assert hosts_of("a:2,b") == [Host("a", 2), Host("b", 1)]
+
+
+@pytest.mark.parametrize("text", ["", "a:0", "a:x", ":2", "a:2,,b", "a:-1"])
+def test_hosts_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ArgumentError, match=r"^--hosts must be names with a number of ranks each"):
+        hosts_of(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-n", "0", "missing.py"], "-n must be a whole number"),
+        (["-n", "2", "missing.py"], "the script must be a file, got 'missing.py'"),
+        (["missing.py"], "-n must say how many ranks there are, or --hosts where"),
+        (["-n", "5", "--hosts", "a:2,b:2", "missing.py"], "-n must be at most 4, the ranks of --hosts, got 5"),
+        (["-n", "2", "--deadline", "0", "missing.py"], "--deadline must"),
+    ],
+)
+def test_mistakes_are_told_before_anything_starts(words: list[str], told: str) -> None:
+    command = [sys.executable, "-m", "gedanken", "launch", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ))
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
