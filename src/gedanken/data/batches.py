@@ -11,13 +11,11 @@ import numpy as np
 from gedanken.by_name import ByName, each
 from gedanken.checks import require
 from gedanken.data.generator import Generator, check_same, runner_of
+from gedanken.data.order import Order, shared_out
 from gedanken.errors import DataError
-from gedanken.random import Permutation, Purpose, permutation
 from gedanken.sequences import Sequences, lengths_of
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
-
-AHEAD = 1 << 13  # places of an order that are found at once, if so many will be asked for
 
 
 class Batch(NamedTuple):
@@ -63,15 +61,6 @@ class Batch(NamedTuple):
         """Return it in memory of its own."""
         weight = None if self.weight is None else self.weight.copy()
         return self._replace(x=self.x.copy(), target=self.target.copy(), weight=weight)
-
-
-def shared_out(samples: int, place: int, count: int) -> tuple[int, int]:
-    """Return begin and end of share number `place` of `count`; where it does not come out even, some have one more.
-
-    >>> [shared_out(5, place, 3) for place in range(3)]
-    [(0, 2), (2, 4), (4, 5)]
-    """
-    return -(-samples * place // count), -(-samples * (place + 1) // count)
 
 
 Batches: TypeAlias = Yields[Batch, None, None]
@@ -158,7 +147,7 @@ class ArraySource(Source):
         self.samples: int = samples
         self.steps: int = math.ceil(samples / mini_batch_size)
         self.mini_batch_size, self.shuffle, self.seed = mini_batch_size, shuffle, seed
-        self._order: _Order | None = None  # of the last epoch that was asked for
+        self._order: Order | None = None  # of the last epoch that was asked for
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker process is sent: whom it works for is no matter of its own."""
@@ -225,10 +214,10 @@ class ArraySource(Source):
         rows = np.zeros(1, int) if self.rows is None else self.rows[:1]
         return self._of(rows, 0, 1.0)
 
-    def _order_of(self, epoch: int) -> "_Order":
+    def _order_of(self, epoch: int) -> Order:
         order = self._order  # threads may share the source
         if order is None or order.epoch != epoch:
-            order = self._order = _Order(self.seed, self.samples, epoch)
+            order = self._order = Order(self.seed, self.samples, epoch)
         return order
 
     def state(self) -> dict[str, Any]:
@@ -244,23 +233,6 @@ class ArraySource(Source):
         own = self.state()
         require(isinstance(state, Mapping) and set(state) == set(own), "state", f"have the keys {sorted(own)}", state)
         check_same(own, state, "that of these arrays")
-
-
-class _Order:
-    """The order of an epoch, found some mini-batches at a time."""
-
-    def __init__(self, seed: int, samples: int, epoch: int) -> None:
-        self.epoch = epoch
-        self._permutation = Permutation(seed, Purpose.ORDER, samples, epoch)
-        self._found: tuple[int, Array] = (0, np.empty(0, np.int64))  # where a part begins, and the part
-
-    def part(self, first: int, last: int, wanted: int) -> Array:
-        """Return the places of the samples in a part of the order; what comes up to `wanted` will be asked for next."""
-        start, found = self._found
-        if not start <= first <= last <= start + len(found):
-            start, found = first, self._permutation.part(first, max(last, min(first + AHEAD, wanted)))
-            self._found = start, found
-        return found[first - start : last - start]
 
 
 def taken(array: Any, rows: Array) -> Any:
@@ -396,14 +368,3 @@ class GeneratorSource(Source):
         raise DataError(
             f"{name} must give items (input, label) or (input, label, weight) to train or evaluate with, got {got}"
         )
-
-
-def hold_out(samples: int, fraction: float, seed: int) -> tuple[Array, Array]:
-    """Return the places of samples to train on, and of a random `fraction` to validate on, by `seed`.
-
-    Both keep the order of the data; neither is empty.
-    """
-    count = min(max(round(samples * fraction), 1), samples - 1)
-    chosen = np.zeros(samples, dtype=bool)
-    chosen[permutation(seed, Purpose.HOLD_OUT, samples)[:count]] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gedanken.by_name import ByName
 from gedanken.checks import require, whole
-from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
+from gedanken.data.batches import ArraySource, GeneratorSource, Source
 from gedanken.data.generator import Generator
 from gedanken.data.inputs import (
     check_finite,
@@ -20,6 +20,7 @@ from gedanken.data.inputs import (
     checked_rows,
     checked_weights,
 )
+from gedanken.data.order import hold_out
 from gedanken.data.ragged import as_sequences, labels_of_places
 from gedanken.data.sources import ArrayGenerator, whole_entry
 from gedanken.errors import DataError

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gedanken.checks import require
-from gedanken.data.batches import ArraySource, Batch, Source, shared_out
+from gedanken.data.batches import ArraySource, Batch, Source
+from gedanken.data.order import shared_out
 from gedanken.parallel.base import StepResult, TrainState, gradients, merged
 from gedanken.parallel.counting import Mean, counts_of
 from gedanken.parallel.fault import Fault
