@@ -41,7 +41,7 @@ print(f"{history['cost'][-1]:.4f}")
 def launched(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     script = folder / "train.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "gedanken", "launch", *words[:-2], str(script), *words[-2:]]
+    command = [sys.executable, "-m", "gedanken", "launch", "--restarts", "0", *words[:-2], str(script), *words[-2:]]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -78,6 +78,52 @@ def test_memory_that_killed_ranks_left_is_removed(tmp_path: Path) -> None:
     with used.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
         sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == [used, other]
+
+
+RESUMED = """
+import os, signal, sys, zlib
+import numpy as np
+from gedanken import *
+from gedanken.ranks.joined import joined
+
+where, kind, whom = sys.argv[1], sys.argv[2], int(sys.argv[3])
+x, y = np.random.default_rng(0).random((300, 6)).astype("f4"), np.arange(300) % 3
+net = Network(seed=1).input((6,)).add(FullyConnectedLayer(16)).add(ReLU()).add(FullyConnectedLayer(3)).add(SoftMax())
+net.regression("adam", engine="cpu")
+
+class Dies(ArrayGenerator):
+    def get_mini_batches(self, index):
+        begun = os.path.exists(where + "/checkpoints") and not os.path.exists(where + "/died")
+        if kind != "none" and index == 5 and joined().rank == whom and begun:
+            open(where + "/died", "w").close()
+            os.kill(os.getpid(), getattr(signal, kind))
+        return super().get_mini_batches(index)
+
+data, how = Dies(x, y, mini_batch_size=24, workers=0), {"parallel": DataParallel(), "progress": False}
+history = net.fit(data, epochs=4, callbacks=[Checkpoint("epoch")], resume=where, **how)
+digest = zlib.crc32(b"".join(value.tobytes() for value in net.arrays().values()))
+print(len(history.epochs), digest)
+"""
+
+
+@HAS_MPI
+@pytest.mark.parametrize("whom", [0, 1])
+@pytest.mark.parametrize("kind", ["SIGKILL", "SIGSTOP"])
+def test_a_training_that_lost_a_rank_goes_on_from_its_checkpoint(tmp_path: Path, kind: str, whom: int) -> None:
+    script, told = tmp_path / "train.py", []
+    script.write_text(RESUMED)
+    for what in ("none", kind):
+        folder = tmp_path / what
+        folder.mkdir()
+        command = [sys.executable, "-m", "gedanken", "launch", "-n", "2", "--deadline", "2", str(script)]
+        done = subprocess.run(
+            [*command, str(folder), what, str(whom)], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout.splitlines()[-1])
+    assert (tmp_path / kind / "died").exists()
+    assert "all are started again" in done.stderr
+    assert told[0] == told[1], "the same epochs and the same bits as without the loss"
 
 
 @HAS_MPI

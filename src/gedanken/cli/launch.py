@@ -2,8 +2,9 @@
 
 from argparse import Namespace
 
-from gedanken.checks import real, require
-from gedanken.ranks.launching import hosts_of, launch
+from gedanken.checks import require
+from gedanken.cli.output import tell
+from gedanken.ranks.launching import Work, hosts_of, launch
 
 
 def run(arguments: Namespace) -> int:
@@ -13,5 +14,6 @@ def run(arguments: Namespace) -> int:
     ranks = count if arguments.n is None and hosts else arguments.n
     require(ranks is not None, "-n", "say how many ranks there are, or --hosts where", None)
     require(not hosts or ranks <= count, "-n", f"be at most {count}, the ranks of --hosts", ranks)
-    real("--deadline", arguments.deadline, "(0, inf)")
-    return launch(ranks, hosts, [arguments.script, *arguments.arguments], arguments.deadline)
+    script = [arguments.script, *arguments.arguments]
+    work = Work(ranks, hosts, script, arguments.deadline, arguments.restarts)
+    return launch(work, lambda told: tell("warning", told))

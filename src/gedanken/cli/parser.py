@@ -153,8 +153,9 @@ runs alone unchanged.
   gedanken launch -n 4 train.py
   gedanken launch --hosts a:2,b:2 train.py --epochs 3
 
-What ranks other than 0 print is not shown. An error on one rank ends all, and
-so does a rank that gives no sign for longer than the deadline."""
+What ranks other than 0 print is not shown. An error on one rank ends all. Where
+a rank is lost, or gives no sign for longer than the deadline, all are started
+again: fit(callbacks=[Checkpoint("30s")], resume="runs/mine") then goes on."""
 
 INFO = """\
 Show versions, optional packages, engines, processors and data folders: what
@@ -333,6 +334,8 @@ def _add_launch(launch: argparse.ArgumentParser) -> None:
     launch.add_argument("--hosts", type=_name, metavar="NAME:N,...", help="machines, and how many ranks each gets")
     silent = f"for which a rank of this machine may give no sign {DEFAULT}"
     launch.add_argument("--deadline", type=float, metavar="SECONDS", default=10.0, help=f"seconds {silent}")
+    again = f"how often all are started again after a rank was lost {DEFAULT}"
+    launch.add_argument("--restarts", type=int, metavar="N", default=3, help=again)
     launch.add_argument("script", type=_name, metavar="SCRIPT", help="Python file")
     launch.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
 

@@ -1,5 +1,6 @@
 """How several ranks of one script are started, watched and ended: by the launcher of whatever MPI is installed."""
 
+import contextlib
 import importlib.util
 import mmap
 import os
@@ -10,20 +11,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gedanken.checks import require, whole
+from gedanken.checks import real, require, whole
 from gedanken.errors import MissingPackageError
-from gedanken.ranks.communicator import DEADLINE, RankError
+from gedanken.ranks.communicator import DEADLINE
 from gedanken.ranks.joined import RANKS
 
 PULSES = "GEDANKEN_PULSES"  # the file in which ranks of this machine show that they are alive
 MOST_RANKS = 1024
 PULSE = struct.Struct("d")  # the time of a rank's last sign, by the clock that all processes of a machine share
 SIGN = 0.5  # seconds between two signs
+LOST = 1  # the exit status where a rank gave no sign
 LOOK = 0.1  # seconds between two looks of the launcher
 
 
@@ -80,61 +81,99 @@ def command_of(mpiexec: str, ranks: int, hosts: Sequence[Host], script: Sequence
 class Pulses:
     """The last sign of each rank of this machine, in a file that the ranks write and the launcher reads."""
 
+    ENDED, FAILED = -1.0, -2.0  # of a rank whose script came to its end, or raised
+
     def __init__(self, path: str, ranks: int) -> None:
+        self._ranks = ranks
         with open(path, "r+b") as file:
             self._signs = mmap.mmap(file.fileno(), ranks * PULSE.size)
 
     def beat(self, rank: int) -> None:
         """Show that a rank is alive."""
-        PULSE.pack_into(self._signs, rank * PULSE.size, time.monotonic())
+        self.set(rank, time.monotonic())
 
-    def silent(self, ranks: int, deadline: float) -> list[int]:
-        """Return the ranks that gave a sign once, and none for longer than the deadline; those that ended gave -1."""
-        signs = [PULSE.unpack_from(self._signs, rank * PULSE.size)[0] for rank in range(ranks)]
-        return [rank for rank, sign in enumerate(signs) if 0 < sign < time.monotonic() - deadline]
+    def set(self, rank: int, sign: float) -> None:
+        """Set a rank's sign."""
+        PULSE.pack_into(self._signs, rank * PULSE.size, sign)
 
-    def rest(self, rank: int) -> None:
-        """Say that a rank has ended as it should."""
-        PULSE.pack_into(self._signs, rank * PULSE.size, -1.0)
+    def silent(self, deadline: float) -> list[int]:
+        """Return the ranks that gave a sign once, and none for longer than the deadline."""
+        return [rank for rank, sign in enumerate(self._all()) if 0 < sign < time.monotonic() - deadline]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the script raised on a rank."""
+        return self.FAILED in self._all()
+
+    def _all(self) -> list[float]:
+        return [PULSE.unpack_from(self._signs, rank * PULSE.size)[0] for rank in range(self._ranks)]
 
 
-def launch(ranks: int, hosts: Sequence[Host], script: Sequence[str], deadline: float = DEADLINE) -> int:
-    """Run a script as several ranks, and return its exit status.
+class Work(NamedTuple):
+    """What is launched.
 
     Args:
         ranks: how many, 1 to 1,024.
         hosts: where; none: all on this machine.
         script: its path, and its arguments.
         deadline: seconds for which a rank of this machine may give no sign.
+        restarts: how often all are started again after a rank was lost.
+    """
+
+    ranks: int
+    hosts: Sequence[Host]
+    script: Sequence[str]
+    deadline: float = DEADLINE
+    restarts: int = 3
+
+
+def launch(work: Work, tell: Callable[[str], None]) -> int:
+    """Run a script as several ranks, and return its exit status.
+
+    Where a rank is lost, and not because the script raised, all are ended and started again: a script that trains with
+    a Checkpoint and `resume=` its folder goes on from there.
+
+    Args:
+        work: what.
+        tell: takes what there is to say on the way, a line.
 
     Raises:
         ArgumentError, MissingPackageError: before anything is started.
-        RankError: a rank gave no sign for too long; all were ended.
     """
-    whole("-n", ranks, at_most=MOST_RANKS)
-    require(Path(script[0]).is_file(), "the script", "be a file", script[0])
+    whole("-n", work.ranks, at_most=MOST_RANKS)
+    whole("--restarts", work.restarts, at_least=0)
+    real("--deadline", work.deadline, "(0, inf)")
+    require(Path(work.script[0]).is_file(), "the script", "be a file", work.script[0])
+    command = command_of(launcher(), work.ranks, work.hosts, work.script)
+    for left in reversed(range(work.restarts + 1)):
+        status, lost = _launched(command, work)
+        if not lost:
+            break
+        tell(f"{lost}; {f'all are started again, {left} times at most' if left else 'it was the last restart'}")
+    return status
+
+
+def _launched(command: Sequence[str], work: Work) -> tuple[int, str]:
+    """Run all ranks once; return their exit status and, where one was lost, what is known of it."""
     with tempfile.TemporaryDirectory(prefix="gedanken-") as folder:
         path = os.path.join(folder, "pulses")
-        Path(path).write_bytes(bytes(ranks * PULSE.size))
-        environment = {**os.environ, RANKS: str(ranks), PULSES: path}
-        process = subprocess.Popen(command_of(launcher(), ranks, hosts, script), env=environment)  # noqa: S603 - the user's script
+        Path(path).write_bytes(bytes(work.ranks * PULSE.size))
+        environment = {**os.environ, RANKS: str(work.ranks), PULSES: path}
+        process = subprocess.Popen(command, env=environment)  # noqa: S603 - the user's script
+        pulses = Pulses(path, work.ranks)
         try:
-            with _passing_on(process):
-                return _watched(process, Pulses(path, ranks), ranks, deadline)
+            with _passing_on(process) as passed:
+                while process.poll() is None:
+                    if silent := pulses.silent(work.deadline):
+                        end(process)
+                        return LOST, f"rank {', '.join(map(str, silent))} gave no sign for {work.deadline:g} s"
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(LOOK)
         finally:
             sweep()
-
-
-def _watched(process: "subprocess.Popen[bytes]", pulses: Pulses, ranks: int, deadline: float) -> int:
-    """Wait for the end of all ranks; end them where one of them gives no sign."""
-    while True:
-        try:
-            return process.wait(LOOK)
-        except subprocess.TimeoutExpired:
-            if silent := pulses.silent(ranks, deadline):
-                end(process)
-                names = ", ".join(map(str, silent))
-                raise RankError(f"rank {names} gave no sign for {deadline:g} s; all were ended", silent) from None
+        status = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        lost = status != 0 and not pulses.failed and not passed
+        return status, f"a rank was lost (exit status {status})" if lost else ""
 
 
 def sweep(shared: Path = Path("/dev/shm")) -> None:  # noqa: S108 - where MPI puts its memory
@@ -164,16 +203,21 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-@contextmanager
-def _passing_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Let the ranks have the signals that would end this process, and wait for what they make of them."""
+@contextlib.contextmanager
+def _passing_on(process: "subprocess.Popen[bytes]") -> Iterator[list[int]]:
+    """Let the ranks have the signals that would end this process, and wait for what they make of them.
+
+    The list has the signals that came.
+    """
+    came: list[int] = []
 
     def pass_on(number: int, _: Any) -> None:
+        came.append(number)
         process.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

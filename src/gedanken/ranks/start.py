@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 
+from gedanken.ranks.communicator import RankError
 from gedanken.ranks.joined import joined
 from gedanken.ranks.launching import PULSES, SIGN, Pulses
 
@@ -30,19 +31,23 @@ def main() -> None:
     if ranks.rank:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
+    lost = False
     sys.argv = script
     sys.path[0] = os.path.dirname(os.path.abspath(script[0]))
     try:
         runpy.run_path(script[0], run_name="__main__")
+        wrong = ""
     except SystemExit as error:
-        if error.code:
-            ranks.abort(f"rank {ranks.rank} ended with {error.code}")
-    except BaseException:
-        ranks.abort(f"rank {ranks.rank}:\n{traceback.format_exc()}")
-    finally:
-        over.set()
-        if pulses:
-            pulses.rest(ranks.rank)
+        wrong = f"rank {ranks.rank} ended with {error.code}" if error.code else ""
+    except BaseException as error:
+        # Who lost another rank is not to blame: the launcher starts all again.
+        lost = isinstance(error, RankError)
+        wrong = f"rank {ranks.rank}:\n{traceback.format_exc()}"
+    over.set()
+    if pulses and not lost:
+        pulses.set(ranks.rank, pulses.FAILED if wrong else pulses.ENDED)
+    if wrong:
+        ranks.abort(wrong)
 
 
 if __name__ == "__main__":
