@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -12,6 +13,8 @@ import numpy as np
 from gedanken.errors import MissingPackageError
 from gedanken.ranks.communicator import Communicator, RankError, Window
 from gedanken.types import Array
+
+FORWARDED = 0.5  # seconds in which a launcher passes on what was written, which it forgets when it ends all
 
 
 def world() -> "Mpi":
@@ -105,6 +108,7 @@ class Mpi(Communicator):
     def abort(self, reason: str) -> NoReturn:
         sys.stderr.write(f"{reason}\n")
         sys.stderr.flush()
+        time.sleep(FORWARDED)
         self._library.COMM_WORLD.Abort(1)
         os._exit(1)
 
