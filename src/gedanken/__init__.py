@@ -4,7 +4,7 @@
 | --- | --- |
 | networks | `Network` |
 | engines | `Auto`, `Cpu`, `Numpy`, `Cuda` |
-| parallel training | `DataParallel`, `Hogwild` |
+| parallel training | `DataParallel`, `Hogwild`, `LocalSGD` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | texts and series | `Vocabulary` |
@@ -116,6 +116,7 @@ _HOMES = {
         "Rprop SGD"
     ),
     "parallel.data_parallel": "DataParallel",
+    "parallel.local_sgd": "LocalSGD",
     "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",
     "sequences": "Sequences",

@@ -213,6 +213,7 @@ from gedanken.optimizers import (
 from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.hogwild import Hogwild
+from gedanken.parallel.local_sgd import LocalSGD
 from gedanken.schedules import (
     ConstantRate,
     CosineDecay,
@@ -400,6 +401,7 @@ __all__ = [
     "LinearRate",
     "Lion",
     "LocalResponseNorm",
+    "LocalSGD",
     "LogCosh",
     "LogLoss",
     "LogSigmoid",

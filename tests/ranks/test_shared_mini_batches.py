@@ -37,6 +37,7 @@ from gedanken.errors import ArgumentError
 from gedanken.parallel.base import Parallel
 from gedanken.parallel.over_ranks import Follower, Leader
 from gedanken.parallel.recipe import Recipe
+from gedanken.parallel.shared_batches import SharedBatches
 from gedanken.ranks.communicator import RankError
 from gedanken.ranks.in_process import Fault, Threads, World
 
@@ -52,7 +53,7 @@ class Among(Parallel):
         self.ranks = ranks
 
     def strategy(self, recipe: Recipe) -> Leader | Follower:
-        return (Follower if self.ranks.rank else Leader)(recipe, 1, self.ranks)
+        return (Follower if self.ranks.rank else Leader)(recipe, 1, self.ranks, SharedBatches)
 
 
 def mlp(rule: Any = "sgd", *layers: Any, **more: Any) -> Network:

@@ -13,6 +13,7 @@ from gedanken.parallel.base import ByWorkers, Strategy
 from gedanken.parallel.over_ranks import Follower, Leader
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.shared import Shared
+from gedanken.parallel.shared_batches import SharedBatches
 from gedanken.processors import usable_processors
 from gedanken.ranks.joined import joined
 
@@ -62,4 +63,4 @@ class DataParallel(ByWorkers):
         require(name == "cpu", "parallel", rule, self)
         if ranks.size == 1:
             return Shared(recipe, threads)
-        return (Follower if ranks.rank else Leader)(recipe, threads, ranks)
+        return (Follower if ranks.rank else Leader)(recipe, threads, ranks, SharedBatches)

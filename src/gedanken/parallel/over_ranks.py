@@ -1,15 +1,16 @@
-"""Each mini-batch is shared among ranks; the result is the serial one but for the order in which sums are made.
+"""A training of several ranks, each with a replica of the network: one leads, the others follow.
 
 Rank 0, the leader, has the training: loop, callbacks, records, validation, files. The others follow its orders. At the
-begin of an epoch, and after a step of which nothing was kept, they become what the leader is. In between every rank
-computes the gradient of its share of each mini-batch, the gradients are added up, and each applies the same sum to the
-same weights. So replicas stay the same to the last bit, and digests show whether they did.
+begin of an epoch, and after a step of which nothing was kept, they become what the leader is. In between all do the
+same: each computes its piece, tells all others what came of it, and makes of everybody's news the same update. So
+replicas stay the same to the last bit, and digests show whether they did. What a piece is, a Replica says.
 """
 
 import contextlib
 import itertools
 import json
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.checks import short
 from gedanken.data.batches import Source
@@ -17,10 +18,12 @@ from gedanken.errors import ArgumentError
 from gedanken.parallel.base import Results, StepResult, TrainState
 from gedanken.parallel.black_box import examined
 from gedanken.parallel.recipe import Recipe
-from gedanken.parallel.replica import Replica, Share
+from gedanken.parallel.replica import Replica
 from gedanken.parallel.shared import Shared
 from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import Communicator, RankError
+
+Kind: TypeAlias = Callable[[TrainState, Communicator], Replica]
 
 
 class Ending(NamedTuple):
@@ -46,26 +49,27 @@ class Leader(Shared):
 
     Args:
         recipe, threads: of the network, and how many each rank computes with.
-        ranks: who shares the mini-batches.
+        ranks: who trains together.
+        kind: makes a rank's replica.
     """
 
-    def __init__(self, recipe: Recipe, threads: int, ranks: Communicator) -> None:
+    def __init__(self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> None:
         super().__init__(recipe, threads)
-        self._ranks = ranks
+        self._ranks, self._kind = ranks, kind
         self._unlike = self._broken = self._met = False
 
     def start(self, train_state: TrainState) -> None:
         super().start(train_state)
-        self._replica = Replica(self.train_state, self._ranks)
+        self._replica = self._kind(self.train_state, self._ranks)
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         try:
             first = None if self._met else {"source": source.state(), "identity": self._replica.identity(source)}
             self._tell({"epoch": epoch, "start": start, "first": first})
             self._met = True
-            with contextlib.closing(self._replica.shares(source, epoch, start)) as shares, self._refuge:
-                for share in shares:
-                    yield self._learn(share, epoch)
+            with contextlib.closing(self._replica.pieces(source, epoch, start)) as pieces, self._refuge:
+                for piece in pieces:
+                    yield self._learn(piece, epoch)
         except RankError:
             self._broken = True  # the others know, or are lost: nothing more is said
             raise
@@ -86,23 +90,24 @@ class Leader(Shared):
             self._replica.become_alike()
             self._unlike = False
 
-    def _learn(self, share: Share, epoch: int) -> StepResult:
-        """Learn from one mini-batch with all ranks, or leave everything as it was."""
+    def _learn(self, piece: Any, epoch: int) -> StepResult:
+        """Learn from a piece with all ranks, or leave everything as it was."""
         self._even_out()
-        self._refuge.last = share.part or share.whole()
-        every = self._replica.exchange(self._replica.tell(share.part, epoch))
+        self._refuge.last = self._replica.seen(piece)
+        state = self.train_state.plan.layer_state.copy()
+        every = self._replica.exchange(self._replica.tell(piece, epoch))
         if not any(one.fault for one in every):
-            self._refuge.keep(self.train_state.plan.layer_state)
-        result = self._replica.learn(every, share.done)
+            self._refuge.keep(state)
+        result = self._replica.learn(piece, every)
         if not result.fault:
             return result
-        self._unlike, batch = True, share.whole()
+        self._unlike, batch = True, self._replica.blamed(piece, every)
         fault = examined(result.fault, self.train_state.plan, self.train_state.optimizer_state, batch, epoch)
         self._seek(batch, fault)
         return result._replace(fault=fault)
 
     def report(self) -> dict[str, Any]:
-        return {"workers": f"{self._ranks.size} ranks, which share each mini-batch"}
+        return {"workers": f"{self._ranks.size} ranks, {self._replica.told}"}
 
     def end(self, ending: Ending) -> None:
         """Tell all others that the training is over, and how; called once, after all else."""
@@ -115,16 +120,17 @@ class Follower(Shared):
 
     Args:
         recipe, threads: of the network, and how many each rank computes with.
-        ranks: who shares the mini-batches.
+        ranks: who trains together.
+        kind: makes a rank's replica.
     """
 
-    def __init__(self, recipe: Recipe, threads: int, ranks: Communicator) -> None:
+    def __init__(self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> None:
         super().__init__(recipe, threads)
-        self._ranks = ranks
+        self._ranks, self._kind = ranks, kind
 
     def start(self, train_state: TrainState) -> None:
         super().start(train_state)
-        self._replica = Replica(self.train_state, self._ranks)
+        self._replica = self._kind(self.train_state, self._ranks)
 
     def follow(self, source: Source) -> Ending:
         """Do what the leader says until the training is over.
@@ -158,18 +164,20 @@ class Follower(Shared):
         """Learn from the rest of an epoch, up to where the leader ends it."""
         try:
             unlike = False
-            with contextlib.closing(self._replica.shares(source, order["epoch"], order["start"])) as shares:
-                for share in itertools.chain(shares, [None]):
+            with contextlib.closing(self._replica.pieces(source, order["epoch"], order["start"])) as pieces:
+                for piece in itertools.chain(pieces, [None]):
                     if unlike:
                         self._replica.become_alike()
-                    told = self._replica.tell(share.part, order["epoch"]) if share else Told()
+                    told = self._replica.tell(piece, order["epoch"]) if piece else Told()
                     every = self._replica.exchange(told)
                     if not every[0].goes_on:
+                        if piece:
+                            self._replica.undo()
                         self._replica.compare()
                         return
-                    if share is None:
+                    if piece is None:
                         raise RankError(f"rank {self._ranks.rank} has no more mini-batches, rank 0 has")
-                    unlike = self._replica.learn(every, share.done).fault is not None
+                    unlike = self._replica.learn(piece, every).fault is not None
         except RankError:
             raise
         except Exception as error:

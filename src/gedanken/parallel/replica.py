@@ -1,63 +1,35 @@
-"""What every rank does with its copy of a network: one part of each mini-batch, and the same update as all others."""
+"""What every rank does with its copy of a network, whatever the ranks share."""
 
-import contextlib
+import math
 import zlib
-from collections.abc import Callable, Generator, Sequence
-from functools import partial
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from typing import Any
 
 import numpy as np
 
-from gedanken.checks import require
-from gedanken.data.batches import ArraySource, Batch, Source
-from gedanken.data.order import shared_out
-from gedanken.parallel.base import StepResult, TrainState, gradients, merged
-from gedanken.parallel.counting import Mean, counts_of
+from gedanken.data.batches import Batch, Source
+from gedanken.parallel.base import StepResult, TrainState, merged, together
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import Communicator, RankError
-from gedanken.sparse import RowGradient
-
-COMPARED_EVERY = 100  # steps after which weights are compared
 
 
-class Share(NamedTuple):
-    """One rank's share of a mini-batch.
-
-    Args:
-        part: its samples; None: it has none.
-        whole: returns the mini-batch.
-        done: share of the epoch that is done with it, in (0, 1].
-    """
-
-    part: Batch | None
-    whole: Callable[[], Batch]
-    done: float
-
-
-def _itself(batch: Batch) -> Batch:
-    return batch
-
-
-class Replica:
+class Replica(ABC):
     """A rank's copy of a network that is trained.
 
     Args:
         train_state: what is trained.
         ranks: who has the other copies.
 
-    Raises:
-        ArgumentError: a layer has state, which would be that of a part of the mini-batch on each rank.
+    Attributes:
+        told: what the ranks do, for the record of an epoch.
     """
+
+    told: str
 
     def __init__(self, train_state: TrainState, ranks: Communicator) -> None:
         self.train_state, self.ranks = train_state, ranks
-        plan = train_state.plan
-        keeper = next((one.name for one in plan.layers if one.s), "")
-        rule = f"be None with {keeper}: what it learns of a mini-batch it would learn of a rank's part of it; GroupNorm"
-        require(not keeper, "parallel", f"{rule} and LayerNorm have no such state", "DataParallel() over ranks")
-        found = [g for one in plan.layers for g in one.g.values()]
-        self._by_rows = [g for g in found if isinstance(g, RowGradient)]
 
     def identity(self, source: Source) -> dict[str, str]:
         """Return what must be the same on all ranks, in words."""
@@ -74,43 +46,15 @@ class Replica:
         }
 
     def become_alike(self) -> None:
-        """Let parameters and optimizer of all ranks be those of rank 0."""
+        """Let parameters, state of layers and optimizer of all ranks be those of rank 0."""
         plan, progress = self.train_state.plan, self.train_state.optimizer_state.progress
         gathered = [] if progress.gathered is None else [progress.gathered]
-        for vector in (plan.params, *progress.slots.values(), *gathered):
+        for vector in (plan.params, plan.layer_state, *progress.slots.values(), *gathered):
             self.ranks.broadcast(vector)
         numbers = np.array([progress.counts, progress.batches, progress.step, progress.before], np.float64)
         self.ranks.broadcast(numbers)
         progress.counts = float(numbers[0])
         progress.batches, progress.step, progress.before = map(int, numbers[1:])
-
-    def shares(self, source: Source, epoch: int, start: int) -> Generator[Share, None, None]:
-        """Yield this rank's share of each mini-batch of an epoch."""
-        place, count = self.ranks.rank, self.ranks.size
-        if isinstance(source, ArraySource):
-            for number in range(start, source.steps):
-                whole = partial(source.run, epoch, number, 1)
-                yield Share(source.share(epoch, number, place, count), whole, (number + 1) / source.steps)
-            return
-        with contextlib.closing(source.batches(epoch, start)) as batches:
-            for batch in batches:
-                begin, end = shared_out(len(batch.x), place, count)
-                yield Share(batch.part(begin, end) if end > begin else None, partial(_itself, batch), batch.share)
-
-    def tell(self, part: Batch | None, epoch: int) -> Told:
-        """Compute the gradient of this rank's share of a mini-batch, and return what came of it."""
-        plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
-        told = Told(factor=optimizer_state.plateau.factor)
-        if part is None:
-            for rows in self._by_rows:
-                rows.clear()
-            plan.grads[...] = 0
-            return told
-        found = gradients(self.train_state, part, epoch)
-        fault = found.fault.what if found.fault else ""
-        return told._replace(
-            samples=len(part.x), cost=found.cost, counts=counts_of(found), fault=fault, statistics=found.statistics
-        )
 
     def ready(self, refusal: str = "") -> None:
         """Wait until all ranks are; RankError where one of them refuses."""
@@ -140,29 +84,40 @@ class Replica:
                 where = [*names][differing[0]]
                 raise RankError(f"rank {rank} no longer has the weights of rank 0: {where} differs first", [rank])
 
-    def learn(self, every: Sequence[Told], share: float) -> StepResult:
-        """Add up the gradients of all ranks, update by the sum, and return what the step tells."""
-        plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
-        assert plan.cost
-        if optimizer_state.step % COMPARED_EVERY == 0:
-            self.compare()
-        cost, parts = Mean(plan.cost.sums), [one for one in every if one.samples]
-        for one in parts:
-            cost.add(one.cost, one.counts)
-        fault = next((one.fault for one in parts if one.fault), "")
-        if not fault:
-            if not plan.cost.sums:
-                plan.grads *= every[self.ranks.rank].counts / (cost.counts or 1.0)
-            self._add()
-            optimizer_state.plateau = optimizer_state.plateau._replace(factor=every[0].factor)
-            fault = optimizer_state.apply(plan.params, plan.grads, cost.counts)
-        statistics = merged(self.train_state.metrics, [one.statistics for one in parts])
-        samples = sum(one.samples for one in parts)
-        return StepResult(samples, share, cost.value, statistics, Fault(fault) if fault else None, counts=cost.counts)
+    @abstractmethod
+    def pieces(self, source: Source, epoch: int, start: int) -> Generator[Any, None, None]:
+        """Yield what this rank learns from in an epoch, one exchange after the other, from mini-batch `start` on."""
 
-    def _add(self) -> None:
-        """Make the gradients the sum of all ranks', and the rows that it touches those of any rank."""
-        self.ranks.add(self.train_state.plan.grads)
-        for gradient in self._by_rows:
-            touched = [np.frombuffer(rows, np.int64) for rows in self.ranks.gather(gradient.rows.tobytes())]
-            gradient.touch(np.unique(np.concatenate(touched)))
+    @abstractmethod
+    def tell(self, piece: Any, epoch: int) -> Told:
+        """Compute what this rank has to, and return what came of it."""
+
+    @abstractmethod
+    def learn(self, piece: Any, every: Sequence[Told]) -> StepResult:
+        """Update the weights, to the same on all ranks, and return what was learnt; of a fault nothing is kept."""
+
+    def undo(self) -> None:  # noqa: B027 - only one that changes in `tell` has something to undo
+        """Become what it was before the last `tell`: the piece is not learnt from."""
+
+    @abstractmethod
+    def seen(self, piece: Any) -> Batch:
+        """Return some of what is learnt from, to see later whether the weights are of use."""
+
+    @abstractmethod
+    def blamed(self, piece: Any, every: Sequence[Told]) -> Batch:
+        """Return the mini-batch of which something was not finite."""
+
+    def together(self, every: Sequence[Told], done: float) -> StepResult:
+        """Return as one what ranks tell of samples."""
+        found = self.as_one([one.result(done) for one in every if one.samples])
+        fault = next((one.fault for one in every if one.fault), "")
+        found = found or StepResult(0, done, math.nan, ())
+        return found._replace(share=done, fault=Fault(fault) if fault else None, batches=max(found.batches, 1))
+
+    def as_one(self, results: Sequence[StepResult]) -> StepResult | None:
+        """Return what was learnt as one; None of nothing."""
+        if not results:
+            return None
+        metrics, cost = self.train_state.metrics, self.train_state.plan.cost
+        assert cost
+        return together(results, metrics, merged(metrics, [one.statistics for one in results]), cost.sums)

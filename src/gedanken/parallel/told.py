@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gedanken.parallel.base import StepResult
+from gedanken.parallel.counting import counts_of
 from gedanken.types import Array
 
 
@@ -19,6 +21,8 @@ class Told(NamedTuple):
         error: what the rank's own code raised; "".
         goes_on: the leader's: whether the mini-batch is learnt from.
         factor: the leader's: what the learning rate is multiplied by.
+        batches: mini-batches that it was; of one that is shared, 1 on rank 0.
+        place: number in the epoch of the mini-batch of which something was not finite.
         statistics: of each metric.
     """
 
@@ -29,7 +33,20 @@ class Told(NamedTuple):
     error: str = ""
     goes_on: bool = True
     factor: float = 1.0
+    batches: int = 0
+    place: int = 0
     statistics: tuple[Array, ...] = ()
+
+    def of(self, found: StepResult | None) -> "Told":
+        """Return it with what was learnt, of one mini-batch or several; None: nothing was."""
+        if found is None:
+            return self
+        told = self._replace(samples=found.samples, cost=float(found.cost), counts=counts_of(found))
+        return told._replace(batches=found.batches, statistics=found.statistics)
+
+    def result(self, done: float) -> StepResult:
+        """Return what was learnt, with which so much of the epoch is done."""
+        return StepResult(self.samples, done, self.cost, self.statistics, None, self.batches, self.counts)
 
     def packed(self) -> bytes:
         """Return it as a line of JSON, and the statistics' bytes one after the other."""
