@@ -236,8 +236,7 @@ class Network(FineTuning):
         span = self.epoch + 1, self.epoch + count
         run = new_run(train_state, self.layers, self._cost, source, validation is not None, span, place)
         if isinstance(strategy, Follower):
-            history, self.epoch = follow(strategy, train_state, source, run)
-            return history
+            return follow(strategy, self, train_state, source, run)
         about = Identity(train_state, self.layers, strategy, (source, validation), listeners)
         if taken:
             run = taken.of(run, place)

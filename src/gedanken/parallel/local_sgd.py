@@ -42,7 +42,8 @@ class LocalSGD(Hyperparameters, Parallel):
     Raises:
         ArgumentError: the argument breaks its rule.
 
-    Source: Stich, "Local SGD converges fast and communicates little", 2019.
+    Source:
+        Stich, "Local SGD converges fast and communicates little", 2019.
     """
 
     period: int = 16

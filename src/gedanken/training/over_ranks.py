@@ -10,6 +10,7 @@ from gedanken.ranks.communicator import RankError
 from gedanken.training.loop import Training
 from gedanken.training.past import Past
 from gedanken.training.records import History, Run
+from gedanken.training.trained import Trained
 
 
 def lead(training: Training, leader: Leader) -> History:
@@ -34,8 +35,8 @@ def _ending(history: History, training: Training) -> Ending:
     return Ending(told, history.reason, history.diverged, history.kept, training.network.epoch)
 
 
-def follow(follower: Follower, train_state: TrainState, source: Source, run: Run) -> tuple[History, int]:
-    """Do as the leader says; return the training's history, as the leader has it, and the network's epoch.
+def follow(follower: Follower, network: Trained, train_state: TrainState, source: Source, run: Run) -> History:
+    """Do as the leader says; return the training's history, as the leader has it.
 
     Raises:
         NonFiniteError: as on the leader.
@@ -48,8 +49,9 @@ def follow(follower: Follower, train_state: TrainState, source: Source, run: Run
         follower.stop()
     if not ending.history:
         raise RankError(f"the training ended on rank 0: {ending.reason}", [0])
+    network.epoch = ending.epoch
     history = History(run=run, reason=ending.reason, diverged=ending.diverged, kept=ending.kept)
     Past(history).restore({"text": ending.history})
     if history.diverged:
         raise NonFiniteError(history.reason, history.faults[-1], history)
-    return history, ending.epoch
+    return history
