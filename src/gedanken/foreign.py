@@ -10,6 +10,8 @@ from gedanken.elsewhere import CALLS, ELSEWHERE
 NAMES = {
     "adaptiveavgpool1d": "AdaptiveAveragePool1DLayer",
     "adaptiveavgpool2d": "AdaptiveAveragePoolLayer",
+    "lppool1d": "LpPool1DLayer",
+    "lppool2d": "LpPoolLayer",
     "adaptivemaxpool1d": "AdaptiveMaxPool1DLayer",
     "adaptivemaxpool2d": "AdaptiveMaxPoolLayer",
     "add": "Residual",
@@ -255,6 +257,7 @@ ARGUMENTS = {
     "min_lr": ("lowest, a fraction of the rate",),
     "min_val": ("low",),
     "negative_slope": ("slope",),
+    "norm_type": ("power",),
     "normalized_shape": ("axes, not their sizes",),
     "nonlinearity": ("activation",),
     "ns_steps": ("steps",),
