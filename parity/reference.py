@@ -287,7 +287,7 @@ def _(layer: FunctionLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> T
 @torched.register
 def _(layer: UpsamplingLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     options: dict[str, Any] = {"size": layer.size, "scale_factor": layer.factor, "mode": layer.mode}
-    return F.interpolate(x, **options, align_corners=layer.align_corners if layer.mode == "bilinear" else None)
+    return F.interpolate(x, **options, align_corners=None if layer.mode == "nearest" else layer.align_corners)
 
 
 @torched.register

@@ -178,7 +178,10 @@ ROWS = [
     *(
         Row(UpsamplingLayer(factor, mode, aligned, size), IMAGE)
         for factor, size in ((1, None), (2, None), ((3, 1), None), (None, (15, 7)), (None, (3, 4)), (None, 1))
-        for mode, aligned in (("nearest", False), ("bilinear", False), ("bilinear", True))
+        for mode, aligned in (
+            *(("nearest", False), ("bilinear", False), ("bilinear", True)),
+            *(("bicubic", False), ("bicubic", True)),
+        )
     ),
     Row(PixelShuffle(2), IMAGE),
     Row(PixelShuffle(3), (9, 2, 3)),

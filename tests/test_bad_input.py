@@ -828,7 +828,7 @@ RANGES = [
             0,
         ),
         ("UpsamplingLayer factor", lambda: UpsamplingLayer(1.5), "a whole number of at least 1", 1.5),
-        ("UpsamplingLayer mode", lambda: UpsamplingLayer(2, "cubic"), "one of bilinear, nearest", "cubic"),
+        ("UpsamplingLayer mode", lambda: UpsamplingLayer(2, "area"), "one of bicubic, bilinear, nearest", "area"),
         (
             "UpsamplingLayer align_corners",
             lambda: UpsamplingLayer(2, align_corners=True),

@@ -163,7 +163,12 @@ IMAGE = [
     ],
     [PixelUnshuffle(2), Permute((1, 3, 2))],
     [LayerNorm(axes=(1, 3)), InstanceNorm(running=True), RMSNorm(axes=1), UnitNorm()],
-    [UpsamplingLayer(2), UpsamplingLayer(size=(5, 7), mode="bilinear", align_corners=True), ReLU()],
+    [
+        UpsamplingLayer(2),
+        UpsamplingLayer(2, "bicubic"),
+        UpsamplingLayer(size=(5, 7), mode="bilinear", align_corners=True),
+        ReLU(),
+    ],
     [ConvolutionLayer(4, 3, 3, zero_padding=((2, 0), (1, 3)), padding_mode="reflect"), LocalResponseNorm(3, k=2.0)],
     [MaxPoolLayer(2, 2, 3, ((0, 1), (1, 0)), dilation=2, ceil_mode=True), AdaptiveAveragePoolLayer((3, 1))],
     [AveragePoolLayer(3, 3, 2, 1, ceil_mode=True, count_padding=False, divisor=4), AdaptiveMaxPoolLayer(2), Flatten()],

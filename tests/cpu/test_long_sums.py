@@ -71,6 +71,7 @@ CASES = [
     Case(TransposedConvolutionLayer(5, 2, 2, stride=2), (2, 150, 150), 2, ("bias",)),
     Case(UpsamplingLayer(400), (2, 2, 1), 1, ("dx",)),
     Case(UpsamplingLayer((300, 90), "bilinear"), (1, 2, 3), 1, ("dx",)),
+    Case(UpsamplingLayer((300, 90), "bicubic"), (1, 2, 3), 1, ("dx",)),
     Case(SoftMax(), (300_000,), 1, ("y",)),
 ]
 
