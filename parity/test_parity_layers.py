@@ -183,6 +183,8 @@ ROWS = [
             *(("bicubic", False), ("bicubic", True)),
         )
     ),
+    *(Row(back(3, size, size, stride=17), (2, 2, 3)) for size in (3, 17, 40)),
+    *(Row(conv(3, size, size, stride=17), (2, 50, 44)) for size in (3, 17, 40)),
     Row(PixelShuffle(2), IMAGE),
     Row(PixelShuffle(3), (9, 2, 3)),
     Row(PixelUnshuffle(3), (2, 6, 9)),

@@ -211,6 +211,10 @@ LAYERS = [
         TransposedConvolutionLayer(4, 2, 3, stride=2, zero_padding="same", groups=2), (4, 3, 2), (4, 6, 4), 52, 288
     ),
     LayerCase(TransposedConvolutionLayer(2, 1, 2, stride=3, dilation=2, output_padding=1), (1, 2, 3), (2, 7, 8), 6, 24),
+    # More phases than are worth listing: windows as large as the stride, and smaller ones.
+    LayerCase(TransposedConvolutionLayer(1, 17, 17, stride=17), (2, 1, 2), (1, 17, 34), 579, 1156),
+    LayerCase(TransposedConvolutionLayer(2, 3, 2, stride=(30, 20)), (2, 2, 1), (2, 32, 3), 26, 48),
+    LayerCase(ConvolutionLayer(2, 3, 2, stride=(30, 20)), (2, 33, 25), (2, 2, 2), 26, 96),
     LayerCase(UpsamplingLayer(2), IMAGE, (3, 12, 10)),
     LayerCase(UpsamplingLayer((1, 3), "bilinear"), IMAGE, (3, 6, 15)),
     LayerCase(UpsamplingLayer(3, "bilinear", align_corners=True), (2, 3, 1), (2, 9, 3)),
