@@ -40,6 +40,8 @@ from gedanken import (
     FunctionLayer,
     GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
+    GlobalLpPool1DLayer,
+    GlobalLpPoolLayer,
     GlobalMaxPool1DLayer,
     GlobalMaxPoolLayer,
     GraphCut,
@@ -55,6 +57,8 @@ from gedanken import (
     LocalResponseNorm,
     LogSigmoid,
     LogSoftMax,
+    LpPool1DLayer,
+    LpPoolLayer,
     MatrixFactorisation,
     MaxPool1DLayer,
     MaxPoolLayer,
@@ -266,6 +270,8 @@ _plain(PixelShuffle, lambda layer, x: F.pixel_shuffle(x, layer.factor))
 _plain(PixelUnshuffle, lambda layer, x: F.pixel_unshuffle(x, layer.factor))
 _plain(GlobalAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, 1).flatten(1))
 _plain(GlobalMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, 1).flatten(1))
+_plain(GlobalLpPoolLayer, lambda layer, x: F.lp_pool2d(x.abs(), layer.power, x.shape[2:]).flatten(1))
+_plain(GlobalLpPool1DLayer, lambda layer, x: F.lp_pool1d(x.mT.abs(), layer.power, x.shape[1])[..., 0])
 _plain(AdaptiveAveragePoolLayer, lambda layer, x: F.adaptive_avg_pool2d(x, layer.size))
 _plain(AdaptiveMaxPoolLayer, lambda layer, x: F.adaptive_max_pool2d(x, layer.size))
 _plain(AdaptiveAveragePool1DLayer, lambda layer, x: F.adaptive_avg_pool1d(x.mT, layer.size).mT)
@@ -281,7 +287,7 @@ def _(layer: FunctionLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> T
 @torched.register
 def _(layer: UpsamplingLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
     options: dict[str, Any] = {"size": layer.size, "scale_factor": layer.factor, "mode": layer.mode}
-    return F.interpolate(x, **options, align_corners=layer.align_corners if layer.mode == "bilinear" else None)
+    return F.interpolate(x, **options, align_corners=None if layer.mode == "nearest" else layer.align_corners)
 
 
 @torched.register
@@ -317,6 +323,19 @@ def _(layer: AveragePoolLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -
         for one, value in zip(both, outside, strict=True)
     )
     return (total / count).unflatten(0, x.shape[:2])[:, :, 0]
+
+
+# PyTorch takes no sizes, and pads no windows of norms.
+@torched.register
+def _(layer: LpPoolLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    size, stride, dilation, _ = _pooled(layer)
+    return F.lp_pool2d(_pad(layer, x, stride, dilation, 0.0).abs(), layer.power, size, stride)
+
+
+@torched.register
+def _(layer: LpPool1DLayer, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor:
+    whole = F.pad(x.mT, _pair(layer.zero_padding))
+    return F.lp_pool1d(whole.abs(), layer.power, layer.width_filter, layer.stride).mT
 
 
 @torched.register

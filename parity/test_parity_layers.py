@@ -41,6 +41,8 @@ from gedanken import (
     GaussianNoise,
     GlobalAveragePool1DLayer,
     GlobalAveragePoolLayer,
+    GlobalLpPool1DLayer,
+    GlobalLpPoolLayer,
     GlobalMaxPool1DLayer,
     GlobalMaxPoolLayer,
     GraphCut,
@@ -57,6 +59,8 @@ from gedanken import (
     LocalResponseNorm,
     LogSigmoid,
     LogSoftMax,
+    LpPool1DLayer,
+    LpPoolLayer,
     MatrixFactorisation,
     MaxPool1DLayer,
     MaxPoolLayer,
@@ -174,8 +178,13 @@ ROWS = [
     *(
         Row(UpsamplingLayer(factor, mode, aligned, size), IMAGE)
         for factor, size in ((1, None), (2, None), ((3, 1), None), (None, (15, 7)), (None, (3, 4)), (None, 1))
-        for mode, aligned in (("nearest", False), ("bilinear", False), ("bilinear", True))
+        for mode, aligned in (
+            *(("nearest", False), ("bilinear", False), ("bilinear", True)),
+            *(("bicubic", False), ("bicubic", True)),
+        )
     ),
+    *(Row(back(3, size, size, stride=17), (2, 2, 3)) for size in (3, 17, 40)),
+    *(Row(conv(3, size, size, stride=17), (2, 50, 44)) for size in (3, 17, 40)),
     Row(PixelShuffle(2), IMAGE),
     Row(PixelShuffle(3), (9, 2, 3)),
     Row(PixelUnshuffle(3), (2, 6, 9)),
@@ -250,6 +259,9 @@ ROWS = [
         for pool in (AdaptiveAveragePoolLayer, AdaptiveMaxPoolLayer)
     ),
     Row(AdaptiveMaxPoolLayer((4, 3)), IMAGE, "whole"),
+    *(Row(LpPoolLayer(3, 2, (2, 1), around, power=power), IMAGE) for around in (0, 1) for power in (1, 2.0, 3.5)),
+    Row(LpPoolLayer(2, 2), TALL),
+    *(Row(GlobalLpPoolLayer(power), IMAGE) for power in (1, 2.0, 3)),
     Row(GlobalAveragePoolLayer(), IMAGE),
     Row(GlobalMaxPoolLayer(), IMAGE),
     Row(GlobalMaxPoolLayer(), IMAGE, "whole"),
@@ -314,6 +326,8 @@ ROWS = [
     *(Row(MaxPool1DLayer(3, stride, 1, ceil_mode=True), (places, 4)) for stride in (2, 3) for places in (6, 7, 8)),
     *(Row(AveragePool1DLayer(3, stride, 1, 1, True), (places, 4)) for stride in (2, 3) for places in (6, 7, 8)),
     Row(AveragePool1DLayer(3, 2, 1, ceil_mode=True, count_padding=False), (8, 4)),
+    *(Row(LpPool1DLayer(3, 2, before, power=power), (9, 4)) for before in (0, (2, 1)) for power in (1, 2.0, 3.5)),
+    *(Row(GlobalLpPool1DLayer(power), (9, 4)) for power in (1, 2.0, 4)),
     Row(GlobalMaxPool1DLayer(), (9, 4)),
     *(
         Row(pool(size), (9, 4))

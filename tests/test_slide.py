@@ -24,6 +24,7 @@ from gedanken import (
     FullyConnectedLayer,
     GaussianNoise,
     GlobalAveragePoolLayer,
+    GlobalLpPoolLayer,
     GlobalMaxPoolLayer,
     GroupNorm,
     InstanceNorm,
@@ -32,6 +33,7 @@ from gedanken import (
     LeakyReLU,
     LocalResponseNorm,
     LogSoftMax,
+    LpPoolLayer,
     MaxPoolLayer,
     Network,
     PReLU,
@@ -106,7 +108,7 @@ pairs = st.tuples(small, small)
 def windows(draw: st.DrawFn, n: int) -> Layer:
     """Return a layer with a window."""
     height, width, stride = draw(small), draw(small), draw(pairs)
-    kind = draw(st.sampled_from([ConvolutionLayer, MaxPoolLayer, AveragePoolLayer]))
+    kind = draw(st.sampled_from([ConvolutionLayer, MaxPoolLayer, AveragePoolLayer, LpPoolLayer]))
     dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
     if kind is not ConvolutionLayer:
         return draw(st.sampled_from([kind(width, height, stride, dilation=dilation), CroppingLayer(((0, 1), (1, 0)))]))
@@ -204,6 +206,7 @@ MADE_OF_LAYERS: dict[str, list[Layer]] = {
     "poolings to a size": [
         COARSE, Branches(AdaptiveMaxPoolLayer((2, 4)), [MaxPoolLayer(1, 2), AdaptiveAveragePoolLayer((2, 4))]),
     ],
+    "norms of windows": [COARSE, LpPoolLayer(2, 2, 1, power=3), Branches(GlobalLpPoolLayer(1.5), GlobalLpPoolLayer())],
     "cropping": [COARSE, CroppingLayer(((1, 0), (0, 1))), MaxPoolLayer(2, 2, 1, ceil_mode=True)],
     "padding that is none": [ConvolutionLayer(2, 1, 1, zero_padding="same"), Flatten()],
 }  # fmt: skip
@@ -214,7 +217,7 @@ MADE_OF_LAYERS: dict[str, list[Layer]] = {
 @pytest.mark.parametrize("name", MADE_OF_LAYERS)
 def test_layers_made_of_layers_slide(name: str, engine: str, dtype: str, stride: Any) -> None:
     head = [] if "features" in name or "flat" in name else [Flatten(), FullyConnectedLayer(2), SoftMax()]
-    head = [] if name in ("branches that gather", "layers of a user") else head
+    head = [] if name in ("branches that gather", "layers of a user", "norms of windows") else head
     assert_same([*MADE_OF_LAYERS[name], *head], (2, 3, 15, 14), (3, 8, 8), stride, engine, dtype)
 
 

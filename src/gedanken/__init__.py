@@ -12,9 +12,9 @@
 | | `MultiHeadAttention`, `CrossAttention` |
 | | `SimpleRNN`, `LSTM`, `GRU`, `Bidirectional`, `FromState` |
 | pooling over time | `MaxPool1DLayer`, `AveragePool1DLayer`, `GlobalMaxPool1DLayer`, `GlobalAveragePool1DLayer` |
-| | `AdaptiveMaxPool1DLayer`, `AdaptiveAveragePool1DLayer` |
+| | `AdaptiveMaxPool1DLayer`, `AdaptiveAveragePool1DLayer`, `LpPool1DLayer`, `GlobalLpPool1DLayer` |
 | pooling | `MaxPoolLayer`, `AveragePoolLayer`, `GlobalMaxPoolLayer`, `GlobalAveragePoolLayer` |
-| | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer` |
+| | `AdaptiveMaxPoolLayer`, `AdaptiveAveragePoolLayer`, `LpPoolLayer`, `GlobalLpPoolLayer` |
 | larger pictures | `UpsamplingLayer`, `PixelShuffle`, `PixelUnshuffle` |
 | normalisation | `BatchNorm`, `LayerNorm`, `GroupNorm`, `InstanceNorm`, `RMSNorm`, `UnitNorm`, `LocalResponseNorm` |
 | activations | `ReLU`, `LeakyReLU`, `PReLU`, `ELU`, `CELU`, `SELU`, `Sigmoid`, `TanH`, `GELU`, `SiLU`, `Mish` |
@@ -96,12 +96,13 @@ _HOMES = {
         "AlphaDropout AveragePool1DLayer AveragePoolLayer BasePool BatchNorm Bidirectional Branches CELU Context "
         "Convolution1DLayer ConvolutionLayer CroppingLayer CrossAttention Dropout ELU Embedding Flatten FromState "
         "FullyConnectedLayer FunctionLayer GELU GLU GRU GaussianNoise GlobalAveragePool1DLayer GlobalAveragePoolLayer "
-        "GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm HardSigmoid HardSwish HardTanH Heads InstanceNorm "
-        "LSTM Layer LayerNorm LeakyReLU LearnedPositions LocalResponseNorm LogSigmoid LogSoftMax MatrixFactorisation "
-        "MaxPool1DLayer MaxPoolLayer Mish MultiHeadAttention PReLU PaddingLayer Param Permute PixelShuffle "
-        "PixelUnshuffle RMSNorm ReLU ReLU6 Reshape Residual SELU Sequential Shrink SiLU Sigmoid SimpleRNN "
-        "SinePositions SoftMax Softplus Softsign SparseFullyConnectedLayer SpatialDropout StateValue TanH TanHShrink "
-        "Threshold TransposedConvolutionLayer UnitNorm UpsamplingLayer"
+        "GlobalLpPool1DLayer GlobalLpPoolLayer GlobalMaxPool1DLayer GlobalMaxPoolLayer GraphCut GroupNorm HardSigmoid "
+        "HardSwish HardTanH Heads InstanceNorm LSTM Layer LayerNorm LeakyReLU LearnedPositions LocalResponseNorm "
+        "LogSigmoid LogSoftMax LpPool1DLayer LpPoolLayer MatrixFactorisation MaxPool1DLayer MaxPoolLayer Mish "
+        "MultiHeadAttention PReLU PaddingLayer Param Permute PixelShuffle PixelUnshuffle RMSNorm ReLU ReLU6 Reshape "
+        "Residual SELU Sequential Shrink SiLU Sigmoid SimpleRNN SinePositions SoftMax Softplus Softsign "
+        "SparseFullyConnectedLayer SpatialDropout StateValue TanH TanHShrink Threshold TransposedConvolutionLayer "
+        "UnitNorm UpsamplingLayer"
     ),
     "metrics": (
         "Accuracy AveragePrecision BalancedAccuracy BestThreshold ClassReport CohenKappa ConfusionMatrix "

@@ -26,6 +26,7 @@ from gedanken.layers import (
     AdaptiveMaxPoolLayer,
     AlphaDropout,
     AveragePoolLayer,
+    BasePool,
     BatchNorm,
     Branches,
     Context,
@@ -36,6 +37,7 @@ from gedanken.layers import (
     FullyConnectedLayer,
     GaussianNoise,
     GlobalAveragePoolLayer,
+    GlobalLpPoolLayer,
     GlobalMaxPoolLayer,
     GroupNorm,
     InstanceNorm,
@@ -43,6 +45,7 @@ from gedanken.layers import (
     LayerNorm,
     LocalResponseNorm,
     LogSoftMax,
+    LpPoolLayer,
     MaxPoolLayer,
     PaddingLayer,
     Param,
@@ -61,8 +64,12 @@ from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import prefixed
 from gedanken.types import AnyShape, Array, Arrays, Shape
 
-Pooling = type[MaxPoolLayer] | type[AveragePoolLayer]
-GLOBAL: dict[type, Pooling] = {GlobalAveragePoolLayer: AveragePoolLayer, GlobalMaxPoolLayer: MaxPoolLayer}
+Pooling = type[MaxPoolLayer] | type[AveragePoolLayer] | type[LpPoolLayer]
+GLOBAL: dict[type, Pooling] = {
+    GlobalAveragePoolLayer: AveragePoolLayer,
+    GlobalMaxPoolLayer: MaxPoolLayer,
+    GlobalLpPoolLayer: LpPoolLayer,
+}
 ADAPTIVE: dict[type, Pooling] = {AdaptiveAveragePoolLayer: AveragePoolLayer, AdaptiveMaxPoolLayer: MaxPoolLayer}
 PIXELS = 1 << 20  # of the pictures in one pass
 INSTEAD = "use feedforward on each patch"
@@ -240,14 +247,12 @@ class _Row:
         elif isinstance(layer, ConvolutionLayer) and kind is ConvolutionLayer:
             window, self.grid = self.grid.through(_without_padding(stage, layer.geometry(stage.shape)))
             self._add(replace(layer, stride=window.stride, zero_padding=0, dilation=window.dilation), stage.p)
-        elif isinstance(layer, (MaxPoolLayer, AveragePoolLayer)) and kind in (MaxPoolLayer, AveragePoolLayer):
+        elif isinstance(layer, BasePool) and kind in (MaxPoolLayer, AveragePoolLayer, LpPoolLayer):
             window, self.grid = self.grid.through(_without_padding(stage, layer.geometry(stage.shape)))
-            made = _pooling(kind, window)
-            over = {"divisor": layer.divisor} if isinstance(layer, AveragePoolLayer) else {}
-            self._add(replace(made, **over), {})
+            self._add(_pooling(kind, window, layer), {})
         elif kind in GLOBAL:
             window, self.grid = self.grid.full_map(stage.shape)
-            self._add(_pooling(GLOBAL[kind], window), {})
+            self._add(_pooling(GLOBAL[kind], window, layer), {})
         elif isinstance(layer, CroppingLayer) and kind is CroppingLayer and len(stage.shape) == 3:
             apart = _over(self.grid.pace, self.grid.spacing)
             both = sides("cropping", layer.cropping)
@@ -255,7 +260,7 @@ class _Row:
             self._add(CroppingLayer((top_bottom, left_right)), {})
         elif kind in ADAPTIVE:
             window, self.grid = self.grid.through(_even(stage))
-            self._add(_pooling(ADAPTIVE[kind], window), {})
+            self._add(_pooling(ADAPTIVE[kind], window, layer), {})
         elif kind in (LayerNorm, GroupNorm, InstanceNorm, RMSNorm, UnitNorm):
             raise _cannot(stage, "its mean is over all pixels of a patch")
         elif kind is PaddingLayer:
@@ -308,8 +313,10 @@ def _cannot(stage: Placement, why: str) -> ArgumentError:
     return ArgumentError(f"slide cannot run layer {stage.path} {stage.layer} over a larger picture: {why}; {INSTEAD}")
 
 
-def _pooling(kind: Pooling, window: Window) -> Layer:
-    return kind(window.size[1], window.size[0], window.stride, dilation=window.dilation)
+def _pooling(kind: Pooling, window: Window, layer: Layer) -> Layer:
+    """Return a pooling of this kind that does in a window what `layer` does in its own."""
+    told = {name: getattr(layer, name) for name in ("divisor", "power") if hasattr(layer, name)}
+    return kind(window.size[1], window.size[0], window.stride, dilation=window.dilation, **told)
 
 
 # ------------------------------------------------------------------ layers that only a larger picture needs

@@ -21,6 +21,7 @@ from gedanken import (
     Checkpoint,
     Convolution1DLayer,
     Cpu,
+    CroppingLayer,
     CrossEntropy,
     CustomCost,
     DataParallel,
@@ -36,9 +37,11 @@ from gedanken import (
     Layer,
     LayerNorm,
     LearnedPositions,
+    LpPool1DLayer,
     MaxPool1DLayer,
     MultiHeadAttention,
     Network,
+    PaddingLayer,
     ReLU,
     Residual,
     Sequences,
@@ -108,6 +111,11 @@ def windows() -> list[Layer]:
     ]
 
 
+def frames() -> list[Layer]:
+    around = [PaddingLayer((1, 3), "replicate"), CroppingLayer((0, 1)), LpPool1DLayer(2, 1)]
+    return [Embedding(WORDS, 8, mask=0), *around]
+
+
 CLASSES = [FullyConnectedLayer(3), SoftMax()]
 HEADS = Heads(whole=[GlobalAveragePool1DLayer(), *CLASSES], each=[Dropout(0.9), *CLASSES])
 TWO = Branches(
@@ -117,7 +125,7 @@ TWO = Branches(
 )
 ROWS: dict[str, tuple[list[Layer], Any]] = {
     "one output": ([*transformer(), *CLASSES], "cross_entropy"),
-    "a size for all": ([Embedding(WORDS, 8, mask=0), AdaptiveMaxPool1DLayer(4), Flatten(), *CLASSES], "cross_entropy"),
+    "a size for all": ([*frames(), AdaptiveMaxPool1DLayer(4), Flatten(), *CLASSES], "cross_entropy"),
     "an output for each window": ([*windows(), *CLASSES], CrossEntropy(ignore_label=2, reduction="weighted_mean")),
     "a sum over places": ([Embedding(WORDS, 8, mask=0), GRU(6), *CLASSES], CrossEntropy(reduction="batch_mean")),
     "heads": ([Embedding(WORDS, 8, mask=0), LSTM(6), HEADS], {"whole": "cross_entropy", "each": "cross_entropy"}),
@@ -181,7 +189,7 @@ def test_a_training_is_the_one_of_uncut_sequences(name: str, engine: str, monkey
         np.testing.assert_allclose(outputs[head], wanted[head], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["one output", "heads", "inputs"])
+@pytest.mark.parametrize("name", ["one output", "heads", "inputs", "a size for all"])
 @pytest.mark.usefixtures("standin_cupy")
 def test_on_a_device_it_gives_the_same(name: str) -> None:
     _, expected = trained(name, "numpy")
@@ -204,7 +212,7 @@ def parameters(name: str, threads: int, **options: Any) -> bytes:
     return b"".join(value.tobytes() for value in net._plan.state().values())
 
 
-@pytest.mark.parametrize("name", ["one output", "an output for each window"])
+@pytest.mark.parametrize("name", ["one output", "an output for each window", "a size for all"])
 def test_the_same_bits_for_any_number_of_threads_and_workers(name: str) -> None:
     expected = parameters(name, 1)
     assert parameters(name, 2) == parameters(name, 3) == expected

@@ -1,5 +1,6 @@
 """Layers that make pictures larger: kernels give what the specification gives, on random shapes."""
 
+import itertools
 import random
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_a_program_is_no_longer_for_a_larger_stride(
         pairs.map(lambda factor: {"factor": factor}),
         st.tuples(st.integers(1, 50), small).map(lambda size: {"size": size}),
     ),
-    st.sampled_from([("nearest", False), ("bilinear", False), ("bilinear", True)]),
+    st.sampled_from([("nearest", False), *itertools.product(["bilinear", "bicubic"], [False, True])]),
     st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(1, 9)),
     st.integers(1, 5),
     st.sampled_from(DTYPES),

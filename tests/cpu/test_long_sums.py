@@ -14,6 +14,7 @@ from gedanken import (
     Embedding,
     FullyConnectedLayer,
     GlobalAveragePoolLayer,
+    GlobalLpPoolLayer,
     GroupNorm,
     Layer,
     LayerNorm,
@@ -45,6 +46,8 @@ CASES = [
     Case(GlobalAveragePoolLayer(), (2, 300, 300), 1, ("y",)),
     Case(GlobalAveragePoolLayer(), (1, 1000, 1000), 1, ("y",)),
     Case(GlobalAveragePoolLayer(), (70, 60, 50), 3, ("y",)),
+    Case(GlobalLpPoolLayer(), (2, 300, 300), 1, ("y", "dx")),
+    Case(GlobalLpPoolLayer(3), (1, 1000, 1000), 1, ("y",)),
     Case(AveragePoolLayer(64, 64, stride=(3, 1)), (2, 80, 80), 1, ("y", "dx")),
     Case(AveragePoolLayer(200, 200, stride=100, zero_padding=50), (3, 400, 300), 1, ("y", "dx")),
     Case(AdaptiveAveragePoolLayer((1, 3)), (2, 400, 300), 1, ("y",)),
@@ -68,6 +71,7 @@ CASES = [
     Case(TransposedConvolutionLayer(5, 2, 2, stride=2), (2, 150, 150), 2, ("bias",)),
     Case(UpsamplingLayer(400), (2, 2, 1), 1, ("dx",)),
     Case(UpsamplingLayer((300, 90), "bilinear"), (1, 2, 3), 1, ("dx",)),
+    Case(UpsamplingLayer((300, 90), "bicubic"), (1, 2, 3), 1, ("dx",)),
     Case(SoftMax(), (300_000,), 1, ("y",)),
 ]
 

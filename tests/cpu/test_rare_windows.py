@@ -16,10 +16,13 @@ from gedanken import (
     CroppingLayer,
     Dropout,
     Flatten,
+    GlobalLpPoolLayer,
     GlobalMaxPoolLayer,
     Layer,
     LeakyReLU,
     LocalResponseNorm,
+    LpPool1DLayer,
+    LpPoolLayer,
     MaxPoolLayer,
     PaddingLayer,
 )
@@ -39,13 +42,16 @@ modes = st.sampled_from(["zeros", "reflect", "replicate", "circular"])
 @st.composite
 def poolings(draw: st.DrawFn) -> Layer:
     """Return a pooling with any window, or to any size."""
-    kind = draw(st.sampled_from([MaxPoolLayer, AveragePoolLayer, AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer]))
+    kinds = MaxPoolLayer, AveragePoolLayer, LpPoolLayer, AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer
+    kind = draw(st.sampled_from(kinds))
     if issubclass(kind, (AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer)):
         return kind((draw(st.integers(1, 8)), draw(st.integers(1, 8))))
     options: dict[str, Any] = {"dilation": draw(pairs | st.just(1)), "ceil_mode": draw(st.booleans())}
     if kind is AveragePoolLayer:
         options["count_padding"] = draw(st.booleans())
         options["divisor"] = draw(st.none() | st.integers(1, 9))
+    if kind is LpPoolLayer:
+        options["power"] = draw(st.sampled_from([1, 2.0, 3, 1.75, 40]))
     padding = draw(four_sides | st.just("same"))
     try:
         return kind(*draw(pairs), draw(pairs), padding, **options)
@@ -117,6 +123,7 @@ THREADED: list[tuple[list[Layer], Shape]] = [
         [MaxPoolLayer(3, 2, 1, dilation=(2, 3)), AdaptiveMaxPoolLayer((5, 4)), AdaptiveAveragePoolLayer((3, 7))],
         (9, 14, 13),
     ),
+    ([LpPoolLayer(3, 2, 2, 1, ceil_mode=True, power=3), LpPoolLayer(2, 2, 1), GlobalLpPoolLayer()], (5, 14, 9)),
     ([PaddingLayer(((3, 1), (0, 2)), "reflect"), CroppingLayer(1), LocalResponseNorm(5)], (5, 14, 9)),
     (
         [ConvolutionLayer(7, 3, 3, zero_padding=2, padding_mode="circular"), BatchNorm(), GlobalMaxPoolLayer()],
@@ -145,6 +152,9 @@ def test_any_number_of_threads_gives_the_same_bits(layers: list[Layer], shape: S
         AdaptiveAveragePoolLayer(3),
         PaddingLayer(2, "reflect"),
         LocalResponseNorm(3),
+        LpPoolLayer(2, 2, 1),
+        LpPoolLayer(3, 2, 2, power=3),
+        GlobalLpPoolLayer(1.5),
     ],
     ids=str,
 )
@@ -163,3 +173,18 @@ def test_windows_of_more_pixels_than_a_real_can_number(dtype: str, monkeypatch: 
     monkeypatch.setattr("gedanken.engine.cpu.lowering.pooling.MOST_IN_WIDE", 64)
     for pool in (MaxPoolLayer(9, 9, 2, 4), MaxPoolLayer(17, 4, 1, ((0, 3), (2, 9))), GlobalMaxPoolLayer()):
         check_agreement([pool, LeakyReLU(0.5)], (3, 14, 15), values(2, (3, 14, 15), 1, dtype).round(1))
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0, 60.0])
+@pytest.mark.parametrize("factor", [1e-30, 0.0, 1.0, 1e30])
+@pytest.mark.parametrize("kind", [LpPoolLayer, LpPool1DLayer])
+def test_norms_of_very_small_and_very_large_numbers(kind: Any, factor: float, power: float) -> None:
+    shape: Shape = (4, 6, 7) if kind is LpPoolLayer else (9, 4)
+    layer = kind(*(3, 2) if kind is LpPoolLayer else (3,), 2, power=power)
+    x = values(3, shape, 1, "float32") * np.float32(factor)
+    x[0] = 0  # windows of zeros, whose gradient is 0
+    expected, got = (passes(select_engine(engine, "float32"), [layer], shape, x) for engine in ("numpy", "cpu"))
+    for name in ("y", "dx", "prediction"):
+        assert np.isfinite(got[name]).all()
+        np.testing.assert_allclose(got[name], expected[name], rtol=2e-5, atol=1e-6 if name == "dx" else 0)
+    assert not expected["dx"][0].any()

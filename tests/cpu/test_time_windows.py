@@ -13,6 +13,7 @@ from gedanken import (
     AveragePool1DLayer,
     CroppingLayer,
     Layer,
+    LpPool1DLayer,
     MaxPool1DLayer,
     PaddingLayer,
     Sequences,
@@ -36,6 +37,8 @@ def poolings(draw: st.DrawFn) -> tuple[Layer, int]:
     assume(named or max(padding) < dilation * (width - 1) + 1)
     ceil = not named and draw(st.booleans())
     told = (width, draw(st.integers(1, 4)), padding, dilation, ceil)
+    if draw(st.booleans()):
+        return LpPool1DLayer(*told, draw(st.sampled_from([1, 2.0, 3.5]))), draw(st.integers(1, 20))
     if draw(st.booleans()):
         return MaxPool1DLayer(*told), draw(st.integers(1, 20))
     return AveragePool1DLayer(*told, draw(st.booleans()), draw(st.sampled_from([None, 2]))), draw(st.integers(1, 20))
@@ -81,6 +84,7 @@ def test_any_window_over_time(told: tuple[Layer, int], seed: int, dtype: str) ->
 THREADED = [
     MaxPool1DLayer(2, 1, 1, 2, True),
     AveragePool1DLayer(3, 2, 1, 2, True),
+    LpPool1DLayer(3, 2, 1, 1, True, 2.5),
     AdaptiveMaxPool1DLayer(40),
     AdaptiveAveragePool1DLayer(3),
     PaddingLayer((2, 9), "replicate"),

@@ -6,9 +6,8 @@
 | FullyConnectedLayer, Embedding | dense |
 | TransposedConvolutionLayer | transposed |
 | UpsamplingLayer, PixelShuffle, PixelUnshuffle | upsampling |
-| MaxPoolLayer, AveragePoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer | pool |
+| MaxPoolLayer, AveragePoolLayer, LpPoolLayer, GlobalMaxPoolLayer, GlobalAveragePoolLayer, GlobalLpPoolLayer | pool |
 | AdaptiveMaxPoolLayer, AdaptiveAveragePoolLayer, AdaptiveMaxPool1DLayer, AdaptiveAveragePool1DLayer | adaptive |
-| MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer | pool |
 | SimpleRNN, LSTM, GRU | recurrent |
 | Bidirectional | bidirectional |
 | FromState | from_state |
@@ -22,7 +21,8 @@
 | ReLU6, HardTanH, HardSigmoid, HardSwish, Threshold, Shrink | clipped |
 | Dropout, SpatialDropout, AlphaDropout, GaussianNoise | dropout |
 | Convolution1DLayer | conv1d |
-| MaxPool1DLayer, AveragePool1DLayer, GlobalMaxPool1DLayer, GlobalAveragePool1DLayer | pool1d |
+| MaxPool1DLayer, AveragePool1DLayer, LpPool1DLayer | pool1d |
+| GlobalMaxPool1DLayer, GlobalAveragePool1DLayer, GlobalLpPool1DLayer | pool1d |
 | MultiHeadAttention | attention |
 | CrossAttention | cross_attention |
 | LearnedPositions, SinePositions | positions |
@@ -67,10 +67,19 @@ from gedanken.layers.pool import (
     AveragePoolLayer,
     BasePool,
     GlobalAveragePoolLayer,
+    GlobalLpPoolLayer,
     GlobalMaxPoolLayer,
+    LpPoolLayer,
     MaxPoolLayer,
 )
-from gedanken.layers.pool1d import AveragePool1DLayer, GlobalAveragePool1DLayer, GlobalMaxPool1DLayer, MaxPool1DLayer
+from gedanken.layers.pool1d import (
+    AveragePool1DLayer,
+    GlobalAveragePool1DLayer,
+    GlobalLpPool1DLayer,
+    GlobalMaxPool1DLayer,
+    LpPool1DLayer,
+    MaxPool1DLayer,
+)
 from gedanken.layers.positions import LearnedPositions, SinePositions
 from gedanken.layers.recurrent import GRU, LSTM, SimpleRNN
 from gedanken.layers.shape import Flatten, Reshape
@@ -112,6 +121,8 @@ __all__ = [
     "GaussianNoise",
     "GlobalAveragePool1DLayer",
     "GlobalAveragePoolLayer",
+    "GlobalLpPool1DLayer",
+    "GlobalLpPoolLayer",
     "GlobalMaxPool1DLayer",
     "GlobalMaxPoolLayer",
     "GraphCut",
@@ -128,6 +139,8 @@ __all__ = [
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftMax",
+    "LpPool1DLayer",
+    "LpPoolLayer",
     "MatrixFactorisation",
     "MaxPool1DLayer",
     "MaxPoolLayer",

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import extent, require, truth
+from gedanken.checks import extent, real, require, truth
 from gedanken.errors import ShapeError
 from gedanken.geometry import NO_SIDES, Geometry, Padding, Span, Window, require_image, sides, untie, window
 from gedanken.layers.base import Context, Layer
+from gedanken.layers.power_norm import norm, slope
 from gedanken.types import Array, Arrays, Shape
 
 
@@ -224,6 +225,46 @@ class AveragePoolLayer(_SlidingPool):
         return dy / cache
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class LpPoolLayer(_SlidingPool):
+    """Take the p-norm of each window: with power=1 the sum of sizes, with a high one nearly the largest of them.
+
+        y[n, i, j, c] = (sum over r, s of |x[n, i * stride + r * dilation, j * stride + s * dilation, c]|**p)**(1 / p)
+
+    Where a window is all 0 its gradient is taken as 0.
+
+    Args:
+        width_filter, height_filter: size of a window in pixels, at least 1.
+        stride, zero_padding, dilation: as for AveragePoolLayer. Padded pixels are 0 and add nothing.
+        ceil_mode: as for AveragePoolLayer; what lies beyond adds nothing.
+        power: p, at least 1.
+
+    Shapes:
+        x: (N, H, W, C).   y: (N, H', W', C), H' as for ConvolutionLayer.
+
+    Raises:
+        ShapeError: the input is not an image, or smaller than a window, or a window sees nothing of it (at compile
+            time).
+
+    Source:
+        Sermanet, Chintala & LeCun 2012, arXiv:1204.3968 ("Lp-pooling"). Differs: pixels of a window count alike.
+    """
+
+    power: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        real("LpPoolLayer power", self.power, "[1, inf)")
+
+    def pool(self, xp: Any, windows: Array) -> tuple[Array, Any]:
+        y = norm(xp, windows.reshape(*windows.shape[:3], -1, windows.shape[5]), self.power, axis=3)
+        return y.astype(windows.dtype), (windows, y)
+
+    def tap_gradient(self, xp: Any, cache: Any, dy: Array, r: int, s: int) -> Array:
+        windows, y = cache
+        return dy * slope(xp, windows[:, :, :, r, s], y, self.power)
+
+
 class _GlobalPool(BasePool):
     """A pooling whose one window is the whole image."""
 
@@ -292,3 +333,41 @@ class GlobalAveragePoolLayer(_GlobalPool):
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
         pixels, image = cache
         return ctx.ops.xp.broadcast_to((dy / pixels)[:, None, None, :], (len(dy), *image)).copy()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GlobalLpPoolLayer(_GlobalPool):
+    """Take the p-norm of each channel over the whole image.
+
+        y[n, c] = (sum over i, j of |x[n, i, j, c]| ** p) ** (1 / p)
+
+    Args:
+        power: p, at least 1.
+
+    Shapes:
+        x: (N, H, W, C).   y: (N, C).
+
+    Raises:
+        ShapeError: the input is not an image (at compile time).
+
+    Source:
+        Sermanet, Chintala & LeCun 2012, arXiv:1204.3968 ("Lp-pooling"). Differs: one window.
+    """
+
+    power: float = 2.0
+
+    def __post_init__(self) -> None:
+        real("GlobalLpPoolLayer power", self.power, "[1, inf)")
+
+    def pool(self, xp: Any, windows: Array) -> tuple[Array, Any]:
+        pixels = windows.reshape(len(windows), -1, windows.shape[5])
+        y = norm(xp, pixels, self.power, axis=1)
+        return y.astype(windows.dtype), (pixels, y)
+
+    def tap_gradient(self, xp: Any, cache: Any, dy: Array, r: int, s: int) -> Array:
+        raise NotImplementedError("the gradient of the whole image is made at once")
+
+    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
+        (pixels, y), image = cache
+        dx = dy[:, None] * slope(ctx.ops.xp, pixels, y[:, None], self.power)
+        return dx.astype(dy.dtype).reshape(len(dy), *image)

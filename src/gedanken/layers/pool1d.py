@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import extent, require, truth
+from gedanken.checks import extent, real, require, truth
 from gedanken.errors import ShapeError
 from gedanken.geometry import untie
 from gedanken.layers.base import Context, Layer
 from gedanken.layers.conv1d import TimePadding, TimeWindow, amounts, require_sequence, time_window
+from gedanken.layers.power_norm import norm, slope
 from gedanken.types import Array, Arrays, Shape
 
 
@@ -46,27 +47,35 @@ class TimePool(Layer):
         return self.before(shape) == self.before((places, shape[1]))
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        xp, shape = ctx.ops.xp, x.shape[1:]
         values, seen = self._windows(ctx, x)
+        y, kept = self.pool(ctx, x, values, seen)
+        return self._given(y.astype(x.dtype)), (x.shape[1:], kept, seen)
+
+    def pool(self, ctx: Context, x: Array, values: Array, seen: Array) -> tuple[Array, Any]:
+        """Return what becomes of the windows, (N, T', F), and what `tap_gradient` needs.
+
+        `values` and `seen` are as `_windows` has them.
+        """
+        xp = ctx.ops.xp
         if self.largest:
             values = xp.where(seen, values, -np.inf)
             winner = values.argmax(axis=2)
             y = xp.take_along_axis(values, winner[:, :, None], axis=2)[:, :, 0]
-            y, cache = xp.where(seen.any(axis=2), y, x.dtype.type(0)), (winner, seen)
-        else:
-            count = self._counts(ctx, x, seen)
-            total = xp.where(seen, values, 0).sum(axis=2, dtype="float64")
-            y, cache = (total / count).astype(x.dtype), (count, seen)
-        return self._given(y), (shape, cache)
+            return xp.where(seen.any(axis=2), y, 0), winner
+        count = self._counts(ctx, x, seen)
+        return xp.where(seen, values, 0).sum(axis=2, dtype="float64") / count, count
+
+    def tap_gradient(self, xp: Any, kept: Any, dy: Array, r: int) -> Array:
+        """Return the gradient with respect to value number r of each window that sees it, (N, T', F)."""
+        return dy * (kept == r) if self.largest else dy / kept
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        (shape, (kept, seen)), xp = cache, ctx.ops.xp
+        (shape, kept, seen), xp = cache, ctx.ops.xp
         dy = dy.reshape(len(dy), -1, shape[1])
         window, before = self.window(shape), self.before(shape)
         dx = xp.zeros((len(dy), *shape), "float64")
         for r in range(window.width):
-            share = dy * (kept == r) if self.largest else dy / kept
-            share = xp.where(seen[:, :, r], share, 0)
+            share = xp.where(seen[:, :, r], self.tap_gradient(xp, kept, dy, r), 0)
             at = before - r * window.dilation
             first = max(0, -(-at // window.stride))  # the first window whose place r is inside
             last = min(dy.shape[1], (shape[0] - 1 + at) // window.stride + 1)
@@ -229,6 +238,55 @@ class AveragePool1DLayer(_SlidingTimePool):
         return self.divisor
 
 
+class NormOfTime(TimePool):
+    """A pooling over time that takes the p-norm of each window."""
+
+    power: float
+
+    def pool(self, ctx: Context, x: Array, values: Array, seen: Array) -> tuple[Array, Any]:
+        values = ctx.ops.xp.where(seen, values, 0)
+        y = norm(ctx.ops.xp, values, self.power, axis=2)
+        return y, (values, y)
+
+    def tap_gradient(self, xp: Any, kept: Any, dy: Array, r: int) -> Array:
+        values, y = kept
+        return dy * slope(xp, values[:, :, r], y, self.power)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LpPool1DLayer(NormOfTime, _SlidingTimePool):
+    """Take the p-norm of each window over time.
+
+        y[n, t, f] = (sum over r of |x[n, t * stride + r * dilation - before, f]| ** p) ** (1 / p)
+
+    Where a window is all 0 its gradient is taken as 0. Places behind a sequence's end add nothing.
+
+    Args:
+        width_filter: places of a window, at least 1.
+        stride: places between two windows, at least 1; None is the window's width.
+        zero_padding: places before and after the sequence, as for MaxPool1DLayer; they add nothing.
+        dilation: places between two values of one window, at least 1.
+        ceil_mode: as for MaxPool1DLayer; what lies beyond the padded sequence adds nothing.
+        power: p, at least 1.
+
+    Shapes:
+        x: (N, T, F).   y: (N, T', F), T' as for Convolution1DLayer.
+
+    Raises:
+        ShapeError: the input is no sequence or shorter than a window, or a window sees nothing of it (at compile time).
+        DataError: so is one of those that are given.
+
+    Source:
+        Sermanet, Chintala & LeCun 2012, arXiv:1204.3968 ("Lp-pooling"). Differs: along time; all places count alike.
+    """
+
+    power: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        real("LpPool1DLayer power", self.power, "[1, inf)")
+
+
 class _GlobalTimePool(TimePool):
     """One value for each feature of the whole sequence."""
 
@@ -275,3 +333,28 @@ class GlobalAveragePool1DLayer(_GlobalTimePool):
     Source:
         Lin, Chen & Yan 2013, arXiv:1312.4400, section 3.2.
     """
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GlobalLpPool1DLayer(NormOfTime, _GlobalTimePool):
+    """Take the p-norm of each feature over time, of the places that are real.
+
+        y[n, f] = (sum over t of |x[n, t, f]| ** p) ** (1 / p)
+
+    Args:
+        power: p, at least 1.
+
+    Shapes:
+        x: (N, T, F).   y: (N, F).
+
+    Raises:
+        ShapeError: the input is no sequence (at compile time).
+
+    Source:
+        Sermanet, Chintala & LeCun 2012, arXiv:1204.3968 ("Lp-pooling"). Differs: along time, and one window.
+    """
+
+    power: float = 2.0
+
+    def __post_init__(self) -> None:
+        real("GlobalLpPool1DLayer power", self.power, "[1, inf)")

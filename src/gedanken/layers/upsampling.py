@@ -13,23 +13,25 @@ from gedanken.types import Array, Arrays, Shape
 
 
 class Blend(NamedTuple):
-    """What each output along one axis is: (1 - share) * input[first] + share * input[second].
+    """What each output along one axis is: the sum over k of shares[k] * input[places[k]].
 
     Args:
-        first, second: (outputs,), whole numbers; the first ones never fall, and a second one is the same or the next.
-        share: (outputs,) in [0, 1), or None: every output is input[first].
+        places: (taps, outputs), whole numbers. Those of one tap never fall, and those of one output stand beside each
+            other, but for inputs at the ends that stand in for some beyond.
+        shares: (taps, outputs), which add up to 1 for each output, or None: every output is one input.
     """
 
-    first: Array
-    second: Array
-    share: Array | None
+    places: Array
+    shares: Array | None
 
     def parts(self, xp: Any, dtype: Any) -> list[tuple[list[int], Array | None]]:
         """Return the inputs and what each of them counts for."""
-        if self.share is None:
-            return [(self.first.tolist(), None)]
-        shares = xp.asarray(1 - self.share, dtype=dtype), xp.asarray(self.share, dtype=dtype)
-        return [(self.first.tolist(), shares[0]), (self.second.tolist(), shares[1])]
+        if self.shares is None:
+            return [(self.places[0].tolist(), None)]
+        return [
+            (places.tolist(), xp.asarray(shares, dtype=dtype))
+            for places, shares in zip(self.places, self.shares, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,13 +41,17 @@ class UpsamplingLayer(Layer):
         nearest:   y[n, i, j, c] = x[n, floor(i * H / H'), floor(j * W / W'), c]
         bilinear:  y[n, i, j, c] = the mean of the four pixels around row v(i) and column v(j), each weighted by how
                    near it is, with v(i) = max((i + 1/2) * H / H' - 1/2, 0), for columns likewise
+        bicubic:   y[n, i, j, c] = sum of k(v(i) - h) * k(v(j) - w) * x[n, h, w, c] over the four rows h and columns w
+                   around them, v(i) = (i + 1/2) * H / H' - 1/2, pixels at the edge standing in for those beyond, and
+                   k(d) = 1.25 |d|**3 - 2.25 d**2 + 1 for |d| <= 1, -0.75 (|d|**3 - 5 d**2 + 8 |d| - 4) for |d| < 2
 
-    With align_corners the corners of both pictures lie on each other: v(i) = i * (H - 1) / (H' - 1).
+    With align_corners the corners of both pictures lie on each other: v(i) = i * (H - 1) / (H' - 1). Bicubic results
+    may lie beyond the values that they are made of.
 
     Args:
         factor: how many times as large, a whole number or a pair (vertical, horizontal), at least 1.
-        mode: "nearest" or "bilinear".
-        align_corners: see above; with "bilinear" only.
+        mode: "nearest", "bilinear" or "bicubic".
+        align_corners: see above; not with "nearest".
         size: in place of a factor, the size of the result, a number or a pair (height, width).
 
     Shapes:
@@ -55,7 +61,8 @@ class UpsamplingLayer(Layer):
         ShapeError: the input is not an image, or the result is too large (at compile time).
 
     Source:
-        Press et al. 2007, "Numerical recipes", section 3.6 (bilinear).
+        Press et al. 2007, "Numerical recipes", section 3.6 (bilinear); Keys 1981, "Cubic convolution interpolation for
+        digital image processing" (bicubic). Differs: a = -3/4, as in PyTorch, where Keys prefers -1/2.
     """
 
     factor: int | tuple[int, int] | None = None
@@ -72,9 +79,9 @@ class UpsamplingLayer(Layer):
             pair("UpsamplingLayer factor", self.factor)
         if self.size is not None:
             pair("UpsamplingLayer size", self.size)
-        one_of("UpsamplingLayer mode", self.mode, ("nearest", "bilinear"))
+        one_of("UpsamplingLayer mode", self.mode, ("nearest", "bilinear", "bicubic"))
         aligned = truth("UpsamplingLayer align_corners", self.align_corners)
-        fits = self.mode == "bilinear" or not aligned
+        fits = self.mode != "nearest" or not aligned
         require(fits, "UpsamplingLayer align_corners", 'be False with mode="nearest"', self.align_corners)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -95,14 +102,16 @@ class UpsamplingLayer(Layer):
     def _blend(self, given: int, made: int) -> Blend:
         at = np.arange(made)
         if self.mode == "nearest":
-            first = at * given // made
-            return Blend(first, first, None)
-        if self.align_corners:
-            places = at * ((given - 1) / max(made - 1, 1))
-        else:
-            places = np.maximum((at + 0.5) * (given / made) - 0.5, 0)
-        first = np.minimum(places.astype(np.int64), given - 1)
-        return Blend(first, np.minimum(first + 1, given - 1), places - first)
+            return Blend((at * given // made)[None], None)
+        centres = at * ((given - 1) / max(made - 1, 1)) if self.align_corners else (at + 0.5) * (given / made) - 0.5
+        if self.mode == "bicubic":
+            first = np.floor(centres).astype(np.int64)
+            around = first + np.arange(-1, 3)[:, None]
+            return Blend(np.clip(around, 0, given - 1), _cubic(centres - around))
+        centres = np.maximum(centres, 0)
+        first = np.minimum(centres.astype(np.int64), given - 1)
+        share = centres - first
+        return Blend(np.stack([first, np.minimum(first + 1, given - 1)]), np.stack([1 - share, share]))
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
         y = x
@@ -126,6 +135,12 @@ class UpsamplingLayer(Layer):
                     sums[place] += rows[number] if shares is None else shares[number] * rows[number]
             dx = total
         return dx.astype(dy.dtype)
+
+
+def _cubic(distance: Array) -> Array:
+    """Return what pixels at these distances, less than 2, count for."""
+    d = abs(distance)
+    return np.where(d <= 1, (1.25 * d - 2.25) * d * d + 1, -0.75 * (((d - 5) * d + 8) * d - 4))
 
 
 def _along(shares: Array, axis: int) -> Array:

@@ -8,38 +8,55 @@ from gedanken.engine.cpu.language import Int, Ints, Reals, Record, at, inline, l
 
 
 class Axis(Record):
-    """What outputs along one axis are: (1 - share) * input[first] + share * input[second].
+    """What outputs along one axis are: the sum of `shares` of the inputs at `places`, (outputs, taps) both.
 
     begin, end: for each input, the outputs that see it.
     """
 
-    first: Ints
-    second: Ints
-    share: Reals
+    places: Ints
+    shares: Reals
     begin: Ints
     end: Ints
 
 
 class Scaled(Record):
-    """Pictures of two sizes; `blends`: whether outputs are means, else each is the first input. A task is a band."""
+    """Pictures of two sizes; `taps`: inputs of an output along an axis, 1, 2 or 4. A task is a band."""
 
     height: Int
     width: Int
     channels: Int
     out_height: Int
     out_width: Int
-    blends: Int
+    taps: Int
     rows: Axis
     columns: Axis
     band: Int
     bands: Int
 
 
+@inline
+def blend(target, source, axis, taps, place, count):
+    """Set target to output number `place` of what lies `count` numbers apart in source."""
+    places, shares = at(axis.places, place * taps), at(axis.shares, place * taps)
+    if taps == 2:
+        blend_two(target, source, places, shares, count)
+    else:
+        blend_four(target, source, places, shares, count)
+
+
 @noinline
-def blend(target, x, y, share, count):
-    """target = (1 - share) * x + share * y"""
+def blend_two(target, source, places, shares, count):
+    x, y = at(source, places[0] * count), at(source, places[1] * count)
     for i in lanes(count):
-        target[i] = (real(1) - share) * x[i] + share * y[i]
+        target[i] = shares[0] * x[i] + shares[1] * y[i]
+
+
+@noinline
+def blend_four(target, source, places, shares, count):
+    a, b = at(source, places[0] * count), at(source, places[1] * count)
+    c, d = at(source, places[2] * count), at(source, places[3] * count)
+    for i in lanes(count):
+        target[i] = (shares[0] * a[i] + shares[1] * b[i]) + (shares[2] * c[i] + shares[3] * d[i])
 
 
 def forward(task: Int, scratch: Reals, x: Reals, y: Reals, s: Scaled):
@@ -47,19 +64,19 @@ def forward(task: Int, scratch: Reals, x: Reals, y: Reals, s: Scaled):
     image, start = task // s.bands, task % s.bands * s.band
     pitch, out_pitch = s.width * s.channels, s.out_width * s.channels
     picture, out = at(x, image * s.height * pitch), at(y, image * s.out_height * out_pitch)
-    first, second = s.columns.first, s.columns.second
+    rows, columns = s.rows.places, s.columns.places
     for i in range(start, min(start + s.band, s.out_height)):
-        line, source = at(out, i * out_pitch), at(picture, s.rows.first[i] * pitch)
-        if s.blends:
-            blend(scratch, source, at(picture, s.rows.second[i] * pitch), s.rows.share[i], pitch)
+        line = at(out, i * out_pitch)
+        if s.taps > 1:
+            blend(scratch, picture, s.rows, s.taps, i, pitch)
             for j in range(s.out_width):
-                left, right = at(scratch, first[j] * s.channels), at(scratch, second[j] * s.channels)
-                blend(at(line, j * s.channels), left, right, s.columns.share[j], s.channels)
-        elif i > start and s.rows.first[i] == s.rows.first[i - 1]:
+                blend(at(line, j * s.channels), scratch, s.columns, s.taps, j, s.channels)
+        elif i > start and rows[i] == rows[i - 1]:
             copy_row(line, at(line, -out_pitch), out_pitch)
         else:
+            source = at(picture, rows[i] * pitch)
             for j in range(s.out_width):
-                copy_row(at(line, j * s.channels), at(source, first[j] * s.channels), s.channels)
+                copy_row(at(line, j * s.channels), at(source, columns[j] * s.channels), s.channels)
 
 
 def gradient(task: Int, scratch: Reals, dy: Reals, d: Reals, s: Scaled):
@@ -71,14 +88,14 @@ def gradient(task: Int, scratch: Reals, dy: Reals, d: Reals, s: Scaled):
     pitch, out_pitch = s.width * s.channels, s.out_width * s.channels
     gradients, total = at(dy, image * s.out_height * out_pitch), at(d, image * s.height * pitch)
     for h in range(start, min(start + s.band, s.height)):
-        sum_seen(scratch, at(scratch, out_pitch), gradients, out_pitch, s.rows, h, s.blends)
+        sum_seen(scratch, at(scratch, out_pitch), gradients, out_pitch, s.rows, h, s.taps)
         for w in range(s.width):
             place = at(total, h * pitch + w * s.channels)
-            sum_seen(place, at(scratch, 3 * out_pitch), scratch, s.channels, s.columns, w, s.blends)
+            sum_seen(place, at(scratch, 3 * out_pitch), scratch, s.channels, s.columns, w, s.taps)
 
 
 @inline
-def sum_seen(target, room, gradients, count, axis, place, blends):
+def sum_seen(target, room, gradients, count, axis, place, taps):
     """Set target to the sum of the gradients, of `count` numbers each, of all outputs that see the input at a place.
 
     room: 2 * count numbers, for long sums.
@@ -90,7 +107,7 @@ def sum_seen(target, room, gradients, count, axis, place, blends):
         zero_row(room, 2 * count)
         sums = at(room, count)
     for i in range(begin, end):
-        add_scaled(sums, at(gradients, i * count), count, share_of(axis, i, place) if blends else real(1))
+        add_scaled(sums, at(gradients, i * count), count, share_of(axis, i, place, taps) if taps > 1 else real(1))
         if long and (i - begin) % BLOCK == BLOCK - 1:
             carry_over(target, room, sums, count)
     if long:
@@ -99,10 +116,12 @@ def sum_seen(target, room, gradients, count, axis, place, blends):
 
 
 @inline
-def share_of(axis, i, place):
+def share_of(axis, i, place, taps):
     """Return what the input at a place counts for in output i."""
-    share = axis.share[i]
-    return (real(1) - share if axis.first[i] == place else real(0)) + (share if axis.second[i] == place else real(0))
+    share = real(0)
+    for k in range(i * taps, (i + 1) * taps):
+        share += axis.shares[k] if axis.places[k] == place else real(0)
+    return share
 
 
 class Shuffled(Record):

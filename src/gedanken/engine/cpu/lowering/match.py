@@ -21,6 +21,7 @@ from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
 from gedanken.engine.cpu.lowering.noise import thinned, with_noise
 from gedanken.engine.cpu.lowering.norm import group_norm, layer_norm, local_response
+from gedanken.engine.cpu.lowering.norm_pool import norm_over_time, norm_pool
 from gedanken.engine.cpu.lowering.permute import permute
 from gedanken.engine.cpu.lowering.pointwise import (
     Group,
@@ -57,6 +58,8 @@ from gedanken.layers import (
     FullyConnectedLayer,
     GaussianNoise,
     GlobalAveragePool1DLayer,
+    GlobalLpPool1DLayer,
+    GlobalLpPoolLayer,
     GlobalMaxPool1DLayer,
     GroupNorm,
     InstanceNorm,
@@ -64,6 +67,8 @@ from gedanken.layers import (
     LearnedPositions,
     LocalResponseNorm,
     LogSoftMax,
+    LpPool1DLayer,
+    LpPoolLayer,
     MaxPool1DLayer,
     MultiHeadAttention,
     PaddingLayer,
@@ -257,6 +262,10 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     GlobalAveragePool1DLayer: time_pool,
     AdaptiveMaxPool1DLayer: time_pool,
     AdaptiveAveragePool1DLayer: time_pool,
+    LpPool1DLayer: norm_over_time,
+    GlobalLpPool1DLayer: norm_over_time,
+    LpPoolLayer: norm_pool,
+    GlobalLpPoolLayer: norm_pool,
     LearnedPositions: positions,
     SinePositions: positions,
     MultiHeadAttention: attention,

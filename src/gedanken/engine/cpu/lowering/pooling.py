@@ -72,7 +72,7 @@ def _listed(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
 
 
 def _average(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    windows = _windows(low, stage)
+    windows = listed(low, stage)
     line, out_line = windows.width * windows.channels, windows.out_width * windows.channels
     y, (band, bands) = low.buffer((low.samples, *stage.output_shape)), low.bands(windows.out_height)
     low.program.add(
@@ -93,7 +93,7 @@ def _average(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
 
 
 def _largest(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    windows = _windows(low, stage)
+    windows = listed(low, stage)
     y, winners = (low.buffer((low.samples, *stage.output_shape), kind) for kind in ("", "int32"))
     band, bands = low.bands(windows.out_height)
     low.program.add(
@@ -113,7 +113,8 @@ def _largest(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     return y, backward
 
 
-def _windows(low: Lowering, stage: LayerStage) -> Listed:
+def listed(low: Lowering, stage: LayerStage) -> Listed:
+    """Return the windows of a pooling of pictures as tables."""
     rows, columns = _spans(stage)
     (height, width, channels), layer = stage.shape, stage.layer
     counts = layer.counts(stage.shape) if isinstance(layer, AveragePoolLayer) else (rows.seen, columns.seen)

@@ -1,5 +1,6 @@
 """Layers of sequences: convolutions as those of pictures of one row, poolings and positions."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -80,31 +81,35 @@ def cut_ends(
 
 def time_pool(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower a pooling over time."""
-    layer, (places, features) = stage.layer, stage.shape
-    assert isinstance(layer, (TimePool, AdaptiveTimePool))
-    piece = min(cut(PIECE, places * features), cut(low.samples, TASKS))
-    if isinstance(layer, TimePool):
-        made = layer.window(stage.shape).on(stage.shape).positions((1, *stage.shape))[1]
-        told_of_window = _sliding(layer, stage.shape)
-    else:
-        made, told_of_window = layer.size, ALONG_ALL
-    y = low.buffer((low.samples, *stage.output_shape))
-    winners = low.buffer((low.samples, made, features) if layer.largest else (1,))
-    windows = Windows(
-        samples=low.samples, places=places, features=features, made=made, largest=int(layer.largest), piece=piece,
-        **told_of_window,
-    )  # fmt: skip
+    windows, size = windows_over_time(low, stage), math.prod(stage.shape)
+    y, tasks = low.buffer((low.samples, *stage.output_shape)), cut(low.samples, windows.piece)
+    winners = low.buffer((low.samples, windows.made, windows.features) if windows.largest else (1,))
     told: dict[str, Any] = {"winners": winners, "lengths": low.lengths(stage), "w": windows}
-    low.program.add("time.pool", cut(low.samples, piece), x=x, y=y, **told)
+    low.program.add("time.pool", tasks, x=x, y=y, **told)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         if not wanted:
             return None
         dx = low.buffer(x.shape)
-        low.program.add("time.pool_gradient", cut(low.samples, piece), places * features, dy=dy, d=dx, **told)
+        low.program.add("time.pool_gradient", tasks, size, dy=dy, d=dx, **told)
         return dx
 
     return y, backward
+
+
+def windows_over_time(low: Lowering, stage: LayerStage) -> Windows:
+    """Return where the windows of a pooling over time stand."""
+    layer, (places, features) = stage.layer, stage.shape
+    assert isinstance(layer, (TimePool, AdaptiveTimePool))
+    if isinstance(layer, TimePool):
+        made = layer.window(stage.shape).on(stage.shape).positions((1, *stage.shape))[1]
+        told = _sliding(layer, stage.shape)
+    else:
+        made, told = layer.size, ALONG_ALL
+    return Windows(
+        samples=low.samples, places=places, features=features, made=made, largest=int(layer.largest),
+        piece=min(cut(PIECE, places * features), cut(low.samples, TASKS)), **told,
+    )  # fmt: skip
 
 
 def _sliding(layer: TimePool, shape: Shape) -> dict[str, int]:

@@ -14,7 +14,7 @@ from gedanken.types import Shape
 
 
 def upsampling(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    """Lower nearest and bilinear upsampling."""
+    """Lower upsampling of any mode."""
     layer, (height, width, channels), made = stage.layer, stage.shape, stage.output_shape
     assert isinstance(layer, UpsamplingLayer)
     by_row, by_column = layer.blends(stage.shape)
@@ -25,7 +25,7 @@ def upsampling(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
         band = cut(count, cut(TASKS, low.samples))
         return Scaled(
             height=height, width=width, channels=channels, out_height=made[0], out_width=made[1],
-            blends=int(by_row.share is not None), rows=rows, columns=columns, band=band, bands=cut(count, band),
+            taps=len(by_row.places), rows=rows, columns=columns, band=band, bands=cut(count, band),
         )  # fmt: skip
 
     there, back = scaled(made[0]), scaled(height)
@@ -43,14 +43,12 @@ def upsampling(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
 
 
 def _axis(low: Lowering, blend: Blend, inputs: int) -> Axis:
-    share = low.zeros(1) if blend.share is None else blend.share.astype(low.real)
-    places = np.arange(inputs)
-    # An input is the first of some outputs and, of means, the second of those before.
-    begin = np.searchsorted(blend.first, places - (blend.share is not None))
-    end = np.searchsorted(blend.first, places, "right")
-    tables = (np.ascontiguousarray(table, np.int64) for table in (blend.first, blend.second, begin, end))
-    first, second, begin, end = tables
-    return Axis(first=first, second=second, share=share, begin=begin, end=end)
+    shares = low.zeros(1) if blend.shares is None else np.ascontiguousarray(blend.shares.T, low.real)
+    # An input is seen from the first output whose last tap has come to it until the first tap has gone on.
+    begin = np.searchsorted(blend.places[-1], np.arange(inputs))
+    end = np.searchsorted(blend.places[0], np.arange(inputs), "right")
+    places, begin, end = (np.ascontiguousarray(table, np.int64) for table in (blend.places.T, begin, end))
+    return Axis(places=places, shares=shares, begin=begin, end=end)
 
 
 def pixel_shuffle(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
