@@ -90,34 +90,54 @@ def test_any_queries_keys_and_values(sizes, options):
     )
 
 
-def test_a_block_is_that_of_a_decoder():
-    rng, width = np.random.default_rng(5), 8
+WIDTH = 8
+
+
+def block(norm_first):
+    """Return a decoder's block, and which of its arrays are which of a TransformerDecoderLayer."""
+    inner = [FullyConnectedLayer(WIDTH), ReLU(), FullyConnectedLayer(4)]
+    seen, norm = MultiHeadAttention(2, causal=True), LayerNorm()
+    if norm_first:
+        rows = [Residual([norm, seen])], [Residual([norm, *inner])]
+        norms, first, second = ("0.target.0.layers.0.{}", "1.norm_{}", "2.target.0.layers.0.{}"), 1, 0
+    else:
+        rows = [Residual(seen), norm], [norm, Residual(inner), norm]
+        norms, first, second = ("0.target.1.{}", "2.target.0.{}", "2.target.2.{}"), 0, 1
+    layers = [
+        Branches(source=[], target=rows[0], merge="names"),
+        CrossAttention(2, residual=True, names=True, norm=norm if norm_first else None, **BOTH),
+        Branches(source=[], target=rows[1], merge="names"),
+    ]
+    where = {
+        f"0.target.0.layers.{first}.{{}}": "self_attn.in_proj_{}",
+        f"0.target.0.layers.{first}.output_{{}}": "self_attn.out_proj.{}",
+        "1.output_{}": "multihead_attn.out_proj.{}",
+        f"2.target.{second}.layers.{first}.{{}}": "linear1.{}",
+        f"2.target.{second}.layers.{first + 2}.{{}}": "linear2.{}",
+    }
+    return layers, where, norms
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_a_block_is_that_of_a_decoder(norm_first):
+    rng = np.random.default_rng(5)
     data = ByName({"target": Sequences(rng.normal(size=(N, T, 4)), rng.integers(1, T + 1, N)),
                    "source": Sequences(rng.normal(size=(N, U, 4)), rng.integers(1, U + 1, N))})  # fmt: skip
-    inner = [FullyConnectedLayer(width), ReLU(), FullyConnectedLayer(4)]
-    layers = [
-        Branches(source=[], target=[Residual(MultiHeadAttention(2, causal=True)), LayerNorm()], merge="names"),
-        CrossAttention(2, residual=True, names=True, **BOTH),
-        Branches(source=[], target=[LayerNorm(), Residual(inner), LayerNorm()], merge="names"),
-        CrossAttention(2, residual=True, **BOTH),
-    ]
+    blocks, where, norms = block(norm_first)
+    layers = [*blocks, CrossAttention(2, residual=True, **BOTH)]
     dy = rng.normal(size=(N, T, 4))
     p, found = ours(layers, data, dy, rng)
-    theirs = torch.nn.TransformerDecoderLayer(4, 2, width, dropout=0.0, batch_first=True, dtype=torch.float64)
+    options = {"dropout": 0.0, "batch_first": True, "norm_first": norm_first, "dtype": torch.float64}
+    theirs = torch.nn.TransformerDecoderLayer(4, 2, WIDTH, **options)
     last = torch.nn.MultiheadAttention(4, 2, batch_first=True, dtype=torch.float64)
-    where = {
-        "0.target.0.layers.0.{}": ("self_attn.in_proj_{}", theirs),
-        "0.target.0.layers.0.output_{}": ("self_attn.out_proj.{}", theirs),
-        "1.output_{}": ("multihead_attn.out_proj.{}", theirs), "2.target.1.layers.0.{}": ("linear1.{}", theirs),
-        "2.target.1.layers.2.{}": ("linear2.{}", theirs), "3.output_{}": ("out_proj.{}", last),
-    }  # fmt: skip
+    where = {name: (other, theirs) for name, other in where.items()} | {"3.output_{}": ("out_proj.{}", last)}
     pairs = {}  # ours -> (theirs, which third of it)
     for mine, (other, owner) in where.items():
         for a, b in (("kernel", "weight"), ("bias", "bias")):
             pairs[mine.format(a)] = owner.get_parameter(other.format(b)), slice(None)
-    for place, norm in (("0.target.1", "norm1"), ("2.target.0", "norm2"), ("2.target.2", "norm3")):
+    for name, norm in zip(norms, ("norm1", "norm2", "norm3"), strict=True):
         for a, b in (("scale", "weight"), ("shift", "bias")):
-            pairs[f"{place}.{a}"] = theirs.get_parameter(f"{norm}.{b}"), slice(None)
+            pairs[name.format(a)] = theirs.get_parameter(f"{norm}.{b}"), slice(None)
     for place, name, owner in (("1", "multihead_attn.", theirs), ("3", "", last)):
         for third, role in enumerate(("query", "key", "value")):
             for a, b in (("kernel", "weight"), ("bias", "bias")):

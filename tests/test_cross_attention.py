@@ -25,6 +25,7 @@ from gedanken import (
     NonFiniteError,
     ReLU,
     Residual,
+    RMSNorm,
     Sequences,
     SoftMax,
 )
@@ -83,7 +84,7 @@ def rows(draw: st.DrawFn) -> tuple[CrossAttention, ByName]:
         heads, draw(truth), draw(truth), keep=draw(st.sampled_from([1.0, 0.6])), learned_key=draw(truth), zero_key=True,
         attention_mask=draw(st.sampled_from([None, mask])), key_size=draw(size), value_size=draw(size),
         n_units=None if residual else draw(size), residual=residual, names=draw(truth) or values,
-        values="value" if values else None, **CROSS,
+        values="value" if values else None, norm=draw(st.sampled_from([None, LayerNorm(), RMSNorm()])), **CROSS,
     )  # fmt: skip
     shapes = {"value": (seen, 3), "source": (seen, draw(st.integers(1, 9))), "target": (places, 4 * heads)}
     dtype, lengths = draw(st.sampled_from(["float32", "float64"])), rng.integers(1, seen + 1, samples)
@@ -179,7 +180,13 @@ def block(features: int) -> list[Layer]:
 
 def decoder(**options: Any) -> Network:
     net = Network(1).input(source=(6, 3), target=(5, 4))
-    for layer in (*block(4), *block(4), CrossAttention(2, **CROSS), FullyConnectedLayer(3), SoftMax()):
+    for layer in (
+        *block(4),
+        *block(4),
+        CrossAttention(2, norm=LayerNorm(), **CROSS),
+        FullyConnectedLayer(3),
+        SoftMax(),
+    ):
         net.add(layer)
     return net.regression(Adam(0.01), "cross_entropy", **options)
 
@@ -276,6 +283,11 @@ WRONG = {
     "a name": (lambda: CrossAttention(2, queries="a b", keys="b"), "queries must be a name that is a word such as"),
     "no name": (lambda: CrossAttention(2, queries="a", keys=None), "keys must be a name that is a word such as"),  # type: ignore[arg-type]
     "names": (lambda: CrossAttention(2, **CROSS, names=1), "CrossAttention names must be True or False, got 1"),  # type: ignore[arg-type]
+    "a norm": (lambda: CrossAttention(2, norm=ReLU(), **CROSS), "norm must be a LayerNorm or RMSNorm without axes"),
+    "axes of a norm": (
+        lambda: CrossAttention(2, norm=LayerNorm(axes=1), **CROSS),
+        "norm must be a LayerNorm or RMSNorm without axes, or None, got LayerNorm(axes=1)",
+    ),
     "one input": (
         lambda: Network().input((5, 4)).add(CrossAttention(2, **CROSS)),
         ("layer 0 CrossAttention(n_heads=2, queries='target', keys='source') takes inputs by name, but the input has "

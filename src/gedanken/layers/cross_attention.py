@@ -13,16 +13,18 @@ from gedanken.layers.attention import Attention
 from gedanken.layers.attention_mask import require_places
 from gedanken.layers.base import Context, Param
 from gedanken.layers.conv1d import require_sequence
+from gedanken.layers.layer_norm import LayerNorm, RMSNorm
 from gedanken.types import AnyShape, Array, Arrays, Shape
 
 ROLES = ("query", "key", "value")
+NORM = "norm_"  # begins the names of the norm's parameters
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CrossAttention(Attention):
     """Let each place of one sequence take in what it finds at the places of another, in some ways at once.
 
-        q, k, v = x[queries] @ query_kernel + query_bias, x[keys] @ key_kernel + key_bias,
+        q, k, v = norm(x[queries]) @ query_kernel + query_bias, x[keys] @ key_kernel + key_bias,
                   x[values] @ value_kernel + value_bias, each cut into H = n_heads heads, of D, D and E features
         scores[n, h, t, u] = q[n, h, t] . k[n, h, u] / sqrt(D) + mask[h, t, u]
         shares[n, h, t] = softmax of scores[n, h, t] over u
@@ -40,26 +42,29 @@ class CrossAttention(Attention):
         queries: name of the sequence whose places look.
         keys: name of the sequence that they look at.
         values: name of what they take from there, of as many places; None for what `keys` names.
-        residual: whether the queries' input is added to y.
+        norm: what normalises the queries' input, a LayerNorm() or RMSNorm() of features; None is nothing.
+        residual: whether the queries' input is added to y, as it was before `norm`.
         names: whether all inputs go on by their names, with y in the place of the queries; else y goes on alone.
 
     Shapes:
         x[queries]: (N, T, F).   x[keys]: (N, U, G).   x[values]: (N, U, G2).   y: (N, T, n_units).
         query_kernel: (F, H D).   key_kernel: (G, H D).   value_kernel: (G2, H E).   output_kernel: (H E, n_units).
         The biases and the learned key and value: as many numbers as their kernels have columns.
+        norm_scale, norm_shift: (F,).
 
     Raises:
         ShapeError: an input is no sequence, keys and values have other places or lengths, the residual has other
             features, or an input would be left aside (at compile time).
 
     Source:
-        Vaswani et al. 2017, arXiv:1706.03762, sections 3.1 and 3.2.3.
+        Vaswani et al. 2017, arXiv:1706.03762, sections 3.1 and 3.2.3; Xiong et al. 2020, arXiv:2002.04745 (norm).
     """
 
     _: KW_ONLY
     queries: str
     keys: str
     values: str | None = None
+    norm: LayerNorm | RMSNorm | None = None
     residual: bool = False
     names: bool = False
 
@@ -69,6 +74,8 @@ class CrossAttention(Attention):
             name = getattr(self, field)
             right = (isinstance(name, str) and name.isidentifier()) or (field == "values" and name is None)
             require(right, f"CrossAttention {field}", "be a name that is a word such as target", name)
+        known = self.norm is None or (type(self.norm) in (LayerNorm, RMSNorm) and self.norm.axes is None)
+        require(known, "CrossAttention norm", "be a LayerNorm or RMSNorm without axes, or None", self.norm)
         truth("CrossAttention residual", self.residual)
         truth("CrossAttention names", self.names)
 
@@ -126,7 +133,8 @@ class CrossAttention(Attention):
         if self.learned_key:
             for role, name, width in self._made((keys, keys, values))[1:]:
                 found[f"learned_{role}"] = Param((width,), self.init, shape[name][1], width)
-        return found
+        normed = self.norm.params(shape[self.queries]) if self.norm else {}
+        return found | {NORM + name: param for name, param in normed.items()}
 
     def _made(self, widths: tuple[int, int, int]) -> list[tuple[str, str, int]]:
         """Return role, name and width of queries, keys and values."""
@@ -134,6 +142,9 @@ class CrossAttention(Attention):
 
     def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Any) -> tuple[Any, Any]:
         ops, given = ctx.ops, [x.parts[name] for name in self.taken]
+        normed = None
+        if self.norm:
+            given[0], normed = self.norm.forward(ctx, of_norm(p), {}, given[0])
         q, k, v = (
             (ops.product(one.reshape(-1, one.shape[2]), p[f"{role}_kernel"]) + p.get(f"{role}_bias", 0)).reshape(
                 *one.shape[:2], -1
@@ -144,11 +155,11 @@ class CrossAttention(Attention):
         found = found.reshape(-1, found.shape[2])
         y = (ops.product(found, p["output_kernel"]) + p.get("output_bias", 0)).reshape(*q.shape[:2], -1)
         if self.residual:
-            y = y + given[0]
-        return ByName({**x.parts, self.queries: y}) if self.names else y, (given, cache, found)
+            y = y + x.parts[self.queries]
+        return ByName({**x.parts, self.queries: y}) if self.names else y, (given, normed, cache, found)
 
     def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Any) -> Any:
-        given, cache, found = cache
+        given, normed, cache, found = cache
         ops, lengths = ctx.ops, self._lengths(ctx)
         ends = ops.real_places(dy.parts[self.queries] if self.names else dy, lengths.queries)
         rows = ends.reshape(-1, ends.shape[2])
@@ -166,7 +177,10 @@ class CrossAttention(Attention):
             g[f"{role}_kernel"][...] = ops.product_sum(one.reshape(-1, one.shape[2]), d)
             if self.bias:
                 g[f"{role}_bias"][...] = ops.sum(d, axis=0)
-            dxs.setdefault(name, []).append(ops.product(d, p[f"{role}_kernel"].T).reshape(one.shape))
+            dx = ops.product(d, p[f"{role}_kernel"].T).reshape(one.shape)
+            if self.norm and role == "query":
+                dx = self.norm.backward(ctx, of_norm(p), of_norm(g), normed, dx)
+            dxs.setdefault(name, []).append(dx)
         return ByName({name: ops.total(parts) for name, parts in dxs.items()})
 
     def _lengths(self, ctx: Context) -> Lengths:
@@ -181,4 +195,9 @@ class CrossAttention(Attention):
 
     def activations(self, shape: AnyShape) -> int:
         made: Shape = shape[self.queries][0], self.sizes(shape[self.queries][1]).units
-        return math.prod(made)
+        return math.prod(made) + (math.prod(shape[self.queries]) if self.norm else 0)
+
+
+def of_norm(views: Arrays) -> Arrays:
+    """Return the norm's parameters, or their gradients, of those of a CrossAttention."""
+    return {name.removeprefix(NORM): view for name, view in views.items() if name.startswith(NORM)}

@@ -7,13 +7,14 @@ from gedanken.by_name import ByName
 from gedanken.engine.cpu.kernels.attention import Places
 from gedanken.engine.cpu.lowering.activations import LINEAR
 from gedanken.engine.cpu.lowering.attention import Parts, Sizes, attend, product_of
-from gedanken.engine.cpu.lowering.base import Lowering
+from gedanken.engine.cpu.lowering.base import Lowered, Lowering
 from gedanken.engine.cpu.lowering.dense import dense
 from gedanken.engine.cpu.lowering.join import join
+from gedanken.engine.cpu.lowering.norm import layer_norm
 from gedanken.engine.cpu.lowering.time import cut_ends
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import CrossAttention
-from gedanken.layers.cross_attention import ROLES
+from gedanken.layers.cross_attention import ROLES, of_norm
 from gedanken.layers.stages import LayerStage
 from gedanken.types import AnyShape
 
@@ -23,14 +24,11 @@ def cross_attention(low: Lowering, stage: LayerStage, x: ByName) -> tuple[Any, A
     layer = stage.layer
     assert isinstance(layer, CrossAttention)
     shape: AnyShape = stage.shape
-    shapes = [shape[name] for name in layer.taken]
-    (places, features), (seen, _), _ = shapes
+    (places, features), (seen, _) = (shape[name] for name in layer.taken[:2])
     keys, values, units = layer.sizes(features)
     made, backs = [], []
     for role, name, width in zip(ROLES, layer.taken, (keys, keys, values), strict=True):
-        part, back = dense(
-            low, product_of(stage, f"{role}_", shape[name], (shape[name][0], width)), x.parts[name], LINEAR
-        )
+        part, back = _product(low, stage, role, x.parts[name], width)
         made.append(part)
         backs.append(back)
     sizes = Sizes(places, seen, keys // layer.n_heads, values // layer.n_heads)
@@ -60,6 +58,22 @@ def cross_attention(low: Lowering, stage: LayerStage, x: ByName) -> tuple[Any, A
         )
 
     return ByName({**x.parts, layer.queries: y}) if layer.names else y, backward
+
+
+def _product(low: Lowering, stage: LayerStage, role: str, x: Buffer, width: int) -> Lowered:
+    """Emit queries, keys or values of all heads, `width` numbers, of what they are made of."""
+    layer, shape, norm = stage.layer, x.shape[1:], None
+    assert isinstance(layer, CrossAttention)
+    if layer.norm and role == ROLES[0]:
+        own = replace(stage, layer=layer.norm, shape=shape, output_shape=shape, p=of_norm(stage.p), g=of_norm(stage.g))
+        x, norm = layer_norm(low, own, x)
+    y, back = dense(low, product_of(stage, f"{role}_", shape, (shape[0], width)), x, LINEAR)
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        dx = back(dy, wanted or norm is not None)
+        return norm(dx, wanted) if norm and dx else dx
+
+    return y, backward
 
 
 def _parts(arrays: list[Buffer]) -> Parts:
