@@ -52,7 +52,7 @@ def main():
     rows = np.concatenate(list(shown), axis=1)
     Image.fromarray((rows * 255).astype(np.uint8)).resize((rows.shape[1] * 3, rows.shape[0] * 3)).save("pairs.png")
     print("pairs.png shows 12 pictures and what came back of each")
-    assert error < 0.7 * mean
+    assert error < mean, "no better than the mean picture yet: train longer (--epochs) or on more (--limit)"
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ def main():
         errors.append(found["cost"] ** 0.5)
         report = history.epochs[-1].parallel
         print(f"error {errors[-1]:.3f}", f"({report['workers']}; {report['course']})" if report else "(no workers)")
-    assert all(error < 0.15 for error in errors)  # the ratings themselves are spread by 0.5, their noise by 0.1
+    print(f"the ratings themselves are spread by {stars.std():.3f}, their noise by 0.1")
+    assert max(errors) < stars.std(), "no better than the mean of all ratings yet: train for more epochs"
 
 
 people, things = (np.random.default_rng(seed).normal(size=(n, TASTES)) / 2 for seed, n in ((2, PEOPLE), (3, THINGS)))

@@ -49,4 +49,5 @@ net.class_names = ["works", "fails"]
 net.save("failures.safetensors")
 again = Network.load("failures.safetensors")
 assert (again.predict(rows[test]) == net.predict(rows[test])).all()
-assert found["f1_binary"] > 0.7
+chance = 2 * fails[test].sum() / (len(fails[test]) + fails[test].sum())  # F1 of calling all of them failures
+assert found["f1_binary"] > chance, "no better than calling all of them failures yet: train for more epochs"

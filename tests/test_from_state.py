@@ -13,6 +13,7 @@ from gedanken import (
     GRU,
     LSTM,
     Adam,
+    Bidirectional,
     Branches,
     Cpu,
     FromState,
@@ -35,6 +36,7 @@ ENGINES = ["numpy", "cpu"]
 READERS: list[Any] = [
     SimpleRNN(5), SimpleRNN(3, activation="relu"), LSTM(4), GRU(6), GRU(17, reset_after=False), LSTM(19, bias=False),
 ]  # fmt: skip
+MERGES = ["concatenate", "sum", "average", "multiply"]
 
 
 def passes(layer: FromState, x: ByName, lengths: Array, engine: str) -> dict[str, Array]:
@@ -61,11 +63,13 @@ def passes(layer: FromState, x: ByName, lengths: Array, engine: str) -> dict[str
 @st.composite
 def rows(draw: st.DrawFn) -> tuple[FromState, ByName, Array]:
     """Return a layer with any options, its inputs and lengths."""
-    layer = replace(draw(st.sampled_from(READERS)), last=draw(st.booleans()), reverse=draw(st.booleans()))
+    reader = replace(draw(st.sampled_from(READERS)), last=draw(st.booleans()), reverse=draw(st.booleans()))
+    merge = draw(st.sampled_from([None, *MERGES]))
+    layer, units = (Bidirectional(reader, merge), 2 * reader.n_units) if merge else (reader, reader.n_units)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     samples, places = draw(st.integers(1, 20)), draw(st.integers(1, 7))
-    has_cell, names = isinstance(layer, LSTM) and draw(st.booleans()), draw(st.booleans())
-    shapes = {"h": (layer.n_units,), "text": (places, 3)} | ({"c": (layer.n_units,)} if has_cell else {})
+    has_cell, names = isinstance(reader, LSTM) and draw(st.booleans()), draw(st.booleans())
+    shapes = {"h": (units,), "text": (places, 3)} | ({"c": (units,)} if has_cell else {})
     shapes |= {"more": (2,)} if names else {}
     dtype = draw(st.sampled_from(["float32", "float64"]))
     x = ByName({name: rng.normal(size=(samples, *shape)).astype(dtype) for name, shape in shapes.items()})
@@ -85,8 +89,10 @@ def test_kernels_agree_with_the_specification(row: tuple[FromState, ByName, Arra
 @pytest.mark.parametrize("layer", READERS, ids=str)
 def test_gradients_by_the_states_agree_with_finite_differences(layer: Any) -> None:
     rng, step, cell = np.random.default_rng(1), 1e-6, "c" if isinstance(layer, LSTM) else None
-    for own in (layer, replace(layer, last=True, reverse=True)):
-        shapes = {"text": (5, 3), "h": (own.n_units,), **({"c": (own.n_units,)} if cell else {})}
+    other = replace(layer, last=True, reverse=True)
+    for own in (layer, other, *(Bidirectional(one, merge) for one in (layer, other) for merge in MERGES)):
+        units = layer.n_units * (1 + isinstance(own, Bidirectional))
+        shapes = {"text": (5, 3), "h": (units,), **({"c": (units,)} if cell else {})}
         x, lengths = {name: rng.normal(size=(4, *shape)) for name, shape in shapes.items()}, np.array([1, 5, 3, 4])
         row = FromState(own, "text", "h", cell)
         found = passes(row, ByName(x), lengths, "numpy")
@@ -120,11 +126,43 @@ def test_a_sequence_in_two_parts_is_read_as_one(layer: Any, engine: str) -> None
         np.testing.assert_allclose(read(second, read(first, zero)), whole.feedforward(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("merge", MERGES)
+@pytest.mark.parametrize("layer", READERS, ids=str)
+def test_both_directions_have_a_state_of_their_own(layer: Any, merge: str, engine: str) -> None:
+    """It is the two layers alone, each from its half; from zeros it is Bidirectional itself, with the same names."""
+    rng, units = np.random.default_rng(0), layer.n_units
+    x, h = rng.normal(size=(7, 6, 3)).astype("float32"), rng.normal(size=(7, 2 * units)).astype("float32")
+
+    def network(one: Any, width: int) -> Network:
+        made = Network(1).input(text=(6, 3), h=(width,)).add(FromState(one, "text", "h"))
+        return made.regression(cost="mean_squared", engine=engine)
+
+    both, alone = network(Bidirectional(layer, merge), 2 * units), Network(1).input((6, 3))
+    alone.add(Bidirectional(layer, merge)).regression(cost="mean_squared", engine=engine)
+    assert both.arrays().keys() == alone.arrays().keys()
+    alone.set_arrays(both.arrays())
+    np.testing.assert_allclose(both.feedforward({"text": x, "h": 0 * h}), alone.feedforward(x), rtol=1e-5, atol=1e-6)
+    halves = []
+    for number, name in enumerate(("forwards", "backwards")):
+        half = network(replace(layer, reverse=number == 1), units)
+        own = {f"0.{key.split('.')[-1]}": one for key, one in both.arrays().items() if f".{name}." in key}
+        half.set_arrays(own)
+        halves.append(half.feedforward({"text": x, "h": h[:, number * units : (number + 1) * units]}))
+    joined = {
+        "concatenate": np.concatenate(halves, axis=-1), "sum": halves[0] + halves[1],
+        "average": (halves[0] + halves[1]) / 2, "multiply": halves[0] * halves[1],
+    }  # fmt: skip
+    np.testing.assert_allclose(both.feedforward({"text": x, "h": h}), joined[merge], rtol=1e-4, atol=1e-6)
+
+
 def translator(**options: Any) -> Network:
     net = Network(1).input(source=(6, 3), text=(5, 2), more=(4,))
     more = [FullyConnectedLayer(8), TanH()]
-    net.add(Branches(source=GRU(8, last=True), text=[FullyConnectedLayer(4)], more=more, merge="names"))
-    net.add(FromState(GRU(8), "text", "source", names=True)).add(FromState(LSTM(8), "text", "more"))
+    net.add(Branches(source=Bidirectional(GRU(4, last=True)), text=[FullyConnectedLayer(4)], more=more, merge="names"))
+    net.add(FromState(Bidirectional(GRU(4)), "text", "source", names=True)).add(
+        FromState(Bidirectional(LSTM(4)), "text", "more")
+    )
     return net.add(FullyConnectedLayer(3)).add(SoftMax()).regression(Adam(0.01), "cross_entropy", **options)
 
 
@@ -151,11 +189,21 @@ def made(layer: FromState, **shapes: Any) -> Any:
     return lambda: Network().input(**{"text": (5, 4), "h": (3,), **shapes}).add(layer)
 
 
+READER = "a SimpleRNN, a GRU, or an LSTM without projection, or a Bidirectional of one"
 WRONG = {
     "layer": (
         lambda: FromState(TanH(), "text", "h"),  # type: ignore[arg-type]
-        "FromState layer must be a SimpleRNN, a GRU, or an LSTM without projection, got TanH()",
+        f"FromState layer must be {READER}, got TanH()",
     ),
+    "a projection": (
+        lambda: FromState(Bidirectional(LSTM(4, projection=2)), "text", "h"),
+        f"FromState layer must be {READER}, got Bidirectional(",
+    ),
+    "a cell of two": (
+        lambda: FromState(Bidirectional(GRU(3)), "text", "h", "c"),
+        "FromState first_cell must be None for Bidirect",
+    ),
+    "units of two": (made(FromState(Bidirectional(GRU(3)), "text", "h")), "takes states (6,), and 'h' is (3,)"),
     "a name": (lambda: FromState(GRU(3), "text", "a b"), "FromState first_state must be a name that is a word such as"),
     "a cell": (lambda: FromState(GRU(3), "text", "h", "c"), "FromState first_cell must be None for GRU(n_units=3)"),
     "the same": (lambda: FromState(GRU(3), "h", "h"), "FromState first_state must be another input, got 'h'"),

@@ -7,7 +7,7 @@ from gedanken.by_name import ByName
 from gedanken.engine.cpu.kernels.attention import Places
 from gedanken.engine.cpu.lowering.activations import LINEAR
 from gedanken.engine.cpu.lowering.attention import Parts, Sizes, attend, product_of
-from gedanken.engine.cpu.lowering.base import Lowering
+from gedanken.engine.cpu.lowering.base import Lowered, Lowering
 from gedanken.engine.cpu.lowering.dense import dense
 from gedanken.engine.cpu.lowering.join import join
 from gedanken.engine.cpu.lowering.norm import layer_norm
@@ -24,17 +24,11 @@ def cross_attention(low: Lowering, stage: LayerStage, x: ByName) -> tuple[Any, A
     layer = stage.layer
     assert isinstance(layer, CrossAttention)
     shape: AnyShape = stage.shape
-    shapes = [shape[name] for name in layer.taken]
-    (places, features), (seen, _), _ = shapes
+    (places, features), (seen, _) = (shape[name] for name in layer.taken[:2])
     keys, values, units = layer.sizes(features)
-    given = [x.parts[name] for name in layer.taken]
-    back_through_norm = None
-    if layer.norm:
-        own = {"shape": shapes[0], "output_shape": shapes[0], "p": of_norm(stage.p), "g": of_norm(stage.g)}
-        given[0], back_through_norm = layer_norm(low, replace(stage, layer=layer.norm, **own), given[0])
     made, backs = [], []
-    for role, one, of_one, width in zip(ROLES, given, shapes, (keys, keys, values), strict=True):
-        part, back = dense(low, product_of(stage, f"{role}_", of_one, (of_one[0], width)), one, LINEAR)
+    for role, name, width in zip(ROLES, layer.taken, (keys, keys, values), strict=True):
+        part, back = _product(low, stage, role, x.parts[name], width)
         made.append(part)
         backs.append(back)
     sizes = Sizes(places, seen, keys // layer.n_heads, values // layer.n_heads)
@@ -56,18 +50,30 @@ def cross_attention(low: Lowering, stage: LayerStage, x: ByName) -> tuple[Any, A
         passed = dy.parts if isinstance(dy, ByName) else {}
         dxs = {name: [one] for name, one in passed.items() if name != layer.queries}
         dxs[layer.queries] = [ends] if layer.residual else []
-        for role, name, back, d in zip(ROLES, layer.taken, backs, ds, strict=True):
-            through_norm = back_through_norm if role == "query" else None
-            dx = back(d, wanted or through_norm is not None)
-            if through_norm and dx:
-                dx = through_norm(dx, wanted)
-            if dx:
+        for name, back, d in zip(layer.taken, backs, ds, strict=True):
+            if dx := back(d, wanted):
                 dxs.setdefault(name, []).append(dx)
         return (
             ByName({name: join(low, "sum", parts, parts[0].shape) for name, parts in dxs.items()}) if wanted else None
         )
 
     return ByName({**x.parts, layer.queries: y}) if layer.names else y, backward
+
+
+def _product(low: Lowering, stage: LayerStage, role: str, x: Buffer, width: int) -> Lowered:
+    """Emit queries, keys or values of all heads, `width` numbers, of what they are made of."""
+    layer, shape, norm = stage.layer, x.shape[1:], None
+    assert isinstance(layer, CrossAttention)
+    if layer.norm and role == ROLES[0]:
+        own = replace(stage, layer=layer.norm, shape=shape, output_shape=shape, p=of_norm(stage.p), g=of_norm(stage.g))
+        x, norm = layer_norm(low, own, x)
+    y, back = dense(low, product_of(stage, f"{role}_", shape, (shape[0], width)), x, LINEAR)
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        dx = back(dy, wanted or norm is not None)
+        return norm(dx, wanted) if norm and dx else dx
+
+    return y, backward
 
 
 def _parts(arrays: list[Buffer]) -> Parts:

@@ -15,9 +15,10 @@ from gedanken.engine.cpu.lowering.activations import activation_of
 from gedanken.engine.cpu.lowering.base import TASKS, Lowered, Lowering, Matrix, cut
 from gedanken.engine.cpu.lowering.dense import product
 from gedanken.engine.cpu.lowering.full import PACKED
-from gedanken.engine.cpu.lowering.join import put_together, take_apart
+from gedanken.engine.cpu.lowering.join import join, put_together, split, take_apart
 from gedanken.engine.cpu.program import Buffer
-from gedanken.layers import GRU, LSTM, ReLU, SimpleRNN, TanH
+from gedanken.layers import GRU, LSTM, FromState, ReLU, SimpleRNN, TanH
+from gedanken.layers.from_state import of_reader
 from gedanken.layers.recurrent import Recurrent
 from gedanken.layers.stages import LayerStage
 from gedanken.types import AnyShape, Array
@@ -48,22 +49,47 @@ def recurrent(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
 
 
 def from_state(low: Lowering, stage: LayerStage, x: ByName) -> tuple[Any, Any]:
-    """Lower a recurrent layer whose first state is an input."""
-    layer: Any = stage.layer
+    """Lower a recurrent layer whose first state is an input, or two that read in both directions."""
+    layer = stage.layer
+    assert isinstance(layer, FromState)
     shape: AnyShape = stage.shape
-    given, starts = shape[layer.sequence], [x.parts[name] for name in layer.starts]
-    own = replace(stage, layer=layer.layer, shape=given, output_shape=layer.layer.output_shape(given))
-    y, back = _read(low, own, x.parts[layer.sequence], low.lengths(stage, layer.sequence), starts)
+    given, lengths = shape[layer.sequence], low.lengths(stage, layer.sequence)
+    merge = getattr(layer.layer, "merge", "sum")
+    starts = [_apart(low, x.parts[name], len(layer.readers)) for name in layer.starts]
+    ys, backs = [], []
+    for number, (name, reader) in enumerate(layer.readers.items()):
+        own = replace(
+            stage, layer=reader, shape=given, output_shape=reader.output_shape(given), p=of_reader(name, stage.p),
+            g=of_reader(name, stage.g),
+        )  # fmt: skip
+        y, back = _read(low, own, x.parts[layer.sequence], lengths, [parts[number] for parts in starts])
+        ys.append(y)
+        backs.append(back)
+    y = join(low, merge, ys, (low.samples, *layer.layer.output_shape(given)))
 
     def backward(dy: Any, wanted: bool) -> ByName | None:
         passed = dy.parts if layer.names else {layer.sequence: dy}
-        ds = [low.buffer(start.shape) for start in starts]
-        dx = back(passed[layer.sequence], wanted, ds)
+        ds = [[low.buffer(part.shape) for part in parts] for parts in starts]
+        dxs: list[Any] = []
+        for number, (back, own) in enumerate(zip(backs, split(low, merge, passed[layer.sequence], ys, y), strict=True)):
+            dxs.append(back(own, wanted, [parts[number] for parts in ds]))
         if not wanted:
             return None
-        return ByName({**passed, layer.sequence: dx, **dict(zip(layer.starts, ds, strict=True))})
+        dx = join(low, "sum", dxs, (low.samples, *given))
+        named = zip(layer.starts, ds, strict=True)
+        wholes = {name: join(low, "concatenate", parts, (low.samples, *shape[name])) for name, parts in named}
+        return ByName({**passed, layer.sequence: dx, **wholes})
 
     return ByName(layer.passed(x.parts, y)) if layer.names else y, backward
+
+
+def _apart(low: Lowering, whole: Buffer, count: int) -> list[Buffer]:
+    """Emit the equal parts that an array (samples, features) is made of."""
+    if count == 1:
+        return [whole]
+    parts = [low.buffer((low.samples, whole.shape[1] // count)) for _ in range(count)]
+    take_apart(low, whole, parts)
+    return parts
 
 
 # Emits the backward instructions: dy, whether dx is wanted, and where the gradients of the first states go.
