@@ -31,6 +31,7 @@ from gedanken import (
     GedankenError,
     Generator,
     Heads,
+    Hinge,
     Hogwild,
     Metric,
     Network,
@@ -305,6 +306,48 @@ def holes(*given: Any, **options: Any) -> Any:
     return pixels(CrossEntropy(ignore_label=255)).fit(*given, **options, progress=False)
 
 
+def masks(cost: Cost, engine: str = "cpu", metrics: Any = None) -> Network:
+    net = Network(seed=1).input((1, 5, 4)).add(ConvolutionLayer(1, 3, 3, zero_padding="same"))
+    return (net if cost.takes_scores else net.add(Sigmoid())).regression(SGD(0.1), cost, metrics=metrics, engine=engine)
+
+
+ANSWERS = np.where(HOLES == 2, 1, HOLES)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", [BinaryCrossEntropy, BinaryFocal, Hinge, Dice, Tversky])
+def test_metrics_and_cost_see_only_answers_that_are_not_ignored(kind: Any, engine: str) -> None:
+    net = masks(kind(ignore_label=255), engine, ["accuracy", "f1", "roc_auc"])
+    net.fit(PICTURES, ANSWERS, W[:30], mini_batch_size=7, progress=False)
+    found = net.evaluate(PICTURES, ANSWERS, W[:30], mini_batch_size=7, progress=False)
+    y, there = net.feedforward(PICTURES)[:, 0], ANSWERS != 255
+    given = y[there][:, None], ANSWERS[there], (W[:30, None, None] + 0 * there)[there]
+    metrics = net._compiled("evaluate").metrics
+    expected = [metric.value(metric.measure(*given)) for metric in metrics]
+    assert [found[metric.name] for metric in metrics] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_balanced_weights_leave_out_answers_to_ignore(engine: str) -> None:
+    there = ANSWERS != 255
+    yes = float((ANSWERS[there] == 1).mean())
+    nets = [
+        masks(BinaryCrossEntropy(class_weights=weights, ignore_label=255), engine)
+        for weights in ("balanced", (0.5 / (1 - yes), 0.5 / yes))
+    ]
+    costs = [net.fit(PICTURES, ANSWERS, shuffle=False, progress=False)["cost"] for net in nets]
+    assert costs[0] == costs[1]
+
+
+def test_a_checkup_leaves_out_answers_to_ignore() -> None:
+    net = masks(BinaryCrossEntropy(ignore_label=255))
+    found = net.check(PICTURES, ANSWERS)
+    assert found.figures.expected_initial_cost == pytest.approx(np.log(2))
+    assert "target-range" not in {finding.code for finding in found.findings}
+    lonely = np.where(ANSWERS == 255, 255, 1)
+    assert "labels-constant" in {finding.code for finding in net.check(PICTURES, lonely).findings}
+
+
 HELD = np.isin(np.arange(40), hold_out(40, 0.5, 2)[1]).astype(float)
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "negative": (lambda: classes().fit(X, Y, W - 1), DataError, r"weights must be at least 0, got -1.0 for sample"),
@@ -434,9 +477,24 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: classes(cost=CrossEntropy(ignore_label=0)).evaluate(X, np.full((40, 3), 1 / 3)), DataError,
         r"labels must be class numbers \(N,\) for ignore_label=0",
     ),
-    "a region beside a label to ignore": (
-        lambda: Network().input((1, 5, 4)).add(Sigmoid()).regression(SGD(0.1), Dice(ignore_label=0)), ShapeError,
-        "needs outputs of two classes or more for its ignore_label",
+    "several answers beside a label to ignore": (
+        lambda: Network().input((3, 5, 4)).add(Sigmoid()).regression(SGD(0.1), BinaryFocal(ignore_label=255)),
+        ShapeError, r"needs one output, at each place where there are places, for its ignore_label, got 3 outputs",
+    ),
+    **{
+        f"an answer that is not ignored, {type(cost).__name__}": (
+            lambda cost=cost: masks(cost).fit(PICTURES, HOLES), DataError,
+            "labels must (lie in .0, 1.|be 0 or 1 for .*), or be 254 to be ignored, got 2",
+        )
+        for cost in (BinaryCrossEntropy(ignore_label=254), Dice(ignore_label=254), Hinge(ignore_label=254))
+    },
+    "all answers to ignore": (
+        lambda: masks(BinaryCrossEntropy(ignore_label=255)).fit(PICTURES, NOTHING), DataError,
+        "labels must not all be 255, which the cost ignores: nothing",
+    ),
+    "all of a region to ignore": (
+        lambda: masks(Dice(ignore_label=255)).fit(PICTURES, NOTHING[:, None]), DataError,
+        "labels must not all be 255, which the cost ignores: nothing",
     ),
 }  # fmt: skip
 
@@ -550,9 +608,7 @@ def test_every_cost_is_learnt_by_its_name_with_its_metrics_and_weights(name: str
 @pytest.mark.parametrize("kind", [Dice, Tversky])
 def test_dice_learns_regions(kind: type[Dice] | type[Tversky], channels: int) -> None:
     net = Network(seed=1).input((1, 5, 4)).add(ConvolutionLayer(channels, 3, 3, zero_padding="same"))
-    net.add(SoftMax() if channels == 3 else Sigmoid()).regression(
-        Adam(0.05), kind(ignore_label=255 if channels == 3 else None)
-    )
+    net.add(SoftMax() if channels == 3 else Sigmoid()).regression(Adam(0.05), kind(ignore_label=255))
     labels = HOLES if channels == 3 else (PICTURES > 0)
     history = net.fit(PICTURES, labels, W[:30], epochs=8, mini_batch_size=10, progress=False)
     assert history["cost"][-1] < history["cost"][0]

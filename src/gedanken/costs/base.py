@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self
 
-from gedanken.checks import one_of
+from gedanken.checks import one_of, whole
 from gedanken.errors import ArgumentError, DataError, ShapeError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.ops import Ops
@@ -266,6 +266,21 @@ class Cost(Hyperparameters, ABC):
             hint = "; leave out the last axis: [..., 0], or columns=0 where windows made it" if left_over else ""
             raise DataError(f"{argument} must have shape {shapes}, got {target.shape}{hint}")
         return target
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ignoring(Cost):
+    """A cost that leaves out the entries that have a certain label."""
+
+    ignore_label: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ignore_label is not None:
+            whole(f"{type(self).__name__} ignore_label", self.ignore_label, at_least=-(1 << 31), bits=31)
+
+    def labelled(self, target: Array) -> Array | None:
+        return None if self.ignore_label is None else target != self.ignore_label
 
 
 def _shapes_of_targets(shape: Shape) -> list[Shape]:

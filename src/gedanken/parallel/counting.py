@@ -151,9 +151,11 @@ def of_entries(
 
     Shapes:
         outputs: (N, ...), channels first.   target: likewise, or class numbers of each entry.   weight: (N,).
-        counted: (N,) or (N, places...), True or False.
+        counted: (N,), (N, places...) or, of one output, (N, places..., 1), True or False.
         results: (M, C), (M, C) or (M,), and (M,).
     """
+    if counted.ndim == outputs.ndim:
+        counted = counted[..., 0]
     wanted = target if target.ndim == counted.ndim else to_channels_last(target)
     if weight is not None:
         apart = weight.reshape(len(weight), *(1,) * (counted.ndim - 1))
