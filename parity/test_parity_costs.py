@@ -342,6 +342,31 @@ def test_cost_of_places(cost: Cost, target: Any, theirs: Callable[[Tensor, Tenso
     assert_agree({"cost": value, "y": dy}, {"cost": expected, "y": there.grad})
 
 
+WEIGHED: list[tuple[Cost, Any, Callable[[Tensor, Tensor], Tensor]]] = [
+    (
+        CrossEntropy(ignore_label=255), HOLES,
+        lambda y, t: -torch.log((y * F.one_hot(torch.where(t == 255, 0, t), CLASSES)).sum(-1)) * (t != 255),
+    ),
+    (MeanSquared(), SOFT, lambda y, t: ((y - t) ** 2)),
+    (BinaryCrossEntropy(ignore_label=255), ANSWERED, lambda y, t: F.binary_cross_entropy(
+        y, torch.where(t == 255, 0, t).double(), reduction="none") * (t != 255)
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cost", "target", "theirs"), WEIGHED, ids=lambda one: type(one).__name__)
+def test_weights_of_places(cost: Cost, target: Any, theirs: Callable[[Tensor, Tensor], Tensor]) -> None:
+    weight = RNG.uniform(0, 2, MAPS.shape)
+    y = RNG.dirichlet(np.full(CLASSES, 4.0), MAPS.shape)
+    y = y if target.shape != ANSWERED.shape else y[..., :1]
+    value, dy = cost(Ops(dtype="float64"), y, target, weight)
+    there, wanted, factor = torch.tensor(y, requires_grad=True), torch.from_numpy(target), torch.from_numpy(weight)
+    costs = theirs(there, wanted)
+    expected = (costs * factor.reshape(factor.shape + (1,) * (costs.ndim - 3))).sum() / (target != 255).sum()
+    expected.backward()
+    assert_agree({"cost": value, "y": dy}, {"cost": expected, "y": there.grad})
+
+
 def test_gaussian_density() -> None:
     y, target = RNG.uniform(0.5, 2, (N, 4)), RNG.normal(size=(N, 2))
     value, dy = GaussianNLL(full=True)(Ops(dtype="float64"), y, target)

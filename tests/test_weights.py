@@ -4,7 +4,7 @@ import copy
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -33,6 +33,7 @@ from gedanken import (
     Heads,
     Hinge,
     Hogwild,
+    Huber,
     Metric,
     Network,
     Quantile,
@@ -44,6 +45,7 @@ from gedanken import (
 )
 from gedanken.costs import COSTS as NAMED
 from gedanken.data.batches import hold_out
+from gedanken.layers.shape import to_channels_last
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(40, 6)).astype("float32")
@@ -348,6 +350,113 @@ def test_a_checkup_leaves_out_answers_to_ignore() -> None:
     assert "labels-constant" in {finding.code for finding in net.check(PICTURES, lonely).findings}
 
 
+SHORT = np.where(np.arange(16) < RNG.integers(1, 6, (40, 1)), RNG.integers(1, 9, (40, 16)), 0)  # is cut
+OF_WORDS, OF_PIXELS = RNG.integers(0, 3, SHORT.shape) * 0.5, RNG.integers(0, 3, HOLES.shape) * 0.5
+
+
+class Placed(NamedTuple):
+    """A network with places, data, labels, weights of places, and which places are real."""
+
+    net: Callable[..., Network]
+    data: Any
+    labels: Any
+    weights: Any
+    real: Any
+
+
+def tagger(last: Any, cost: Any, metrics: Any) -> Callable[[str], Network]:
+    def make(engine: str) -> Network:
+        net = Network(seed=2).input((16,)).add(Embedding(9, 4, mask=0)).add(FullyConnectedLayer(last[0]))
+        net = net.add(last[1]) if last[1] else net
+        return net.regression(Adam(0.05), cost, metrics=metrics, engine=engine)
+
+    return make
+
+
+THERE = SHORT > 0
+PLACED: dict[str, Placed] = {
+    "classes of words": Placed(
+        tagger((3, SoftMax()), "cross_entropy", ["accuracy"]), SHORT, SHORT % 3, OF_WORDS, THERE,
+    ),
+    "answers of words": Placed(
+        tagger((1, Sigmoid()), BinaryCrossEntropy(ignore_label=-1), ["accuracy"]),
+        SHORT, SHORT % 3 - 1, OF_WORDS, THERE & (SHORT % 3 > 0),
+    ),
+    "values of words": Placed(
+        tagger((2, None), "mean_squared", ["mean_absolute_error"]), SHORT, RNG.normal(size=(40, 16, 2)), OF_WORDS, THERE
+    ),
+    "classes of pixels": Placed(
+        lambda engine: pixels(CrossEntropy(ignore_label=255), engine), PICTURES, HOLES, OF_PIXELS, HOLES != 255
+    ),
+    "answers of pixels": Placed(
+        lambda engine: masks(BinaryCrossEntropy(ignore_label=255), engine, ["accuracy"]),
+        PICTURES, ANSWERS, OF_PIXELS, ANSWERS != 255,
+    ),
+    "values of pixels": Placed(
+        lambda engine: masks(Huber(), engine, ["mean_absolute_error"]), PICTURES, RNG.normal(size=HOLES.shape),
+        OF_PIXELS, HOLES >= 0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", PLACED)
+def test_weights_of_places_multiply_the_cost_of_each(name: str, engine: str) -> None:
+    make, data, labels, weights, real = PLACED[name]
+    net = make(engine)
+    found = net.evaluate(data, labels, weights, mini_batch_size=7, progress=False)
+    alone, figures = 0.0, []
+    train_state = net._compiled("evaluate")
+    outputs = to_channels_last(net.feedforward(data))
+    for weight in (0.5, 1.0):  # of places with one weight the cost is known
+        only = real & (weights == weight)
+        cost = net.evaluate(data, labels, (only * 1.0), mini_batch_size=40, progress=False)["cost"]
+        alone += weight * cost
+    assert found["cost"] == pytest.approx(alone, rel=1e-5)
+    for metric in train_state.metrics:
+        given = outputs[real], labels[real], weights[real]
+        figures.append(metric.value(metric.measure(given[0], given[1], weight=given[2])))
+    assert [found[metric.name] for metric in train_state.metrics] == pytest.approx(figures, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_weights_of_places_that_are_alike_are_those_of_samples(name: str) -> None:
+    make, data, labels, weights, _ = PLACED[name]
+    each = W[: len(data)]
+    spread = each.reshape(-1, *(1,) * (weights.ndim - 1)) + 0 * weights
+    nets = [make("cpu") for _ in range(5)]
+    expected, one, two, three, four = nets
+    options: Any = {"mini_batch_size": 7, "shuffle": False, "progress": False}
+    costs = [expected.fit(data, labels, each, **options)["cost"], one.fit(data, labels, spread, **options)["cost"]]
+    costs.append(two.fit(data, labels, spread, parallel=DataParallel(workers=2), **options)["cost"])
+    source = ArrayGenerator(data, labels, spread, mini_batch_size=7, workers=0)
+    costs.append(three.fit(source, progress=False)["cost"])
+    way = Hogwild(workers=1, backend="threads")
+    history = four.fit(data, labels, spread, parallel=way, validation_set=(data, labels, spread), **options)
+    for other in (one, two, three, four):
+        same(expected, other, 1e-5)
+    np.testing.assert_allclose(costs, [costs[0]] * 4, rtol=1e-5)
+    after = expected.evaluate(data, labels, each, progress=False)["cost"]
+    assert history["validation_cost"][-1] == pytest.approx(after, rel=1e-4)
+
+
+def test_what_has_no_weight_at_a_place_teaches_nothing_there() -> None:
+    make, data, labels, weights, _ = PLACED["classes of pixels"]
+    nets, other = (make("cpu"), make("cpu")), np.where((weights == 0) & (labels != 255), (labels + 1) % 3, labels)
+    for net, given in zip(nets, (labels, other), strict=True):
+        net.fit(data, given, weights, validation_set=0.2, progress=False)
+    same(*nets)
+
+
+def test_weights_of_places_may_be_lists_and_sequences() -> None:
+    make, data, labels, weights, real = PLACED["classes of words"]
+    rows = [row[mask].tolist() for row, mask in zip(weights, real, strict=True)]
+    wild = np.where(real, weights, 7.0)
+    forms = weights, wild, rows, Sequences(wild, real.sum(axis=1))
+    costs = {make("cpu").evaluate(data, labels, given, progress=False)["cost"] for given in forms}
+    assert len(costs) == 1
+
+
 HELD = np.isin(np.arange(40), hold_out(40, 0.5, 2)[1]).astype(float)
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "negative": (lambda: classes().fit(X, Y, W - 1), DataError, r"weights must be at least 0, got -1.0 for sample"),
@@ -377,6 +486,26 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "balanced of a generator": (
         lambda: classes(cost=CrossEntropy(class_weights="balanced")).fit(Items(None)), ArgumentError,
         "class_weights of CrossEntropy must be numbers where a Generator other than ArrayGenerator gives the labels",
+    ),
+    "weights of other places": (
+        lambda: holes(PICTURES, HOLES, OF_PIXELS[:, 1:]), DataError,
+        r"weights must have shape \(30,\), one for each sample, or \(30, 5, 4\), one for each place, got \(30, 4, 4\)",
+    ),
+    "weights of places that are negative": (
+        lambda: holes(PICTURES, HOLES, OF_PIXELS - 1), DataError,
+        "weights must be at least 0, got -.* for sample 0, place",
+    ),
+    "weights of places where samples are taken as a whole": (
+        lambda: masks(Dice()).fit(PICTURES, HOLES == 1, OF_PIXELS), DataError,
+        r"weights must have shape \(30,\), one for each sample, got \(30, 5, 4\); this cost takes samples as a whole",
+    ),
+    "weights of places of a cost of one's own for samples": (
+        lambda: pixels(CustomCost(lambda y, t: (y * 0).sum(axis=(1, 2, 3)), lambda y, t: 0 * y)).fit(
+            PICTURES, np.zeros((30, 3, 5, 4)), OF_PIXELS
+        ), ShapeError, "takes samples as a whole, its entries can have no weights",
+    ),
+    "all labels to ignore where places weigh something": (
+        lambda: holes(PICTURES, HOLES, (HOLES == 255) * 1.0), DataError, "labels must not all be 255, which the cost",
     ),
     "all 0 of an ArrayGenerator": (
         lambda: classes().fit(ArrayGenerator((X, Y, 0 * W))), DataError, "weights of ArrayGenerator must not all be 0"
