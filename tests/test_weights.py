@@ -454,6 +454,8 @@ def test_weights_of_places_may_be_lists_and_sequences() -> None:
     wild = np.where(real, weights, 7.0)
     forms = weights, wild, rows, Sequences(wild, real.sum(axis=1))
     costs = {make("cpu").evaluate(data, labels, given, progress=False)["cost"] for given in forms}
+    listed = [[row[mask] for row, mask in zip(one, real, strict=True)] for one in (data, labels, weights)]
+    costs.add(make("cpu").evaluate(ArrayGenerator(*listed, mini_batch_size=256, workers=0), progress=False)["cost"])
     assert len(costs) == 1
 
 
@@ -497,7 +499,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "weights of places where samples are taken as a whole": (
         lambda: masks(Dice()).fit(PICTURES, HOLES == 1, OF_PIXELS), DataError,
-        r"weights must have shape \(30,\), one for each sample, got \(30, 5, 4\); this cost takes samples as a whole",
+        r"weights must have shape \(30,\), one for each sample, got \(30, 5, 4\); costs of whole samples",
     ),
     "weights of places of a cost of one's own for samples": (
         lambda: pixels(CustomCost(lambda y, t: (y * 0).sum(axis=(1, 2, 3)), lambda y, t: 0 * y)).fit(

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gedanken.by_name import ByName
 from gedanken.checks import require, whole
 from gedanken.data.batches import ArraySource, GeneratorSource, Source, hold_out
@@ -23,7 +21,7 @@ from gedanken.data.inputs import (
 from gedanken.data.ragged import as_sequences, labels_of_places
 from gedanken.data.sources import ArrayGenerator, whole_entry
 from gedanken.errors import DataError
-from gedanken.sequences import Sequences, as_padded, lengths_of
+from gedanken.sequences import Sequences, lengths_of
 from gedanken.types import AnyShape, Array, Shape
 
 MINI_BATCH_SIZE = 128
@@ -240,11 +238,11 @@ class InputSpec(NamedTuple):
             require(given is None, argument, f"be left out, because {name} gives them with the data", given)
         whose = "{} of " + name
         if isinstance(generator, ArrayGenerator):
-            weight = None if generator.transforms else as_padded(whole_entry(generator, 2))
-            self._weights(whose.format("weights"), weight, len(generator), some=True)
+            given = None if generator.transforms else whole_entry(generator, 2)
+            weight = self._weights(whose.format("weights"), given, len(generator), True, lengths_of(given))
             known = self._known(whose, generator) if self.ignored_alone and not generator.transforms else None
             if known:
-                self._require_something(whose, known[1], known[0], None if weight is None else np.asarray(weight))
+                self._require_something(whose, known[1], known[0], weight)
         nothing, checked = partial(self._nothing, whose), partial(self.checked, whose, some=False)
         return GeneratorSource(generator, checked, fixed, partial(self._known, whose, generator), nothing)
 

@@ -129,7 +129,7 @@ def checked_weights(
     if array.shape not in ((samples,), (samples, *(places or ()))):
         rule = f"{argument} must have shape ({samples},), one for each sample"
         rule += f", or {(samples, *places)}, one for each place" if places else ""
-        hint = "" if places is not None else "; this cost takes samples as a whole"
+        hint = "" if places is not None else "; costs of whole samples and of heads take no others"
         raise DataError(f"{rule}, got {array.shape}{hint}")
     check_finite(argument, array, dtype)
     if (array < 0).any():
