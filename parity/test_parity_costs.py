@@ -274,6 +274,41 @@ def by_channel(cost: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Te
 MAPS = RNG.integers(0, CLASSES, (3, 4, 2))
 HOLES = np.where(RNG.random(MAPS.shape) < 0.3, 255, MAPS)
 SOFT = RNG.dirichlet(np.ones(CLASSES), MAPS.shape)
+ANSWERED = np.where(RNG.random((*MAPS.shape, 1)) < 0.3, 255, RNG.integers(0, 2, (*MAPS.shape, 1)))
+
+
+def of_answers(cost: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return PyTorch's cost, without its mean, of the answers that are not 255, of the first output of each place."""
+
+    def mean(y: Tensor, t: Tensor) -> Tensor:
+        there = t != 255
+        return cost(y[there], t[there].double()).mean()
+
+    return mean
+
+
+def focal(y: Tensor, t: Tensor) -> Tensor:
+    """Return Lin et al. 2017, equation 5, with alpha 1/4 and gamma 2."""
+    right = torch.where(t == 1, y, 1 - y)
+    return torch.where(t == 1, 0.25, 0.75) * (1 - right) ** 2 * -torch.log(right)
+
+
+def dice_of_region(y: Tensor, t: Tensor) -> Tensor:
+    """Return the mean over samples; `t` says where the region is, 255 what is left out."""
+    there = t != 255
+    both, total = (y * t * there).sum((1, 2, 3)), ((y + t) * there).sum((1, 2, 3))
+    return (1 - (2 * both + 1) / (total + 1)).mean()
+
+
+IGNORING: list[tuple[Cost, Callable[[Tensor, Tensor], Tensor]]] = [
+    (
+        BinaryCrossEntropy(class_weights=(0.5, 3), ignore_label=255),
+        of_answers(lambda y, t: F.binary_cross_entropy(y, t, 0.5 + 2.5 * t, reduction="none")),
+    ),
+    (BinaryFocal(class_weights=(0.75, 0.25), ignore_label=255), of_answers(focal)),
+    (Hinge(ignore_label=255), of_answers(lambda y, t: torch.relu(1 - (2 * t - 1) * y))),
+    (Dice(ignore_label=255), dice_of_region),
+]
 PLACES: list[tuple[Cost, Any, Callable[[Tensor, Tensor], Tensor]]] = [
     (CrossEntropy(), MAPS, by_channel(F.cross_entropy)),
     (CrossEntropy(ignore_label=255), HOLES, by_channel(lambda z, t: F.cross_entropy(z, t, ignore_index=255))),
@@ -289,6 +324,7 @@ PLACES: list[tuple[Cost, Any, Callable[[Tensor, Tensor], Tensor]]] = [
     (Dice(), MAPS, dice),
     (Dice(ignore_label=255), HOLES, dice),
     (Tversky(0.3, 0.7), MAPS, tversky),
+    *((cost, ANSWERED, theirs) for cost, theirs in IGNORING),
     (KullbackLeibler(), SOFT, by_channel(lambda z, t: F.kl_div(z, t.movedim(-1, 1), reduction="sum") / MAPS.size)),
 ]  # fmt: skip
 
@@ -296,12 +332,38 @@ PLACES: list[tuple[Cost, Any, Callable[[Tensor, Tensor], Tensor]]] = [
 @pytest.mark.parametrize(("cost", "target", "theirs"), PLACES, ids=lambda one: type(one).__name__)
 def test_cost_of_places(cost: Cost, target: Any, theirs: Callable[[Tensor, Tensor], Tensor]) -> None:
     y = RNG.dirichlet(np.full(CLASSES, 4.0), MAPS.shape)
+    y = y if target.shape != ANSWERED.shape else y[..., :1]
     value, dy = cost(Ops(dtype="float64"), y, target)
     there = torch.tensor(y, requires_grad=True)
     expected = theirs(there, torch.from_numpy(target))
     expected.backward()
     if isinstance(cost, CrossEntropy):  # PyTorch makes shares of scores once more, here of their own logarithms
         dy = dy - (y * dy).sum(axis=-1, keepdims=True)
+    assert_agree({"cost": value, "y": dy}, {"cost": expected, "y": there.grad})
+
+
+WEIGHED: list[tuple[Cost, Any, Callable[[Tensor, Tensor], Tensor]]] = [
+    (
+        CrossEntropy(ignore_label=255), HOLES,
+        lambda y, t: -torch.log((y * F.one_hot(torch.where(t == 255, 0, t), CLASSES)).sum(-1)) * (t != 255),
+    ),
+    (MeanSquared(), SOFT, lambda y, t: ((y - t) ** 2)),
+    (BinaryCrossEntropy(ignore_label=255), ANSWERED, lambda y, t: F.binary_cross_entropy(
+        y, torch.where(t == 255, 0, t).double(), reduction="none") * (t != 255)
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cost", "target", "theirs"), WEIGHED, ids=lambda one: type(one).__name__)
+def test_weights_of_places(cost: Cost, target: Any, theirs: Callable[[Tensor, Tensor], Tensor]) -> None:
+    weight = RNG.uniform(0, 2, MAPS.shape)
+    y = RNG.dirichlet(np.full(CLASSES, 4.0), MAPS.shape)
+    y = y if target.shape != ANSWERED.shape else y[..., :1]
+    value, dy = cost(Ops(dtype="float64"), y, target, weight)
+    there, wanted, factor = torch.tensor(y, requires_grad=True), torch.from_numpy(target), torch.from_numpy(weight)
+    costs = theirs(there, wanted)
+    expected = (costs * factor.reshape(factor.shape + (1,) * (costs.ndim - 3))).sum() / (target != 255).sum()
+    expected.backward()
     assert_agree({"cost": value, "y": dy}, {"cost": expected, "y": there.grad})
 
 

@@ -468,6 +468,12 @@ def _class_maps(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
     return y / y.sum(axis=-1, keepdims=True), rng.integers(0, 4, (samples, 3, 2))
 
 
+def _holed(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    """Return one output for each pixel, and yes, no or 255, which as many pixels of each sample have."""
+    wanted = rng.permuted(np.tile([0, 1, 0, 1, 255, 255], (samples, 1)), axis=1).reshape(samples, 3, 2, 1)
+    return rng.uniform(0.05, 0.95, wanted.shape), wanted
+
+
 def _distributions(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
     return _shares(rng, samples), _shares(rng, samples)
 
@@ -509,6 +515,9 @@ COSTS = [
     CostCase(Dice(0.5, (0, 1, 2, 1), ignore_label=3), _class_maps),
     CostCase(Tversky(0.3, 0.8), _class_maps),
     CostCase(Tversky(0.6, 0.1, 0.5, (0, 1, 2, 1), ignore_label=3), _class_maps),
+    CostCase(BinaryCrossEntropy(3, ignore_label=255), _holed),
+    CostCase(BinaryFocal(class_weights=(0.75, 0.25), ignore_label=255), _holed),
+    CostCase(Dice(ignore_label=255), _holed),
     CostCase(KullbackLeibler(), _distributions),
     CostCase(CosineDistance(), _values),
     CostCase(SquaredHinge(), _signs),

@@ -1,5 +1,6 @@
 """Training, evaluating and using a network: what is computed, in what order, and what ends it."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    F1,
     R2,
     SGD,
     Accuracy,
@@ -32,6 +34,7 @@ from gedanken import (
     Flatten,
     FullyConnectedLayer,
     GedankenWarning,
+    Heads,
     KeepWeights,
     Layer,
     LayerNorm,
@@ -41,6 +44,7 @@ from gedanken import (
     Momentum,
     Network,
     OnPlateau,
+    Precision,
     ReLU,
     Residual,
     Run,
@@ -815,11 +819,49 @@ class Named(Accuracy):
     name = property(lambda self: "cost")
 
 
-@pytest.mark.parametrize("metrics", [[Accuracy(), Accuracy(threshold=0.9)], [Named()]], ids=["twice", "cost"])
+@pytest.mark.parametrize("metrics", [[Accuracy(), Accuracy(threshold=0.5)], [Named()]], ids=["twice", "cost"])
 def test_metrics_need_names_of_their_own(metrics: list[Metric]) -> None:
     net = Network().input((4,)).add(FullyConnectedLayer(2)).add(SoftMax())
     with pytest.raises(ArgumentError, match="metrics must have different names, got"):
         net.regression(metrics=metrics)
+
+
+APART: list[tuple[list[Metric], list[str]]] = [
+    ([F1(threshold=0.3), F1(threshold=0.7)], ["f1_threshold_0.3", "f1_threshold_0.7"]),
+    ([F1(threshold=0.3), F1(), Accuracy()], ["f1_threshold_0.3", "f1", "accuracy"]),
+    ([F1(threshold=0.3), Precision(threshold=0.3)], ["f1", "precision"]),
+    ([F1("micro", threshold=0.3), F1("micro"), F1(threshold=0.3)], ["f1_micro_threshold_0.3", "f1_micro", "f1"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "names"), APART, ids=lambda one: "" if isinstance(one[0], Metric) else ",".join(one)
+)
+def test_options_tell_metrics_of_one_kind_apart(metrics: list[Metric], names: list[str], tmp_path: Path) -> None:
+    data, yes = X, (X[:, 0] > 0).astype(int)
+    net = Network().input((6,)).add(FullyConnectedLayer(1)).add(Sigmoid())
+    net.regression(cost="binary_cross_entropy", metrics=metrics)
+    stop = EarlyStopping(f"validation_{names[0]}", patience=5)
+    history = net.fit(data, yes, epochs=2, validation_set=(data, yes), callbacks=[stop], progress=False)
+    found = net.evaluate(data, yes, progress=False)
+    y = net.feedforward(data)
+    for name, metric in zip(names, metrics, strict=True):
+        expected = metric.value(metric.measure(y, yes))
+        assert found[name] == history[f"validation_{name}"][-1] == pytest.approx(expected)
+    assert list(found) == ["cost", *names]
+    net.save(tmp_path / "net.safetensors")
+    assert Network.load(tmp_path / "net.safetensors").evaluate(data, yes, progress=False) == found
+    assert copy.deepcopy(net).evaluate(data, yes, progress=False) == found
+
+
+def test_options_tell_metrics_of_heads_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    yes = (X[:, 0] > 0).astype(int)
+    net = Network().input((6,)).add(Heads(one=[FullyConnectedLayer(1), Sigmoid()]))
+    metrics = {"one": [F1(threshold=0.3), F1(threshold=0.7)]}
+    net.regression(cost={"one": "binary_cross_entropy"}, metrics=metrics)
+    found = net.evaluate(X, {"one": yes})
+    assert list(found) == ["cost", "one_f1_threshold_0.3", "one_f1_threshold_0.7", "one_cost"]
+    assert "one_f1_threshold_0.7" in capsys.readouterr().err
 
 
 def test_a_users_cost_is_reported_alone_and_may_take_class_numbers() -> None:

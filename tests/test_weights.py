@@ -4,7 +4,7 @@ import copy
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -31,7 +31,9 @@ from gedanken import (
     GedankenError,
     Generator,
     Heads,
+    Hinge,
     Hogwild,
+    Huber,
     Metric,
     Network,
     Quantile,
@@ -43,6 +45,7 @@ from gedanken import (
 )
 from gedanken.costs import COSTS as NAMED
 from gedanken.data.batches import hold_out
+from gedanken.layers.shape import to_channels_last
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(40, 6)).astype("float32")
@@ -305,6 +308,157 @@ def holes(*given: Any, **options: Any) -> Any:
     return pixels(CrossEntropy(ignore_label=255)).fit(*given, **options, progress=False)
 
 
+def masks(cost: Cost, engine: str = "cpu", metrics: Any = None) -> Network:
+    net = Network(seed=1).input((1, 5, 4)).add(ConvolutionLayer(1, 3, 3, zero_padding="same"))
+    return (net if cost.takes_scores else net.add(Sigmoid())).regression(SGD(0.1), cost, metrics=metrics, engine=engine)
+
+
+ANSWERS = np.where(HOLES == 2, 1, HOLES)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", [BinaryCrossEntropy, BinaryFocal, Hinge, Dice, Tversky])
+def test_metrics_and_cost_see_only_answers_that_are_not_ignored(kind: Any, engine: str) -> None:
+    net = masks(kind(ignore_label=255), engine, ["accuracy", "f1", "roc_auc"])
+    net.fit(PICTURES, ANSWERS, W[:30], mini_batch_size=7, progress=False)
+    found = net.evaluate(PICTURES, ANSWERS, W[:30], mini_batch_size=7, progress=False)
+    y, there = net.feedforward(PICTURES)[:, 0], ANSWERS != 255
+    given = y[there][:, None], ANSWERS[there], (W[:30, None, None] + 0 * there)[there]
+    metrics = net._compiled("evaluate").metrics
+    expected = [metric.value(metric.measure(*given)) for metric in metrics]
+    assert [found[metric.name] for metric in metrics] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_balanced_weights_leave_out_answers_to_ignore(engine: str) -> None:
+    there = ANSWERS != 255
+    yes = float((ANSWERS[there] == 1).mean())
+    nets = [
+        masks(BinaryCrossEntropy(class_weights=weights, ignore_label=255), engine)
+        for weights in ("balanced", (0.5 / (1 - yes), 0.5 / yes))
+    ]
+    costs = [net.fit(PICTURES, ANSWERS, shuffle=False, progress=False)["cost"] for net in nets]
+    assert costs[0] == costs[1]
+
+
+def test_a_checkup_leaves_out_answers_to_ignore() -> None:
+    net = masks(BinaryCrossEntropy(ignore_label=255))
+    found = net.check(PICTURES, ANSWERS)
+    assert found.figures.expected_initial_cost == pytest.approx(np.log(2))
+    assert "target-range" not in {finding.code for finding in found.findings}
+    lonely = np.where(ANSWERS == 255, 255, 1)
+    assert "labels-constant" in {finding.code for finding in net.check(PICTURES, lonely).findings}
+
+
+SHORT = np.where(np.arange(16) < RNG.integers(1, 6, (40, 1)), RNG.integers(1, 9, (40, 16)), 0)  # is cut
+OF_WORDS, OF_PIXELS = RNG.integers(0, 3, SHORT.shape) * 0.5, RNG.integers(0, 3, HOLES.shape) * 0.5
+
+
+class Placed(NamedTuple):
+    """A network with places, data, labels, weights of places, and which places are real."""
+
+    net: Callable[..., Network]
+    data: Any
+    labels: Any
+    weights: Any
+    real: Any
+
+
+def tagger(last: Any, cost: Any, metrics: Any) -> Callable[[str], Network]:
+    def make(engine: str) -> Network:
+        net = Network(seed=2).input((16,)).add(Embedding(9, 4, mask=0)).add(FullyConnectedLayer(last[0]))
+        net = net.add(last[1]) if last[1] else net
+        return net.regression(Adam(0.05), cost, metrics=metrics, engine=engine)
+
+    return make
+
+
+THERE = SHORT > 0
+PLACED: dict[str, Placed] = {
+    "classes of words": Placed(
+        tagger((3, SoftMax()), "cross_entropy", ["accuracy"]), SHORT, SHORT % 3, OF_WORDS, THERE,
+    ),
+    "answers of words": Placed(
+        tagger((1, Sigmoid()), BinaryCrossEntropy(ignore_label=-1), ["accuracy"]),
+        SHORT, SHORT % 3 - 1, OF_WORDS, THERE & (SHORT % 3 > 0),
+    ),
+    "values of words": Placed(
+        tagger((2, None), "mean_squared", ["mean_absolute_error"]), SHORT, RNG.normal(size=(40, 16, 2)), OF_WORDS, THERE
+    ),
+    "classes of pixels": Placed(
+        lambda engine: pixels(CrossEntropy(ignore_label=255), engine), PICTURES, HOLES, OF_PIXELS, HOLES != 255
+    ),
+    "answers of pixels": Placed(
+        lambda engine: masks(BinaryCrossEntropy(ignore_label=255), engine, ["accuracy"]),
+        PICTURES, ANSWERS, OF_PIXELS, ANSWERS != 255,
+    ),
+    "values of pixels": Placed(
+        lambda engine: masks(Huber(), engine, ["mean_absolute_error"]), PICTURES, RNG.normal(size=HOLES.shape),
+        OF_PIXELS, HOLES >= 0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", PLACED)
+def test_weights_of_places_multiply_the_cost_of_each(name: str, engine: str) -> None:
+    make, data, labels, weights, real = PLACED[name]
+    net = make(engine)
+    found = net.evaluate(data, labels, weights, mini_batch_size=7, progress=False)
+    alone, figures = 0.0, []
+    train_state = net._compiled("evaluate")
+    outputs = to_channels_last(net.feedforward(data))
+    for weight in (0.5, 1.0):  # of places with one weight the cost is known
+        only = real & (weights == weight)
+        cost = net.evaluate(data, labels, (only * 1.0), mini_batch_size=40, progress=False)["cost"]
+        alone += weight * cost
+    assert found["cost"] == pytest.approx(alone, rel=1e-5)
+    for metric in train_state.metrics:
+        given = outputs[real], labels[real], weights[real]
+        figures.append(metric.value(metric.measure(given[0], given[1], weight=given[2])))
+    assert [found[metric.name] for metric in train_state.metrics] == pytest.approx(figures, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_weights_of_places_that_are_alike_are_those_of_samples(name: str) -> None:
+    make, data, labels, weights, _ = PLACED[name]
+    each = W[: len(data)]
+    spread = each.reshape(-1, *(1,) * (weights.ndim - 1)) + 0 * weights
+    nets = [make("cpu") for _ in range(5)]
+    expected, one, two, three, four = nets
+    options: Any = {"mini_batch_size": 7, "shuffle": False, "progress": False}
+    costs = [expected.fit(data, labels, each, **options)["cost"], one.fit(data, labels, spread, **options)["cost"]]
+    costs.append(two.fit(data, labels, spread, parallel=DataParallel(workers=2), **options)["cost"])
+    source = ArrayGenerator(data, labels, spread, mini_batch_size=7, workers=0)
+    costs.append(three.fit(source, progress=False)["cost"])
+    way = Hogwild(workers=1, backend="threads")
+    history = four.fit(data, labels, spread, parallel=way, validation_set=(data, labels, spread), **options)
+    for other in (one, two, three, four):
+        same(expected, other, 1e-5)
+    np.testing.assert_allclose(costs, [costs[0]] * 4, rtol=1e-5)
+    after = expected.evaluate(data, labels, each, progress=False)["cost"]
+    assert history["validation_cost"][-1] == pytest.approx(after, rel=1e-4)
+
+
+def test_what_has_no_weight_at_a_place_teaches_nothing_there() -> None:
+    make, data, labels, weights, _ = PLACED["classes of pixels"]
+    nets, other = (make("cpu"), make("cpu")), np.where((weights == 0) & (labels != 255), (labels + 1) % 3, labels)
+    for net, given in zip(nets, (labels, other), strict=True):
+        net.fit(data, given, weights, validation_set=0.2, progress=False)
+    same(*nets)
+
+
+def test_weights_of_places_may_be_lists_and_sequences() -> None:
+    make, data, labels, weights, real = PLACED["classes of words"]
+    rows = [row[mask].tolist() for row, mask in zip(weights, real, strict=True)]
+    wild = np.where(real, weights, 7.0)
+    forms = weights, wild, rows, Sequences(wild, real.sum(axis=1))
+    costs = {make("cpu").evaluate(data, labels, given, progress=False)["cost"] for given in forms}
+    listed = [[row[mask] for row, mask in zip(one, real, strict=True)] for one in (data, labels, weights)]
+    costs.add(make("cpu").evaluate(ArrayGenerator(*listed, mini_batch_size=256, workers=0), progress=False)["cost"])
+    assert len(costs) == 1
+
+
 HELD = np.isin(np.arange(40), hold_out(40, 0.5, 2)[1]).astype(float)
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "negative": (lambda: classes().fit(X, Y, W - 1), DataError, r"weights must be at least 0, got -1.0 for sample"),
@@ -334,6 +488,26 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "balanced of a generator": (
         lambda: classes(cost=CrossEntropy(class_weights="balanced")).fit(Items(None)), ArgumentError,
         "class_weights of CrossEntropy must be numbers where a Generator other than ArrayGenerator gives the labels",
+    ),
+    "weights of other places": (
+        lambda: holes(PICTURES, HOLES, OF_PIXELS[:, 1:]), DataError,
+        r"weights must have shape \(30,\), one for each sample, or \(30, 5, 4\), one for each place, got \(30, 4, 4\)",
+    ),
+    "weights of places that are negative": (
+        lambda: holes(PICTURES, HOLES, OF_PIXELS - 1), DataError,
+        "weights must be at least 0, got -.* for sample 0, place",
+    ),
+    "weights of places where samples are taken as a whole": (
+        lambda: masks(Dice()).fit(PICTURES, HOLES == 1, OF_PIXELS), DataError,
+        r"weights must have shape \(30,\), one for each sample, got \(30, 5, 4\); costs of whole samples",
+    ),
+    "weights of places of a cost of one's own for samples": (
+        lambda: pixels(CustomCost(lambda y, t: (y * 0).sum(axis=(1, 2, 3)), lambda y, t: 0 * y)).fit(
+            PICTURES, np.zeros((30, 3, 5, 4)), OF_PIXELS
+        ), ShapeError, "takes samples as a whole, its entries can have no weights",
+    ),
+    "all labels to ignore where places weigh something": (
+        lambda: holes(PICTURES, HOLES, (HOLES == 255) * 1.0), DataError, "labels must not all be 255, which the cost",
     ),
     "all 0 of an ArrayGenerator": (
         lambda: classes().fit(ArrayGenerator((X, Y, 0 * W))), DataError, "weights of ArrayGenerator must not all be 0"
@@ -434,9 +608,24 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: classes(cost=CrossEntropy(ignore_label=0)).evaluate(X, np.full((40, 3), 1 / 3)), DataError,
         r"labels must be class numbers \(N,\) for ignore_label=0",
     ),
-    "a region beside a label to ignore": (
-        lambda: Network().input((1, 5, 4)).add(Sigmoid()).regression(SGD(0.1), Dice(ignore_label=0)), ShapeError,
-        "needs outputs of two classes or more for its ignore_label",
+    "several answers beside a label to ignore": (
+        lambda: Network().input((3, 5, 4)).add(Sigmoid()).regression(SGD(0.1), BinaryFocal(ignore_label=255)),
+        ShapeError, r"needs one output, at each place where there are places, for its ignore_label, got 3 outputs",
+    ),
+    **{
+        f"an answer that is not ignored, {type(cost).__name__}": (
+            lambda cost=cost: masks(cost).fit(PICTURES, HOLES), DataError,
+            "labels must (lie in .0, 1.|be 0 or 1 for .*), or be 254 to be ignored, got 2",
+        )
+        for cost in (BinaryCrossEntropy(ignore_label=254), Dice(ignore_label=254), Hinge(ignore_label=254))
+    },
+    "all answers to ignore": (
+        lambda: masks(BinaryCrossEntropy(ignore_label=255)).fit(PICTURES, NOTHING), DataError,
+        "labels must not all be 255, which the cost ignores: nothing",
+    ),
+    "all of a region to ignore": (
+        lambda: masks(Dice(ignore_label=255)).fit(PICTURES, NOTHING[:, None]), DataError,
+        "labels must not all be 255, which the cost ignores: nothing",
     ),
 }  # fmt: skip
 
@@ -550,9 +739,7 @@ def test_every_cost_is_learnt_by_its_name_with_its_metrics_and_weights(name: str
 @pytest.mark.parametrize("kind", [Dice, Tversky])
 def test_dice_learns_regions(kind: type[Dice] | type[Tversky], channels: int) -> None:
     net = Network(seed=1).input((1, 5, 4)).add(ConvolutionLayer(channels, 3, 3, zero_padding="same"))
-    net.add(SoftMax() if channels == 3 else Sigmoid()).regression(
-        Adam(0.05), kind(ignore_label=255 if channels == 3 else None)
-    )
+    net.add(SoftMax() if channels == 3 else Sigmoid()).regression(Adam(0.05), kind(ignore_label=255))
     labels = HOLES if channels == 3 else (PICTURES > 0)
     history = net.fit(PICTURES, labels, W[:30], epochs=8, mini_batch_size=10, progress=False)
     assert history["cost"][-1] < history["cost"][0]

@@ -33,7 +33,7 @@ from gedanken.keywords import keywords_checked
 from gedanken.layers.gradient_check import checked_gradients
 from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.parallel.base import TrainState
-from gedanken.parallel.counting import ignored_alone, ignores, settled, unweighted
+from gedanken.parallel.counting import ignored_alone, ignores, places_weighed, settled, unweighted
 from gedanken.prediction import Predictor, not_compiled
 from gedanken.state import part, prefixed
 from gedanken.types import Array
@@ -191,7 +191,7 @@ class Compiled(Builder, Predictor):
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse, why)
         alone = partial(ignored_alone, cost) if cost and ignores(cost) else None
         spec = spec._replace(mask=plan.mask, lengths_behind=plan.lengths_behind, ignored_alone=alone)
-        spec = spec._replace(named=self._named_inputs(plan))
+        spec = spec._replace(places=places_weighed(cost, shapes[1]), named=self._named_inputs(plan))
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
 

@@ -180,7 +180,8 @@ class Network(FineTuning):
                 Of several inputs a dict of such by name.
             labels: (N,) class numbers, (N, C) one-hot rows, or (N, ...) target values, as the cost takes them; of Heads
                 a dict of such by name.
-            weights: (N,), how much each sample counts in cost and metrics, >= 0; None is 1 each. See Cost.
+            weights: (N,), how much each sample counts in cost and metrics, >= 0; (N, T) or (N, H, W) of each place of
+                outputs that have places. None is 1 each. See Cost.
             validation_set: (data, labels) or (data, labels, weights), a Generator, of which the first epoch is used, or
                 the fraction of the samples, in (0, 1), that is held out. It is evaluated after each epoch, as by
                 `evaluate`, and never changes the training.

@@ -6,7 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gedanken import ArgumentError, BinaryCrossEntropy, CrossEntropy, CustomCost, Huber, MeanSquared, ShapeError
+from gedanken import (
+    ArgumentError,
+    BinaryCrossEntropy,
+    BinaryFocal,
+    CrossEntropy,
+    CustomCost,
+    Dice,
+    Hinge,
+    Huber,
+    MeanSquared,
+    ShapeError,
+    SquaredHinge,
+    Tversky,
+)
 from gedanken.costs import Cost
 from gedanken.costs.base import REDUCTIONS
 from gedanken.ops import Ops
@@ -135,6 +148,37 @@ def test_ignored_labels_do_not_count(ignored: int, reduction: str) -> None:
     scale = there.sum() / 2 if reduction == "batch_mean" else 1.0
     assert float(value) == pytest.approx(float(expected) * scale, rel=1e-12)
     assert_close(dy, numeric_gradient(lambda: float(cost(OPS, y, labels, weight)[0]), y), 1e-6)
+
+
+ANSWERS = [
+    (kind, shape)
+    for kind in (BinaryCrossEntropy, BinaryFocal, Hinge, SquaredHinge, Dice, Tversky)
+    for shape in ((4, 1), (4, 5, 1), (4, 3, 2, 1))
+    if len(shape) > 2 or kind not in (Dice, Tversky)
+]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize(("kind", "shape"), ANSWERS)
+def test_ignored_answers_do_not_count(kind: Any, shape: Any, reduction: str) -> None:
+    regions = issubclass(kind, (Dice, Tversky))
+    options = {"class_weights": (2, 3)} if issubclass(kind, (BinaryCrossEntropy, BinaryFocal)) else {}
+    y, wanted, weight = RNG.uniform(0.1, 0.9, shape), RNG.integers(0, 2, shape), np.array([2.0, 3, 1, 0.5])
+    wanted[RNG.random(shape) < 0.3] = 255
+    cost, plain = kind(**options, ignore_label=255, reduction=reduction), kind(**options, reduction=reduction)
+    value, dy = cost(OPS, y, wanted, weight)
+    there = wanted != 255
+    assert not dy[~there].any()
+    wild = np.where(there, y, np.nan)
+    np.testing.assert_equal((value, dy), cost(OPS, wild, wanted, weight))
+    if regions:  # what is neither claimed nor there counts for nothing
+        expected, _ = plain(OPS, y * there, wanted * there, weight)
+    else:
+        each = np.repeat(weight, wanted[0].size).reshape(shape)[there]
+        expected, _ = plain(OPS, y[there][:, None], wanted[there][:, None], each)
+    scale = there.sum() / 4 if reduction == "batch_mean" and not regions else 1.0
+    assert float(value) == pytest.approx(float(expected) * scale, rel=1e-12)
+    assert_close(dy, numeric_gradient(lambda: float(cost(OPS, y, wanted, weight)[0]), y), 1e-6)
 
 
 class Own(Cost):

@@ -1,6 +1,7 @@
 """The kernels of costs by themselves: random shapes, threads, extreme outputs; and that none is missing."""
 
 import itertools
+import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -89,15 +90,19 @@ def fused(case: Case) -> Cost:
 
 def outputs_of(cost: Cost) -> int:
     """Return how many outputs a cost takes, 0 where that is free."""
+    if isinstance(cost, YesOrNo) and cost.ignore_label is not None:
+        return 1
     given = [getattr(cost, name, None) for name in ("class_weights", "pos_weight", "quantiles")]
     return 3 if any(isinstance(one, tuple) for one in given) else 0
 
 
 def random_shape(cost: Cost, rng: Any, most: int) -> tuple[Shape, bool]:
-    """Return a shape of outputs (N, F) or (N, T, F), and whether samples may have lengths."""
+    """Return a shape of outputs, (N, F), (N, T, F) or (N, H, W, F), and whether samples may have lengths."""
     samples, size = int(rng.integers(1, most)), outputs_of(cost) or 2 * int(rng.integers(1, most))
     if isinstance(cost, GaussianNLL) or isinstance(getattr(cost, "quantiles", None), tuple):
         return (samples, size), False
+    if isinstance(cost, YesOrNo) and rng.random() < 0.3:
+        return (samples, *rng.integers(1, 9, 2).tolist(), size), False
     if isinstance(cost, Overlap) or rng.random() < 0.5:
         return (samples, int(rng.integers(2, most)), size), not isinstance(cost, Overlap)
     return (samples, size), False
@@ -111,8 +116,8 @@ def drawn(case: Case, rng: Any, dtype: str, most: int = 90) -> tuple[Cost, Array
     weight = rng.integers(0, 3, shape[0]) * rng.random(shape[0]) if rng.random() < 0.5 else None
     lengths = rng.integers(1, shape[1] + 1, shape[0]) if may_have_lengths else None
     hard = bool(rng.random() < 0.5)
-    flat = targets(cost, rng, (shape[0] * shape[1], shape[2]) if len(shape) == 3 else shape, hard)
-    target = flat.reshape(*shape[:2], *flat.shape[1:]) if len(shape) == 3 else flat
+    flat = targets(cost, rng, (math.prod(shape[:-1]), shape[-1]), hard)
+    target = flat.reshape(*shape[:-1], *flat.shape[1:])
     return cost, y.astype(dtype), target, weight, lengths
 
 
@@ -191,7 +196,8 @@ def test_extreme_outputs(case: Case, dtype: str) -> None:
         costs, slopes = cost.entries(ops, y, target)
         counted = cost.counted(ops, costs.shape, target)
     if counted is not None:
-        costs, slopes = np.where(counted, costs, 0), np.where(counted[:, None], slopes, 0)
+        counted = counted.reshape(-1, 1)
+        costs, slopes = np.where(counted.reshape(costs.shape), costs, 0), np.where(counted, slopes, 0)
     got = by_kernel(cost, y, target)
     # What is subnormal is 0 to kernels. Sums of a row are as exact as their terms.
     apart = 1e-37 if type(cost) in VALUES else near

@@ -42,6 +42,7 @@ from gedanken import (
     WeightedMean,
 )
 from gedanken.costs import Cost
+from gedanken.costs.base import Ignoring
 from gedanken.costs.labels import ClassCost
 from gedanken.costs.likeness import Overlap
 from gedanken.engine.base import Engine
@@ -61,6 +62,7 @@ class Case(NamedTuple):
 
 
 CLASSES = ("values", "long", "sequence", "picture")
+ONE = ("column", "places", "wide picture")
 COSTS = [
     Case(CrossEntropy(), SoftMax(), CLASSES),
     Case(CrossEntropy(0.1, (1, 2, 0.5), ignore_label=255, reduction="weighted_mean"), SoftMax(), CLASSES),
@@ -90,6 +92,13 @@ COSTS = [
     Case(BinaryCrossEntropy((0.5, 1, 3)), HardSigmoid(), ("values", "sequence", "picture")),
     Case(BinaryFocal(), Sigmoid()),
     Case(BinaryFocal(0.5, (0.75, 0.25), reduction="weighted_mean"), HardSigmoid()),
+    Case(BinaryCrossEntropy(2, ignore_label=255), Sigmoid(), ONE),
+    Case(BinaryCrossEntropy(class_weights=(0.5, 3), ignore_label=-1, reduction="weighted_mean"), HardSigmoid(), ONE),
+    Case(BinaryFocal(0.5, (0.75, 0.25), ignore_label=-1, reduction="sum"), Sigmoid(), ONE),
+    Case(Hinge(ignore_label=255), None, ONE),
+    Case(SquaredHinge(ignore_label=255, reduction="batch_mean"), None, ONE),
+    Case(Dice(0.5, ignore_label=255), Sigmoid(), ("places", "wide picture")),
+    Case(Tversky(0.6, 0.1, ignore_label=-1), Sigmoid(), ("places", "wide picture")),
     Case(MeanSquared()),
     Case(MeanSquared(reduction="batch_mean")),
     Case(MeanAbsolute()),
@@ -112,6 +121,7 @@ LAYERS: dict[str, tuple[Shape, Layer]] = {
     "column": ((6,), FullyConnectedLayer(1)),
     "even": ((6,), FullyConnectedLayer(4)),
     "long": ((3,), FullyConnectedLayer(1100)),
+    "places": ((7, 6), FullyConnectedLayer(1)),
     "sequence": ((7, 6), FullyConnectedLayer(3)),
     "picture": ((2, 5, 7), ConvolutionLayer(3, 3, 3, zero_padding="same")),
     "wide picture": ((1, 40, 45), ConvolutionLayer(1, 1, 1)),
@@ -122,6 +132,8 @@ COUNTS = (Poisson, MeanSquaredLogarithmic)
 def targets(cost: Cost, rng: Any, shape: Shape, hard: bool) -> Array:
     """Return targets of outputs (N, ...), channels first."""
     classes = 1 if len(shape) == 4 else len(shape) - 1
+    if isinstance(cost, Ignoring) and cost.ignore_label is not None and shape[classes] == 1:
+        return np.where(rng.random(shape) < 0.3, cost.ignore_label, rng.integers(0, 2, shape))
     if isinstance(cost, ClassCost) and (hard or cost.ignore_label is not None):
         labels = rng.integers(0, shape[classes], shape[:classes] + shape[classes + 1 :])
         if cost.ignore_label is not None:
@@ -150,7 +162,7 @@ def passed(engine: Engine, case: Case, kind: str, samples: int, weighted: bool, 
     assert bool(plan.fused_step) == isinstance(engine, CpuEngine)
     plan.initialise()
     x: Any = rng.normal(size=(samples, *shape)).astype(dtype)
-    if kind == "sequence" and weighted and not isinstance(cost, Overlap):
+    if kind in ("sequence", "places") and weighted and not isinstance(cost, Overlap):
         x = Sequences(x, rng.integers(1, shape[0] + 1, samples))
     target = targets(cost, rng, plan.predict(x).shape, hard)
     weight = rng.integers(0, 3, samples).astype(dtype) if weighted else None

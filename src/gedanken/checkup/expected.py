@@ -63,7 +63,7 @@ def knows_all(cost: Cost, target: Any, shape: AnyShape) -> float | None:
         return _of(cost, (1 - cost.label_smoothing) * whole + cost.label_smoothing / classes, wanted)
     if isinstance(cost, BinaryCrossEntropy):
         wanted = to_channels_last(target).astype("float64")
-        return _of(cost, wanted, wanted)
+        return _of(cost, np.clip(wanted, 0, 1), wanted)  # outputs where it is to be ignored, which may be anything
     return 0.0 if isinstance(cost, (Hinge, *VALUES)) else None
 
 

@@ -16,6 +16,7 @@ from gedanken.types import Array, Shape
 TIMES = 20.0  # samples of one class over those of another
 LARGE, SMALL = 10.0, 0.01  # standard deviation of targets
 FAR = 10.0  # mean over standard deviation
+ALL_IGNORED = "All labels are to be ignored: nothing can be learnt."
 LISTED = 5  # classes that are named
 RANGES: dict[type[Layer], tuple[float, float]] = {
     Sigmoid: (0.0, 1.0),
@@ -37,7 +38,7 @@ def targets(cost: Cost, looked: Looked, shape: Shape, last: Layer) -> Iterator[F
     if isinstance(cost, ClassCost) and classes_of(shape) > 1:
         yield from _classes(cost.counts(looked.labels, shape), looked, cost.weight_numbers is not None)
     elif isinstance(cost, (*YES_OR_NO, ClassCost)):
-        yield from _answers(looked, getattr(cost, "weights", None) is not None)
+        yield from _answers(looked, cost, getattr(cost, "weights", None) is not None)
     elif isinstance(cost, VALUES):
         yield from _values(looked)
         yield from _reach(looked.labels, last)
@@ -57,7 +58,7 @@ def _classes(counts: Array, looked: Looked, weighed: bool) -> Iterator[Finding]:
     there = counts > 0
     whose = "samples" if looked.labels.ndim <= 2 else "places"
     if not there.any():
-        yield finding("labels-constant", ERROR, "All labels are to be ignored: nothing can be learnt.")
+        yield finding("labels-constant", ERROR, ALL_IGNORED)
         return
     if there.sum() == 1 and len(looked.labels) > 1:
         yield _same(looked, f"All labels are class {int(np.argmax(there))}")
@@ -78,7 +79,13 @@ def _classes(counts: Array, looked: Looked, weighed: bool) -> Iterator[Finding]:
         yield finding("class-imbalance", NOTE if weighed or chance else WARNING, told)
 
 
-def _answers(looked: Looked, weighed: bool) -> Iterator[Finding]:
+def _answers(looked: Looked, cost: Cost, weighed: bool) -> Iterator[Finding]:
+    there = cost.labelled(looked.labels)
+    if there is not None:
+        looked = looked._replace(labels=looked.labels[there].reshape(-1, 1))
+    if not len(looked.labels):
+        yield finding("labels-constant", ERROR, ALL_IGNORED)
+        return
     flat = looked.labels.reshape(len(looked.labels), -1)
     if len(flat) > 1 and (flat == flat[:1]).all():
         yield _same(looked, "All labels are the same")

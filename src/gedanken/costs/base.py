@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self
 
-from gedanken.checks import one_of
+from gedanken.checks import one_of, whole
 from gedanken.errors import ArgumentError, DataError, ShapeError
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.ops import Ops
@@ -95,11 +95,11 @@ class Cost(Hyperparameters, ABC):
         Args:
             ops: the device's primitives.
             y, target: as of `entries`.
-            weight: of each sample, (N,), >= 0; None is 1 each.
+            weight: of each sample, (N,), or of each of its places, (N, places...), >= 0; None is 1 each.
             lengths: how many places of each sample count, from the first on, (N,); None is all.
 
         Raises:
-            ShapeError: lengths are given, and the cost takes samples as a whole.
+            ShapeError: lengths or weights of places are given, and the cost takes samples as a whole.
         """
         return self._judged_by_entries(ops, y, target, weight, lengths)[:2]
 
@@ -148,9 +148,13 @@ class Cost(Hyperparameters, ABC):
         counted, factor = self.counted(ops, shape, target, lengths), None
         if weight is not None:
             factor = ops.asarray(weight)
-        if counted is not None:
-            apart = (samples,) + (1,) * (counted.ndim - 1)
-            factor = counted.astype(ops.dtype) if factor is None else xp.where(counted, factor.reshape(apart), 0)
+            if factor.ndim > len(shape):
+                raise ShapeError(f"{self} takes samples as a whole, its entries can have no weights {factor.shape}")
+        if counted is not None and factor is not None:
+            counts = counted.reshape(counted.shape + (1,) * (factor.ndim - counted.ndim))
+            factor = xp.where(counts, factor.reshape(factor.shape + (1,) * (counted.ndim - factor.ndim)), 0)
+        elif counted is not None:
+            factor = counted.astype(ops.dtype)
         if self.reduction == "sum":
             return Weighing(factor, 1.0, 1.0, counted)
         if self.reduction == "batch_mean":
@@ -266,6 +270,21 @@ class Cost(Hyperparameters, ABC):
             hint = "; leave out the last axis: [..., 0], or columns=0 where windows made it" if left_over else ""
             raise DataError(f"{argument} must have shape {shapes}, got {target.shape}{hint}")
         return target
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ignoring(Cost):
+    """A cost that leaves out the entries that have a certain label."""
+
+    ignore_label: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ignore_label is not None:
+            whole(f"{type(self).__name__} ignore_label", self.ignore_label, at_least=-(1 << 31), bits=31)
+
+    def labelled(self, target: Array) -> Array | None:
+        return None if self.ignore_label is None else target != self.ignore_label
 
 
 def _shapes_of_targets(shape: Shape) -> list[Shape]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gedanken.checks import is_list, real, require
 from gedanken.costs.balance import BALANCED, balanced, numbers_of
-from gedanken.costs.base import LEAST
+from gedanken.costs.base import LEAST, Ignoring, channel_axis
 from gedanken.costs.values import ValueCost
 from gedanken.errors import DataError, ShapeError
 from gedanken.ops import Ops
@@ -17,16 +17,42 @@ from gedanken.types import Array, Shape
 PAIR = 'be a pair (weight of 0, weight of 1), a list of pairs, one for each output, or "balanced"'
 
 
-class YesOrNo(ValueCost):
-    """A cost of outputs that each say yes or no."""
+@dataclass(frozen=True, eq=False, repr=False)
+class YesOrNo(Ignoring, ValueCost):
+    """A cost of outputs that each say yes or no; of one output, at each place, there may be a label to ignore."""
 
     classifies: ClassVar[bool] = True
     yes_above: ClassVar[float | None] = 0.5
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
         target = super().checked_target(argument, target, shape)
-        refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
+        return self.known_target(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
+
+    def known_target(self, argument: str, target: Array, wrong: Array, rule: str) -> Array:
+        """Return targets, or raise DataError with the first that is wrong and not to be ignored."""
+        there = self.labelled(target)
+        if there is not None:
+            wrong, rule = wrong & there, f"{rule}, or be {self.ignore_label} to be ignored"
+        refuse_targets(argument, target, wrong, rule)
         return target
+
+    def check_output(self, shape: Shape) -> None:
+        outputs = outputs_of(shape)
+        if self.ignore_label is not None and outputs != 1:
+            rule = f"{self} needs one output, at each place where there are places, for its ignore_label"
+            raise ShapeError(f"{rule}, got {outputs} outputs, of shape {shape}")
+
+    def counted(self, ops: Ops, shape: Shape, target: Array, lengths: Array | None = None) -> Array | None:
+        inside, there = super().counted(ops, shape, target, lengths), self.labelled(target)
+        if there is None:
+            return inside
+        there = there.reshape(shape[:-1] if len(shape) > 1 else shape)
+        return there if inside is None else there & inside
+
+
+def outputs_of(shape: Shape) -> int:
+    """Return how many outputs there are, at each place where there are places, of a shape with channels first."""
+    return shape[channel_axis(shape)] if shape else 1
 
 
 def refuse_targets(argument: str, target: Array, wrong: Array, rule: str) -> None:
@@ -81,7 +107,9 @@ class BinaryWeighted(YesOrNo):
     def resolved(self, target: Array, shape: Shape) -> Self:
         if not self.unresolved:
             return self
-        own = 1 if len(shape) == 3 else target.ndim - 1  # the axis of outputs
+        there = self.labelled(target)
+        target = target if there is None else target[there].reshape(-1, 1)
+        own = 1 if target.ndim == 4 else target.ndim - 1  # the axis of outputs
         others = tuple(axis for axis in range(target.ndim) if axis != own)
         yes = target.sum(axis=others, dtype="float64")
         no = target.size / target.shape[own] - yes
@@ -89,7 +117,8 @@ class BinaryWeighted(YesOrNo):
         return replace(self, class_weights=pairs[0] if len(pairs) == 1 else pairs)  # type: ignore[call-arg]
 
     def check_output(self, shape: Shape) -> None:
-        outputs = (shape[0] if len(shape) == 3 else shape[-1]) if shape else 0
+        super().check_output(shape)
+        outputs = outputs_of(shape)
         pairs = self._given if isinstance(self._given, tuple) and isinstance(self._given[0], tuple) else None
         for name, given in (("pos_weight", getattr(self, "pos_weight", None)), ("class_weights", pairs)):
             if isinstance(given, tuple) and len(given) != outputs:
@@ -111,6 +140,8 @@ class BinaryCrossEntropy(BinaryWeighted):
             channel of an image), or None for 1. (Number of zeros) / (number of ones) gives both the same weight.
         class_weights: in its place a pair (w0, w1), or one for each output, each >= 0 and not both 0. "balanced" is
             N / (2 * count) for each output, of the labels of the first `fit`; the numbers are saved with the network.
+        ignore_label: a whole number, such as 255 or -1: where a target is it, the place counts for nothing. For one
+            output alone, at each place where there are places.
         reduction: see Cost.
 
     Shapes:
@@ -118,7 +149,7 @@ class BinaryCrossEntropy(BinaryWeighted):
 
     Raises:
         ArgumentError: pos_weight and class_weights are both given.
-        ShapeError: there are more or fewer weights than outputs (at compile time).
+        ShapeError: there are more or fewer weights than outputs, or several with ignore_label (at compile time).
         DataError: targets outside [0, 1] or of another shape.
 
     Source:

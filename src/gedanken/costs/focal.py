@@ -59,14 +59,14 @@ class BinaryFocal(BinaryWeighted):
 
     Args:
         gamma: how much the sure ones are looked away from, >= 0; 0 is cross-entropy.
-        class_weights: as of BinaryCrossEntropy; alpha of the paper is (1 - alpha, alpha).
+        class_weights, ignore_label: as of BinaryCrossEntropy; alpha of the paper is (1 - alpha, alpha).
         reduction: see Cost.
 
     Shapes:
         y, t: (N, ...), probabilities; t may be (N,), (N, T) or (N, H, W) where there is one output.
 
     Raises:
-        ShapeError: there are more or fewer weights than outputs (at compile time).
+        ShapeError: there are more or fewer weights than outputs, or several with ignore_label (at compile time).
         DataError: targets outside [0, 1] or of another shape.
 
     Source:

@@ -1,14 +1,13 @@
 """What costs of one class out of several have in common: labels, weights of classes, a label to ignore."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from gedanken.checks import whole
 from gedanken.costs.balance import BALANCED, balanced, checked_weights, numbers_of
-from gedanken.costs.base import Cost, channel_axis
+from gedanken.costs.base import Ignoring, channel_axis
 from gedanken.errors import DataError, ShapeError
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
@@ -18,7 +17,7 @@ SLACK = 1e-3  # by which a sum of probabilities may miss 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ClassCost(Cost):
+class ClassCost(Ignoring):
     """A cost of one class out of several, of each sample or of each place of it.
 
     A subclass may have a field `class_weights`.
@@ -27,13 +26,9 @@ class ClassCost(Cost):
     classifies: ClassVar[bool] = True
     named: ClassVar[str] = "cross_entropy"
 
-    ignore_label: int | None = field(default=None, kw_only=True)
-
     def __post_init__(self) -> None:
         super().__post_init__()
         name = type(self).__name__
-        if self.ignore_label is not None:
-            whole(f"{name} ignore_label", self.ignore_label, at_least=-(1 << 31), bits=31)
         if self._weights is not None:
             object.__setattr__(self, "class_weights", checked_weights(f"{name} class_weights", self._weights))
 
@@ -51,9 +46,6 @@ class ClassCost(Cost):
         inside = super().counted(ops, shape, target, lengths)
         there = self.labelled(target) if target.ndim == len(shape) else None
         return inside if there is None else there if inside is None else there & inside
-
-    def labelled(self, target: Array) -> Array | None:
-        return None if self.ignore_label is None else target != self.ignore_label
 
     def importance(self, ops: Ops, shape: Shape, target: Array) -> Array | None:
         if self.weight_numbers is None:

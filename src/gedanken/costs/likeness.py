@@ -107,7 +107,8 @@ class Overlap(ClassCost):
     def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         hard = target.ndim < y.ndim
         t = (target[..., None] == ops.xp.arange(y.shape[-1]) if hard else target).astype(y.dtype)
-        there = (target != self.ignore_label)[..., None] if hard and self.ignore_label is not None else True
+        known = self.labelled(target)
+        there = True if known is None else known[..., None] if hard else known  # not hard: of one region
         y, t = (ops.xp.where(there, one, 0) for one in (y, t))
         places = tuple(range(1, y.ndim - 1))
         r = self.ratio
@@ -125,8 +126,7 @@ class Overlap(ClassCost):
         self, ops: Ops, shape: Shape, target: Array, weight: Array | None = None, lengths: Array | None = None
     ) -> Weighing:
         found = super().weighing(ops, shape, target, weight, lengths)
-        hard = self.ignore_label is not None and target.dtype.kind in "iu"
-        return found._replace(counted=target != self.ignore_label) if hard else found
+        return found._replace(counted=self.labelled(target))
 
     def counted(self, ops: Ops, shape: Shape, target: Array, lengths: Array | None = None) -> Array | None:
         return Cost.counted(self, ops, shape, target, lengths)
@@ -139,16 +139,17 @@ class Overlap(ClassCost):
             raise ShapeError(f"{self} needs an output (C, H, W) or (T, C), got {shape}", "leave out Flatten()")
         if isinstance(self.class_weights, tuple) and len(self.class_weights) != classes_of(shape):
             raise ShapeError(f"class_weights has {len(self.class_weights)} values for {classes_of(shape)} classes")
-        if classes_of(shape) == 1 and self.ignore_label is not None:
-            rule = f"{self} needs outputs of two classes or more for its ignore_label, got {shape}"
-            raise ShapeError(rule, "targets of one region say where it is, and are no class numbers")
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
         target = with_channel(target, shape)  # of a single region they say where it is, not its number
         if target.shape[1:] != shape:
             return super().checked_target(argument, target, shape)
-        self._refuse_shares(argument, target, places_of(shape))
-        refuse_targets(argument, target, (target < 0) | (target > 1), "lie in [0, 1]")
+        wrong, rule, there = (target < 0) | (target > 1), "lie in [0, 1]", self.labelled(target)
+        if classes_of(shape) > 1:
+            self._refuse_shares(argument, target, places_of(shape))
+        elif there is not None:
+            wrong, rule = wrong & there, f"{rule}, or be {self.ignore_label} to be ignored"
+        refuse_targets(argument, target, wrong, rule)
         return target
 
 
@@ -164,7 +165,7 @@ class Dice(Overlap):
     Args:
         smooth: s, > 0; it lets a class that is nowhere cost nothing where it is not claimed.
         class_weights: weight w of each class, each >= 0, or None for 1 each; (0, 1, 1) leaves out the background.
-        ignore_label: as of CrossEntropy.
+        ignore_label: as of CrossEntropy; of one region the targets that say where it is may have it too.
         reduction: see Cost; what is averaged over are samples.
 
     Shapes:

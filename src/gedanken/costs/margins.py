@@ -12,6 +12,8 @@ from gedanken.costs.values import ValueCost
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
 
+ZERO_OR_ONE = "be 0 or 1 for {}, as labels > 0 is"
+
 
 class Hinge(YesOrNo):
     """Cost of the support vector machine, for yes-or-no outputs of any size: a yes is above 0.
@@ -20,6 +22,7 @@ class Hinge(YesOrNo):
                                        max(0, 1 + y)   where t = 0
 
     Args:
+        ignore_label: as of BinaryCrossEntropy.
         reduction: see Cost.
 
     Shapes:
@@ -38,7 +41,8 @@ class Hinge(YesOrNo):
         return ops.xp.maximum(lacking, 0), ops.xp.where(lacking <= 0, 0, sign)
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
-        return _zero_or_one(self, argument, ValueCost.checked_target(self, argument, target, shape))
+        target, rule = ValueCost.checked_target(self, argument, target, shape), ZERO_OR_ONE.format(type(self).__name__)
+        return self.known_target(argument, target, (target != 0) & (target != 1), rule)
 
 
 class SquaredHinge(Hinge):
@@ -48,6 +52,7 @@ class SquaredHinge(Hinge):
                                        max(0, 1 + y)**2   where t = 0
 
     Args:
+        ignore_label: as of BinaryCrossEntropy.
         reduction: see Cost.
 
     Shapes:
@@ -213,8 +218,7 @@ class CategoricalHinge(ClassCost):
 
 def _zero_or_one(cost: Cost, argument: str, target: Array) -> Array:
     """Return targets that are all 0 or 1."""
-    rule = f"be 0 or 1 for {type(cost).__name__}, as labels > 0 is"
-    refuse_targets(argument, target, (target != 0) & (target != 1), rule)
+    refuse_targets(argument, target, (target != 0) & (target != 1), ZERO_OR_ONE.format(type(cost).__name__))
     return target
 
 

@@ -27,7 +27,7 @@ class Batch(NamedTuple):
         position: place of the first sample in the epoch's order.
         share: of the epoch that is done with it, in (0, 1].
         rows: which samples of the data they are; None: those from `position` on, of arrays or of an epoch's stream.
-        weight: (N,), how much each sample counts; None: all alike.
+        weight: (N,) or (N, places...), how much each sample or place counts; None: all alike.
     """
 
     x: Any
@@ -129,7 +129,7 @@ class ArraySource(Source):
         shuffle: whether each epoch has an order of its own.
         seed: seed of these orders.
         rows: (samples,), places of the samples to use, in order; None is all.
-        weight: (N,), how much each sample counts; None: all alike.
+        weight: as of Batch, of all samples.
     """
 
     def __init__(

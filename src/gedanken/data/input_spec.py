@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gedanken.by_name import ByName
 from gedanken.checks import require, whole
 from gedanken.data.batches import ArraySource, GeneratorSource, Source
@@ -44,6 +42,7 @@ class InputSpec(NamedTuple):
         unweighted: why samples can have no weights; "" where they can.
         mask: the whole number that pads sequences on the right, or None.
         lengths_behind: `Plan.lengths_behind`; None: nothing is to be said here.
+        places: of an output, which may have a weight each, see `checked_weights`.
         ignored_alone: `ignored_alone` of its cost, or None where there is no label to ignore.
         named: of several inputs what each is, by name; each has only what concerns inputs.
     """
@@ -57,6 +56,7 @@ class InputSpec(NamedTuple):
     unweighted: str = ""
     mask: Any = None
     lengths_behind: Callable[[Any], Any] | None = None
+    places: Shape | None = ()
     ignored_alone: Callable[..., str] | None = None
     named: "Mapping[str, InputSpec] | None" = None
 
@@ -116,8 +116,9 @@ class InputSpec(NamedTuple):
         """
         names = whose.format("data"), whose.format("labels")
         x = self.inputs(names[0], data)
-        target = self._targets(names, x, labels, self._lengths_behind(names[0], lengths_of(x)))
-        weight = self._weights(whose.format("weights"), weights, len(x), some)
+        lengths = self._lengths_behind(names[0], lengths_of(x))
+        target = self._targets(names, x, labels, lengths)
+        weight = self._weights(whose.format("weights"), weights, len(x), some, lengths)
         if some:
             self._require_something(whose, lengths_of(x), target, weight)
         return x, target, weight
@@ -166,11 +167,13 @@ class InputSpec(NamedTuple):
         check_finite(names[1], target, self.dtype)
         return target
 
-    def _weights(self, argument: str, given: Any, samples: int, some: bool) -> Array | None:
+    def _weights(self, argument: str, given: Any, samples: int, some: bool, lengths: Any = None) -> Array | None:
         if given is None:
             return None
         require(not self.unweighted, argument, f"be None: {self.unweighted}", given)
-        return checked_weights(argument, given, samples, self.dtype, some)
+        if self.places and len(self.places) == 1:
+            given = labels_of_places(argument, given, (*self.places, 1), lengths)
+        return checked_weights(argument, given, samples, self.dtype, some, self.places)
 
     def training(
         self,
@@ -236,11 +239,11 @@ class InputSpec(NamedTuple):
             require(given is None, argument, f"be left out, because {name} gives them with the data", given)
         whose = "{} of " + name
         if isinstance(generator, ArrayGenerator):
-            weight = None if generator.transforms else whole_entry(generator, 2)
-            self._weights(whose.format("weights"), weight, len(generator), some=True)
+            given = None if generator.transforms else whole_entry(generator, 2)
+            weight = self._weights(whose.format("weights"), given, len(generator), True, lengths_of(given))
             known = self._known(whose, generator) if self.ignored_alone and not generator.transforms else None
             if known:
-                self._require_something(whose, known[1], known[0], None if weight is None else np.asarray(weight))
+                self._require_something(whose, known[1], known[0], weight)
         nothing, checked = partial(self._nothing, whose), partial(self.checked, whose, some=False)
         return GeneratorSource(generator, checked, fixed, partial(self._known, whose, generator), nothing)
 

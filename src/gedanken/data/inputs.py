@@ -113,22 +113,29 @@ def check_lengths(names: tuple[str, str], x: Array, labels: Array) -> None:
         raise DataError(f"{names[1]} must have one entry for each sample of {names[0]}, got {len(labels)} for {len(x)}")
 
 
-def checked_weights(argument: str, weights: Any, samples: int, dtype: Any, some: bool) -> Array:
-    """Return the weights of samples, (N,), in the network's number type, or raise DataError.
+def checked_weights(
+    argument: str, weights: Any, samples: int, dtype: Any, some: bool, places: Shape | None = ()
+) -> Array:
+    """Return the weights of samples, (N,), or of their places, in the network's number type, or raise DataError.
 
     Args:
         argument, dtype: as of `checked_inputs`.
         weights: what was given.
         samples: how many samples there are.
         some: whether one of them has to be above 0.
+        places: of a sample's output, which may have a weight each; () of an output without, None where they may not.
     """
     array = checked_array(argument, weights)
-    if array.shape != (samples,):
-        raise DataError(f"{argument} must have shape ({samples},), one for each sample, got {array.shape}")
+    if array.shape not in ((samples,), (samples, *(places or ()))):
+        rule = f"{argument} must have shape ({samples},), one for each sample"
+        rule += f", or {(samples, *places)}, one for each place" if places else ""
+        hint = "" if places is not None else "; costs of whole samples and of heads take no others"
+        raise DataError(f"{rule}, got {array.shape}{hint}")
     check_finite(argument, array, dtype)
     if (array < 0).any():
-        first = int(np.argmax(array < 0))
-        raise DataError(f"{argument} must be at least 0, got {array[first]} for sample {first}")
+        first, *rest = np.argwhere(array < 0)[0].tolist()
+        where = f"sample {first}" + f", place {', '.join(map(str, rest))}" * bool(rest)
+        raise DataError(f"{argument} must be at least 0, got {array[(first, *rest)]} for {where}")
     if some and not array.any():
         raise DataError(f"{argument} must not all be 0: nothing would be learnt or measured")
     return array.astype(dtype)

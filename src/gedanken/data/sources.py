@@ -18,7 +18,7 @@ from gedanken.data.ragged import if_ragged
 from gedanken.data.workers.items import Key, Samples, entry_of, in_form
 from gedanken.data.workers.tasks import running_epoch
 from gedanken.errors import DataError
-from gedanken.sequences import Sequences
+from gedanken.sequences import Sequences, as_padded
 from gedanken.types import Array
 
 END = object()  # what follows the last element
@@ -36,7 +36,8 @@ class ArrayGenerator(Generator):
             of sequences: samples are then sequences of their own length, and mini-batches have Sequences.
         y: labels, an array of the same kind and length. Without it samples are single arrays, or what x says. With it
             x, y or both may be dicts of arrays, for a network of several inputs or outputs.
-        weights: (N,), how much each sample counts, >= 0, as for `Network.fit`; a third entry of samples. It needs y.
+        weights: (N,) or (N, places...), how much each sample or place counts, >= 0, as for `Network.fit`; a third entry
+            of samples. It needs y.
         **options: of `Generator`.
 
     Raises:
@@ -70,7 +71,8 @@ class ArrayGenerator(Generator):
             hint = "; weights are a third argument" if isinstance(y, tuple) else ""
             require(array.shape[0] == self._length, name, rule + hint, array.shape)
         if weights is not None:
-            checked_weights("weights", self._arrays[2], self._length, np.dtype("float64"), some=True)
+            own = as_padded(self._arrays[2])  # which places may have a weight is the network's to say
+            checked_weights("weights", own, self._length, np.dtype("float64"), some=True, places=own.shape[1:])
         super().__init__(**options)
         places = {key: array.shape[1] for key, array in self._arrays.items() if isinstance(array, Sequences)}
         self.pad_to = {**places, **self.pad_to}

@@ -9,7 +9,7 @@ from gedanken.costs.heads import HeadsCost
 from gedanken.init import Initializer
 from gedanken.io.data import MARKS, Known, from_data, known_as
 from gedanken.layers import Layer
-from gedanken.metrics.heads import HeadCost, HeadMetric
+from gedanken.metrics.heads import HeadCost, HeadMetric, NamedMetric
 from gedanken.named import METRICS, OPTIMIZERS, kinds_in
 from gedanken.schedules import Schedule
 
@@ -26,6 +26,7 @@ LIBRARY: tuple[type[Any], ...] = (
     HeadsCost,
     HeadCost,
     HeadMetric,
+    NamedMetric,
 )
 
 FORMER: dict[str, type[Any]] = {"Chain": layers.Sequential}  # former names, in older files

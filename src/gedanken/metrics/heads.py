@@ -1,16 +1,37 @@
-"""Metrics and costs of single outputs, where a network has several."""
+"""Metrics by other names: of single outputs, where a network has several, and of one kind with several options."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gedanken.checks import is_list, require
+from gedanken.hyperparameters import changed_fields
 from gedanken.metrics.base import Metric, numbers
 from gedanken.ops import Ops
 from gedanken.types import Array
 
 
+class Wrapping(Metric):
+    """A metric that is another one by a name of its own; a subclass has that one as its field `metric`."""
+
+    metric: Metric
+
+    @property
+    def better(self) -> Any:  # type: ignore[override]
+        return self.metric.better
+
+    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
+        return self.metric.measure(ops, y, target) if weight is None else self.metric.measure(ops, y, target, weight)
+
+    def merge(self, total: Array, part: Array) -> Array:
+        return self.metric.merge(total, part)
+
+    def value(self, total: Array) -> float | Array:
+        return self.metric.value(total)
+
+
 @dataclass(frozen=True)
-class HeadMetric(Metric):
+class HeadMetric(Wrapping):
     """A metric of one head, called "head_metric" in records.
 
     Args:
@@ -25,18 +46,26 @@ class HeadMetric(Metric):
     def name(self) -> str:
         return f"{self.head}_{self.metric.name}"
 
+
+@dataclass(frozen=True)
+class NamedMetric(Wrapping):
+    """A metric with another name in records: its own and those of its options that tell it from others beside it.
+
+    Args:
+        label: the name.
+        metric: what is measured.
+    """
+
+    label: str
+    metric: Metric
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.label, str), "NamedMetric label", "be a name", self.label)
+        require(isinstance(self.metric, Metric), "NamedMetric metric", "be a Metric", self.metric)
+
     @property
-    def better(self) -> Any:  # type: ignore[override]
-        return self.metric.better
-
-    def measure(self, ops: Ops, y: Array, target: Array, weight: Array | None = None) -> Array:
-        return self.metric.measure(ops, y, target) if weight is None else self.metric.measure(ops, y, target, weight)
-
-    def merge(self, total: Array, part: Array) -> Array:
-        return self.metric.merge(total, part)
-
-    def value(self, total: Array) -> float | Array:
-        return self.metric.value(total)
+    def name(self) -> str:
+        return self.label
 
 
 @dataclass(frozen=True)
@@ -82,5 +111,24 @@ def cost_of_heads(measured: Iterable[tuple[Metric, Callable[[], Array]]]) -> flo
 
 
 def judging(metric: Metric) -> Metric:
-    """Return what measures outputs: of a head's metric the metric in it."""
-    return metric.metric if isinstance(metric, HeadMetric) else metric
+    """Return what measures outputs: of a head's metric, or one with another name, the metric in it."""
+    return judging(metric.metric) if isinstance(metric, Wrapping) else metric
+
+
+def told_apart(metrics: Sequence[Metric]) -> list[Metric]:
+    """Return metrics with names of their own, where options tell apart those of one name: "f1_threshold_0.3".
+
+    Named are the options in which those of one name differ, without those that are at their defaults.
+    """
+    found = list[Metric]()
+    for metric in metrics:
+        alike = [one for one in metrics if one.name == metric.name and type(one) is type(metric)]
+        given = changed_fields(metric)
+        differ = {name for name in given if any(repr(getattr(one, name)) != repr(given[name]) for one in alike)}
+        parts = [f"{name}_{_shown(given[name])}" for name in given if name in differ]
+        found.append(NamedMetric("_".join([metric.name, *parts]), metric) if parts else metric)
+    return found
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "_".join(map(str, value)) if is_list(value) else str(value)

@@ -27,7 +27,7 @@ from gedanken.ops import Ops
 from gedanken.optimizer_state import OptimizerState
 from gedanken.optimizers import Optimizer
 from gedanken.parallel.black_box import examined
-from gedanken.parallel.counting import Mean, counts_of, of_entries
+from gedanken.parallel.counting import Mean, counts_of, cut_weight, of_entries
 from gedanken.parallel.fault import Fault
 from gedanken.processors import usable_processors
 from gedanken.state import State, Stateful, restore_parts, state_of
@@ -173,6 +173,7 @@ def run_batch(train_state: TrainState, batch: Batch, ctx: Context, measure: Meas
     target = each(lambda one: ops.asarray(one, one.dtype), batch.target)
     weight = None if batch.weight is None else ops.asarray(batch.weight)
     x, target = train_state.plan.cut(batch.x, target)
+    weight = cut_weight(weight, target)
     outputs, cost, weighing = train_state.plan.cost_and_gradients(ctx, x, target, weight)
     statistics = (measure or train_state.measured)(outputs, target, weight, weighing.counted)
     return StepResult(len(batch.x), batch.share, cost, statistics, counts=weighing.samples)

@@ -9,6 +9,8 @@ from gedanken.by_name import ByName
 from gedanken.checks import require
 from gedanken.costs import Cost
 from gedanken.costs.heads import HeadsCost
+from gedanken.costs.labels import places_of
+from gedanken.costs.likeness import Overlap
 from gedanken.data.batches import Source
 from gedanken.engine.plan import Plan
 from gedanken.layers.shape import channels_first_shape, each_shape, to_channels_last
@@ -67,6 +69,13 @@ def unweighted(cost: Cost | None, metrics: Sequence[Metric]) -> str:
     return f"the metric {wrong} knows no weights, its measure has no argument weight" if wrong else ""
 
 
+def places_weighed(cost: Cost | None, shape: AnyShape) -> Shape | None:
+    """Return the places of an output of a shape, channels first, which may have a weight each; None where none may."""
+    if cost is None or isinstance(cost, (HeadsCost, Overlap)) or isinstance(shape, Mapping):
+        return None
+    return places_of(shape) if len(shape) > 1 else ()
+
+
 def ignores(cost: Cost) -> bool:
     """Return whether there is a label that a cost ignores."""
     return any(getattr(one, "ignore_label", None) is not None for one in _each(cost).values())
@@ -78,16 +87,18 @@ def ignored_alone(cost: Cost, target: Any, weight: Array | None, lengths: Any, r
     Args:
         cost: the cost, which ignores one.
         target: (N, ...), as the cost takes it, on the host and channels first; or ByName.
-        weight: (N,), or None for 1 each.
+        weight: (N,) or (N, places...), or None for 1 each.
         lengths: of the sequences that come out, (N,); of heads by name; None where all places are real.
         rows: places of the samples that are meant; None is all.
     """
     places = np.arange(len(target)) if rows is None else rows
     for first in range(0, len(places), AT_ONCE):  # most often the first few have one
         own = places[first : first + AT_ONCE]
-        own = own if weight is None else own[weight[own] > 0]
+        own = own if weight is None else own[weight[own].reshape(len(own), -1).any(axis=1)]
         for name, one in _each(cost).items():
             there = one.labelled((target.parts[name] if name else target)[own])
+            if there is not None and weight is not None and weight.ndim > 1:
+                there = there & (weight[own] > 0).reshape(there.shape)
             behind = lengths.get(name) if name and lengths else lengths
             if there is None or _at_real_places(there, None if behind is None else behind[own]).any():
                 return ""
@@ -144,18 +155,26 @@ def _real_places(target: Array, shape: Shape, lengths: Array | None) -> tuple[Ar
     return target[np.arange(shape[0]) < lengths[:, None]], shape[1:]
 
 
+def cut_weight(weight: Array | None, target: Any) -> Array | None:
+    """Return the weights of samples or, where places of sequences have some, those of places that targets have."""
+    return weight if weight is None or weight.ndim != 2 else weight[:, : target.shape[1]]
+
+
 def of_entries(
     outputs: Array, target: Array, weight: Array | None, counted: Array
 ) -> tuple[Array, Array, Array | None]:
     """Return outputs, targets and weights of the entries that count, one after the other.
 
     Shapes:
-        outputs: (N, ...), channels first.   target: likewise, or class numbers of each entry.   weight: (N,).
-        counted: (N,) or (N, places...), True or False.
+        outputs: (N, ...), channels first.   target: likewise, or class numbers of each entry.
+        weight: (N,) or (N, places...).
+        counted: (N,), (N, places...) or, of one output, (N, places..., 1), True or False.
         results: (M, C), (M, C) or (M,), and (M,).
     """
+    if counted.ndim == outputs.ndim:
+        counted = counted[..., 0]
     wanted = target if target.ndim == counted.ndim else to_channels_last(target)
     if weight is not None:
-        apart = weight.reshape(len(weight), *(1,) * (counted.ndim - 1))
+        apart = weight.reshape(weight.shape + (1,) * (counted.ndim - weight.ndim))
         weight = (apart + 0 * counted)[counted]
     return to_channels_last(outputs)[counted], wanted[counted], weight

@@ -8,6 +8,7 @@ import numpy as np
 
 from gedanken.data.batches import Batch
 from gedanken.parallel.base import TrainState
+from gedanken.parallel.counting import cut_weight
 from gedanken.state import State, check_state
 from gedanken.types import Array
 
@@ -92,7 +93,8 @@ class Refuge:
     def _cost(self, batch: Batch) -> float:
         """Return the cost of a mini-batch as at prediction; inf with parameters that are not finite."""
         plan = self._train_state.plan
-        passed = plan.cost_and_gradients(plan.context(train=False), *plan.cut(batch.x, batch.target), batch.weight)
+        x, target = plan.cut(batch.x, batch.target)
+        passed = plan.cost_and_gradients(plan.context(train=False), x, target, cut_weight(batch.weight, target))
         return float(passed.cost) if plan.ops.finite(plan.params) else math.inf
 
     def seek(self, batch: Batch) -> bool:

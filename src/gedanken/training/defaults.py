@@ -8,7 +8,7 @@ from gedanken.costs import Cost, CustomCost, GaussianNLL, Poisson, Quantile
 from gedanken.costs.heads import HeadsCost, told_of_head
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.metrics.entries import channels_of
-from gedanken.metrics.heads import HeadCost, HeadMetric
+from gedanken.metrics.heads import HeadCost, HeadMetric, told_apart
 from gedanken.named import as_metric
 from gedanken.training.records import EpochRecord
 from gedanken.types import AnyShape, Shape
@@ -47,7 +47,6 @@ def _checked(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: S
     listed = isinstance(metrics, (list, tuple))
     require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
     chosen = tuple(as_metric(metric) for metric in metrics)
-    _check_figures([metric.name for metric in chosen])
     for metric in chosen:
         better = metric.better
         require(better in (None, "lower", "higher"), f"{metric.name} better", "be 'lower', 'higher' or None", better)
@@ -55,7 +54,9 @@ def _checked(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: S
         rule = "take (y, target), NumPy arrays, or (ops, y, target), arrays of the device"
         require(takes in (2, 3), f"{type(metric).__name__}.measure", rule, f"{takes} arguments")
     several_answers = cost.yes_above is not None and channels_of((1, *output_shape)) > 1
-    return tuple(metric.per_label() if several_answers else metric for metric in chosen)
+    named = told_apart([metric.per_label() if several_answers else metric for metric in chosen])
+    _check_figures([metric.name for metric in named])
+    return tuple(named)
 
 
 def _check_figures(names: Sequence[Any]) -> None:

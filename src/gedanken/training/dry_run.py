@@ -17,7 +17,7 @@ from gedanken.layers.shape import channels_first_shape, to_channels_last
 from gedanken.layers.stages import own
 from gedanken.metrics import Metric
 from gedanken.metrics.base import HOST
-from gedanken.metrics.heads import HeadMetric
+from gedanken.metrics.heads import HeadMetric, judging
 from gedanken.parallel.base import TrainState, measured
 from gedanken.sequences import lengths_of
 from gedanken.training.evaluation import evaluate
@@ -115,7 +115,7 @@ def _own_of_heads(train_state: TrainState) -> list[tuple[Cost | Metric, str]]:
     found: list[tuple[Cost | Metric, str]] = []
     if isinstance(cost, HeadsCost):
         found += [(one, head) for head, one in cost.costs.items()]
-        found += [(one.metric, one.head) for one in train_state.metrics if isinstance(one, HeadMetric)]
+        found += [(judging(one), one.head) for one in train_state.metrics if isinstance(one, HeadMetric)]
     return [(part, head) for part, head in found if own(part)]
 
 
@@ -151,7 +151,7 @@ def dry_run_own(train_state: TrainState, x: Array, target: Array) -> None:
 def _own(train_state: TrainState) -> list[Cost | Metric]:
     """Return the user's own among cost and metrics."""
     assert train_state.plan.cost
-    parts: list[Cost | Metric] = [train_state.plan.cost, *train_state.metrics]
+    parts: list[Cost | Metric] = [train_state.plan.cost, *map(judging, train_state.metrics)]
     alone = [p for p in parts if own(p)]
     return alone or [part for part, _ in _own_of_heads(train_state)]
 

@@ -14,7 +14,7 @@ from gedanken.costs import (
     SoftMaxCrossEntropy,
     WeightedMean,
 )
-from gedanken.costs.labels import ClassCost
+from gedanken.costs.base import Ignoring
 from gedanken.engine.base import Placement
 from gedanken.engine.cpu.compiler import Library
 from gedanken.engine.cpu.kernels.cost import RowWeights, Targets
@@ -62,10 +62,11 @@ def sparse_steps(
 
 def _is_plain(cost: Cost) -> bool:
     """Return whether a cost is a mean over all that is there, of outputs that count alike."""
-    if isinstance(cost, BinaryCrossEntropy):
-        return cost.reduction == "mean" and not isinstance(cost.pos_weight, tuple) and cost.class_weights is None
-    ignored = isinstance(cost, ClassCost) and cost.ignore_label is not None
-    return cost.reduction == "mean" and not ignored
+    if isinstance(cost, Ignoring) and cost.ignore_label is not None:
+        return False
+    if isinstance(cost, BinaryCrossEntropy) and (isinstance(cost.pos_weight, tuple) or cost.class_weights is not None):
+        return False
+    return cost.reduction == "mean"
 
 
 class SparseSteps:

@@ -58,8 +58,14 @@ def softmax_gradient(task: Int, scratch: Reals, y: Reals, dy: Reals, dx: Reals, 
             out[c] = shares[c] * ((gradients[c] - mean) - rest)
 
 
+BY_ROW, BY_VALUE = 1, 2
+
+
 class RowWeights(Record):
-    """What a row counts: factors[row] / divisor where `given`, else 1 / divisor."""
+    """What a row counts: factors[row] / divisor where `given` is BY_ROW, 1 / divisor where it is 0.
+
+    Of costs that take every value by itself it may be BY_VALUE, and there is a factor for each value.
+    """
 
     factors: Reals
     given: Int

@@ -24,6 +24,18 @@ class Regions(Record):
 
 
 @inline
+def is_ignored(targets, label, start, r):
+    """Return whether a place counts for nothing, by its label or, of one region, what says whether it is there."""
+    ignored = 0
+    if r.ignores:
+        if targets.hard:
+            ignored = 1 if label == r.ignored else 0
+        else:
+            ignored = 1 if targets.shares[start] == real(r.ignored) else 0
+    return ignored
+
+
+@inline
 def add_place(part, y, t, label, hard, columns, r):
     """Add what one place has of shared * y * t and, behind, of what is off.
 
@@ -52,7 +64,7 @@ def add_places(y, targets, first, space, columns, r):
         label, start = 0, (first + place) * columns
         if targets.hard:
             label = targets.classes[first + place]
-        if not (targets.hard and r.ignores and label == r.ignored):
+        if not is_ignored(targets, label, start, r):
             shares = at(targets.shares, 0 if targets.hard else start)
             add_place(part, at(y, start), shares, label, targets.hard, columns, r)
         if place % BLOCK == BLOCK - 1:
@@ -69,7 +81,7 @@ def set_slopes(dz, targets, first, level, fall, columns, r):
         if targets.hard:
             label = targets.classes[first + place]
         slopes, t = at(dz, start), at(targets.shares, 0 if targets.hard else start)
-        if targets.hard and r.ignores and label == r.ignored:
+        if is_ignored(targets, label, start, r):
             zero_row(slopes, columns)
         elif targets.hard:
             for c in lanes(columns):

@@ -4,7 +4,7 @@ Rows are taken together as long as they are short, so that loops have many round
 """
 
 from gedanken.engine.cpu.kernels.blocks import Rows, sum_of, zero_row
-from gedanken.engine.cpu.kernels.cost import RowWeights
+from gedanken.engine.cpu.kernels.cost import BY_ROW, BY_VALUE, RowWeights
 from gedanken.engine.cpu.kernels.functions import (
     exponential,
     exponential_less_1,
@@ -213,9 +213,17 @@ def rows_together(columns):
 def factor_of(counts, row):
     """Return what a row counts, before it is divided."""
     factor = real(1)
-    if counts.given:
+    if counts.given == BY_ROW:
         factor = counts.factors[row]
     return factor
+
+
+@noinline
+def weigh_values(slopes, costs, factors, count):
+    """Let each value count by a factor of its own. What counts for nothing may be anything."""
+    for i in lanes(count):
+        costs[i] = real(0) if factors[i] == real(0) else factors[i] * costs[i]
+        slopes[i] = real(0) if factors[i] == real(0) else factors[i] * slopes[i]
 
 
 @inline
@@ -243,6 +251,8 @@ def judge(task: Int, scratch: Reals, z: Reals, v: Values, y: Reals, dz: Reals, t
                 of_shares(scores, wanted, v, first, slopes, scratch, values)
             else:
                 of_margins(scores, wanted, v, slopes, scratch, values)
+            if v.counts.given == BY_VALUE:
+                weigh_values(slopes, scratch, at(v.counts.factors, place), values)
             weigh_rows(slopes, scratch, v.counts, row, terms, rows, count, first)
 
 
@@ -262,4 +272,6 @@ def judge_curved(task: Int, scratch: Reals, z: Reals, v: Values, y: Reals, dz: R
                 of_logarithms(scores, wanted, v, slopes, scratch, values)
             else:
                 of_counts(scores, wanted, v, slopes, scratch, values)
+            if v.counts.given == BY_VALUE:
+                weigh_values(slopes, scratch, at(v.counts.factors, place), values)
             weigh_rows(slopes, scratch, v.counts, row, terms, rows, count, first)

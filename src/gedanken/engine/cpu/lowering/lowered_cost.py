@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from gedanken.costs.base import Weighing
-from gedanken.engine.cpu.kernels.cost import RowWeights, Targets
+from gedanken.engine.cpu.kernels.cost import BY_ROW, BY_VALUE, RowWeights, Targets
 from gedanken.engine.cpu.lowering.base import Lowering
 from gedanken.engine.cpu.program import Buffer, Variable
 from gedanken.types import Array, Shape
@@ -22,7 +22,7 @@ class LoweredCost:
         rows: what has a factor each: samples, or places of them.
         classes, shares: the targets, given before every run in one of these two forms.
         hard: 1 for classes, 0 for shares; given likewise.
-        factors, given, divisor: what each row counts, see `costs.base.Weighing`; given likewise.
+        factors, given, divisor: what each row counts, or each value, see `costs.base.Weighing`; given likewise.
         outputs: of the network.
         dz: the gradient with respect to the scores.
         terms: what the cost is made of, see `total_cost`.
@@ -43,7 +43,7 @@ class LoweredCost:
     def of(cls, low: Lowering, outputs: Buffer, rows: int, target: Shape, terms: Shape) -> Self:
         """Return a cost whose targets have a shape, if they are not class numbers, and whose terms have another."""
         classes, shares = low.program.input((math.prod(target[:-1]),), "int64"), low.program.input(target)
-        factors, dz = low.program.input((rows,)), low.buffer(outputs.shape)
+        factors, dz = low.program.input((math.prod(target),)), low.buffer(outputs.shape)
         return cls(
             rows, classes, shares, Variable(), factors, Variable(), Variable(), outputs, dz, low.buffer(terms)
         )  # fmt: skip
@@ -69,16 +69,16 @@ class LoweredCost:
         place.point_to(wanted)
         self.hard.set(hard)
         factor = weighing.factor if weighing.divisor else np.zeros(1)
-        factors = np.zeros(1, dtype) if factor is None else self._by_row(factor, dtype)
+        given, factors = (0, np.zeros(1, dtype)) if factor is None else self._spread(factor, dtype)
         self.factors.point_to(factors)
-        self.given.set(factor is not None)
+        self.given.set(given)
         self.divisor.set(weighing.divisor or 1.0)
         return [wanted, factors]
 
-    def _by_row(self, factor: Array, dtype: Any) -> Array:
-        """Return the factor of each row, of a factor of each sample or place."""
-        each = self.rows // factor.size
-        return np.repeat(np.ascontiguousarray(factor, dtype).reshape(-1), each)
+    def _spread(self, factor: Array, dtype: Any) -> tuple[int, Array]:
+        """Return BY_ROW and the factor of each row, of one of each sample or place; of more than rows of each value."""
+        given, count = (BY_ROW, self.rows) if factor.size <= self.rows else (BY_VALUE, math.prod(self.shares.shape))
+        return given, np.repeat(np.ascontiguousarray(factor, dtype).reshape(-1), count // factor.size)
 
 
 def class_weights(weights: Sequence[float] | None, columns: int, dtype: Any) -> Array:
