@@ -129,9 +129,11 @@ def checked_weights(argument: str, weights: Any, samples: int, dtype: Any, some:
     if (array < 0).any():
         first = int(np.argmax(array < 0))
         raise DataError(f"{argument} must be at least 0, got {array[first]} for sample {first}")
-    if some and not array.any():
-        raise DataError(f"{argument} must not all be 0: nothing would be learnt or measured")
-    return array.astype(dtype)
+    held = array.astype(dtype)
+    if some and not held.any():
+        in_type = f" in {held.dtype}" if array.any() else ""
+        raise DataError(f"{argument} must not all be 0{in_type}: nothing would be learnt or measured")
+    return held
 
 
 def _shape_hint(got: Shape, shape: Shape) -> str:
