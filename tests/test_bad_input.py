@@ -62,6 +62,7 @@ from gedanken import (
     GroupNorm,
     HardSigmoid,
     HardTanH,
+    Heads,
     HeNormal,
     HingeEmbedding,
     Huber,
@@ -634,7 +635,31 @@ def vast() -> Network:
 
 
 COSTS = ", ".join(sorted(NAMED_COSTS))
+OF_HEADS = (
+    "class_names must be None where the network ends in Heads, each with classes of its own; name those that predict "
+    "gives"
+)
+
+
+def heads() -> Network:
+    return Network().input((4,)).add(Heads(a=[FullyConnectedLayer(3), SoftMax()]))
+
+
+def named_before() -> Network:
+    net = Network().input((4,))
+    net.class_names = ("a", "b")
+    return net.add(Heads(a=[FullyConnectedLayer(3), SoftMax()]))
+
+
 COMPILE = [
+    Mistake(
+        "class names of heads", heads, lambda net: setattr(net, "class_names", ("a", "b")), ArgumentError,
+        f"{OF_HEADS}, got ('a', 'b')",
+    ),
+    Mistake(
+        "class names before heads", named_before, regression(cost={"a": "cross_entropy"}), ArgumentError,
+        f"{OF_HEADS}, got ('a', 'b')",
+    ),
     Mistake(
         "SoftMax forgotten", lambda: Network().input((4,)).add(FullyConnectedLayer(3)), regression(), ArgumentError,
         f"cost cross_entropy needs probabilities, but the last layer is {DENSE}; add SoftMax()",

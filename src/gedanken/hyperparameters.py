@@ -76,6 +76,11 @@ def _numbers(field: Any) -> list[float]:
     return [field] if isinstance(field, (int, float)) and not isinstance(field, bool) else []
 
 
+def class_name(value: object) -> str:
+    """Return what messages call an object: its class, or the public one where it is what the library makes of that."""
+    return next(kind.__name__ for kind in type(value).__mro__ if not vars(kind).get("internal"))
+
+
 def _differs(field: Any, default: Any) -> bool:
     return not isinstance(same := field == default, (bool, np.bool_)) or not same
 
@@ -89,7 +94,7 @@ class Hyperparameters(PlainNumbers):
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in changed_fields(self).items())
-        return f"{type(self).__name__}({fields})"
+        return f"{class_name(self)}({fields})"
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and _values(self) == _values(other)

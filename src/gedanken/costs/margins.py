@@ -9,6 +9,7 @@ from gedanken.costs.base import Cost
 from gedanken.costs.binary import YesOrNo, refuse_targets
 from gedanken.costs.labels import ClassCost
 from gedanken.costs.values import ValueCost
+from gedanken.hyperparameters import class_name
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
 
@@ -213,7 +214,7 @@ class CategoricalHinge(ClassCost):
 
 def _zero_or_one(cost: Cost, argument: str, target: Array) -> Array:
     """Return targets that are all 0 or 1."""
-    rule = f"be 0 or 1 for {type(cost).__name__}, as labels > 0 is"
+    rule = f"be 0 or 1 for {class_name(cost)}, as labels > 0 is"
     refuse_targets(argument, target, (target != 0) & (target != 1), rule)
     return target
 

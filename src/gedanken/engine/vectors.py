@@ -124,8 +124,8 @@ class Vectors:
         for argument, patterns in rule.patterns.items():
             for pattern in patterns:
                 found = any(fnmatchcase(name, pattern) for name in self.parameters)
-                told = f"name parameters of the network, such as {', '.join([*self.parameters][:4])}"
-                require(found, f"{type(rule).__name__} {argument}", told, pattern)
+                known = f"such as {', '.join([*self.parameters][:4])}" if self.parameters else "which has none"
+                require(found, f"{type(rule).__name__} {argument}", f"name parameters of the network, {known}", pattern)
 
     def _vector(self, shapes: Mapping[str, Shape], name: str, memory: Memory | None) -> tuple[Array, dict[str, Array]]:
         """Return a vector, of zeros where it has no place yet, and its views, one after the other."""
