@@ -38,6 +38,7 @@ from gedanken import (
     Branches,
     Callback,
     CheckpointError,
+    Constant,
     ConstantRate,
     Convolution1DLayer,
     ConvolutionLayer,
@@ -65,9 +66,11 @@ from gedanken import (
     GroupNorm,
     HardSigmoid,
     HardTanH,
+    Heads,
     HeNormal,
     HingeEmbedding,
     Huber,
+    Initializer,
     InstanceNorm,
     IterableGenerator,
     LayerNorm,
@@ -83,6 +86,7 @@ from gedanken import (
     Momentum,
     MultiHeadAttention,
     Network,
+    Numpy,
     OneCycle,
     OnPlateau,
     Orthogonal,
@@ -660,7 +664,31 @@ def vast() -> Network:
 
 
 COSTS = ", ".join(sorted(NAMED_COSTS))
+OF_HEADS = (
+    "class_names must be None where the network ends in Heads, each with classes of its own; name those that predict "
+    "gives"
+)
+
+
+def heads() -> Network:
+    return Network().input((4,)).add(Heads(a=[FullyConnectedLayer(3), SoftMax()]))
+
+
+def named_before() -> Network:
+    net = Network().input((4,))
+    net.class_names = ("a", "b")
+    return net.add(Heads(a=[FullyConnectedLayer(3), SoftMax()]))
+
+
 COMPILE = [
+    Mistake(
+        "class names of heads", heads, lambda net: setattr(net, "class_names", ("a", "b")), ArgumentError,
+        f"{OF_HEADS}, got ('a', 'b')",
+    ),
+    Mistake(
+        "class names before heads", named_before, regression(cost={"a": "cross_entropy"}), ArgumentError,
+        f"{OF_HEADS}, got ('a', 'b')",
+    ),
     Mistake(
         "SoftMax forgotten", lambda: Network().input((4,)).add(FullyConnectedLayer(3)), regression(), ArgumentError,
         f"cost cross_entropy needs probabilities, but the last layer is {DENSE}; add SoftMax()",
@@ -1629,11 +1657,131 @@ SLIDE = [
     ),
 ]  # fmt: skip
 
+HELD = "lie in [1.18e-38, 3.4e+38] to be more than 0 and a number in float32"
+IN_RANGE = "lie in [-3.4e+38, 3.4e+38] to be a number in float32"
+
+
+class Vast(Initializer):
+    """Its numbers are of float64."""
+
+    def __call__(self, rng: Any, shape: Any, fan_in: int, fan_out: int) -> Any:
+        return np.full(shape, 1e39)
+
+
+def with_layer(layer: Any) -> Callable[[], Network]:
+    return lambda: Network().input((4,)).add(layer).add(FullyConnectedLayer(3)).add(SoftMax())
+
+
+def vast_weights() -> Network:
+    net = uncompiled().regression(engine=Numpy(dtype="float64"))
+    return net.set_arrays({"0.kernel": np.full((4, 3), 1e39)})
+
+
+def many_classes() -> Network:
+    return Network().input((4,)).add(FullyConnectedLayer(3000)).add(SoftMax()).regression(engine="numpy")
+
+
+# Numbers that the network's number type, float32, does not hold.
+NOT_HELD = [
+    *(
+        Mistake(
+            f"{type(rule).__name__} {name}", classes, regression(optimizer=rule), ArgumentError,
+            f"{type(rule).__name__} {name} must {HELD}, got {value}",
+        )
+        for rule, name, value in [
+            (SGD(1e-60), "learning_rate", 1e-60),
+            (Adam(1e39), "learning_rate", 1e39),
+            (SGD(clip_norm=1e-60), "clip_norm", 1e-60),
+            (Momentum(clip_value=1e-60), "clip_value", 1e-60),
+            (Adam(epsilon=1e-50), "epsilon", 1e-50),
+        ]
+    ),
+    Mistake(
+        "rate of a schedule", classes, regression(optimizer=SGD(StepDecay(1e-60, 3))), ArgumentError,
+        f"StepDecay rate must {HELD}, got 1e-60",
+    ),
+    Mistake(
+        "weight decay", classes, regression(optimizer=SGD(weight_decay=1e39)), ArgumentError,
+        f"SGD weight_decay must {IN_RANGE}, got 1e+39",
+    ),
+    *(
+        Mistake(
+            f"{type(layer).__name__} {name}", with_layer(layer), regression(), ArgumentError,
+            f"{type(layer).__name__} {name} must {rule}, got {value}",
+        )
+        for layer, name, rule, value in [
+            (LeakyReLU(1e39), "slope", IN_RANGE, 1e39),
+            (Threshold(0.5, -1e39), "value", IN_RANGE, -1e39),
+            (GaussianNoise(1e39), "std", IN_RANGE, 1e39),
+            (Softplus(1e-60), "beta", HELD, 1e-60),
+        ]
+    ),
+    Mistake(
+        "first values", with_layer(FullyConnectedLayer(3, init=Constant(1e39))), regression(), ArgumentError,
+        f"Constant value must {IN_RANGE}, got 1e+39",
+    ),
+    Mistake(
+        "first values of an initializer of one's own", with_layer(FullyConnectedLayer(3, init=Vast())), regression(),
+        ArgumentError, "values of 0.kernel by Vast() must be finite in float32, got 1e+39",
+    ),
+    Mistake(
+        "weights of another number type", vast_weights, regression(engine="cpu"), ArgumentError,
+        "the network's 0.kernel must be finite in float32, got 1e+39",
+    ),
+    Mistake(
+        "set weights", classes, lambda net: net.set_arrays({"0.kernel": np.full((4, 3), -1e39)}), ArgumentError,
+        "arrays['0.kernel'] must be finite in float32, got -1e+39",
+    ),
+    Mistake(
+        "class weights too large", uncompiled, regression(cost=CrossEntropy(class_weights=(1e39, 1, 1))),
+        ArgumentError, f"CrossEntropy class_weights must {IN_RANGE}, got (1e+39, 1.0, 1.0)",
+    ),
+    Mistake(
+        "class weights too small", uncompiled, regression(cost=CrossEntropy(class_weights=(1e-60, 0, 1e-50))),
+        ArgumentError, f"CrossEntropy class_weights must {HELD}, got (1e-60, 0.0, 1e-50)",
+    ),
+    *(
+        Mistake(
+            f"weights too small to {call}", classes, make, DataError,
+            "weights must not all be 0 in float32: nothing would be learnt or measured",
+        )
+        for call, make in [
+            ("fit", fit(weights=np.full(9, 1e-60))),
+            ("evaluate", lambda net: net.evaluate(X, Y, np.full(9, 1e-60))),
+        ]
+    ),
+    *(
+        Mistake(
+            f"{call} of 1e39", classes, make, DataError,
+            "data must be in the range of float32, got 1e+39 at index (0, 0)",
+        )
+        for call, make in [
+            ("predict", lambda net: net.predict(np.full((9, 4), 1e39))),
+            ("feedforward", lambda net: net.feedforward(np.full((9, 4), 1e39))),
+            ("evaluate", lambda net: net.evaluate(np.full((9, 4), 1e39), Y)),
+        ]
+    ),
+    Mistake(
+        "labels that are rounded", many_classes, fit(labels=np.full(9, 2049).astype("float16")), DataError,
+        "labels must be class numbers below 2048, up to which float16 tells them apart, got 2048.0; make them as whole "
+        "numbers",
+    ),
+    Mistake(
+        "labels of uint64", classes, fit(labels=np.full(9, 2**63, np.uint64)), DataError,
+        "labels must be class numbers from 0 to 2, got 9223372036854775808 in row 0",
+    ),
+    Mistake(
+        "tokens of uint64", tokens, fit(np.full((9, 5), 2**63, np.uint64)), DataError,
+        "data must be whole numbers from 0 to 6 for the Embedding, got 9223372036854775808",
+    ),
+]  # fmt: skip
+
 MISTAKES = {
     f"{group}: {row.name}": row
     for group, rows in [
         ("layers", LAYERS_DO_NOT_FIT), ("no layer", NO_LAYER), ("order", OUT_OF_ORDER), ("start", INPUT_AND_SEED),
         ("compile", COMPILE), ("foreign", FOREIGN), ("data", DATA), ("labels", LABELS), ("fit", FIT), ("slide", SLIDE),
+        ("not held", NOT_HELD),
     ]
     for row in rows
 } | {f"range: {row.message}": row for row in RANGES}  # fmt: skip
@@ -1682,6 +1830,7 @@ def test_table_names_each_mistake_once() -> None:
         LABELS,
         FIT,
         SLIDE,
+        NOT_HELD,
     ]
     assert len(MISTAKES) == sum(map(len, rows)) >= 60
 

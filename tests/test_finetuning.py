@@ -322,7 +322,7 @@ def test_what_was_asked_for_must_fit() -> None:
             net.take(cnn(), layers=which)  # type: ignore[arg-type]
     large = mlp(engine=Cpu(dtype="float64"))
     large._compiled_plan("set").arrays()["0.kernel"][0, 0] = 1e300
-    with pytest.raises(ArgumentError, match=r"take other must have finite weights in float32, got 'its 0.kernel'"):
+    with pytest.raises(ArgumentError, match=r"take other 0.kernel must be finite in float32, got 1e\+300"):
         mlp().take(large)
     with pytest.raises(ArgumentError, match="take other must be a Network, got 'net'"):
         net.take("net")  # type: ignore[arg-type]

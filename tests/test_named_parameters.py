@@ -24,6 +24,7 @@ from gedanken import (
     Muon,
     Network,
     Optimizer,
+    ReLU,
     SoftMax,
 )
 from gedanken.types import Array
@@ -156,6 +157,12 @@ def test_one_hogwild_worker_learns_the_same() -> None:
     serial.fit(X, Y, epochs=3, **HOW)
     shared.fit(X, Y, epochs=3, parallel=Hogwild(workers=1), **HOW)
     np.testing.assert_allclose(shared.feedforward(X), serial.feedforward(X), rtol=1e-5)
+
+
+def test_a_pattern_for_a_network_without_parameters_is_an_error() -> None:
+    net = Network().input((4,)).add(ReLU())
+    with pytest.raises(ArgumentError, match=r"name parameters of the network, which has none, got '0\.\*'"):
+        net.regression(SGD(decayed=["0.*"]), cost="mean_squared")
 
 
 @pytest.mark.parametrize(

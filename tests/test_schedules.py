@@ -295,6 +295,7 @@ WRONG = [
     (lambda: RateSequence((0.1, 0.2), (5, 6)), "RateSequence milestones must be one fewer than the 2 schedules"),
     (lambda: RateSequence((0.1, OnPlateau(0.2)), (5,)), "RateSequence schedules must not have OnPlateau inside"),
     (lambda: RateSequence((0.1, -0.2), (5,)), "learning rate must be a number in (0, inf), got -0.2"),
+    (lambda: OnPlateau(OnPlateau(0.2)), "OnPlateau rate must be a number or a schedule that watches no costs"),
     (lambda: RateProduct((0.1, OnPlateau(0.2))), "RateProduct schedules must not have OnPlateau inside"),
     (lambda: OnPlateau(0.1, cooldown=-1), "OnPlateau cooldown must be a whole number of at least 0, got -1"),
     (lambda: OnPlateau(0), "learning rate must"),

@@ -57,12 +57,18 @@ class Compiled(Builder, Predictor):
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Names of the classes, all different, saved with the network; None if not set."""
+        """Names of the classes, all different, saved with the network; None if not set. Heads have none in common."""
         return self._class_names
 
     @class_names.setter
     def class_names(self, names: Sequence[str] | None) -> None:
-        self._class_names = checked_names(names)
+        self._class_names = self._of_one_output(checked_names(names))
+
+    def _of_one_output(self, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Return names of classes, or raise ArgumentError where a network that ends in Heads is given some."""
+        rule = "be None where the network ends in Heads, each with classes of its own; name those that predict gives"
+        require(not (names and self.layers and self.layers[-1].gives_names), "class_names", rule, names)
+        return names
 
     @property
     def vocabulary(self) -> Vocabulary | None:

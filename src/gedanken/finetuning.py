@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, Self, TypeAlias
 
-import numpy as np
-
 from gedanken.alone import alone
 from gedanken.building import Builder
 from gedanken.checks import real, require
 from gedanken.compiled import Compiled
+from gedanken.data.conversion import finite_in
 from gedanken.engine.plan import Plan
 from gedanken.engine.tuning import Tuning
 from gedanken.errors import ArgumentError, GradientError, ShapeError
@@ -156,10 +155,8 @@ class FineTuning(Compiled):
         if not any(row.taken for row, _ in rows) or (wanted is not None and missed):
             told = "; ".join(map(str, missed or [row for row, _ in rows])) or "none of them has weights"
             raise ArgumentError(f"take must find layers that fit in the other network, got: {told}")
-        with np.errstate(over="ignore"):  # looked at below
-            given = {name: array.astype(plan.ops.dtype) for _, arrays in rows for name, array in arrays.items()}
-        for name, array in given.items():
-            require(np.isfinite(array).all(), "take other", f"have finite weights in {plan.ops.dtype}", f"its {name}")
+        arrays = {name: array for _, arrays in rows for name, array in arrays.items()}
+        given = {name: finite_in(f"take other {name}", array, plan.ops.dtype) for name, array in arrays.items()}
         self._overwrite(plan, given)
         return TakenWeights(tuple(row for row, _ in rows))
 

@@ -126,6 +126,7 @@ class Network(FineTuning):
         """
         input_shape = self._known_input("regression")
         check_fits(self.vocabulary, self.layers[0])
+        self._of_one_output(self.class_names)
         rule = as_optimizer(Adam() if optimizer is None else optimizer)
         minimised = cost_of(cost, self.layers[-1])
         choice = engine_choice(engine)

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from gedanken.checks import require
-from gedanken.data.conversion import as_array
+from gedanken.data.conversion import as_array, finite_in
 from gedanken.types import Array, Shape
 
 LISTED = 12  # names in an error
@@ -28,9 +26,7 @@ def checked_arrays(given: Any, shapes: Mapping[str, Shape], dtype: Any) -> dict[
         label, shape = f"arrays[{name!r}]", shapes[name]
         array = as_array(label, values)
         require(array.shape == shape, label, f"have shape {shape}{_hint(array.shape, shape)}", array.shape)
-        with np.errstate(over="ignore"):  # looked at below
-            found[name] = array.astype(dtype)
-        require(np.isfinite(found[name]).all(), label, f"be finite in {dtype}", array)
+        found[name] = finite_in(label, array, dtype)
     return found
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gedanken import Network
+from gedanken import Embedding, Flatten, FullyConnectedLayer, Network, SoftMax, Vocabulary
 
 TRAIN = ["train", "drawn-digits", "--network", "mlp", "--limit", "20"]
 NET = ["train", "drawn-digits", "--limit", "20", "--network"]
@@ -142,6 +142,17 @@ def test_names_that_do_not_fit_the_model(cli, tmp_path, pets, pets_model):
     net.save(model)
     result = cli("predict", model, pets / "cat" / "0.png")
     check(result, "the model's class names must be 2, got ('cat', 'dog', 'cow')", tmp_path, {model})
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_model_of_tokens(cli, tmp_path, command):
+    model, texts = tmp_path / "m", tmp_path / "texts.txt"
+    net = Network().input((5,)).add(Embedding(4, 2)).add(Flatten()).add(FullyConnectedLayer(2)).add(SoftMax())
+    net.vocabulary = Vocabulary(["hello", "world"])
+    net.regression().save(model)
+    texts.write_text("hello world\n")
+    fragment = "the model must take pictures or rows of features here; what takes tokens or texts is used from Python"
+    check(cli(command, model, texts), fragment, tmp_path, {model, texts})
 
 
 def test_pictures_that_are_none(cli, tmp_path, digits):

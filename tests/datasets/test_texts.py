@@ -72,6 +72,13 @@ def test_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
     (folder / "lost").symlink_to(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match=r"lost cannot be read: No such file"):
         load_texts(folder)
-    for mistake in ({"encoding": "utf-9"}, {"encoding": "hex"}, {"separator": 3}, {"suffixes": ".txt"}):
+    for mistake in (
+        {"encoding": "utf-9"},
+        {"encoding": "hex"},
+        {"separator": 3},
+        {"separator": ""},
+        {"separator": "%\n"},
+        {"suffixes": ".txt"},
+    ):
         with pytest.raises(ArgumentError, match=f"{next(iter(mistake))} must be"):
             load_texts(folder, **mistake)

@@ -332,7 +332,7 @@ INJECTED = [
              "the learning rate, 1e+25, is too high", {"step": 2},
              net={"rule": Momentum(1e25), "cost": "mean_squared"}),
     Injected("rate too high for the first gradient", dense(), X, Y, "layer 0 Fully", "update",
-             "the learning rate, 1e+300, is too high for such a gradient", {"step": 1}, net={"rule": Adam(1e300)}),
+             "the learning rate, 1e+38, is too high for such a gradient", {"step": 1}, net={"rule": Adam(1e38)}),
     Injected("rate too high for tokens", [Embedding(9, 4), Flatten(), *dense()], np.arange(96).reshape(48, 2) % 9, Y,
              "layer 2 Fully", "forward", "the learning rate, 1e+38, is too high", {"step": 2},
              net={"shape": (2,), "rule": SGD(1e38)}),

@@ -19,6 +19,7 @@ from gedanken.costs.heads import HeadsCost
 from gedanken.data.batches import ArraySource, Batch, taken
 from gedanken.data.input_spec import InputSpec
 from gedanken.engine.fuse_cost import activation_place
+from gedanken.hyperparameters import class_name
 from gedanken.layers import Layer
 from gedanken.layers.containers import Placed, leaves, placed
 from gedanken.layers.shape import channels_last_shape, each_shape
@@ -199,11 +200,11 @@ def _left_out(subject: Subject, looked: Looked, held: Looked | None, seen: Seen)
     for one in kinds_of(cost):
         if not isinstance(one, KNOWN):
             who = "nobody but you knows" if own(one) or isinstance(one, CustomCost) else "it is not known here"
-            yield f"labels and the first cost: {who} what {type(one).__name__} takes and should be at first"
+            yield f"labels and the first cost: {who} what {class_name(one)} takes and should be at first"
     if subject.trained:
         yield "the first cost: the network was trained before"
         if seen.least is None:
-            yield f"one mini-batch learnt by heart: how low {type(cost).__name__} could be is not known"
+            yield f"one mini-batch learnt by heart: how low {class_name(cost)} could be is not known"
     if held is None:
         yield "samples in training and validation: no validation_set was given"
     elif not held.whole:

@@ -50,10 +50,12 @@ def takes_rows(net: Network) -> bool:
 
 
 def input_of(net: Network) -> Shape:
-    """Return the shape of one sample, or raise ArgumentError for a network of several inputs or outputs."""
+    """Return the shape of one sample, or raise ArgumentError for several inputs or outputs, and for tokens."""
     one = not isinstance(net.input_shape, Mapping) and not isinstance(net.summary().total.output_shape, Mapping)
     rule = "have one input and one output for files and folders; use it from Python"
     require(one, "the model", rule, net)
+    told = "take pictures or rows of features here; what takes tokens or texts is used from Python, by Network.load"
+    require(net.layers[0].tokens is None, "the model", told, net.layers[0])
     found: Shape = net.input_shape or ()
     return found
 

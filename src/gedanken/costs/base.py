@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from gedanken.checks import one_of, whole
 from gedanken.errors import ArgumentError, DataError, ShapeError
-from gedanken.hyperparameters import Hyperparameters
+from gedanken.hyperparameters import Hyperparameters, class_name
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
 
@@ -227,7 +227,7 @@ class Cost(Hyperparameters, ABC):
 
     def refusal(self, what: str) -> str:
         """Return why samples may have no `what`."""
-        return f"{what} need a cost that defines entries(ops, y, target), {type(self).__name__} overrides __call__"
+        return f"{what} need a cost that defines entries(ops, y, target), {class_name(self)} overrides __call__"
 
     def resolved(self, target: Array, shape: Shape) -> Self:
         """Return the cost for targets to train on: itself unless it goes by them.

@@ -206,6 +206,8 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
     BinaryCrossEntropy where the last layer is Sigmoid. Arguments, shapes and source are those of BinaryCrossEntropy.
     """
 
+    internal: ClassVar[bool] = True  # messages call it as the public class, see class_name
+
     def each(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         xp, (no, yes) = ops.xp, self._weighed(ops, target)
         with np.errstate(all="ignore"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from gedanken.checks import real
 from gedanken.costs.base import LEAST
@@ -67,6 +68,8 @@ class SoftMaxCrossEntropy(CrossEntropy):
     The plan puts it in place of CrossEntropy where the last layer is SoftMax. Arguments, shapes and source are those
     of CrossEntropy.
     """
+
+    internal: ClassVar[bool] = True  # messages call it as the public class, see class_name
 
     def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
         return ops.softmax_cross_entropy(y, target, self.weight_numbers, self.label_smoothing)

@@ -102,6 +102,7 @@ class ClassCost(Ignoring):
         wrong = (target < 0) | (target >= classes)
         if target.dtype.kind == "f":
             wrong |= target != np.floor(target)
+            _refuse_rounded(argument, target[~wrong])
         if self.ignore_label is not None:
             wrong &= target != self.ignore_label
         if wrong.any():
@@ -127,6 +128,15 @@ class ClassCost(Ignoring):
             values = np.moveaxis(target, axis, -1)[index].tolist()
             where = f"row {index[0]}" if len(index) == 1 else f"index {index}"
             raise DataError(f"{argument} must be one-hot, or probabilities that sum to 1, got {values} in {where}")
+
+
+def _refuse_rounded(argument: str, numbers: Array) -> None:
+    """Raise DataError for class numbers so large that their number type has not all of those beside them."""
+    exact = 2 ** (np.finfo(numbers.dtype).nmant + 1)
+    rounded = numbers >= exact
+    if rounded.any():
+        rule = f"must be class numbers below {exact}, up to which {numbers.dtype} tells them apart"
+        raise DataError(f"{argument} {rule}, got {numbers[rounded][0].item()}; make them as whole numbers")
 
 
 def class_axis(shape: Shape) -> int:

@@ -9,6 +9,7 @@ from gedanken.costs.base import Cost
 from gedanken.costs.binary import YesOrNo, refuse_targets
 from gedanken.costs.labels import ClassCost
 from gedanken.costs.values import ValueCost
+from gedanken.hyperparameters import class_name
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
 
@@ -41,7 +42,7 @@ class Hinge(YesOrNo):
         return ops.xp.maximum(lacking, 0), ops.xp.where(lacking <= 0, 0, sign)
 
     def checked_target(self, argument: str, target: Array, shape: Shape) -> Array:
-        target, rule = ValueCost.checked_target(self, argument, target, shape), ZERO_OR_ONE.format(type(self).__name__)
+        target, rule = ValueCost.checked_target(self, argument, target, shape), ZERO_OR_ONE.format(class_name(self))
         return self.known_target(argument, target, (target != 0) & (target != 1), rule)
 
 
@@ -218,7 +219,7 @@ class CategoricalHinge(ClassCost):
 
 def _zero_or_one(cost: Cost, argument: str, target: Array) -> Array:
     """Return targets that are all 0 or 1."""
-    refuse_targets(argument, target, (target != 0) & (target != 1), ZERO_OR_ONE.format(type(cost).__name__))
+    refuse_targets(argument, target, (target != 0) & (target != 1), ZERO_OR_ONE.format(class_name(cost)))
     return target
 
 

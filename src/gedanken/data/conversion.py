@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.checks import refuse_masked
+from gedanken.checks import refuse_masked, require
 from gedanken.errors import DataError
 from gedanken.sparse import SparseRows
 from gedanken.types import Array
@@ -49,6 +49,16 @@ def as_array(name: str, values: Any, kinds: str = REAL) -> Array:
     if array.dtype.kind not in kinds:
         raise DataError(f"{rule} {_described(values, array)}")
     return array
+
+
+def finite_in(argument: str, array: Array, dtype: Any) -> Array:
+    """Return an array in a number type, or raise ArgumentError where a number of it is not finite there."""
+    with np.errstate(over="ignore"):  # looked at below
+        found = array.astype(dtype)
+    wrong = ~np.isfinite(found)
+    if wrong.any():
+        require(False, argument, f"be finite in {dtype}", array[wrong][0].item())
+    return found
 
 
 def refuse_sparse(name: str, values: Any) -> None:

@@ -136,9 +136,11 @@ def checked_weights(
         first, *rest = np.argwhere(array < 0)[0].tolist()
         where = f"sample {first}" + f", place {', '.join(map(str, rest))}" * bool(rest)
         raise DataError(f"{argument} must be at least 0, got {array[(first, *rest)]} for {where}")
-    if some and not array.any():
-        raise DataError(f"{argument} must not all be 0: nothing would be learnt or measured")
-    return array.astype(dtype)
+    held = array.astype(dtype)
+    if some and not held.any():
+        in_type = f" in {held.dtype}" if array.any() else ""
+        raise DataError(f"{argument} must not all be 0{in_type}: nothing would be learnt or measured")
+    return held
 
 
 def _shape_hint(got: Shape, shape: Shape) -> str:

@@ -61,7 +61,7 @@ def load_texts(
 
     Args:
         folder: holds the files or folders.
-        separator: the line between two texts; None for one text in each file.
+        separator: the line between two texts, not empty and without its end; None for one text in each file.
         suffixes: of the files that are read.
         encoding: of the files, by one of Python's names.
 
@@ -69,7 +69,9 @@ def load_texts(
         DatasetError: the folder is missing, a file cannot be read or is in another encoding, or a class has no text.
         ArgumentError: an argument breaks its rule.
     """
-    require(separator is None or isinstance(separator, str), "separator", "be a line or None", separator)
+    one_line = isinstance(separator, str) and separator.splitlines() == [separator]
+    rule = "be a line that is not empty, or None for one text in each file"
+    require(separator is None or one_line, "separator", rule, separator)
     listed = isinstance(suffixes, (list, tuple)) and all(isinstance(suffix, str) for suffix in suffixes)
     require(listed and len(suffixes) > 0, "suffixes", "be a list such as ['.txt']", suffixes)
     require(_is_encoding(encoding), "encoding", "be one that Python knows", encoding)

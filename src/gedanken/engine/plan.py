@@ -12,6 +12,7 @@ from gedanken.checks import warn
 from gedanken.costs import Cost
 from gedanken.costs.base import Judged, Weighing
 from gedanken.costs.heads import HeadsCost
+from gedanken.data.conversion import finite_in
 from gedanken.engine.base import Engine, FusedStep
 from gedanken.engine.cuts import Cuts, cut_targets, uncut
 from gedanken.engine.entering import entered, takes_tokens
@@ -368,11 +369,14 @@ class Plan:
         """Set parameters and state to those of another plan of the same layers, or to their first values.
 
         Raises:
-            ArgumentError: a layer declared other arrays for that plan.
+            ArgumentError: a layer declared other arrays for that plan, or this number type does not hold their numbers.
         """
         if other is None:
             self.initialise()
             return
+        if self.ops.dtype != other.ops.dtype:
+            for name, array in other.state().items():
+                finite_in(f"the network's {name}", array, self.ops.dtype)
         try:
             self.restore(other.state())
         except CheckpointError as error:

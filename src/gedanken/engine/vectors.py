@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gedanken.checks import require
+from gedanken.data.conversion import finite_in
 from gedanken.engine.tuning import ALIKE, Tuning
 from gedanken.errors import ArgumentError, ShapeError
 from gedanken.layers.base import Param
@@ -76,9 +77,12 @@ class Vectors:
             first = declared.init(rng, declared.shape, declared.fan_in, declared.fan_out)
             rule = f"return the values of {name}, of shape {{}}"
             first = first if isinstance(first, np.ndarray) else np.asarray(first)
+            if first.dtype.kind == "f":
+                finite_in(f"values of {name} by {declared.init}", first, self.ops.dtype)
             values = taken(str(declared.init), rule, first, declared.shape, first, self.ops)
             self.parameters[name][...] = self.ops.asarray(values)
         for name, value in self._first_state.items():
+            finite_in(f"first value of {name}", np.asarray(value), self.ops.dtype)
             self.state[name][...] = value
 
     def views(self, one: Placed) -> tuple[Arrays, Arrays, Arrays]:
@@ -120,8 +124,8 @@ class Vectors:
         for argument, patterns in rule.patterns.items():
             for pattern in patterns:
                 found = any(fnmatchcase(name, pattern) for name in self.parameters)
-                told = f"name parameters of the network, such as {', '.join([*self.parameters][:4])}"
-                require(found, f"{type(rule).__name__} {argument}", told, pattern)
+                known = f"such as {', '.join([*self.parameters][:4])}" if self.parameters else "which has none"
+                require(found, f"{type(rule).__name__} {argument}", f"name parameters of the network, {known}", pattern)
 
     def _vector(self, shapes: Mapping[str, Shape], name: str, memory: Memory | None) -> tuple[Array, dict[str, Array]]:
         """Return a vector, of zeros where it has no place yet, and its views, one after the other."""

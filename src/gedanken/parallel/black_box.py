@@ -14,6 +14,7 @@ from gedanken.by_name import ByName, parts_of
 from gedanken.costs.heads import HeadsCost
 from gedanken.data.batches import Batch
 from gedanken.engine.plan import Plan
+from gedanken.hyperparameters import class_name
 from gedanken.layers.base import Context
 from gedanken.layers.lengths import output_lengths
 from gedanken.layers.stages import LayerStage, back_through, own, through, with_leaves
@@ -121,7 +122,7 @@ def _look_at_cost(plan: Plan, cost: Any, y: Array, made: tuple[Any, Array], head
     """Raise _Found where what a cost made of outputs, its number and its gradient, is not finite."""
     number, dy = made
     if not math.isfinite(float(number)) or not _finite(plan.ops, dy):
-        name = f"the cost {type(cost).__name__}" + (f" of the head {head!r}" if head else "")
+        name = f"the cost {class_name(cost)}" + (f" of the head {head!r}" if head else "")
         raise _Found("cost", name, y, result=dy, own=own(cost), head=head)
 
 

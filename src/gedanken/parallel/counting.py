@@ -13,6 +13,7 @@ from gedanken.costs.labels import places_of
 from gedanken.costs.likeness import Overlap
 from gedanken.data.batches import Source
 from gedanken.engine.plan import Plan
+from gedanken.hyperparameters import class_name
 from gedanken.layers.shape import channels_first_shape, each_shape, to_channels_last
 from gedanken.metrics import Metric
 from gedanken.metrics.base import takes_weights
@@ -128,7 +129,7 @@ def settled(cost: Cost, source: Source, plan: Plan) -> Cost:
         return cost
     given = source.trained_on()
     rule = "be numbers where a Generator other than ArrayGenerator gives the labels: they are not known before training"
-    require(given is not None, f"class_weights of {type(cost).__name__}", rule, "balanced")
+    require(given is not None, f"class_weights of {class_name(cost)}", rule, "balanced")
     target, lengths = cast(tuple[Any, Any], given)
     return cost.resolved(*real_places(target, each_shape(channels_first_shape, plan.shapes[-1]), plan, lengths))
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gedanken.checks import real, truth, whole
+from gedanken.checks import real, require, truth, whole
 from gedanken.schedules.base import Schedule, as_schedule
 
 
@@ -25,7 +25,7 @@ class OnPlateau(Schedule):
     epoch. After more than `patience` epochs without a new best cost the rate is cut and the count starts again.
 
     Args:
-        rate: schedule, or a number for a constant rate.
+        rate: schedule, or a number for a constant rate; no other OnPlateau.
         factor: what the rate is multiplied by, in (0, 1).
         patience: epochs without progress that are accepted, >= 0.
         threshold: fraction by which a cost must be lower to count as progress, in [0, 1).
@@ -43,6 +43,8 @@ class OnPlateau(Schedule):
     absolute: bool = False
 
     def __post_init__(self) -> None:
+        rule = "be a number or a schedule that watches no costs: one OnPlateau cuts the rate as often as it is needed"
+        require(not isinstance(self.rate, OnPlateau), "OnPlateau rate", rule, self.rate)
         as_schedule(self.rate)
         real("OnPlateau factor", self.factor, "(0, 1)")
         whole("OnPlateau patience", self.patience, at_least=0)

@@ -5,6 +5,7 @@ import importlib
 import itertools
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,8 @@ BLOCK = 1 << 24  # bytes of an array that are looked at together
 OF_NETWORK = (
     "layers", "frozen layers", "rates of layers", "cost", "optimizer", "metrics", "functions", "seed", "dtype"
 )  # fmt: skip
+# What older checkpoints call a cost and the activation before it.
+FUSED = re.compile(r"\b(?:SoftMax|Sigmoid)((?:Binary)?CrossEntropy)\b")
 DECIDING = (*OF_NETWORK, "callbacks", "mini-batches", "data", "validation set")
 ROUNDING = ("engine", "processor", "library", "NumPy", "Python", "workers")
 SAME = "the same to the bit as one that was never stopped"
@@ -158,7 +161,8 @@ class Taken(NamedTuple):
         Raises:
             CheckpointError: it is another training, and was not asked for anyway.
         """
-        before = self.training.about
+        before = dict(self.training.about)
+        before["cost"] = FUSED.sub(r"\1", str(before.get("cost")))
         others = [name for name in DECIDING if before.get(name) != now[name]]
         if before.get("Python") != now["Python"]:  # which writes functions in other bytes
             others = [name for name in others if name != "functions"]

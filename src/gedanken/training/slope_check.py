@@ -9,6 +9,7 @@ from gedanken.costs import Cost, CustomCost
 from gedanken.derivatives import HIDDEN
 from gedanken.differences import CLOSE, STEP, STEPS, disproved, quotient, signs_like, worst_place
 from gedanken.errors import GedankenError, GradientError
+from gedanken.hyperparameters import class_name
 from gedanken.ops import Ops
 from gedanken.types import Array
 
@@ -56,7 +57,7 @@ def check_slopes(cost: Cost, y: Array, target: Array) -> None:
         wrong = wrong or told
     if wrong:
         rule, hint = (RULE, HIDDEN) if found else (OWN_RULE, OWN_HINT)
-        raise GradientError(f"{type(cost).__name__} {rule}, but {wrong}; {hint}")
+        raise GradientError(f"{class_name(cost)} {rule}, but {wrong}; {hint}")
 
 
 def _places(y: Array, far: bool) -> Iterator[tuple[bool, Array]]:
