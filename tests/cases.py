@@ -8,6 +8,7 @@ import numpy as np
 import gedanken
 from gedanken import (
     CELU,
+    CTC,
     ELU,
     GELU,
     GLU,
@@ -457,6 +458,12 @@ def _with_variance(rng: np.random.Generator, samples: int) -> tuple[Array, Array
     return rng.uniform(0.5, 2, (samples, 6)), rng.normal(size=(samples, 3))
 
 
+def _alignable(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    """Outputs of five places and four classes, of which 0 is the blank: of each sample places that count and labels."""
+    rows = [[5, 2, 1, 2, 0, 0, 0], [4, 2, 3, 3, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0], [5, 3, 2, 1, 1, 0, 0]]
+    return rng.normal(size=(samples, 5, 4)), np.array(rows)[rng.integers(0, 4, samples)]
+
+
 COSTS = [
     CostCase(CrossEntropy(), _classes),
     CostCase(CrossEntropy(label_smoothing=0.1), _one_hot),
@@ -495,6 +502,8 @@ COSTS = [
     CostCase(MeanSquaredLogarithmic(), _counts),
     CostCase(SmoothL1(0.7), _values),
     CostCase(GaussianNLL(), _with_variance),
+    CostCase(CTC(), _alignable),
+    CostCase(CTC(zero_infinity=True), _alignable),
     CostCase(CustomCost(log_cosh), _values),
     CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
 ]

@@ -189,6 +189,7 @@ class Compiled(Builder, Predictor):
         )
         spec = InputSpec(*shapes, plan.ops.dtype, self.layers[0].tokens, targets, plan.takes_sparse, why)
         spec = spec._replace(mask=plan.mask, lengths_behind=plan.lengths_behind, named=self._named_inputs(plan))
+        spec = spec._replace(aligned=cost.aligned if cost else ())
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
 

@@ -70,6 +70,7 @@ NAMES = {
     "globalmaxpooling2d": "GlobalMaxPoolLayer",
     "groupnormalization": "GroupNorm",
     "kldivergence": "kullback_leibler",
+    "ctcloss": "ctc",
     "kldivloss": "kullback_leibler",
     "hardshrink": "Shrink",
     "hardsilu": "HardSwish",
