@@ -156,6 +156,7 @@ IMAGE = [
     ],
     [PixelUnshuffle(2), Permute((1, 3, 2))],
     [LayerNorm(axes=(1, 3)), InstanceNorm(running=True), RMSNorm(axes=1), UnitNorm()],
+    [SoftMax(axes=(2, 3)), LogSoftMax(axes=2), GLU(axes=3)],
     [UpsamplingLayer(2), UpsamplingLayer(size=(5, 7), mode="bilinear", align_corners=True), ReLU()],
     [ConvolutionLayer(4, 3, 3, zero_padding=((2, 0), (1, 3)), padding_mode="reflect"), LocalResponseNorm(3, k=2.0)],
     [MaxPoolLayer(2, 2, 3, ((0, 1), (1, 0)), dilation=2, ceil_mode=True), AdaptiveAveragePoolLayer((3, 1))],

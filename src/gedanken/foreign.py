@@ -71,6 +71,7 @@ NAMES = {
     "groupnormalization": "GroupNorm",
     "kldivergence": "kullback_leibler",
     "ctcloss": "ctc",
+    "softmax2d": "SoftMax",
     "kldivloss": "kullback_leibler",
     "hardshrink": "Shrink",
     "hardsilu": "HardSwish",
