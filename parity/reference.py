@@ -259,10 +259,10 @@ _plain(Mish, lambda layer, x: F.mish(x))
 _plain(Softsign, lambda layer, x: F.softsign(x))
 _plain(TanHShrink, lambda layer, x: F.tanhshrink(x))
 _plain(GELU, lambda layer, x: F.gelu(x, approximate="tanh" if layer.approximate else "none"))
-_plain(GLU, lambda layer, x: F.glu(x, dim=1 if x.ndim == 4 else -1))
-_plain(LogSoftMax, lambda layer, x: F.log_softmax(x, dim=1 if x.ndim == 4 else -1))
+_plain(GLU, lambda layer, x: F.glu(x, dim=layer.axes or (1 if x.ndim == 4 else -1)))
+_plain(LogSoftMax, lambda layer, x: _shares(layer, x, F.log_softmax))
 _plain(SiLU, lambda layer, x: F.silu(x))
-_plain(SoftMax, lambda layer, x: F.softmax(x, dim=1 if x.ndim == 4 else -1))
+_plain(SoftMax, lambda layer, x: _shares(layer, x, F.softmax))
 _plain(Flatten, lambda layer, x: x.flatten(1))
 _plain(Reshape, lambda layer, x: x.reshape(len(x), *layer.shape))
 _plain(Permute, lambda layer, x: x.permute(0, *layer.axes))
@@ -511,6 +511,14 @@ def _named(layer: Any, x: Tensor) -> list[int]:
     """Return the axes of x that a layer names, in the order that they have inside: height, width, channels."""
     axes = [layer.axes] if isinstance(layer.axes, int) else list(layer.axes)
     return sorted(axes, key=lambda axis: (axis - 2) % 3 if x.ndim == 4 else axis)
+
+
+def _shares(layer: Any, x: Tensor, function: Callable[..., Tensor]) -> Tensor:
+    """Return a function of PyTorch along one axis, over the axes that a layer names: they are one for it."""
+    axes = [1 if x.ndim == 4 else x.ndim - 1] if layer.axes is None else _named(layer, x)
+    kept = x.ndim - len(axes)
+    moved = x.movedim(axes, [*range(kept, x.ndim)])
+    return function(moved.flatten(kept), dim=-1).reshape(moved.shape).movedim([*range(kept, x.ndim)], axes)
 
 
 def _over(layer: Any, x: Tensor, norm: Callable[..., Tensor], *rest: Any) -> Tensor:

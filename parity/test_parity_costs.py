@@ -13,6 +13,7 @@ from torch import Tensor
 
 import gedanken
 from gedanken import (
+    CTC,
     SGD,
     BinaryCrossEntropy,
     BinaryFocal,
@@ -367,6 +368,25 @@ def test_weights_of_places(cost: Cost, target: Any, theirs: Callable[[Tensor, Te
     assert_agree({"cost": value, "y": dy}, {"cost": expected, "y": there.grad})
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(("blank", "zero"), [(0, False), (2, True)], ids=["first", "zero infinity"])
+def test_labels_without_alignment(blank: int, zero: bool, reduction: str) -> None:
+    """Gradients by the scores; by their logarithms PyTorch's are those already."""
+    labels, lengths = [[1, 3], [3, 3, 1], [], [1]], np.array([6, 5, 4, 1])
+    if zero:
+        labels[3] = [1, 1]  # which fits into three places or more
+    y, cost = RNG.normal(size=(4, 6, 5)), CTC(blank, zero, reduction=reduction)
+    target = np.array([[t, len(row), *row, *[blank] * (6 - len(row))] for t, row in zip(lengths, labels, strict=True)])
+    value, dy = cost(Ops(dtype="float64"), y, cost.checked_target("labels", target, (6, 5)))
+    there = torch.tensor(y, requires_grad=True)
+    logs = F.log_softmax(there, dim=-1).transpose(0, 1)
+    count = torch.tensor([*map(len, labels)])
+    flat = torch.tensor([one for row in labels for one in row])
+    expected = F.ctc_loss(logs, flat, torch.from_numpy(lengths), count, blank, reduction, zero)
+    expected.backward()
+    assert_agree({"cost": value, "y": dy}, {"cost": expected, "y": there.grad})
+
+
 def test_gaussian_density() -> None:
     y, target = RNG.uniform(0.5, 2, (N, 4)), RNG.normal(size=(N, 2))
     value, dy = GaussianNLL(full=True)(Ops(dtype="float64"), y, target)
@@ -379,4 +399,4 @@ def test_gaussian_density() -> None:
 def test_every_public_cost_has_a_row() -> None:
     public = [getattr(gedanken, name) for name in gedanken.__all__]
     costs = {one for one in public if inspect.isclass(one) and issubclass(one, Cost) and not inspect.isabstract(one)}
-    assert costs == {type(row.cost) for row in ROWS} | {type(cost) for cost, *_ in PLACES} | {GaussianNLL}
+    assert costs == {type(row.cost) for row in ROWS} | {type(cost) for cost, *_ in PLACES} | {CTC, GaussianNLL}

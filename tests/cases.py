@@ -8,6 +8,7 @@ import numpy as np
 import gedanken
 from gedanken import (
     CELU,
+    CTC,
     ELU,
     GELU,
     GLU,
@@ -325,8 +326,13 @@ LAYERS = [
     LayerCase(GELU(approximate=True), (5,), (5,)),
     LayerCase(LogSoftMax(), (5,), (5,)),
     LayerCase(LogSoftMax(), IMAGE, IMAGE),
+    LayerCase(LogSoftMax(axes=(2, 3)), IMAGE, IMAGE),
+    LayerCase(LogSoftMax(axes=(1, 2)), (4, 5), (4, 5)),
     LayerCase(GLU(), (6,), (3,)),
     LayerCase(GLU(), (4, 6, 5), (2, 6, 5)),
+    LayerCase(GLU(axes=2), (4, 6, 5), (4, 3, 5)),
+    LayerCase(GLU(axes=3), (3, 2, 4), (3, 2, 2)),
+    LayerCase(GLU(axes=1), (4, 3), (2, 3)),
     LayerCase(GELU(), (5,), (5,)),
     LayerCase(GELU(), (), ()),
     LayerCase(TanH(), (), ()),
@@ -334,6 +340,9 @@ LAYERS = [
     LayerCase(SiLU(), (5,), (5,)),
     LayerCase(SoftMax(), (5,), (5,)),
     LayerCase(SoftMax(), IMAGE, IMAGE),
+    LayerCase(SoftMax(axes=2), IMAGE, IMAGE),
+    LayerCase(SoftMax(axes=(3, 1)), IMAGE, IMAGE),
+    LayerCase(SoftMax(axes=1), (4, 5), (4, 5)),
     LayerCase(Dropout(0.75), IMAGE, IMAGE),
     LayerCase(Dropout(0.6), (), ()),
     LayerCase(Dropout(1), (5,), (5,)),
@@ -494,6 +503,12 @@ def _with_variance(rng: np.random.Generator, samples: int) -> tuple[Array, Array
     return rng.uniform(0.5, 2, (samples, 6)), rng.normal(size=(samples, 3))
 
 
+def _alignable(rng: np.random.Generator, samples: int) -> tuple[Array, Array]:
+    """Outputs of five places and four classes, of which 0 is the blank: of each sample places that count and labels."""
+    rows = [[5, 2, 1, 2, 0, 0, 0], [4, 2, 3, 3, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0], [5, 3, 2, 1, 1, 0, 0]]
+    return rng.normal(size=(samples, 5, 4)), np.array(rows)[rng.integers(0, 4, samples)]
+
+
 COSTS = [
     CostCase(CrossEntropy(), _classes),
     CostCase(CrossEntropy(label_smoothing=0.1), _one_hot),
@@ -535,6 +550,8 @@ COSTS = [
     CostCase(MeanSquaredLogarithmic(), _counts),
     CostCase(SmoothL1(0.7), _values),
     CostCase(GaussianNLL(), _with_variance),
+    CostCase(CTC(), _alignable),
+    CostCase(CTC(zero_infinity=True), _alignable),
     CostCase(CustomCost(log_cosh), _values),
     CostCase(CustomCost(lambda y, t: ((y - t) ** 4).sum(axis=1), lambda y, t: 4 * (y - t) ** 3), _values),
 ]

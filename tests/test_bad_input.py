@@ -77,6 +77,7 @@ from gedanken import (
     LeakyReLU,
     Lion,
     LocalResponseNorm,
+    LogSoftMax,
     LpPool1DLayer,
     LpPoolLayer,
     MaxPool1DLayer,
@@ -452,8 +453,16 @@ LAYERS_DO_NOT_FIT = [
         "gives (2, 6, 5)",
     ),
     Mistake(
+        "an axis that a SoftMax lacks", bare, stacked((4, 3), SoftMax(axes=(1, 3))), ShapeError,
+        "layer 0 SoftMax(axes=(1, 3)) works over axis 3 of samples that have 2, but the input gives (4, 3)",
+    ),
+    Mistake(
+        "an odd number to halve", bare, stacked((4, 3), GLU(axes=2)), ShapeError,
+        "layer 0 GLU(axes=2) needs an even number along axis 2, not 3, but the input gives (4, 3)",
+    ),
+    Mistake(
         "an axis that features lack", bare, stacked((4, 3), LayerNorm(axes=3)), ShapeError,
-        "layer 0 LayerNorm(axes=3) normalises over axis 3 of samples that have 2, but the input gives (4, 3)",
+        "layer 0 LayerNorm(axes=3) works over axis 3 of samples that have 2, but the input gives (4, 3)",
     ),
     Mistake(
         "axes of a picture", bare, image(Permute((2, 1))), ShapeError,
@@ -1002,6 +1011,9 @@ RANGES = [
         ("BatchNorm epsilon", lambda: BatchNorm(epsilon=0), "a number in (0, inf)", 0),
         ("LayerNorm axes", lambda: LayerNorm(axes=0), "a whole number of at least 1", 0),
         ("LayerNorm axes", lambda: LayerNorm(axes=(1, 1)), "different axes, such as (1, 2)", (1, 1)),
+        ("SoftMax axes", lambda: SoftMax(axes=()), "different axes, such as (1, 2)", ()),
+        ("LogSoftMax axes", lambda: LogSoftMax(axes=(1, 0)), "a whole number of at least 1", 0),
+        ("GLU axes", lambda: GLU(axes=(1, 2)), "a single axis", (1, 2)),  # type: ignore[arg-type]
         ("UnitNorm epsilon", lambda: UnitNorm(epsilon=0), "a number in (0, inf)", 0),
         ("InstanceNorm momentum", lambda: InstanceNorm(momentum=1), "a number in [0, 1)", 1),
         ("InstanceNorm running", lambda: InstanceNorm(running="yes"), "True or False", "yes"),

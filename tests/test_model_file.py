@@ -163,6 +163,7 @@ IMAGE = [
     ],
     [PixelUnshuffle(2), Permute((1, 3, 2))],
     [LayerNorm(axes=(1, 3)), InstanceNorm(running=True), RMSNorm(axes=1), UnitNorm()],
+    [SoftMax(axes=(2, 3)), LogSoftMax(axes=2), GLU(axes=3)],
     [
         UpsamplingLayer(2),
         UpsamplingLayer(2, "bicubic"),

@@ -202,6 +202,7 @@ MADE_OF_LAYERS: dict[str, list[Layer]] = {
     "residual of features": [COARSE, Flatten(), FullyConnectedLayer(4), Residual(FullyConnectedLayer(4))],
     "norms of features": [COARSE, Flatten(), FullyConnectedLayer(4), GroupNorm(2), LayerNorm()],
     "norms of pixels": [COARSE, InstanceNorm(running=True), LayerNorm(axes=1), UnitNorm(), RMSNorm(axes=(1,))],
+    "shares of channels": [COARSE, SoftMax(axes=1), LogSoftMax(axes=(1,)), GLU(axes=1)],
     "layers of a user": [COARSE, Cube(), GlobalAveragePoolLayer(), Shout(), FullyConnectedLayer(2)],
     "poolings to a size": [
         COARSE, Branches(AdaptiveMaxPoolLayer((2, 4)), [MaxPoolLayer(1, 2), AdaptiveAveragePoolLayer((2, 4))]),

@@ -29,7 +29,7 @@
 | costs | `Cost`, `CrossEntropy`, `BinaryCrossEntropy`, `MeanSquared`, `MeanAbsolute`, `Huber`, `Hinge` |
 | | `WeightedMean`, `CustomCost`, `Focal`, `BinaryFocal`, `Dice`, `KullbackLeibler`, `CosineDistance` |
 | | `SquaredHinge`, `CategoricalHinge`, `MultiMargin`, `Poisson`, `Quantile`, `LogCosh`, `SmoothL1`, `GaussianNLL` |
-| | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic`, `HingeEmbedding`, `MultiLabelMargin`, `Tversky` |
+| | `MeanAbsolutePercentage`, `MeanSquaredLogarithmic`, `HingeEmbedding`, `MultiLabelMargin`, `Tversky`, `CTC` |
 | optimizers | `Optimizer`, `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSProp`, `AdaDelta` |
 | | `Adam`, `AdamW`, `AdaMax`, `NAdam`, `RAdam`, `Lion`, `Lamb`, `Muon`, `Rprop`, `Adafactor` |
 | learning rates | `Schedule`, `ConstantRate`, `StepDecay`, `MilestoneDecay`, `ExponentialDecay`, `InverseDecay` |
@@ -71,7 +71,7 @@ __version__ = "0.1.0"
 # prepares data, or `gedanken --version`, starts with what it needs. `__init__.pyi` tells type checkers the same.
 _HOMES = {
     "costs": (
-        "BinaryCrossEntropy BinaryFocal CategoricalHinge CosineDistance Cost CrossEntropy CustomCost Dice Focal "
+        "BinaryCrossEntropy BinaryFocal CTC CategoricalHinge CosineDistance Cost CrossEntropy CustomCost Dice Focal "
         "GaussianNLL Hinge HingeEmbedding Huber KullbackLeibler LogCosh MeanAbsolute MeanAbsolutePercentage "
         "MeanSquared MeanSquaredLogarithmic MultiLabelMargin MultiMargin Poisson Quantile SmoothL1 SquaredHinge "
         "Tversky WeightedMean"

@@ -1,4 +1,5 @@
 from gedanken.costs import (
+    CTC,
     BinaryCrossEntropy,
     BinaryFocal,
     CategoricalHinge,
@@ -271,6 +272,7 @@ __version__: str
 
 __all__ = [
     "CELU",
+    "CTC",
     "ELU",
     "F1",
     "GELU",

@@ -198,6 +198,7 @@ class Compiled(Builder, Predictor):
         alone = partial(ignored_alone, cost) if cost and ignores(cost) else None
         spec = spec._replace(mask=plan.mask, lengths_behind=plan.lengths_behind, ignored_alone=alone)
         spec = spec._replace(places=places_weighed(cost, shapes[1]), named=self._named_inputs(plan))
+        spec = spec._replace(aligned=cost.aligned if cost else ())
         # The plan last: a fork or copy in another thread takes what is there for whole once it sees one.
         self._cost, self._train_state, self._spec, self._plan = cost, train_state, spec, plan
 

@@ -74,6 +74,8 @@ NAMES = {
     "globalmaxpooling2d": "GlobalMaxPoolLayer",
     "groupnormalization": "GroupNorm",
     "kldivergence": "kullback_leibler",
+    "ctcloss": "ctc",
+    "softmax2d": "SoftMax",
     "kldivloss": "kullback_leibler",
     "hardshrink": "Shrink",
     "hardsilu": "HardSwish",

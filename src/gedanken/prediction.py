@@ -16,6 +16,7 @@ from gedanken.engine.plan import Plan
 from gedanken.errors import StateError
 from gedanken.keywords import keywords_checked
 from gedanken.layers import Layer, Sigmoid, SoftMax
+from gedanken.layers.shape import channels_last_shape
 from gedanken.slide import slide
 from gedanken.types import AnyShape, Array, Shape
 
@@ -184,13 +185,14 @@ def _names_one(cost: Cost | None) -> bool:
     return isinstance(cost, ClassCost) and not isinstance(cost, Overlap)
 
 
-def _has_classes(last: Layer, cost: Cost | None) -> bool:
-    return isinstance(last, SoftMax) or _names_one(cost)
+def _has_classes(shape: Shape, last: Layer, cost: Cost | None) -> bool:
+    of_classes = isinstance(last, SoftMax) and last.of_channels(channels_last_shape(shape))
+    return of_classes or _names_one(cost)
 
 
 def _gives_probabilities(shape: Shape, last: Layer, cost: Cost | None) -> bool:
     scores = cost is not None and cost.takes_scores
-    return not scores and (_has_classes(last, cost) or is_yes_or_no(shape, last, cost))
+    return not scores and (isinstance(last, SoftMax) or _names_one(cost) or is_yes_or_no(shape, last, cost))
 
 
 def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float | None) -> Array:
@@ -210,7 +212,7 @@ def predicted(outputs: Array, last: Layer, cost: Cost | None, threshold: float |
         answers = (outputs > limit).astype(np.int64)
         return answers[:, 0] if outputs.shape[1:] == (1,) else answers
     require(threshold is None, "threshold", "be left out, because no output is the probability of a yes", threshold)
-    if _has_classes(last, cost):
+    if _has_classes(outputs.shape[1:], last, cost):
         return outputs.argmax(axis=1 if outputs.ndim == 4 else -1)
     return outputs
 

@@ -58,7 +58,7 @@ from gedanken.layers import (
     UnitNorm,
 )
 from gedanken.layers.containers import Container
-from gedanken.layers.layer_norm import OverAxes
+from gedanken.layers.over_axes import OverAxes
 from gedanken.layers.shape import channels_first_shape
 from gedanken.layers.stages import ContainerStage, LayerStage
 from gedanken.state import prefixed
@@ -304,8 +304,8 @@ def _even(stage: Placement) -> Geometry:
 def _by_pixel(stage: Placement) -> bool:
     """Say whether a layer looks at one pixel at a time."""
     layer, kind = stage.layer, type(stage.layer)
-    if isinstance(layer, OverAxes) and kind in (LayerNorm, RMSNorm, UnitNorm):
-        return len(stage.shape) == 3 and layer.inside(stage.shape) == (2,)
+    if isinstance(layer, OverAxes) and kind in (LayerNorm, RMSNorm, UnitNorm, SoftMax, LogSoftMax, GLU):
+        return len(stage.shape) == 3 and layer.of_channels(stage.shape)
     return kind in BY_PIXEL or (isinstance(layer, InstanceNorm) and kind is InstanceNorm and layer.running)
 
 

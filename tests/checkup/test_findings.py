@@ -96,6 +96,11 @@ def pooled(stride: int | None) -> Checkup:
     return classes(*layers, dense(3), SoftMax(), x=PICTURES, labels=np.arange(64) % 3)
 
 
+def shared_out(axes: Any) -> Checkup:
+    layers = ConvolutionLayer(4, 3, 3), SoftMax(axes=axes), Flatten(), dense(3), SoftMax()
+    return classes(*layers, x=PICTURES, labels=np.arange(64) % 3)
+
+
 def normed(bias: bool) -> Checkup:
     return classes(dense(16, bias=bias), BatchNorm(), ReLU(), dense(3), SoftMax())
 
@@ -182,6 +187,7 @@ CASES: dict[str, list[Case]] = {
     "softmax-twice": [
         Case(lambda: classes(dense(16), ReLU(), dense(3), SoftMax(), SoftMax()), classes),
         Case(lambda: classes(dense(16), SoftMax(), dense(3), SoftMax()), classes),
+        Case(lambda: shared_out(1), lambda: shared_out((2, 3))),
         Case(lambda: numbers(dense(16), SoftMax(), dense(1)), numbers),
         Case(
             lambda: classes(dense(3), SoftMax(), labels=np.eye(3)[CLASSES], cost="mean_squared"),

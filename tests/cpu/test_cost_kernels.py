@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    CTC,
     BinaryCrossEntropy,
     CategoricalHinge,
     ConvolutionLayer,
@@ -48,7 +49,7 @@ from gedanken.types import Array, Shape
 from tests.cases import COSTS as ROWS
 from tests.cases import CostCase, name_of
 from tests.cpu.agree import TOLERANCE, distance
-from tests.cpu.test_costs_agree import COSTS, Case, shown, targets
+from tests.cpu.test_costs_agree import COSTS, Case, alignable, shown, targets
 
 every_cost = pytest.mark.parametrize("case", COSTS, ids=shown)
 
@@ -99,6 +100,8 @@ def outputs_of(cost: Cost) -> int:
 def random_shape(cost: Cost, rng: Any, most: int) -> tuple[Shape, bool]:
     """Return a shape of outputs, (N, F), (N, T, F) or (N, H, W, F), and whether samples may have lengths."""
     samples, size = int(rng.integers(1, most)), outputs_of(cost) or 2 * int(rng.integers(1, most))
+    if isinstance(cost, CTC):
+        return (samples, int(rng.integers(1, most)), max(2, size // 2)), False
     if isinstance(cost, GaussianNLL) or isinstance(getattr(cost, "quantiles", None), tuple):
         return (samples, size), False
     if isinstance(cost, YesOrNo) and rng.random() < 0.3:
@@ -115,6 +118,8 @@ def drawn(case: Case, rng: Any, dtype: str, most: int = 90) -> tuple[Cost, Array
     y = rng.random(shape) if case.last and cost is case.cost else rng.normal(size=shape)
     weight = rng.integers(0, 3, shape[0]) * rng.random(shape[0]) if rng.random() < 0.5 else None
     lengths = rng.integers(1, shape[1] + 1, shape[0]) if may_have_lengths else None
+    if isinstance(cost, CTC):
+        return cost, y.astype(dtype), alignable(cost, rng, shape), weight, None
     hard = bool(rng.random() < 0.5)
     flat = targets(cost, rng, (math.prod(shape[:-1]), shape[-1]), hard)
     target = flat.reshape(*shape[:-1], *flat.shape[1:])
@@ -152,6 +157,18 @@ def test_kernels_keep_to_their_memory(case: Case, monkeypatch: pytest.MonkeyPatc
     assert distance(np.array([expected.cost]), np.array([got.cost])) < TOLERANCE["float32"]
 
 
+@pytest.mark.parametrize("told", [[3, 1, 3], [3, 1, -1], [4, 1, 1], [3, 4, 1], [0, 0, 0], [3, -1, 0]], ids=str)
+def test_labels_to_align_are_no_place_in_memory(told: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    y = np.random.default_rng(0).normal(size=(2, 3, 3))
+    target = np.array([[3, 1, 2, 0, 0], [*told, 0, 0]])
+    for how in ("python", ""):
+        monkeypatch.setenv(HOW, how)
+        got = by_kernel(CTC(zero_infinity=True), y, target)
+        assert got.rows[0] > 0
+        assert got.rows[1] == 0
+        assert not got.dy[1].any()
+
+
 @pytest.mark.parametrize("cost", [MultiMargin(), CategoricalHinge()], ids=str)
 def test_a_label_of_no_class_is_no_place_in_memory(cost: Cost, monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels are checked before, but who gave them may write into them later."""
@@ -181,6 +198,8 @@ def extremes(case: Case, cost: Cost, rng: Any) -> tuple[Array, Array]:
         y = np.repeat(np.resize(values, (5 * len(values), 1)), outputs_of(cost) or 1, axis=1)
         return y, targets(cost, rng, y.shape, hard=True)
     y = np.array([*itertools.product(values, repeat=3)])
+    if isinstance(cost, CTC):
+        return y[:, None], alignable(cost, rng, (len(y), 1, 3))
     if isinstance(cost, Overlap):
         return y[None], rng.integers(0, 2, (1, len(y)))
     return y, targets(cost, rng, y.shape, hard=True)
@@ -243,9 +262,11 @@ def test_a_step_is_one_program(case: CostCase, heads: bool, monkeypatch: pytest.
     y, target = (np.moveaxis(one, -1, 1) if one.ndim == 4 else one for one in case.draw(np.random.default_rng(0), 6))
     net, layers, labels = Network(seed=0).input(y.shape[1:]), layers_for(case.cost, y.shape[1:]), target
     cost: Any = case.cost
+    if isinstance(cost, CTC):
+        labels = [row[2 : 2 + row[1]].tolist() for row in target]
     if heads:
         net.add(Heads(one=layers, two=[Flatten(), FullyConnectedLayer(1)]))
-        labels, cost = {"one": target, "two": np.ones((6, 1))}, {"one": cost, "two": "log_cosh"}
+        labels, cost = {"one": labels, "two": np.ones((6, 1))}, {"one": cost, "two": "log_cosh"}
     else:
         for layer in layers:
             net.add(layer)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    CTC,
     BinaryCrossEntropy,
     BinaryFocal,
     CategoricalHinge,
@@ -78,6 +79,8 @@ COSTS = [
     Case(Dice(0.5, (1, 2, 0.5), ignore_label=1), SoftMax(), ("sequence", "picture")),
     Case(Tversky(0.3, 0.8), SoftMax(), ("sequence", "picture", "wide picture")),
     Case(Tversky(0.6, 0.1, 0.5, (1, 2, 0.5), ignore_label=1), SoftMax(), ("sequence", "picture")),
+    Case(CTC(zero_infinity=True), None, ("sequence",)),
+    Case(CTC(blank=1, zero_infinity=True, reduction="sum"), None, ("sequence",)),
     Case(MultiLabelMargin(), None, CLASSES),
     Case(MultiLabelMargin(reduction="sum"), None, ("values", "sequence")),
     Case(MultiMargin(), None, CLASSES),
@@ -129,8 +132,22 @@ LAYERS: dict[str, tuple[Shape, Layer]] = {
 COUNTS = (Poisson, MeanSquaredLogarithmic)
 
 
+def alignable(cost: CTC, rng: Any, shape: Shape) -> Array:
+    """Return labels as the cost takes them, and how many places count; some are too many for these."""
+    samples, places, classes = shape
+    target = np.full((samples, 2 + places), cost.blank)
+    for row in target:
+        row[0] = rng.integers(1, places + 1)
+        row[1] = rng.integers(0, row[0] + 1)
+        labels = [one for one in range(classes) if one != cost.blank] or [cost.blank]
+        row[2 : 2 + row[1]] = rng.choice(labels, row[1])
+    return target
+
+
 def targets(cost: Cost, rng: Any, shape: Shape, hard: bool) -> Array:
     """Return targets of outputs (N, ...), channels first."""
+    if isinstance(cost, CTC):
+        return alignable(cost, rng, shape)
     classes = 1 if len(shape) == 4 else len(shape) - 1
     if isinstance(cost, Ignoring) and cost.ignore_label is not None and shape[classes] == 1:
         return np.where(rng.random(shape) < 0.3, cost.ignore_label, rng.integers(0, 2, shape))

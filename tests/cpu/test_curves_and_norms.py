@@ -108,6 +108,18 @@ def test_any_norm_over_any_axes(
     check_agreement(layers, shape, values(samples, shape, seed, dtype), tolerance=3 * TOLERANCE[dtype])
 
 
+@settings(max_examples=20)
+@given(st.sampled_from([SoftMax, LogSoftMax, GLU]), smaller, st.data(), st.integers(2, 9), st.integers(0, 9), dtypes)
+def test_any_shares_over_any_axes(
+    kind: Any, shape: tuple[int, ...], data: st.DataObject, samples: int, seed: int, dtype: str
+) -> None:
+    axes: Any = tuple(data.draw(st.lists(st.integers(1, len(shape)), min_size=1, unique=True)))
+    if kind is GLU:
+        axes = axes[0]
+        shape = tuple(size + size % 2 for size in shape)
+    check_agreement([kind(axes=axes), ReLU6()], shape, values(samples, shape, seed, dtype))
+
+
 @settings(max_examples=12)
 @given(st.booleans(), st.booleans(), smaller, st.integers(1, 9), st.integers(0, 9), dtypes)
 def test_any_running_norm(

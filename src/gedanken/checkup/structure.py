@@ -41,8 +41,8 @@ def _softmax(row: Sequence[Placed], cost: Cost) -> Iterator[Finding]:
     if not row:
         return
     last = row[activation_place(row)]
-    inner = [one for one in leaves(row) if type(one.layer) is SoftMax and one.path != last.path]
-    if inner and type(last.layer) is SoftMax:
+    inner = [one for one in leaves(row) if _of_classes(one) and one.path != last.path]
+    if inner and _of_classes(last):
         told = f"{inner[0].name} gives shares in [0, 1] to another SoftMax, {last.name}: the outputs stay nearly the "
         told += "same for all classes. Leave the first one out."
         yield finding("softmax-twice", ERROR, told)
@@ -55,6 +55,11 @@ def _softmax(row: Sequence[Placed], cost: Cost) -> Iterator[Finding]:
         told += 'For classes take cost="cross_entropy", for labels Sigmoid() and "binary_cross_entropy", for numbers '
         told += "leave SoftMax out."
         yield finding("softmax-twice", WARNING, told)
+
+
+def _of_classes(one: Placed) -> bool:
+    """Say whether shares are those of classes; over other axes they say where to look."""
+    return type(one.layer) is SoftMax and one.layer.of_channels(one.shape)
 
 
 def _rows(row: Sequence[Placed]) -> Iterator[Sequence[Placed]]:

@@ -1,5 +1,6 @@
 """Costs: what a network is trained to make small. What entries cost becomes one number here and nowhere else."""
 
+from gedanken.costs.alignment import CTC
 from gedanken.costs.base import Cost
 from gedanken.costs.binary import BinaryCrossEntropy, SigmoidBinaryCrossEntropy
 from gedanken.costs.classes import CrossEntropy, SoftMaxCrossEntropy
@@ -37,10 +38,12 @@ COSTS: dict[str, type[Cost]] = {
     "mean_squared_logarithmic": MeanSquaredLogarithmic,
     "smooth_l1": SmoothL1,
     "gaussian_nll": GaussianNLL,
+    "ctc": CTC,
 }
 
 __all__ = [
     "COSTS",
+    "CTC",
     "BinaryCrossEntropy",
     "BinaryFocal",
     "CategoricalHinge",

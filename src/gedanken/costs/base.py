@@ -66,6 +66,8 @@ class Cost(Hyperparameters, ABC):
     yes_above: ClassVar[float | None] = None  # of costs of yes-or-no outputs: an output above this is a yes
     takes_scores: ClassVar[bool] = False  # whether outputs are scores of any size, and no probabilities
 
+    aligns: ClassVar[bool] = False  # whether targets are sequences of their own length, which are aligned with places
+
     exact_gradient: ClassVar[bool] = True  # whether slopes are the costs' derivatives; of your own it is checked
 
     reduction: str = field(default="mean", kw_only=True)
@@ -219,6 +221,11 @@ class Cost(Hyperparameters, ABC):
     def sums(self) -> bool:
         """Whether costs of mini-batches add up; those of a `__call__` of one's own are means."""
         return self.reduction == "sum" and self.by_entries
+
+    @property
+    def aligned(self) -> frozenset[str]:
+        """Of which heads targets are sequences of their own length, by name; of a single output, "", if it is so."""
+        return frozenset({""} if self.aligns else ())
 
     @property
     def by_entries(self) -> bool:

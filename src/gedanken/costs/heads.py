@@ -109,6 +109,10 @@ class HeadsCost(Cost):
         return any(cost.sums for cost in self.costs.values())
 
     @property
+    def aligned(self) -> frozenset[str]:
+        return frozenset(name for name, cost in self.costs.items() if cost.aligns)
+
+    @property
     def by_entries(self) -> bool:
         return all(cost.by_entries for cost in self.costs.values())
 

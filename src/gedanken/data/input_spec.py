@@ -1,7 +1,7 @@
 """What a network takes: data are checked against it, arrays before any work begins, mini-batches as they come."""
 
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from gedanken.data.inputs import (
     checked_weights,
 )
 from gedanken.data.order import hold_out
-from gedanken.data.ragged import as_sequences, labels_of_places
+from gedanken.data.ragged import aligned_labels, as_sequences, labels_of_places
 from gedanken.data.sources import ArrayGenerator, whole_entry
 from gedanken.errors import DataError
 from gedanken.sequences import Sequences, lengths_of
@@ -44,6 +44,7 @@ class InputSpec(NamedTuple):
         lengths_behind: `Plan.lengths_behind`; None: nothing is to be said here.
         places: of an output, which may have a weight each, see `checked_weights`.
         ignored_alone: `ignored_alone` of its cost, or None where there is no label to ignore.
+        aligned: `Cost.aligned` of its cost.
         named: of several inputs what each is, by name; each has only what concerns inputs.
     """
 
@@ -58,6 +59,7 @@ class InputSpec(NamedTuple):
     lengths_behind: Callable[[Any], Any] | None = None
     places: Shape | None = ()
     ignored_alone: Callable[..., str] | None = None
+    aligned: Collection[str] = ()
     named: "Mapping[str, InputSpec] | None" = None
 
     def inputs(self, argument: str, data: Any) -> Any:
@@ -154,17 +156,23 @@ class InputSpec(NamedTuple):
             found, given = dict[str, Any](), checked_names(names[1], labels, shapes)
             for name, part in given.items():
                 own = names[0], f'{names[1]}["{name}"]'
-                found[name] = self._labels(own, x, part, shapes[name], (lengths or {}).get(name))
+                found[name] = self._labels(own, x, part, shapes[name], (lengths or {}).get(name), name)
             target: Any = ByName(found)
         else:
             target = self._labels(names, x, labels, shapes, lengths)
         assert self.checked_target
         return self.checked_target(names[1], target, shapes)
 
-    def _labels(self, names: tuple[str, str], x: Any, labels: Any, shape: Shape, lengths: Array | None) -> Array:
-        target = checked_array(names[1], labels_of_places(names[1], labels, shape, lengths))
+    def _labels(
+        self, names: tuple[str, str], x: Any, labels: Any, shape: Shape, lengths: Array | None, head: str = ""
+    ) -> Array:
+        argument = names[1]
+        if head in self.aligned:
+            target = aligned_labels(argument, labels, shape, lengths)
+        else:
+            target = checked_array(argument, labels_of_places(argument, labels, shape, lengths))
         check_lengths(names, x, target)
-        check_finite(names[1], target, self.dtype)
+        check_finite(argument, target, self.dtype)
         return target
 
     def _weights(self, argument: str, given: Any, samples: int, some: bool, lengths: Any = None) -> Array | None:

@@ -93,6 +93,52 @@ def labels_of_places(argument: str, labels: Any, shape: Shape, lengths: Array | 
     return np.where(apart, array[:, :1], array) if behind.any() else array
 
 
+def aligned_labels(argument: str, labels: Any, shape: Shape, lengths: Array | None) -> Array:
+    """Return labels that are sequences of their own length as one array (N, 2 + S), see `costs.CTC.checked_target`.
+
+    Args:
+        argument: what the caller calls the labels, for errors.
+        labels: Sequences, a list of sequences, or an array (N, S).
+        shape: of one output, (T, K).
+        lengths: (N,), how many places of each output are real; None is all.
+
+    Raises:
+        DataError: they are no sequences.
+    """
+    if isinstance(labels, Sequences):
+        values, count = labels.padded(), labels.lengths
+    elif isinstance(labels, (list, tuple)) or (isinstance(labels, np.ndarray) and labels.dtype == object):
+        values, count = _padded(argument, labels)
+    else:
+        values = as_array(argument, labels)
+        count = np.full(len(values) if values.ndim else 0, values.shape[1] if values.ndim == 2 else 0)
+    if values.ndim != 2 or not len(values) or values.dtype.kind not in "fiub":
+        got = f"shape {values.shape} of {values.dtype}"
+        raise DataError(
+            f"{argument} must be sequences of whole numbers: lists, Sequences or an array (N, S), got {got}"
+        )
+    if lengths is None or len(lengths) != len(values):  # whoever counts samples says what is wrong
+        lengths = np.full(len(values), shape[0])
+    return np.concatenate([lengths[:, None], count[:, None], values], axis=1)
+
+
+def _padded(argument: str, rows: Any) -> tuple[Array, Array]:
+    """Return sequences, of which some may be empty, as one array and how long each is."""
+    arrays = [np.zeros(0, np.int64) if _is_empty(row) else as_array(argument, row) for row in rows]
+    for place, array in enumerate(arrays):
+        if array.ndim != 1:
+            raise DataError(f"{argument} must be sequences of whole numbers, got shape {array.shape} in row {place}")
+    count = np.array([len(array) for array in arrays], np.int64)
+    values = np.zeros((len(arrays), count.max(initial=0)), np.result_type(np.int64, *arrays))
+    for row, array in zip(values, arrays, strict=True):
+        row[: len(array)] = array
+    return values, count
+
+
+def _is_empty(row: Any) -> bool:
+    return isinstance(row, (list, tuple, np.ndarray)) and len(row) == 0
+
+
 def _are_shorter(data: Any, places: int) -> bool:
     """Say whether data are a list of sequences that are not all of so many places."""
     return isinstance(data, (list, tuple)) and bool(_lengths(data) - {places})

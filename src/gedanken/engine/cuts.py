@@ -80,10 +80,13 @@ class Cuts:
 
 
 def cut_targets(target: Any, whole: AnyShape, short: AnyShape) -> Any:
-    """Return the targets of a mini-batch for outputs of the shape `short` in place of `whole`."""
+    """Return the targets of a mini-batch for outputs of the shape `short` in place of `whole`.
+
+    Before those of places there may be numbers of the sample.
+    """
     if isinstance(whole, Mapping) and isinstance(short, Mapping):
         return ByName({name: cut_targets(part, whole[name], short[name]) for name, part in target.parts.items()})
-    return target if whole == short else target[:, : short[0]]
+    return target if whole == short else target[:, : target.shape[1] - whole[0] + short[0]]
 
 
 def share_of(whole: AnyShape, short: AnyShape) -> Any:

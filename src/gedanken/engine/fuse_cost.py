@@ -76,7 +76,8 @@ def fuse_cost(row: Sequence[Placed], cost: Cost) -> tuple[Cost, bool]:
     place = activation_place(row)
     last = row[place].layer
     if type(cost) is CrossEntropy:
-        if type(last) is SoftMax and (place == len(row) - 1 or _one_distribution(row[place].shape)):
+        over_channels = type(last) is SoftMax and last.of_channels(row[place].shape)
+        if over_channels and (place == len(row) - 1 or _one_distribution(row[place].shape)):
             return SoftMaxCrossEntropy(**changed_fields(cost)), True
         _need_probabilities(last, "cross_entropy", "SoftMax()")
     if type(cost) is BinaryCrossEntropy:

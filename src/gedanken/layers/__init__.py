@@ -15,7 +15,8 @@
 | LayerNorm, RMSNorm, UnitNorm | layer_norm |
 | LocalResponseNorm | local_response |
 | GroupNorm, InstanceNorm | group_norm |
-| ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU, SoftMax, LogSoftMax | activations |
+| ReLU, LeakyReLU, ELU, Sigmoid, TanH, GELU, SiLU | activations |
+| SoftMax, LogSoftMax | softmax |
 | PReLU, CELU, SELU, Softplus, LogSigmoid, Mish, Softsign, TanHShrink | curves |
 | GLU | glu |
 | ReLU6, HardTanH, HardSigmoid, HardSwish, Threshold, Shrink | clipped |
@@ -35,7 +36,7 @@
 | FunctionLayer | function |
 """
 
-from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, LogSoftMax, ReLU, Sigmoid, SiLU, SoftMax, TanH
+from gedanken.layers.activations import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, TanH
 from gedanken.layers.adaptive import (
     AdaptiveAveragePool1DLayer,
     AdaptiveAveragePoolLayer,
@@ -83,6 +84,7 @@ from gedanken.layers.pool1d import (
 from gedanken.layers.positions import LearnedPositions, SinePositions
 from gedanken.layers.recurrent import GRU, LSTM, SimpleRNN
 from gedanken.layers.shape import Flatten, Reshape
+from gedanken.layers.softmax import LogSoftMax, SoftMax
 from gedanken.layers.sparse import GraphCut, MatrixFactorisation, SparseFullyConnectedLayer
 from gedanken.layers.transposed import TransposedConvolutionLayer
 from gedanken.layers.upsampling import PixelShuffle, PixelUnshuffle, UpsamplingLayer

@@ -1,4 +1,4 @@
-"""Activation functions: every number by itself, and SoftMax over the channels."""
+"""Activation functions: every number by itself."""
 
 import math
 from abc import abstractmethod
@@ -221,66 +221,3 @@ class SiLU(Activation):
     def derivative(self, ops: Ops, x: Array, y: Array) -> Array:
         q = ops.sigmoid(x)
         return q + y * (1 - q)
-
-
-class _OverChannels(ByPlace):
-    """A layer that takes the channels together."""
-
-    def output_shape(self, shape: Shape) -> Shape:
-        if not shape:
-            raise ShapeError("needs a channel axis: (C,)")
-        return shape
-
-
-class SoftMax(_OverChannels):
-    """Turn scores into probabilities that sum to 1 over the channels.
-
-        y[c] = exp(x[c]) / sum over d of exp(x[d])
-        dx[c] = y[c] * (dy[c] - sum over d of dy[d] * y[d])
-
-    As the last layer before `cross_entropy` it is folded into one stable cost when the network is compiled; anywhere
-    else it has this, its true Jacobian.
-
-    Shapes:
-        x, y: (N, ..., C).
-
-    Raises:
-        ShapeError: the input has no channel axis (at compile time).
-
-    Source:
-        Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs".
-    """
-
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        y = ctx.ops.softmax(x)
-        return y, y
-
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        h = dy - ctx.ops.sum(dy * cache, axis=-1, keepdims=True)
-        return cache * (h - ctx.ops.sum(h * cache, axis=-1, keepdims=True))  # the rounded mean's rest: of large slopes
-
-
-class LogSoftMax(_OverChannels):
-    """Turn scores into logarithms of probabilities that sum to 1 over the channels.
-
-        y[c] = x[c] - log(sum over d of exp(x[d]))
-        dx[c] = dy[c] - exp(y[c]) * sum over d of dy[d]
-
-    The cost `cross_entropy` takes probabilities: before it stands SoftMax, which is folded into it.
-
-    Shapes:
-        x, y: (N, ..., C).
-
-    Raises:
-        ShapeError: the input has no channel axis (at compile time).
-
-    Source:
-        Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs".
-    """
-
-    def forward(self, ctx: Context, p: Arrays, s: Arrays, x: Array) -> tuple[Array, Any]:
-        y = ctx.ops.log_softmax(x)
-        return y, y
-
-    def backward(self, ctx: Context, p: Arrays, g: Arrays, cache: Any, dy: Array) -> Array:
-        return dy - ctx.ops.xp.exp(cache) * ctx.ops.sum(dy, axis=-1, keepdims=True)

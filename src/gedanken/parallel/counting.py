@@ -137,6 +137,8 @@ def settled(cost: Cost, source: Source, plan: Plan) -> Cost:
 def real_places(target: Any, shape: AnyShape, plan: Plan, lengths: Any) -> tuple[Any, AnyShape]:
     """Return the targets of real places one after the other, as if each were a sample, and the shape of its output.
 
+    Those that are sequences of their own length, see `Cost.aligned`, stay as they are.
+
     Args:
         target: (N, ...), as the cost takes it, or ByName.
         shape: of one output, channels first.
@@ -144,9 +146,11 @@ def real_places(target: Any, shape: AnyShape, plan: Plan, lengths: Any) -> tuple
         lengths: of the sequences that go in, see `lengths_of`.
     """
     behind = None if lengths is None else plan.lengths_behind(lengths)
+    aligned = plan.cost.aligned if plan.cost else frozenset()
     if not isinstance(shape, Mapping):
-        return _real_places(target, shape, behind)
-    found = {name: _real_places(target.parts[name], own, (behind or {}).get(name)) for name, own in shape.items()}
+        return _real_places(target, shape, None if aligned else behind)
+    by_place = {name: one for name, one in (behind or {}).items() if name not in aligned}
+    found = {name: _real_places(target.parts[name], own, by_place.get(name)) for name, own in shape.items()}
     return ByName({name: part for name, (part, _) in found.items()}), {name: own for name, (_, own) in found.items()}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gedanken.checks import require, required_arguments
-from gedanken.costs import Cost, CustomCost, GaussianNLL, Poisson, Quantile
+from gedanken.costs import CTC, Cost, CustomCost, GaussianNLL, Poisson, Quantile
 from gedanken.costs.heads import HeadsCost, told_of_head
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.metrics.entries import channels_of
@@ -68,7 +68,7 @@ def _check_figures(names: Sequence[Any]) -> None:
 
 
 def _default_metrics(cost: Cost, output_shape: Shape) -> tuple[Metric, ...]:
-    if isinstance(cost, (CustomCost, GaussianNLL, Poisson, Quantile)):
+    if isinstance(cost, (CTC, CustomCost, GaussianNLL, Poisson, Quantile)):
         return ()  # targets may mean anything, or are no values that outputs should be near to
     if cost.yes_above is not None:
         several = None if output_shape == (1,) else True  # of pictures also with shares of yes as labels

@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gedanken.costs import Cost, Dice, SoftMaxCrossEntropy, Tversky
+from gedanken.costs import CTC, Cost, Dice, SoftMaxCrossEntropy, Tversky
 from gedanken.costs.likeness import Overlap
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.lowering.base import TASKS, Lowering, cut
 from gedanken.engine.cpu.lowering.lowered_cost import LoweredCost, class_weights
-from gedanken.engine.cpu.lowering.row_cost import ROWS, overlap, row_cost
+from gedanken.engine.cpu.lowering.row_cost import ROWS, alignment, overlap, row_cost
 from gedanken.engine.cpu.lowering.value_cost import VALUES, value_cost
 from gedanken.engine.cpu.program import Buffer
 from gedanken.types import Shape
@@ -24,7 +24,7 @@ def entries_of(cost: Cost, shape: Shape) -> Shape:
     """Return the shape of the costs of outputs of a shape."""
     if type(cost) in VALUES:
         return shape
-    return shape[:1] if isinstance(cost, Overlap) else shape[:-1]
+    return shape[:1] if isinstance(cost, (CTC, Overlap)) else shape[:-1]
 
 
 def lower_cost(low: Lowering, cost: Cost, z: Buffer) -> LoweredCost:
@@ -49,6 +49,7 @@ KNOWN: dict[type[Cost], Callable[[Lowering, Any, Buffer], LoweredCost]] = {
     SoftMaxCrossEntropy: _softmax_cross_entropy,
     Dice: overlap,
     Tversky: overlap,
+    CTC: alignment,
     **dict.fromkeys(VALUES, value_cost),
     **dict.fromkeys(ROWS, row_cost),
 }

@@ -1,13 +1,19 @@
-"""Activations that are no function of single numbers: PReLU, LogSoftMax and GLU."""
+"""Activations that are no function of single numbers: PReLU, SoftMax, LogSoftMax and GLU."""
 
 import math
 
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.prelu import Slopes
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
+from gedanken.engine.cpu.lowering.permute import by_row
 from gedanken.engine.cpu.program import Buffer
-from gedanken.layers import PReLU
+from gedanken.layers import Layer, LogSoftMax, PReLU, SoftMax
 from gedanken.layers.stages import LayerStage
+
+KERNELS: dict[type[Layer], tuple[str, str]] = {
+    SoftMax: ("cost.softmax", "cost.softmax_gradient"),
+    LogSoftMax: ("log_softmax.forward", "log_softmax.gradient"),
+}
 
 
 def prelu(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
@@ -31,16 +37,23 @@ def prelu(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     return y, backward
 
 
-def log_softmax(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    """Lower LogSoftMax."""
-    y, rows = low.buffer(x.shape), _rows(low, stage)
-    low.program.add("log_softmax.forward", cut(rows.rows, rows.piece), x=x, y=y, m=rows)
+def softmax(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
+    """Lower LogSoftMax, or a SoftMax that is not part of the cost."""
+    return by_row(low, stage, x, _shares)
+
+
+def _shares(low: Lowering, stage: LayerStage, x: Buffer, columns: int) -> Lowered:
+    """Emit either for rows."""
+    forward, gradient = KERNELS[type(stage.layer)]
+    matrix = Rows(rows=low.samples * math.prod(stage.shape) // columns, columns=columns, piece=cut(PIECE, columns))
+    y, pieces = low.buffer(x.shape), cut(matrix.rows, matrix.piece)
+    low.program.add(forward, pieces, x=x, y=y, m=matrix)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         if not wanted:
             return None
         dx = low.buffer(x.shape)
-        low.program.add("log_softmax.gradient", cut(rows.rows, rows.piece), y=y, dy=dy, dx=dx, m=rows)
+        low.program.add(gradient, pieces, y=y, dy=dy, dx=dx, m=matrix)
         return dx
 
     return y, backward
@@ -48,14 +61,20 @@ def log_softmax(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
 
 def glu(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
     """Lower GLU."""
-    y, rows = low.buffer((x.shape[0], *stage.output_shape)), _rows(low, stage)
-    low.program.add("glu.forward", cut(rows.rows, rows.piece), x=x, y=y, m=rows)
+    return by_row(low, stage, x, _halved)
+
+
+def _halved(low: Lowering, stage: LayerStage, x: Buffer, columns: int) -> Lowered:
+    """Emit it for rows."""
+    rows = Rows(rows=low.samples * math.prod(stage.shape) // columns, columns=columns, piece=cut(PIECE, columns))
+    y, pieces = low.buffer((low.samples, math.prod(stage.output_shape))), cut(rows.rows, rows.piece)
+    low.program.add("glu.forward", pieces, x=x, y=y, m=rows)
 
     def backward(dy: Buffer, wanted: bool) -> Buffer | None:
         if not wanted:
             return None
         dx = low.buffer(x.shape)
-        low.program.add("glu.gradient", cut(rows.rows, rows.piece), x=x, dy=dy, dx=dx, m=rows)
+        low.program.add("glu.gradient", pieces, x=x, dy=dy, dx=dx, m=rows)
         return dx
 
     return y, backward

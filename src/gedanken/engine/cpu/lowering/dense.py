@@ -1,4 +1,4 @@
-"""Fully connected layers with their activation, and SoftMax."""
+"""Fully connected layers with their activation."""
 
 from typing import NamedTuple
 
@@ -99,22 +99,3 @@ def _pieces(low: Lowering, a: Matrix, sizes: tuple[int, int, int]) -> int:
     copied = low.products.reads_in_place and a.down == 1 and a.right > 1
     long = inner >= TASKS * DEEP and TASKS * rows * columns <= inner * (rows + columns)
     return TASKS if copied and long else 1
-
-
-def softmax(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    """Lower a SoftMax that is not part of the cost."""
-    columns = stage.shape[-1]
-    rows = x.nbytes // low.real.itemsize // columns
-    piece = cut(PIECE, columns)
-    y = low.buffer(x.shape)
-    matrix = Rows(rows=rows, columns=columns, piece=piece)
-    low.program.add("cost.softmax", cut(rows, piece), x=x, y=y, m=matrix)
-
-    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
-        if not wanted:
-            return None
-        dx = low.buffer(x.shape)
-        low.program.add("cost.softmax_gradient", cut(rows, piece), y=y, dy=dy, dx=dx, m=matrix)
-        return dx
-
-    return y, backward

@@ -14,8 +14,8 @@ from gedanken.engine.cpu.lowering.attention import attention
 from gedanken.engine.cpu.lowering.base import Backward, Lowered, Lowering, no_backward
 from gedanken.engine.cpu.lowering.conv import Convolved, convolution, predicted
 from gedanken.engine.cpu.lowering.cross_attention import cross_attention
-from gedanken.engine.cpu.lowering.curves import glu, log_softmax, prelu
-from gedanken.engine.cpu.lowering.dense import dense, softmax
+from gedanken.engine.cpu.lowering.curves import glu, prelu, softmax
+from gedanken.engine.cpu.lowering.dense import dense
 from gedanken.engine.cpu.lowering.embedding import as_reals, embedding
 from gedanken.engine.cpu.lowering.frame import frame
 from gedanken.engine.cpu.lowering.join import join, split
@@ -245,7 +245,7 @@ ALONE: dict[type, Callable[[Lowering, LayerStage, Any], Lowered]] = {
     PixelUnshuffle: pixel_shuffle,
     SoftMax: softmax,
     GLU: glu,
-    LogSoftMax: log_softmax,
+    LogSoftMax: softmax,
     PReLU: prelu,
     SpatialDropout: thinned,
     AlphaDropout: thinned,

@@ -11,31 +11,18 @@ from gedanken.engine.cpu.kernels.local_response import ROOM, Beside
 from gedanken.engine.cpu.kernels.norm import Norm
 from gedanken.engine.cpu.kernels.update import Kept
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut, no_backward
-from gedanken.engine.cpu.lowering.permute import moved
+from gedanken.engine.cpu.lowering.permute import by_row
 from gedanken.engine.cpu.lowering.pointwise import remembered
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import InstanceNorm, LayerNorm, LocalResponseNorm, UnitNorm
 from gedanken.layers.group_norm import Grouped
-from gedanken.layers.layer_norm import OverAxes
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Array
 
 
 def layer_norm(low: Lowering, stage: LayerStage, x: Buffer) -> Lowered:
-    """Lower LayerNorm, RMSNorm or UnitNorm, on samples whose last axes are those that a mean is over."""
-    layer, shape = stage.layer, stage.shape
-    assert isinstance(layer, OverAxes)
-    over = layer.inside(shape)
-    order = [*(axis for axis in range(len(shape)) if axis not in over), *over]
-    back = [order.index(axis) for axis in range(len(shape))]
-    made, gradient = _by_row(low, stage, moved(low, x, shape, order), math.prod(shape[axis] for axis in over))
-    turned = tuple(shape[axis] for axis in order)
-
-    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
-        dx = gradient(moved(low, dy, shape, order), wanted)
-        return moved(low, dx, turned, back) if dx else None
-
-    return moved(low, made, turned, back), backward
+    """Lower LayerNorm, RMSNorm or UnitNorm."""
+    return by_row(low, stage, x, _by_row)
 
 
 def _by_row(low: Lowering, stage: LayerStage, x: Buffer, size: int) -> Lowered:

@@ -1,7 +1,7 @@
-"""Permute: numbers move, and a few orders need less than a walk through all axes."""
+"""Permute, and layers over chosen axes: numbers move, and a few orders need less than a walk through all axes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from gedanken.engine.cpu.kernels.permute import Moved
 from gedanken.engine.cpu.lowering.base import PIECE, Lowered, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.layers import Permute
+from gedanken.layers.over_axes import OverAxes
 from gedanken.layers.stages import LayerStage
 from gedanken.types import Shape
 
@@ -45,6 +46,29 @@ def moved(low: Lowering, x: Buffer, shape: Shape, moves: Sequence[int]) -> Buffe
     )  # fmt: skip
     low.program.add("permute.forward", cut(low.samples * rows, piece), x=x, y=y, m=m)
     return y
+
+
+def by_row(
+    low: Lowering, stage: LayerStage, x: Buffer, emit: Callable[[Lowering, LayerStage, Buffer, int], Lowered]
+) -> Lowered:
+    """Emit what takes some axes together, on samples whose last axes these are: rows of some numbers each.
+
+    Args:
+        low, stage, x: as ever.
+        emit: lowers it for rows, (low, stage, x, numbers in a row).
+    """
+    layer, shape, after = stage.layer, stage.shape, stage.output_shape
+    assert isinstance(layer, OverAxes)
+    over = layer.inside(shape)
+    order = [*(axis for axis in range(len(shape)) if axis not in over), *over]
+    back = [order.index(axis) for axis in range(len(shape))]
+    made, gradient = emit(low, stage, moved(low, x, shape, order), math.prod(shape[axis] for axis in over))
+
+    def backward(dy: Buffer, wanted: bool) -> Buffer | None:
+        dx = gradient(moved(low, dy, after, order), wanted)
+        return moved(low, dx, tuple(shape[axis] for axis in order), back) if dx else None
+
+    return moved(low, made, tuple(after[axis] for axis in order), back), backward
 
 
 def _merged(shape: Shape, moves: Sequence[int]) -> tuple[list[int], list[int]]:

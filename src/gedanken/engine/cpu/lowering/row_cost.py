@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gedanken.costs import (
+    CTC,
     CategoricalHinge,
     CosineDistance,
     Cost,
@@ -19,6 +20,7 @@ from gedanken.costs import (
 )
 from gedanken.costs.base import LEAST
 from gedanken.costs.likeness import Overlap
+from gedanken.engine.cpu.kernels.alignment import EDGE, TOLD, Alignment
 from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.kernels.dice import ROOM, Regions
 from gedanken.engine.cpu.kernels.row_cost import Margin, Shares, Variance
@@ -94,5 +96,19 @@ def overlap(low: Lowering, cost: Overlap, z: Buffer) -> LoweredCost:
         "dice.judge", cut(samples, piece), ROOM * columns, z=z,
         targets=to.targets((weights / weights.sum()).astype(low.real)), dz=to.dz, terms=to.terms,
         m=Rows(rows=samples, columns=columns, piece=piece), r=regions,
+    )  # fmt: skip
+    return to
+
+
+def alignment(low: Lowering, cost: CTC, z: Buffer) -> LoweredCost:
+    """Lower the cost of label sequences, a task for each sample."""
+    samples, places, columns = z.shape
+    to = LoweredCost.of(low, z, samples, (samples, TOLD + places, 1), (samples,))
+    row = 2 * places + 1 + EDGE  # a sample with more labels than places fits nowhere
+    low.program.add(
+        "alignment.judge", samples, places * row + 5 * row + places, z=z,
+        targets=to.targets(class_weights(None, columns, low.real)), dz=to.dz, terms=to.terms,
+        m=Rows(rows=samples, columns=columns, piece=1),
+        a=Alignment(places=places, blank=cost.blank, infinite=0.0 if cost.zero_infinity else np.inf),
     )  # fmt: skip
     return to
