@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gedanken import (
     GELU,
     BatchNorm,
+    Convolution1DLayer,
     ConvolutionLayer,
     Layer,
     LeakyReLU,
@@ -66,6 +67,19 @@ def test_what_stands_behind_a_transposed_convolution(
     check_agreement([layer, GELU()], shape, x, tolerance=3 * TOLERANCE[dtype])
     # Variances of what the layer never reaches are 0: then a gradient is divided by the root of epsilon alone.
     check_agreement([layer, BatchNorm(epsilon=0.1), LeakyReLU(0.1)], shape, x, tolerance=10 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (ConvolutionLayer(4, 3, 3, 10**9, zero_padding=1), (2, 5, 6)),
+        (TransposedConvolutionLayer(4, 3, 2, 10**9), (2, 1, 1)),
+        (Convolution1DLayer(4, 3, 10**9), (9, 2)),
+    ],
+    ids=str,
+)
+def test_a_stride_beyond_the_picture_takes_no_time(layer: Layer, shape: Shape) -> None:
+    check_agreement([layer], shape, values(2, shape, 1, "float32"))
 
 
 wide = st.tuples(st.integers(1, 24), st.integers(1, 24))

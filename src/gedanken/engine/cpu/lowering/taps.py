@@ -105,15 +105,14 @@ def _phases(length: int, size: int, stride: int, dilation: int, pad: int, before
 
     At tap t the output i - q sees input i of them, where q = (t * dilation - a) / stride is whole.
     """
-    for a in range(stride):
+    for a in sorted((pad + i) % stride for i in range(min(stride, length))):
         seen = [(t, (t * dilation - a) // stride) for t in range(size) if (t * dilation - a) % stride == 0]
         # By their places in dy, ascending: `Line.limits` searches in them.
         seen.sort(key=lambda tap: -tap[1])
         start = max(0, cut(pad - a, stride))  # the first inside the image
         last = (length - 1 + pad - a) // stride
-        if last >= start:
-            first = a + start * stride - pad
-            yield Line(last - start + 1, first, [t for t, _ in seen], [start - q + before for _, q in seen])
+        first = a + start * stride - pad
+        yield Line(last - start + 1, first, [t for t, _ in seen], [start - q + before for _, q in seen])
 
 
 # ---------------------------------------------------------------------------------------------- tiles
