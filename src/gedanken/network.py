@@ -174,7 +174,8 @@ class Network(FineTuning):
         Of a step whose cost, gradient or running mean is not finite nothing is kept, and the training ends with an
         error that says where the number came from (see OnNonFinite for other ways); where the weights before it give
         no finite cost either, the network goes back to some that did.
-        While it runs the network can be used, saved and copied, in callbacks and other threads, but not changed.
+        While it runs the network can be used, saved and copied, in callbacks and other threads, but not changed;
+        nor may the data be.
 
         Args:
             data: (N, *input shape), the samples; or a Generator, which gives (data, labels) or (data, labels, weights).

@@ -114,9 +114,11 @@ class FusedLayers:
         assert isinstance(tokens, int | np.integer), (
             "numbers with a limit for each column are for layers without kernels"
         )
-        if x.size and not (x.min() >= 0 and x.max() < tokens):  # kernels trust them
-            raise DataError(f"data must be whole numbers from 0 to {tokens - 1}, got {x.min()} to {x.max()}")
-        return np.ascontiguousarray(x, np.int64)
+        # Kernels trust them, so what is looked at is a copy: the user's array may change meanwhile.
+        taken = np.array(x, np.int64, order="C")
+        if taken.size and not (taken.min() >= 0 and taken.max() < tokens):
+            raise DataError(f"data must be whole numbers from 0 to {tokens - 1}, got {taken.min()} to {taken.max()}")
+        return taken
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory of a training pass of so many samples; of more than LAID_OUT what follows from fewer."""
