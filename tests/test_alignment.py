@@ -24,6 +24,7 @@ from gedanken import (
     SoftMax,
 )
 from gedanken.costs import Cost
+from gedanken.costs.alignment import distance
 from gedanken.errors import GedankenError
 from gedanken.ops import Ops
 from gedanken.types import Array
@@ -163,6 +164,28 @@ def test_decoding() -> None:
     assert [one.tolist() for one in CTC().decode(outputs)] == [[1, 1, 2], [2, 1, 1]]
     assert [one.tolist() for one in CTC().decode(outputs, [4, 1])] == [[1], [2]]
     assert [one.tolist() for one in CTC(blank=2).decode(outputs)] == [[0, 1, 0, 1], [1, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("", "", 0), ("", "abc", 3), ("abc", "", 3), ("abc", "abc", 0), ("kitten", "sitting", 3),
+        ("saturday", "sunday", 3), ("ab", "ba", 2), ("aab", "ab", 1), ("abcd", "xabcd", 1),
+    ],
+)  # fmt: skip
+def test_distances_of_labels(one: str, other: str, expected: int) -> None:
+    first, second = (np.array([*map(ord, text)], int) for text in (one, other))
+    assert distance(first, second) == distance(second, first) == expected
+
+
+def test_label_error_rate() -> None:
+    outputs = np.eye(3)[[[0, 1, 1, 0, 1, 2], [2, 2, 1, 0, 0, 1]]]  # read as 1 1 2 and 2 1 1
+    assert CTC().label_error_rate(outputs, [[1, 1, 2], [2, 1, 1]]) == 0
+    assert CTC().label_error_rate(outputs, [[1, 2], [2, 2, 1]]) == 2 / 5
+    assert CTC().label_error_rate(outputs, [np.array([1]), [2, 1]], lengths=[2, 3]) == 0
+    assert math.isnan(CTC().label_error_rate(outputs, [[], []]))
+    with pytest.raises(DataError, match="labels must have one entry for each sample of outputs, got 1 for 2"):
+        CTC().label_error_rate(outputs, [[1]])
 
 
 WRONG: list[tuple[Any, type[GedankenError], str]] = [

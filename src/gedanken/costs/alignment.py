@@ -1,5 +1,6 @@
 """The cost of label sequences that nobody has aligned with the places of the outputs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -104,6 +105,31 @@ class CTC(Cost):
         kept[:, 1:] &= best[:, 1:] != best[:, :-1]
         return [row[there] for row, there in zip(best, kept, strict=True)]
 
+    def label_error_rate(self, outputs: Any, labels: Sequence[Any], lengths: Any = None) -> float:
+        """Return how many labels `decode` reads wrong, beside how many there are.
+
+            rate = sum over n of distance(decoded[n], labels[n]) / sum over n of length of labels[n]
+
+        The distance is the least number of labels to be put in, left out or changed, so the rate may be above 1. It is
+        NaN where there are no labels.
+
+        Args:
+            outputs, lengths: as of `decode`.
+            labels: the right labels of each sample, lists or arrays without blanks.
+
+        Raises:
+            DataError: as `decode`; or there are not as many sequences of labels as outputs.
+
+        Source:
+            Graves et al. 2006, section 2.1; the distance is that of Levenshtein 1966.
+        """
+        read = self.decode(outputs, lengths)
+        if len(labels) != len(read):
+            raise DataError(f"labels must have one entry for each sample of outputs, got {len(labels)} for {len(read)}")
+        wrong = sum(distance(one, np.asarray(right)) for one, right in zip(read, labels, strict=True))
+        count = sum(map(len, labels))
+        return wrong / count if count else float("nan")
+
     def _states(self, ops: Ops, places: int, target: Array) -> Array:
         """Return the labels with blanks around each, (N, 2 S + 1); behind the last label there are blanks only."""
         xp = ops.xp
@@ -169,6 +195,16 @@ class CTC(Cost):
             row = int(np.argmax(short))
             rule = f"{argument} must have no more labels and repeats than the output has places, or zero_infinity=True"
             raise DataError(f"{rule}, got {int(needs[row])} for {int(target[row, 0])} in row {row}")
+
+
+def distance(one: Array, other: Array) -> int:
+    """Return how many labels have to be put in, left out or changed to make of one sequence another."""
+    steps = np.arange(len(other) + 1)
+    row = steps
+    for done, label in enumerate(one, start=1):
+        reached = np.minimum(row[1:] + 1, row[:-1] + (other != label))
+        row = steps + np.minimum.accumulate(np.concatenate([[done], reached]) - steps)  # put in from left to right
+    return int(row[-1])
 
 
 def needed(xp: Any, target: Array) -> Array:
