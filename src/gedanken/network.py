@@ -26,10 +26,10 @@ from gedanken.layers.shape import channels_first_shape, each_shape
 from gedanken.metrics import Metric
 from gedanken.named import as_optimizer, cost_of
 from gedanken.optimizers import Adam, Optimizer
-from gedanken.parallel.base import Parallel, Strategy
+from gedanken.parallel.base import Parallel
+from gedanken.parallel.chosen import strategy_of
 from gedanken.parallel.over_ranks import Follower, Leader
 from gedanken.parallel.recipe import Recipe
-from gedanken.parallel.single import Single
 from gedanken.summary import Summary, named, summarise
 from gedanken.training.callbacks import Callback, checked_callbacks
 from gedanken.training.checkpoint import Checkpoint
@@ -226,7 +226,7 @@ class Network(FineTuning):
         truth("progress", progress)
         display = Display(quiet=not progress)
         self._settle_cost(source)
-        strategy = Single() if parallel is None else self._parallel(parallel)
+        strategy = strategy_of(parallel, self._recipe())
         check_forgiving(listeners, strategy)
         check_stages(listeners, strategy, self._chosen)
         taken = taken_up(resume)
@@ -391,11 +391,6 @@ class Network(FineTuning):
         )
 
     # ------------------------------------------------------------------ inside
-
-    def _parallel(self, parallel: Parallel) -> Strategy:
-        made = f"an object: {parallel.__name__}()" if isinstance(parallel, type) else "an object such as Hogwild()"
-        require(isinstance(parallel, Parallel), "parallel", f"be {made}, or None", parallel)
-        return parallel.strategy(self._recipe())
 
     def _recipe(self) -> Recipe:
         assert self._cost and self._train_state
