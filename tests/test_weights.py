@@ -44,7 +44,7 @@ from gedanken import (
     Tversky,
 )
 from gedanken.costs import COSTS as NAMED
-from gedanken.data.batches import hold_out
+from gedanken.data.order import hold_out
 from gedanken.layers.shape import to_channels_last
 
 RNG = np.random.default_rng(3)

@@ -56,6 +56,7 @@ from gedanken.cli.main import main
 from gedanken.data.batches import ArraySource
 from gedanken.engine.plan import Plan
 from gedanken.parallel.base import Strategy
+from gedanken.parallel.chosen import strategy_of
 from gedanken.parallel.recipe import Recipe
 from gedanken.training.loop import Training
 from gedanken.training.new_run import new_run
@@ -291,7 +292,7 @@ class Keeps(Callback):
 def training(net: Network, keeps: Keeps, parallel: DataParallel) -> Training:
     train_state, source = net._train_state, ArraySource(X, Y, 8, shuffle=True, seed=3)
     assert train_state
-    strategy: Strategy = net._parallel(parallel)
+    strategy: Strategy = strategy_of(parallel, net._recipe())
     run = new_run(train_state, net.layers, net._cost, source, False, (1, 1), None)
     keeps.training = Training(train_state, strategy, source, None, run, [keeps], 1.0, net)
     return keeps.training
