@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gedanken import (
+    CTC,
     SGD,
     Adam,
     ArgumentError,
@@ -501,6 +502,11 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: masks(Dice()).fit(PICTURES, HOLES == 1, OF_PIXELS), DataError,
         r"weights must have shape \(30,\), one for each sample, got \(30, 5, 4\); costs of whole samples",
     ),
+    "weights of places of an alignment": (
+        lambda: Network().input((5, 2)).add(FullyConnectedLayer(3)).regression(Adam(), CTC(), metrics=[]).fit(
+            np.ones((4, 5, 2)), [[1, 2]] * 4, np.ones((4, 5))
+        ), DataError, r"weights must have shape \(4,\), one for each sample, got \(4, 5\); costs of whole samples",
+    ),
     "weights of places of a cost of one's own for samples": (
         lambda: pixels(CustomCost(lambda y, t: (y * 0).sum(axis=(1, 2, 3)), lambda y, t: 0 * y)).fit(
             PICTURES, np.zeros((30, 3, 5, 4)), OF_PIXELS
@@ -722,7 +728,7 @@ ENDS: dict[str, tuple[int, Any]] = {
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", [name for name in NAMED if name not in ("dice", "tversky")])
+@pytest.mark.parametrize("name", [name for name in NAMED if name not in ("dice", "tversky", "ctc")])
 def test_every_cost_is_learnt_by_its_name_with_its_metrics_and_weights(name: str, engine: str) -> None:
     units, last = ENDS.get(name, (1, None))
     net = Network(seed=1).input((6,)).add(FullyConnectedLayer(units))

@@ -8,6 +8,7 @@ import numpy as np
 from gedanken.by_name import ByName
 from gedanken.checks import require
 from gedanken.costs import Cost
+from gedanken.costs.alignment import CTC
 from gedanken.costs.heads import HeadsCost
 from gedanken.costs.labels import places_of
 from gedanken.costs.likeness import Overlap
@@ -72,7 +73,7 @@ def unweighted(cost: Cost | None, metrics: Sequence[Metric]) -> str:
 
 def places_weighed(cost: Cost | None, shape: AnyShape) -> Shape | None:
     """Return the places of an output of a shape, channels first, which may have a weight each; None where none may."""
-    if cost is None or isinstance(cost, (HeadsCost, Overlap)) or isinstance(shape, Mapping):
+    if cost is None or isinstance(cost, (CTC, HeadsCost, Overlap)) or isinstance(shape, Mapping):
         return None
     return places_of(shape) if len(shape) > 1 else ()
 
