@@ -686,6 +686,10 @@ def _(layer: Branches, p: Tensors, s: Tensors, x: Tensor, train: bool) -> Tensor
 def _merged(merge: str, ys: Sequence[Tensor]) -> Tensor:
     if merge == "subtract":
         return ys[0] - ys[1]
+    if merge in ("dot", "cosine"):
+        axis = 1 if ys[0].ndim == 4 else -1
+        both = ys[0] * ys[1]
+        return both.sum(axis, True) if merge == "dot" else F.cosine_similarity(*ys, dim=axis).unsqueeze(axis)
     found: Tensor = {
         "sum": torch.sum, "average": torch.mean, "multiply": torch.prod, "maximum": torch.amax, "minimum": torch.amin,
     }[merge](torch.stack([*ys]), dim=0)  # fmt: skip

@@ -383,6 +383,8 @@ ROWS = [
     ),
     Row(Branches(ReLU(), ReLU6(), [], merge="maximum"), ROW),  # of equal numbers
     Row(Branches(FullyConnectedLayer(12), [], merge="subtract"), ROW),
+    *(Row(Branches(FullyConnectedLayer(12), [], merge=merge), ROW) for merge in ("dot", "cosine")),
+    *(Row(Branches(conv(4, 1, 1), TanH(), merge=merge), IMAGE) for merge in ("dot", "cosine")),
     Row(Sequential(networks.unet((2, 8, 8), classes=3, depth=2, width=3)), (2, 8, 8)),
     Row(Sequential(networks.autoencoder((2, 9, 6), code=5, width=3)), (2, 9, 6)),
 ]

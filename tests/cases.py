@@ -434,6 +434,14 @@ LAYERS = [
         for merge in ("average", "multiply", "maximum", "minimum")
     ),
     LayerCase(Branches(ConvolutionLayer(3, 1, 1), TanH(), merge="subtract"), IMAGE, IMAGE, 12, 270),
+    *(
+        row
+        for merge in ("dot", "cosine")
+        for row in (
+            LayerCase(Branches(FullyConnectedLayer(4), TanH(), merge=merge), (4,), (1,), 20, 16),
+            LayerCase(Branches(ConvolutionLayer(3, 1, 1), TanH(), merge=merge), IMAGE, (1, 6, 5), 12, 270),
+        )
+    ),
     LayerCase(Branches([], FullyConnectedLayer(3)), (4,), (7,), 15, 12),
     LayerCase(Branches([]), IMAGE, IMAGE),
     LayerCase(Residual(Sequential([Residual(TanH(), shortcut=None), LayerNorm()])), IMAGE, IMAGE, 6),

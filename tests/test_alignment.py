@@ -117,6 +117,17 @@ def test_what_fits_nowhere_costs_nothing_where_it_may() -> None:
         assert np.isfinite(made.fit(SAMPLES, labels, epochs=1, progress=False)["cost"][0])
 
 
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+def test_it_is_learnt_by_its_name_with_weights(engine: str) -> None:
+    weights, made = np.array([1.0, 2.0, 0.0, 1.0, 1.0, 1.0]), net(engine=engine)
+    history = made.fit(SAMPLES, LABELS, weights, epochs=20, mini_batch_size=3, validation_set=0.3, progress=False)
+    assert history["cost"][-1] < history["cost"][0]
+    assert made.predict(SAMPLES).shape == (6, T, K)
+    alone = [made.evaluate([x], [y], progress=False)["cost"] for x, y in zip(SAMPLES, LABELS, strict=True)]
+    weighed = made.evaluate(SAMPLES, LABELS, weights, progress=False)["cost"]
+    assert weighed == pytest.approx((weights * alone).mean(), rel=1e-9)
+
+
 def test_logarithms_of_probabilities_are_scores() -> None:
     one, other = net(), net(GRU(4), FullyConnectedLayer(K), LogSoftMax())
     first, second = (made.fit(SAMPLES, LABELS, epochs=3, progress=False)["cost"] for made in (one, other))

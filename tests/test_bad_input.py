@@ -453,6 +453,10 @@ LAYERS_DO_NOT_FIT = [
         "gives (2, 6, 5)",
     ),
     Mistake(
+        "a cosine of other vectors", bare, stacked((3, 4), Branches(Flatten(), [], merge="cosine")), ShapeError,
+        "layer 0 Branches(...) merges [(12,), (3, 4)], which must be equal and have channels, but the...",
+    ),
+    Mistake(
         "an axis that a SoftMax lacks", bare, stacked((4, 3), SoftMax(axes=(1, 3))), ShapeError,
         "layer 0 SoftMax(axes=(1, 3)) works over axis 3 of samples that have 2, but the input gives (4, 3)",
     ),
@@ -1064,7 +1068,7 @@ RANGES = [
         (
             "Branches merge",
             lambda: Branches(ReLU(), merge="add"),
-            "one of average, concatenate, maximum, minimum, multiply, subtract, sum",
+            "one of average, concatenate, cosine, dot, maximum, minimum, multiply, subtract, sum",
             "add",
         ),
         (
@@ -1072,6 +1076,12 @@ RANGES = [
             lambda: Branches([], [], [], merge="subtract"),
             "another one for 3 branches, not two",
             "subtract",
+        ),
+        (
+            "Branches merge",
+            lambda: Branches([], merge="dot"),
+            "another one for 1 branches, not two",
+            "dot",
         ),
         ("Adam learning_rate", lambda: Adam(0), "a number in (0, inf)", 0),
         ("Adam learning_rate", lambda: Adam("fast"), "a number in (0, inf)", "fast"),

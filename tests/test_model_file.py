@@ -153,6 +153,7 @@ IMAGE = [
     [Residual(ConvolutionLayer(3, 1, 1), shortcut=[ConvolutionLayer(3, 1, 1), ReLU()])],
     [Branches([ConvolutionLayer(2, 1, 1), ReLU()], ConvolutionLayer(4, 1, 1)), SoftMax()],
     [Branches(ReLU(), Sequential([TanH(), BatchNorm()]), merge="sum")],
+    [Branches(ReLU(), TanH(), merge="dot"), Branches([], Sigmoid(), merge="cosine")],
     [Branches(ReLU(), TanH(), merge="subtract"), Branches([], [Sigmoid()], [TanH()], merge="multiply")],
     [Sequential([Sequential(), Flatten(), FullyConnectedLayer(6)])],
     [GlobalAveragePoolLayer(), Sigmoid()],

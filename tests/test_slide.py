@@ -198,6 +198,9 @@ MADE_OF_LAYERS: dict[str, list[Layer]] = {
     "an extreme of branches": [
         COARSE, Branches([], TanH(), merge="maximum"), Branches(Sigmoid(), TanH(), merge="subtract"),
     ],
+    "a product of branches": [
+        COARSE, Branches([], Branches([], TanH(), merge="cosine")), Branches([], Sigmoid(), merge="dot"),
+    ],
     "branches that gather": [COARSE, Branches([Flatten(), ReLU()], [BatchNorm(), Flatten()])],
     "residual of features": [COARSE, Flatten(), FullyConnectedLayer(4), Residual(FullyConnectedLayer(4))],
     "norms of features": [COARSE, Flatten(), FullyConnectedLayer(4), GroupNorm(2), LayerNorm()],

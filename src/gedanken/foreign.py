@@ -76,6 +76,7 @@ NAMES = {
     "kldivergence": "kullback_leibler",
     "ctcloss": "ctc",
     "softmax2d": "SoftMax",
+    "dot": "Branches",
     "kldivloss": "kullback_leibler",
     "hardshrink": "Shrink",
     "hardsilu": "HardSwish",

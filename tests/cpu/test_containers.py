@@ -123,6 +123,8 @@ KERNELS: dict[str, tuple[list[Layer], Shape]] = {
         )
         for merge in ("average", "multiply", "maximum", "minimum")
     },
+    "a product": ([Branches([LayerNorm(), FullyConnectedLayer(5)], TanH(), merge="dot"), FullyConnectedLayer(3)], (5,)),
+    "a cosine": ([Branches([LayerNorm(), FullyConnectedLayer(5)], TanH(), merge="cosine"), ReLU()], (6, 5)),
     "a difference": ([Branches([LayerNorm(), FullyConnectedLayer(5)], [], merge="subtract"), ReLU()], (6, 5)),
     "equal numbers": (
         [Branches(ReLU(), ReLU6(), [], merge="maximum"), Branches(TanH(), TanH(), merge="minimum")],

@@ -68,6 +68,8 @@ class Branches(Container):
         y = branch1(x) + branch2(x) + ...               merge="sum"; "average" divides it by their number
         y = branch1(x) - branch2(x)                     merge="subtract"
         y = branch1(x) * branch2(x) * ...               merge="multiply"
+        y = sum over the channels of branch1(x) * branch2(x)    merge="dot", one number in their place
+        y = dot of both, each divided by max(its length, 1e-8)  merge="cosine"
         y = the largest of branch1(x), branch2(x) ...   merge="maximum", number by number; "minimum" the smallest
         y["a"] = a(x["a"]),   y["b"] = b(x["b"]) ...    merge="names", of branches by name
 
@@ -76,13 +78,15 @@ class Branches(Container):
 
     Args:
         branches: each a layer or a sequence of layers, an empty one `[]` the input itself; at least one.
-        merge: "concatenate", "sum", "average", "multiply", "maximum", "minimum", of two branches "subtract", or of
-            branches by name "names": the results go on by these names, to a layer that takes them, or out.
+        merge: "concatenate", "sum", "average", "multiply", "maximum", "minimum", of two branches "subtract", "dot" or
+            "cosine", or of branches by name "names": the results go on by these names, to a layer that takes them, or
+            out.
         named: branches by name, in place of `branches`: each takes the input of its name. These are the inputs of the
             network, see `Network.input`, or what the layer before gives by name.
 
     Shapes:
-        x: what each branch takes.   y: as one branch, with the channels of all beside each other or equal.
+        x: what each branch takes.   y: as one branch, with the channels of all beside each other or equal, or one of
+        "dot" and "cosine".
 
     Raises:
         ShapeError: the branches' shapes cannot be merged, or an input has no branch or a branch no input (at compile

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from gedanken.engine.cpu.kernels import join as kinds
+from gedanken.engine.cpu.kernels.blocks import Rows
 from gedanken.engine.cpu.lowering.base import PIECE, Lowering, cut
 from gedanken.engine.cpu.program import Buffer
 from gedanken.types import Array, Shape
@@ -15,6 +16,9 @@ KINDS = {
 }  # fmt: skip
 
 
+OF_CHANNELS = {"dot": 0, "cosine": 1}
+
+
 def join(low: Lowering, merge: str, parts: Sequence[Buffer], shape: Shape) -> Buffer:
     """Emit what becomes of the parts where they are merged: an array of `shape`."""
     if len(parts) == 1:
@@ -22,6 +26,10 @@ def join(low: Lowering, merge: str, parts: Sequence[Buffer], shape: Shape) -> Bu
     whole = low.buffer(shape)
     if merge in KINDS:
         _combine(low, KINDS[merge], parts, whole)
+    elif merge in OF_CHANNELS:
+        tasks, columns, rows = _rows_of(parts[0])
+        x, y = parts
+        low.program.add("dot.forward", tasks, columns, x=x, y=y, z=whole, cosine=OF_CHANNELS[merge], m=rows)
     elif merge in ("sum", "average"):
         add_up(low, parts, whole)
     else:
@@ -50,6 +58,12 @@ def split(low: Lowering, merge: str, dy: Buffer, parts: Sequence[Buffer], whole:
     if merge == "multiply":
         for i, d in enumerate(ds):
             _combine(low, kinds.MULTIPLY, (dy, *parts[:i], *parts[i + 1 :]), d)
+    elif merge in OF_CHANNELS:
+        tasks, columns, rows = _rows_of(parts[0])
+        for x, y, d in zip(parts, parts[::-1], ds, strict=True):
+            low.program.add(
+                "dot.gradient", tasks, columns, x=x, y=y, dz=dy, dx=d, cosine=OF_CHANNELS[merge], m=rows
+            )  # fmt: skip
     elif merge in KINDS:
         _give_winners(low, dy, parts, whole, ds)
     else:
@@ -85,6 +99,13 @@ def _give_winners(low: Lowering, dy: Buffer, parts: Sequence[Buffer], whole: Buf
     for part, d in zip(parts, ds, strict=True):
         contest = kinds.Contest(x=part, y=whole, dy=dy, winners=winners)
         low.program.add("join.give_winners", tasks, c=contest, d=d, p=numbers)
+
+
+def _rows_of(part: Place) -> tuple[int, int, Rows]:
+    """Return how many tasks there are for a part's rows of channels, how many channels, and the rows."""
+    columns = part.shape[-1]
+    rows = Rows(rows=math.prod(part.shape[:-1]), columns=columns, piece=cut(PIECE, columns))
+    return cut(rows.rows, rows.piece), columns, rows
 
 
 def _pieces(whole: Place) -> tuple[int, kinds.Part]:
