@@ -9,7 +9,7 @@ replicas stay the same to the last bit, and digests show whether they did. What 
 import contextlib
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.checks import short
@@ -56,7 +56,8 @@ class Leader(Shared):
     def __init__(self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> None:
         super().__init__(recipe, threads)
         self._ranks, self._kind = ranks, kind
-        self._unlike = self._broken = self._met = False
+        self._unlike = self._met = False
+        self._apart = False  # whether nobody knows where the others are: then nothing more is said
 
     def start(self, train_state: TrainState) -> None:
         super().start(train_state)
@@ -70,20 +71,26 @@ class Leader(Shared):
             with contextlib.closing(self._replica.pieces(source, epoch, start)) as pieces, self._refuge:
                 for piece in pieces:
                     yield self._learn(piece, epoch)
-        except RankError:
-            self._broken = True  # the others know, or are lost: nothing more is said
-            raise
         finally:
-            if self._met and not self._broken:
-                self._even_out()
-                self._replica.exchange(Told(goes_on=False))
-                self._replica.compare()
+            if self._met and not self._apart:
+                with self._talk():
+                    self._even_out()
+                    self._replica.exchange(Told(goes_on=False))
+                    self._replica.compare()
 
     def _tell(self, order: dict[str, Any]) -> None:
         """Give all others an order, which they begin as what this rank is."""
-        self._ranks.gather(json.dumps(order).encode())
-        self._replica.ready()
-        self._replica.become_alike()
+        with self._talk():
+            self._ranks.gather(json.dumps(order).encode())
+            self._replica.ready()
+            self._replica.become_alike()
+
+    @contextlib.contextmanager
+    def _talk(self) -> Iterator[None]:
+        """Say what others answer: where that is broken off, by an error or Ctrl-C, the ranks are apart."""
+        self._apart = True
+        yield
+        self._apart = False
 
     def _even_out(self) -> None:
         if self._unlike:
@@ -92,13 +99,16 @@ class Leader(Shared):
 
     def _learn(self, piece: Any, epoch: int) -> StepResult:
         """Learn from a piece with all ranks, or leave everything as it was."""
-        self._even_out()
+        with self._talk():
+            self._even_out()
         self._refuge.last = self._replica.seen(piece)
         state = self.train_state.plan.layer_state.copy()
-        every = self._replica.exchange(self._replica.tell(piece, epoch))
-        if not any(one.fault for one in every):
-            self._refuge.keep(state)
-        result = self._replica.learn(piece, every)
+        told = self._replica.tell(piece, epoch)
+        with self._talk():
+            every = self._replica.exchange(told)
+            if not any(one.fault for one in every):
+                self._refuge.keep(state)
+            result = self._replica.learn(piece, every)
         if not result.fault:
             return result
         self._unlike, batch = True, self._replica.blamed(piece, every)
@@ -111,7 +121,7 @@ class Leader(Shared):
 
     def end(self, ending: Ending) -> None:
         """Tell all others that the training is over, and how; called once, after all else."""
-        if not self._broken:
+        if not self._apart:
             self._tell({"ending": ending})
 
 
