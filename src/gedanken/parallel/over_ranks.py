@@ -44,8 +44,8 @@ class Ending(NamedTuple):
     epoch: int = 0
 
 
-class Leader(Shared):
-    """Rank 0.
+class OfRanks(Shared):
+    """One of several ranks that train together.
 
     Args:
         recipe, threads: of the network, and how many each rank computes with.
@@ -56,12 +56,17 @@ class Leader(Shared):
     def __init__(self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> None:
         super().__init__(recipe, threads)
         self._ranks, self._kind = ranks, kind
-        self._unlike = self._met = False
-        self._apart = False  # whether nobody knows where the others are: then nothing more is said
 
     def start(self, train_state: TrainState) -> None:
         super().start(train_state)
         self._replica = self._kind(self.train_state, self._ranks)
+
+
+class Leader(OfRanks):
+    """Rank 0."""
+
+    _unlike = _met = False
+    _apart = False  # whether nobody knows where the others are: then nothing more is said
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         try:
@@ -125,22 +130,8 @@ class Leader(Shared):
             self._tell({"ending": ending})
 
 
-class Follower(Shared):
-    """Any other rank.
-
-    Args:
-        recipe, threads: of the network, and how many each rank computes with.
-        ranks: who trains together.
-        kind: makes a rank's replica.
-    """
-
-    def __init__(self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> None:
-        super().__init__(recipe, threads)
-        self._ranks, self._kind = ranks, kind
-
-    def start(self, train_state: TrainState) -> None:
-        super().start(train_state)
-        self._replica = self._kind(self.train_state, self._ranks)
+class Follower(OfRanks):
+    """Any other rank."""
 
     def follow(self, source: Source) -> Ending:
         """Do what the leader says until the training is over.
