@@ -50,7 +50,7 @@ def test_the_hidden_names_are_known() -> None:
 def compiled(case: CostCase, engine_name: str) -> tuple[Network, Any]:
     """Return a network that learns by a cost, and right targets for it."""
     y, target = case.draw(np.random.default_rng(0), len(X))
-    net = Network(1).input((3, *y.shape[1:-1]) if y.ndim == 4 else (3,))
+    net = Network(1).input((3, *y.shape[1:-1]) if y.ndim == 4 else (*y.shape[1:-1], 3))
     if y.ndim == 4:
         net.add(ConvolutionLayer(y.shape[-1], 1, 1))
     else:
