@@ -229,7 +229,7 @@ class Network(FineTuning):
         strategy = strategy_of(parallel, self._recipe())
         check_forgiving(listeners, strategy)
         check_stages(listeners, strategy, self._chosen)
-        taken = taken_up(resume)
+        taken = taken_up(None if isinstance(strategy, Follower) else resume)
         place = folder_of(taken, resume, None if folder is None else at_home(checked_path("folder", folder)))
         if plot:
             listeners.insert(0, Plot(display, train_state.metrics))

@@ -126,6 +126,31 @@ def test_a_training_that_lost_a_rank_goes_on_from_its_checkpoint(tmp_path: Path,
     assert told[0] == told[1], "the same epochs and the same bits as without the loss"
 
 
+LEAVES = """
+import os, sys
+import numpy as np
+from gedanken import *
+from gedanken.ranks.joined import joined
+
+if joined().rank == int(sys.argv[2]):
+    {"exit": lambda: sys.exit(0), "vanish": lambda: os._exit(0)}[sys.argv[1]]()
+net = Network(seed=1).input((6,)).add(FullyConnectedLayer(3)).add(SoftMax()).regression("sgd", engine="cpu")
+net.fit(np.ones((30, 6)), np.arange(30) % 3, parallel=DataParallel(), progress=False)
+"""
+
+
+@HAS_MPI
+@pytest.mark.parametrize("whom", [0, 1])
+@pytest.mark.parametrize(("how", "told"), [("exit", "at the end of the script"), ("vanish", "a rank was lost")])
+def test_a_rank_that_leaves_early_is_told_of(tmp_path: Path, how: str, told: str, whom: int) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(LEAVES)
+    command = [sys.executable, "-m", "gedanken", "launch", "-n", "2", "--restarts", "0", str(script), how, str(whom)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert told in done.stderr
+
+
 @HAS_MPI
 def test_ctrl_c_ends_all_ranks(tmp_path: Path) -> None:
     script = tmp_path / "train.py"

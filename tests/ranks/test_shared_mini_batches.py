@@ -32,6 +32,7 @@ from gedanken import (
     Sigmoid,
     SoftMax,
     Stop,
+    TanH,
 )
 from gedanken.errors import ArgumentError
 from gedanken.parallel.base import Parallel
@@ -241,8 +242,7 @@ def test_data_that_differ_are_found_before_the_first_step() -> None:
         return trained(mlp, (X[:count], Y[:count]), parallel=Among(ranks))
 
     done = World(2).run(work)
-    assert all(isinstance(one, RankError) for one in done)
-    assert "60" in str(done[0]) or "samples" in str(done[0])
+    assert [str(one) for one in done] == ["rank 1: samples must be as on rank 0, '70', got '60'"] * 2
 
 
 def test_networks_that_differ_are_found_before_the_first_step() -> None:
@@ -250,7 +250,19 @@ def test_networks_that_differ_are_found_before_the_first_step() -> None:
         return trained(lambda: mlp("adam" if ranks.rank else "sgd"), (X, Y), parallel=Among(ranks))
 
     done = World(2).run(work)
-    assert all(isinstance(one, RankError) and "Adam" in str(one) for one in done), done
+    assert all(isinstance(one, ArgumentError) and "Adam" in str(one) for one in done), done
+
+
+def test_samples_and_layers_that_differ_are_found_before_the_first_step() -> None:
+    def of_other_samples(ranks: Threads) -> Any:
+        return trained(mlp, (X + ranks.rank, Y), parallel=Among(ranks))
+
+    def of_other_layers(ranks: Threads) -> Any:
+        return trained(lambda: mlp("sgd", *[TanH()] * ranks.rank), (X, Y), parallel=Among(ranks))
+
+    for work, told in ((of_other_samples, "a digest of some samples"), (of_other_layers, "layers")):
+        done = World(2).run(work)
+        assert all(str(one).startswith(f"rank 1: {told} must be as on rank 0") for one in done), done
 
 
 def test_weights_that_drift_apart_are_found() -> None:

@@ -91,11 +91,10 @@ class Rounds(Replica):
         period: mini-batches of each rank between two means.
     """
 
-    told = "which take the mean of their weights from time to time"
-
     def __init__(self, train_state: TrainState, ranks: Communicator, period: int) -> None:
         super().__init__(train_state, ranks)
         self._period = period
+        self.told = f"which take the mean of their weights after {period} mini-batches of each"
         self._before: list[Array] = []  # copies of what changes, as it was when the round began
 
     def pieces(self, source: Source, epoch: int, start: int) -> Generator[Round, None, None]:

@@ -53,6 +53,8 @@ class OfRanks(Shared):
         kind: makes a rank's replica.
     """
 
+    _begun = False
+
     def __init__(self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> None:
         super().__init__(recipe, threads)
         self._ranks, self._kind = ranks, kind
@@ -60,6 +62,11 @@ class OfRanks(Shared):
     def start(self, train_state: TrainState) -> None:
         super().start(train_state)
         self._replica = self._kind(self.train_state, self._ranks)
+        self._begun = True
+
+    def _identity(self, source: Source) -> dict[str, str]:
+        """Return what must be the same on all ranks, in words."""
+        return {"layers": str(self._recipe.layers), **self._replica.identity(source)}
 
 
 class Leader(OfRanks):
@@ -70,7 +77,7 @@ class Leader(OfRanks):
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         try:
-            first = None if self._met else {"source": source.state(), "identity": self._replica.identity(source)}
+            first = None if self._met else {"source": source.state(), "identity": self._identity(source)}
             self._tell({"epoch": epoch, "start": start, "first": first})
             self._met = True
             with contextlib.closing(self._replica.pieces(source, epoch, start)) as pieces, self._refuge:
@@ -86,7 +93,7 @@ class Leader(OfRanks):
     def _tell(self, order: dict[str, Any]) -> None:
         """Give all others an order, which they begin as what this rank is."""
         with self._talk():
-            self._ranks.gather(json.dumps(order).encode())
+            self._replica.order(json.dumps(order).encode())
             self._replica.ready()
             self._replica.become_alike()
 
@@ -126,7 +133,7 @@ class Leader(OfRanks):
 
     def end(self, ending: Ending) -> None:
         """Tell all others that the training is over, and how; called once, after all else."""
-        if not self._apart:
+        if self._begun and not self._apart:
             self._tell({"ending": ending})
 
 
@@ -140,7 +147,7 @@ class Follower(OfRanks):
             RankError: another rank failed.
         """
         while True:
-            order = json.loads(self._ranks.gather(b"")[0])
+            order = json.loads(self._replica.order())
             self._replica.ready(self._refusal(source, order.get("first")))
             self._replica.become_alike()
             if "ending" in order:
@@ -151,7 +158,7 @@ class Follower(OfRanks):
         """Begin where the leader does; return why this rank cannot, or ""."""
         if first is None:
             return ""
-        own = self._replica.identity(source)
+        own = self._identity(source)
         for name, wanted in first["identity"].items():
             if own[name] != wanted:
                 return f"{name} must be as on rank 0, {short(wanted)}, got {short(own[name])}"

@@ -8,11 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from gedanken.data.batches import Batch, Source
+from gedanken.data.batches import ArraySource, Batch, Source
+from gedanken.errors import ArgumentError, StateError
 from gedanken.parallel.base import StepResult, TrainState, merged, together
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import Communicator, RankError
+from gedanken.ranks.joined import END
+
+LOOKED_AT = 64  # samples that are compared before the first step
+
+
+def _digest(source: Source) -> str:
+    """Return a digest of some of the samples, where they are one array."""
+    some = source.some(LOOKED_AT) if isinstance(source, ArraySource) else None
+    return str(zlib.crc32(np.ascontiguousarray(some).data)) if isinstance(some, np.ndarray) else ""
 
 
 class Replica(ABC):
@@ -43,6 +53,8 @@ class Replica(ABC):
             "seed": str(plan.seed),
             "samples": str(source.samples),
             "mini_batch_size": str(source.mini_batch_size),
+            "a digest of some samples": _digest(source),
+            "parallel": self.told,
         }
 
     def become_alike(self) -> None:
@@ -56,11 +68,19 @@ class Replica(ABC):
         progress.counts = float(numbers[0])
         progress.batches, progress.step, progress.before = map(int, numbers[1:])
 
+    def order(self, given: bytes = b"") -> bytes:
+        """Return the order that rank 0 gives; StateError where another rank is past its last one."""
+        every = self.ranks.gather(given)
+        for rank, said in enumerate(every):
+            if said == END:
+                raise StateError(f"rank {rank} is at the end of the script, and this one trains with it")
+        return every[0]
+
     def ready(self, refusal: str = "") -> None:
-        """Wait until all ranks are; RankError where one of them refuses."""
+        """Wait until all ranks are; ArgumentError where one of them refuses."""
         for rank, content in enumerate(self.ranks.gather(refusal.encode())):
             if content:
-                raise RankError(f"rank {rank}: {content.decode()}", [rank])
+                raise ArgumentError(f"rank {rank}: {content.decode()}")
 
     def exchange(self, told: Told) -> list[Told]:
         """Return what all ranks tell; RankError where the code of another one raised."""

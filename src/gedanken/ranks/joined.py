@@ -5,18 +5,18 @@ import os
 from gedanken.ranks.communicator import Communicator
 from gedanken.ranks.serial import Serial
 
-RANKS = "GEDANKEN_RANKS"  # how many the launcher has started, in the environment of each
-_serial = Serial()
+RANKS = "GEDANKEN_RANKS"  # how many the launcher has started, in the environment of each until it has joined
+END = b"the end of the script"  # what a rank says where others may ask for something else
+_SERIAL = Serial()
+_joined: list[tuple[int, Communicator]] = []  # the process that has joined, and its side
+
+
+def join(ranks: Communicator) -> None:
+    """Let this process be one of some ranks; what it starts is none."""
+    _joined[:] = [(os.getpid(), ranks)]
+    os.environ.pop(RANKS, None)
 
 
 def joined() -> Communicator:
-    """Return this process's side of the ranks of its launcher; of one that nobody launched, a rank by itself.
-
-    Raises:
-        MissingPackageError: it was launched, and there is no mpi4py.
-    """
-    if RANKS not in os.environ:
-        return _serial
-    from gedanken.ranks.mpi import world  # noqa: PLC0415 - most processes are alone
-
-    return world()
+    """Return this process's side of the ranks of its launcher; of one that nobody launched, a rank by itself."""
+    return next((ranks for process, ranks in _joined if process == os.getpid()), _SERIAL)

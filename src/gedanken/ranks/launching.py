@@ -24,7 +24,7 @@ PULSES = "GEDANKEN_PULSES"  # the file in which ranks of this machine show that 
 MOST_RANKS = 1024
 PULSE = struct.Struct("d")  # the time of a rank's last sign, by the clock that all processes of a machine share
 SIGN = 0.5  # seconds between two signs
-LOST = 1  # the exit status where a rank gave no sign
+LOST = 1  # the exit status where a rank gave no sign, or is gone without a word
 LOOK = 0.1  # seconds between two looks of the launcher
 
 
@@ -101,6 +101,11 @@ class Pulses:
         return [rank for rank, sign in enumerate(self._all()) if 0 < sign < time.monotonic() - deadline]
 
     @property
+    def vanished(self) -> bool:
+        """Whether a rank gave signs and did not come to its end: asked when all are gone."""
+        return any(sign > 0 for sign in self._all())
+
+    @property
     def failed(self) -> bool:
         """Whether the script raised on a rank."""
         return self.FAILED in self._all()
@@ -172,6 +177,7 @@ def _launched(command: Sequence[str], work: Work) -> tuple[int, str]:
         finally:
             sweep()
         status = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        status = status or (LOST if pulses.vanished else 0)
         lost = status != 0 and not pulses.failed and not passed
         return status, f"a rank was lost (exit status {status})" if lost else ""
 

@@ -10,15 +10,17 @@ import sys
 import threading
 import traceback
 
-from gedanken.ranks.communicator import RankError
-from gedanken.ranks.joined import joined
+from gedanken.ranks.communicator import Communicator, RankError
+from gedanken.ranks.joined import END, join
 from gedanken.ranks.launching import PULSES, SIGN, Pulses
+from gedanken.ranks.mpi import world
 
 
 def main() -> None:
     """Run the script."""
-    ranks, script = joined(), sys.argv[1:]
-    pulses = Pulses(os.environ[PULSES], ranks.size) if os.path.exists(os.environ.get(PULSES, "")) else None
+    ranks, script, path = world(), sys.argv[1:], os.environ.pop(PULSES, "")
+    join(ranks)
+    pulses = Pulses(path, ranks.size) if os.path.exists(path) else None
     over = threading.Event()
 
     def beat(pulses: Pulses) -> None:
@@ -36,9 +38,9 @@ def main() -> None:
     sys.path[0] = os.path.dirname(os.path.abspath(script[0]))
     try:
         runpy.run_path(script[0], run_name="__main__")
-        wrong = ""
+        wrong = _ended(ranks)
     except SystemExit as error:
-        wrong = f"rank {ranks.rank} ended with {error.code}" if error.code else ""
+        wrong = f"rank {ranks.rank} ended with {error.code}" if error.code else _ended(ranks)
     except BaseException as error:
         # Who lost another rank is not to blame: the launcher starts all again.
         lost = isinstance(error, RankError)
@@ -48,6 +50,12 @@ def main() -> None:
         pulses.set(ranks.rank, pulses.FAILED if wrong else pulses.ENDED)
     if wrong:
         ranks.abort(wrong)
+
+
+def _ended(ranks: Communicator) -> str:
+    """Wait for the others at the end of the script; return what is wrong where one of them is in the middle of it."""
+    others = [rank for rank, said in enumerate(ranks.gather(END)) if said != END]
+    return f"rank {ranks.rank} came to the end of the script, and rank {others[0]} trains with it" if others else ""
 
 
 if __name__ == "__main__":
