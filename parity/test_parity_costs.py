@@ -167,6 +167,7 @@ ROWS = [
     Row(MultiLabelMargin(), None, YES_NO, multi_label_margin),
     Row(CategoricalHinge(), None, NUMBERS, categorical_hinge),
     Row(MultiMargin(), None, NUMBERS, F.multi_margin_loss),
+    Row(MultiMargin(0.0), None, NUMBERS, lambda y, t: F.multi_margin_loss(y, t, margin=0.0)),
     Row(MultiMargin(0.7, 2, WEIGHTS), None, NUMBERS, lambda z, t: F.multi_margin_loss(z, t, 2, 0.7, W64)),
     Row(Poisson(), None, abs(VALUES), F.poisson_nll_loss),
     Row(Poisson(full=True), None, abs(VALUES), lambda z, t: F.poisson_nll_loss(z, t, full=True)),

@@ -548,6 +548,7 @@ COSTS = [
     CostCase(MultiLabelMargin(), _signs),
     CostCase(CategoricalHinge(), _scores),
     CostCase(MultiMargin(), _scores),
+    CostCase(MultiMargin(0.0), _scores),
     CostCase(MultiMargin(0.5, 2, (1, 2, 0.5, 3)), _scores),
     CostCase(Poisson(), _counts),
     CostCase(Poisson(log_input=False, full=True), _counts),

@@ -147,7 +147,7 @@ class MultiMargin(ClassCost):
         cost = mean over n of   w[t] / C * sum over c != t of max(0, margin - y[n, t] + y[n, c])**power
 
     Args:
-        margin: > 0.
+        margin: >= 0; with 0 the other scores should only not be higher.
         power: 1 or 2.
         class_weights, ignore_label: as of CrossEntropy.
         reduction: see Cost.
@@ -171,7 +171,7 @@ class MultiMargin(ClassCost):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        real("MultiMargin margin", self.margin, "(0, inf)")
+        real("MultiMargin margin", self.margin, "[0, inf)")
         whole("MultiMargin power", self.power, at_most=2)
 
     def entries(self, ops: Ops, y: Array, target: Array) -> tuple[Array, Array]:
