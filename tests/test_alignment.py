@@ -12,6 +12,7 @@ from gedanken import (
     CTC,
     GRU,
     SGD,
+    ArgumentError,
     ArrayGenerator,
     DataError,
     Flatten,
@@ -95,6 +96,8 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_labels_come_in_any_form(form: str) -> None:
+    outputs = np.zeros((len(LABELS), T, K))
+    assert CTC().label_error_rate(outputs, FORMS[form]) == 1  # nothing is read, so that each label is missed once
     expected = net().evaluate(SAMPLES, LABELS, progress=False)["cost"]
     assert net().evaluate(SAMPLES, FORMS[form], progress=False)["cost"] == expected
 
@@ -195,8 +198,8 @@ def test_label_error_rate() -> None:
     assert CTC().label_error_rate(outputs, [[1, 2], [2, 2, 1]]) == 2 / 5
     assert CTC().label_error_rate(outputs, [np.array([1]), [2, 1]], lengths=[2, 3]) == 0
     assert math.isnan(CTC().label_error_rate(outputs, [[], []]))
-    with pytest.raises(DataError, match="labels must have one entry for each sample of outputs, got 1 for 2"):
-        CTC().label_error_rate(outputs, [[1]])
+    assert math.isnan(CTC().label_error_rate(outputs[:0], []))
+    assert CTC().label_error_rate(outputs, Sequences.of([[1, 1, 2], [2, 1]])) == 1 / 5
 
 
 WRONG: list[tuple[Any, type[GedankenError], str]] = [
@@ -250,6 +253,58 @@ WRONG: list[tuple[Any, type[GedankenError], str]] = [
     (
         lambda: CTC().decode(np.zeros((2, 3, 4)), [1]), DataError,
         "lengths must have shape (2,), one for each sample, got (1,)",
+    ),
+    (
+        lambda: CTC().decode(np.zeros((2, 3, 4)), [3, 4]), DataError,
+        "lengths must be whole numbers from 0 to 3, got 4 in row 1",
+    ),
+    (
+        lambda: CTC().decode(np.zeros((2, 3, 4)), [-1, 3]), DataError,
+        "lengths must be whole numbers from 0 to 3, got -1 in row 0",
+    ),
+    (
+        lambda: CTC().decode(np.zeros((2, 3, 4)), [1.5, math.nan]), DataError,
+        "lengths must be whole numbers from 0 to 3, got 1.5 in row 0",
+    ),
+    (
+        lambda: CTC().decode(np.zeros((2, 3, 4)), ["a", "b"]), DataError,
+        "lengths must be an array of numbers, got <U1: strings",
+    ),
+    (
+        lambda: CTC().decode(np.full((1, 3, 4), "a")), DataError,
+        "outputs must be an array of real numbers, got <U1: strings",
+    ),
+    (
+        lambda: CTC().decode([[[0.0, 1.0], [0.0, math.nan]], [[0.0, 1.0], [0.0, math.nan]]], [1, 2]), DataError,
+        "outputs must be numbers, got nan in row 1, place 1",
+    ),
+    (
+        lambda: CTC(blank=9).decode(np.zeros((1, 3, 4))), ArgumentError,
+        "CTC blank must be one of the 4 outputs of a place, from 0 on, got 9",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((2, 3, 4)), [[1]]), DataError,
+        "labels must have one entry for each sample of outputs, got 1 for 2",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((1, 3, 4)), None), DataError,
+        "labels must be an array of real numbers, got NoneType",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((1, 3, 4)), [1]), DataError,
+        "labels must be sequences of whole numbers, got shape () in row 0",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((1, 3, 4)), [[[1, 2]]]), DataError,
+        "labels must be sequences of whole numbers, got shape (1, 2) in row 0",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((2, 3, 4)), [[1], [2, 4]]), DataError,
+        "labels must be whole numbers from 0 to 3 without the blank 0, got 4 in row 1, label 1",
+    ),
+    (
+        lambda: net().evaluate(SAMPLES, [], progress=False), DataError,
+        "labels must have one entry for each sample of data, got 0 for 6",
     ),
 ]  # fmt: skip
 
