@@ -19,6 +19,7 @@ from gedanken import (
     FullyConnectedLayer,
     Heads,
     LogSoftMax,
+    MeanAbsoluteError,
     Network,
     Sequences,
     ShapeError,
@@ -246,6 +247,16 @@ WRONG: list[tuple[Any, type[GedankenError], str]] = [
     (
         lambda: net(FullyConnectedLayer(4), SoftMax()), GedankenError,
         "cost ctc needs scores of any size, but the last layer is SoftMax(); leave it out",
+    ),
+    (
+        lambda: net().regression("sgd", "ctc", metrics=["accuracy"]), ArgumentError,
+        "metrics must be left out with CTC, whose labels have no places; CTC.label_error_rate tells how many are wrong",
+    ),
+    (
+        lambda: net(Heads(words=[FullyConnectedLayer(K)]), cost={"words": "ctc"}).regression(
+            "sgd", {"words": "ctc"}, metrics={"words": [MeanAbsoluteError()]}
+        ),
+        ArgumentError, "head 'words': metrics must be left out with CTC",
     ),
     (
         lambda: CTC().decode(np.zeros((2, 3))), DataError, "outputs must have shape (N, T, K), got (2, 3)",
