@@ -17,6 +17,7 @@ from gedanken import (
     DataError,
     Flatten,
     FullyConnectedLayer,
+    Generator,
     Heads,
     LogSoftMax,
     MeanAbsoluteError,
@@ -103,12 +104,34 @@ def test_labels_come_in_any_form(form: str) -> None:
     assert net().evaluate(SAMPLES, FORMS[form], progress=False)["cost"] == expected
 
 
+class Spoken(Generator):
+    def __init__(self, labels: list[list[int]]) -> None:
+        super().__init__(mini_batch_size=2, pad_to={0: T, 1: T})
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(SAMPLES)
+
+    def get_mini_batches(self, index: int) -> list[Any]:
+        return [(SAMPLES[index], self.labels[index])]
+
+
 def test_labels_come_as_sequences_and_from_a_generator() -> None:
-    samples, labels = SAMPLES[:2], LABELS[:2]
-    expected = net().evaluate(samples, labels, progress=False)["cost"]
-    assert net().evaluate(samples, Sequences.of(labels), progress=False)["cost"] == expected
-    source = ArrayGenerator(Sequences.of(samples, T), Sequences.of(labels), mini_batch_size=2)
-    assert net().evaluate(source, progress=False)["cost"] == pytest.approx(expected, rel=1e-12)
+    """Where there are none, as one blank."""
+    expected = net().evaluate(SAMPLES, LABELS, progress=False)["cost"]
+    labels = [row or [0] for row in LABELS]
+    assert net().evaluate(SAMPLES, Sequences.of(labels), progress=False)["cost"] == expected
+    for source in (
+        ArrayGenerator(Sequences.of(SAMPLES, T), Sequences.of(labels), mini_batch_size=2),
+        ArrayGenerator(SAMPLES, labels, mini_batch_size=2),
+        Spoken(labels),
+    ):
+        assert net().evaluate(source, progress=False)["cost"] == pytest.approx(expected, rel=1e-12)
+    hint = "of real numbers, got .* in row .; labels of CTC of which there are none are given as one blank"
+    with pytest.raises(DataError, match=hint):
+        ArrayGenerator(SAMPLES, LABELS)
+    with pytest.raises(DataError, match=hint):
+        net().evaluate(Spoken(LABELS), progress=False)
 
 
 def test_what_fits_nowhere_costs_nothing_where_it_may() -> None:

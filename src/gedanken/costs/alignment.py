@@ -40,7 +40,8 @@ class CTC(Cost):
     Shapes:
         x: (N, T, K), scores of any size or logarithms of probabilities; places behind a sequence's length do not count.
         labels: sequences of their own length, without blanks: lists of lists, Sequences, or an array (N, S) with blanks
-            at the end of a row. None may be empty but in lists and arrays.
+            at the end of a row. Empty ones are [] in lists; in Sequences and in sequences that a Generator makes,
+            which have a place at least, they are one blank.
         target of `entries`: (N, 2 + T), as `checked_target` makes it: places that count, number of labels, labels.
 
     Raises:

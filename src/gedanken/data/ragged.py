@@ -158,7 +158,8 @@ def _told(argument: str, rows: Any) -> Sequences:
     try:
         return Sequences.of(rows)
     except DataError as error:
-        raise DataError(f"{argument}: {error}") from None
+        hint = "; labels of CTC of which there are none are given as one blank" if any(map(_is_empty, rows)) else ""
+        raise DataError(f"{argument}: {error}{hint}") from None
 
 
 def _of_places(argument: str, given: Sequences, places: int) -> Sequences:
