@@ -12,12 +12,15 @@ from gedanken import (
     CTC,
     GRU,
     SGD,
+    ArgumentError,
     ArrayGenerator,
     DataError,
     Flatten,
     FullyConnectedLayer,
+    Generator,
     Heads,
     LogSoftMax,
+    MeanAbsoluteError,
     Network,
     Sequences,
     ShapeError,
@@ -95,16 +98,40 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_labels_come_in_any_form(form: str) -> None:
+    outputs = np.zeros((len(LABELS), T, K))
+    assert CTC().label_error_rate(outputs, FORMS[form]) == 1  # nothing is read, so that each label is missed once
     expected = net().evaluate(SAMPLES, LABELS, progress=False)["cost"]
     assert net().evaluate(SAMPLES, FORMS[form], progress=False)["cost"] == expected
 
 
+class Spoken(Generator):
+    def __init__(self, labels: list[list[int]]) -> None:
+        super().__init__(mini_batch_size=2, pad_to={0: T, 1: T})
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(SAMPLES)
+
+    def get_mini_batches(self, index: int) -> list[Any]:
+        return [(SAMPLES[index], self.labels[index])]
+
+
 def test_labels_come_as_sequences_and_from_a_generator() -> None:
-    samples, labels = SAMPLES[:2], LABELS[:2]
-    expected = net().evaluate(samples, labels, progress=False)["cost"]
-    assert net().evaluate(samples, Sequences.of(labels), progress=False)["cost"] == expected
-    source = ArrayGenerator(Sequences.of(samples, T), Sequences.of(labels), mini_batch_size=2)
-    assert net().evaluate(source, progress=False)["cost"] == pytest.approx(expected, rel=1e-12)
+    """Where there are none, as one blank."""
+    expected = net().evaluate(SAMPLES, LABELS, progress=False)["cost"]
+    labels = [row or [0] for row in LABELS]
+    assert net().evaluate(SAMPLES, Sequences.of(labels), progress=False)["cost"] == expected
+    for source in (
+        ArrayGenerator(Sequences.of(SAMPLES, T), Sequences.of(labels), mini_batch_size=2),
+        ArrayGenerator(SAMPLES, labels, mini_batch_size=2),
+        Spoken(labels),
+    ):
+        assert net().evaluate(source, progress=False)["cost"] == pytest.approx(expected, rel=1e-12)
+    hint = "of real numbers, got .* in row .; labels of CTC of which there are none are given as one blank"
+    with pytest.raises(DataError, match=hint):
+        ArrayGenerator(SAMPLES, LABELS)
+    with pytest.raises(DataError, match=hint):
+        net().evaluate(Spoken(LABELS), progress=False)
 
 
 def test_what_fits_nowhere_costs_nothing_where_it_may() -> None:
@@ -195,8 +222,8 @@ def test_label_error_rate() -> None:
     assert CTC().label_error_rate(outputs, [[1, 2], [2, 2, 1]]) == 2 / 5
     assert CTC().label_error_rate(outputs, [np.array([1]), [2, 1]], lengths=[2, 3]) == 0
     assert math.isnan(CTC().label_error_rate(outputs, [[], []]))
-    with pytest.raises(DataError, match="labels must have one entry for each sample of outputs, got 1 for 2"):
-        CTC().label_error_rate(outputs, [[1]])
+    assert math.isnan(CTC().label_error_rate(outputs[:0], []))
+    assert CTC().label_error_rate(outputs, Sequences.of([[1, 1, 2], [2, 1]])) == 1 / 5
 
 
 WRONG: list[tuple[Any, type[GedankenError], str]] = [
@@ -245,11 +272,73 @@ WRONG: list[tuple[Any, type[GedankenError], str]] = [
         "cost ctc needs scores of any size, but the last layer is SoftMax(); leave it out",
     ),
     (
+        lambda: net().regression("sgd", "ctc", metrics=["accuracy"]), ArgumentError,
+        "metrics must be left out with CTC, whose labels have no places; CTC.label_error_rate tells how many are wrong",
+    ),
+    (
+        lambda: net(Heads(words=[FullyConnectedLayer(K)]), cost={"words": "ctc"}).regression(
+            "sgd", {"words": "ctc"}, metrics={"words": [MeanAbsoluteError()]}
+        ),
+        ArgumentError, "head 'words': metrics must be left out with CTC",
+    ),
+    (
         lambda: CTC().decode(np.zeros((2, 3))), DataError, "outputs must have shape (N, T, K), got (2, 3)",
     ),
     (
         lambda: CTC().decode(np.zeros((2, 3, 4)), [1]), DataError,
         "lengths must have shape (2,), one for each sample, got (1,)",
+    ),
+    (
+        lambda: CTC().decode(np.zeros((2, 3, 4)), [3, 4]), DataError,
+        "lengths must be whole numbers from 0 to 3, got 4 in row 1",
+    ),
+    (
+        lambda: CTC().decode(np.zeros((2, 3, 4)), [-1, 3]), DataError,
+        "lengths must be whole numbers from 0 to 3, got -1 in row 0",
+    ),
+    (
+        lambda: CTC().decode(np.zeros((2, 3, 4)), [1.5, math.nan]), DataError,
+        "lengths must be whole numbers from 0 to 3, got 1.5 in row 0",
+    ),
+    (
+        lambda: CTC().decode(np.zeros((2, 3, 4)), ["a", "b"]), DataError,
+        "lengths must be an array of numbers, got <U1: strings",
+    ),
+    (
+        lambda: CTC().decode(np.full((1, 3, 4), "a")), DataError,
+        "outputs must be an array of real numbers, got <U1: strings",
+    ),
+    (
+        lambda: CTC().decode([[[0.0, 1.0], [0.0, math.nan]], [[0.0, 1.0], [0.0, math.nan]]], [1, 2]), DataError,
+        "outputs must be numbers, got nan in row 1, place 1",
+    ),
+    (
+        lambda: CTC(blank=9).decode(np.zeros((1, 3, 4))), ArgumentError,
+        "CTC blank must be one of the 4 outputs of a place, from 0 on, got 9",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((2, 3, 4)), [[1]]), DataError,
+        "labels must have one entry for each sample of outputs, got 1 for 2",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((1, 3, 4)), None), DataError,
+        "labels must be an array of real numbers, got NoneType",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((1, 3, 4)), [1]), DataError,
+        "labels must be sequences of whole numbers, got shape () in row 0",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((1, 3, 4)), [[[1, 2]]]), DataError,
+        "labels must be sequences of whole numbers, got shape (1, 2) in row 0",
+    ),
+    (
+        lambda: CTC().label_error_rate(np.zeros((2, 3, 4)), [[1], [2, 4]]), DataError,
+        "labels must be whole numbers from 0 to 3 without the blank 0, got 4 in row 1, label 1",
+    ),
+    (
+        lambda: net().evaluate(SAMPLES, [], progress=False), DataError,
+        "labels must have one entry for each sample of data, got 0 for 6",
     ),
 ]  # fmt: skip
 

@@ -828,6 +828,7 @@ def test_metrics_need_names_of_their_own(metrics: list[Metric]) -> None:
 
 APART: list[tuple[list[Metric], list[str]]] = [
     ([F1(threshold=0.3), F1(threshold=0.7)], ["f1_threshold_0.3", "f1_threshold_0.7"]),
+    ([F1(threshold=0.3000001), F1(threshold=0.3)], ["f1_threshold_0.3000001", "f1_threshold_0.3"]),
     ([F1(threshold=0.3), F1(), Accuracy()], ["f1_threshold_0.3", "f1", "accuracy"]),
     ([F1(threshold=0.3), Precision(threshold=0.3)], ["f1", "precision"]),
     ([F1("micro", threshold=0.3), F1("micro"), F1(threshold=0.3)], ["f1_micro_threshold_0.3", "f1_micro", "f1"]),

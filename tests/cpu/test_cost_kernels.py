@@ -169,6 +169,19 @@ def test_labels_to_align_are_no_place_in_memory(told: list[int], monkeypatch: py
         assert not got.dy[1].any()
 
 
+@pytest.mark.parametrize(("places", "count", "spread"), [(1000, 950, 1), (1000, 10, 1), (500, 200, 20), (500, 1, 0)])
+def test_long_alignments_keep_their_digits(places: int, count: int, spread: float) -> None:
+    """Of most states, which labels that nearly fill the places leave no way to, the likeliest is far from the rest."""
+    rng = np.random.default_rng(0)
+    y = spread * rng.normal(size=(1, places, 30)).astype("float32")
+    target = np.zeros((1, 2 + places), np.int32)
+    target[0, : 2 + count] = [places, count, *(1 + np.arange(count) % 29)]
+    cost = CTC(reduction="sum")
+    expected, got = cost.judged(Ops(dtype="float64"), y.astype("float64"), target), by_kernel(cost, y, target)
+    np.testing.assert_allclose(got.dy, expected.dy, rtol=0, atol=1e-5)
+    assert float(got.cost) == pytest.approx(float(expected.cost), rel=1e-6)
+
+
 @pytest.mark.parametrize("cost", [MultiMargin(), CategoricalHinge()], ids=str)
 def test_a_label_of_no_class_is_no_place_in_memory(cost: Cost, monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels are checked before, but who gave them may write into them later."""

@@ -1,13 +1,14 @@
 """The cost of label sequences that nobody has aligned with the places of the outputs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gedanken.checks import truth, whole
+from gedanken.checks import require, truth, whole
 from gedanken.costs.base import Cost, Weighing
+from gedanken.data.conversion import as_array
+from gedanken.data.ragged import aligned_labels
 from gedanken.errors import DataError, ShapeError
 from gedanken.ops import Ops
 from gedanken.types import Array, Shape
@@ -39,7 +40,8 @@ class CTC(Cost):
     Shapes:
         x: (N, T, K), scores of any size or logarithms of probabilities; places behind a sequence's length do not count.
         labels: sequences of their own length, without blanks: lists of lists, Sequences, or an array (N, S) with blanks
-            at the end of a row. None may be empty but in lists and arrays.
+            at the end of a row. Empty ones are [] in lists; in Sequences and in sequences that a Generator makes,
+            which have a place at least, they are one blank.
         target of `entries`: (N, 2 + T), as `checked_target` makes it: places that count, number of labels, labels.
 
     Raises:
@@ -92,20 +94,40 @@ class CTC(Cost):
                 places behind them are blanks already if the blank is 0.
 
         Raises:
-            DataError: outputs or lengths have another shape.
+            DataError: outputs or lengths have another shape; a length is no whole number from 0 to T; or one of the
+                outputs that count is a NaN.
+            ArgumentError: the blank is none of the K outputs.
         """
-        y = np.asarray(outputs)
+        return self._decoded(*self._checked_outputs(outputs, lengths))
+
+    def _checked_outputs(self, outputs: Any, lengths: Any) -> tuple[Array, Array]:
+        """Return outputs (N, T, K) and which places of them count, (N, T)."""
+        y = as_array("outputs", outputs)
         if y.ndim != 3 or y.shape[2] < 1:
             raise DataError(f"outputs must have shape (N, T, K), got {y.shape}")
-        told = np.full(len(y), y.shape[1]) if lengths is None else np.asarray(lengths)
-        if told.shape != y.shape[:1]:
-            raise DataError(f"lengths must have shape {y.shape[:1]}, one for each sample, got {told.shape}")
+        samples, places, columns = y.shape
+        require(self.blank < columns, "CTC blank", f"be one of the {columns} outputs of a place, from 0 on", self.blank)
+        told = np.full(samples, places) if lengths is None else as_array("lengths", lengths, "iuf")
+        if told.shape != (samples,):
+            raise DataError(f"lengths must have shape ({samples},), one for each sample, got {told.shape}")
+        wrong = ~((told >= 0) & (told <= places) & (told == np.floor(told)))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise DataError(f"lengths must be whole numbers from 0 to {places}, got {told[row].item()} in row {row}")
+        counted = np.arange(places) < told[:, None]
+        nothing = np.isnan(y).any(axis=2) & counted
+        if nothing.any():
+            row, place = np.argwhere(nothing)[0].tolist()
+            raise DataError(f"outputs must be numbers, got nan in row {row}, place {place}")
+        return y, counted
+
+    def _decoded(self, y: Array, counted: Array) -> list[Array]:
         best = y.argmax(axis=2)
-        kept = (best != self.blank) & (np.arange(y.shape[1]) < told[:, None])
+        kept = (best != self.blank) & counted
         kept[:, 1:] &= best[:, 1:] != best[:, :-1]
         return [row[there] for row, there in zip(best, kept, strict=True)]
 
-    def label_error_rate(self, outputs: Any, labels: Sequence[Any], lengths: Any = None) -> float:
+    def label_error_rate(self, outputs: Any, labels: Any, lengths: Any = None) -> float:
         """Return how many labels `decode` reads wrong, beside how many there are.
 
             rate = sum over n of distance(decoded[n], labels[n]) / sum over n of length of labels[n]
@@ -115,19 +137,24 @@ class CTC(Cost):
 
         Args:
             outputs, lengths: as of `decode`.
-            labels: the right labels of each sample, lists or arrays without blanks.
+            labels: the right labels of each sample, in any form that `fit` takes, see CTC.
 
         Raises:
-            DataError: as `decode`; or there are not as many sequences of labels as outputs.
+            DataError, ArgumentError: as `decode`.
+            DataError: there are not as many sequences of labels as outputs; or a label is none of the outputs, or the
+                blank.
 
         Source:
             Graves et al. 2006, section 2.1; the distance is that of Levenshtein 1966.
         """
-        read = self.decode(outputs, lengths)
-        if len(labels) != len(read):
-            raise DataError(f"labels must have one entry for each sample of outputs, got {len(labels)} for {len(read)}")
-        wrong = sum(distance(one, np.asarray(right)) for one, right in zip(read, labels, strict=True))
-        count = sum(map(len, labels))
+        y, counted = self._checked_outputs(outputs, lengths)
+        target = aligned_labels("labels", labels, y.shape[1:], None)
+        if len(target) != len(y):
+            raise DataError(f"labels must have one entry for each sample of outputs, got {len(target)} for {len(y)}")
+        target = self._checked_labels("labels", target, y.shape[2])
+        right = [row[TOLD : TOLD + int(row[1])] for row in target]
+        wrong = sum(map(distance, self._decoded(y, counted), right))
+        count = sum(map(len, right))
         return wrong / count if count else float("nan")
 
     def _states(self, ops: Ops, places: int, target: Array) -> Array:
@@ -165,21 +192,26 @@ class CTC(Cost):
             argument, shape: as of Cost.
             target: (N, 2 + S), of each sample the places of its output, the number of its labels, and its labels.
         """
-        target = self._without_last_blanks(target)
-        labels = np.arange(target.shape[1] - TOLD) < target[:, 1:TOLD]
-        given = target[:, TOLD:]
-        outside = (given < 0) | (given >= shape[1]) | (given != np.floor(given))
-        wrong = labels & (outside | (given == self.blank))
-        if wrong.any():
-            row, place = np.argwhere(wrong)[0].tolist()
-            rule = f"{argument} must be whole numbers from 0 to {shape[1] - 1} without the blank {self.blank}"
-            raise DataError(f"{rule}, got {given[row, place].item()} in row {row}, label {place}")
+        target = self._checked_labels(argument, target, shape[1])
         self._check_room(argument, target)
         kept = np.full((len(target), TOLD + shape[0]), self.blank, np.int32)
         columns = min(kept.shape[1], target.shape[1])
         kept[:, :columns] = target[:, :columns]
         kept[:, TOLD:][np.arange(shape[0]) >= kept[:, 1:TOLD]] = self.blank
         return kept
+
+    def _checked_labels(self, argument: str, target: Array, columns: int) -> Array:
+        """Return targets without blanks at the end of their labels, or raise DataError where a label is none."""
+        target = self._without_last_blanks(target)
+        labels = np.arange(target.shape[1] - TOLD) < target[:, 1:TOLD]
+        given = target[:, TOLD:]
+        outside = (given < 0) | (given >= columns) | (given != np.floor(given))
+        wrong = labels & (outside | (given == self.blank))
+        if wrong.any():
+            row, place = np.argwhere(wrong)[0].tolist()
+            rule = f"{argument} must be whole numbers from 0 to {columns - 1} without the blank {self.blank}"
+            raise DataError(f"{rule}, got {given[row, place].item()} in row {row}, label {place}")
+        return target
 
     def _without_last_blanks(self, target: Array) -> Array:
         """Return targets whose numbers of labels end with the last one that is not the blank."""

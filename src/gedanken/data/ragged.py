@@ -112,7 +112,7 @@ def aligned_labels(argument: str, labels: Any, shape: Shape, lengths: Array | No
     else:
         values = as_array(argument, labels)
         count = np.full(len(values) if values.ndim else 0, values.shape[1] if values.ndim == 2 else 0)
-    if values.ndim != 2 or not len(values) or values.dtype.kind not in "fiub":
+    if values.ndim != 2 or values.dtype.kind not in "fiub":
         got = f"shape {values.shape} of {values.dtype}"
         raise DataError(
             f"{argument} must be sequences of whole numbers: lists, Sequences or an array (N, S), got {got}"
@@ -158,7 +158,8 @@ def _told(argument: str, rows: Any) -> Sequences:
     try:
         return Sequences.of(rows)
     except DataError as error:
-        raise DataError(f"{argument}: {error}") from None
+        hint = "; labels of CTC of which there are none are given as one blank" if any(map(_is_empty, rows)) else ""
+        raise DataError(f"{argument}: {error}{hint}") from None
 
 
 def _of_places(argument: str, given: Sequences, places: int) -> Sequences:

@@ -131,4 +131,7 @@ def told_apart(metrics: Sequence[Metric]) -> list[Metric]:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else "_".join(map(str, value)) if is_list(value) else str(value)
+    if isinstance(value, float):
+        few = f"{value:g}"
+        return few if float(few) == value else repr(value)
+    return "_".join(map(str, value)) if is_list(value) else str(value)

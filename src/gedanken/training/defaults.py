@@ -8,8 +8,8 @@ from gedanken.costs import CTC, Cost, CustomCost, GaussianNLL, Poisson, Quantile
 from gedanken.costs.heads import HeadsCost, told_of_head
 from gedanken.metrics import Accuracy, MeanAbsoluteError, Metric
 from gedanken.metrics.entries import channels_of
-from gedanken.metrics.heads import HeadCost, HeadMetric, told_apart
-from gedanken.named import as_metric
+from gedanken.metrics.heads import HeadCost, HeadMetric, judging, told_apart
+from gedanken.named import METRICS, as_metric
 from gedanken.training.records import EpochRecord
 from gedanken.types import AnyShape, Shape
 
@@ -47,6 +47,8 @@ def _checked(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: S
     listed = isinstance(metrics, (list, tuple))
     require(listed, "metrics", "be a list of Metric objects such as [Accuracy()]", metrics)
     chosen = tuple(as_metric(metric) for metric in metrics)
+    if cost.aligns:
+        _check_aligned(cost, chosen)
     for metric in chosen:
         better = metric.better
         require(better in (None, "lower", "higher"), f"{metric.name} better", "be 'lower', 'higher' or None", better)
@@ -57,6 +59,15 @@ def _checked(metrics: Sequence[str | Metric] | None, cost: Cost, output_shape: S
     named = told_apart([metric.per_label() if several_answers else metric for metric in chosen])
     _check_figures([metric.name for metric in named])
     return tuple(named)
+
+
+def _check_aligned(cost: Cost, metrics: Sequence[Metric]) -> None:
+    """Raise ArgumentError for a metric of this package: each compares outputs with labels that have places."""
+    for metric in metrics:
+        own = type(judging(metric)) not in METRICS.values()
+        name = type(cost).__name__
+        rule = f"be left out with {name}, whose labels have no places; {name}.label_error_rate tells how many are wrong"
+        require(own, "metrics", rule, metric)
 
 
 def _check_figures(names: Sequence[Any]) -> None:

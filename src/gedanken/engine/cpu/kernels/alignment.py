@@ -1,10 +1,11 @@
 """The cost of label sequences, `costs.CTC`: a task is a sample.
 
-States are the labels with blanks around each. Rows of logarithms are kept close to 0 by taking off their largest, so
-that they keep their digits however long a sequence is.
+States are the labels with blanks around each. Rows of states are logarithms that fall with each place, while shares are
+made of what they differ by: so each is the sum of two numbers, and the second, `pitch_of` behind the first, keeps what
+the first is rounded by. No row is only scaled: of most states the likeliest one may be far away.
 """
 
-from gedanken.engine.cpu.kernels.blocks import Rows, copy_row, fill_row, sum_of, zero_row
+from gedanken.engine.cpu.kernels.blocks import Rows, copy_row, fill_row, lost_of, sum_of, zero_row
 from gedanken.engine.cpu.kernels.cost import Targets, largest_at, powers
 from gedanken.engine.cpu.kernels.functions import exponential, logarithm, logarithm_of_any_more
 from gedanken.engine.cpu.kernels.value_cost import factor_of
@@ -64,66 +65,92 @@ def set_leaps(told, leap, states):
 
 @inline
 def log_sum(a, b):
-    largest = max(a, b)
-    return largest + logarithm_of_any_more(exponential(min(a, b) - largest))
+    """log(e ** a + e ** b), a NaN where one of both is."""
+    return max(a, b) + logarithm_of_any_more(exponential(-abs(a - b)))
+
+
+@inline
+def pitch_of(states):
+    """Return how far the second numbers of a row of states stand behind the first; twice that is a row's room."""
+    return states + EDGE
+
+
+@inline
+def put(row, s, pitch, old, more, rest):
+    """row[s] = old + more + rest in two numbers, or NEVER where it gets below."""
+    high = old + more
+    low = rest + lost_of(old, more, high)
+    both, never = high + low, high <= real(NEVER)
+    row[s] = real(NEVER) if never else both
+    row[s + pitch] = real(0) if never else lost_of(high, low, both)
+
+
+@inline
+def beyond(one, one_rest, other, other_rest):
+    return (one - other) + (one_rest - other_rest)
 
 
 @noinline
 def add_ways(same, next, other, leap, sums, to, states):
     """to = the logarithm of e ** same + e ** next + e ** (other + leap); sums are overwritten."""
+    p = pitch_of(states)
     for s in lanes(states):
-        near = max(same[s], next[s])
-        to[s] = max(near, other[s] + leap[s])
+        first = beyond(next[s], next[s + p], same[s], same[s + p]) > real(0)
+        near, rest = next[s] if first else same[s], next[s + p] if first else same[s + p]
+        far = other[s] + leap[s]
+        second = beyond(far, other[s + p], near, rest) > real(0)
+        to[s], to[s + p] = far if second else near, other[s + p] if second else rest
     for s in lanes(states):
-        sums[s] = exponential(same[s] - to[s])
+        sums[s] = exponential(beyond(same[s], same[s + p], to[s], to[s + p]))
     for s in lanes(states):
-        sums[s] += exponential(next[s] - to[s])
+        sums[s] += exponential(beyond(next[s], next[s + p], to[s], to[s + p]))
     for s in lanes(states):
-        sums[s] += exponential((other[s] + leap[s]) - to[s])
+        sums[s] += exponential(beyond(other[s] + leap[s], other[s + p], to[s], to[s + p]))
     for s in lanes(states):
-        to[s] += logarithm(sums[s])
+        put(to, s, p, to[s], logarithm(sums[s]), to[s + p])
 
 
 @noinline
-def take_off_largest(row, states):
-    """Take its largest number off a row, and return it; no number gets below NEVER."""
-    largest = row[largest_at(row, states)]
+def add_emitted(to, row, emitted, states):
+    """to = row + emitted"""
+    p = pitch_of(states)
     for s in lanes(states):
-        row[s] = max(row[s] - largest, real(NEVER))
-    return largest
+        put(to, s, p, row[s], emitted[s], row[s + p])
 
 
 @noinline
 def set_alpha(alpha, logs, told, room, states, m, a):
     """Set rows of what reaches each state; return the logarithm of what all of it sums up to.
 
-    room: leaps, emitted numbers, and what is taken off at each place.
+    room: leaps, emitted numbers, and sums.
     """
-    pitch, leap, emitted = states + EDGE, room, at(room, states + EDGE)
-    sums, offsets, count = at(emitted, states), at(emitted, 2 * states), told[0]
+    p, leap, emitted = pitch_of(states), room, at(room, states + EDGE)
+    sums, count = at(emitted, states), told[0]
     for place in range(count):
-        row = at(alpha, place * pitch + EDGE)
+        row = at(alpha, place * 2 * p + EDGE)
         emit(at(logs, place * m.columns), told, a.blank, emitted, states)
-        fill_row(at(alpha, place * pitch), EDGE, real(NEVER))
+        fill_row(at(row, -EDGE), EDGE, real(NEVER))
+        fill_row(at(row, p - EDGE), EDGE, real(0))
         if place == 0:
             fill_row(row, states, real(NEVER))
+            zero_row(at(row, p), states)
             copy_row(row, emitted, min(2, states))
         else:
-            before = at(row, -pitch)
+            before = at(row, -2 * p)
             add_ways(before, at(before, -1), at(before, -2), leap, sums, row, states)
-            for s in lanes(states):
-                row[s] += emitted[s]
-        offsets[place] = take_off_largest(row, states)
-    last = at(alpha, (count - 1) * pitch + EDGE)
-    other = last[states - 2] if states > 1 else real(NEVER)
-    return sum_of(offsets, count, real(1)) + log_sum(last[states - 1], other)
+            add_emitted(row, row, emitted, states)
+    last = at(alpha, (count - 1) * 2 * p + EDGE)
+    return log_sum(last[states - 1], last[states - 2] if states > 1 else real(NEVER))
 
 
 @noinline
 def set_slopes(slopes, told, ways, states, columns, blank):
     """slopes = softmax less the share of each class in the ways through a place; slopes are logarithms before."""
     # Slopes sum up to 0: that of the likeliest class keeps small digits as what the others lack.
-    best, likely = ways[largest_at(ways, states)], largest_at(slopes, columns)
+    best, likely, rest = ways[largest_at(ways, states)], largest_at(slopes, columns), at(ways, pitch_of(states))
+    for s in lanes(states):
+        ways[s] = (ways[s] - best) + rest[s]
+    best = ways[largest_at(ways, states)]
     for s in lanes(states):
         ways[s] = exponential(ways[s] - best)
     total = sum_of(ways, states, real(1))
@@ -139,25 +166,26 @@ def set_slopes(slopes, told, ways, states, columns, blank):
 @noinline
 def go_back(slopes, alpha, told, room, states, m, a):
     """Set slopes, which are logarithms before, from the last place to the first."""
-    pitch, leap, emitted = states + EDGE, room, at(room, states + EDGE)
+    p, leap, emitted = pitch_of(states), room, at(room, states + EDGE)
     sums, beta = at(emitted, states), at(emitted, 2 * states)
-    behind = at(beta, pitch)
-    fill_row(beta, 2 * pitch, real(NEVER))
+    behind = at(beta, 2 * p)
+    for row in range(2):
+        fill_row(at(beta, row * 2 * p), p, real(NEVER))
+        zero_row(at(beta, row * 2 * p + p), p)
     fill_row(at(beta, states - min(2, states)), min(2, states), real(0))
     for back in range(told[0]):
         place = told[0] - 1 - back
-        row, here = at(alpha, place * pitch + EDGE), at(slopes, place * m.columns)
+        ways, here = at(alpha, place * 2 * p + EDGE), at(slopes, place * m.columns)
         emit(here, told, a.blank, emitted, states)
         for s in lanes(states):
-            row[s] += beta[s]
-            behind[s] = beta[s] + emitted[s]
-        set_slopes(here, told, row, states, m.columns, a.blank)
+            put(ways, s, p, ways[s], beta[s], ways[s + p] + beta[s + p])
+        add_emitted(behind, beta, emitted, states)
+        set_slopes(here, told, ways, states, m.columns, a.blank)
         add_ways(behind, at(behind, 1), at(behind, 2), at(leap, EDGE), sums, beta, states)
-        take_off_largest(beta, states)
 
 
 def judge(task: Int, scratch: Reals, z: Reals, targets: Targets, dz: Reals, terms: Reals, m: Rows, a: Alignment):
-    """Set dz, and for a sample terms = factor * cost.   scratch: alpha's rows, and ROOM more of them and of places."""
+    """Set dz, and for a sample terms = factor * cost.   scratch: alpha's rows, and 7 more numbers for each state."""
     told = at(targets.classes, task * (TOLD + a.places))
     size, slopes, counts = a.places * m.columns, at(dz, task * a.places * m.columns), targets.counts
     factor, count, states = factor_of(counts, task), told[0], 2 * told[1] + 1
@@ -165,14 +193,14 @@ def judge(task: Int, scratch: Reals, z: Reals, targets: Targets, dz: Reals, term
     if right:
         for place in range(count):
             take_logs(at(z, task * size + place * m.columns), at(slopes, place * m.columns), m.columns)
-        room = at(scratch, a.places * (states + EDGE))
+        room = at(scratch, a.places * 2 * pitch_of(states))
         set_leaps(told, room, states)
         total = set_alpha(scratch, slopes, told, room, states, m, a)
     if not right or total < real(NEVER / 2):
         zero_row(slopes, size)
         terms[task] = real(0) if factor == real(0) else factor * a.infinite
     else:
-        go_back(slopes, scratch, told, at(scratch, a.places * (states + EDGE)), states, m, a)
+        go_back(slopes, scratch, told, at(scratch, a.places * 2 * pitch_of(states)), states, m, a)
         zero_row(at(slopes, count * m.columns), size - count * m.columns)
         terms[task] = -factor * total
         for i in lanes(count * m.columns):

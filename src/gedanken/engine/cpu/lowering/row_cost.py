@@ -106,7 +106,7 @@ def alignment(low: Lowering, cost: CTC, z: Buffer) -> LoweredCost:
     to = LoweredCost.of(low, z, samples, (samples, TOLD + places, 1), (samples,))
     row = 2 * places + 1 + EDGE  # a sample with more labels than places fits nowhere
     low.program.add(
-        "alignment.judge", samples, places * row + 5 * row + places, z=z,
+        "alignment.judge", samples, (2 * places + 7) * row, z=z,
         targets=to.targets(class_weights(None, columns, low.real)), dz=to.dz, terms=to.terms,
         m=Rows(rows=samples, columns=columns, piece=1),
         a=Alignment(places=places, blank=cost.blank, infinite=0.0 if cost.zero_infinity else np.inf),
