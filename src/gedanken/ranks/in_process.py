@@ -166,9 +166,10 @@ class World:
     def put(self, source: int, to: int, tag: tuple[int, ...], content: bytes) -> None:
         """Send a message."""
         self._call(source)
-        own, line = self.ranks[source], self.lines[source, to, tag]
+        own = self.ranks[source]
         late = self._faults.get((source, own.sent, "delay"))
         with self.changed:
+            line = self.lines[source, to, tag]
             if (source, own.sent, "drop") not in self._faults:
                 arrival = own.clock + (late.seconds if late else 0.0) + self.link.seconds(len(content))
                 line.messages[line.sent] = _Message(arrival, content)
@@ -179,8 +180,9 @@ class World:
     def take(self, source: int, to: int, tag: tuple[int, ...]) -> bytes:
         """Return the next message, or say why none comes."""
         self._call(to)
-        own, line, other = self.ranks[to], self.lines[source, to, tag], self.ranks[source]
+        own, other = self.ranks[to], self.ranks[source]
         with self.changed:
+            line = self.lines[source, to, tag]
             own.waits_for = line, other
             self._look()
             self.changed.wait_for(lambda: line.next or own.expired or not other.alive)
