@@ -37,4 +37,8 @@ class Merger:
     def flush_denormals(self) -> None:
         """Let this thread take denormals as zero from now on: they cost a processor a hundred times the time."""
         if not self._library.interpreter:
+            for kind in ("float32", "float64"):
+                np.finfo(
+                    kind
+                )  # older NumPy looks at a type's denormals when it is first asked, and warns where they are zero
             call(self._library, "executor.flush")
