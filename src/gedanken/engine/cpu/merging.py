@@ -38,7 +38,5 @@ class Merger:
         """Let this thread take denormals as zero from now on: they cost a processor a hundred times the time."""
         if not self._library.interpreter:
             for kind in ("float32", "float64"):
-                np.finfo(
-                    kind
-                )  # older NumPy looks at a type's denormals when it is first asked, and warns where they are zero
+                np.finfo(kind)  # an older NumPy looks at denormals when first asked, and warns where they are zero
             call(self._library, "executor.flush")
