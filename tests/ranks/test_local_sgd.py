@@ -20,26 +20,17 @@ from gedanken import (
 )
 from gedanken.datasets import load_drawn_digits
 from gedanken.errors import ArgumentError
-from gedanken.parallel.base import Parallel
 from gedanken.parallel.local_sgd import Rounds
-from gedanken.parallel.over_ranks import Follower, Leader
-from gedanken.parallel.recipe import Recipe
 from gedanken.ranks.communicator import RankError
 from gedanken.ranks.in_process import Fault, Threads, World
+from tests.ranks.among import Among
 
 RNG = np.random.default_rng(1)
 X, Y = RNG.standard_normal((100, 6)).astype("f4"), RNG.integers(0, 3, 100)
 
 
-class Among(Parallel):
-    """What LocalSGD is for these ranks."""
-
-    def __init__(self, ranks: Threads, period: int) -> None:
-        self.ranks, self.period = ranks, period
-
-    def strategy(self, recipe: Recipe) -> Leader | Follower:
-        kind = partial(Rounds, period=self.period)
-        return (Follower if self.ranks.rank else Leader)(recipe, 1, self.ranks, kind)
+def among(ranks: Threads, period: int) -> Among:
+    return Among(ranks, partial(Rounds, period=period))
 
 
 def network(rule: Any = "sgd", *layers: Any) -> Network:
@@ -51,7 +42,7 @@ def network(rule: Any = "sgd", *layers: Any) -> Network:
 
 def trained(ranks: Threads | None, period: int = 2, data: Any = (X, Y), rule: Any = "sgd", **how: Any) -> Any:
     net = network(rule)
-    parallel = None if ranks is None else Among(ranks, period)
+    parallel = None if ranks is None else among(ranks, period)
     size = None if isinstance(data[0], ArrayGenerator) else 8
     how = {"mini_batch_size": size, "shuffle": False, "progress": False, **how}
     return dict(net.arrays()), net.fit(*data, parallel=parallel, **how), dict(net.arrays())
@@ -99,7 +90,7 @@ def test_a_generator_gives_what_arrays_give() -> None:
 def test_running_means_are_averaged() -> None:
     def work(ranks: Threads) -> Any:
         net = network("sgd", BatchNorm())
-        net.fit(X, Y, mini_batch_size=8, progress=False, parallel=Among(ranks, 3))
+        net.fit(X, Y, mini_batch_size=8, progress=False, parallel=among(ranks, 3))
         return dict(net.arrays())
 
     one, other = World(2).run(work)
@@ -113,7 +104,7 @@ def test_it_learns_as_well_as_one_process() -> None:
     def accuracy(ranks: Threads | None) -> float:
         net = Network(seed=1).input((784,)).add(FullyConnectedLayer(64)).add(ReLU())
         net.add(FullyConnectedLayer(10)).add(SoftMax()).regression("adam", engine="cpu")
-        parallel = None if ranks is None else Among(ranks, 4)
+        parallel = None if ranks is None else among(ranks, 4)
         net.fit(x.reshape(-1, 784), y, mini_batch_size=32, epochs=6, progress=False, parallel=parallel)
         return float(net.evaluate(x_test.reshape(-1, 784), y_test)["accuracy"])
 

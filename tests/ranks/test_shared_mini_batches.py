@@ -35,26 +35,15 @@ from gedanken import (
     TanH,
 )
 from gedanken.errors import ArgumentError
-from gedanken.parallel.base import Parallel
 from gedanken.parallel.over_ranks import Follower, Leader
 from gedanken.parallel.recipe import Recipe
-from gedanken.parallel.shared_batches import SharedBatches
 from gedanken.ranks.communicator import RankError
 from gedanken.ranks.in_process import Fault, Threads, World
+from tests.ranks.among import Among
 
 RNG = np.random.default_rng(1)
 X, Y = RNG.standard_normal((70, 6)).astype("f4"), RNG.integers(0, 3, 70)
 QUIET: dict[str, Any] = {"progress": False}
-
-
-class Among(Parallel):
-    """What DataParallel is for these ranks."""
-
-    def __init__(self, ranks: Threads) -> None:
-        self.ranks = ranks
-
-    def strategy(self, recipe: Recipe) -> Leader | Follower:
-        return (Follower if self.ranks.rank else Leader)(recipe, 1, self.ranks, SharedBatches)
 
 
 def mlp(rule: Any = "sgd", *layers: Any, **more: Any) -> Network:

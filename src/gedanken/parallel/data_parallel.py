@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from gedanken.checks import require
 from gedanken.engine.select import Cpu
 from gedanken.parallel.base import ByWorkers, Strategy
-from gedanken.parallel.over_ranks import Follower, Leader
+from gedanken.parallel.over_ranks import of_ranks
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.shared import Shared
 from gedanken.parallel.shared_batches import SharedBatches
@@ -63,4 +63,4 @@ class DataParallel(ByWorkers):
         require(name == "cpu", "parallel", rule, self)
         if ranks.size == 1:
             return Shared(recipe, threads)
-        return (Follower if ranks.rank else Leader)(recipe, threads, ranks, SharedBatches)
+        return of_ranks(recipe, threads, ranks, SharedBatches)

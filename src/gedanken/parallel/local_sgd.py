@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from gedanken.checks import whole
 from gedanken.data.batches import ArraySource, Batch, Source
 from gedanken.engine.select import Cpu
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.parallel.base import Parallel, StepResult, Strategy, TrainState, gradients
 from gedanken.parallel.counting import counts_of
-from gedanken.parallel.over_ranks import Follower, Leader
+from gedanken.parallel.over_ranks import of_ranks
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.replica import Replica
 from gedanken.parallel.single import Single
@@ -52,18 +54,14 @@ class LocalSGD(Hyperparameters, Parallel):
         whole("LocalSGD period", self.period, at_most=LONGEST)
 
     def strategy(self, recipe: Recipe) -> Strategy:
-        """Return what trains a network in this way.
-
-        Raises:
-            ArgumentError: the network's engine is not "cpu".
-        """
+        """Return what trains a network in this way."""
         ranks = joined()
         if ranks.size == 1:
             return Single()
         threads = max(1, usable_processors() // ranks.local)
         if isinstance(recipe.engine, Cpu):
             recipe = recipe._replace(engine=replace(recipe.engine, threads=threads))
-        return (Follower if ranks.rank else Leader)(recipe, threads, ranks, partial(Rounds, period=self.period))
+        return of_ranks(recipe, threads, ranks, partial(Rounds, period=self.period))
 
 
 class Round(NamedTuple):
@@ -95,7 +93,7 @@ class Rounds(Replica):
         super().__init__(train_state, ranks)
         self._period = period
         self.told = f"which take the mean of their weights after {period} mini-batches of each"
-        self._before: list[Array] = []  # copies of what changes, as it was when the round began
+        self._before, self._counted = list[Array](), np.empty(0)  # what learning changes, when the round began
 
     def pieces(self, source: Source, epoch: int, start: int) -> Generator[Round, None, None]:
         """Yield what this rank learns from between two means."""
@@ -120,8 +118,8 @@ class Rounds(Replica):
     def tell(self, piece: Round, epoch: int) -> Told:
         """Learn from this rank's mini-batches, up to one of which something is not finite."""
         plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
-        self._before = [vector.copy() for vector in self._changing()]
-        self._progress = replace(optimizer_state.progress)
+        vectors, self._counted = self._changing()
+        self._before = [vector.copy() for vector in vectors]
         results, fault, place = list[StepResult](), "", 0
         for number, batch in enumerate(piece.batches):
             result = gradients(self.train_state, batch, epoch)
@@ -147,22 +145,15 @@ class Rounds(Replica):
         return result
 
     def undo(self) -> None:
-        for vector, before in zip(self._changing(), self._before, strict=True):
+        for vector, before in zip(self._changing()[0], self._before, strict=True):
             vector[...] = before
-        progress, before_it = self.train_state.optimizer_state.progress, self._progress
-        progress.batches, progress.counts = before_it.batches, before_it.counts
-        progress.step, progress.before = before_it.step, before_it.before
+        self._count_on(self._counted)
 
     def seen(self, piece: Round) -> Batch:
         return piece.batches[0]
 
     def blamed(self, piece: Round, every: Sequence[Told]) -> Batch:
         return piece.numbered(next(one.place for one in every if one.fault))
-
-    def _changing(self) -> list[Array]:
-        plan, progress = self.train_state.plan, self.train_state.optimizer_state.progress
-        gathered = [] if progress.gathered is None else [progress.gathered]
-        return [plan.params, plan.layer_state, *progress.slots.values(), *gathered]
 
 
 def _numbered(held: Sequence[Batch], first: int, number: int) -> Batch:

@@ -191,3 +191,8 @@ class Follower(OfRanks):
         except Exception as error:
             self._replica.exchange(Told(error=f"{type(error).__name__}: {error}"))
             raise
+
+
+def of_ranks(recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> Leader | Follower:
+    """Return this rank's strategy; the arguments are those of OfRanks."""
+    return (Follower if ranks.rank else Leader)(recipe, threads, ranks, kind)

@@ -15,6 +15,7 @@ from gedanken.parallel.fault import Fault
 from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import Communicator, RankError
 from gedanken.ranks.joined import END
+from gedanken.types import Array
 
 LOOKED_AT = 64  # samples that are compared before the first step
 
@@ -59,12 +60,21 @@ class Replica(ABC):
 
     def become_alike(self) -> None:
         """Let parameters, state of layers and optimizer of all ranks be those of rank 0."""
+        vectors, numbers = self._changing()
+        for vector in (*vectors, numbers):
+            self.ranks.broadcast(vector)
+        self._count_on(numbers)
+
+    def _changing(self) -> tuple[list[Array], Array]:
+        """Return all that learning changes: the vectors themselves, and a copy of what the optimizer counts."""
         plan, progress = self.train_state.plan, self.train_state.optimizer_state.progress
         gathered = [] if progress.gathered is None else [progress.gathered]
-        for vector in (plan.params, plan.layer_state, *progress.slots.values(), *gathered):
-            self.ranks.broadcast(vector)
         numbers = np.array([progress.counts, progress.batches, progress.step, progress.before], np.float64)
-        self.ranks.broadcast(numbers)
+        return [plan.params, plan.layer_state, *progress.slots.values(), *gathered], numbers
+
+    def _count_on(self, numbers: Array) -> None:
+        """Let the optimizer count from here, as `_changing` gives it."""
+        progress = self.train_state.optimizer_state.progress
         progress.counts = float(numbers[0])
         progress.batches, progress.step, progress.before = map(int, numbers[1:])
 
