@@ -20,7 +20,6 @@ from gedanken.parallel.black_box import examined
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.replica import Replica
 from gedanken.parallel.shared import Shared
-from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import Communicator, RankError
 
 Kind: TypeAlias = Callable[[TrainState, Communicator], Replica]
@@ -64,6 +63,11 @@ class OfRanks(Shared):
         self._replica = self._kind(self.train_state, self._ranks)
         self._begun = True
 
+    def stop(self) -> None:
+        if self._begun:
+            self._replica.close()
+        super().stop()
+
     def _identity(self, source: Source) -> dict[str, str]:
         """Return what must be the same on all ranks, in words."""
         return {"layers": str(self._recipe.layers), **self._replica.identity(source)}
@@ -87,7 +91,7 @@ class Leader(OfRanks):
             if self._met and not self._apart:
                 with self._talk():
                     self._even_out()
-                    self._replica.exchange(Told(goes_on=False))
+                    self._replica.goes_on(so=False)
                     self._replica.compare()
 
     def _tell(self, order: dict[str, Any]) -> None:
@@ -111,18 +115,19 @@ class Leader(OfRanks):
 
     def _learn(self, piece: Any, epoch: int) -> StepResult:
         """Learn from a piece with all ranks, or leave everything as it was."""
+        self._refuge.last = self._replica.seen(piece)
+        plan = self.train_state.plan
+        state = plan.layer_state.copy()
         with self._talk():
             self._even_out()
-        self._refuge.last = self._replica.seen(piece)
-        state = self.train_state.plan.layer_state.copy()
-        told = self._replica.tell(piece, epoch)
-        with self._talk():
-            every = self._replica.exchange(told)
+            self._replica.goes_on()
+            every = self._replica.exchange(self._replica.tell(piece, epoch))
             if not any(one.fault for one in every):
                 self._refuge.keep(state)
             result = self._replica.learn(piece, every)
         if not result.fault:
             return result
+        plan.layer_state[...] = state
         self._unlike, batch = True, self._replica.blamed(piece, every)
         fault = examined(result.fault, self.train_state.plan, self.train_state.optimizer_state, batch, epoch)
         self._seek(batch, fault)
@@ -170,27 +175,18 @@ class Follower(OfRanks):
 
     def _epoch(self, source: Source, order: dict[str, Any]) -> None:
         """Learn from the rest of an epoch, up to where the leader ends it."""
-        try:
-            unlike = False
-            with contextlib.closing(self._replica.pieces(source, order["epoch"], order["start"])) as pieces:
-                for piece in itertools.chain(pieces, [None]):
-                    if unlike:
-                        self._replica.become_alike()
-                    told = self._replica.tell(piece, order["epoch"]) if piece else Told()
-                    every = self._replica.exchange(told)
-                    if not every[0].goes_on:
-                        if piece:
-                            self._replica.undo()
-                        self._replica.compare()
-                        return
-                    if piece is None:
-                        raise RankError(f"rank {self._ranks.rank} has no more mini-batches, rank 0 has")
-                    unlike = self._replica.learn(piece, every).fault is not None
-        except RankError:
-            raise
-        except Exception as error:
-            self._replica.exchange(Told(error=f"{type(error).__name__}: {error}"))
-            raise
+        unlike = False
+        with contextlib.closing(self._replica.pieces(source, order["epoch"], order["start"])) as pieces:
+            for piece in itertools.chain(pieces, [None]):
+                if unlike:
+                    self._replica.become_alike()
+                if not self._replica.goes_on():
+                    self._replica.compare()
+                    return
+                if piece is None:
+                    raise RankError(f"rank {self._ranks.rank} has no more mini-batches, rank 0 has")
+                every = self._replica.exchange(self._replica.tell(piece, order["epoch"]))
+                unlike = self._replica.learn(piece, every).fault is not None
 
 
 def of_ranks(recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> Leader | Follower:

@@ -92,13 +92,15 @@ class Replica(ABC):
             if content:
                 raise ArgumentError(f"rank {rank}: {content.decode()}")
 
+    def goes_on(self, so: bool = True) -> bool:
+        """Return whether rank 0 goes on with one more exchange; `so` is its own answer."""
+        answer = np.array([so])
+        self.ranks.broadcast(answer)
+        return bool(answer[0])
+
     def exchange(self, told: Told) -> list[Told]:
-        """Return what all ranks tell; RankError where the code of another one raised."""
-        every = [Told.unpacked(content) for content in self.ranks.gather(told.packed())]
-        for rank, one in enumerate(every):
-            if one.error and rank != self.ranks.rank:
-                raise RankError(f"rank {rank}: {one.error}", [rank])
-        return every
+        """Return what all ranks tell."""
+        return [Told.unpacked(content) for content in self.ranks.gather(told.packed())]
 
     def compare(self) -> None:
         """See that all ranks have the same weights.
@@ -126,8 +128,8 @@ class Replica(ABC):
     def learn(self, piece: Any, every: Sequence[Told]) -> StepResult:
         """Update the weights, to the same on all ranks, and return what was learnt; of a fault nothing is kept."""
 
-    def undo(self) -> None:  # noqa: B027 - only one that changes in `tell` has something to undo
-        """Become what it was before the last `tell`: the piece is not learnt from."""
+    def close(self) -> None:  # noqa: B027 - only one with a thread has something to end
+        """Say nothing more."""
 
     @abstractmethod
     def seen(self, piece: Any) -> Batch:

@@ -81,6 +81,13 @@ class Communicator(ABC):
     def window(self, values: Array) -> Window:
         """Let all ranks read and add to values of each rank, which begin as these."""
 
+    def second(self) -> "Communicator | None":
+        """Return another side of the same ranks, for a thread of its own; None where one thread says all.
+
+        It is collective when it is asked for first.
+        """
+        return None
+
     @abstractmethod
     def barrier(self) -> None:
         """Wait until all ranks are here."""

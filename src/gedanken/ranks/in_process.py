@@ -104,6 +104,7 @@ class World:
         link: between any two of them.
         faults: what happens to them.
         deadline: seconds for which a rank waits for a message.
+        apart: whether each rank is a machine of its own.
 
     Attributes:
         ranks: what became of each.
@@ -113,6 +114,7 @@ class World:
     link: Link = Link()
     faults: Iterable[Fault] = ()
     deadline: float = DEADLINE
+    apart: bool = False
     ranks: list[_Rank] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -220,7 +222,7 @@ class Threads(Communicator):
     def __init__(self, world: World, members: list[int], rank: int) -> None:
         self._world, self._members = world, members
         self._context = tuple(members)  # messages among others are not mixed with those among these
-        self.rank, self.size, self.local = rank, len(members), len(members)
+        self.rank, self.size, self.local = rank, len(members), 1 if world.apart else len(members)
         self._windows = 0
 
     @property
