@@ -155,6 +155,20 @@ def test_parts_of_any_size_count_right(samples: int, batch: int, size: int) -> N
             np.testing.assert_allclose(arrays[key], value, rtol=1e-4, atol=1e-6)
 
 
+def test_records_tell_what_each_rank_did() -> None:
+    def work(ranks: Threads) -> Any:
+        _, _, history = trained(mlp, (X, Y), parallel=Among(ranks))
+        return history.epochs[-1].parallel
+
+    told, *others = World(3).run(work)
+    assert others == [told] * 2
+    assert told["workers"] == "3 ranks, which share each mini-batch"
+    assert (sum(told["samples"]), len(told["hosts"])) == (70, 3)
+    assert all(0 <= share <= 1 for share in told["communication"])
+    assert all(speed > 0 for speed in told["samples_per_second"])
+    assert "samples/s" in told["course"]
+
+
 def test_a_generator_is_shared_too() -> None:
     def work(ranks: Threads) -> Any:
         return trained(mlp, (ArrayGenerator(X, Y, mini_batch_size=16),), parallel=Among(ranks), mini_batch_size=None)

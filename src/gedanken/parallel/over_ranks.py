@@ -92,7 +92,7 @@ class Leader(OfRanks):
                 with self._talk():
                     self._even_out()
                     self._replica.goes_on(so=False)
-                    self._replica.compare()
+                    self._replica.end()
 
     def _tell(self, order: dict[str, Any]) -> None:
         """Give all others an order, which they begin as what this rank is."""
@@ -100,6 +100,7 @@ class Leader(OfRanks):
             self._replica.order(json.dumps(order).encode())
             self._replica.ready()
             self._replica.become_alike()
+            self._replica.begin()
 
     @contextlib.contextmanager
     def _talk(self) -> Iterator[None]:
@@ -134,7 +135,7 @@ class Leader(OfRanks):
         return result._replace(fault=fault)
 
     def report(self) -> dict[str, Any]:
-        return {"workers": f"{self._ranks.size} ranks, {self._replica.told}"}
+        return self._replica.report()
 
     def end(self, ending: Ending) -> None:
         """Tell all others that the training is over, and how; called once, after all else."""
@@ -155,6 +156,7 @@ class Follower(OfRanks):
             order = json.loads(self._replica.order())
             self._replica.ready(self._refusal(source, order.get("first")))
             self._replica.become_alike()
+            self._replica.begin()
             if "ending" in order:
                 return Ending(*order["ending"])
             self._epoch(source, order)
@@ -181,7 +183,7 @@ class Follower(OfRanks):
                 if unlike:
                     self._replica.become_alike()
                 if not self._replica.goes_on():
-                    self._replica.compare()
+                    self._replica.end()
                     return
                 if piece is None:
                     raise RankError(f"rank {self._ranks.rank} has no more mini-batches, rank 0 has")

@@ -48,6 +48,7 @@ class Communicator(ABC):
         rank: which one this is, 0 to size - 1.
         size: how many there are.
         local: how many of them are on this machine.
+        seconds: how long calls have taken so far.
 
     Raises:
         RankError: of any call, where another rank is lost or silent.
@@ -56,6 +57,7 @@ class Communicator(ABC):
     rank: int
     size: int
     local: int
+    seconds: float = 0.0
 
     @abstractmethod
     def add(self, vector: Array) -> None:

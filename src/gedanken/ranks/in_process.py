@@ -282,7 +282,11 @@ class Threads(Communicator):
         self._world.put(self._members[self.rank], self._members[to], (*self._context, tag), content)
 
     def _take(self, source: int, tag: int) -> bytes:
-        return self._world.take(self._members[source], self._members[self.rank], (*self._context, tag))
+        begun = self.clock
+        try:
+            return self._world.take(self._members[source], self._members[self.rank], (*self._context, tag))
+        finally:
+            self.seconds += self.clock - begun
 
 
 class _Shared(Window):

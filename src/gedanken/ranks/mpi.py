@@ -53,11 +53,14 @@ class Mpi(Communicator):
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Make RankErrors of MPI's."""
+        """Count the seconds of a call, and make RankErrors of MPI's."""
+        begun = time.perf_counter()
         try:
             yield
         except self._library.Exception as error:
             raise RankError(f"MPI could not go on: {error.Get_error_string()}", self.failed()) from error
+        finally:
+            self.seconds += time.perf_counter() - begun
 
     def add(self, vector: Array) -> None:
         with self._told():
