@@ -42,6 +42,10 @@ class Replica(ABC):
     def __init__(self, train_state: TrainState, ranks: Communicator) -> None:
         self.train_state, self.ranks = train_state, ranks
 
+    def go_on(self, left: Communicator) -> None:
+        """Be one of the ranks that are left."""
+        self.ranks = left
+
     def identity(self, source: Source) -> dict[str, str]:
         """Return what must be the same on all ranks, in words."""
         plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
@@ -116,7 +120,10 @@ class Replica(ABC):
 
     @abstractmethod
     def pieces(self, source: Source, epoch: int, start: int) -> Generator[Any, None, None]:
-        """Yield what this rank learns from in an epoch, one exchange after the other, from mini-batch `start` on."""
+        """Yield what this rank learns from in an epoch, one exchange after the other, from mini-batch `start` on.
+
+        A piece's `span` is the number of mini-batches that all ranks learn from in it.
+        """
 
     @abstractmethod
     def tell(self, piece: Any, epoch: int) -> Told:

@@ -27,11 +27,13 @@ class Share(NamedTuple):
         part: its samples; None: it has none.
         whole: returns the mini-batch.
         done: share of the epoch that is done with it, in (0, 1].
+        span: mini-batches that it is of.
     """
 
     part: Batch | None
     whole: Callable[[], Batch]
     done: float
+    span: int = 1
 
 
 def _itself(batch: Batch) -> Batch:
