@@ -71,12 +71,14 @@ class Round(NamedTuple):
         batches: its own mini-batches; none, where others have the last ones of an epoch.
         first: number in the epoch of the round's first mini-batch, of any rank.
         done: share of the epoch that is done with it, in (0, 1].
+        span: mini-batches of the round, of all ranks.
         numbered: returns a mini-batch of the round by its number in the epoch.
     """
 
     batches: Sequence[Batch]
     first: int
     done: float
+    span: int
     numbered: Callable[[int], Batch]
 
 
@@ -103,17 +105,18 @@ class Rounds(Replica):
             for first in range(start, source.steps, length):
                 stop = min(first + length, source.steps)
                 own = [numbered(number) for number in range(first + rank, stop, size)]
-                yield Round(own, first, min(stop * source.mini_batch_size / source.samples, 1.0), numbered)
+                done = min(stop * source.mini_batch_size / source.samples, 1.0)
+                yield Round(own, first, done, stop - first, numbered)
             return
         with contextlib.closing(source.batches(epoch, start)) as batches:
             held, first = list[Batch](), start
             for batch in batches:
                 held.append(batch)
                 if len(held) == length:
-                    yield Round(held[rank::size], first, batch.share, partial(_numbered, held, first))
+                    yield Round(held[rank::size], first, batch.share, length, partial(_numbered, held, first))
                     held, first = [], first + length
             if held:
-                yield Round(held[rank::size], first, held[-1].share, partial(_numbered, held, first))
+                yield Round(held[rank::size], first, held[-1].share, len(held), partial(_numbered, held, first))
 
     def tell(self, piece: Round, epoch: int) -> Told:
         """Learn from this rank's mini-batches, up to one of which something is not finite."""
@@ -142,12 +145,15 @@ class Rounds(Replica):
             vector[...] *= share
             self.ranks.add(vector)
         optimizer_state.plateau = optimizer_state.plateau._replace(factor=every[0].factor)
+        self._before = []
         return result
 
     def undo(self) -> None:
-        for vector, before in zip(self._changing()[0], self._before, strict=True):
-            vector[...] = before
-        self._count_on(self._counted)
+        if self._before:
+            for vector, before in zip(self._changing()[0], self._before, strict=True):
+                vector[...] = before
+            self._count_on(self._counted)
+        self._before = []
 
     def seen(self, piece: Round) -> Batch:
         return piece.batches[0]

@@ -56,6 +56,10 @@ class Replica(ABC):
         self._samples, self._begun, self._talked = 0, 0.0, 0.0  # of an epoch, and when it and its talk began
         self._worked: list[Worked] = []
 
+    def go_on(self, left: Communicator) -> None:
+        """Be one of the ranks that are left."""
+        self.ranks = left
+
     def identity(self, source: Source) -> dict[str, str]:
         """Return what must be the same on all ranks, in words."""
         plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
@@ -158,7 +162,10 @@ class Replica(ABC):
 
     @abstractmethod
     def pieces(self, source: Source, epoch: int, start: int) -> Generator[Any, None, None]:
-        """Yield what this rank learns from in an epoch, one exchange after the other, from mini-batch `start` on."""
+        """Yield what this rank learns from in an epoch, one exchange after the other, from mini-batch `start` on.
+
+        A piece's `span` is the number of mini-batches that all ranks learn from in it.
+        """
 
     @abstractmethod
     def tell(self, piece: Any, epoch: int) -> Told:
@@ -167,6 +174,9 @@ class Replica(ABC):
     @abstractmethod
     def learn(self, piece: Any, every: Sequence[Told]) -> StepResult:
         """Update the weights, to the same on all ranks, and return what was learnt; of a fault nothing is kept."""
+
+    def undo(self) -> None:  # noqa: B027 - only one that changes weights in `tell` has something to undo
+        """Become what it was before `tell`, if nothing was learnt from that piece yet."""
 
     def close(self) -> None:  # noqa: B027 - only one with a thread has something to end
         """Say nothing more."""
