@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gedanken import ArrayGenerator, Callback, FullyConnectedLayer, Network, ReLU, SoftMax, Stop
+from gedanken import ArrayGenerator, BatchNorm, Callback, FullyConnectedLayer, Network, ReLU, SoftMax, Stop
 from gedanken.errors import GedankenWarning
 from gedanken.parallel.over_ranks import Kind
 from gedanken.parallel.rounds import Rounds
@@ -20,9 +20,13 @@ X, Y = RNG.standard_normal((40, 6)).astype("f4"), RNG.integers(0, 3, 40)
 pytestmark = pytest.mark.filterwarnings("ignore:ranks? .* lost.*:gedanken.GedankenWarning")
 
 
-def trained(ranks: Threads | None, kind: Kind = SharedBatches, data: Any = (X, Y), **how: Any) -> Any:
-    net = Network(seed=3).input((6,)).add(FullyConnectedLayer(4)).add(ReLU()).add(FullyConnectedLayer(3)).add(SoftMax())
-    net.regression("adam", engine="cpu")
+def network(rule: str, layer: Any) -> Network:
+    net = Network(seed=3).input((6,)).add(FullyConnectedLayer(4)).add(layer)
+    return net.add(FullyConnectedLayer(3)).add(SoftMax()).regression(rule, engine="cpu")
+
+
+def trained(ranks: Threads | None, kind: Kind = SharedBatches, data: Any = (X, Y), net: Any = None, **how: Any) -> Any:
+    net = net or network("adam", ReLU())
     parallel = Among(ranks, kind) if ranks else None
     size = None if isinstance(data[0], ArrayGenerator) else 16
     how = {"mini_batch_size": size, "epochs": 2, "progress": False, "validation_set": (X, Y), **how}
@@ -34,7 +38,11 @@ def of_generator(ranks: Threads | None) -> Any:
     return trained(ranks, data=(ArrayGenerator(X, Y, mini_batch_size=16),))
 
 
-WORK = {"shared": trained, "generator": of_generator}
+def with_running_means(ranks: Threads | None) -> Any:
+    return trained(ranks, net=network("sgd", BatchNorm()))
+
+
+WORK = {"shared": trained, "generator": of_generator, "running means": with_running_means}
 
 
 def calls(work: Any) -> int:
@@ -67,7 +75,7 @@ def hold_the_result(done: list[Any], lost: set[int], wanted: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
-@pytest.mark.parametrize(("name", "every"), [("shared", 1), ("generator", 3)])
+@pytest.mark.parametrize(("name", "every"), [("shared", 1), ("generator", 3), ("running means", 3)])
 def test_wherever_a_rank_is_lost_the_others_learn_what_one_process_does(name: str, every: int, rank: int) -> None:
     work = WORK[name]
     wanted = work(None)[0]
@@ -117,6 +125,7 @@ def test_a_loss_is_told() -> None:
         assert [one["losses"] for one in told] == [["rank 1 lost, 2 left"], []]
         assert told[0]["course"].endswith("; rank 1 lost, 2 left")
         assert told[1]["workers"] == "2 ranks, which share each mini-batch"
+        assert len(told[0]["samples"]) == len(told[1]["samples"]) == 2
 
 
 def test_those_that_are_left_train_again() -> None:

@@ -26,6 +26,7 @@ class GradientSums:
     """
 
     def __init__(self, grads: Array, ordered: int, ranks: Communicator) -> None:
+        self._grads, self._ordered = grads, ordered
         self._ranks = self._adder = ranks
         self._thread: threading.Thread | None = None
         self._apart = ranks.local < ranks.size and grads.nbytes > BUCKET
@@ -35,6 +36,13 @@ class GradientSums:
         self._passes = {counts: Together(ranks, early, self._passed, counts) for counts in (True, False)}
         self._counts, self._handed = True, 0
         self._given, self._done = SimpleQueue[Array | None](), SimpleQueue[BaseException | None]()
+
+    def among(self, left: Communicator) -> "GradientSums":
+        """Return the same among the ranks that are left, when the thread no longer writes: its calls have ended."""
+        self.close()
+        if self._thread:
+            self._thread.join()
+        return GradientSums(self._grads, self._ordered, left)
 
     def begin(self, *, counts: bool) -> Together:
         """Return a pass with a share of the mini-batch or, if it does not count, with a sample in place of none.

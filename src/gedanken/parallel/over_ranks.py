@@ -110,9 +110,10 @@ class Leader(OfRanks):
     _met = False  # whether all others follow the order that was given last
     _apart = False  # whether nobody knows where the others are: then nothing more is said
     _losses: tuple[str, ...] = ()  # of the epoch
+    _fresh = True  # whether nobody has begun with the epoch
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
-        self._next, self._losses = start, ()
+        self._next, self._losses, self._fresh = start, (), True
         try:
             while True:
                 self._drawn = source.state()
@@ -125,13 +126,13 @@ class Leader(OfRanks):
                     source.restore(self._drawn)
         finally:
             if self._met and not self._apart:
-                self._end_epoch()
+                self._end_epoch(source, epoch)
 
     def _begin(self, source: Source, epoch: int) -> None:
         """Let all others begin with the mini-batch that comes next."""
         first = None if self._met else {"source": source.state(), "identity": self._identity(source)}
-        self._tell({"epoch": epoch, "start": self._next, "first": first})
-        self._met, self._unlike = True, False
+        self._tell({"epoch": epoch, "start": self._next, "first": first, "fresh": self._fresh})
+        self._met, self._unlike, self._fresh = True, False, False
 
     def _rest(self, source: Source, epoch: int) -> Results:
         """Learn from the rest of an epoch."""
@@ -143,15 +144,20 @@ class Leader(OfRanks):
                 if self.ranks.survives:
                     self._drawn = source.state()
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, source: Source, epoch: int) -> None:
         """Let all others wait for the next order."""
-        try:
-            with self._talk():
-                self._even_out()
-                self._replica.goes_on(so=False)
-                self._replica.end()
-        except RankError as error:
-            self._survive(error)
+        over = False
+        while not over:
+            try:
+                if not self._met:
+                    self._begin(source, epoch)
+                with self._talk():
+                    self._even_out()
+                    self._replica.goes_on(so=False)
+                    self._replica.end()
+                over = True
+            except RankError as error:
+                self._survive(error)
 
     def _tell(self, order: dict[str, Any]) -> None:
         """Give all others an order, which they begin as what this rank is."""
@@ -159,7 +165,8 @@ class Leader(OfRanks):
             self._replica.order(json.dumps(order).encode())
             self._replica.ready()
             self._replica.become_alike()
-            self._replica.begin()
+            if order.get("fresh"):
+                self._replica.begin()
 
     @contextlib.contextmanager
     def _talk(self) -> Iterator[None]:
@@ -242,7 +249,8 @@ class Follower(OfRanks):
                 order = json.loads(self._replica.order())
                 self._replica.ready(self._refusal(source, order.get("first")))
                 self._replica.become_alike()
-                self._replica.begin()
+                if order.get("fresh"):
+                    self._replica.begin()
                 if "ending" not in order:
                     self._epoch(source, order)
                 elif self._over():

@@ -64,7 +64,7 @@ class SharedBatches(Replica):
         keeper = next(own, "")
         rule = f"be None with {keeper}: what it learns of a mini-batch it would learn of a rank's part of it; BatchNorm"
         require(not keeper, "parallel", f"{rule} learns it of all parts", "DataParallel() over ranks")
-        self._sums = self._sums_of(ranks)
+        self._sums = GradientSums(plan.grads, plan.decayed, ranks)
         found = [g for one in plan.layers for g in one.g.values()]
         self._by_rows = [g for g in found if isinstance(g, RowGradient)]
 
@@ -112,14 +112,9 @@ class SharedBatches(Replica):
     def blamed(self, piece: Share, every: Sequence[Told]) -> Batch:
         return piece.whole()
 
-    def _sums_of(self, ranks: Communicator) -> GradientSums:
-        plan = self.train_state.plan
-        return GradientSums(plan.grads, plan.decayed, ranks)
-
     def go_on(self, left: Communicator) -> None:
         super().go_on(left)
-        self._sums.close()
-        self._sums = self._sums_of(left)
+        self._sums = self._sums.among(left)
 
     def close(self) -> None:
         self._sums.close()
