@@ -4,6 +4,7 @@ The script runs as it would alone. What ranks other than 0 write to standard out
 several times; their errors come with their number. An exception on one rank ends all of them.
 """
 
+import atexit
 import os
 import runpy
 import sys
@@ -20,6 +21,7 @@ def main() -> None:
     """Run the script."""
     ranks, script, path = world(), sys.argv[1:], os.environ.pop(PULSES, "")
     join(ranks)
+    atexit.register(_leave, ranks)  # before the script's own, so it comes after them
     pulses = Pulses(path, ranks.size) if os.path.exists(path) else None
     over = threading.Event()
 
@@ -72,6 +74,14 @@ def _ended(ranks: Communicator) -> str:
         ranks = left
         if ranks.numbers[0]:
             raise RankError("rank 0 is lost before the end of its script", [0])
+
+
+def _leave(ranks: Communicator) -> None:
+    """End this process without MPI's own end where a rank was lost: it may wait for that one for good."""
+    if joined() is not ranks:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 if __name__ == "__main__":
