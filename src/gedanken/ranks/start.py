@@ -9,12 +9,13 @@ import os
 import runpy
 import sys
 import threading
+import time
 import traceback
 
 from gedanken.ranks.communicator import Communicator, RankError
 from gedanken.ranks.joined import END, go_on, join, joined
 from gedanken.ranks.launching import PULSES, SIGN, Pulses
-from gedanken.ranks.mpi import world
+from gedanken.ranks.mpi import FORWARDED, world
 
 
 def main() -> None:
@@ -81,6 +82,7 @@ def _leave(ranks: Communicator) -> None:
     if joined() is not ranks:
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(FORWARDED)
         os._exit(0)
 
 
