@@ -8,8 +8,8 @@ import pytest
 
 from gedanken import ArrayGenerator, BatchNorm, Callback, FullyConnectedLayer, Network, ReLU, SoftMax, Stop
 from gedanken.errors import GedankenWarning
-from gedanken.parallel.local_sgd import Rounds
 from gedanken.parallel.over_ranks import Kind
+from gedanken.parallel.rounds import Rounds
 from gedanken.parallel.shared_batches import SharedBatches
 from gedanken.ranks.communicator import RankError
 from gedanken.ranks.in_process import Fault, Threads, World

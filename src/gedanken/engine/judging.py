@@ -24,7 +24,10 @@ def shares_of(together: Together, cost: Cost, weighings: Sequence[Weighing]) -> 
         weighings: how each head's cost was made here, whose divisor is d_r.
     """
     costs = [*cost.costs.values()] if isinstance(cost, HeadsCost) else [cost]
-    found = together.shares([one.divisor for one in weighings])
+    if all(of.factor is None and one.reduction != "weighted_mean" for one, of in zip(costs, weighings, strict=True)):
+        found = [together.share] * len(costs)  # all entries count alike, on all ranks
+    else:
+        found = together.shares([one.divisor for one in weighings])
     return [float(together.counts) if one.sums else share for one, share in zip(costs, found, strict=True)]
 
 

@@ -44,8 +44,8 @@ class GradientSums:
             self._thread.join()
         return GradientSums(self._grads, self._ordered, left)
 
-    def begin(self, *, counts: bool) -> Together:
-        """Return a pass with a share of the mini-batch or, if it does not count, with a sample in place of none.
+    def begin(self, part: int, whole: int) -> Together:
+        """Return a pass with a share of so many samples of a mini-batch; where it is none, any sample stands for it.
 
         It is collective.
         """
@@ -53,8 +53,10 @@ class GradientSums:
             self._adder = second
             self._thread = threading.Thread(target=self._work, name="gedanken-gradients", daemon=True)
             self._thread.start()
-        self._counts, self._handed = counts, 0
-        return self._passes[counts]
+        self._counts, self._handed = part > 0, 0
+        together = self._passes[self._counts]
+        together.part, together.whole = part, whole
+        return together
 
     def finish(self) -> None:
         """Wait, behind a pass, until all gradients are the sums.

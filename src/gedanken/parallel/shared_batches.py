@@ -30,12 +30,14 @@ class Share(NamedTuple):
     Args:
         part: its samples; None: it has none.
         whole: returns the mini-batch.
+        samples: of the mini-batch.
         done: share of the epoch that is done with it, in (0, 1].
         span: mini-batches that it is of.
     """
 
     part: Batch | None
     whole: Callable[[], Batch]
+    samples: int
     done: float
     span: int = 1
 
@@ -74,17 +76,20 @@ class SharedBatches(Replica):
         if isinstance(source, ArraySource):
             for number in range(start, source.steps):
                 whole = partial(source.run, epoch, number, 1)
-                yield Share(source.share(epoch, number, place, count), whole, (number + 1) / source.steps)
+                size = min(source.mini_batch_size, source.samples - number * source.mini_batch_size)
+                yield Share(source.share(epoch, number, place, count), whole, size, (number + 1) / source.steps)
             return
         with contextlib.closing(source.batches(epoch, start)) as batches:
             for batch in batches:
-                begin, end = shared_out(len(batch.x), place, count)
-                yield Share(batch.part(begin, end) if end > begin else None, partial(_itself, batch), batch.share)
+                size = len(batch.x)
+                begin, end = shared_out(size, place, count)
+                own = batch.part(begin, end) if end > begin else None
+                yield Share(own, partial(_itself, batch), size, batch.share)
 
     def tell(self, piece: Share, epoch: int) -> Told:
         """Compute the gradient of this rank's share of a mini-batch and add up all ranks'; return what came of it."""
         told = Told(factor=self.train_state.optimizer_state.plateau.factor)
-        together = self._sums.begin(counts=piece.part is not None)
+        together = self._sums.begin(0 if piece.part is None else len(piece.part.x), piece.samples)
         part = piece.whole().part(0, 1) if piece.part is None else piece.part
         found = gradients(self.train_state, part, epoch, together=together)
         self._sums.finish()

@@ -30,6 +30,12 @@ class Together:
     ) -> None:
         self._ranks, self.rank, self.size = ranks, ranks.rank, ranks.size
         self.buckets, self.passed, self.counts = buckets, passed, counts
+        self.part, self.whole = 0, 0  # samples of this rank's share, and of the mini-batch
+
+    @property
+    def share(self) -> float:
+        """The share of the samples that is this rank's."""
+        return self.part / self.whole if self.counts else 0.0
 
     def add(self, vector: Array) -> None:
         """Replace a vector by the sum of those of all shares."""
