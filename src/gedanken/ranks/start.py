@@ -4,22 +4,25 @@ The script runs as it would alone. What ranks other than 0 write to standard out
 several times; their errors come with their number. An exception on one rank ends all of them.
 """
 
+import atexit
 import os
 import runpy
 import sys
 import threading
+import time
 import traceback
 
 from gedanken.ranks.communicator import Communicator, RankError
 from gedanken.ranks.joined import END, go_on, join, joined
 from gedanken.ranks.launching import PULSES, SIGN, Pulses
-from gedanken.ranks.mpi import world
+from gedanken.ranks.mpi import FORWARDED, world
 
 
 def main() -> None:
     """Run the script."""
     ranks, script, path = world(), sys.argv[1:], os.environ.pop(PULSES, "")
     join(ranks)
+    atexit.register(_leave, ranks)  # before the script's own, so it comes after them
     pulses = Pulses(path, ranks.size) if os.path.exists(path) else None
     over = threading.Event()
 
@@ -72,6 +75,15 @@ def _ended(ranks: Communicator) -> str:
         ranks = left
         if ranks.numbers[0]:
             raise RankError("rank 0 is lost before the end of its script", [0])
+
+
+def _leave(ranks: Communicator) -> None:
+    """End this process without MPI's own end where a rank was lost: it may wait for that one for good."""
+    if joined() is not ranks:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        time.sleep(FORWARDED)
+        os._exit(0)
 
 
 if __name__ == "__main__":
