@@ -1,9 +1,12 @@
 """A description for ranks that a test has made, where `joined` has those of a launcher."""
 
+from functools import partial
+
 from gedanken.parallel.base import Parallel
 from gedanken.parallel.over_ranks import Follower, Kind, Leader, of_ranks
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.shared_batches import SharedBatches
+from gedanken.ranks.beside import Readable
 from gedanken.ranks.in_process import Threads
 
 
@@ -19,5 +22,9 @@ class Among(Parallel):
         self.ranks, self.kind = ranks, kind
 
     def strategy(self, recipe: Recipe) -> Leader | Follower:
-        self.made = of_ranks(recipe, 1, self.ranks, self.kind)
+        if self.kind is not SharedBatches or self.ranks.local < self.ranks.size:
+            self.made = of_ranks(recipe, 1, self.ranks, self.kind)
+        else:
+            readable = Readable()
+            self.made = of_ranks(recipe, 1, self.ranks, partial(SharedBatches, readable=readable), readable)
         return self.made
