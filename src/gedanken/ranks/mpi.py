@@ -115,7 +115,7 @@ class Mpi(Communicator):
 
 class _Remote(Window):
     def __init__(self, library: Any, comm: Any, values: Array) -> None:
-        self._library = library
+        self._library, self._dtype = library, values.dtype
         self._window = library.Win.Allocate(values.nbytes, values.itemsize, comm=comm)
         np.frombuffer(self._window.tomemory(), values.dtype)[...] = values
         comm.Barrier()
@@ -126,7 +126,15 @@ class _Remote(Window):
 
     def get(self, rank: int, start: int, out: Array) -> None:
         with self._locked(rank):
-            self._window.Get(out, rank, (start, len(out)))
+            # A plain Get beside additions of others is undefined.
+            unused = np.empty_like(out)
+            self._window.Get_accumulate(unused, out, rank, (start, len(out)), self._library.NO_OP)
+
+    def advance(self, rank: int, place: int, by: float) -> float:
+        before = np.empty(1, self._dtype)
+        with self._locked(rank):
+            self._window.Fetch_and_op(np.array([by], self._dtype), before, rank, place, self._library.SUM)
+        return float(before[0])
 
     @contextmanager
     def _locked(self, rank: int) -> Iterator[None]:
