@@ -1,5 +1,7 @@
 """A description for ranks that a test has made, where `joined` has those of a launcher."""
 
+from collections.abc import Callable
+
 from gedanken.parallel.base import Parallel
 from gedanken.parallel.over_ranks import Follower, Kind, Leader, of_ranks
 from gedanken.parallel.recipe import Recipe
@@ -8,15 +10,18 @@ from gedanken.ranks.in_process import Threads
 
 
 class Among(Parallel):
-    """What DataParallel and LocalSGD are for these ranks.
+    """What DataParallel, LocalSGD and ParameterServer are for these ranks.
 
     Args:
         ranks: this one's side of them.
         kind: makes a rank's replica.
+        made: makes a rank's strategy.
     """
 
-    def __init__(self, ranks: Threads, kind: Kind = SharedBatches) -> None:
-        self.ranks, self.kind = ranks, kind
+    def __init__(
+        self, ranks: Threads, kind: Kind = SharedBatches, made: Callable[..., Leader | Follower] = of_ranks
+    ) -> None:
+        self.ranks, self.kind, self.made = ranks, kind, made
 
     def strategy(self, recipe: Recipe) -> Leader | Follower:
-        return of_ranks(recipe, 1, self.ranks, self.kind)
+        return self.made(recipe, 1, self.ranks, self.kind)

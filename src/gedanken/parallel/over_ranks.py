@@ -76,19 +76,32 @@ class Leader(OfRanks):
     _apart = False  # whether nobody knows where the others are: then nothing more is said
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
+        self._next = start
         try:
-            first = None if self._met else {"source": source.state(), "identity": self._identity(source)}
-            self._tell({"epoch": epoch, "start": start, "first": first})
-            self._met = True
-            with contextlib.closing(self._replica.pieces(source, epoch, start)) as pieces, self._refuge:
-                for piece in pieces:
-                    yield self._learn(piece, epoch)
+            self._begin(source, epoch)
+            yield from self._rest(source, epoch)
         finally:
             if self._met and not self._apart:
-                with self._talk():
-                    self._even_out()
-                    self._replica.exchange(Told(goes_on=False))
-                    self._replica.compare()
+                self._end_epoch()
+
+    def _begin(self, source: Source, epoch: int) -> None:
+        """Let all others begin with the mini-batch that comes next."""
+        first = None if self._met else {"source": source.state(), "identity": self._identity(source)}
+        self._tell({"epoch": epoch, "start": self._next, "first": first})
+        self._met = True
+
+    def _rest(self, source: Source, epoch: int) -> Results:
+        """Learn from the rest of an epoch."""
+        with contextlib.closing(self._replica.pieces(source, epoch, self._next)) as pieces, self._refuge:
+            for piece in pieces:
+                yield self._learn(piece, epoch)
+
+    def _end_epoch(self) -> None:
+        """Let all others wait for the next order."""
+        with self._talk():
+            self._even_out()
+            self._replica.exchange(Told(goes_on=False))
+            self._replica.compare()
 
     def _tell(self, order: dict[str, Any]) -> None:
         """Give all others an order, which they begin as what this rank is."""

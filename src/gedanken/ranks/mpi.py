@@ -4,8 +4,8 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -83,7 +83,7 @@ class Mpi(Communicator):
 
     def window(self, values: Array) -> Window:
         with self._told():
-            return _Remote(self._library, self._comm, values)
+            return _Remote(self._library, self._comm, values, self._told)
 
     def barrier(self) -> None:
         with self._told():
@@ -114,8 +114,10 @@ class Mpi(Communicator):
 
 
 class _Remote(Window):
-    def __init__(self, library: Any, comm: Any, values: Array) -> None:
-        self._library, self._dtype = library, values.dtype
+    def __init__(
+        self, library: Any, comm: Any, values: Array, told: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._library, self._dtype, self._told = library, values.dtype, told
         self._window = library.Win.Allocate(values.nbytes, values.itemsize, comm=comm)
         np.frombuffer(self._window.tomemory(), values.dtype)[...] = values
         comm.Barrier()
@@ -138,11 +140,13 @@ class _Remote(Window):
 
     @contextmanager
     def _locked(self, rank: int) -> Iterator[None]:
-        self._window.Lock(rank, self._library.LOCK_SHARED)
-        try:
-            yield
-        finally:
-            self._window.Unlock(rank)
+        with self._told():
+            self._window.Lock(rank, self._library.LOCK_SHARED)
+            try:
+                yield
+            finally:
+                self._window.Unlock(rank)
 
     def close(self) -> None:
-        self._window.Free()
+        with self._told():
+            self._window.Free()
