@@ -45,7 +45,7 @@ from gedanken.data.batches import ArraySource
 from gedanken.datasets import load_drawn_digits
 from gedanken.errors import ArgumentError
 from gedanken.parallel.parameter_server import serving
-from gedanken.parallel.served import Served
+from gedanken.parallel.served import Course, Served
 from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import RankError
 from gedanken.ranks.in_process import Fault, Threads, World
@@ -76,6 +76,14 @@ def trained(net: Network, parallel: Any = None, data: Any = (X, Y), **how: Any) 
 
 def squares(net: Network) -> Any:
     return net._train_state.optimizer_state.slots["squares"].copy()
+
+
+def by_name(net: Network, vector: Any) -> dict[str, Any]:
+    """Return the parts of a flat vector, of a network without running values."""
+    sizes = {name: view.shape for name, view in net._train_state.plan.arrays().items()}
+    ends = np.cumsum([np.prod(shape) for shape in sizes.values()])
+    parts = np.split(vector, ends[:-1])
+    return {name: part.reshape(shape) for part, (name, shape) in zip(parts, sizes.items(), strict=True)}
 
 
 def same_everywhere(done: list[Any]) -> list[tuple[Network, Any]]:
@@ -231,24 +239,44 @@ def test_nobody_waits_and_staleness_is_counted() -> None:
         assert "0.54 pushes stale, 7 at most" in told["course"]
 
 
-@pytest.mark.parametrize(
-    ("push", "fetch", "stale", "stalest"), [(1, 1, [3, 4], 1), (2, 2, [1, 2], 1), (1, 4, [6, 10], 4), (4, 1, [0, 1], 1)]
-)
-def test_staleness_is_counted_from_the_last_fetch(push: int, fetch: int, stale: list[int], stalest: int) -> None:
-    """Two ranks learn from 4 mini-batches each, in turn."""
+def in_turn(push: int, fetch: int, count: int) -> list[tuple[Network, list[Course]]]:
+    """Let two ranks learn from so many mini-batches each, one after the other."""
     turns = [threading.Semaphore(1), threading.Semaphore(0)]
 
     def work(ranks: Threads) -> Any:
-        served = Served(network()._train_state, ranks, push, fetch)
+        net = network()
+        served = Served(net._train_state, ranks, push, fetch)
         served.open()
-        for batch in itertools.islice(served.pieces(ArraySource(X, Y, 8), 0, 0), 4):
+        for batch in itertools.islice(served.pieces(ArraySource(X, Y, 8), 0, 0), count):
             assert turns[ranks.rank].acquire(timeout=60)
             served.tell(batch, 0)
             turns[1 - ranks.rank].release()
         served.finish(Told())
-        return served.courses
+        return net, served.courses
 
-    for courses in World(2).run(work):
+    return World(2).run(work)
+
+
+def test_what_is_pushed_is_divided_by_the_sums_of_all() -> None:
+    """Both ranks know the first weights alone; the second one's step is by h = g0**2 + g1**2."""
+    before, steps, sums = network().arrays(), [], []
+    for first in (0, 8):
+        net, _ = trained(network(), None, (X[first : first + 8], Y[first : first + 8]), shuffle=False)
+        steps.append({name: value - before[name] for name, value in net.arrays().items()})
+        sums.append(by_name(net, squares(net)))
+    for net, _ in in_turn(1, 1, 1):
+        for name, value in net.arrays().items():
+            h = [one[name] for one in sums]
+            shorter = np.sqrt(h[1]) / np.sqrt(np.maximum(h[0] + h[1], 1e-30))
+            wanted = before[name] + steps[0][name] + steps[1][name] * shorter
+            np.testing.assert_allclose(value, wanted, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("push", "fetch", "stale", "stalest"), [(1, 1, [3, 4], 1), (2, 2, [1, 2], 1), (1, 4, [6, 10], 4), (4, 1, [0, 1], 1)]
+)
+def test_staleness_is_counted_from_the_last_fetch(push: int, fetch: int, stale: list[int], stalest: int) -> None:
+    for _, courses in in_turn(push, fetch, 4):
         assert [one.stale for one in courses] == stale
         assert max(one.stalest for one in courses) == stalest
         assert [one.pushes for one in courses] == [4 // push] * 2
@@ -295,21 +323,22 @@ def test_running_means_are_averaged() -> None:
     assert abs(net.arrays()["1.mean"]).max() < 3 * abs(alone.arrays()["1.mean"]).max()
 
 
+@pytest.mark.parametrize("layers", [(), (BatchNorm(),)], ids=["plain", "running means"])
 @pytest.mark.parametrize("place", [0, 12, 97])
-def test_nothing_of_a_mini_batch_that_is_not_finite_is_learnt(place: int) -> None:
+def test_nothing_of_a_mini_batch_that_is_not_finite_is_learnt(place: int, layers: Any) -> None:
     """Samples 0 and 97 are rank 0's of two, sample 12 is rank 1's."""
     x = X.copy()
     x[place] = 3e38
 
     def work(ranks: Threads) -> Any:
-        net = network()
+        net = network(0.05, *layers)
         with pytest.raises(NonFiniteError) as raised:
             trained(net, among(ranks, 2, 2), (x, Y), shuffle=False)
         return net, raised.value
 
     done = World(2).run(work)
     for net, error in done:
-        assert f"sample {place}" in str(error)
+        assert f"sample {place}" in str(error) or layers
         assert str(error) == str(done[0][1])
         for name, value in net.arrays().items():
             assert np.isfinite(value).all()

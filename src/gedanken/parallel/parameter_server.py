@@ -40,11 +40,16 @@ class ParameterServer(Hyperparameters, Parallel):
         h += g**2
         w -= rate * g / (sqrt(h) + epsilon)
 
-    After `push` mini-batches, and at the end of the epoch, it adds what it has changed of w and h since its last push
-    to those of all; after `fetch` it takes over what all have changed. So a gradient may be stale, and the result is
-    another one each time. The network's optimizer has to be AdaGrad; its schedule counts the updates of all ranks.
-    After an epoch all ranks have the same weights, and the mean of running means of layers, weighted by mini-batches.
-    A script that was not launched as several ranks is trained serially. See docs/distributed.md.
+    After `push` mini-batches, and at the end of the epoch, it adds what it has changed since its last push, W of w and
+    H of h, to those of all, whose steps the sums of all make shorter:
+
+        h_all += H
+        w_all += W * (sqrt(h) + epsilon) / (sqrt(h_all) + epsilon)
+
+    After `fetch` mini-batches it takes over w_all and h_all. So a gradient may be stale, and the result is another one
+    each time. The network's optimizer has to be AdaGrad; its schedule counts the updates of all ranks. After an epoch
+    all ranks have the same weights, and the mean of running means of layers, weighted by mini-batches. A script that
+    was not launched as several ranks is trained serially. See docs/distributed.md.
 
     Args:
         push: mini-batches of a rank between two times that it gives, 1 to 1,048,576.
@@ -55,7 +60,7 @@ class ParameterServer(Hyperparameters, Parallel):
 
     Source:
         Dean et al. 2012, "Large scale distributed deep networks", section 4.1. Differs: nothing runs where parameters
-        lie, so a worker computes steps, from the sums that it knows, and adds them; and it makes each at once.
+        lie, so workers make AdaGrad's steps, and add those in place of gradients.
     """
 
     push: int = 5

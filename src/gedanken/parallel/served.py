@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gedanken.data.batches import ArraySource, Batch, Source
+from gedanken.optimizers import AdaGrad
 from gedanken.parallel.base import StepResult, TrainState, gradients
 from gedanken.parallel.black_box import examined
 from gedanken.parallel.counting import counts_of
@@ -64,6 +67,8 @@ class Served(Replica):
         self.told = f"which push after {push} mini-batches of each and fetch after {fetch}"
         self.courses = list[Course]()
         optimizer_state = train_state.optimizer_state
+        assert isinstance(optimizer_state.optimizer, AdaGrad)
+        self._rule = optimizer_state.optimizer
         self._vectors = {SQUARES: optimizer_state.slots["squares"], PARAMS: train_state.plan.params}
 
     def open(self) -> None:
@@ -114,17 +119,32 @@ class Served(Replica):
         return Told().of(result)
 
     def push(self) -> None:
-        """Add to the shards what this rank has changed since its last push."""
+        """Add to the shards what this rank has changed since its last push.
+
+        Its steps were divided by roots of the sums that it knew; they become as short as those of all make them now.
+        """
         assert self.shards
-        for kind, vector in self._vectors.items():
-            self.shards.add(kind, vector - self._held[kind])
-            self._held[kind][...] = vector
+        params, squares = self._vectors[PARAMS], self._vectors[SQUARES]
+        new, known = squares - self._held[SQUARES], self._root(squares)
+        self.shards.read(SQUARES, self._held[SQUARES])
+        self._held[SQUARES] += new
+        squares[...] = self._held[SQUARES]
+        change = (params - self._held[PARAMS]) * (known / self._root(squares))
+        self._held[PARAMS] += change
+        params[...] = self._held[PARAMS]
+        self.shards.add(SQUARES, new)
+        self.shards.add(PARAMS, change)
         step, done = self.train_state.optimizer_state.step, self._course
         before = self.shards.count(step - self._counted, done.batches - self._pushed)
         self._counted, self._pushed = step, done.batches
         stale = before - done.pushes - self._seen
         worst = max(done.stalest, stale)
         self._course = done._replace(pushes=done.pushes + 1, stale=done.stale + stale, stalest=worst)
+
+    def _root(self, squares: Array) -> Array:
+        """Return what AdaGrad divides by."""
+        root: Array = np.sqrt(squares + self._rule.start) + self._rule.epsilon
+        return root
 
     def fetch(self) -> None:
         """Become what the shards have, and what this rank has changed since its last push."""
