@@ -9,6 +9,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,7 @@ from gedanken.datasets import load_drawn_digits
 from gedanken.errors import ArgumentError
 from gedanken.parallel.parameter_server import serving
 from gedanken.parallel.served import Course, Served
+from gedanken.parallel.shards import STOP
 from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import RankError
 from gedanken.ranks.in_process import Fault, Threads, World
@@ -123,12 +125,27 @@ CASES: dict[str, tuple[Callable[[], Network], tuple[Any, ...]]] = {
 }
 
 
+class Steps(Callback):
+    """Remembers epoch and number of each step."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+
+    def on_step(self, run: Any, record: Any) -> None:
+        self.seen.append((record.epoch, record.step))
+
+
 @pytest.mark.parametrize(("push", "fetch"), [(1, 1), (5, 5), (2, 3), (3, 2), (1000, 1), (1, 1000)])
 @pytest.mark.parametrize("size", [2, 3])
 def test_each_mini_batch_is_learnt_from_once(size: int, push: int, fetch: int) -> None:
     """100 samples are 13 mini-batches: no number of ranks divides them, and no push more than one comes out even."""
     net, alone = trained(network(STILL), epochs=2)
-    done = World(size).run(lambda ranks: trained(network(STILL), among(ranks, push, fetch), epochs=2))
+    steps = Steps()
+    done = World(size).run(
+        lambda ranks: trained(network(STILL), among(ranks, push, fetch), epochs=2, callbacks=[steps])
+    )
+    assert steps.seen == sorted(steps.seen)
+    assert [max(step for epoch, step in steps.seen if epoch == one) for one in (1, 2)] == [13, 13]
     for served, history in same_everywhere(done):
         np.testing.assert_allclose(squares(served), squares(net), rtol=1e-4)
         assert history["cost"] == pytest.approx(alone["cost"], rel=1e-5)
@@ -283,11 +300,12 @@ def test_staleness_is_counted_from_the_last_fetch(push: int, fetch: int, stale: 
 
 
 def test_what_callbacks_answer_reaches_all() -> None:
-    """Rank 0 makes the rate nearly 0 after its first mini-batch; rank 1 begins then, and hears of it with its fetch."""
-    go, first = threading.Event(), network().arrays()
+    """Rank 0 makes the rate nearly 0 after two mini-batches; rank 1 begins then, and hears of it when it fetches."""
+    go, first, many = threading.Event(), network().arrays(), tuple(np.concatenate([one] * 50) for one in (X, Y))
 
     def work(ranks: Threads, answer: Any) -> Any:
-        return trained(network(), among(ranks, 1, 1), held(ranks, go), callbacks=[Says(go, 4, answer, when=2)])
+        data = held(ranks, go, many)
+        return trained(network(), among(ranks, 1, 1), data, callbacks=[Says(go, 4, answer, when=2)])
 
     for answer, few in ((SetRate(1e-6), True), (None, False)):
         go.clear()
@@ -314,20 +332,24 @@ def test_a_training_that_is_stopped_within_an_epoch_ends_for_all() -> None:
 
 
 def test_running_means_are_averaged() -> None:
-    def work(ranks: Threads) -> Any:
-        return trained(network(STILL, BatchNorm()), among(ranks))
+    """Of rank 0 with mini-batches 0, 2 ... 12, and rank 1 with 1, 3 ... 11."""
 
-    net, _ = same_everywhere(World(3).run(work))[0]
-    alone, _ = trained(network(STILL, BatchNorm()))
-    assert not np.array_equal(net.arrays()["1.mean"], np.zeros(8))
-    assert abs(net.arrays()["1.mean"]).max() < 3 * abs(alone.arrays()["1.mean"]).max()
+    def work(ranks: Threads) -> Any:
+        return trained(network(STILL, BatchNorm()), among(ranks), shuffle=False)
+
+    net, _ = same_everywhere(World(2).run(work))[0]
+    dealt = [np.flatnonzero(np.arange(100) // 8 % 2 == rank) for rank in range(2)]
+    alone = [trained(network(STILL, BatchNorm()), None, (X[own], Y[own]), shuffle=False)[0].arrays() for own in dealt]
+    for name in ("1.mean", "1.var"):
+        wanted = (7 * alone[0][name] + 6 * alone[1][name]) / 13
+        np.testing.assert_allclose(net.arrays()[name], wanted, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("layers", [(), (BatchNorm(),)], ids=["plain", "running means"])
 @pytest.mark.parametrize("place", [0, 12, 97])
 def test_nothing_of_a_mini_batch_that_is_not_finite_is_learnt(place: int, layers: Any) -> None:
     """Samples 0 and 97 are rank 0's of two, sample 12 is rank 1's."""
-    x = X.copy()
+    x, own = X.copy(), int(place == 12)
     x[place] = 3e38
 
     def work(ranks: Threads) -> Any:
@@ -344,6 +366,45 @@ def test_nothing_of_a_mini_batch_that_is_not_finite_is_learnt(place: int, layers
             assert np.isfinite(value).all()
             assert np.array_equal(value, done[0][0].arrays()[name])
         assert len(error.history.faults) == 1
+        assert error.history.epochs[0].parallel["samples"][own] == (48 if place == 97 else 0)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_others_hear_of_what_went_wrong_within_the_epoch(raises: bool) -> None:
+    """They get their last mini-batches when they were asked to end the epoch, and learn from none of them."""
+    world = World(3)
+
+    class Wrong(ArrayGenerator):
+        def __init__(self, rank: int) -> None:
+            x = np.concatenate([X] * 20)
+            x[8] = X[0] if raises or rank != 1 else np.float32(3e38)
+            super().__init__(x, np.concatenate([Y] * 20), mini_batch_size=8, shuffle=False, workers=0)
+            self.rank = rank
+
+        def get_mini_batches(self, index: int) -> Any:
+            if index > 1 and self.rank == 1 and raises:
+                raise OSError("no room")
+            if index > 100 and self.rank != 1:
+                heads = next(parts for parts in world.windows.values() if parts[0].size == STOP + 1)
+                for _ in range(60_000):
+                    if heads[self.rank][STOP]:
+                        break
+                    time.sleep(0.001)
+                else:
+                    raise AssertionError(f"rank {self.rank} hears nothing")
+            return super().get_mini_batches(index)
+
+    def work(ranks: Threads) -> Any:
+        with pytest.raises(
+            OSError if raises and ranks.rank == 1 else RankError if raises else NonFiniteError
+        ) as raised:
+            trained(network(), among(ranks), (Wrong(ranks.rank),))
+        return raised.value
+
+    done = world.run(work)
+    assert all(("no room" if raises else "sample 8") in str(one) for one in done), done
+    if not raises:
+        assert done[0].history.epochs[0].parallel["samples"][0] < 8 * 60
 
 
 class Breaks(ArrayGenerator):
@@ -395,6 +456,84 @@ def test_a_training_goes_on_from_a_checkpoint_with_another_number_of_ranks(tmp_p
         np.testing.assert_allclose(squares(served), squares(net), rtol=1e-4)
         assert len(history.epochs) == 8
         assert served._train_state.optimizer_state.step == 8 * 13
+
+
+class Dies(Callback):
+    """Ends the training by an error in the second epoch."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, run: Any, record: Any) -> None:
+        if (record.epoch, record.step) == (2, self.step):
+            raise OSError("no room")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_training_goes_on_within_an_epoch(tmp_path: Path, size: int) -> None:
+    """One rank learns from 9 mini-batches of the second epoch, of which it has pushed 8; others from those behind."""
+
+    def work(ranks: Threads, step: int, **where: Any) -> Any:
+        how = {"callbacks": [Checkpoint(1), Dies(step)], "epochs": 2, **where}
+        return trained(network(STILL), among(ranks, 2, 2), **how)
+
+    (died,) = World(1).run(lambda ranks: work(ranks, 10, folder=tmp_path))
+    assert isinstance(died, OSError), died
+    with pytest.warns(UserWarning, match="wait for nobody"):
+        done = World(size).run(lambda ranks: work(ranks, 0, resume=tmp_path))
+    net, _ = trained(network(STILL), epochs=2)
+    for served, history in same_everywhere(done):
+        np.testing.assert_allclose(squares(served), squares(net), rtol=1e-4)
+        assert history.epochs[-1].samples == 100
+
+
+def test_what_all_have_pushed_is_in_a_checkpoint_within_an_epoch() -> None:
+    """Rank 0 fetches nothing by itself, and begins its fourth mini-batch when rank 1 has pushed all its 6."""
+    pushed, own = threading.Event(), list[Any]()
+
+    class Asks(Callback):
+        def on_step(self, run: Any, record: Any) -> None:
+            if record.step == 3:
+                assert pushed.wait(60)
+                own.append(leaders[0].state()["optimizer.step"])
+
+    leaders = list[Any]()
+
+    def made(recipe: Any, threads: int, ranks: Any, kind: Any) -> Any:
+        strategy = serving(recipe, threads, ranks, kind)
+        if not ranks.rank:
+            leaders.append(strategy)
+        else:
+            before = Served.finish
+
+            def finish(served: Served, told: Told) -> Any:
+                if served.ranks.rank:
+                    pushed.set()
+                return before(served, told)
+
+            patch.setattr(Served, "finish", finish)
+        return strategy
+
+    with pytest.MonkeyPatch.context() as patch:
+        done = World(2).run(
+            lambda ranks: trained(
+                network(), Among(ranks, partial(Served, push=1, fetch=1000), made), callbacks=[Asks()]
+            )
+        )
+    same_everywhere(done)
+    assert own == [3 + 6]
+
+
+def test_what_is_gathered_before_an_epoch_is_learnt_from_once() -> None:
+    def work(ranks: Threads) -> Any:
+        net = network(accumulate=2)
+        state = net._train_state
+        state.optimizer_state.apply(state.plan.params, np.ones_like(state.plan.grads), 8)
+        served = Served(state, ranks, 5, 5)
+        served.open()
+        return state.optimizer_state.progress.batches
+
+    assert World(3).run(work) == [1, 0, 0]
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "often", None, True, 1 << 21])

@@ -67,9 +67,9 @@ class Shards:
         """Yield of each part its rank, where it begins there, and its place in the vector; a rank's own first."""
         for number in range(self._ranks.size):
             rank = (self._ranks.rank + number) % self._ranks.size
-            cut = slice(rank * self._length, min((rank + 1) * self._length, self._size))
-            if cut.start < cut.stop:
-                yield rank, kind * self._length, cut
+            start = rank * self._length
+            if start < self._size:
+                yield rank, kind * self._length, slice(start, start + self._length)
 
     @property
     def head(self) -> Head:
