@@ -15,13 +15,14 @@ class Among(Parallel):
     Args:
         ranks: this one's side of them.
         kind: makes a rank's replica.
-        made: makes a rank's strategy.
+        maker: makes a rank's strategy, `made`.
     """
 
     def __init__(
-        self, ranks: Threads, kind: Kind = SharedBatches, made: Callable[..., Leader | Follower] = of_ranks
+        self, ranks: Threads, kind: Kind = SharedBatches, maker: Callable[..., Leader | Follower] = of_ranks
     ) -> None:
-        self.ranks, self.kind, self.made = ranks, kind, made
+        self.ranks, self.kind, self.maker = ranks, kind, maker
 
     def strategy(self, recipe: Recipe) -> Leader | Follower:
-        return self.made(recipe, 1, self.ranks, self.kind)
+        self.made = self.maker(recipe, 1, self.ranks, self.kind)
+        return self.made

@@ -108,7 +108,7 @@ class ServingLeader(Leader):
         with self._refuge:
             yield from self._draw(source, epoch)
             with self._talk():
-                every = served.finish(Told(goes_on=False))
+                every = served.finish(Told())
             whole = not served.fault
             if others := served.as_one([one.result(1.0) for one in every[1:] if one.samples]):
                 yield others._replace(batches=max(others.batches - self._shown, 0), share=1.0 if whole else 1 - 1e-9)
@@ -130,15 +130,19 @@ class ServingLeader(Leader):
                 told = served.tell(batch, epoch)
                 if served.fault:
                     return
-                others, self._shown = self._shown, served.others
-                yield told.result(min(batch.share, 1 - 1e-9))._replace(batches=1 + self._shown - others)
+                count, self._shown = 1 + served.others - self._shown, served.others
+                self._next += count
+                yield told.result(min(batch.share, 1 - 1e-9))._replace(batches=count)
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, source: Source, epoch: int) -> None:
         served = self._served
         if served.shards:  # the epoch is broken off
-            with self._talk():
-                served.stop()
-                served.finish(Told(goes_on=False))
+            try:
+                with self._talk():
+                    served.stop()
+                    served.finish(Told())
+            except RankError as error:
+                self._survive(error)
 
     def show(self) -> None:
         if self._served.shards:
@@ -148,23 +152,6 @@ class ServingLeader(Leader):
         self.show()
         return super().state()
 
-    def report(self) -> dict[str, Any]:
-        """Return how the last epoch was shared: for each rank, and how stale gradients were."""
-        courses = self._served.courses
-        pushes, stalest = sum(one.pushes for one in courses), max((one.stalest for one in courses), default=0)
-        mean = sum(one.stale for one in courses) / max(pushes, 1)
-        speeds = [one.samples / max(one.seconds, 1e-9) for one in courses]
-        told = f"{', '.join(f'{speed:,.0f}' for speed in speeds)} samples/s  {mean:.2g} pushes stale, {stalest} at most"
-        return {
-            **super().report(),
-            "course": told,
-            "samples": [one.samples for one in courses],
-            "samples_per_second": speeds,
-            "pushes": [one.pushes for one in courses],
-            "mean_staleness": mean,
-            "max_staleness": stalest,
-        }
-
 
 class ServingFollower(Follower):
     """Any other rank."""
@@ -173,27 +160,19 @@ class ServingFollower(Follower):
         """Learn from this rank's mini-batches, as long as nobody asks for the end."""
         served, learnt = self._replica, list[StepResult]()
         assert isinstance(served, Served)
-        try:
-            served.open()
-            with contextlib.closing(served.pieces(source, order["epoch"], order["start"])) as batches:
-                for batch in batches:
-                    assert served.shards
-                    if served.shards.stopped:
-                        break
-                    told = served.tell(batch, order["epoch"])
-                    if served.fault:
-                        break
-                    learnt.append(told.result(1.0))
-                    if len(learnt) == MERGED:
-                        learnt = [one for one in [served.as_one(learnt)] if one]
-            told = Told().of(served.as_one(learnt))
-        except RankError:
-            raise
-        except Exception as error:
-            served.stop()
-            served.exchange(Told(error=f"{type(error).__name__}: {error}"))
-            raise
-        served.finish(told)
+        served.open()
+        with contextlib.closing(served.pieces(source, order["epoch"], order["start"])) as batches:
+            for batch in batches:
+                assert served.shards
+                if served.shards.stopped:
+                    break
+                told = served.tell(batch, order["epoch"])
+                if served.fault:
+                    break
+                learnt.append(told.result(1.0))
+                if len(learnt) == MERGED:
+                    learnt = [one for one in [served.as_one(learnt)] if one]
+        served.finish(Told().of(served.as_one(learnt)))
 
 
 def serving(recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> ServingLeader | ServingFollower:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
@@ -25,20 +24,17 @@ class Course(NamedTuple):
     """What one rank did in an epoch.
 
     Args:
-        samples, batches: that it learnt from.
+        batches: mini-batches that it learnt from.
         pushes: how often it pushed.
         stale: how many pushes of others came between a reading of the weights and the push of what was learnt from
             them, added up over its pushes.
         stalest: and the most of them.
-        seconds: that it took.
     """
 
-    samples: int = 0
     batches: int = 0
     pushes: int = 0
     stale: int = 0
     stalest: int = 0
-    seconds: float = 0.0
 
 
 class Served(Replica):
@@ -78,7 +74,7 @@ class Served(Replica):
             optimizer_state.discard()  # what rank 0 has gathered is not learnt from by others too
         self.shards = Shards(self.ranks, self._vectors, optimizer_state.plateau.factor)
         self._held = {kind: vector.copy() for kind, vector in self._vectors.items()}  # as the shards had it
-        self.fault, self._course, self._began = None, Course(), time.perf_counter()
+        self.fault, self._course = None, Course()
         self._base = self._counted = optimizer_state.step  # updates before the epoch, and with those that were pushed
         self._pushed = 0  # mini-batches
         self.others = self._seen = 0  # mini-batches of others, and their pushes in the weights that are here
@@ -110,8 +106,8 @@ class Served(Replica):
             plan.layer_state[...] = before
             self.fault = examined(fault, plan, optimizer_state, piece, epoch)
             return Told(fault=fault.what)
-        done = self._course
-        self._course = done._replace(samples=done.samples + result.samples, batches=done.batches + 1)
+        self._samples += result.samples
+        self._course = self._course._replace(batches=self._course.batches + 1)
         if self._course.batches % self._push_every == 0:
             self.push()
         if self._course.batches % self._fetch_every == 0:
@@ -175,9 +171,8 @@ class Served(Replica):
             self.push()
         if self.fault:
             self.stop()
-        every = self.exchange(told)
-        course = self._course._replace(seconds=time.perf_counter() - self._began)
-        given = json.dumps([course, self.fault and self.fault._asdict()]).encode()
+        every = [Told.unpacked(content) for content in self.ranks.gather(told.packed())]
+        given = json.dumps([self._course, self.fault and self.fault._asdict()]).encode()
         accounts = [json.loads(one) for one in self.ranks.gather(given)]
         self.courses = [Course(*one) for one, _ in accounts]
         self.fault = next((_fault(entries) for _, entries in accounts if entries), None)
@@ -197,8 +192,20 @@ class Served(Replica):
         if total := sum(one.batches for one in self.courses):
             plan.layer_state *= self._course.batches / total
             self.ranks.add(plan.layer_state)
-        self.compare()
+        self.end()
         return self.together(every[1:], 1.0)
+
+    def go_on(self, left: Communicator) -> None:
+        super().go_on(left)
+        self.shards = None  # those of one who is lost are lost
+
+    def report(self) -> dict[str, Any]:
+        """Return what all ranks did in the last epoch; see docs/distributed.md."""
+        pushes = [one.pushes for one in self.courses]
+        stalest = max((one.stalest for one in self.courses), default=0)
+        mean, told = sum(one.stale for one in self.courses) / max(sum(pushes), 1), super().report()
+        course = f"{told['course']}  {mean:.2g} pushes stale, {stalest} at most"
+        return {**told, "course": course, "pushes": pushes, "mean_staleness": mean, "max_staleness": stalest}
 
     def seen(self, piece: Batch) -> Batch:
         return piece
