@@ -219,6 +219,7 @@ from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.hogwild import Hogwild
 from gedanken.parallel.local_sgd import LocalSGD
+from gedanken.parallel.parameter_server import ParameterServer
 from gedanken.schedules import (
     ConstantRate,
     CosineDecay,
@@ -453,6 +454,7 @@ __all__ = [
     "PReLU",
     "PaddingLayer",
     "Param",
+    "ParameterServer",
     "PearsonCorrelation",
     "Permute",
     "PictureTransform",
