@@ -219,6 +219,7 @@ from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.hogwild import Hogwild
 from gedanken.parallel.local_sgd import LocalSGD
+from gedanken.parallel.pipeline import Pipeline
 from gedanken.schedules import (
     ConstantRate,
     CosineDecay,
@@ -456,6 +457,7 @@ __all__ = [
     "PearsonCorrelation",
     "Permute",
     "PictureTransform",
+    "Pipeline",
     "PixelShuffle",
     "PixelUnshuffle",
     "Poisson",

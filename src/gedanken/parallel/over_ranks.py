@@ -22,6 +22,7 @@ from gedanken.parallel.replica import Replica
 from gedanken.parallel.shared import Shared
 from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import Communicator, RankError
+from gedanken.state import State
 
 Kind: TypeAlias = Callable[[TrainState, Communicator], Replica]
 
@@ -73,18 +74,20 @@ class Leader(OfRanks):
     """Rank 0."""
 
     _unlike = _met = False
+    _within = False  # whether the others wait for what comes next in an epoch
     _apart = False  # whether nobody knows where the others are: then nothing more is said
 
     def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
         try:
             first = None if self._met else {"source": source.state(), "identity": self._identity(source)}
             self._tell({"epoch": epoch, "start": start, "first": first})
-            self._met = True
+            self._met = self._within = True
             with contextlib.closing(self._replica.pieces(source, epoch, start)) as pieces, self._refuge:
                 for piece in pieces:
                     yield self._learn(piece, epoch)
         finally:
-            if self._met and not self._apart:
+            within, self._within = self._within, False
+            if within and not self._apart:
                 with self._talk():
                     self._even_out()
                     self._replica.exchange(Told(goes_on=False))
@@ -113,9 +116,11 @@ class Leader(OfRanks):
         """Learn from a piece with all ranks, or leave everything as it was."""
         with self._talk():
             self._even_out()
+        if self._refuge.due:
+            self.show()
         self._refuge.last = self._replica.seen(piece)
         state = self.train_state.plan.layer_state.copy()
-        told = self._replica.tell(piece, epoch)
+        told = self._computed(piece, epoch)
         with self._talk():
             every = self._replica.exchange(told)
             if not any(one.fault for one in every):
@@ -128,8 +133,29 @@ class Leader(OfRanks):
         self._seek(batch, fault)
         return result._replace(fault=fault)
 
+    def _computed(self, piece: Any, epoch: int) -> Told:
+        """Return what came of this rank's part of a piece."""
+        self._apart = self._replica.talks
+        try:
+            told = self._replica.tell(piece, epoch)
+        except Exception as error:
+            self._apart = isinstance(error, RankError)
+            raise
+        self._apart = False
+        return told
+
+    def show(self) -> None:
+        if self._within and not self._unlike and not self._apart:
+            with self._talk():
+                self._replica.bring()
+
+    def state(self) -> State:
+        self.show()
+        return super().state()
+
     def report(self) -> dict[str, Any]:
-        return {"workers": f"{self._ranks.size} ranks, {self._replica.told}"}
+        count = self._ranks.size
+        return {"workers": f"{count} rank{'s' if count > 1 else ''}, {self._replica.told}"}
 
     def end(self, ending: Ending) -> None:
         """Tell all others that the training is over, and how; called once, after all else."""

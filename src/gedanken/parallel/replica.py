@@ -38,6 +38,7 @@ class Replica(ABC):
     """
 
     told: str
+    talks = False  # whether ranks talk to each other in `tell`
 
     def __init__(self, train_state: TrainState, ranks: Communicator) -> None:
         self.train_state, self.ranks = train_state, ranks
@@ -120,11 +121,18 @@ class Replica(ABC):
 
     @abstractmethod
     def tell(self, piece: Any, epoch: int) -> Told:
-        """Compute what this rank has to, and return what came of it."""
+        """Compute what this rank has to, and return what came of it.
+
+        Raises:
+            RankError: others fail; whatever else it raises leaves nobody waiting.
+        """
 
     @abstractmethod
     def learn(self, piece: Any, every: Sequence[Told]) -> StepResult:
         """Update the weights, to the same on all ranks, and return what was learnt; of a fault nothing is kept."""
+
+    def bring(self) -> None:  # noqa: B027 - most replicas hold it anyway
+        """Let rank 0 hold all that was learnt; called by it, between two pieces of an epoch."""
 
     def undo(self) -> None:  # noqa: B027 - only one that changes in `tell` has something to undo
         """Become what it was before the last `tell`: the piece is not learnt from."""

@@ -20,6 +20,7 @@ class Told(NamedTuple):
         fault: what of it was not finite; "".
         error: what the rank's own code raised; "".
         goes_on: the leader's: whether the mini-batch is learnt from.
+        brings: the leader's: whether all ranks say first what they have learnt.
         factor: the leader's: what the learning rate is multiplied by.
         batches: mini-batches that it was; of one that is shared, 1 on rank 0.
         place: number in the epoch of the mini-batch of which something was not finite.
@@ -35,6 +36,7 @@ class Told(NamedTuple):
     factor: float = 1.0
     batches: int = 0
     place: int = 0
+    brings: bool = False
     statistics: tuple[Array, ...] = ()
 
     def of(self, found: StepResult | None) -> "Told":
