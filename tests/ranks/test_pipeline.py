@@ -77,10 +77,12 @@ QUIET: dict[str, Any] = {"progress": False}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Breaking(Layer):
-    """Passes everything on; one that `breaks` raises in the tenth pass of four samples, forward or back."""
+    """Passes everything on; one that `breaks` raises forward or back in pass number `pass_` of so many samples."""
 
     breaks: bool = False
     back: bool = False
+    samples: int = 4
+    pass_: int = 10
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "passes", [0, 0])
@@ -96,8 +98,8 @@ class Breaking(Layer):
 
     def _passed(self, back: bool, x: Any) -> Any:
         passes: list[int] = self.passes  # type: ignore[attr-defined]
-        passes[back] += len(x) == 4
-        if self.breaks and self.back == back and passes[back] == 10:
+        passes[back] += len(x) == self.samples
+        if self.breaks and self.back == back and passes[back] == self.pass_:
             raise OSError("no room")
         return 1 * x
 
@@ -431,14 +433,56 @@ def test_of_a_mini_batch_with_a_fault_nothing_is_kept(size: int, place: int) -> 
         alike(wanted, found[0])
 
 
-def test_an_update_that_would_burst_is_made_by_nobody() -> None:
-    rule: Callable[[], Network] = lambda: mlp(Momentum(1e30), activation=ReLU)  # noqa: E731
-    how = {"callbacks": [OnNonFinite("skip")], "shuffle": False, "epochs": 1}
-    wanted, _, alone = trained(rule, (1e9 * X, Y), parallel=Pipeline(micro_batches=4), **how)
-    assert alone.faults
-    for found in World(3).run(lambda ranks: trained(rule, (1e9 * X, Y), parallel=Piped(ranks), **how)):
+def test_an_update_that_would_burst_in_one_stage_is_made_in_none() -> None:
+    def make() -> Network:
+        net = mlp(Momentum(1e38))
+        return net.set_arrays(
+            {name: value * 1e-4 if name == "0.kernel" else value for name, value in net.arrays().items()}
+        )
+
+    how = {"callbacks": [OnNonFinite("skip")], "epochs": 1}
+    first = make().arrays()
+    for found in World(3).run(lambda ranks: trained(make, (1e4 * X, Y), parallel=Piped(ranks), **how)):
         assert not isinstance(found, BaseException), found
+        assert len(found[2].faults) == 5
+        alike(first, found[0])
+
+
+class Bursts(Callback):
+    """Lets a rate that is far too high spoil the weights behind the 280th step."""
+
+    def on_step(self, run: Any, record: Any) -> Any:
+        return SetRate(1e30) if record.step == 280 else SetRate(1e-30) if record.step == 282 else None
+
+
+def test_a_training_that_explodes_goes_back_to_weights_that_belong_together() -> None:
+    """Those of the 257th step, at which no rank but rank 0 knows that they are kept."""
+    data = np.tile(X, (9, 1)), np.tile(Y, 9)
+    how: dict[str, Any] = {"mini_batch_size": 2, "epochs": 1, "shuffle": False}
+    make: Callable[[], Network] = lambda: mlp(activation=ReLU)  # noqa: E731
+
+    def work(ranks: Threads | None) -> Any:
+        callbacks = [] if ranks and ranks.rank else [OnNonFinite("skip"), Bursts()]
+        parallel = Pipeline(micro_batches=2) if ranks is None else Piped(ranks, micro_batches=2)
+        return trained(make, data, parallel=parallel, callbacks=callbacks, **how)
+
+    wanted, _, alone = work(None)
+    assert alone.faults
+    for found in World(3).run(work):
+        assert not isinstance(found, BaseException), found
+        assert len(found[2].faults) == len(alone.faults)
         alike(wanted, found[0])
+
+
+def test_layers_that_cannot_be_measured_are_told_on_all_ranks() -> None:
+    def make() -> Network:
+        net = Network(seed=3).input((6,)).add(FullyConnectedLayer(8)).add(Breaking(True, samples=5, pass_=1))
+        return net.add(FullyConnectedLayer(3)).add(SoftMax()).regression("sgd", engine="cpu")
+
+    done = World(2).run(lambda ranks: trained(make, (X, Y), parallel=Piped(ranks), mini_batch_size=20))
+    assert isinstance(done[0], OSError), done
+    assert isinstance(done[1], RankError), done
+    assert "no room" in str(done[1])
 
 
 @pytest.mark.parametrize("call", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89])
