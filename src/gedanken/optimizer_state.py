@@ -249,13 +249,18 @@ class OptimizerState:
         rate = self.rate
         if not (self._square(g) < self._easy and rate * self._fastest <= 1.0) and (refused := self._refused(g)):
             return refused
+        self.update(p, g)
+        return ""
+
+    def update(self, p: Array, g: Array) -> None:
+        """Update `p` by a gradient that `refusal` says nothing against."""
+        rate = self.rate
         if self._fused:
             self._fused(rate, self.step, p, g, self.slots)
         else:
             self._by_groups(rate, p, g)
         self.keep_simplexes(p, touched=bool(self._updated.rows))
         self.step += 1
-        return ""
 
     def _refused(self, g: Array, of: int = 1) -> str:
         """Return why nothing may be changed by a gradient, one `of` so many that are gathered; "" where it may."""

@@ -61,6 +61,7 @@ from gedanken.parallel.base import Parallel
 from gedanken.parallel.cutting import balanced
 from gedanken.parallel.over_ranks import Follower, Leader
 from gedanken.parallel.pipeline import of_stages
+from gedanken.parallel.pipeline_stage import Stage
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.staged import Staged
 from gedanken.ranks.communicator import RankError
@@ -168,6 +169,7 @@ CASES: dict[str, tuple[Callable[[], Network], tuple[Any, ...], dict[str, Any]]] 
     "decay": (lambda: mlp(AdamW(0.01, weight_decay=0.1)), (X, Y), {}),
     "by arrays": (lambda: mlp(Lamb()), (X, Y), {}),
     "by matrices": (lambda: mlp(Muon()), (X, Y), {}),
+    "own rates": (lambda: mlp(Adam(weight_decay=0.1)).scale_rate(0.1, 2, 6), (X, Y), {}),
     "rows": (tokens, (RNG.integers(0, 20, (70, 5)), Y), {}),
     "lengths": (
         sequences,
@@ -510,6 +512,19 @@ def test_an_error_in_one_stage_is_told_on_all_ranks(whose: int, back: bool) -> N
     done = World(3).run(work)
     for rank, found in enumerate(done):
         assert isinstance(found, OSError if rank == whose else RankError), done
+        assert "no room" in str(found)
+
+
+@pytest.mark.parametrize("whose", [0, 1, 2])
+def test_a_stage_that_cannot_be_made_is_told_on_all_ranks(whose: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*args: Any) -> Any:
+        if args[3] == (whose == 0) and bool(args[2]) == (whose == 2):
+            raise MemoryError("no room")
+        return Stage(*args)
+
+    monkeypatch.setattr("gedanken.parallel.staged.Stage", made)
+    for rank, found in enumerate(World(3).run(lambda ranks: trained(mlp, (X, Y), parallel=Piped(ranks)))):
+        assert isinstance(found, MemoryError if rank == whose else RankError), found
         assert "no room" in str(found)
 
 

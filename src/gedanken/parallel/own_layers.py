@@ -37,7 +37,7 @@ class OwnLayers:
         own = positions[ranks.rank]
         self._grads = [view for name, view in plan.gradients().items() if _position(name) in own]
 
-    def update(self, counts: float) -> str:
+    def update(self) -> str:
         """Update this rank's layers by the plan's gradients, or return why no rank does."""
         plan = self._train_state.plan
         bounds = self._ranks.gather(np.float64(self._optimizer.bound(plan.grads)).tobytes())
@@ -46,7 +46,8 @@ class OwnLayers:
             return refused
         if self._longest is not None:
             self._clip(self._longest)
-        return self._optimizer.apply(plan.params, plan.grads, counts)
+        self._optimizer.update(plan.params, plan.grads)
+        return ""
 
     def share(self) -> None:
         """Let all ranks have what each has learnt."""

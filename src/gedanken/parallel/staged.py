@@ -23,7 +23,7 @@ from gedanken.parallel.own_layers import OwnLayers
 from gedanken.parallel.pipeline_stage import Stage
 from gedanken.parallel.replica import Replica
 from gedanken.parallel.told import Told
-from gedanken.ranks.communicator import Communicator
+from gedanken.ranks.communicator import Communicator, RankError
 
 
 class Staged(Replica):
@@ -159,28 +159,40 @@ class Staged(Replica):
     @property
     def _ahead(self) -> int:
         """How many micro-batches go forward before the first one comes back."""
-        return self._micro_batches if self._schedule == "gpipe" else self.ranks.size - 1 - self.ranks.rank
+        behind = self.ranks.size - 1 - self.ranks.rank
+        return self._micro_batches if self._schedule == "gpipe" and self.ranks.size > 1 else behind
 
     def _made(self, batch: Batch, epoch: int) -> Stage | None:
-        """Cut the network, and return this rank's stage of it; None where rank 0 could not, and told why."""
+        """Cut the network, and return this rank's stage of it; None where another rank could not."""
+        error = None
+        try:
+            cuts = self._measured(batch, epoch) if self._cuts is None else self._cuts
+            if cuts is not None:
+                self._make(cuts)
+        except RankError:
+            raise
+        except Exception as raised:
+            error = raised
+        failed = b"failed" in self.ranks.gather(b"failed" if error else b"")
+        if error:
+            raise error
+        return None if failed else self.stage
+
+    def _make(self, cuts: Sequence[int]) -> None:
         plan, rank, size = self.train_state.plan, self.ranks.rank, self.ranks.size
-        cuts = self._measured(batch, epoch) if self._cuts is None else self._cuts
-        if cuts is None:
-            return None
         rows = rows_between(plan.body, cuts)
         own = [rows[rank]] if size > 1 else rows
         ending = units_of(own[-1])[-1] if rank == size - 1 else []
         before = [*own[:-1], own[-1][: len(own[-1]) - len(ending)]]
-        slots = self._micro_batches if self._schedule == "gpipe" else size - rank
+        slots = min(self._ahead + 1, self._micro_batches)
         held = rows if size > 1 else [plan.body]
         self._own = OwnLayers(self.train_state, self.ranks, [set(map(position, row)) for row in held])
         self.stage = Stage(self.train_state, before, ending, rank == 0, slots)
         if size > 1:
             self.told = f"{self.told}, which begin with layers {', '.join(map(str, [0, *cuts]))}"
-        return self.stage
 
     def _measured(self, batch: Batch, epoch: int) -> list[int] | None:
-        """Return where the stages begin, as rank 0 has measured it; None where it could not, and told why."""
+        """Return where the stages begin, as rank 0 has measured it; None where it could not."""
         cuts, error = np.full(self.ranks.size - 1, -1), None
         if self.ranks.rank == 0 and len(cuts):
             try:
@@ -199,9 +211,10 @@ class Staged(Replica):
         assert plan.cost
         counts = float(result.counts or 0.0)
         if not result.fault and self.stage and self._own:
-            self.stage.give(1.0 if plan.cost.sums else counts or 1.0)
+            with np.errstate(all="ignore"):
+                self.stage.give(1.0 if plan.cost.sums else counts or 1.0)
             optimizer_state.plateau = optimizer_state.plateau._replace(factor=every[0].factor)
-            refused = self._own.update(counts)
+            refused = self._own.update()
             result = result._replace(fault=Fault(refused) if refused else None)
         if result.fault:
             self.undo()
