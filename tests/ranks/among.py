@@ -19,4 +19,5 @@ class Among(Parallel):
         self.ranks, self.kind = ranks, kind
 
     def strategy(self, recipe: Recipe) -> Leader | Follower:
-        return of_ranks(recipe, 1, self.ranks, self.kind)
+        self.made = of_ranks(recipe, 1, self.ranks, self.kind)
+        return self.made

@@ -189,3 +189,31 @@ def test_mistakes_are_told_before_anything_starts(words: list[str], told: str) -
     assert done.returncode == 2
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+OVERLAPPED = """
+import sys
+import numpy as np
+from gedanken import *
+from gedanken.parallel import gradient_sums
+from gedanken.ranks.joined import joined
+
+joined().local, gradient_sums.BUCKET = 1, 4096  # as if each rank were on a machine of its own
+x, y = np.random.default_rng(0).random((300, 60)).astype("f4"), np.arange(300) % 3
+net = Network(seed=1).input((60,)).add(FullyConnectedLayer(50, bias=False)).add(BatchNorm()).add(ReLU())
+net.add(FullyConnectedLayer(50)).add(ReLU()).add(FullyConnectedLayer(3)).add(SoftMax()).regression("adam", engine="cpu")
+history = net.fit(x, y, mini_batch_size=24, epochs=3, parallel=DataParallel(), progress=False)
+print(f"{history['cost'][-1]:.4f}")
+"""
+
+
+@HAS_MPI
+def test_gradients_are_added_up_beside_the_backward_pass(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(OVERLAPPED)
+    command = [sys.executable, "-m", "gedanken", "launch", "--restarts", "0"]
+    alone, several = (
+        subprocess.run([*start, str(script)], capture_output=True, text=True, timeout=120, check=False)
+        for start in ([sys.executable], [*command, "-n", "3"])
+    )
+    assert (several.returncode, several.stdout) == (0, alone.stdout), several.stderr

@@ -20,7 +20,7 @@ from gedanken import (
 )
 from gedanken.datasets import load_drawn_digits
 from gedanken.errors import ArgumentError
-from gedanken.parallel.local_sgd import Rounds
+from gedanken.parallel.rounds import Rounds
 from gedanken.ranks.communicator import RankError
 from gedanken.ranks.in_process import Fault, Threads, World
 from tests.ranks.among import Among

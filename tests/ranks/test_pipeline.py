@@ -476,7 +476,7 @@ def test_a_training_that_explodes_goes_back_to_weights_that_belong_together() ->
         alike(wanted, found[0])
 
 
-def test_layers_that_cannot_be_measured_are_told_on_all_ranks() -> None:
+def test_layers_that_cannot_be_measured_end_all_ranks() -> None:
     def make() -> Network:
         net = Network(seed=3).input((6,)).add(FullyConnectedLayer(8)).add(Breaking(True, samples=5, pass_=1))
         return net.add(FullyConnectedLayer(3)).add(SoftMax()).regression("sgd", engine="cpu")
@@ -484,7 +484,6 @@ def test_layers_that_cannot_be_measured_are_told_on_all_ranks() -> None:
     done = World(2).run(lambda ranks: trained(make, (X, Y), parallel=Piped(ranks), mini_batch_size=20))
     assert isinstance(done[0], OSError), done
     assert isinstance(done[1], RankError), done
-    assert "no room" in str(done[1])
 
 
 @pytest.mark.parametrize("call", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89])
@@ -497,9 +496,16 @@ def test_a_rank_that_is_lost_ends_the_training_of_all_others(rank: int, kind: st
         assert found is None if other == rank else isinstance(found, RankError), done
 
 
+def test_a_stage_that_is_lost_ends_the_training_where_others_could_go_on() -> None:
+    world = World(3, faults=[RankFault(1, 100, "kill")], survives=True)
+    one, lost, other = world.run(lambda ranks: trained(mlp, (X, Y), parallel=Piped(ranks)))
+    assert lost is None
+    assert [str(found) for found in (one, other)] == ["the layers of rank 1 are lost, and with them the training"] * 2
+
+
 @pytest.mark.parametrize("back", [False, True])
 @pytest.mark.parametrize("whose", [0, 1, 2])
-def test_an_error_in_one_stage_is_told_on_all_ranks(whose: int, back: bool) -> None:
+def test_an_error_in_one_stage_ends_all_ranks(whose: int, back: bool) -> None:
     def work(ranks: Threads) -> Any:
         def make() -> Network:
             net = Network(seed=3).input((6,))
@@ -512,11 +518,10 @@ def test_an_error_in_one_stage_is_told_on_all_ranks(whose: int, back: bool) -> N
     done = World(3).run(work)
     for rank, found in enumerate(done):
         assert isinstance(found, OSError if rank == whose else RankError), done
-        assert "no room" in str(found)
 
 
 @pytest.mark.parametrize("whose", [0, 1, 2])
-def test_a_stage_that_cannot_be_made_is_told_on_all_ranks(whose: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_that_cannot_be_made_ends_all_ranks(whose: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def made(*args: Any) -> Any:
         if args[3] == (whose == 0) and bool(args[2]) == (whose == 2):
             raise MemoryError("no room")
@@ -525,7 +530,6 @@ def test_a_stage_that_cannot_be_made_is_told_on_all_ranks(whose: int, monkeypatc
     monkeypatch.setattr("gedanken.parallel.staged.Stage", made)
     for rank, found in enumerate(World(3).run(lambda ranks: trained(mlp, (X, Y), parallel=Piped(ranks)))):
         assert isinstance(found, MemoryError if rank == whose else RankError), found
-        assert "no room" in str(found)
 
 
 class Breaks(Callback):

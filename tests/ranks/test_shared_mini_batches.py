@@ -22,6 +22,8 @@ from gedanken import (
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    Heads,
+    InstanceNorm,
     Momentum,
     Network,
     NonFiniteError,
@@ -35,6 +37,7 @@ from gedanken import (
     TanH,
 )
 from gedanken.errors import ArgumentError
+from gedanken.parallel import gradient_sums
 from gedanken.parallel.over_ranks import Follower, Leader
 from gedanken.parallel.recipe import Recipe
 from gedanken.ranks.communicator import RankError
@@ -63,9 +66,29 @@ def sequences() -> Network:
     return net.add(SoftMax()).regression("adam", engine="cpu", cost=CrossEntropy(ignore_label=2))
 
 
-def pictures() -> Network:
-    net = Network(seed=3).input((1, 6, 6)).add(ConvolutionLayer(3, 3, 3)).add(ReLU()).add(Dropout(0.3)).add(Flatten())
+def pictures(*layers: Any) -> Network:
+    net = Network(seed=3).input((1, 6, 6)).add(ConvolutionLayer(3, 3, 3, bias=not layers))
+    for layer in (*layers, ReLU(), Dropout(0.3), Flatten()):
+        net.add(layer)
     return net.add(FullyConnectedLayer(3)).add(SoftMax()).regression("adam", engine="cpu")
+
+
+def normalised_sequences() -> Network:
+    net = Network(seed=3).input((7, 2)).add(FullyConnectedLayer(4, bias=False)).add(BatchNorm()).add(TanH())
+    return net.add(FullyConnectedLayer(3)).add(SoftMax()).regression("adam", engine="cpu")
+
+
+def heads() -> Network:
+    text = [LSTM(3, last=True), FullyConnectedLayer(1), Sigmoid()]
+    net = Network(seed=3).input((7, 2)).add(LSTM(4))
+    net.add(Heads(word=[FullyConnectedLayer(3), SoftMax()], text=text))
+    costs = {"word": CrossEntropy(ignore_label=2), "text": BinaryCrossEntropy()}
+    return net.regression("adam", engine="cpu", cost=costs)
+
+
+def by_specification() -> Network:
+    net = Network(seed=3).input((6,)).add(FullyConnectedLayer(8)).add(BatchNorm(momentum=None)).add(ReLU())
+    return net.add(FullyConnectedLayer(3)).add(SoftMax()).regression("adam", engine="numpy", dtype="float64")
 
 
 def labels_apart() -> Network:
@@ -73,7 +96,8 @@ def labels_apart() -> Network:
     return net.regression("sgd", engine="cpu", cost=BinaryCrossEntropy(reduction="sum"))
 
 
-LENGTHS = RNG.integers(1, 8, 70)
+SEQUENCES = Sequences(RNG.standard_normal((70, 7, 2)).astype("f4"), RNG.integers(1, 8, 70))
+LABELS, PICTURES = RNG.integers(0, 3, (70, 7)), RNG.random((70, 1, 6, 6)).astype("f4")
 CASES: dict[str, tuple[Callable[[], Network], tuple[Any, ...], dict[str, Any]]] = {
     "mlp": (mlp, (X, Y), {}),
     "adam with a metric": (lambda: mlp("adam", metrics=["accuracy", "f1"]), (X, Y), {}),
@@ -82,12 +106,13 @@ CASES: dict[str, tuple[Callable[[], Network], tuple[Any, ...], dict[str, Any]]] 
     "gathered": (lambda: mlp(Adam(accumulate=3)), (X, Y), {}),
     "clipped": (lambda: mlp(Adam(clip_norm=0.01)), (X, Y), {}),
     "rows": (tokens, (RNG.integers(0, 20, (70, 5)), Y), {}),
-    "lengths": (
-        sequences,
-        (Sequences(RNG.standard_normal((70, 7, 2)).astype("f4"), LENGTHS), RNG.integers(0, 3, (70, 7))),
-        {},
-    ),
-    "pictures": (pictures, (RNG.random((70, 1, 6, 6)).astype("f4"), Y), {}),
+    "lengths": (sequences, (SEQUENCES, LABELS), {}),
+    "pictures": (pictures, (PICTURES, Y), {}),
+    "normalised": (lambda: mlp("adam", BatchNorm()), (X, Y), {}),
+    "normalised pictures": (lambda: pictures(BatchNorm(momentum=None)), (PICTURES, Y), {}),
+    "normalised sequences": (normalised_sequences, (SEQUENCES, LABELS), {}),
+    "heads that count differently": (heads, (SEQUENCES, {"word": LABELS, "text": RNG.integers(0, 2, 70)}), {}),
+    "by specification": (by_specification, (X, Y), {}),
     "sums": (labels_apart, (X, RNG.integers(0, 2, (70, 2))), {}),
     "validated": (mlp, (X, Y), {"validation_set": 0.2}),
 }
@@ -99,12 +124,16 @@ def trained(make: Callable[[], Network], data: tuple[Any, ...], **how: Any) -> t
     return dict(net.arrays()), net, history
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["beside each other", "apart"])
 @pytest.mark.parametrize("size", [2, 3, 5])
 @pytest.mark.parametrize("name", CASES)
-def test_the_result_is_that_of_one_process(name: str, size: int) -> None:
+def test_the_result_is_that_of_one_process(
+    name: str, size: int, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(gradient_sums, "BUCKET", 64)
     make, data, how = CASES[name]
     wanted, _, alone = trained(make, data, **how)
-    done = World(size).run(lambda ranks: trained(make, data, parallel=Among(ranks), **how))
+    done = World(size, apart=apart).run(lambda ranks: trained(make, data, parallel=Among(ranks), **how))
     for arrays, net, history in done:
         assert net.epoch == 2
         for key, value in wanted.items():
@@ -124,6 +153,20 @@ def test_parts_of_any_size_count_right(samples: int, batch: int, size: int) -> N
     for arrays, _, _ in done:
         for key, value in wanted.items():
             np.testing.assert_allclose(arrays[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_records_tell_what_each_rank_did() -> None:
+    def work(ranks: Threads) -> Any:
+        _, _, history = trained(mlp, (X, Y), parallel=Among(ranks))
+        return history.epochs[-1].parallel
+
+    told, *others = World(3).run(work)
+    assert others == [told] * 2
+    assert told["workers"] == "3 ranks, which share each mini-batch"
+    assert (sum(told["samples"]), len(told["hosts"])) == (70, 3)
+    assert all(0 <= share <= 1 for share in told["communication"])
+    assert all(speed > 0 for speed in told["samples_per_second"])
+    assert "samples/s" in told["course"]
 
 
 def test_a_generator_is_shared_too() -> None:
@@ -264,7 +307,7 @@ def test_weights_that_drift_apart_are_found() -> None:
 
                     def add(vector: Any) -> None:
                         before(vector)
-                        vector[-1] += next(count) == 50
+                        vector[-1] += vector.size > 50 and next(count) == 50
 
                     ranks.add = add  # type: ignore[method-assign]
                 return made
@@ -277,8 +320,22 @@ def test_weights_that_drift_apart_are_found() -> None:
 
 def test_layers_that_learn_from_a_whole_mini_batch_are_refused() -> None:
     def work(ranks: Threads) -> Any:
-        with pytest.raises(ArgumentError, match="BatchNorm"):
-            trained(lambda: mlp("sgd", BatchNorm()), (X, Y), parallel=Among(ranks))
+        with pytest.raises(ArgumentError, match="InstanceNorm"):
+            trained(lambda: pictures(InstanceNorm(running=True)), (PICTURES, Y), parallel=Among(ranks))
         return "refused"
 
     assert World(2).run(work) == ["refused"] * 2
+
+
+def test_a_step_that_is_left_out_leaves_running_means_as_they_were() -> None:
+    x = X.copy()
+    x[20] = 3e38
+
+    def make() -> Network:
+        return mlp("sgd", BatchNorm())
+
+    how = {"callbacks": [OnNonFinite("skip")], "shuffle": False, "epochs": 1}
+    wanted, _, _ = trained(make, (x, Y), **how)
+    for arrays, _, _ in World(3).run(lambda ranks: trained(make, (x, Y), parallel=Among(ranks), **how)):
+        for key, value in wanted.items():
+            np.testing.assert_allclose(arrays[key], value, rtol=1e-4, atol=1e-6)

@@ -109,6 +109,7 @@ class Plan:
             self.lengths_behind(np.array([shape[0]]))
         vectors = self._vectors = Vectors(row, self.ops, memory)
         self.params, self.grads, self.layer_state = vectors.params, vectors.grads, vectors.layer_state
+        self.decayed = vectors.decayed
         self._cuts = Cuts(layers, row, self.cost)
         self._compile()
 
@@ -195,7 +196,7 @@ class Plan:
         x, target, weight: on the host or, the latter two, on the device; the weight is that of each sample, (N,).
         """
         assert self.cost and not self.cost.unresolved
-        if ctx.train and len(x) == 1:
+        if ctx.train and len(x) == 1 and not ctx.together:
             self._tell_of_single_values()
         ctx = self.told_of_lengths(ctx, x)
         passes = self._passes_for(x)
@@ -215,7 +216,10 @@ class Plan:
             outputs, cost, weighing, dx = passes.fused_step.run(ctx, given, self._wanted(target), weight)
             return Passed(self._outputs(outputs), cost, weighing), dx
         y, tape = through(passes.stages, ctx, given) if ctx.train else (self._through(passes.stages, ctx, given), [])
-        found = self.judge(y, target, weight, output_lengths(ctx))
+        assert self.cost
+        found = judged(
+            self.cost, self.ops, y, self._wanted(target), weight, output_lengths(ctx), ctx.together
+        )  # fmt: skip
         dx = back_through(passes.stages, ctx, tape, found.dy) if ctx.train else None
         y = self._through(passes.output_activation, self.context(train=False), y)
         return Passed(self._outputs(y), found.cost, found.weighing), dx

@@ -62,6 +62,7 @@ class Vectors:
         self.grads, self.gradients = self._vector(sizes, "grads", memory)
         held = {name: value.shape for name, value in values.items()}
         self.layer_state, self.state = self._vector(held, "layer_state", memory)
+        self.decayed = sum(self.parameters[name].size for name in order if self._declared[name].decay)
         self._first_state = {name: value.value for name, value in values.items()}
         self._of_layers: dict[str, Any] = {
             name: RowGradient(view, self.ops.xp) if self._declared[name].rows else view

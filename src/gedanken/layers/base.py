@@ -11,6 +11,7 @@ from gedanken.hyperparameters import Hyperparameters
 from gedanken.init import Initializer
 from gedanken.ops import Ops
 from gedanken.random import Purpose, sample_draws, sample_normals
+from gedanken.ranks.together import Together
 from gedanken.types import Array, Arrays, Shape
 
 NO_LENGTHS = "does not honour the lengths of sequences"
@@ -72,6 +73,7 @@ class Context:
         lengths_at: the lengths for every layer, by its path; None where all places are real.
         places: how many places the sequences that the layer gets have uncut; None where they are not cut, see
             `Layer.may_be_cut`.
+        together: of a training pass of several ranks over their shares of a mini-batch: this one's side of it.
     """
 
     ops: Ops
@@ -83,6 +85,7 @@ class Context:
     lengths: Array | None = None
     lengths_at: Arrays | None = None
     places: int | None = None
+    together: Together | None = None
 
     def at(self, name: str) -> "Context":
         """Return the context of the part called `name`."""

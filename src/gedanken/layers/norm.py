@@ -3,11 +3,14 @@
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+import numpy as np
+
 from gedanken.checks import real, truth
 from gedanken.errors import ShapeError
 from gedanken.init import Constant, Zeros
 from gedanken.layers.base import Context, Layer, Param, StateValue
 from gedanken.ops import Ops
+from gedanken.ranks.together import Together
 from gedanken.types import Array, Arrays, Shape
 
 
@@ -131,9 +134,13 @@ class BatchNorm(Norm):
             real = ctx.ops.xp.arange(x.shape[1]) < ctx.lengths[:, None]
             rows = x[real][:, None]
         if ctx.train:
+            count = rows.shape[0] * rows.shape[1]
             h, mean = ctx.ops.centred(rows, axis=(0, 1))
             var = ctx.ops.mean_square(h, axis=(0, 1))
-            self._remember(ctx.ops, s, mean[0, 0], var, rows.shape[0] * rows.shape[1])
+            if ctx.together:
+                mean, var, count = _of_all(ctx.together, mean, var, count)
+                h = rows - mean
+            self._remember(ctx.ops, s, mean[0, 0], var, count)
         else:
             var = s["var"]
             h = rows - s["mean"]
@@ -166,11 +173,32 @@ class BatchNorm(Norm):
         if not of_batch:  # mean and deviation were constants
             return dy * gain
         # dx = (dh - mean(dh) - h * mean(dh * h)) / deviation, the means being the two sums above
+        if ctx.together:
+            by_shift, by_scale, count = _sums_of_all(ctx.together, by_shift, by_scale, count)
         dx = h * (by_scale / -count)
         dx += dy_rows
         dx -= by_shift / count
         dx *= gain
         return _in_place(ctx.ops, dx, real, dy.shape)
+
+
+def _of_all(together: Together, mean: Array, var: Array, count: int) -> tuple[Array, Array, int]:
+    """Return mean, variance and number of all ranks' values: var = sum of n_r / n * (var_r + (mean_r - mean)**2)."""
+    own = np.concatenate([mean.reshape(-1), var]).astype("float64")
+    moments, counts = together.all_moments(own, count)
+    means, spreads = np.split(moments, 2, axis=1)
+    total = counts.sum()
+    mean_of_all = counts @ means / total
+    var_of_all = counts @ (spreads + (means - mean_of_all) ** 2) / total
+    return mean_of_all.astype(mean.dtype).reshape(mean.shape), var_of_all.astype(var.dtype), int(total)
+
+
+def _sums_of_all(together: Together, by_shift: Array, by_scale: Array, count: int) -> tuple[Array, Array, int]:
+    """Return the sums of all ranks, and of how many values they are."""
+    sums = np.array([*by_shift, *by_scale, count], "float64")
+    together.add(sums)
+    shift, scale = np.split(sums[:-1].astype(by_shift.dtype), 2)
+    return shift, scale, int(sums[-1])
 
 
 def _in_place(ops: Ops, rows: Array, real: Array | None, shape: Shape) -> Array:

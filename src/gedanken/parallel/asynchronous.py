@@ -67,11 +67,11 @@ class Asynchronous(Strategy):
         layout = Layout(self._workers, str(plan.ops.dtype), *sizes, slots, rows)
         self._memory = reserved_memory(layout.nbytes, f"the parameters and {self._workers} workers")
         self._block = Block(layout, self._memory)
-        self._hand_out()
+        self.hand_out()
 
-    def steps(self, source: Source, epoch: int, start: int = 0) -> Results:
+    def steps(self, source: Source, epoch: int, start: int = 0, stop: int | None = None) -> Results:
         orders = self._orders = self._orders or orders_of(source, self._workers, self._unit, self._sparse)
-        orders.begin(epoch, start)
+        orders.begin(epoch, start, stop)
         self._check_runs(orders)
         self._block.factor = self.train_state.optimizer_state.plateau.factor
         manager = self._manager_of(source, orders)
@@ -167,8 +167,8 @@ class Asynchronous(Strategy):
 
     # ------------------------------------------------------------------ what workers start from, and what comes of it
 
-    def _hand_out(self) -> None:
-        """Let workers begin with what the network is now."""
+    def hand_out(self) -> None:
+        """Let workers begin with what the network is now; none is at work."""
         block, optimizer = self._block, self.train_state.optimizer_state
         block.params[...] = self.train_state.plan.params
         block.factor, block.head[BEFORE] = optimizer.plateau.factor, optimizer.updates
@@ -210,7 +210,7 @@ class Asynchronous(Strategy):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
-        self._hand_out()
+        self.hand_out()
 
     def _parts(self) -> dict[str, Stateful]:
         return {**super()._parts(), "refuge": self._refuge}
@@ -239,7 +239,7 @@ class Asynchronous(Strategy):
         self._break_off(manager, orders)
         self._gather()
         self._refuge.seek(orders.sample())
-        self._hand_out()
+        self.hand_out()
 
     def stop(self) -> None:
         try:

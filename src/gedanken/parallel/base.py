@@ -4,7 +4,7 @@ import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any, NamedTuple, TypeAlias
 
@@ -30,6 +30,7 @@ from gedanken.parallel.black_box import examined
 from gedanken.parallel.counting import Mean, counts_of, cut_weight, of_entries
 from gedanken.parallel.fault import Fault
 from gedanken.processors import usable_processors
+from gedanken.ranks.together import Together
 from gedanken.state import State, Stateful, restore_parts, state_of
 from gedanken.types import Array
 
@@ -151,10 +152,24 @@ def merged(metrics: Sequence[Metric], statistics: Sequence[tuple[Array, ...]]) -
     )
 
 
-def gradients(train_state: TrainState, batch: Batch, epoch: int, measure: Measure | None = None) -> StepResult:
-    """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has."""
+def gradients(
+    train_state: TrainState,
+    batch: Batch,
+    epoch: int,
+    measure: Measure | None = None,
+    together: Together | None = None,
+) -> StepResult:
+    """Fill the plan's gradients with those of one mini-batch: the part of a step that every strategy has.
+
+    Args:
+        train_state: what learns.
+        batch: the mini-batch, or a rank's share of it.
+        epoch: epochs finished before.
+        measure: in place of `TrainState.measured`.
+        together: of a share, see Context: the gradients are this rank's part of the whole mini-batch's.
+    """
     plan = train_state.plan
-    ctx = plan.context(train=True, epoch=epoch, position=batch.position)
+    ctx = replace(plan.context(train=True, epoch=epoch, position=batch.position), together=together)
     result = run_batch(train_state, batch, ctx, measure)
     # The cost is read here, since nothing may be learnt from a step whose cost is not finite.
     result = result._replace(cost=float(result.cost))

@@ -67,8 +67,8 @@ class Orders(ABC):
         return self.feed.memory if hasattr(self, "feed") else None
 
     @abstractmethod
-    def begin(self, epoch: int, start: int) -> None:
-        """Let `next` begin with mini-batch number `start` of an epoch."""
+    def begin(self, epoch: int, start: int, stop: int | None = None) -> None:
+        """Let `next` begin with mini-batch number `start` of an epoch, and end before `stop`; None: with the epoch."""
 
     @abstractmethod
     def next(self, longest: int) -> tuple[int, int] | None:
@@ -116,19 +116,19 @@ class ArrayOrders(Orders):
 
     def __init__(self, source: ArraySource, workers: int, unit: int) -> None:
         self._source, self._workers, self._unit = source, workers, unit
-        self._given = source.steps
+        self._given = self._stop = source.steps
         self.feed = ArrayFeed(source)
 
     @property
     def over(self) -> bool:  # type: ignore[override]
-        return self._given == self._source.steps
+        return self._given == self._stop
 
-    def begin(self, epoch: int, start: int) -> None:
-        self._given = start
+    def begin(self, epoch: int, start: int, stop: int | None = None) -> None:
+        self._given, self._stop = start, self._source.steps if stop is None else stop
 
     def next(self, longest: int) -> tuple[int, int] | None:
         """Orders become shorter towards the end of the epoch, so that workers end together whatever their speed."""
-        first, left = self._given, self._source.steps - self._given
+        first, left = self._given, self._stop - self._given
         fair = left // (2 * self._workers)
         wanted = max(min(longest, fair), longest // SHORTEST)
         count = min(left, max(1, wanted // self._unit) * self._unit)
@@ -142,7 +142,7 @@ class ArrayOrders(Orders):
         return self._source.first()
 
     def end(self) -> None:
-        self._given = self._source.steps
+        self._given = self._stop
 
 
 class SlotFeed(Feed):
@@ -271,7 +271,8 @@ class SlotOrders(Orders):
     def over(self) -> bool:  # type: ignore[override]
         return self._coming is None
 
-    def begin(self, epoch: int, start: int) -> None:
+    def begin(self, epoch: int, start: int, stop: int | None = None) -> None:
+        assert stop is None, "of a Generator it is known when it ends"
         self._batches = self._source.batches(epoch, start)
         self._coming = next(self._batches, None)
         if self._coming and not hasattr(self, "feed"):

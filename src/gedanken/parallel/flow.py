@@ -1,14 +1,12 @@
 """How the micro-batches of one mini-batch go through a stage: forward, and back in the same order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from gedanken.data.batches import Batch
 from gedanken.parallel.base import StepResult
 from gedanken.parallel.pipeline_stage import Stage
-from gedanken.ranks.communicator import Communicator, RankError
+from gedanken.ranks.communicator import Communicator
 from gedanken.types import Array
 
 
@@ -16,7 +14,7 @@ class Flow:
     """One mini-batch's way through this rank's stage.
 
     A rank sends in the same call in which it takes what the neighbour sends meanwhile, so none of two that send to each
-    other waits for the other to take. After an error of its own code it sends zeros up to the end, for the others.
+    other waits for the other to take.
 
     Args:
         stage: what this rank runs.
@@ -26,7 +24,6 @@ class Flow:
 
     Attributes:
         results: what came of each, in the last stage.
-        error: what this rank's code raised.
     """
 
     def __init__(self, stage: Stage, ranks: Communicator, batches: Sequence[Batch], epoch: int) -> None:
@@ -34,7 +31,6 @@ class Flow:
         self._before = ranks.rank - 1 if ranks.rank else None
         self._after = ranks.rank + 1 if ranks.rank + 1 < ranks.size else None
         self.results: list[StepResult] = []
-        self.error: Exception | None = None
 
     def run(self, ahead: int) -> None:
         """Run all micro-batches; `ahead` of them go forward before the first one comes back."""
@@ -92,26 +88,11 @@ class Flow:
     # ------------------------------------------------------------------ work
 
     def _forward(self, number: int, x: Array | None) -> Any:
-        batch = self._batches[number]
-        return self._safely(lambda: self._stage.forward(number, batch, self._epoch, x), self._after, "dy", batch)
+        return self._stage.forward(number, self._batches[number], self._epoch, x)
 
     def _backward(self, number: int, dy: Array | None) -> Any:
-        def work() -> Any:
-            given = dy
-            if given is None:
-                result, given = self._stage.end(number, self._batches[number])
-                self.results.append(result)
-            return self._stage.backward(number, given)
-
-        return self._safely(work, self._before, "x", self._batches[number])
-
-    def _safely(self, work: Callable[[], Any], to: int | None, like: str, batch: Batch) -> Any:
-        """Return what work gives or, for the neighbour who waits for it, zeros."""
-        if self.error is None:
-            try:
-                return work()
-            except RankError:
-                raise
-            except Exception as error:
-                self.error = error
-        return None if to is None else np.zeros_like(self._stage.room(like, 0, len(batch.x)))
+        given: Any = dy
+        if self._after is None:
+            result, given = self._stage.end(number, self._batches[number])
+            self.results.append(result)
+        return self._stage.backward(number, given)

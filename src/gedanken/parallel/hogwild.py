@@ -13,7 +13,7 @@ from gedanken.checks import one_of, real, require, warn
 from gedanken.engine.learner import OF_RUNS
 from gedanken.errors import EngineError
 from gedanken.parallel.asynchronous import Asynchronous, Options
-from gedanken.parallel.base import ByWorkers, Strategy
+from gedanken.parallel.base import ByWorkers
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.worker import merger
 from gedanken.processes.possible import METHODS
@@ -102,7 +102,7 @@ class Hogwild(ByWorkers):
         if self.time_limit is not None:
             real("time_limit", self.time_limit, "(0, inf)")
 
-    def strategy(self, recipe: Recipe) -> Strategy:
+    def strategy(self, recipe: Recipe) -> Asynchronous:
         """Return what trains a network in this way.
 
         Raises:

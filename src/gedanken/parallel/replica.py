@@ -1,10 +1,13 @@
 """What every rank does with its copy of a network, whatever the ranks share."""
 
+import json
 import math
+import platform
+import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +29,15 @@ def _digest(source: Source) -> str:
     return str(zlib.crc32(np.ascontiguousarray(some).data)) if isinstance(some, np.ndarray) else ""
 
 
+class Worked(NamedTuple):
+    """What a rank did in an epoch: of how many samples, in how many seconds, and so many of these in communication."""
+
+    host: str
+    samples: int
+    seconds: float
+    talked: float
+
+
 class Replica(ABC):
     """A rank's copy of a network that is trained.
 
@@ -38,10 +50,15 @@ class Replica(ABC):
     """
 
     told: str
-    talks = False  # whether ranks talk to each other in `tell`
 
     def __init__(self, train_state: TrainState, ranks: Communicator) -> None:
         self.train_state, self.ranks = train_state, ranks
+        self._samples, self._begun, self._talked = 0, 0.0, 0.0  # of an epoch, and when it and its talk began
+        self._worked: list[Worked] = []
+
+    def go_on(self, left: Communicator) -> None:
+        """Be one of the ranks that are left."""
+        self.ranks = left
 
     def identity(self, source: Source) -> dict[str, str]:
         """Return what must be the same on all ranks, in words."""
@@ -79,6 +96,31 @@ class Replica(ABC):
         progress.counts = float(numbers[0])
         progress.batches, progress.step, progress.before = map(int, numbers[1:])
 
+    def begin(self) -> None:
+        """Begin to count what is done in an epoch."""
+        self._samples, self._begun, self._talked = 0, time.perf_counter(), self.ranks.seconds
+
+    def end(self) -> None:
+        """Compare weights at the end of an epoch, and let all ranks know what each did."""
+        self.compare()
+        seconds, talked = time.perf_counter() - self._begun, self.ranks.seconds - self._talked
+        own = Worked(platform.node(), self._samples, seconds, talked)
+        self._worked = [Worked(*json.loads(content)) for content in self.ranks.gather(json.dumps(own).encode())]
+
+    def report(self) -> dict[str, Any]:
+        """Return what all ranks did in the last epoch; see `DataParallel`."""
+        speeds = [one.samples / max(one.seconds, 1e-9) for one in self._worked]
+        talked = [min(one.talked / max(one.seconds, 1e-9), 1.0) for one in self._worked]
+        return {
+            "workers": f"{self.ranks.size} rank{'s' * (self.ranks.size > 1)}, {self.told}",
+            "course": f"{', '.join(f'{speed:,.0f}' for speed in speeds)} samples/s  "
+            f"{', '.join(f'{share:.0%}' for share in talked)} of the time in communication",
+            "hosts": [one.host for one in self._worked],
+            "samples": [one.samples for one in self._worked],
+            "samples_per_second": speeds,
+            "communication": talked,
+        }
+
     def order(self, given: bytes = b"") -> bytes:
         """Return the order that rank 0 gives; StateError where another rank is past its last one."""
         every = self.ranks.gather(given)
@@ -93,13 +135,16 @@ class Replica(ABC):
             if content:
                 raise ArgumentError(f"rank {rank}: {content.decode()}")
 
+    def goes_on(self, so: bool = True) -> bool:
+        """Return whether rank 0 goes on with one more exchange; `so` is its own answer."""
+        answer = np.array([so])
+        self.ranks.broadcast(answer)
+        return bool(answer[0])
+
     def exchange(self, told: Told) -> list[Told]:
-        """Return what all ranks tell; RankError where the code of another one raised."""
-        every = [Told.unpacked(content) for content in self.ranks.gather(told.packed())]
-        for rank, one in enumerate(every):
-            if one.error and rank != self.ranks.rank:
-                raise RankError(f"rank {rank}: {one.error}", [rank])
-        return every
+        """Return what all ranks tell."""
+        self._samples += told.samples
+        return [Told.unpacked(content) for content in self.ranks.gather(told.packed())]
 
     def compare(self) -> None:
         """See that all ranks have the same weights.
@@ -117,25 +162,31 @@ class Replica(ABC):
 
     @abstractmethod
     def pieces(self, source: Source, epoch: int, start: int) -> Generator[Any, None, None]:
-        """Yield what this rank learns from in an epoch, one exchange after the other, from mini-batch `start` on."""
+        """Yield what this rank learns from in an epoch, one exchange after the other, from mini-batch `start` on.
+
+        A piece's `span` is the number of mini-batches that all ranks learn from in it.
+        """
 
     @abstractmethod
     def tell(self, piece: Any, epoch: int) -> Told:
-        """Compute what this rank has to, and return what came of it.
-
-        Raises:
-            RankError: others fail; whatever else it raises leaves nobody waiting.
-        """
+        """Compute what this rank has to, and return what came of it."""
 
     @abstractmethod
     def learn(self, piece: Any, every: Sequence[Told]) -> StepResult:
         """Update the weights, to the same on all ranks, and return what was learnt; of a fault nothing is kept."""
 
-    def bring(self) -> None:  # noqa: B027 - most replicas hold it anyway
-        """Let rank 0 hold all that was learnt; called by it, between two pieces of an epoch."""
+    def undo(self) -> None:  # noqa: B027 - only one that changes weights in `tell` has something to undo
+        """Become what it was before `tell`, if nothing was learnt from that piece yet."""
 
-    def undo(self) -> None:  # noqa: B027 - only one that changes in `tell` has something to undo
-        """Become what it was before the last `tell`: the piece is not learnt from."""
+    def close(self) -> None:  # noqa: B027 - only one with a thread has something to end
+        """Say nothing more."""
+
+    def bring(self) -> None:  # noqa: B027 - most replicas hold it anyway
+        """Let rank 0 hold all that was learnt; called by it, where the others are in `goes_on`."""
+
+    def put_back(self, state: Array) -> None:
+        """Let the state of layers be what rank 0 knew it to be before a piece of which nothing is kept."""
+        self.train_state.plan.layer_state[...] = state
 
     @abstractmethod
     def seen(self, piece: Any) -> Batch:

@@ -10,11 +10,15 @@ import numpy as np
 from gedanken.checks import require
 from gedanken.data.batches import ArraySource, Batch, Source
 from gedanken.data.order import shared_out
+from gedanken.layers.norm import BatchNorm
+from gedanken.layers.stages import leaf_stages
 from gedanken.parallel.base import StepResult, TrainState, gradients
 from gedanken.parallel.fault import Fault
+from gedanken.parallel.gradient_sums import GradientSums
 from gedanken.parallel.replica import Replica
 from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import Communicator
+from gedanken.ranks.together import Together
 from gedanken.sparse import RowGradient
 
 COMPARED_EVERY = 100  # steps after which weights are compared
@@ -26,12 +30,16 @@ class Share(NamedTuple):
     Args:
         part: its samples; None: it has none.
         whole: returns the mini-batch.
+        samples: of the mini-batch.
         done: share of the epoch that is done with it, in (0, 1].
+        span: mini-batches that it is of.
     """
 
     part: Batch | None
     whole: Callable[[], Batch]
+    samples: int
     done: float
+    span: int = 1
 
 
 def _itself(batch: Batch) -> Batch:
@@ -54,9 +62,11 @@ class SharedBatches(Replica):
     def __init__(self, train_state: TrainState, ranks: Communicator) -> None:
         super().__init__(train_state, ranks)
         plan = train_state.plan
-        keeper = next((one.name for one in plan.layers if one.s), "")
-        rule = f"be None with {keeper}: what it learns of a mini-batch it would learn of a rank's part of it; GroupNorm"
-        require(not keeper, "parallel", f"{rule} and LayerNorm have no such state", "DataParallel() over ranks")
+        own = (one.name for one in leaf_stages(plan.layers) if one.s and type(one.layer) is not BatchNorm)
+        keeper = next(own, "")
+        rule = f"be None with {keeper}: what it learns of a mini-batch it would learn of a rank's part of it; BatchNorm"
+        require(not keeper, "parallel", f"{rule} learns it of all parts", "DataParallel() over ranks")
+        self._sums = GradientSums(plan.grads, plan.decayed, ranks)
         found = [g for one in plan.layers for g in one.g.values()]
         self._by_rows = [g for g in found if isinstance(g, RowGradient)]
 
@@ -66,42 +76,39 @@ class SharedBatches(Replica):
         if isinstance(source, ArraySource):
             for number in range(start, source.steps):
                 whole = partial(source.run, epoch, number, 1)
-                yield Share(source.share(epoch, number, place, count), whole, (number + 1) / source.steps)
+                size = min(source.mini_batch_size, source.samples - number * source.mini_batch_size)
+                yield Share(source.share(epoch, number, place, count), whole, size, (number + 1) / source.steps)
             return
         with contextlib.closing(source.batches(epoch, start)) as batches:
             for batch in batches:
-                begin, end = shared_out(len(batch.x), place, count)
-                yield Share(batch.part(begin, end) if end > begin else None, partial(_itself, batch), batch.share)
+                size = len(batch.x)
+                begin, end = shared_out(size, place, count)
+                own = batch.part(begin, end) if end > begin else None
+                yield Share(own, partial(_itself, batch), size, batch.share)
 
     def tell(self, piece: Share, epoch: int) -> Told:
-        """Compute the gradient of this rank's share of a mini-batch, and return what came of it."""
-        plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
-        told = Told(factor=optimizer_state.plateau.factor)
-        part = piece.part
-        if part is None:
-            for rows in self._by_rows:
-                rows.clear()
-            plan.grads[...] = 0
+        """Compute the gradient of this rank's share of a mini-batch and add up all ranks'; return what came of it."""
+        told = Told(factor=self.train_state.optimizer_state.plateau.factor)
+        together = self._sums.begin(0 if piece.part is None else len(piece.part.x), piece.samples)
+        part = piece.whole().part(0, 1) if piece.part is None else piece.part
+        found = gradients(self.train_state, part, epoch, together=together)
+        self._sums.finish()
+        self._join_rows(together)
+        if piece.part is None:
             return told
-        found = gradients(self.train_state, part, epoch)
         fault = found.fault.what if found.fault else ""
         return told._replace(fault=fault).of(found._replace(batches=int(self.ranks.rank == 0)))
 
     def learn(self, piece: Share, every: Sequence[Told]) -> StepResult:
-        """Add up the gradients of all ranks, and update by the sum."""
+        """Update by the sum of all ranks' gradients."""
         plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
         if optimizer_state.step % COMPARED_EVERY == 0:
             self.compare()
         result = self.together(every, piece.done)
         if result.fault:
             return result
-        assert plan.cost
-        counts = float(result.counts or 0.0)
-        if not plan.cost.sums:
-            plan.grads *= every[self.ranks.rank].counts / (counts or 1.0)
-        self._add()
         optimizer_state.plateau = optimizer_state.plateau._replace(factor=every[0].factor)
-        refused = optimizer_state.apply(plan.params, plan.grads, counts)
+        refused = optimizer_state.apply(plan.params, plan.grads, float(result.counts or 0.0))
         return result._replace(fault=Fault(refused) if refused else None)
 
     def seen(self, piece: Share) -> Batch:
@@ -110,9 +117,16 @@ class SharedBatches(Replica):
     def blamed(self, piece: Share, every: Sequence[Told]) -> Batch:
         return piece.whole()
 
-    def _add(self) -> None:
-        """Make the gradients the sum of all ranks', and the rows that it touches those of any rank."""
-        self.ranks.add(self.train_state.plan.grads)
+    def go_on(self, left: Communicator) -> None:
+        super().go_on(left)
+        self._sums = self._sums.among(left)
+
+    def close(self) -> None:
+        self._sums.close()
+
+    def _join_rows(self, together: Together) -> None:
+        """Let the rows that a gradient touches be those of any rank's."""
         for gradient in self._by_rows:
-            touched = [np.frombuffer(rows, np.int64) for rows in self.ranks.gather(gradient.rows.tobytes())]
+            own = gradient.rows if together.counts else gradient.rows[:0]
+            touched = [np.frombuffer(rows, np.int64) for rows in self.ranks.gather(own.tobytes())]
             gradient.touch(np.unique(np.concatenate(touched)))

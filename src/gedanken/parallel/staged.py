@@ -8,6 +8,7 @@ layer to layer, and the gradients of that.
 import contextlib
 import math
 from collections.abc import Generator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,16 @@ from gedanken.parallel.pipeline_stage import Stage
 from gedanken.parallel.replica import Replica
 from gedanken.parallel.told import Told
 from gedanken.ranks.communicator import Communicator, RankError
+from gedanken.types import Array
+
+STOP, GO, BRING = range(3)  # what rank 0 says before a mini-batch
+
+
+class Whole(NamedTuple):
+    """A mini-batch, of which each rank runs its layers."""
+
+    batch: Batch
+    span: int = 1
 
 
 class Staged(Replica):
@@ -43,8 +54,6 @@ class Staged(Replica):
         ArgumentError: the network cannot be cut so, or learns in a way that stages do not know.
     """
 
-    talks = True
-
     def __init__(
         self,
         train_state: TrainState,
@@ -59,7 +68,6 @@ class Staged(Replica):
         self.stage: Stage | None = None
         self._own: OwnLayers | None = None
         self._changed = False  # whether ranks have learnt what others do not know
-        self._ended: list[Told] | None = None
         self._before = train_state.plan.layer_state.copy()
         self.told = f"stages of a pipeline, {micro_batches} micro-batches, {schedule}"
 
@@ -83,20 +91,17 @@ class Staged(Replica):
 
     # ------------------------------------------------------------------ what is said
 
-    def exchange(self, told: Told) -> list[Told]:
-        """Return what all ranks tell; where rank 0 wants all weights first, it gets them."""
-        if self._ended is not None:
-            every, self._ended = self._ended, None
-            return every
+    def goes_on(self, so: bool = True) -> bool:
+        answer = np.array([GO if so else STOP])
         while True:
-            every = super().exchange(told)
-            if not every[0].brings:
-                return every
+            self.ranks.broadcast(answer)
+            if answer[0] != BRING:
+                return bool(answer[0] == GO)
             self._share()
 
     def bring(self) -> None:
         if self._changed:
-            super().exchange(Told(brings=True))
+            self.ranks.broadcast(np.array([BRING]))
             self._share()
 
     def compare(self) -> None:
@@ -107,6 +112,11 @@ class Staged(Replica):
         super().become_alike()
         self._changed = False
 
+    def go_on(self, left: Communicator) -> None:
+        """Raise RankError: the newest weights of a stage are lost with its rank."""
+        lost = sorted({*self.ranks.numbers} - {*left.numbers})
+        raise RankError(f"the layers of rank {', '.join(map(str, lost))} are lost, and with them the training", lost)
+
     def _share(self) -> None:
         if self._changed and self._own:
             self._own.share()
@@ -114,35 +124,25 @@ class Staged(Replica):
 
     # ------------------------------------------------------------------ learning
 
-    def pieces(self, source: Source, epoch: int, start: int) -> Generator[Batch, None, None]:
+    def pieces(self, source: Source, epoch: int, start: int) -> Generator[Whole, None, None]:
         """Yield the mini-batches of an epoch."""
         if isinstance(source, ArraySource):
             for number in range(start, source.steps):
-                yield source.run(epoch, number, 1)
+                yield Whole(source.run(epoch, number, 1))
             return
         with contextlib.closing(source.batches(epoch, start)) as batches:
-            yield from batches
+            yield from map(Whole, batches)
 
-    def tell(self, piece: Batch, epoch: int) -> Told:
-        """Run this rank's stage for all micro-batches, and return what came of them.
-
-        What its own code raises is raised behind the last message, so that nobody waits for it.
-        """
-        every = self.exchange(Told())
-        if not every[0].goes_on:
-            self._ended = every
-            return Told()
+    def tell(self, piece: Whole, epoch: int) -> Told:
+        """Run this rank's stage for all micro-batches, and return what came of them."""
         self._before = self.train_state.plan.layer_state.copy()
-        batches = self._parts(piece)
+        batches = self._parts(piece.batch)
         with np.errstate(all="ignore"):
-            stage = self.stage or self._made(batches[0], epoch)
-            if stage is None:
-                return Told()
-            flow = Flow(stage, self.ranks, batches, epoch)
+            flow = Flow(self.stage or self._made(batches[0], epoch), self.ranks, batches, epoch)
             flow.run(self._ahead)
-        if flow.error:
-            raise flow.error
-        return self._told(flow.results)
+        told = self._told(flow.results)
+        self._samples += len(piece.batch.x) - told.samples  # the last rank alone tells of samples, and all work on them
+        return told
 
     def _told(self, results: Sequence[StepResult]) -> Told:
         """Return what came of the micro-batches, of which the last stage alone knows."""
@@ -162,24 +162,10 @@ class Staged(Replica):
         behind = self.ranks.size - 1 - self.ranks.rank
         return self._micro_batches if self._schedule == "gpipe" and self.ranks.size > 1 else behind
 
-    def _made(self, batch: Batch, epoch: int) -> Stage | None:
-        """Cut the network, and return this rank's stage of it; None where another rank could not."""
-        error = None
-        try:
-            cuts = self._measured(batch, epoch) if self._cuts is None else self._cuts
-            if cuts is not None:
-                self._make(cuts)
-        except RankError:
-            raise
-        except Exception as raised:
-            error = raised
-        failed = b"failed" in self.ranks.gather(b"failed" if error else b"")
-        if error:
-            raise error
-        return None if failed else self.stage
-
-    def _make(self, cuts: Sequence[int]) -> None:
+    def _made(self, batch: Batch, epoch: int) -> Stage:
+        """Cut the network, and return this rank's stage of it."""
         plan, rank, size = self.train_state.plan, self.ranks.rank, self.ranks.size
+        cuts = self._measured(batch, epoch) if self._cuts is None else self._cuts
         rows = rows_between(plan.body, cuts)
         own = [rows[rank]] if size > 1 else rows
         ending = units_of(own[-1])[-1] if rank == size - 1 else []
@@ -191,23 +177,20 @@ class Staged(Replica):
         if size > 1:
             self.told = f"{self.told}, which begin with layers {', '.join(map(str, [0, *cuts]))}"
 
-    def _measured(self, batch: Batch, epoch: int) -> list[int] | None:
-        """Return where the stages begin, as rank 0 has measured it; None where it could not."""
-        cuts, error = np.full(self.ranks.size - 1, -1), None
-        if self.ranks.rank == 0 and len(cuts):
-            try:
-                cuts[:] = measured_cuts(self.train_state.plan, batch, epoch, self.ranks.size)
-            except Exception as raised:
-                error = raised
-        self.ranks.broadcast(cuts)
-        if error:
-            raise error
-        return None if -1 in cuts else [int(one) for one in cuts]
+        return self.stage
 
-    def learn(self, piece: Batch, every: Sequence[Told]) -> StepResult:
+    def _measured(self, batch: Batch, epoch: int) -> list[int]:
+        """Return where the stages begin, as rank 0 has measured it."""
+        cuts = np.empty(self.ranks.size - 1, np.int64)
+        if self.ranks.rank == 0 and len(cuts):
+            cuts[:] = measured_cuts(self.train_state.plan, batch, epoch, self.ranks.size)
+        self.ranks.broadcast(cuts)
+        return [int(one) for one in cuts]
+
+    def learn(self, piece: Whole, every: Sequence[Told]) -> StepResult:
         """Update this rank's layers by the mean gradient of all micro-batches."""
         plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
-        result = self.together(every, piece.share)
+        result = self.together(every, piece.batch.share)
         assert plan.cost
         counts = float(result.counts or 0.0)
         if not result.fault and self.stage and self._own:
@@ -226,15 +209,18 @@ class Staged(Replica):
     def undo(self) -> None:
         self.train_state.plan.layer_state[...] = self._before
 
-    def seen(self, piece: Batch) -> Batch:
-        return piece
+    def put_back(self, state: Array) -> None:
+        """Leave what all ranks have undone, and told each other."""
 
-    def blamed(self, piece: Batch, every: Sequence[Told]) -> Batch:
+    def seen(self, piece: Whole) -> Batch:
+        return piece.batch
+
+    def blamed(self, piece: Whole, every: Sequence[Told]) -> Batch:
         place = next((one.place for one in every if one.fault), 0)
-        return self._parts(piece)[place - 1] if place else piece
+        return self._parts(piece.batch)[place - 1] if place else piece.batch
 
-    def _parts(self, piece: Batch) -> list[Batch]:
+    def _parts(self, batch: Batch) -> list[Batch]:
         """Return the micro-batches of a mini-batch."""
-        samples = len(piece.x)
+        samples = len(batch.x)
         count = min(self._micro_batches, samples)
-        return [piece.part(*shared_out(samples, place, count)) for place in range(count)]
+        return [batch.part(*shared_out(samples, place, count)) for place in range(count)]

@@ -2,13 +2,17 @@
 
 import json
 import math
-from typing import NamedTuple
+import struct
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gedanken.parallel.base import StepResult
 from gedanken.parallel.counting import counts_of
 from gedanken.types import Array
+
+NUMBERS = struct.Struct("<qdddqqq")
 
 
 class Told(NamedTuple):
@@ -18,9 +22,6 @@ class Told(NamedTuple):
         samples: of it; 0: the rank had none.
         cost, counts: of the part, and for how many samples the cost counts.
         fault: what of it was not finite; "".
-        error: what the rank's own code raised; "".
-        goes_on: the leader's: whether the mini-batch is learnt from.
-        brings: the leader's: whether all ranks say first what they have learnt.
         factor: the leader's: what the learning rate is multiplied by.
         batches: mini-batches that it was; of one that is shared, 1 on rank 0.
         place: number in the epoch of the mini-batch of which something was not finite.
@@ -31,12 +32,9 @@ class Told(NamedTuple):
     cost: float = 0.0
     counts: float = 0.0
     fault: str = ""
-    error: str = ""
-    goes_on: bool = True
     factor: float = 1.0
     batches: int = 0
     place: int = 0
-    brings: bool = False
     statistics: tuple[Array, ...] = ()
 
     def of(self, found: StepResult | None) -> "Told":
@@ -51,19 +49,30 @@ class Told(NamedTuple):
         return StepResult(self.samples, done, self.cost, self.statistics, None, self.batches, self.counts)
 
     def packed(self) -> bytes:
-        """Return it as a line of JSON, and the statistics' bytes one after the other."""
-        kinds = [(part.dtype.str, part.shape) for part in self.statistics]
-        parts = [np.ascontiguousarray(part).tobytes() for part in self.statistics]
-        return b"\n".join([json.dumps([*self[:-1], kinds]).encode(), b"".join(parts)])
+        """Return it as numbers, texts and forms, and the statistics' bytes one after the other."""
+        kinds = tuple((part.dtype.str, part.shape) for part in self.statistics)
+        texts = _texts(self.fault, kinds)
+        numbers = self.samples, self.cost, self.counts, self.factor, self.batches, self.place, len(texts)
+        return b"".join([NUMBERS.pack(*numbers), texts, *map(np.ndarray.tobytes, self.statistics)])
 
     @classmethod
     def unpacked(cls, content: bytes) -> "Told":
         """Return what was packed."""
-        line, _, rest = content.partition(b"\n")
-        *entries, kinds = json.loads(line)
-        statistics, place = list[Array](), 0
+        samples, cost, counts, factor, batches, place, length = NUMBERS.unpack_from(content)
+        start = NUMBERS.size + length
+        fault, kinds = _meant(content[NUMBERS.size : start])
+        statistics = list[Array]()
         for dtype, shape in kinds:
-            count = math.prod(shape)
-            statistics.append(np.frombuffer(rest, dtype, count, place).reshape(shape))
-            place += statistics[-1].nbytes
-        return cls(*entries)._replace(statistics=tuple(statistics))
+            statistics.append(np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape))
+            start += statistics[-1].nbytes
+        return cls(samples, cost, counts, fault, factor, batches, place, tuple(statistics))
+
+
+@lru_cache
+def _texts(*given: Any) -> bytes:
+    return json.dumps(given).encode()
+
+
+@lru_cache
+def _meant(texts: bytes) -> Any:
+    return json.loads(texts)

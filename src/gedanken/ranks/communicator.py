@@ -15,11 +15,12 @@ class RankError(GedankenError, RuntimeError):
 
     Attributes:
         lost: the ranks to blame, as far as they are known.
+        survivable: whether it came of a call, and those that are left can go on after `Communicator.shrink`.
     """
 
-    def __init__(self, message: str, lost: Iterable[int] = ()) -> None:
+    def __init__(self, message: str, lost: Iterable[int] = (), survivable: bool = False) -> None:
         super().__init__(message)
-        self.lost = frozenset(lost)
+        self.lost, self.survivable = frozenset(lost), survivable
 
 
 class Window(ABC):
@@ -48,6 +49,9 @@ class Communicator(ABC):
         rank: which one this is, 0 to size - 1.
         size: how many there are.
         local: how many of them are on this machine.
+        seconds: how long calls have taken so far.
+        survives: whether those that are left can go on after a loss, by `shrink`.
+        numbers: which rank each of them was when all were started.
 
     Raises:
         RankError: of any call, where another rank is lost or silent.
@@ -56,6 +60,9 @@ class Communicator(ABC):
     rank: int
     size: int
     local: int
+    survives: bool
+    numbers: tuple[int, ...]
+    seconds: float = 0.0
 
     @abstractmethod
     def add(self, vector: Array) -> None:
@@ -88,6 +95,13 @@ class Communicator(ABC):
     def window(self, values: Array) -> Window:
         """Let all ranks read and add to values of each rank, which begin as these."""
 
+    def second(self) -> "Communicator | None":
+        """Return another side of the same ranks, for a thread of its own; None where one thread says all.
+
+        It is collective when it is asked for first.
+        """
+        return None
+
     @abstractmethod
     def barrier(self) -> None:
         """Wait until all ranks are here."""
@@ -97,8 +111,15 @@ class Communicator(ABC):
         """Return the ranks that are known to be lost."""
 
     @abstractmethod
-    def shrink(self) -> "Communicator":
-        """Return what the ranks that are left say to each other, numbered anew in the same order."""
+    def shrink(self, well: bool = False) -> "Communicator":
+        """Return what the ranks that are left say to each other, numbered anew in the same order.
+
+        Ranks come here after different calls: what one that is not well calls from here on, and what others still wait
+        for, ends with a RankError, so that all come. All get the same answer.
+
+        Args:
+            well: whether this rank misses nobody. Where all ranks are here and say so, the answer is this communicator.
+        """
 
     @abstractmethod
     def abort(self, reason: str) -> NoReturn:

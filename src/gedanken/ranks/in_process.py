@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gedanken.ranks.communicator import DEADLINE, Communicator, RankError, Windo
 from gedanken.types import Array
 
 COLLECTIVE = -1  # the tag of messages that make up a collective call
+Context: TypeAlias = tuple[int, ...]  # of a communicator: messages among others are not mixed with those among these
 
 
 class Link(NamedTuple):
@@ -40,7 +41,8 @@ class Fault(NamedTuple):
 
     Args:
         rank: to whom.
-        call: before which of its calls to send or receive, counted from 0; of a message, which one that it sends.
+        call: before which of its calls to send, receive or shrink, counted from 0; of a message, which one that it
+            sends.
         kind: "kill" ends the rank, "freeze" lets it stand still for good; "drop" loses a message, "delay" makes it
             late.
         seconds: of a delay.
@@ -75,6 +77,31 @@ class _Line:
 
 
 @dataclass
+class _Meeting:
+    """Where all ranks of a communicator come together that are left; what comes of it is the same for all.
+
+    Args:
+        members: numbers in the world of those of the communicator.
+        well: what each that is here has said.
+        left: who goes on, once it is decided.
+    """
+
+    members: list[int]
+    well: dict[int, bool] = field(default_factory=dict)
+    left: list[int] | None = None
+
+    def over(self, ranks: "list[_Rank]") -> bool:
+        """Decide when all are here that are alive; return whether it is decided."""
+        if self.left is None and all(one in self.well or not ranks[one].alive for one in self.members):
+            self.left = [one for one in self.members if ranks[one].alive]
+        return self.left is not None
+
+    @property
+    def all_well(self) -> bool:
+        return self.left == self.members and all(self.well.values())
+
+
+@dataclass
 class _Rank:
     """What the world knows of one rank."""
 
@@ -82,7 +109,7 @@ class _Rank:
     calls: int = 0
     sent: int = 0
     alive: bool = True
-    waits_for: "tuple[_Line, _Rank] | None" = None  # for whose message
+    waits_for: Callable[[], bool] | None = None  # says whether it is there, or will never be
     lost: bool = False
     frozen: bool = False
     expired: bool = False  # whether its deadline is the first of all
@@ -92,7 +119,7 @@ class _Rank:
     @property
     def waits_in_vain(self) -> bool:
         """Whether it waits for what is not there, from one who is."""
-        return self.waits_for is not None and self.waits_for[0].next is None and self.waits_for[1].alive
+        return self.waits_for is not None and not self.waits_for()
 
 
 @dataclass
@@ -104,6 +131,8 @@ class World:
         link: between any two of them.
         faults: what happens to them.
         deadline: seconds for which a rank waits for a message.
+        apart: whether each rank is a machine of its own.
+        survives: whether ranks that are left can go on without one that is lost.
 
     Attributes:
         ranks: what became of each.
@@ -113,12 +142,16 @@ class World:
     link: Link = Link()
     faults: Iterable[Fault] = ()
     deadline: float = DEADLINE
+    apart: bool = False
+    survives: bool = False
     ranks: list[_Rank] = field(init=False)
 
     def __post_init__(self) -> None:
         self.ranks = [_Rank() for _ in range(self.size)]
         self.changed = threading.Condition()
-        self.lines: dict[tuple[int, int, tuple[int, ...]], _Line] = defaultdict(_Line)
+        self.lines: dict[tuple[int, int, Context, int], _Line] = defaultdict(_Line)
+        self.left: set[Context] = set()  # those where somebody has found a loss: nobody talks there any more
+        self.meetings: dict[Context, _Meeting] = {}
         self.windows: dict[int, list[Array]] = {}
         self._faults = {(fault.rank, fault.call, fault.kind): fault for fault in self.faults}
         self._ended = False
@@ -163,13 +196,14 @@ class World:
             own.lost = True
             raise _Killed
 
-    def put(self, source: int, to: int, tag: tuple[int, ...], content: bytes) -> None:
+    def put(self, source: int, to: int, context: Context, tag: int, content: bytes) -> None:
         """Send a message."""
         self._call(source)
         own = self.ranks[source]
         late = self._faults.get((source, own.sent, "delay"))
         with self.changed:
-            line = self.lines[source, to, tag]
+            self._require_here(context)
+            line = self.lines[source, to, context, tag]
             if (source, own.sent, "drop") not in self._faults:
                 arrival = own.clock + (late.seconds if late else 0.0) + self.link.seconds(len(content))
                 line.messages[line.sent] = _Message(arrival, content)
@@ -177,16 +211,14 @@ class World:
             own.sent += 1
             self._look()
 
-    def take(self, source: int, to: int, tag: tuple[int, ...]) -> bytes:
+    def take(self, source: int, to: int, context: Context, tag: int) -> bytes:
         """Return the next message, or say why none comes."""
         self._call(to)
         own, other = self.ranks[to], self.ranks[source]
         with self.changed:
-            line = self.lines[source, to, tag]
-            own.waits_for = line, other
-            self._look()
-            self.changed.wait_for(lambda: line.next or own.expired or not other.alive)
-            own.waits_for = None
+            line = self.lines[source, to, context, tag]
+            self._wait(own, lambda: line.next is not None or not other.alive or context in self.left)
+            self._require_here(context)
             message, until = line.next, own.clock + self.deadline
             if message and message.arrival <= until:
                 line.taken += 1
@@ -195,10 +227,41 @@ class World:
                 return message.content
             if not message and not other.alive:
                 own.clock = max(own.clock, other.clock + self.link.latency)
-                raise RankError(f"rank {source} is lost", [source])
+                raise RankError(f"rank {source} is lost", [source], self.survives)
             own.clock, own.expired = until, False
             self._look()
-        raise RankError(f"rank {source} was silent for {self.deadline:g} s", [source])
+        raise RankError(f"rank {source} was silent for {self.deadline:g} s", [source], self.survives)
+
+    def meet(self, rank: int, context: Context, members: list[int], well: bool) -> _Meeting:
+        """Come together with all that are left."""
+        self._call(rank)
+        own = self.ranks[rank]
+        with self.changed:
+            if not well:
+                self.left.add(context[:-1])
+            meeting = self.meetings.setdefault(context, _Meeting(members))
+            meeting.well[rank] = well
+            self._wait(own, lambda: meeting.over(self.ranks))
+            if meeting.left is not None:
+                own.clock = max(own.clock, *(self.ranks[one].clock for one in meeting.left)) + self.link.latency
+                return meeting
+            own.clock, own.expired = own.clock + self.deadline, False
+            absent = [one for one in members if one not in meeting.well and self.ranks[one].alive]
+            self._look()
+        raise RankError(f"rank {absent[0]} was silent for {self.deadline:g} s", absent)
+
+    def _wait(self, own: _Rank, there: Callable[[], bool]) -> None:
+        """Wait until something is there, or it is this rank whose deadline comes first."""
+        own.waits_for = there
+        self._look()
+        self.changed.wait_for(lambda: there() or own.expired)
+        own.waits_for = None
+
+    def _require_here(self, context: Context) -> None:
+        """Raise RankError where somebody has left a communicator because of a loss."""
+        if context in self.left:
+            lost = [number for number, one in enumerate(self.ranks) if one.lost]
+            raise RankError("another rank has found a loss", lost, self.survives)
 
     def _look(self) -> None:
         """Where all that are left wait for what is not there, tell the one whose deadline comes first."""
@@ -215,13 +278,14 @@ class Threads(Communicator):
         world: where it lives.
         members: the numbers in the world of those who talk here.
         rank: which of them this is.
+        context: of this communicator.
     """
 
-    def __init__(self, world: World, members: list[int], rank: int) -> None:
-        self._world, self._members = world, members
-        self._context = tuple(members)  # messages among others are not mixed with those among these
-        self.rank, self.size, self.local = rank, len(members), len(members)
-        self._windows = 0
+    def __init__(self, world: World, members: list[int], rank: int, context: Context = ()) -> None:
+        self._world, self._members, self._context = world, members, context
+        self.rank, self.size, self.local = rank, len(members), 1 if world.apart else len(members)
+        self.survives, self.numbers = world.survives, tuple(members)
+        self._windows = self._meetings = 0
 
     @property
     def clock(self) -> float:
@@ -272,19 +336,27 @@ class Threads(Communicator):
         ranks = self._world.ranks
         return frozenset(rank for rank, member in enumerate(self._members) if ranks[member].lost)
 
-    def shrink(self) -> Communicator:
-        lost = self.failed()
-        left = [member for rank, member in enumerate(self._members) if rank not in lost]
-        return Threads(self._world, left, left.index(self._members[self.rank]))
+    def shrink(self, well: bool = False) -> Communicator:
+        self._meetings += 1
+        own, context = self._members[self.rank], (*self._context, self._meetings)
+        meeting = self._world.meet(own, context, self._members, well)
+        if meeting.all_well:
+            return self
+        assert meeting.left
+        return Threads(self._world, meeting.left, meeting.left.index(own), context)
 
     def abort(self, reason: str) -> NoReturn:
         raise RankError(reason)
 
     def _put(self, content: bytes, to: int, tag: int) -> None:
-        self._world.put(self._members[self.rank], self._members[to], (*self._context, tag), content)
+        self._world.put(self._members[self.rank], self._members[to], self._context, tag, content)
 
     def _take(self, source: int, tag: int) -> bytes:
-        return self._world.take(self._members[source], self._members[self.rank], (*self._context, tag))
+        begun = self.clock
+        try:
+            return self._world.take(self._members[source], self._members[self.rank], self._context, tag)
+        finally:
+            self.seconds += self.clock - begun
 
 
 class _Shared(Window):

@@ -20,3 +20,9 @@ def join(ranks: Communicator) -> None:
 def joined() -> Communicator:
     """Return this process's side of the ranks of its launcher; of one that nobody launched, a rank by itself."""
     return next((ranks for process, ranks in _joined if process == os.getpid()), _SERIAL)
+
+
+def go_on(left: Communicator, before: Communicator) -> None:
+    """Let those that are left be what this process is one of, where it was one of those before."""
+    if joined() is before:
+        join(left)

@@ -14,6 +14,8 @@ from gedanken.errors import MissingPackageError
 from gedanken.ranks.communicator import Communicator, RankError, Window
 from gedanken.types import Array
 
+SHORT = 512  # bytes that a rank says in one call; of more it says only how many they are
+TOLERANT = "OMPI_MCA_mpi_ft_enable"  # set by Open MPI's launcher where it was told --with-ft ulfm
 FORWARDED = 0.5  # seconds in which a launcher passes on what was written, which it forgets when it ends all
 
 
@@ -29,32 +31,49 @@ def world() -> "Mpi":
         library = importlib.import_module("mpi4py.MPI")  # starts MPI
     except (ImportError, RuntimeError) as error:
         raise MissingPackageError(f"ranks need mpi4py and an MPI: pip install gedanken[mpi] ({error})") from error
-    return Mpi(library, library.COMM_WORLD)
+    machine = library.COMM_WORLD.Split_type(library.COMM_TYPE_SHARED)
+    here = machine.Get_group()
+    machine.Free()
+    # What a script of the user's sends is not mixed with ours.
+    return Mpi(library, library.COMM_WORLD.Dup(), here)
 
 
 class Mpi(Communicator):
-    """One rank of an MPI communicator, which is duplicated: what a script of the user's sends is not mixed with ours.
+    """One rank of an MPI communicator. It is made without a word to others, some of which may be lost.
 
     Args:
         library: the module mpi4py.MPI.
         comm: the communicator.
+        here: the group of those that were started on this machine.
     """
 
-    def __init__(self, library: Any, comm: Any) -> None:
-        self._library, self._comm = library, comm.Dup()
-        self._comm.Set_errhandler(library.ERRORS_RETURN)
-        self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
-        machine = self._comm.Split_type(library.COMM_TYPE_SHARED)
-        self.local = machine.Get_size()
-        machine.Free()
+    def __init__(self, library: Any, comm: Any, here: Any) -> None:
+        self._library, self._comm, self._here = library, comm, here
+        self._second: Mpi | None = None
+        comm.Set_errhandler(library.ERRORS_RETURN)
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        own, started = comm.Get_group(), library.COMM_WORLD.Get_group()
+        self.local = library.Group.Intersection(own, here).Get_size()
+        self.numbers = tuple(library.Group.Translate_ranks(own, range(self.size), started))
+        self.survives = os.environ.get(TOLERANT) == "1"
+        self._said = np.empty((self.size, 8 + SHORT), np.uint8)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Make RankErrors of MPI's."""
+        """Count the seconds of a call, and make RankErrors of MPI's."""
+        begun = time.perf_counter()
         try:
             yield
         except self._library.Exception as error:
-            raise RankError(f"MPI could not go on: {error.Get_error_string()}", self.failed()) from error
+            lost = self.survives and error.Get_error_class() in self._losses()
+            raise RankError(f"MPI could not go on: {error.Get_error_string()}", self.failed(), lost) from error
+        finally:
+            self.seconds += time.perf_counter() - begun
+
+    def _losses(self) -> tuple[int, ...]:
+        """Return the kinds of errors by which an MPI with fault tolerance tells of a loss, here or elsewhere."""
+        library = self._library
+        return library.ERR_PROC_FAILED, library.ERR_PROC_FAILED_PENDING, library.ERR_REVOKED
 
     def add(self, vector: Array) -> None:
         with self._told():
@@ -65,9 +84,12 @@ class Mpi(Communicator):
             self._comm.Bcast(vector, root)
 
     def gather(self, value: bytes) -> list[bytes]:
+        said = len(value).to_bytes(8, "little") + value[:SHORT].ljust(SHORT)
         with self._told():
-            lengths = np.empty(self.size, np.int64)
-            self._comm.Allgather(np.array([len(value)]), lengths)
+            self._comm.Allgather(said, self._said)
+            lengths = self._said[:, :8].copy().view(np.int64)[:, 0]
+            if lengths.max() <= SHORT:
+                return [one[8 : 8 + length].tobytes() for one, length in zip(self._said, lengths, strict=True)]
             out = np.empty(int(lengths.sum()), np.uint8)
             self._comm.Allgatherv(np.frombuffer(value, np.uint8), (out, lengths))
         ends = np.cumsum(lengths)
@@ -89,6 +111,12 @@ class Mpi(Communicator):
         with self._told():
             return _Remote(self._library, self._comm, values)
 
+    def second(self) -> Communicator:
+        if self._second is None:
+            with self._told():
+                self._second = Mpi(self._library, self._comm.Dup(), self._here)
+        return self._second
+
     def barrier(self) -> None:
         with self._told():
             self._comm.Barrier()
@@ -101,13 +129,28 @@ class Mpi(Communicator):
         ranks = self._library.Group.Translate_ranks(lost, range(lost.Get_size()), own)
         return frozenset(rank for rank in ranks if rank >= 0)
 
-    def shrink(self) -> Communicator:
+    def shrink(self, well: bool = False) -> Communicator:
+        if not self.survives:
+            raise RankError("this MPI cannot go on without a rank: it has no fault tolerance")
         try:
-            with self._told():
+            if not well:
                 self._comm.Revoke()
-                return Mpi(self._library, self._comm.Shrink())
-        except (AttributeError, NotImplementedError) as error:
-            raise RankError("this MPI cannot go on without a rank: it has no fault tolerance") from error
+                if self._second:
+                    self._second._comm.Revoke()
+            if self._all(well):
+                return self
+            return Mpi(self._library, self._comm.Shrink(), self._here)
+        except self._library.Exception as error:
+            raise RankError(f"MPI cannot go on without a rank: {error.Get_error_string()}", self.failed()) from error
+
+    def _all(self, well: bool) -> bool:
+        """Say the same on all ranks: whether all are there and well."""
+        try:
+            return bool(self._comm.Agree(int(well)))
+        except self._library.Exception as error:
+            if error.Get_error_class() not in self._losses():
+                raise
+            return False
 
     def abort(self, reason: str) -> NoReturn:
         sys.stderr.write(f"{reason}\n")

@@ -11,6 +11,7 @@ class Serial(Communicator):
     """The only rank there is."""
 
     rank, size, local = 0, 1, 1
+    survives, numbers = False, (0,)
 
     def add(self, vector: Array) -> None:
         pass
@@ -39,7 +40,7 @@ class Serial(Communicator):
     def failed(self) -> frozenset[int]:
         return frozenset()
 
-    def shrink(self) -> Communicator:
+    def shrink(self, well: bool = False) -> Communicator:
         return self
 
     def abort(self, reason: str) -> NoReturn:

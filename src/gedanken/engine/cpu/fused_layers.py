@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,10 +21,12 @@ from gedanken.engine.cpu.lowering.products import products_of
 from gedanken.engine.cpu.lowering.sparse import SparseInput
 from gedanken.engine.cpu.program import Buffer, Program
 from gedanken.engine.cpu.threads import Pool
+from gedanken.engine.judging import shares_of
 from gedanken.errors import DataError
 from gedanken.layers.base import Context
 from gedanken.layers.lengths import output_lengths
 from gedanken.layers.stages import ContainerStage, back_through, through
+from gedanken.ranks.together import Together
 from gedanken.sparse import SparseRows
 from gedanken.types import AnyShape, Array, Shape
 
@@ -40,6 +43,7 @@ class _Key(NamedTuple):
     seed: int
     has_lengths: bool
     shape: tuple[Shape, ...]  # of what goes in, or of all of it: sequences may be cut
+    together: Together | None = None
 
 
 class FusedLayers:
@@ -89,14 +93,19 @@ class FusedLayers:
         made: AnyShape = self.layers[-1].output_shape
         if not isinstance(self.cost, HeadsCost):
             of: Any = _weighing(self.cost, ctx, (len(x), *made), target, weight, lengths)
-            outputs, made_cost, dx = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of))
-            return outputs, made_cost, of, dx
+            share = shares_of(ctx.together, self.cost, [of])[0] if ctx.together else 1.0
+            outputs, one, dx = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of, share))
+            return outputs, one, of, dx
         found = {}
         for name, cost in self.cost.costs.items():
             own = (lengths or {}).get(name)
             found[name] = _weighing(cost, ctx, (len(x), *made[name]), target.parts[name], weight, own)
         of = ByName(found)
-        outputs, costs, dx = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of))
+        shares = shares_of(ctx.together, self.cost, [*found.values()]) if ctx.together else [1.0] * len(found)
+        weights: Any = ByName(
+            {name: share * self.cost.weights[name] for name, share in zip(found, shares, strict=True)}
+        )
+        outputs, costs, dx = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of, weights))
         told = {name: (costs.parts[name], one) for name, one in found.items()}
         return outputs, self.cost.total(told), self.cost.weighed(told, len(x)), dx
 
@@ -135,7 +144,7 @@ class FusedLayers:
         that an interruption keeps from coming back are made again.
         """
         made, all_of, shape = None, self._programs, _parts_of_shape(self.layers[0].shape)
-        key = _Key(samples, ctx.train, ctx.seed, ctx.lengths_at is not None, shape)
+        key = _Key(samples, ctx.train, ctx.seed, ctx.lengths_at is not None, shape, ctx.together)
         while True:
             with self.pool.turn():
                 programs, all_of.held = all_of.held, {}
@@ -189,9 +198,11 @@ class _Draft:
     """The program of some layers for one batch size, without memory yet: two parts, or one with the cost."""
 
     def __init__(self, fused: FusedLayers, key: _Key) -> None:
-        samples, train, seed, has_lengths, _ = key
         self.program = Program(fused.library, fused.pool)
-        self.low = Lowering(self.program, samples, train, seed, products_of(fused.library), has_lengths)
+        self.low = Lowering(
+            self.program, key.samples, key.train, key.seed, products_of(fused.library), key.has_lengths, key.together
+        )  # fmt: skip
+        samples, train = key.samples, key.train
         first, last = fused.layers[0], fused.layers[-1]
         self.x: Any
         if isinstance(first.shape, Mapping):
@@ -204,7 +215,6 @@ class _Draft:
         self.y, back = lower(self.low, fused.layers, self.x)
         shape, cost = last.output_shape, fused.cost
         made = ByName(shape) if isinstance(shape, Mapping) else shape
-        self.weights = ByName(cost.weights) if isinstance(cost, HeadsCost) else 1.0
         self.cost: Any = None  # a LoweredCost, of heads by name, as all of this is
         self.dy: Any
         if cost:
@@ -220,10 +230,20 @@ class _Draft:
         if train:
             self.dx = back(self.dy, fused.dx)
             kept += [dx for dx in parts_of(self.dx) if dx]
+            if key.together and cost:
+                self._pass_buckets(key.together)
         self.program.cut()
         for buffer in kept:
             self.program.keep(buffer)
         self.kept = kept
+
+    def _pass_buckets(self, together: Together) -> None:
+        """Tell of each part of the gradients as soon as nothing writes to it or to those before it."""
+        place = 0
+        for number, bucket in enumerate(together.buckets):
+            place = max(place, self.program.written(bucket))
+            if together.passed:
+                self.program.pause(partial(together.passed, number), place)
 
     def _input(self, shape: Shape, tokens: Any) -> Buffer:
         return self.program.input((self.low.samples, *shape), None if tokens is None else "int64")
@@ -262,8 +282,9 @@ class BatchProgram(_Draft):
         """Return the gradient with respect to an input, or nothing where nobody reads it."""
         return np.zeros((0, *x.shape[1:]), self.low.real) if dx is None else self._array(dx, given).reshape(x.shape)
 
-    def run(self, ctx: Context, x: Any, target: Any, weighing: Any) -> tuple[Any, Any, Any]:
-        held = each(self._told, self.cost, target, weighing, self.weights)
+    def run(self, ctx: Context, x: Any, target: Any, weighing: Any, weights: Any) -> tuple[Any, Any, Any]:
+        """Return outputs, costs and the gradient of x; `weights` multiply the gradients of heads, or of the cost."""
+        held = each(self._told, self.cost, target, weighing, weights)
         given = self._start(ctx, x)
         del held
         outputs = each(lambda one, dy: self._array(one.outputs, given).reshape(dy.shape).copy(), self.cost, self.dy)
@@ -271,7 +292,7 @@ class BatchProgram(_Draft):
         return outputs, costs, self._gradients(given)
 
     def _told(self, cost: LoweredCost, target: Array, weighing: Weighing, weight: float) -> list[Array]:
-        """Tell a cost of the next run; the weight of a head multiplies its gradient alone."""
+        """Tell a cost of the next run; the weight multiplies its gradient alone."""
         divisor = weighing.divisor / weight if weight else math.inf * weighing.divisor if weighing.divisor else 0.0
         return cost.point_to(target, weighing._replace(divisor=divisor), self.low.real)
 

@@ -3,9 +3,11 @@
 A `Program` is built instruction by instruction. Its buffers share one block of memory: two that are never needed at
 the same time may lie in the same place. An instruction's arguments stand in slots of eight bytes; a `Variable` is a
 slot that is filled anew before every run.
+Where ranks share a mini-batch, a program pauses for what they say to each other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -76,6 +78,15 @@ class _Instruction(NamedTuple):
     arguments: list[tuple[str, Argument]]
 
 
+class _Run(NamedTuple):
+    """Instructions `start` to `end` - 1, where their code is, and what the host does behind them."""
+
+    start: int
+    end: int
+    code: int
+    work: Callable[[], None] | None
+
+
 class Program:
     """Instructions in parts that are run one by one, such as a forward and a backward pass.
 
@@ -88,6 +99,7 @@ class Program:
         self.library, self.pool = library, pool
         self._rows: list[_Instruction] = []
         self._cuts = [0]
+        self._pauses: list[tuple[int, Callable[[], None]]] = []
         self._scratch = 0
         self._buffers: list[Buffer] = []
         self._held: list[Array] = []
@@ -128,6 +140,19 @@ class Program:
         self._rows.append(_Instruction(found, tasks, scratch, arguments))
         self._scratch = max(self._scratch, scratch)
 
+    def pause(self, work: Callable[[], None], place: int | None = None) -> None:
+        """Let work of the host be done before an instruction, by its number; None: before the next one."""
+        self._pauses.append((len(self._rows) if place is None else place, work))
+
+    def written(self, array: Array) -> int:
+        """Return the number of the instruction from which on none is told of the memory of an array."""
+        begin, end = _reach(array)
+        for number, row in reversed([*enumerate(self._rows)]):
+            given = [_reach(value) for _, value in row.arguments if isinstance(value, np.ndarray)]
+            if any(first < end and begin < last for first, last in given):
+                return number + 1
+        return 0
+
     def keep(self, buffer: Buffer) -> None:
         """Leave a buffer untouched until the end of the last part."""
         buffer.root.last = 1 << 60
@@ -148,8 +173,8 @@ class Program:
         if not fitting and larger:
             size = max(size, larger()._laid_out())
         self.memory = min(fitting, key=lambda block: block.size) if fitting else aligned(size)
-        self._parts = [self._part(start, end) for start, end in zip(self._cuts, self._cuts[1:], strict=False)]
-        self._addresses = [part.ctypes.data if part[0] else 0 for part in self._parts]
+        self._pauses.sort(key=lambda pause: pause[0])
+        self._runs = [[*self._part(start, end)] for start, end in itertools.pairwise(self._cuts)]
 
     def _laid_out(self) -> int:
         """Give every buffer its place; return the bytes in all."""
@@ -160,9 +185,20 @@ class Program:
         place = buffer.root.place
         return self.memory[place : place + buffer.nbytes].view(buffer.dtype).reshape(buffer.shape)
 
-    def _part(self, start: int, end: int) -> Array:
-        """Return the instructions of one part in the executor's form, see `kernels/executor.py`."""
+    def _part(self, start: int, end: int) -> Iterator[_Run]:
+        """Yield the instructions of one part, and what the host does between them."""
+        begin = start
+        for place, work in self._pauses:
+            if begin < place <= end or place == begin == 0:
+                yield _Run(start, place, self._code(start, place), work)
+                start = place
+        yield _Run(start, end, self._code(start, end), None)
+
+    def _code(self, start: int, end: int) -> int:
+        """Return the address of some instructions in the executor's form, see `kernels/executor.py`; 0 of none."""
         rows = self._rows[start:end]
+        if not rows:
+            return 0
         code = np.zeros(8 * (len(rows) + 1), np.int64)
         slots = np.zeros(sum(len(row.arguments) for row in rows) + 1, np.int64)
         reals, used = slots.view(np.float64), 0
@@ -172,8 +208,8 @@ class Program:
             for kind, value in row.arguments:
                 self._fill(slots, reals, used, kind, value)
                 used += 1
-        self._held.append(slots)
-        return code
+        self._held += [slots, code]
+        return int(code.ctypes.data)
 
     def _fill(self, slots: Array, reals: Array, used: int, kind: str, value: Argument) -> None:
         if isinstance(value, Buffer):
@@ -193,10 +229,13 @@ class Program:
 
     def run(self, part: int) -> None:
         """Run one part."""
-        if self.library.interpreter:
-            self._interpret(self._rows[self._cuts[part] : self._cuts[part + 1]])
-        elif self._addresses[part]:
-            self.pool.run(self._addresses[part], self._scratch * 8 + LINE)
+        for run in self._runs[part]:
+            if self.library.interpreter:
+                self._interpret(self._rows[run.start : run.end])
+            elif run.code:
+                self.pool.run(run.code, self._scratch * 8 + LINE)
+            if run.work:
+                run.work()
 
     def _interpret(self, rows: "Sequence[_Instruction]") -> None:
         for row in rows:
@@ -242,6 +281,12 @@ def _in_order(name: str, kernel: Kernel, given: Mapping[str, Any]) -> list[tuple
     strange = sorted({word for word, _ in kernel.parameters} ^ set(arguments))
     assert not strange, f"{name}: {strange}"
     return [(kind, arguments[word]) for word, kind in kernel.parameters]
+
+
+def _reach(array: Array) -> tuple[int, int]:
+    """Return where the memory of a contiguous array begins and ends."""
+    first = array.__array_interface__["data"][0]
+    return first, first + array.nbytes
 
 
 def _lay_out(buffers: Sequence[Buffer]) -> int:

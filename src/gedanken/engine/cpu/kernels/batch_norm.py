@@ -123,6 +123,11 @@ def add_piece(sums, piece, base, channels, share, squared):
             sums[c] += ((piece[c] * eighth - base[c] * eighth) + rest[c] * eighth) * share
 
 
+def join(task: Int, scratch: Reals, given: Pieces, counts: Reals, own: Reals):
+    """Set own[3][channels] to the moments of all pieces.   scratch: four numbers for each channel."""
+    join_moments(given, counts, own, at(own, given.channels), scratch)
+
+
 def normalise(
     task: Int, scratch: Reals, given: Pieces, counts: Reals, norm: Normalised, share: Share, normal: Reals
 ):  # fmt: skip

@@ -15,6 +15,7 @@ from gedanken.engine.cpu.lowering.plan import Plan
 from gedanken.engine.cpu.program import Buffer, Program, Variable
 from gedanken.geometry import Geometry
 from gedanken.layers.stages import LayerStage
+from gedanken.ranks.together import Together
 from gedanken.types import AnyShape, Array, Arrays, Shape
 
 # Emits the backward instructions: (gradient with respect to the output, whether the input gradient is wanted) -> the
@@ -54,6 +55,7 @@ class Lowering:
         seed: of the network.
         products: how matrices are multiplied.
         has_lengths: whether sequences have lengths; if not, all places are real.
+        together: of a pass of several ranks over their shares of a mini-batch: what they say in it.
     """
 
     def __init__(
@@ -64,9 +66,10 @@ class Lowering:
         seed: int,
         products: "Products",
         has_lengths: bool = False,
+        together: Together | None = None,
     ) -> None:
         self.program, self.samples, self.train, self.seed = program, samples, train, seed
-        self.has_lengths = has_lengths
+        self.has_lengths, self.together = has_lengths, together
         self.products, self.real = products, np.dtype(program.library.dtype)
         self.lanes = program.library.machine.lanes(self.real.itemsize)
         self.tile_rows, self.tile_columns = products.tile
@@ -97,6 +100,11 @@ class Lowering:
 
     def buffer(self, shape: Shape, dtype: str = "") -> Buffer:
         return self.program.buffer(shape, dtype or None)
+
+    def add_over_ranks(self, buffer: Buffer) -> None:
+        """Let a buffer become the sum of those of all ranks."""
+        if together := self.together:
+            self.program.pause(lambda: together.add(self.program.array(buffer)))
 
     def zeros(self, count: int) -> Array:
         return np.zeros(count, self.real)

@@ -26,6 +26,7 @@ from gedanken.layers import (
 )
 from gedanken.layers.stages import LayerStage
 from gedanken.random import DRAW_RANGE, DRAWS_PER_BLOCK, Purpose, stream_key
+from gedanken.ranks.together import Together
 from gedanken.types import Array
 
 
@@ -200,11 +201,32 @@ class _Pass:
             if statistics is None or counts is None:
                 statistics, counts = self._measure()
             told, self.total = counts, np.array([counts.sum(dtype="float64")], low.real)
+        if low.together:
+            statistics, told = self._of_all(low.together, statistics, told)
         given = Pieces(values=statistics, pieces=told.shape[0], channels=self.channels, total=self.total)
         low.program.add(
             "batch_norm.normalise", 1, 6 * self.channels, given=given, counts=told, norm=_normalised(low, stage),
             share=_share(low, stage), normal=self.normal,
         )  # fmt: skip
+
+    def _of_all(self, together: Together, statistics: Buffer, told: Buffer | Array) -> tuple[Buffer, Buffer]:
+        """Emit what makes of the moments of pieces those of all ranks, one piece for each, and of how many numbers."""
+        low, channels, ranks, own_total = self.low, self.channels, together.size, self.total
+        own, values, counts = low.buffer((3, channels)), low.buffer((ranks, 3, channels)), low.buffer((ranks,))
+        total = self.total = low.buffer((1,))
+        given = Pieces(values=statistics, pieces=told.shape[0], channels=channels, total=own_total)
+        low.program.add("batch_norm.join", 1, 4 * channels, given=given, counts=told, own=own)
+        array = low.program.array
+
+        def meet() -> None:
+            count = array(own_total) if isinstance(own_total, Buffer) else own_total
+            moments, found = together.all_moments(array(own).reshape(-1), float(count[0]))
+            array(values)[...] = moments.reshape(values.shape)
+            array(counts)[...] = found
+            array(total)[0] = found.sum(dtype="float64")
+
+        low.program.pause(meet)
+        return values, counts
 
     def _measure(self) -> tuple[Buffer, Array]:
         rows = self.images * self.height * self.width
@@ -270,6 +292,7 @@ class _Pass:
             normal=self.normal, dscale=stage.g.get("scale", low.buffer((self.channels,))),
             dshift=stage.g.get("shift", low.buffer((self.channels,))), correction=correction,
         )  # fmt: skip
+        low.add_over_ranks(correction)
         piece = cut(PIECE, self.channels)
         low.program.add(
             "batch_norm.renormalise", cut(rows, piece), x=self.x, d=dx, normal=self.normal, correction=correction,
