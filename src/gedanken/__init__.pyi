@@ -220,6 +220,7 @@ from gedanken.parallel.fault import Fault
 from gedanken.parallel.hogwild import Hogwild
 from gedanken.parallel.local_sgd import LocalSGD
 from gedanken.parallel.parameter_server import ParameterServer
+from gedanken.parallel.pipeline import Pipeline
 from gedanken.schedules import (
     ConstantRate,
     CosineDecay,
@@ -458,6 +459,7 @@ __all__ = [
     "PearsonCorrelation",
     "Permute",
     "PictureTransform",
+    "Pipeline",
     "PixelShuffle",
     "PixelUnshuffle",
     "Poisson",

@@ -89,6 +89,13 @@ class Communicator(ABC):
         """Fill a vector with what another rank sends, by the same tag in the order in which it was sent."""
 
     @abstractmethod
+    def swap(self, vector: Array, other: int, into: Array) -> None:
+        """Send a vector to another rank, and fill one with what that rank sends meanwhile, both with tag 0.
+
+        So ranks that send to each other do not wait for each other, however long the vectors are.
+        """
+
+    @abstractmethod
     def window(self, values: Array) -> Window:
         """Let all ranks read and add to values of each rank, which begin as these."""
 

@@ -303,6 +303,10 @@ class Threads(Communicator):
         content = self._take(source, tag)
         vector[...] = np.frombuffer(content, vector.dtype).reshape(vector.shape)
 
+    def swap(self, vector: Array, other: int, into: Array) -> None:
+        self.send(vector, other)
+        self.receive(into, other)
+
     def add(self, vector: Array) -> None:
         for number, content in enumerate(self.gather(vector.tobytes())):
             part = np.frombuffer(content, vector.dtype).reshape(vector.shape)

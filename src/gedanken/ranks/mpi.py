@@ -103,6 +103,10 @@ class Mpi(Communicator):
         with self._told():
             self._comm.Recv(vector, source, tag)
 
+    def swap(self, vector: Array, other: int, into: Array) -> None:
+        with self._told():
+            self._comm.Sendrecv(vector, other, 0, into, other, 0)
+
     def window(self, values: Array) -> Window:
         with self._told():
             return _Remote(self._library, self._comm, values, self._told)

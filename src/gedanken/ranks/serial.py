@@ -28,6 +28,9 @@ class Serial(Communicator):
     def receive(self, vector: Array, source: int, tag: int = 0) -> None:
         raise AssertionError("there is no other rank")
 
+    def swap(self, vector: Array, other: int, into: Array) -> None:
+        raise AssertionError("there is no other rank")
+
     def window(self, values: Array) -> Window:
         return _Own(values.copy())
 
