@@ -158,6 +158,27 @@ def test_all_end_with_the_launcher(tmp_path: Path, environment: dict[str, str], 
     raise AssertionError("the rank goes on")
 
 
+@HAS_RAY
+def test_a_training_that_lost_a_node_goes_on_with_the_ranks_that_are_left(
+    tmp_path: Path, environment: dict[str, str], cluster: "subprocess.Popen[str]"
+) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "gedanken", "launch", "--ray", "-n", "4", "train.py", "waits"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        while not (tmp_path / "waiting").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        assert cluster.stdin and cluster.stdout
+        cluster.stdin.write("remove the node\n")
+        cluster.stdin.flush()
+        assert cluster.stdout.readline() == "removed\n"
+        _, told = process.communicate(timeout=240)
+    assert process.returncode == 0, told
+    assert "all are started again" in told
+    assert "rank 1 of 2 has" in told
+
+
 def test_without_ray_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="--ray needs Ray: pip install ray"):

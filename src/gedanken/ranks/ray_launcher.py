@@ -161,9 +161,10 @@ def _task(ray: Any, group: Any, node: Node, command: list[str]) -> Any:
 
     def proxy() -> int:
         sweep = importlib.import_module("gedanken.ranks.launching").sweep
+        # A session of its own: a proxy that loses MPI's launcher sends signals to all of its group.
+        how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "start_new_session": True}
         try:
-            # A session of its own: a proxy that loses MPI's launcher sends signals to all of its group.
-            return subprocess.run(command, check=False, start_new_session=True).returncode  # noqa: S603 - MPICH's own
+            return subprocess.run(command, check=False, **how).returncode  # noqa: S603 - MPICH's own
         finally:
             sweep()
 
