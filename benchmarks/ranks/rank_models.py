@@ -61,8 +61,6 @@ def shared_step(costs: Costs, ranks: int) -> Iterator[Event]:
         yield Event("work", FORWARD * layer.share * whole)
         if layer.norm and ranks > 1:
             yield Event("meet", NUMBER * ranks * (2 * layer.norm + 1))
-    if ranks > 1:
-        yield Event("meet", 8)  # the shares of the cost
     behind = before = costs.parameters
     sizes = BUCKET if costs.parameters > BUCKET else costs.parameters + 1
     for layer in reversed(costs.layers):

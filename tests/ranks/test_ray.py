@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gedanken.errors import MissingPackageError
-from gedanken.ranks.ray_launcher import command_by_ray
+from gedanken.ranks.ray_launcher import command_by_ray, room_for
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 MISSING = importlib.util.find_spec("ray") is None or not MPIEXEC.exists()
@@ -28,6 +28,8 @@ from gedanken.ranks.joined import joined
 x, y = np.random.default_rng(0).random((300, 6)).astype("f4"), np.arange(300) % 3
 net = Network(seed=1).input((6,)).add(FullyConnectedLayer(16)).add(ReLU()).add(FullyConnectedLayer(3)).add(SoftMax())
 net.regression("adam", engine="cpu")
+
+open(f"process-{os.getpid()}", "w").close()
 
 class Loses(ArrayGenerator):
     def get_mini_batches(self, index):
@@ -109,22 +111,27 @@ def test_a_training_whose_ray_task_is_lost_goes_on(tmp_path: Path, environment: 
     assert "Ray lost the ranks of a node" in done.stderr
     assert "all are started again" in done.stderr
     assert told[0] == told[1], "the same epochs and the same bits as without the loss"
+    ranks = [int(file.name.partition("-")[2]) for file in folder.glob("process-*")]
+    assert len(ranks) == 8
+    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks), "also those of the task that was lost"
 
 
 @HAS_RAY
-@pytest.mark.parametrize(("fewest", "told"), [(5, "Ray has found no processors for 5 ranks"), (1, "rank 0 of 4 has")])
-def test_more_ranks_than_processors_are_refused_where_fewer_will_not_do(
-    tmp_path: Path, environment: dict[str, str], fewest: int, told: str
+def test_more_ranks_than_processors_are_refused(environment: dict[str, str]) -> None:
+    code = "from gedanken.ranks import ray_launcher as one; one.ROOM = 3; exit(one.main())"
+    command = [sys.executable, "-c", code, "5", str(MPIEXEC), "none"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "Ray has found no processors for 5 ranks in 3 s: 4 are free" in done.stderr
+
+
+@HAS_RAY
+def test_the_cluster_tells_how_many_ranks_it_has_room_for(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "train.py").write_text(SCRIPT)
-    code = "from gedanken.ranks import ray_launcher as one; one.ROOM = one.ROOM_AGAIN = 3; exit(one.main())"
-    own = [sys.executable, "-m", "gedanken.ranks.tied", "train.py", "none"]
-    command = [sys.executable, "-c", code, str(MPIEXEC), "5", str(fewest), *own]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == (1 if fewest == 5 else 0)
-    assert told in done.stderr
+    monkeypatch.setenv("RAY_ADDRESS", environment["RAY_ADDRESS"])
+    assert [room_for(ranks).ranks for ranks in (3, 5)] == [3, 4]
+    assert room_for(1).address == environment["RAY_ADDRESS"].partition(":")[0]
 
 
 FOR_EVER = """
@@ -182,7 +189,7 @@ def test_a_training_that_lost_a_node_goes_on_with_the_ranks_that_are_left(
 def test_without_ray_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="--ray needs Ray: pip install ray"):
-        command_by_ray("mpiexec", 2, 2, ["python"])
+        command_by_ray("mpiexec", 2, ["python"])
 
 
 def test_hosts_and_ray_exclude_each_other() -> None:

@@ -20,7 +20,7 @@ from gedanken.checks import real, require, whole
 from gedanken.errors import MissingPackageError
 from gedanken.ranks.communicator import DEADLINE
 from gedanken.ranks.joined import RANKS
-from gedanken.ranks.ray_launcher import command_by_ray
+from gedanken.ranks.ray_launcher import command_by_ray, room_for
 
 PULSES = "GEDANKEN_PULSES"  # the file in which ranks of this machine show that they are alive
 MOST_RANKS = 1024
@@ -163,12 +163,14 @@ def launch(work: Work, tell: Callable[[str], None]) -> int:
 
 
 def _commands(work: Work) -> Iterator[list[str]]:
-    """Return the commands of the first start and of those after it."""
+    """Yield the commands of the first start and of those after it."""
+    mpiexec = launcher()
     if not work.ray:
-        return itertools.repeat(command_of(launcher(), work.ranks, work.hosts, work.script))
+        yield from itertools.repeat(command_of(mpiexec, work.ranks, work.hosts, work.script))
     own = [sys.executable, "-m", "gedanken.ranks.tied", *work.script]
-    first, again = (command_by_ray(launcher(), work.ranks, fewest, own) for fewest in (work.ranks, 1))
-    return itertools.chain([first], itertools.repeat(again))
+    yield command_by_ray(mpiexec, work.ranks, own)
+    while True:
+        yield command_by_ray(mpiexec, room_for(work.ranks).ranks or work.ranks, own)
 
 
 def _launched(command: Sequence[str], work: Work) -> tuple[int, str]:

@@ -1,6 +1,6 @@
 """Ranks on the nodes of a Ray cluster. The only file that imports ray.
 
-    python -m gedanken.ranks.ray_launcher MPIEXEC RANKS FEWEST COMMAND [ARGUMENT ...]
+    python -m gedanken.ranks.ray_launcher RANKS [MPIEXEC COMMAND ...]
 
 Ray says where there is room and runs one task on each node that gets ranks; what the ranks say to each other goes by
 MPI as ever. MPICH's launcher makes that possible: asked to, it starts nothing, but prints for each node the command of
@@ -29,17 +29,18 @@ PROXY, LAST_PROXY = "HYDRA_LAUNCH: ", "HYDRA_LAUNCH_END"  # how MPICH's launcher
 CONNECTED = 30.0  # seconds in which a cluster answers
 ROOM = 60.0  # seconds in which Ray finds room for all ranks: clusters that grow add a node meanwhile
 ROOM_AGAIN = 15.0  # the same where fewer would do
+PROGRAM = [sys.executable, "-m", "gedanken.ranks.ray_launcher"]
 LOOK = 0.2  # seconds between two looks at the tasks
 ENDING = 1.0  # seconds in which MPI's launcher may end the ranks by itself
 LOST = 1  # the exit status where a node's task is lost
 
 
-def command_by_ray(mpiexec: str, ranks: int, fewest: int, own: Sequence[str]) -> list[str]:
+def command_by_ray(mpiexec: str, ranks: int, own: Sequence[str]) -> list[str]:
     """Return the command that starts ranks on the nodes of a Ray cluster.
 
     Args:
         mpiexec: MPI's launcher.
-        ranks, fewest: how many, and how many will do where there is no room for all.
+        ranks: how many.
         own: what each rank runs.
 
     Raises:
@@ -50,7 +51,26 @@ def command_by_ray(mpiexec: str, ranks: int, fewest: int, own: Sequence[str]) ->
         raise MissingPackageError("--ray needs Ray: pip install ray")
     version = subprocess.run([mpiexec, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603 - the user's MPI
     require("HYDRA" in version, "--ray", "come with MPICH's mpiexec: pip install gedanken[mpi]", mpiexec)
-    return [sys.executable, "-m", "gedanken.ranks.ray_launcher", mpiexec, str(ranks), str(fewest), *own]
+    return [*PROGRAM, str(ranks), mpiexec, *own]
+
+
+class Room(NamedTuple):
+    """What a cluster has.
+
+    Args:
+        ranks: for how many ranks there is room.
+        address: of this node, by which the others reach it; "" where no cluster answers.
+    """
+
+    ranks: int
+    address: str
+
+
+def room_for(ranks: int) -> Room:
+    """Return for how many of some ranks a Ray cluster has room: it waits 15 s for all of them, then for those left."""
+    done = subprocess.run([*PROGRAM, str(ranks)], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - this file
+    found, _, address = done.stdout.strip().rpartition("\n")[2].partition(" ")
+    return Room(0, "") if done.returncode else Room(int(found), address)
 
 
 class Node(NamedTuple):
@@ -68,8 +88,8 @@ class Node(NamedTuple):
 
 
 def main() -> int:
-    """Run ranks, and return the exit status of MPI's launcher."""
-    mpiexec, ranks, fewest, *own = sys.argv[1:]
+    """Run ranks, and return the exit status of MPI's launcher; without a command, print what Room has."""
+    ranks, *command = sys.argv[1:]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     ray = importlib.import_module("ray")
@@ -80,10 +100,13 @@ def main() -> int:
     except ConnectionError:
         _give_up()
     given_up.cancel()
+    address = importlib.import_module("ray.util").get_node_ip_address()
     try:
         signal.signal(signal.SIGTERM, _end)  # Ray has set one of its own
-        group, nodes = reserved(ray, int(ranks), int(fewest))
-        return _run(ray, mpiexec, group, nodes, own)
+        if command:
+            return _run(ray, address, int(ranks), command)
+        sys.stdout.write(f"{_room(ray, int(ranks))} {address}\n")
+        return 0
     except GedankenError as error:
         sys.stderr.write(f"{error}\n")
         return LOST
@@ -101,32 +124,38 @@ def _give_up() -> NoReturn:
     os._exit(LOST)
 
 
-def reserved(ray: Any, ranks: int, fewest: int) -> tuple[Any, list[Node]]:
-    """Let Ray reserve a processor for each rank; return what Ray calls them together, and the nodes.
-
-    Raises:
-        GedankenError: there is no room.
-    """
+def _group(ranks: int, seconds: float) -> Any:
+    """Let Ray reserve a processor for each rank; return what it calls them together, None where there is no room."""
     util = importlib.import_module("ray.util")
     group = util.placement_group([{"CPU": 1}] * ranks, strategy="PACK")
-    patience = ROOM if ranks == fewest else ROOM_AGAIN
-    if not group.wait(patience):
-        util.remove_placement_group(group)
-        free = min(int(ray.available_resources().get("CPU", 0)), ranks - 1)
-        if free < fewest:
-            raise GedankenError(f"Ray has found no processors for {ranks} ranks in {patience:g} s: {free} are free")
-        return reserved(ray, free, fewest)
-    places = util.placement_group_table(group)["bundles_to_node_id"]
+    if group.wait(seconds):
+        return group
+    util.remove_placement_group(group)
+    return None
+
+
+def _room(ray: Any, ranks: int) -> int:
+    while ranks and not _group(ranks, ROOM_AGAIN):
+        ranks = min(int(ray.available_resources().get("CPU", 0)), ranks - 1)
+    return ranks
+
+
+def _nodes(group: Any) -> list[Node]:
+    places = importlib.import_module("ray.util").placement_group_table(group)["bundles_to_node_id"]
     first = {name: bundle for bundle, name in sorted(places.items(), reverse=True)}
-    return group, [Node(name, first[name], count) for name, count in Counter(places.values()).items()]
+    return [Node(name, first[name], count) for name, count in Counter(places.values()).items()]
 
 
-def _run(ray: Any, mpiexec: str, group: Any, nodes: Sequence[Node], own: Sequence[str]) -> int:
-    """Run ranks on these nodes, and return the exit status of MPI's launcher."""
-    here, count = importlib.import_module("ray.util").get_node_ip_address(), str(sum(node.ranks for node in nodes))
+def _run(ray: Any, address: str, ranks: int, command: Sequence[str]) -> int:
+    """Run ranks on the nodes that have room, and return the exit status of MPI's launcher."""
+    mpiexec, *own = command
+    if not (group := _group(ranks, ROOM)):
+        free = ray.available_resources().get("CPU", 0)
+        raise GedankenError(f"Ray has found no processors for {ranks} ranks in {ROOM:g} s: {free:g} are free")
+    nodes = _nodes(group)
     places = ",".join(f"{node.name}:{node.ranks}" for node in nodes)
-    command = [mpiexec, "-launcher", "manual", "-localhost", here, "-n", count, "-hosts", places, *own]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, RANKS: count}) as process:  # noqa: S603 - the user's script
+    words = [mpiexec, "-launcher", "manual", "-localhost", address, "-n", str(ranks), "-hosts", places, *own]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, RANKS: str(ranks)}) as process:  # noqa: S603 - the user's script
         try:
             proxies = _proxies(process)
             if len(proxies) != len(nodes):
