@@ -87,6 +87,13 @@ def launched(folder: Path, environment: dict[str, str], *words: str) -> "subproc
     )
 
 
+def left_of(folder: Path, count: int) -> list[str]:
+    """Return the processes of ranks that are still there, of so many that began."""
+    ranks = [file.name.partition("-")[2] for file in folder.glob("process-*")]
+    assert len(ranks) == count
+    return [rank for rank in ranks if Path("/proc", rank).exists()]
+
+
 @HAS_RAY
 def test_ranks_on_two_nodes_learn_what_one_process_learns(tmp_path: Path, environment: dict[str, str]) -> None:
     done = launched(tmp_path, environment, "4", "train.py", "none")
@@ -111,9 +118,7 @@ def test_a_training_whose_ray_task_is_lost_goes_on(tmp_path: Path, environment: 
     assert "Ray lost the ranks of a node" in done.stderr
     assert "all are started again" in done.stderr
     assert told[0] == told[1], "the same epochs and the same bits as without the loss"
-    ranks = [int(file.name.partition("-")[2]) for file in folder.glob("process-*")]
-    assert len(ranks) == 8
-    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks), "also those of the task that was lost"
+    assert not left_of(folder, 8), "also none of the task that was lost"
 
 
 @HAS_RAY
@@ -184,6 +189,7 @@ def test_a_training_that_lost_a_node_goes_on_with_the_ranks_that_are_left(
     assert process.returncode == 0, told
     assert "all are started again" in told
     assert "rank 1 of 2 has" in told
+    assert not left_of(tmp_path, 6), "also none of the node that was lost"
 
 
 def test_without_ray_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
