@@ -116,18 +116,17 @@ def test_a_training_whose_ray_task_is_lost_goes_on(tmp_path: Path, environment: 
         told.append(done.stdout.splitlines()[-1])
     assert (folder / "lost").exists()
     assert "Ray lost the ranks of a node" in done.stderr
-    assert "all are started again" in done.stderr
+    assert "are started again" in done.stderr
     assert told[0] == told[1], "the same epochs and the same bits as without the loss"
     assert not left_of(folder, 8), "also none of the task that was lost"
 
 
 @HAS_RAY
 def test_more_ranks_than_processors_are_refused(environment: dict[str, str]) -> None:
-    code = "from gedanken.ranks import ray_launcher as one; one.ROOM = 3; exit(one.main())"
-    command = [sys.executable, "-c", code, "5", str(MPIEXEC), "none"]
+    command = [sys.executable, "-m", "gedanken.ranks.ray_launcher", "5", "3", str(MPIEXEC), "none"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
-    assert "Ray has found no processors for 5 ranks in 3 s: 4 are free" in done.stderr
+    assert "Ray has found no processors for 5 ranks in 3 s" in done.stderr
 
 
 @HAS_RAY
@@ -187,7 +186,7 @@ def test_a_training_that_lost_a_node_goes_on_with_the_ranks_that_are_left(
         assert cluster.stdout.readline() == "removed\n"
         _, told = process.communicate(timeout=240)
     assert process.returncode == 0, told
-    assert "all are started again" in told
+    assert "are started again" in told
     assert "rank 1 of 2 has" in told
     assert not left_of(tmp_path, 6), "also none of the node that was lost"
 

@@ -1,6 +1,6 @@
 """Ranks on the nodes of a Ray cluster. The only file that imports ray.
 
-    python -m gedanken.ranks.ray_launcher RANKS [MPIEXEC COMMAND ...]
+    python -m gedanken.ranks.ray_launcher RANKS SECONDS [MPIEXEC COMMAND ...]
 
 Ray says where there is room and runs one task on each node that gets ranks; what the ranks say to each other goes by
 MPI as ever. MPICH's launcher makes that possible: asked to, it starts nothing, but prints for each node the command of
@@ -51,7 +51,7 @@ def command_by_ray(mpiexec: str, ranks: int, own: Sequence[str]) -> list[str]:
         raise MissingPackageError("--ray needs Ray: pip install ray")
     version = subprocess.run([mpiexec, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603 - the user's MPI
     require("HYDRA" in version, "--ray", "come with MPICH's mpiexec: pip install gedanken[mpi]", mpiexec)
-    return [*PROGRAM, str(ranks), mpiexec, *own]
+    return [*PROGRAM, str(ranks), str(ROOM), mpiexec, *own]
 
 
 class Room(NamedTuple):
@@ -66,9 +66,9 @@ class Room(NamedTuple):
     address: str
 
 
-def room_for(ranks: int) -> Room:
-    """Return for how many of some ranks a Ray cluster has room: it waits 15 s for all of them, then for those left."""
-    done = subprocess.run([*PROGRAM, str(ranks)], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - this file
+def room_for(ranks: int, seconds: float = ROOM_AGAIN) -> Room:
+    """Return for how many of some ranks a Ray cluster has room, within some time for all, and again for those left."""
+    done = subprocess.run([*PROGRAM, str(ranks), str(seconds)], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - this file
     found, _, address = done.stdout.strip().rpartition("\n")[2].partition(" ")
     return Room(0, "") if done.returncode else Room(int(found), address)
 
@@ -89,7 +89,7 @@ class Node(NamedTuple):
 
 def main() -> int:
     """Run ranks, and return the exit status of MPI's launcher; without a command, print what Room has."""
-    ranks, *command = sys.argv[1:]
+    ranks, seconds, *command = sys.argv[1:]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     ray = importlib.import_module("ray")
@@ -104,8 +104,8 @@ def main() -> int:
     try:
         signal.signal(signal.SIGTERM, _end)  # Ray has set one of its own
         if command:
-            return _run(ray, address, int(ranks), command)
-        sys.stdout.write(f"{_room(ray, int(ranks))} {address}\n")
+            return _run(ray, address, _group(int(ranks), float(seconds)), command)
+        sys.stdout.write(f"{_room(ray, int(ranks), float(seconds))} {address}\n")
         return 0
     except GedankenError as error:
         sys.stderr.write(f"{error}\n")
@@ -125,17 +125,24 @@ def _give_up() -> NoReturn:
 
 
 def _group(ranks: int, seconds: float) -> Any:
-    """Let Ray reserve a processor for each rank; return what it calls them together, None where there is no room."""
+    """Let Ray reserve a processor for each rank, and return what it calls them together.
+
+    Raises:
+        GedankenError: there is no room within so many seconds.
+    """
     util = importlib.import_module("ray.util")
     group = util.placement_group([{"CPU": 1}] * ranks, strategy="PACK")
     if group.wait(seconds):
         return group
     util.remove_placement_group(group)
-    return None
+    raise GedankenError(f"Ray has found no processors for {ranks} ranks in {seconds:g} s")
 
 
-def _room(ray: Any, ranks: int) -> int:
-    while ranks and not _group(ranks, ROOM_AGAIN):
+def _room(ray: Any, ranks: int, seconds: float) -> int:
+    while ranks:
+        with contextlib.suppress(GedankenError):
+            _group(ranks, seconds)
+            break
         ranks = min(int(ray.available_resources().get("CPU", 0)), ranks - 1)
     return ranks
 
@@ -146,13 +153,11 @@ def _nodes(group: Any) -> list[Node]:
     return [Node(name, first[name], count) for name, count in Counter(places.values()).items()]
 
 
-def _run(ray: Any, address: str, ranks: int, command: Sequence[str]) -> int:
-    """Run ranks on the nodes that have room, and return the exit status of MPI's launcher."""
+def _run(ray: Any, address: str, group: Any, command: Sequence[str]) -> int:
+    """Run ranks on reserved processors, and return the exit status of MPI's launcher."""
     mpiexec, *own = command
-    if not (group := _group(ranks, ROOM)):
-        free = ray.available_resources().get("CPU", 0)
-        raise GedankenError(f"Ray has found no processors for {ranks} ranks in {ROOM:g} s: {free:g} are free")
     nodes = _nodes(group)
+    ranks = sum(node.ranks for node in nodes)
     places = ",".join(f"{node.name}:{node.ranks}" for node in nodes)
     words = [mpiexec, "-launcher", "manual", "-localhost", address, "-n", str(ranks), "-hosts", places, *own]
     with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, RANKS: str(ranks)}) as process:  # noqa: S603 - the user's script
