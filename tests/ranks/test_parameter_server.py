@@ -24,6 +24,7 @@ from gedanken import (
     Adam,
     ArrayGenerator,
     BatchNorm,
+    BinaryCrossEntropy,
     Callback,
     Checkpoint,
     Cpu,
@@ -31,6 +32,7 @@ from gedanken import (
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    Heads,
     MovingAverage,
     Network,
     NonFiniteError,
@@ -39,6 +41,7 @@ from gedanken import (
     ReLU,
     Sequences,
     SetRate,
+    Sigmoid,
     SoftMax,
     Stop,
 )
@@ -109,6 +112,12 @@ def sequences() -> Network:
     return net.regression(AdaGrad(STILL), engine="cpu", cost=CrossEntropy(ignore_label=2))
 
 
+def heads() -> Network:
+    rows = Heads(kind=[FullyConnectedLayer(3), SoftMax()], odd=[FullyConnectedLayer(1), Sigmoid()])
+    net = Network(seed=3).input((6,)).add(FullyConnectedLayer(8)).add(ReLU()).add(rows)
+    return net.regression(AdaGrad(STILL), engine="cpu", cost={"kind": CrossEntropy(), "odd": BinaryCrossEntropy()})
+
+
 LENGTHS = RNG.integers(1, 8, 100)
 CASES: dict[str, tuple[Callable[[], Network], tuple[Any, ...]]] = {
     "mlp": (lambda: network(STILL), (X, Y)),
@@ -117,6 +126,8 @@ CASES: dict[str, tuple[Callable[[], Network], tuple[Any, ...]]] = {
     "weights": (lambda: network(STILL), (X, Y, RNG.random(100))),
     "clipped": (lambda: network(STILL, clip_norm=0.01), (X, Y)),
     "decay": (lambda: network(STILL, weight_decay=0.1), (X, Y)),
+    "frozen": (lambda: network(STILL).freeze(0), (X, Y)),
+    "heads": (heads, (X, {"kind": Y, "odd": Y % 2})),
     "rows": (tokens, (RNG.integers(0, 20, (100, 5)), Y)),
     "lengths": (
         sequences,
