@@ -108,10 +108,11 @@ class Served(Replica):
             return Told(fault=fault.what)
         self._samples += result.samples
         self._course = self._course._replace(batches=self._course.batches + 1)
-        if self._course.batches % self._push_every == 0:
+        pushes, fetches = (self._course.batches % every == 0 for every in (self._push_every, self._fetch_every))
+        if pushes:
             self.push()
-        if self._course.batches % self._fetch_every == 0:
-            self.fetch()
+        if fetches:
+            self.fetch(PARAMS if pushes else None)
         return Told().of(result)
 
     def push(self) -> None:
@@ -142,15 +143,20 @@ class Served(Replica):
         root: Array = np.sqrt(squares + self._rule.start) + self._rule.epsilon
         return root
 
-    def fetch(self) -> None:
-        """Become what the shards have, and what this rank has changed since its last push."""
+    def fetch(self, only: int | None = None) -> None:
+        """Become what the shards have, and what this rank has changed since its last push.
+
+        Args:
+            only: which vector is read; None: both. A push has just read SQUARES.
+        """
         optimizer_state = self.train_state.optimizer_state
         assert self.shards
         head = self.shards.head
         for kind, vector in self._vectors.items():
-            own = vector - self._held[kind]
-            self.shards.read(kind, self._held[kind])
-            vector[...] = self._held[kind] + own
+            if only is None or kind == only:
+                own = vector - self._held[kind]
+                self.shards.read(kind, self._held[kind])
+                vector[...] = self._held[kind] + own
         new, self._counted = optimizer_state.step - self._counted, self._base + head.updates
         optimizer_state.step = self._counted + new
         if self.ranks.rank:
