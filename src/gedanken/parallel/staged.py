@@ -176,7 +176,6 @@ class Staged(Replica):
         self.stage = Stage(self.train_state, before, ending, rank == 0, slots)
         if size > 1:
             self.told = f"{self.told}, which begin with layers {', '.join(map(str, [0, *cuts]))}"
-
         return self.stage
 
     def _measured(self, batch: Batch, epoch: int) -> list[int]:
