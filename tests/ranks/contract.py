@@ -70,6 +70,19 @@ def windows_take_what_all_add(ranks: Communicator) -> None:
     window.close()
 
 
+def numbers_are_counted_on_in_turn(ranks: Communicator) -> None:
+    for kind in (np.float32, np.float64):
+        window, rounds = ranks.window(np.full(3, 0.5, kind)), 50
+        before = [window.advance(0, 1, 2) for _ in range(rounds)]
+        every = np.concatenate([np.frombuffer(one) for one in ranks.gather(np.array(before, np.float64).tobytes())])
+        assert sorted(every.tolist()) == [0.5 + 2 * number for number in range(rounds * ranks.size)], "each once"
+        found = np.empty(3, kind)
+        window.get(0, 0, found)
+        assert found.tolist() == [0.5, 0.5 + 2 * rounds * ranks.size, 0.5]
+        ranks.barrier()
+        window.close()
+
+
 def nobody_is_lost(ranks: Communicator) -> None:
     assert ranks.failed() == frozenset()
 
@@ -82,6 +95,7 @@ CONTRACT: list[Callable[[Communicator], None]] = [
     messages_come_in_order_and_by_tag,
     two_ranks_swap_vectors_of_any_length,
     windows_take_what_all_add,
+    numbers_are_counted_on_in_turn,
     nobody_is_lost,
 ]
 

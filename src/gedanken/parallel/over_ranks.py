@@ -18,15 +18,18 @@ from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.checks import short, warn
 from gedanken.data.batches import Source
+from gedanken.engine.plan import Plan
 from gedanken.errors import ArgumentError
 from gedanken.parallel.base import Results, StepResult, TrainState
 from gedanken.parallel.black_box import examined
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.replica import Replica
 from gedanken.parallel.shared import Shared
+from gedanken.ranks.beside import Readable
 from gedanken.ranks.communicator import Communicator, RankError
 from gedanken.ranks.joined import go_on
 from gedanken.state import State
+from gedanken.types import Array
 
 Kind: TypeAlias = Callable[[TrainState, Communicator], Replica]
 
@@ -56,6 +59,7 @@ class OfRanks(Shared):
         recipe, threads: of the network, and how many each rank computes with.
         ranks: who trains together.
         kind: makes a rank's replica.
+        readable: memory for gradients which ranks of this machine may read; None: they do not.
 
     Attributes:
         ranks: who is left of them.
@@ -63,18 +67,26 @@ class OfRanks(Shared):
 
     _begun = False
 
-    def __init__(self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> None:
+    def __init__(
+        self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind, readable: Readable | None = None
+    ) -> None:  # fmt: skip
         super().__init__(recipe, threads)
-        self.ranks, self._kind = ranks, kind
+        self.ranks, self._kind, self._readable = ranks, kind, readable
 
     def start(self, train_state: TrainState) -> None:
         super().start(train_state)
         self._replica = self._kind(self.train_state, self.ranks)
         self._begun = True
 
+    def _own_places(self, plan: Plan) -> dict[str, Array]:
+        vector = self._readable.vector(plan.grads.size, plan.grads.dtype) if self._readable else None
+        return {} if vector is None else {"grads": vector}
+
     def stop(self) -> None:
         if self._begun:
             self._replica.close()
+        if self._readable:
+            self._readable.close()
         super().stop()
 
     def _survive(self, error: RankError) -> None:
@@ -302,6 +314,8 @@ class Follower(OfRanks):
                 unlike = self._replica.learn(piece, every).fault is not None
 
 
-def of_ranks(recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> Leader | Follower:
+def of_ranks(
+    recipe: Recipe, threads: int, ranks: Communicator, kind: Kind, readable: Readable | None = None
+) -> Leader | Follower:  # fmt: skip
     """Return this rank's strategy; the arguments are those of OfRanks."""
-    return (Follower if ranks.rank else Leader)(recipe, threads, ranks, kind)
+    return (Follower if ranks.rank else Leader)(recipe, threads, ranks, kind, readable)

@@ -32,7 +32,11 @@ class Window(ABC):
 
     @abstractmethod
     def get(self, rank: int, start: int, out: Array) -> None:
-        """Read those of a rank from place `start` on."""
+        """Read those of a rank from place `start` on; each number by itself is read whole."""
+
+    @abstractmethod
+    def advance(self, rank: int, place: int, by: float) -> float:
+        """Add to one number of a rank's, and return what it was right before."""
 
     @abstractmethod
     def close(self) -> None:

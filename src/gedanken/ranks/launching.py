@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import mmap
 import os
 import shutil
@@ -19,6 +20,7 @@ from gedanken.checks import real, require, whole
 from gedanken.errors import MissingPackageError
 from gedanken.ranks.communicator import DEADLINE
 from gedanken.ranks.joined import RANKS
+from gedanken.ranks.ray_launcher import command_by_ray, room_for
 
 PULSES = "GEDANKEN_PULSES"  # the file in which ranks of this machine show that they are alive
 MOST_RANKS = 1024
@@ -123,6 +125,7 @@ class Work(NamedTuple):
         script: its path, and its arguments.
         deadline: seconds for which a rank of this machine may give no sign.
         restarts: how often all are started again after a rank was lost.
+        ray: whether a Ray cluster has the machines: at a restart fewer ranks will do, those for which it has room.
     """
 
     ranks: int
@@ -130,6 +133,7 @@ class Work(NamedTuple):
     script: Sequence[str]
     deadline: float = DEADLINE
     restarts: int = 3
+    ray: bool = False
 
 
 def launch(work: Work, tell: Callable[[str], None]) -> int:
@@ -149,13 +153,24 @@ def launch(work: Work, tell: Callable[[str], None]) -> int:
     whole("--restarts", work.restarts, at_least=0)
     real("--deadline", work.deadline, "(0, inf)")
     require(Path(work.script[0]).is_file(), "the script", "be a file", work.script[0])
-    command = command_of(launcher(), work.ranks, work.hosts, work.script)
-    for left in reversed(range(work.restarts + 1)):
+    commands = _commands(work)
+    for left, command in zip(reversed(range(work.restarts + 1)), commands):  # noqa: B905 - they do not end
         status, lost = _launched(command, work)
         if not lost:
             break
         tell(f"{lost}; {f'all are started again, {left} times at most' if left else 'it was the last restart'}")
     return status
+
+
+def _commands(work: Work) -> Iterator[list[str]]:
+    """Yield the commands of the first start and of those after it."""
+    mpiexec = launcher()
+    if not work.ray:
+        yield from itertools.repeat(command_of(mpiexec, work.ranks, work.hosts, work.script))
+    own = [sys.executable, "-m", "gedanken.ranks.tied", *work.script]
+    yield command_by_ray(mpiexec, work.ranks, own)
+    while True:
+        yield command_by_ray(mpiexec, room_for(work.ranks).ranks or work.ranks, own)
 
 
 def _launched(command: Sequence[str], work: Work) -> tuple[int, str]:

@@ -57,5 +57,10 @@ class _Own(Window):
     def get(self, rank: int, start: int, out: Array) -> None:
         out[...] = self._values[start : start + len(out)]
 
+    def advance(self, rank: int, place: int, by: float) -> float:
+        before = float(self._values[place])
+        self._values[place] += by
+        return before
+
     def close(self) -> None:
         pass
