@@ -187,6 +187,8 @@ class Stage:
         assert plan.cost and self._ending
         target, weight = wanted(plan, batch)
         passed, dy = plan.end(self._ending, under_way.ctx, under_way.y, target, weight)
+        if not self._ending.fused_step:  # they may lie where those of the next one will
+            passed = passed._replace(outputs=each(lambda one: one.copy(), passed.outputs))
         self._ended.append(_Ended(passed, target, weight, batch.share))
         self._factor = 1.0 if plan.cost.sums else passed.weighing.samples / self._unit
         if self._factor != 1 and isinstance(dy, np.ndarray | plan.ops.xp.ndarray):
