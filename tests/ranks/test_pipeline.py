@@ -37,6 +37,7 @@ from gedanken import (
     Layer,
     LayerNorm,
     MaxPoolLayer,
+    MeanAbsoluteError,
     Momentum,
     MovingAverage,
     MultiHeadAttention,
@@ -268,6 +269,18 @@ def test_whatever_a_network_takes_and_gives_goes_through_stages(name: str, size:
     for found in World(size).run(lambda ranks: trained(make, data, parallel=Piped(ranks))):
         assert not isinstance(found, BaseException), found
         alike(wanted, found[0])
+
+
+def test_metrics_see_the_outputs_of_each_micro_batch_where_no_kernel_knows_the_cost() -> None:
+    def make() -> Network:
+        net = Network(seed=3).input((6,)).add(FullyConnectedLayer(8)).add(TanH()).add(FullyConnectedLayer(3))
+        return net.regression("sgd", engine="cpu", cost=CustomCost(squares), metrics=[MeanAbsoluteError()])
+
+    data = X, RNG.random((70, 3))
+    _, _, wanted = trained(make, data)
+    _, _, found = trained(make, data, parallel=Pipeline(micro_batches=4))
+    for figure in ("cost", "mean_absolute_error"):
+        np.testing.assert_allclose(found[figure], wanted[figure], rtol=1e-4)
 
 
 @settings(max_examples=25, deadline=None)

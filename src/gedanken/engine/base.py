@@ -24,7 +24,7 @@ class FusedStep(Protocol):
     def run(self, ctx: Context, x: Any, target: Any, weight: Array | None) -> tuple[Any, Any, Weighing, Any]:
         """Return the network's outputs, their cost and how it was made; in training also write the gradients.
 
-        The last result is the gradient with respect to x, or an empty array where nobody reads it.
+        The last result is the gradient with respect to x; None, or an empty array, where nobody reads it.
         """
 
     def step_bytes(self, samples: int) -> int:

@@ -1,10 +1,9 @@
 """How the micro-batches of one mini-batch go through a stage: forward, and back in the same order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gedanken.data.batches import Batch
-from gedanken.parallel.base import StepResult
 from gedanken.parallel.pipeline_stage import Stage
 from gedanken.ranks.communicator import Communicator
 from gedanken.types import Array
@@ -19,22 +18,21 @@ class Flow:
     Args:
         stage: what this rank runs.
         ranks: in the order of their stages.
-        batches: the micro-batches.
+        sizes: how many samples each micro-batch has.
+        batch: returns a micro-batch by its number.
         epoch: counted from 0.
-
-    Attributes:
-        results: what came of each, in the last stage.
     """
 
-    def __init__(self, stage: Stage, ranks: Communicator, batches: Sequence[Batch], epoch: int) -> None:
-        self._stage, self._ranks, self._batches, self._epoch = stage, ranks, batches, epoch
+    def __init__(
+        self, stage: Stage, ranks: Communicator, sizes: Sequence[int], batch: Callable[[int], Batch], epoch: int
+    ) -> None:
+        self._stage, self._ranks, self._sizes, self._batch, self._epoch = stage, ranks, sizes, batch, epoch
         self._before = ranks.rank - 1 if ranks.rank else None
         self._after = ranks.rank + 1 if ranks.rank + 1 < ranks.size else None
-        self.results: list[StepResult] = []
 
     def run(self, ahead: int) -> None:
         """Run all micro-batches; `ahead` of them go forward before the first one comes back."""
-        count, ranks = len(self._batches), self._ranks
+        count, ranks = len(self._sizes), self._ranks
         ahead = min(ahead, count)
         for number in range(ahead):
             self._to_next(self._forward(number, self._from_before(number)))
@@ -50,8 +48,10 @@ class Flow:
                 ranks.swap(dx, self._before, x)
             else:
                 self._to_before(dx)
+            self._stage.add(number)
         for number in range(count - ahead, count):
             self._to_before(self._backward(number, self._from_next(number)))
+            self._stage.add(number)
 
     # ------------------------------------------------------------------ neighbours
 
@@ -77,22 +77,19 @@ class Flow:
 
     def _input(self, number: int) -> Array | None:
         """Return room for what comes in; None in the first stage, and behind the last micro-batch."""
-        if self._before is None or number >= len(self._batches):
+        if self._before is None or number >= len(self._sizes):
             return None
-        return self._stage.room("x", number, len(self._batches[number].x))
+        return self._stage.room("x", number, self._sizes[number])
 
     def _gradient(self, number: int) -> Array | None:
         """Return room for the gradient that comes back; None in the last stage."""
-        return None if self._after is None else self._stage.room("dy", number, len(self._batches[number].x))
+        return None if self._after is None else self._stage.room("dy", number, self._sizes[number])
 
     # ------------------------------------------------------------------ work
 
     def _forward(self, number: int, x: Array | None) -> Any:
-        return self._stage.forward(number, self._batches[number], self._epoch, x)
+        return self._stage.forward(number, self._batch(number), self._epoch, x)
 
     def _backward(self, number: int, dy: Array | None) -> Any:
-        given: Any = dy
-        if self._after is None:
-            result, given = self._stage.end(number, self._batches[number])
-            self.results.append(result)
+        given = self._stage.end(number, self._batch(number)) if self._after is None else dy
         return self._stage.backward(number, given)

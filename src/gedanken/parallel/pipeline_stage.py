@@ -8,7 +8,7 @@ import numpy as np
 from gedanken.by_name import each
 from gedanken.data.batches import Batch
 from gedanken.engine.base import Placement
-from gedanken.engine.plan import Plan
+from gedanken.engine.plan import Passed, Plan
 from gedanken.layers.base import Context
 from gedanken.layers.stages import back_through, leaf_stages, through
 from gedanken.parallel.base import StepResult, TrainState
@@ -86,6 +86,21 @@ class _UnderWay(NamedTuple):
     tape: list[Any]
 
 
+class _Ended(NamedTuple):
+    """What came of a micro-batch, not measured yet.
+
+    Args:
+        passed: its outputs and cost.
+        target, weight: of its samples, on the device.
+        share: of the epoch that is done with it.
+    """
+
+    passed: Passed
+    target: Any
+    weight: Array | None
+    share: float
+
+
 class Stage:
     """Some layers of a network, which run micro-batches forward and, later, backward.
 
@@ -125,6 +140,8 @@ class Stage:
         self._ending = plan.ending(ending, bool(before) or not first) if ending else None
         self._sums = [GradientSum(before, plan.ops.xp), GradientSum(ending, plan.ops.xp)]
         self._under_way: dict[int, _UnderWay] = {}
+        self._ended: list[_Ended] = []
+        self._unit, self._factor = 1, 1.0
 
     def room(self, kind: str, number: int, samples: int) -> Array:
         """Return memory of the host for what comes in for a micro-batch, "x", or the gradient "dy" of what goes out.
@@ -147,8 +164,10 @@ class Stage:
             x: what comes from the stage before, None in the first one; untouched until it goes back.
         """
         plan = self._train_state.plan
-        if not number:  # what a mini-batch that failed has left
+        if not number:  # also of what a mini-batch that failed has left
             self._under_way.clear()
+            self._ended.clear()
+            self._unit = len(batch.x)
         ctx = context(plan, batch, epoch)
         given = plan.enter(batch.x) if x is None else plan.ops.asarray(x)
         y, tape = through(self._slots[number % len(self._slots)], ctx, given)
@@ -159,31 +178,51 @@ class Stage:
     def _sent(self, array: Array) -> Array:
         return np.ascontiguousarray(self._train_state.plan.ops.to_host(array))
 
-    def end(self, number: int, batch: Batch) -> tuple[StepResult, Any]:
-        """Run the last layers and the cost; return what came of it, and the gradient for `backward`.
+    def end(self, number: int, batch: Batch) -> Any:
+        """Run the last layers and the cost; return the gradient for `backward`.
 
-        That is times the samples for which the micro-batch counts, as all others of it are.
+        All gradients of a micro-batch are times c_k / n_0, where it counts for c_k samples, and the first one has n_0.
         """
         plan, under_way = self._train_state.plan, self._under_way[number]
         assert plan.cost and self._ending
         target, weight = wanted(plan, batch)
         passed, dy = plan.end(self._ending, under_way.ctx, under_way.y, target, weight)
-        statistics = self._train_state.measured(passed.outputs, target, weight, passed.weighing.counted)
-        counts = passed.weighing.samples
-        factor = 1.0 if plan.cost.sums else float(counts)
-        self._sums[1].add(number == 0, factor)
-        if factor != 1 and isinstance(dy, np.ndarray | plan.ops.xp.ndarray):
-            dy = dy * plan.ops.dtype.type(factor)
-        return StepResult(len(batch.x), batch.share, float(passed.cost), statistics, counts=counts), dy
+        if not self._ending.fused_step:  # they may lie where those of the next one will
+            passed = passed._replace(outputs=each(lambda one: one.copy(), passed.outputs))
+        self._ended.append(_Ended(passed, target, weight, batch.share))
+        self._factor = 1.0 if plan.cost.sums else passed.weighing.samples / self._unit
+        if self._factor != 1 and isinstance(dy, np.ndarray | plan.ops.xp.ndarray):
+            dy = dy * plan.ops.dtype.type(self._factor)
+        return dy
 
     def backward(self, number: int, dy: Any) -> Any:
-        """Run a micro-batch back, and add its gradients to those before; return what goes on to the stage before."""
+        """Run a micro-batch back; return what goes on to the stage before."""
         ctx, _, tape = self._under_way.pop(number)
         dx = back_through(self._slots[number % len(self._slots)], ctx, tape, dy)
-        self._sums[0].add(number == 0)
         return dx if self._first else self._sent(dx)
 
-    def give(self, divisor: float) -> None:
-        """Put the sums of the gradients, divided, where the plan has its gradients."""
+    def add(self, number: int) -> None:
+        """Add the gradients of a micro-batch that came back to those before; called before the next one comes."""
+        before, ending = self._sums
+        before.add(number == 0)
+        ending.add(number == 0, self._factor)
+
+    def results(self) -> list[StepResult]:
+        """Return what came of the micro-batches, in the last stage.
+
+        Metrics measure here, behind the last micro-batch, when other stages still work and this one does not.
+        """
+        found = []
+        for passed, target, weight, share in self._ended:
+            statistics = self._train_state.measured(passed.outputs, target, weight, passed.weighing.counted)
+            cost, counts = float(passed.cost), passed.weighing.samples
+            found.append(StepResult(len(passed.outputs), share, cost, statistics, counts=counts))
+        self._ended.clear()
+        return found
+
+    def give(self, counts: float) -> None:
+        """Put the mean gradient of micro-batches that count for so many samples where the plan has its gradients."""
+        cost = self._train_state.plan.cost
+        divisor = 1.0 if cost is None or cost.sums else counts / self._unit or 1.0
         for one in self._sums:
             one.give(divisor)

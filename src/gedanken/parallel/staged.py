@@ -7,8 +7,9 @@ layer to layer, and the gradients of that.
 
 import contextlib
 import math
-from collections.abc import Generator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,10 +32,26 @@ STOP, GO, BRING = range(3)  # what rank 0 says before a mini-batch
 
 
 class Whole(NamedTuple):
-    """A mini-batch, of which each rank runs its layers."""
+    """A mini-batch, of which each rank runs its layers.
 
-    batch: Batch
+    Args:
+        samples: of it.
+        done: share of the epoch that is done with it, in (0, 1].
+        whole: returns it.
+        part: returns share number `place` of `count` of it, see `shared_out`.
+        span: mini-batches that it is.
+    """
+
+    samples: int
+    done: float
+    whole: Callable[[], Batch]
+    part: Callable[[int, int], Any]
     span: int = 1
+
+
+def _of_batch(batch: Batch) -> Whole:
+    samples = len(batch.x)
+    return Whole(samples, batch.share, lambda: batch, lambda place, of: batch.part(*shared_out(samples, place, of)))
 
 
 class Staged(Replica):
@@ -127,21 +144,26 @@ class Staged(Replica):
     def pieces(self, source: Source, epoch: int, start: int) -> Generator[Whole, None, None]:
         """Yield the mini-batches of an epoch."""
         if isinstance(source, ArraySource):
+            size, feeds = source.mini_batch_size, self.ranks.rank == 0 and self.ranks.size > 1
             for number in range(start, source.steps):
-                yield Whole(source.run(epoch, number, 1))
+                whole, part = partial(source.run, epoch, number, 1), partial(source.share, epoch, number)
+                done = min((number + 1) * size, source.samples)
+                # Who begins draws on the way, so that the others need not wait; they draw while they wait for it.
+                yield Whole(done - number * size, done / source.samples, whole, part) if feeds else _of_batch(whole())
             return
         with contextlib.closing(source.batches(epoch, start)) as batches:
-            yield from map(Whole, batches)
+            yield from map(_of_batch, batches)
 
     def tell(self, piece: Whole, epoch: int) -> Told:
         """Run this rank's stage for all micro-batches, and return what came of them."""
         self._before = self.train_state.plan.layer_state.copy()
-        batches = self._parts(piece.batch)
+        count = self._count(piece)
+        sizes = [end - begin for begin, end in (shared_out(piece.samples, place, count) for place in range(count))]
         with np.errstate(all="ignore"):
-            flow = Flow(self.stage or self._made(batches[0], epoch), self.ranks, batches, epoch)
-            flow.run(self._ahead)
-        told = self._told(flow.results)
-        self._samples += len(piece.batch.x) - told.samples  # the last rank alone tells of samples, and all work on them
+            stage = self.stage or self._made(piece.part(0, count), epoch)
+            Flow(stage, self.ranks, sizes, lambda place: piece.part(place, count), epoch).run(self._ahead)
+            told = self._told(stage.results())
+        self._samples += piece.samples - told.samples  # the last rank alone tells of samples, and all work on them
         return told
 
     def _told(self, results: Sequence[StepResult]) -> Told:
@@ -176,7 +198,6 @@ class Staged(Replica):
         self.stage = Stage(self.train_state, before, ending, rank == 0, slots)
         if size > 1:
             self.told = f"{self.told}, which begin with layers {', '.join(map(str, [0, *cuts]))}"
-
         return self.stage
 
     def _measured(self, batch: Batch, epoch: int) -> list[int]:
@@ -189,13 +210,11 @@ class Staged(Replica):
 
     def learn(self, piece: Whole, every: Sequence[Told]) -> StepResult:
         """Update this rank's layers by the mean gradient of all micro-batches."""
-        plan, optimizer_state = self.train_state.plan, self.train_state.optimizer_state
-        result = self.together(every, piece.batch.share)
-        assert plan.cost
-        counts = float(result.counts or 0.0)
+        optimizer_state = self.train_state.optimizer_state
+        result = self.together(every, piece.done)
         if not result.fault and self.stage and self._own:
             with np.errstate(all="ignore"):
-                self.stage.give(1.0 if plan.cost.sums else counts or 1.0)
+                self.stage.give(float(result.counts or 0.0))
             optimizer_state.plateau = optimizer_state.plateau._replace(factor=every[0].factor)
             refused = self._own.update()
             result = result._replace(fault=Fault(refused) if refused else None)
@@ -213,14 +232,14 @@ class Staged(Replica):
         """Leave what all ranks have undone, and told each other."""
 
     def seen(self, piece: Whole) -> Batch:
-        return piece.batch
+        batch: Batch = piece.part(0, self._count(piece))
+        return batch
 
     def blamed(self, piece: Whole, every: Sequence[Told]) -> Batch:
         place = next((one.place for one in every if one.fault), 0)
-        return self._parts(piece.batch)[place - 1] if place else piece.batch
+        batch: Batch = piece.part(place - 1, self._count(piece)) if place else piece.whole()
+        return batch
 
-    def _parts(self, batch: Batch) -> list[Batch]:
-        """Return the micro-batches of a mini-batch."""
-        samples = len(batch.x)
-        count = min(self._micro_batches, samples)
-        return [batch.part(*shared_out(samples, place, count)) for place in range(count)]
+    def _count(self, piece: Whole) -> int:
+        """Return how many micro-batches a mini-batch has."""
+        return min(self._micro_batches, piece.samples)

@@ -289,7 +289,7 @@ class BatchProgram(_Draft):
         del held
         outputs = each(lambda one, dy: self._array(one.outputs, given).reshape(dy.shape).copy(), self.cost, self.dy)
         costs = each(lambda one, of: total_cost(self._kept[id(one.terms)], of.divisor), self.cost, weighing)
-        return outputs, costs, self._gradients(given)
+        return outputs, costs, None if self.dx is None else self._gradients(given)
 
     def _told(self, cost: LoweredCost, target: Array, weighing: Weighing, weight: float) -> list[Array]:
         """Tell a cost of the next run; the weight multiplies its gradient alone."""
