@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 from gedanken.checks import real, require, whole
 from gedanken.errors import MissingPackageError
 from gedanken.ranks.communicator import DEADLINE
-from gedanken.ranks.ending import end, sweep
+from gedanken.ranks.ending import Process, end, ends_with_us, started_by, sweep, sweep_when_they_ended
 from gedanken.ranks.hosts import LOOK, Host, address_for, answering
 from gedanken.ranks.joined import RANKS
 from gedanken.ranks.signs import ALIVE, ENDED, FAILED, LAUNCHER, LEFT, MOST, NOBODY, Watch
 
 LOST = 1  # the exit status where a rank gave no sign, or is gone without a word
+HANDED_ON = ("GEDANKEN_", "PYTHON", "OPENBLAS_", "OMP_", "MKL_")  # names that begin so mean something to ranks
 START = 60.0  # seconds that all ranks have to begin, or the deadline where that is longer
 
 
@@ -41,10 +42,12 @@ class Installed(NamedTuple):
         command = [self.mpiexec, "-n", str(ranks)]
         if not self.is_open:
             return [*command, *(["-hosts", places] if places else [])]
-        command += ["--with-ft", "ulfm", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
+        command += ["--with-ft", "ulfm", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
         command += ["--allow-run-as-root"] if os.geteuid() == 0 else []
-        command += ["-x", RANKS, "-x", LAUNCHER]
-        return [*command, *(["--host", places] if places else [])]
+        # MPICH hands the whole environment on; to Open MPI each name has to be told.
+        own = [name for name in {*os.environ, RANKS, LAUNCHER} if name.startswith(HANDED_ON)]
+        command += [word for name in sorted(own) for word in ("-x", name)]
+        return [*command, *(["--host", places] if places else ["--oversubscribe"])]
 
 
 def installed() -> Installed:
@@ -154,6 +157,7 @@ class _Start:
     def __init__(self, mpi: Installed, work: Work, tell: Callable[[str], None]) -> None:
         self._mpi, self._work, self._tell = mpi, work, tell
         self._signals = list[int]()  # that came
+        self._started = set[Process]()  # on this machine, by MPI's launcher
 
     def __call__(self) -> Outcome:
         """Run the script to its end, or to a loss."""
@@ -161,16 +165,17 @@ class _Start:
         self._watch = Watch(address_for(work.hosts, work.address), work.ranks)
         environment = {**os.environ, RANKS: str(work.ranks), LAUNCHER: self._watch.told(work.deadline)}
         own = [sys.executable, "-m", "gedanken.ranks.start", *work.script]
-        self._process = subprocess.Popen([*self._mpi.command(work.ranks, work.hosts), *own], env=environment)  # noqa: S603 - the user's script
+        command = [*self._mpi.command(work.ranks, work.hosts), *own]
+        self._process = subprocess.Popen(command, env=environment, preexec_fn=ends_with_us)  # noqa: S603, PLW1509 - the user's script; there are no threads
         try:
             with self._passing_on():
                 lost = self._until_it_ends()
         finally:
-            end(self._process)
+            end(self._process, self._started)
             for _ in range(work.ranks + 1):  # what was said last
                 self._watch.look(0)
             self._watch.close()
-            sweep()
+            sweep_when_they_ended() if self._process.returncode else sweep()
         return self._outcome(lost)
 
     def _until_it_ends(self) -> str:
@@ -179,6 +184,8 @@ class _Start:
         missed = list[int]()
         while self._process.poll() is None:
             watch.look(LOOK)
+            if watch.complete and not self._started:
+                self._started = started_by(self._process.pid)
             now = time.monotonic()
             if watch.said(FAILED) or watch.said(ENDED) == work.ranks or self._signals:
                 decided = decided or now

@@ -12,7 +12,7 @@ import sys
 import traceback
 
 from gedanken.ranks.communicator import Communicator, RankError
-from gedanken.ranks.ending import end_rank, sweep
+from gedanken.ranks.ending import Process, beside, end_rank, sweep
 from gedanken.ranks.joined import END, join, joined
 from gedanken.ranks.mpi import world
 from gedanken.ranks.signs import ENDED, FAILED, LAUNCHER, LEFT, Signs
@@ -21,7 +21,8 @@ from gedanken.ranks.signs import ENDED, FAILED, LAUNCHER, LEFT, Signs
 def main() -> None:
     """Run the script."""
     told, script = os.environ.pop(LAUNCHER, ""), sys.argv[1:]
-    signs = Signs(told, functools.partial(end_rank, os.getppid())) if told else None
+    parent, known = os.getppid(), set[Process]()
+    signs = Signs(told, functools.partial(end_rank, parent, known)) if told else None
     sweep()
     try:
         ranks = world()
@@ -30,6 +31,7 @@ def main() -> None:
             signs.tell(FAILED)
         raise
     if signs:
+        known |= beside(parent)
         signs.rank_is(ranks.rank)
     join(ranks)
     if ranks.rank:
