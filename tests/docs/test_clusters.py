@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gedanken.cli.parser import make_parser
-from gedanken.ranks.launching import hosts_of
+from gedanken.ranks.hosts import hosts_of
 
 DOCS = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
 PAGE = (Path(__file__).parents[2] / "docs/clusters.md").read_text()

@@ -4,7 +4,8 @@ from argparse import Namespace
 
 from gedanken.checks import require
 from gedanken.cli.output import tell
-from gedanken.ranks.launching import Work, hosts_of, launch
+from gedanken.ranks.hosts import hosts_of
+from gedanken.ranks.launching import Work, launch
 
 
 def run(arguments: Namespace) -> int:
@@ -16,5 +17,5 @@ def run(arguments: Namespace) -> int:
     require(ranks is not None, "-n", "say how many ranks there are, or --hosts where", None)
     require(not hosts or ranks <= count, "-n", f"be at most {count}, the ranks of --hosts", ranks)
     script = [arguments.script, *arguments.arguments]
-    work = Work(ranks, hosts, script, arguments.deadline, arguments.restarts, arguments.ray)
+    work = Work(ranks, hosts, script, arguments.deadline, arguments.restarts, arguments.address, arguments.ray)
     return launch(work, lambda told: tell("warning", told))

@@ -335,10 +335,12 @@ def _add_launch(launch: argparse.ArgumentParser) -> None:
     launch.add_argument("--hosts", type=_name, metavar="NAME:N,...", help="machines, and how many ranks each gets")
     by_ray = "a Ray cluster places the ranks on its nodes (pip install ray)"
     launch.add_argument("--ray", action="store_true", help=by_ray)
-    silent = f"for which a rank of this machine may give no sign {DEFAULT}"
+    silent = f"for which a rank may give no sign, 1 at least {DEFAULT}"
     launch.add_argument("--deadline", type=float, metavar="SECONDS", default=10.0, help=f"seconds {silent}")
     again = f"how often all are started again after a rank was lost {DEFAULT}"
     launch.add_argument("--restarts", type=int, metavar="N", default=3, help=again)
+    address = "this machine's, as other hosts reach it (default: that on the way to the first of them)"
+    launch.add_argument("--address", metavar="ADDRESS", default="", help=address)
     launch.add_argument("script", type=_name, metavar="SCRIPT", help="Python file")
     launch.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
 

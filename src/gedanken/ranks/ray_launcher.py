@@ -194,7 +194,7 @@ def _task(ray: Any, group: Any, node: Node, command: list[str]) -> Any:
     where = strategies.PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=node.bundle)
 
     def proxy() -> int:
-        sweep = importlib.import_module("gedanken.ranks.launching").sweep
+        sweep = importlib.import_module("gedanken.ranks.ending").sweep
         # A session of its own: a proxy that loses MPI's launcher sends signals to all of its group.
         how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "start_new_session": True}
         try:
