@@ -69,7 +69,7 @@ def hidden(turns: int) -> str:
     found = []
     with tempfile.TemporaryDirectory() as folder, two_hosts(Path(folder), "1gbit") as hosts:
         for _ in range(turns):
-            command = [*LAUNCH, "--hosts", "first:1,second:1", WORKER, "hidden", "1024", "4"]
+            command = [*LAUNCH, "--hosts", "first:1,second:1", WORKER, "hidden", "1024", "8"]
             found.append(told(hosts.first(*command), env=hosts.environment))
     parts = [(one["behind"] - one["beside"]) / (one["behind"] - one["best"]) for one in found]
     named = (("no sums", "none"), ("behind the pass", "behind"), ("beside it", "beside"), ("at best", "best"))

@@ -17,11 +17,13 @@ from gedanken import (
     Callback,
     ConvolutionLayer,
     CrossEntropy,
+    CustomCost,
     Dropout,
     EarlyStopping,
     Embedding,
     Flatten,
     FullyConnectedLayer,
+    GradualUnfreezing,
     Heads,
     InstanceNorm,
     Momentum,
@@ -152,6 +154,35 @@ def test_parts_of_any_size_count_right(samples: int, batch: int, size: int) -> N
     wanted, _, _ = trained(mlp, (X[:samples], Y[:samples]), **how)
     done = World(size).run(lambda ranks: trained(mlp, (X[:samples], Y[:samples]), parallel=Among(ranks), **how))
     for arrays, _, _ in done:
+        for key, value in wanted.items():
+            np.testing.assert_allclose(arrays[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_layers_are_unfrozen_on_all_ranks() -> None:
+    def made() -> Network:
+        return mlp("adam").freeze([0])
+
+    def learnt(**how: Any) -> Any:
+        arrays, net, _ = trained(made, (X, Y), callbacks=[GradualUnfreezing([0])], epochs=3, **how)
+        return arrays, net.frozen
+
+    wanted, frozen = learnt()
+    for arrays, found in World(3).run(lambda ranks: learnt(parallel=Among(ranks))):
+        assert found == frozen == ()
+        for key, value in wanted.items():
+            np.testing.assert_allclose(arrays[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_costs_of_functions_are_the_same_in_each_process() -> None:
+    def made() -> Network:  # a function for each rank, as each process has its own
+        def squares(y: Any, t: Any) -> Any:
+            return ((y - t) ** 2).sum(axis=1)
+
+        cost = CustomCost(squares, lambda y, t: 2 * (y - t))
+        return Network(seed=3).input((6,)).add(FullyConnectedLayer(1)).regression("sgd", engine="cpu", cost=cost)
+
+    wanted, _, _ = trained(made, (X, X[:, :1]))
+    for arrays, _, _ in World(2).run(lambda ranks: trained(made, (X, X[:, :1]), parallel=Among(ranks))):
         for key, value in wanted.items():
             np.testing.assert_allclose(arrays[key], value, rtol=1e-4, atol=1e-6)
 

@@ -123,6 +123,7 @@ def test_a_loss_is_told() -> None:
     for rank in (0, 2):
         told = [record.parallel for record in run(work, kill(1, 30))[rank][1].epochs]
         assert [one["losses"] for one in told] == [["rank 1 lost, 2 left"], []]
+        assert all(0 <= share <= 1 for one in told for share in one["communication"])
         assert told[0]["course"].endswith("; rank 1 lost, 2 left")
         assert told[1]["workers"] == "2 ranks, which share each mini-batch"
         assert len(told[0]["samples"]) == len(told[1]["samples"]) == 2

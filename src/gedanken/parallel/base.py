@@ -45,14 +45,14 @@ class TrainState(NamedTuple):
     optimizer_state: OptimizerState
     metrics: Sequence[Metric]
 
-    def retune(self, tuning: Tuning) -> None:
+    def retune(self, tuning: Tuning, afresh: bool = True) -> None:
         """Let other layers learn from now on; all that was learnt stays.
 
-        Where some learn that did not before, the moving means of all start afresh: a rule counts its steps for all
+        Where some learn that did not before, the moving means of all start `afresh`: a rule counts its steps for all
         numbers alike, and corrects by that count what the means have not seen yet.
         """
         before, state = self.plan.tuning, self.optimizer_state
-        if any(tuning.of_array(name) and not before.of_array(name) for name in self.plan.gradients()):
+        if afresh and any(tuning.of_array(name) and not before.of_array(name) for name in self.plan.gradients()):
             state.start_afresh(state.updates)
         self.plan.retune(tuning)
         state.retune(self.plan.updated(state.optimizer))

@@ -13,12 +13,14 @@ for it, and the others become what it is. Without rank 0 nobody goes on.
 import contextlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.checks import short, warn
 from gedanken.data.batches import Source
 from gedanken.engine.plan import Plan
+from gedanken.engine.tuning import Tuning
 from gedanken.errors import ArgumentError
 from gedanken.parallel.base import Results, StepResult, TrainState
 from gedanken.parallel.black_box import examined
@@ -31,6 +33,7 @@ from gedanken.ranks.joined import go_on
 from gedanken.state import State
 from gedanken.types import Array
 
+ADDRESS = re.compile(" at 0x[0-9a-f]+")  # of a function, in its text: another one in each process
 Kind: TypeAlias = Callable[[TrainState, Communicator], Replica]
 
 
@@ -113,7 +116,8 @@ class OfRanks(Shared):
 
     def _identity(self, source: Source) -> dict[str, str]:
         """Return what must be the same on all ranks, in words."""
-        return {"layers": str(self._recipe.layers), **self._replica.identity(source)}
+        found = {"layers": str(self._recipe.layers), **self._replica.identity(source)}
+        return {name: ADDRESS.sub("", text) for name, text in found.items()}
 
 
 class Leader(OfRanks):
@@ -146,7 +150,8 @@ class Leader(OfRanks):
     def _begin(self, source: Source, epoch: int) -> None:
         """Let all others begin with the mini-batch that comes next."""
         first = None if self._met else {"source": source.state(), "identity": self._identity(source)}
-        self._tell({"epoch": epoch, "start": self._next, "first": first, "fresh": self._fresh})
+        tuning = self.train_state.plan.tuning
+        self._tell({"epoch": epoch, "start": self._next, "first": first, "fresh": self._fresh, "tuning": tuning})
         self._met, self._unlike, self._fresh, self._within = True, False, False, True
 
     def _rest(self, source: Source, epoch: int) -> Results:
@@ -273,6 +278,7 @@ class Follower(OfRanks):
         while True:
             try:
                 order = json.loads(self._replica.order())
+                self._tune(order)
                 self._replica.ready(self._refusal(source, order.get("first")))
                 self._replica.become_alike()
                 if order.get("fresh"):
@@ -283,6 +289,14 @@ class Follower(OfRanks):
                     return Ending(*order["ending"])
             except RankError as error:
                 self._survive(error)
+
+    def _tune(self, order: dict[str, Any]) -> None:
+        """Let those layers learn that learn on the leader; optimizers become alike behind it."""
+        if "tuning" in order:
+            frozen, rates = order["tuning"]
+            tuning = Tuning(tuple(frozen), tuple((place, rate) for place, rate in rates))
+            if tuning != self.train_state.plan.tuning:
+                self.train_state.retune(tuning)
 
     def _refusal(self, source: Source, first: dict[str, Any] | None) -> str:
         """Begin where the leader does; return why this rank cannot, or ""."""

@@ -58,7 +58,7 @@ class Replica(ABC):
 
     def go_on(self, left: Communicator) -> None:
         """Be one of the ranks that are left."""
-        self.ranks = left
+        left.seconds, self.ranks = self.ranks.seconds, left
 
     def identity(self, source: Source) -> dict[str, str]:
         """Return what must be the same on all ranks, in words."""

@@ -9,7 +9,7 @@ from gedanken.parallel.over_ranks import Ending, Follower, Leader
 from gedanken.ranks.communicator import RankError
 from gedanken.training.loop import Training
 from gedanken.training.past import Past
-from gedanken.training.records import History, Run
+from gedanken.training.records import History, Run, Unfreeze
 from gedanken.training.trained import Trained
 
 
@@ -52,6 +52,10 @@ def follow(follower: Follower, network: Trained, train_state: TrainState, source
     network.epoch = ending.epoch
     history = History(run=run, reason=ending.reason, diverged=ending.diverged, kept=ending.kept)
     Past(history).restore({"text": ending.history})
+    for answer in (one.answer for one in history.answers):
+        if isinstance(answer, Unfreeze) and answer.layers:
+            tuning = network.thaw(Unfreeze(tuple(answer.layers)))
+            train_state.retune(tuning, afresh=False)  # they did when these layers were thawed
     if history.diverged:
         raise NonFiniteError(history.reason, history.faults[-1], history)
     return history
