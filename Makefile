@@ -13,7 +13,7 @@ export GEDANKEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test coverage check docs format parity accuracy bench bench-generator bench-hogwild bench-diary bench-waiting soak chaos oldest second gpu clean
+.PHONY: demo test coverage check docs format parity accuracy bench bench-generator bench-hogwild bench-diary bench-waiting simulate-ranks soak chaos oldest second gpu clean
 
 demo: $(VENV)/.demo ## train the diary's network on embedded data
 	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
@@ -61,6 +61,9 @@ bench-diary: $(VENV)-bench-generator/.ready ## the diary's comparison of 1, 2, 3
 
 bench-waiting: $(VENV)-bench-generator/.ready ## how long the diary's network waits for pictures by HTTP and from a folder
 	$(VENV)-bench-generator/bin/python benchmarks/generator/training.py $(BENCH_OPTIONS)
+
+simulate-ranks: $(VENV)/.dev ## where adding ranks stops paying, up to 1,024 of them: costs measured here, networks modelled
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/ranks/simulate.py --check $(BENCH_OPTIONS)
 
 # SECONDS=300 SEED=7 say how long, and which chaos.
 soak: $(VENV)/.dev ## random Generators, kills, breaks, resumes and hoards, then interruptions, forks and ends of trainings, each for a while; properties on a thousand examples

@@ -78,7 +78,7 @@ def test_every_call_of_a_network_is_explained(call: str) -> None:
 
 def test_importing_brings_no_optional_package() -> None:
     heavy = {"numba", "llvmlite", "cupy", "cloudpickle", "matplotlib", "PIL", "pooch", "urllib3", "IPython"}
-    heavy |= {"autograd", "scipy", "torch"}
+    heavy |= {"autograd", "scipy", "torch", "mpi4py", "ray"}
     code = "import sys, gedanken.datasets; from gedanken import *; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in python(code).split()}
     assert not heavy & loaded
@@ -121,6 +121,8 @@ def test_optional_packages_are_imported_in_one_file_each(path: Path) -> None:
         "matplotlib": "drawing.py",
         "pooch": "fetch.py",
         "PIL": "decoding.py",
+        "mpi4py": "mpi.py",
+        "ray": "ray_launcher.py",
         "urllib3": "downloads.py",
     }
     text = path.read_text()

@@ -1,6 +1,6 @@
 """Time training over two ranks beside one process, one thread each, and print a table.
 
-    python benchmarks/ranks/bench.py [--rows sum mlp diary hidden] [--turns 5] [--output runs/ranks.md]
+    python benchmarks/ranks/bench.py [--rows sum mlp diary hidden downpour downpour-4] [--turns 5] [--output FILE]
 
 Candidates of a row run in turns, each in processes of its own; a figure is the median of the turns, a ratio the median
 of the turns' ratios, and the slowest and the fastest turn stand beside it. "hidden" has its ranks on two hosts, which
@@ -77,11 +77,32 @@ def hidden(turns: int) -> str:
     return f"hidden at 1 Gbit/s | {figures} | {ratio(parts)} | 0.9"
 
 
+def downpour(ranks: int) -> Callable[[int], str]:
+    def row(turns: int) -> str:
+        alone, several = list[dict[str, float]](), list[dict[str, float]]()
+        for seed in range(1, turns + 1):
+            words = [WORKER, "downpour", str(seed), "5"]
+            alone.append(told([sys.executable, *words]))
+            several.append(told([*LAUNCH, "-n", str(ranks), *words]))
+        parts = [a["speed"] / b["speed"] for a, b in zip(several, alone, strict=True)]
+        points = [100 * (a["accuracy"] - b["accuracy"]) for a, b in zip(several, alone, strict=True)]
+        speeds = [f"{statistics.median(one['speed'] for one in found):,.0f}" for found in (alone, several)]
+        stale = statistics.mean(one["mean_staleness"] for one in several)
+        figures = f"{speeds[0]} samples/s, {ranks} ranks {speeds[1]}, {stale:.2f} pushes stale"
+        means = [statistics.mean(100 * one["accuracy"] for one in found) for found in (several, alone)]
+        learnt = f"accuracy {means[0]:.1f} % for {means[1]:.1f} %, {statistics.mean(points):+.2f} points"
+        return f"Downpour, mini-batches of 64 | {figures}; {learnt} | x {ratio(parts)} | 0.5 points"
+
+    return row
+
+
 ROWS: dict[str, Callable[[int], str]] = {
     "sum": sums,
     "mlp": faster("mlp", 512, 12),
     "diary": faster("diary", 256, 4),
     "hidden": hidden,
+    "downpour": downpour(2),
+    "downpour-4": downpour(4),
 }
 
 

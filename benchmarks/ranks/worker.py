@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gedanken import (
+    AdaGrad,
     BatchNorm,
     Callback,
     ConvolutionLayer,
@@ -20,9 +21,11 @@ from gedanken import (
     FullyConnectedLayer,
     MaxPoolLayer,
     Network,
+    ParameterServer,
     ReLU,
     SoftMax,
 )
+from gedanken.datasets import load_fashion_fc
 from gedanken.parallel import gradient_sums
 from gedanken.parallel.gradient_sums import GradientSums
 from gedanken.ranks.joined import joined
@@ -32,8 +35,8 @@ RNG = np.random.default_rng(0)
 TRIES = 41
 
 
-def mlp() -> Network:
-    net = Network(seed=1).input((784,)).add(FullyConnectedLayer(128)).add(ReLU())
+def mlp(seed: int = 1) -> Network:
+    net = Network(seed=seed).input((784,)).add(FullyConnectedLayer(128)).add(ReLU())
     return net.add(FullyConnectedLayer(10)).add(SoftMax())
 
 
@@ -79,6 +82,17 @@ def train(name: str, batch: int, epochs: int) -> float:
     net.fit(x, y, mini_batch_size=batch, epochs=epochs, parallel=parallel, callbacks=[watch], progress=False)
     seconds = np.diff(watch.epochs) if watch.epochs else [0.0]
     return float(np.median(seconds)) / -(-samples // batch)
+
+
+def downpour(seed: int, epochs: int) -> dict[str, float]:
+    """Return samples a second, over all epochs but the first, accuracy on Fashion-MNIST, and staleness."""
+    x, y, x_test, y_test = load_fashion_fc()
+    net = mlp(seed).regression(AdaGrad(0.03), engine=Cpu(threads=1))
+    history = net.fit(x, y, mini_batch_size=64, epochs=epochs, parallel=ParameterServer(), progress=False)
+    seconds, told = [one.seconds for one in history.epochs[1:]], history.epochs[-1].parallel or {}
+    found = {name: told.get(name, 0) for name in ("mean_staleness", "max_staleness")}
+    accuracy = float(net.evaluate(x_test, y_test, progress=False)["accuracy"])
+    return {"speed": len(x) / statistics.median(seconds), "accuracy": accuracy, **found}
 
 
 def median_of(work: Callable[[], Any], tries: int = TRIES) -> float:
@@ -155,6 +169,8 @@ def main() -> None:
     what, *rest = sys.argv[1:]
     if what == "sum":
         told: Any = sums(int(rest[0]))
+    elif what == "downpour":
+        told = downpour(int(rest[0]), int(rest[1]))
     elif what == "hidden":
         gradient_sums.BUCKET = int(rest[2]) if len(rest) > 2 else gradient_sums.BUCKET
         told = hidden(int(rest[0]), int(rest[1]))

@@ -4,7 +4,7 @@
 | --- | --- |
 | networks | `Network` |
 | engines | `Auto`, `Cpu`, `Numpy`, `Cuda` |
-| parallel training | `DataParallel`, `Hogwild`, `LocalSGD` |
+| parallel training | `DataParallel`, `Hogwild`, `LocalSGD`, `ParameterServer`, `Pipeline` |
 | layers with parameters | `FullyConnectedLayer`, `ConvolutionLayer`, `TransposedConvolutionLayer`, `Embedding` |
 | data that are mostly zeros | `SparseRows`, `SparseFullyConnectedLayer`, `MatrixFactorisation`, `GraphCut` |
 | texts and series | `Vocabulary` |
@@ -120,6 +120,8 @@ _HOMES = {
     "parallel.local_sgd": "LocalSGD",
     "parallel.fault": "Fault",
     "parallel.hogwild": "Hogwild",
+    "parallel.parameter_server": "ParameterServer",
+    "parallel.pipeline": "Pipeline",
     "sequences": "Sequences",
     "sparse": "SparseRows",
     "schedules": (

@@ -219,6 +219,8 @@ from gedanken.parallel.data_parallel import DataParallel
 from gedanken.parallel.fault import Fault
 from gedanken.parallel.hogwild import Hogwild
 from gedanken.parallel.local_sgd import LocalSGD
+from gedanken.parallel.parameter_server import ParameterServer
+from gedanken.parallel.pipeline import Pipeline
 from gedanken.schedules import (
     ConstantRate,
     CosineDecay,
@@ -453,9 +455,11 @@ __all__ = [
     "PReLU",
     "PaddingLayer",
     "Param",
+    "ParameterServer",
     "PearsonCorrelation",
     "Permute",
     "PictureTransform",
+    "Pipeline",
     "PixelShuffle",
     "PixelUnshuffle",
     "Poisson",

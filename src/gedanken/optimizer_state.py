@@ -249,17 +249,26 @@ class OptimizerState:
         rate = self.rate
         if not (self._square(g) < self._easy and rate * self._fastest <= 1.0) and (refused := self._refused(g)):
             return refused
+        self.update(p, g)
+        return ""
+
+    def update(self, p: Array, g: Array) -> None:
+        """Update `p` by a gradient that `refusal` says nothing against."""
+        rate = self.rate
         if self._fused:
             self._fused(rate, self.step, p, g, self.slots)
         else:
             self._by_groups(rate, p, g)
         self.keep_simplexes(p, touched=bool(self._updated.rows))
         self.step += 1
-        return ""
 
     def _refused(self, g: Array, of: int = 1) -> str:
         """Return why nothing may be changed by a gradient, one `of` so many that are gathered; "" where it may."""
-        bound, highest = self._bound(g), self.highest_rate
+        return self.refusal(self.bound(g), of)
+
+    def refusal(self, bound: float, of: int = 1) -> str:
+        """Return why nothing may be changed by a gradient of this `bound`; see `_refused`."""
+        highest = self.highest_rate
         length = min(bound / of, self._clipped)
         if math.isfinite(bound) and max(highest, 1.0) * length < self._limit:
             return ""
@@ -273,7 +282,7 @@ class OptimizerState:
 
     def finite(self, g: Array) -> bool:
         """Say whether a gradient is finite, as far as an update reads it."""
-        return math.isfinite(self._bound(g))
+        return math.isfinite(self.bound(g))
 
     def _read(self, g: Array) -> list[Array]:
         """Return the parts of a gradient that an update reads."""
@@ -285,7 +294,8 @@ class OptimizerState:
     def _square(self, g: Array) -> float:
         return sum(float(self.ops.xp.vdot(part, part)) for part in self._read(g))
 
-    def _bound(self, g: Array) -> float:
+    def bound(self, g: Array) -> float:
+        """Return a length that no gradient exceeds, as far as an update reads it; inf or NaN where it is not finite."""
         return math.hypot(*map(self.ops.bound, self._read(g)))
 
     def _by_groups(self, rate: float, p: Array, g: Array) -> None:

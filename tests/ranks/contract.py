@@ -46,6 +46,17 @@ def messages_come_in_order_and_by_tag(ranks: Communicator) -> None:
         assert found[0] == 10 * source + number
 
 
+def two_ranks_swap_vectors_of_any_length(ranks: Communicator) -> None:
+    """Sends that wait until somebody receives would wait for each other."""
+    other = ranks.rank ^ 1
+    if other >= ranks.size:
+        return
+    for size in (1, 1_000, 1_000_000):
+        found = np.empty(size, np.float32)
+        ranks.swap(np.full(size, ranks.rank, np.float32), other, found)
+        assert np.array_equal(found, np.full(size, other))
+
+
 def windows_take_what_all_add(ranks: Communicator) -> None:
     window = ranks.window(np.full(6, ranks.rank, np.float32))
     for rank in range(ranks.size):
@@ -59,6 +70,19 @@ def windows_take_what_all_add(ranks: Communicator) -> None:
     window.close()
 
 
+def numbers_are_counted_on_in_turn(ranks: Communicator) -> None:
+    for kind in (np.float32, np.float64):
+        window, rounds = ranks.window(np.full(3, 0.5, kind)), 50
+        before = [window.advance(0, 1, 2) for _ in range(rounds)]
+        every = np.concatenate([np.frombuffer(one) for one in ranks.gather(np.array(before, np.float64).tobytes())])
+        assert sorted(every.tolist()) == [0.5 + 2 * number for number in range(rounds * ranks.size)], "each once"
+        found = np.empty(3, kind)
+        window.get(0, 0, found)
+        assert found.tolist() == [0.5, 0.5 + 2 * rounds * ranks.size, 0.5]
+        ranks.barrier()
+        window.close()
+
+
 def nobody_is_lost(ranks: Communicator) -> None:
     assert ranks.failed() == frozenset()
 
@@ -69,7 +93,9 @@ CONTRACT: list[Callable[[Communicator], None]] = [
     broadcasts_from_each_rank,
     gathers_values_of_any_length,
     messages_come_in_order_and_by_tag,
+    two_ranks_swap_vectors_of_any_length,
     windows_take_what_all_add,
+    numbers_are_counted_on_in_turn,
     nobody_is_lost,
 ]
 

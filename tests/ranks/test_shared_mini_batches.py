@@ -38,8 +38,9 @@ from gedanken import (
 )
 from gedanken.errors import ArgumentError
 from gedanken.parallel import gradient_sums
-from gedanken.parallel.over_ranks import Follower, Leader
+from gedanken.parallel.over_ranks import Follower, Leader, of_ranks
 from gedanken.parallel.recipe import Recipe
+from gedanken.parallel.shared_batches import SharedBatches
 from gedanken.ranks.communicator import RankError
 from gedanken.ranks.in_process import Fault, Threads, World
 from tests.ranks.among import Among
@@ -301,7 +302,7 @@ def test_weights_that_drift_apart_are_found() -> None:
     def work(ranks: Threads) -> Any:
         class Drifts(Among):
             def strategy(self, recipe: Recipe) -> Leader | Follower:
-                made = super().strategy(recipe)
+                made = of_ranks(recipe, 1, ranks, SharedBatches)
                 if ranks.rank == 1:
                     before, count = ranks.add, iter(range(1000))
 

@@ -4,7 +4,8 @@ from argparse import Namespace
 
 from gedanken.checks import require
 from gedanken.cli.output import tell
-from gedanken.ranks.launching import Work, hosts_of, launch
+from gedanken.ranks.hosts import hosts_of
+from gedanken.ranks.launching import Work, launch
 
 
 def run(arguments: Namespace) -> int:
@@ -12,8 +13,9 @@ def run(arguments: Namespace) -> int:
     hosts = hosts_of(arguments.hosts) if arguments.hosts else []
     count = sum(host.ranks for host in hosts)
     ranks = count if arguments.n is None and hosts else arguments.n
+    require(not (hosts and arguments.ray), "--hosts", "be left out with --ray, which places the ranks", arguments.hosts)
     require(ranks is not None, "-n", "say how many ranks there are, or --hosts where", None)
     require(not hosts or ranks <= count, "-n", f"be at most {count}, the ranks of --hosts", ranks)
     script = [arguments.script, *arguments.arguments]
-    work = Work(ranks, hosts, script, arguments.deadline, arguments.restarts)
+    work = Work(ranks, hosts, script, arguments.deadline, arguments.restarts, arguments.address, arguments.ray)
     return launch(work, lambda told: tell("warning", told))

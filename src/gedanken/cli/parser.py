@@ -152,6 +152,7 @@ runs alone unchanged.
 
   gedanken launch -n 4 train.py
   gedanken launch --hosts a:2,b:2 train.py --epochs 3
+  gedanken launch --ray -n 4 train.py
 
 What ranks other than 0 print is not shown. An error on one rank ends all. Where
 a rank is lost, or gives no sign for longer than the deadline, all are started
@@ -332,10 +333,14 @@ def _add_hogwild(hogwild: argparse.ArgumentParser) -> None:
 def _add_launch(launch: argparse.ArgumentParser) -> None:
     launch.add_argument("-n", type=int, metavar="N", help="how many ranks (default: those of --hosts)")
     launch.add_argument("--hosts", type=_name, metavar="NAME:N,...", help="machines, and how many ranks each gets")
-    silent = f"for which a rank of this machine may give no sign {DEFAULT}"
+    by_ray = "a Ray cluster places the ranks on its nodes (pip install ray)"
+    launch.add_argument("--ray", action="store_true", help=by_ray)
+    silent = f"for which a rank may give no sign, 1 at least {DEFAULT}"
     launch.add_argument("--deadline", type=float, metavar="SECONDS", default=10.0, help=f"seconds {silent}")
     again = f"how often all are started again after a rank was lost {DEFAULT}"
     launch.add_argument("--restarts", type=int, metavar="N", default=3, help=again)
+    address = "this machine's, as other hosts reach it (default: that on the way to the first of them)"
+    launch.add_argument("--address", metavar="ADDRESS", default="", help=address)
     launch.add_argument("script", type=_name, metavar="SCRIPT", help="Python file")
     launch.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
 

@@ -21,8 +21,11 @@ from gedanken.types import Array
 class FusedStep(Protocol):
     """All layers up to the cost, and the cost itself."""
 
-    def run(self, ctx: Context, x: Any, target: Any, weight: Array | None) -> tuple[Any, Any, Weighing]:
-        """Return the network's outputs, their cost and how it was made; in training also write the gradients."""
+    def run(self, ctx: Context, x: Any, target: Any, weight: Array | None) -> tuple[Any, Any, Weighing, Any]:
+        """Return the network's outputs, their cost and how it was made; in training also write the gradients.
+
+        The last result is the gradient with respect to x; None, or an empty array, where nobody reads it.
+        """
 
     def step_bytes(self, samples: int) -> int:
         """Return the memory that a training pass of so many samples takes."""
@@ -64,9 +67,15 @@ class Engine:
         return layers
 
     def fused_step(
-        self, layers: Sequence[Placement], cost: Cost, beside: "FusedStep | None" = None
+        self, layers: Sequence[Placement], cost: Cost, beside: "FusedStep | None" = None, dx: bool = False
     ) -> "FusedStep | None":
-        """Return what runs layers and cost as one program, or None if the engine cannot fuse them."""
+        """Return what runs layers and cost as one program, or None if the engine cannot fuse them.
+
+        Args:
+            layers, cost: the layers and the cost.
+            beside: as of `stages`.
+            dx: whether the input gradient is read.
+        """
         return None
 
     def learner(self, layers: Sequence[Placement], cost: Cost, rule: Optimizer) -> Learner | None:

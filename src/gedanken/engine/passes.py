@@ -93,6 +93,20 @@ def cut_passes(engine: Engine, whole: Passes, layers: Sequence[Placement]) -> Pa
     return passes_of(engine, with_leaves(layers, told), whole.cost, whole.place, whole)
 
 
+def ending_of(engine: Engine, passes: Passes, layers: Sequence[Placement], dx: bool) -> Passes:
+    """Return what runs some last layers and the cost.
+
+    Args:
+        engine: the engine.
+        passes: what runs all layers; none of them is frozen.
+        layers: the last of `passes.body`, at least one.
+        dx: whether their input gradient is read.
+    """
+    assert passes.cost
+    fused = engine.fused_step(layers, passes.cost, None, dx)
+    return passes._replace(body=layers, stages=() if fused else engine.stages(layers, dx), fused_step=fused, cut={})
+
+
 def _without_activation(
     layers: Sequence[Placement], place: int | dict[str, int]
 ) -> tuple[list[Placement], list[Placement]]:

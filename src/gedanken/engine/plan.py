@@ -13,13 +13,13 @@ from gedanken.costs import Cost
 from gedanken.costs.base import Judged, Weighing
 from gedanken.costs.heads import HeadsCost
 from gedanken.data.conversion import finite_in
-from gedanken.engine.base import Engine, FusedStep
+from gedanken.engine.base import Engine, FusedStep, Placement
 from gedanken.engine.cuts import Cuts, cut_targets, uncut
 from gedanken.engine.entering import entered, takes_tokens
 from gedanken.engine.fuse_cost import fuse, speaking_layer
 from gedanken.engine.judging import judged
 from gedanken.engine.learner import Learner
-from gedanken.engine.passes import Passes, Place, cut_passes, passes_of
+from gedanken.engine.passes import Passes, Place, cut_passes, ending_of, passes_of
 from gedanken.engine.tuning import ALIKE, Tuning, divided
 from gedanken.engine.vectors import Memory, Vectors
 from gedanken.errors import ArgumentError, CheckpointError, ShapeError
@@ -184,10 +184,7 @@ class Plan:
         Shapes:
             x: (N, *input_shape), an array of the host.
         """
-        return self._forward(self._passes, ctx, x)
-
-    def _forward(self, passes: "Passes", ctx: Context, x: Any) -> tuple[Any, list[Any]]:
-        return through(passes.stages, ctx, self._prepared(passes, ctx, x))
+        return through(self.stages, ctx, self._prepared(self._passes, ctx, x))
 
     def backward(self, ctx: Context, tape: list[Any], dy: Any) -> None:
         """Fill `grads`; the tape is used up, so memory goes back layer by layer."""
@@ -203,21 +200,33 @@ class Plan:
             self._tell_of_single_values()
         ctx = self.told_of_lengths(ctx, x)
         passes = self._passes_for(x)
+        passed, _ = self.end(passes, ctx, self._prepared(passes, ctx, x), target, weight)
+        return passed._replace(weighing=self._as_uncut(passes, passed.weighing, len(x)))
+
+    def end(self, passes: Passes, ctx: Context, given: Any, target: Any, weight: Array | None) -> tuple[Passed, Any]:
+        """Run the layers that learn and the cost; return what they give, and in training the gradient of what goes in.
+
+        Args:
+            passes: the plan's, or of its last layers alone, see `ending`.
+            ctx: the pass, told of lengths.
+            given: what goes into the layers, on the device.
+            target, weight: as of `cost_and_gradients`.
+        """
         if passes.fused_step:
-            given = self._prepared(passes, ctx, x)
-            outputs, cost, weighing = passes.fused_step.run(ctx, given, self._wanted(target), weight)
-            return Passed(self._outputs(outputs), cost, self._as_uncut(passes, weighing, len(x)))
-        if ctx.train:
-            y, tape = self._forward(passes, ctx, x)
-        else:
-            y, tape = self._through(passes.stages, ctx, self._prepared(passes, ctx, x)), []
+            outputs, cost, weighing, dx = passes.fused_step.run(ctx, given, self._wanted(target), weight)
+            return Passed(self._outputs(outputs), cost, weighing), dx
+        y, tape = through(passes.stages, ctx, given) if ctx.train else (self._through(passes.stages, ctx, given), [])
+        assert self.cost
         found = judged(
             self.cost, self.ops, y, self._wanted(target), weight, output_lengths(ctx), ctx.together
         )  # fmt: skip
-        if ctx.train:
-            back_through(passes.stages, ctx, tape, found.dy)
+        dx = back_through(passes.stages, ctx, tape, found.dy) if ctx.train else None
         y = self._through(passes.output_activation, self.context(train=False), y)
-        return Passed(self._outputs(y), found.cost, self._as_uncut(passes, found.weighing, len(x)))
+        return Passed(self._outputs(y), found.cost, found.weighing), dx
+
+    def ending(self, layers: Sequence[Placement], dx: bool) -> Passes:
+        """Return what runs some last layers of `body` and the cost; `dx`: whether their input gradient is read."""
+        return ending_of(self.engine, self._passes, layers, dx)
 
     def _as_uncut(self, passes: Passes, weighing: Weighing, samples: int) -> Weighing:
         assert self.cost
@@ -321,9 +330,9 @@ class Plan:
         sums = self.cost is not None and self.cost.sums
         return OptimizerState(self.ops, rule, self.updated(rule), self.engine.updater, progress, sums)
 
-    def updated(self, rule: Optimizer) -> Updated:
-        """Return what a rule updates."""
-        return self._vectors.updated(self.tuning, rule)
+    def updated(self, rule: Optimizer, tuning: Tuning | None = None) -> Updated:
+        """Return what a rule updates, as the plan is tuned or as it would be tuned otherwise."""
+        return self._vectors.updated(tuning or self.tuning, rule)
 
     @property
     def learns(self) -> bool:

@@ -6,6 +6,7 @@ They do so only where a launcher started several ranks (`over_ranks.py`), becaus
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gedanken.checks import require
 from gedanken.engine.select import Cpu
@@ -15,6 +16,7 @@ from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.shared import Shared
 from gedanken.parallel.shared_batches import SharedBatches
 from gedanken.processors import usable_processors
+from gedanken.ranks.beside import Readable
 from gedanken.ranks.joined import joined
 
 
@@ -63,4 +65,5 @@ class DataParallel(ByWorkers):
         require(name == "cpu", "parallel", rule, self)
         if ranks.size == 1:
             return Shared(recipe, threads)
-        return of_ranks(recipe, threads, ranks, SharedBatches)
+        readable = Readable() if ranks.local == ranks.size else None
+        return of_ranks(recipe, threads, ranks, partial(SharedBatches, readable=readable), readable)

@@ -5,6 +5,7 @@ import threading
 import time
 from queue import SimpleQueue
 
+from gedanken.ranks.beside import Beside, Readable
 from gedanken.ranks.communicator import Communicator
 from gedanken.ranks.together import Together
 from gedanken.types import Array
@@ -23,10 +24,13 @@ class GradientSums:
         grads: the vector.
         ordered: numbers at its begin that lie in the order of layers; those behind are of all layers.
         ranks: who adds up.
+        readable: where the vector lies, if ranks of this machine may read it.
     """
 
-    def __init__(self, grads: Array, ordered: int, ranks: Communicator) -> None:
-        self._grads, self._ordered = grads, ordered
+    def __init__(self, grads: Array, ordered: int, ranks: Communicator, readable: Readable | None = None) -> None:
+        self._grads, self._ordered, self._readable = grads, ordered, readable
+        self._met = False
+        self._beside: Beside | None = None
         self._ranks = self._adder = ranks
         self._thread: threading.Thread | None = None
         self._apart = ranks.local < ranks.size and grads.nbytes > BUCKET
@@ -39,24 +43,31 @@ class GradientSums:
 
     def among(self, left: Communicator) -> "GradientSums":
         """Return the same among the ranks that are left, when the thread no longer writes: its calls have ended."""
-        self.close()
+        self._given.put(None)
         if self._thread:
             self._thread.join()
-        return GradientSums(self._grads, self._ordered, left)
+        return GradientSums(self._grads, self._ordered, left, self._readable)
 
     def begin(self, part: int, whole: int) -> Together:
         """Return a pass with a share of so many samples of a mini-batch; where it is none, any sample stands for it.
 
         It is collective.
         """
-        if self._apart and not self._thread and (second := self._ranks.second()):
-            self._adder = second
-            self._thread = threading.Thread(target=self._work, name="gedanken-gradients", daemon=True)
-            self._thread.start()
+        if not self._met:
+            self._meet()
         self._counts, self._handed = part > 0, 0
         together = self._passes[self._counts]
         together.part, together.whole = part, whole
         return together
+
+    def _meet(self) -> None:
+        self._met = True
+        if self._apart and (second := self._ranks.second()):
+            self._adder = second
+            self._thread = threading.Thread(target=self._work, name="gedanken-gradients", daemon=True)
+            self._thread.start()
+        if self._readable and 1 < self._ranks.size == self._ranks.local:
+            self._beside = self._readable.beside(self._ranks, self._grads)
 
     def finish(self) -> None:
         """Wait, behind a pass, until all gradients are the sums.
@@ -84,6 +95,8 @@ class GradientSums:
                 bucket[...] = 0
             if self._thread:
                 self._given.put(bucket)
+            elif self._beside:
+                self._beside.add()
             else:
                 self._adder.add(bucket)
 

@@ -18,14 +18,18 @@ from typing import Any, NamedTuple, TypeAlias
 
 from gedanken.checks import short, warn
 from gedanken.data.batches import Source
+from gedanken.engine.plan import Plan
 from gedanken.errors import ArgumentError
 from gedanken.parallel.base import Results, StepResult, TrainState
 from gedanken.parallel.black_box import examined
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.replica import Replica
 from gedanken.parallel.shared import Shared
+from gedanken.ranks.beside import Readable
 from gedanken.ranks.communicator import Communicator, RankError
 from gedanken.ranks.joined import go_on
+from gedanken.state import State
+from gedanken.types import Array
 
 Kind: TypeAlias = Callable[[TrainState, Communicator], Replica]
 
@@ -55,6 +59,7 @@ class OfRanks(Shared):
         recipe, threads: of the network, and how many each rank computes with.
         ranks: who trains together.
         kind: makes a rank's replica.
+        readable: memory for gradients which ranks of this machine may read; None: they do not.
 
     Attributes:
         ranks: who is left of them.
@@ -62,18 +67,26 @@ class OfRanks(Shared):
 
     _begun = False
 
-    def __init__(self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> None:
+    def __init__(
+        self, recipe: Recipe, threads: int, ranks: Communicator, kind: Kind, readable: Readable | None = None
+    ) -> None:  # fmt: skip
         super().__init__(recipe, threads)
-        self.ranks, self._kind = ranks, kind
+        self.ranks, self._kind, self._readable = ranks, kind, readable
 
     def start(self, train_state: TrainState) -> None:
         super().start(train_state)
         self._replica = self._kind(self.train_state, self.ranks)
         self._begun = True
 
+    def _own_places(self, plan: Plan) -> dict[str, Array]:
+        vector = self._readable.vector(plan.grads.size, plan.grads.dtype) if self._readable else None
+        return {} if vector is None else {"grads": vector}
+
     def stop(self) -> None:
         if self._begun:
             self._replica.close()
+        if self._readable:
+            self._readable.close()
         super().stop()
 
     def _survive(self, error: RankError) -> None:
@@ -108,6 +121,7 @@ class Leader(OfRanks):
 
     _unlike = False
     _met = False  # whether all others follow the order that was given last
+    _within = False  # whether all others wait for what comes next in an epoch
     _apart = False  # whether nobody knows where the others are: then nothing more is said
     _losses: tuple[str, ...] = ()  # of the epoch
     _fresh = True  # whether nobody has begun with the epoch
@@ -125,6 +139,7 @@ class Leader(OfRanks):
                     self._survive(error)
                     source.restore(self._drawn)
         finally:
+            self._within = False
             if self._met and not self._apart:
                 self._end_epoch(source, epoch)
 
@@ -132,7 +147,7 @@ class Leader(OfRanks):
         """Let all others begin with the mini-batch that comes next."""
         first = None if self._met else {"source": source.state(), "identity": self._identity(source)}
         self._tell({"epoch": epoch, "start": self._next, "first": first, "fresh": self._fresh})
-        self._met, self._unlike, self._fresh = True, False, False
+        self._met, self._unlike, self._fresh, self._within = True, False, False, True
 
     def _rest(self, source: Source, epoch: int) -> Results:
         """Learn from the rest of an epoch."""
@@ -182,6 +197,8 @@ class Leader(OfRanks):
 
     def _learn(self, piece: Any, epoch: int) -> StepResult:
         """Learn from a piece with all ranks, or leave everything as it was."""
+        if self._refuge.due:
+            self.show()
         self._refuge.last = self._replica.seen(piece)
         plan = self.train_state.plan
         state = plan.layer_state.copy()
@@ -196,15 +213,24 @@ class Leader(OfRanks):
                 result = self._replica.learn(piece, every)
         except BaseException:
             self._replica.undo()
-            plan.layer_state[...] = state
+            self._replica.put_back(state)
             raise
         if not result.fault:
             return result
-        plan.layer_state[...] = state
+        self._replica.put_back(state)
         self._unlike, batch = True, self._replica.blamed(piece, every)
         fault = examined(result.fault, self.train_state.plan, self.train_state.optimizer_state, batch, epoch)
         self._seek(batch, fault)
         return result._replace(fault=fault)
+
+    def show(self) -> None:
+        if self._within and not self._unlike and not self._apart:
+            with self._talk():
+                self._replica.bring()
+
+    def state(self) -> State:
+        self.show()
+        return super().state()
 
     def _survive(self, error: RankError) -> None:
         with self._talk():
@@ -213,7 +239,7 @@ class Leader(OfRanks):
     def _take(self, left: Communicator) -> None:
         lost = sorted({*self.ranks.numbers} - {*left.numbers})
         super()._take(left)
-        self._met = self._apart = False
+        self._met = self._within = self._apart = False
         if lost:
             who = f"rank{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"
             self._losses += (f"{who} lost, {left.size} left",)
@@ -288,6 +314,8 @@ class Follower(OfRanks):
                 unlike = self._replica.learn(piece, every).fault is not None
 
 
-def of_ranks(recipe: Recipe, threads: int, ranks: Communicator, kind: Kind) -> Leader | Follower:
+def of_ranks(
+    recipe: Recipe, threads: int, ranks: Communicator, kind: Kind, readable: Readable | None = None
+) -> Leader | Follower:  # fmt: skip
     """Return this rank's strategy; the arguments are those of OfRanks."""
-    return (Follower if ranks.rank else Leader)(recipe, threads, ranks, kind)
+    return (Follower if ranks.rank else Leader)(recipe, threads, ranks, kind, readable)

@@ -55,13 +55,18 @@ class Refuge:
         self._params[...], self._state[...] = ops.asarray(state["params"]), ops.asarray(state["state"])
         self._updates, self._steps = state["updates"], state["steps"]
 
+    @property
+    def due(self) -> bool:
+        """Whether the next parameters that give a finite cost are taken in."""
+        return self._steps % EVERY == 0
+
     def keep(self, state: Array) -> None:
         """Take in the plan's parameters, which have just given a finite cost.
 
         Args:
             state: as it was before that pass.
         """
-        if self._steps % EVERY == 0:
+        if self.due:
             self.renew(state)
         self._steps += 1
 

@@ -112,7 +112,7 @@ class Replica(ABC):
         speeds = [one.samples / max(one.seconds, 1e-9) for one in self._worked]
         talked = [min(one.talked / max(one.seconds, 1e-9), 1.0) for one in self._worked]
         return {
-            "workers": f"{self.ranks.size} ranks, {self.told}",
+            "workers": f"{self.ranks.size} rank{'s' * (self.ranks.size > 1)}, {self.told}",
             "course": f"{', '.join(f'{speed:,.0f}' for speed in speeds)} samples/s  "
             f"{', '.join(f'{share:.0%}' for share in talked)} of the time in communication",
             "hosts": [one.host for one in self._worked],
@@ -180,6 +180,13 @@ class Replica(ABC):
 
     def close(self) -> None:  # noqa: B027 - only one with a thread has something to end
         """Say nothing more."""
+
+    def bring(self) -> None:  # noqa: B027 - most replicas hold it anyway
+        """Let rank 0 hold all that was learnt; called by it, where the others are in `goes_on`."""
+
+    def put_back(self, state: Array) -> None:
+        """Let the state of layers be what rank 0 knew it to be before a piece of which nothing is kept."""
+        self.train_state.plan.layer_state[...] = state
 
     @abstractmethod
     def seen(self, piece: Any) -> Batch:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gedanken.engine.base import Engine
+from gedanken.engine.plan import Plan
 from gedanken.parallel.base import TrainState
 from gedanken.parallel.recipe import Recipe
 from gedanken.parallel.single import Single
+from gedanken.types import Array
 
 
 class Shared(Single):
@@ -25,12 +27,17 @@ class Shared(Single):
         self._own: Engine | None = None
 
     def start(self, train_state: TrainState) -> None:
-        if train_state.plan.engine.threads != self._workers:
-            plan, progress = train_state.plan, train_state.optimizer_state.progress
-            places = {"params": plan.params, "layer_state": plan.layer_state}
+        plan, progress = train_state.plan, train_state.optimizer_state.progress
+        places = self._own_places(plan)
+        if places or plan.engine.threads != self._workers:
+            places |= {"params": plan.params, "layer_state": plan.layer_state}
             train_state = self._recipe.train_state(lambda name, _: places.get(name), progress)
             self._own = train_state.plan.engine
         super().start(train_state)
+
+    def _own_places(self, plan: Plan) -> dict[str, Array]:
+        """Return the vectors, by name, that a plan of its own is to have elsewhere."""
+        return {}
 
     def report(self) -> Mapping[str, Any]:
         threads = "1 thread" if self._workers == 1 else f"{self._workers} threads"

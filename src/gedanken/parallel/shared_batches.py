@@ -17,6 +17,7 @@ from gedanken.parallel.fault import Fault
 from gedanken.parallel.gradient_sums import GradientSums
 from gedanken.parallel.replica import Replica
 from gedanken.parallel.told import Told
+from gedanken.ranks.beside import Readable
 from gedanken.ranks.communicator import Communicator
 from gedanken.ranks.together import Together
 from gedanken.sparse import RowGradient
@@ -52,6 +53,7 @@ class SharedBatches(Replica):
     Args:
         train_state: what is trained.
         ranks: who has the other copies.
+        readable: where gradients lie, if ranks of this machine may read them.
 
     Raises:
         ArgumentError: a layer has state, which would be that of a share of the mini-batch on each rank.
@@ -59,14 +61,14 @@ class SharedBatches(Replica):
 
     told = "which share each mini-batch"
 
-    def __init__(self, train_state: TrainState, ranks: Communicator) -> None:
+    def __init__(self, train_state: TrainState, ranks: Communicator, readable: Readable | None = None) -> None:
         super().__init__(train_state, ranks)
         plan = train_state.plan
         own = (one.name for one in leaf_stages(plan.layers) if one.s and type(one.layer) is not BatchNorm)
         keeper = next(own, "")
         rule = f"be None with {keeper}: what it learns of a mini-batch it would learn of a rank's part of it; BatchNorm"
         require(not keeper, "parallel", f"{rule} learns it of all parts", "DataParallel() over ranks")
-        self._sums = GradientSums(plan.grads, plan.decayed, ranks)
+        self._sums = GradientSums(plan.grads, plan.decayed, ranks, readable)
         found = [g for one in plan.layers for g in one.g.values()]
         self._by_rows = [g for g in found if isinstance(g, RowGradient)]
 

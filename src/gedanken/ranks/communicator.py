@@ -32,7 +32,11 @@ class Window(ABC):
 
     @abstractmethod
     def get(self, rank: int, start: int, out: Array) -> None:
-        """Read those of a rank from place `start` on."""
+        """Read those of a rank from place `start` on; each number by itself is read whole."""
+
+    @abstractmethod
+    def advance(self, rank: int, place: int, by: float) -> float:
+        """Add to one number of a rank's, and return what it was right before."""
 
     @abstractmethod
     def close(self) -> None:
@@ -83,6 +87,13 @@ class Communicator(ABC):
     @abstractmethod
     def receive(self, vector: Array, source: int, tag: int = 0) -> None:
         """Fill a vector with what another rank sends, by the same tag in the order in which it was sent."""
+
+    @abstractmethod
+    def swap(self, vector: Array, other: int, into: Array) -> None:
+        """Send a vector to another rank, and fill one with what that rank sends meanwhile, both with tag 0.
+
+        So ranks that send to each other do not wait for each other, however long the vectors are.
+        """
 
     @abstractmethod
     def window(self, values: Array) -> Window:

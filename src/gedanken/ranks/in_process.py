@@ -41,8 +41,8 @@ class Fault(NamedTuple):
 
     Args:
         rank: to whom.
-        call: before which of its calls to send, receive or shrink, counted from 0; of a message, which one that it
-            sends.
+        call: before which of its calls to send, receive or shrink, or to read or change a window, counted from 0; of a
+            message, which one that it sends.
         kind: "kill" ends the rank, "freeze" lets it stand still for good; "drop" loses a message, "delay" makes it
             late.
         seconds: of a delay.
@@ -152,7 +152,7 @@ class World:
         self.lines: dict[tuple[int, int, Context, int], _Line] = defaultdict(_Line)
         self.left: set[Context] = set()  # those where somebody has found a loss: nobody talks there any more
         self.meetings: dict[Context, _Meeting] = {}
-        self.windows: dict[int, list[Array]] = {}
+        self.windows: dict[tuple[Context, int], list[Array]] = {}
         self._faults = {(fault.rank, fault.call, fault.kind): fault for fault in self.faults}
         self._ended = False
 
@@ -181,7 +181,7 @@ class World:
             own.alive = False
             self._look()
 
-    def _call(self, rank: int) -> None:
+    def count_call(self, rank: int) -> None:
         """Count a call of a rank, and do to it what was asked for."""
         own = self.ranks[rank]
         own.calls += 1
@@ -198,7 +198,7 @@ class World:
 
     def put(self, source: int, to: int, context: Context, tag: int, content: bytes) -> None:
         """Send a message."""
-        self._call(source)
+        self.count_call(source)
         own = self.ranks[source]
         late = self._faults.get((source, own.sent, "delay"))
         with self.changed:
@@ -213,7 +213,7 @@ class World:
 
     def take(self, source: int, to: int, context: Context, tag: int) -> bytes:
         """Return the next message, or say why none comes."""
-        self._call(to)
+        self.count_call(to)
         own, other = self.ranks[to], self.ranks[source]
         with self.changed:
             line = self.lines[source, to, context, tag]
@@ -234,7 +234,7 @@ class World:
 
     def meet(self, rank: int, context: Context, members: list[int], well: bool) -> _Meeting:
         """Come together with all that are left."""
-        self._call(rank)
+        self.count_call(rank)
         own = self.ranks[rank]
         with self.changed:
             if not well:
@@ -303,6 +303,10 @@ class Threads(Communicator):
         content = self._take(source, tag)
         vector[...] = np.frombuffer(content, vector.dtype).reshape(vector.shape)
 
+    def swap(self, vector: Array, other: int, into: Array) -> None:
+        self.send(vector, other)
+        self.receive(into, other)
+
     def add(self, vector: Array) -> None:
         for number, content in enumerate(self.gather(vector.tobytes())):
             part = np.frombuffer(content, vector.dtype).reshape(vector.shape)
@@ -322,8 +326,8 @@ class Threads(Communicator):
         parts = [np.frombuffer(content, values.dtype).copy() for content in self.gather(values.tobytes())]
         self._windows += 1
         with self._world.changed:
-            shared = self._world.windows.setdefault(self._windows, parts)
-        return _Shared(self._world, shared)
+            shared = self._world.windows.setdefault((self._context, self._windows), parts)
+        return _Shared(self._world, shared, self._members[self.rank])
 
     def barrier(self) -> None:
         self.gather(b"")
@@ -356,16 +360,33 @@ class Threads(Communicator):
 
 
 class _Shared(Window):
-    def __init__(self, world: World, parts: list[Array]) -> None:
-        self._world, self._parts = world, parts
+    """One rank's side of the numbers of all.
+
+    Args:
+        world: where it lives.
+        parts: the numbers of each rank.
+        owner: the rank's number in the world; what it does here counts as its calls.
+    """
+
+    def __init__(self, world: World, parts: list[Array], owner: int) -> None:
+        self._world, self._parts, self._owner = world, parts, owner
 
     def add(self, rank: int, start: int, values: Array) -> None:
+        self._world.count_call(self._owner)
         with self._world.changed:
             self._parts[rank][start : start + len(values)] += values
 
     def get(self, rank: int, start: int, out: Array) -> None:
+        self._world.count_call(self._owner)
         with self._world.changed:
             out[...] = self._parts[rank][start : start + len(out)]
+
+    def advance(self, rank: int, place: int, by: float) -> float:
+        self._world.count_call(self._owner)
+        with self._world.changed:
+            before = float(self._parts[rank][place])
+            self._parts[rank][place] += by
+        return before
 
     def close(self) -> None:
         pass

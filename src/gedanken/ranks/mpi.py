@@ -4,8 +4,8 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -103,9 +103,13 @@ class Mpi(Communicator):
         with self._told():
             self._comm.Recv(vector, source, tag)
 
+    def swap(self, vector: Array, other: int, into: Array) -> None:
+        with self._told():
+            self._comm.Sendrecv(vector, other, 0, into, other, 0)
+
     def window(self, values: Array) -> Window:
         with self._told():
-            return _Remote(self._library, self._comm, values)
+            return _Remote(self._library, self._comm, values, self._told)
 
     def second(self) -> Communicator:
         if self._second is None:
@@ -157,27 +161,46 @@ class Mpi(Communicator):
 
 
 class _Remote(Window):
-    def __init__(self, library: Any, comm: Any, values: Array) -> None:
-        self._library = library
+    """Numbers in memory that MPI knows.
+
+    One lock, which any number of ranks may have, is taken for good: to take it is to wait until the owner next calls
+    MPI, and what comes after it is not.
+    """
+
+    def __init__(
+        self, library: Any, comm: Any, values: Array, told: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._library, self._dtype, self._told = library, values.dtype, told
         self._window = library.Win.Allocate(values.nbytes, values.itemsize, comm=comm)
+        self._window.Lock_all(library.MODE_NOCHECK)
         np.frombuffer(self._window.tomemory(), values.dtype)[...] = values
+        self._window.Sync()
         comm.Barrier()
 
     def add(self, rank: int, start: int, values: Array) -> None:
-        with self._locked(rank):
+        with self._done(rank):
             self._window.Accumulate(values, rank, (start, len(values)), self._library.SUM)
 
     def get(self, rank: int, start: int, out: Array) -> None:
-        with self._locked(rank):
-            self._window.Get(out, rank, (start, len(out)))
+        with self._done(rank):
+            # A plain Get beside additions of others is undefined.
+            unused = np.empty_like(out)
+            self._window.Get_accumulate(unused, out, rank, (start, len(out)), self._library.NO_OP)
+
+    def advance(self, rank: int, place: int, by: float) -> float:
+        before = np.empty(1, self._dtype)
+        with self._done(rank):
+            self._window.Fetch_and_op(np.array([by], self._dtype), before, rank, place, self._library.SUM)
+        return float(before[0])
 
     @contextmanager
-    def _locked(self, rank: int) -> Iterator[None]:
-        self._window.Lock(rank, self._library.LOCK_SHARED)
-        try:
+    def _done(self, rank: int) -> Iterator[None]:
+        """Wait for what is asked for within."""
+        with self._told():
             yield
-        finally:
-            self._window.Unlock(rank)
+            self._window.Flush(rank)
 
     def close(self) -> None:
-        self._window.Free()
+        with self._told():
+            self._window.Unlock_all()
+            self._window.Free()

@@ -28,6 +28,9 @@ class Serial(Communicator):
     def receive(self, vector: Array, source: int, tag: int = 0) -> None:
         raise AssertionError("there is no other rank")
 
+    def swap(self, vector: Array, other: int, into: Array) -> None:
+        raise AssertionError("there is no other rank")
+
     def window(self, values: Array) -> Window:
         return _Own(values.copy())
 
@@ -53,6 +56,11 @@ class _Own(Window):
 
     def get(self, rank: int, start: int, out: Array) -> None:
         out[...] = self._values[start : start + len(out)]
+
+    def advance(self, rank: int, place: int, by: float) -> float:
+        before = float(self._values[place])
+        self._values[place] += by
+        return before
 
     def close(self) -> None:
         pass

@@ -1,60 +1,66 @@
 """What a launcher starts as each rank: python -m gedanken.ranks.start SCRIPT [ARGUMENT ...]
 
 The script runs as it would alone. What ranks other than 0 write to standard output goes nowhere, since it would come
-several times; their errors come with their number. An exception on one rank ends all of them.
+several times; their errors come with their number. An exception on one rank ends all of them, and so does the loss of
+the launcher.
 """
 
 import atexit
+import functools
 import os
 import runpy
 import sys
-import threading
 import time
 import traceback
 
 from gedanken.ranks.communicator import Communicator, RankError
+from gedanken.ranks.ending import Process, beside, end_rank, sweep
 from gedanken.ranks.joined import END, go_on, join, joined
-from gedanken.ranks.launching import PULSES, SIGN, Pulses
 from gedanken.ranks.mpi import FORWARDED, world
+from gedanken.ranks.signs import ENDED, FAILED, LAUNCHER, LEFT, Signs
 
 
 def main() -> None:
     """Run the script."""
-    ranks, script, path = world(), sys.argv[1:], os.environ.pop(PULSES, "")
+    told, script = os.environ.pop(LAUNCHER, ""), sys.argv[1:]
+    parent, known = os.getppid(), set[Process]()
+    signs = Signs(told, functools.partial(end_rank, parent, known)) if told else None
+    sweep()
+    try:
+        ranks = world()
+    except BaseException:
+        if signs:
+            signs.tell(FAILED)
+        raise
+    if signs:
+        known |= beside(parent)
+        signs.rank_is(ranks.rank)
     join(ranks)
     atexit.register(_leave, ranks)  # before the script's own, so it comes after them
-    pulses = Pulses(path, ranks.size) if os.path.exists(path) else None
-    over = threading.Event()
-
-    def beat(pulses: Pulses) -> None:
-        pulses.beat(ranks.rank)
-        while not over.wait(SIGN):
-            pulses.beat(ranks.rank)
-            for rank in ranks.failed() if ranks.survives else ():
-                pulses.set(rank, pulses.ENDED)  # nobody waits for its signs: the others go on, or end themselves
-
-    if pulses:
-        threading.Thread(target=beat, args=(pulses,), daemon=True).start()
     if ranks.rank:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
-    lost = False
+    wrong, left = _run(script, ranks.rank)
+    if signs:
+        # Who lost another rank is not to blame: the launcher starts all again.
+        signs.tell((LEFT if left else FAILED) if wrong else ENDED)
+    if wrong:
+        ranks.abort(wrong)
+
+
+def _run(script: list[str], rank: int) -> tuple[str, bool]:
+    """Run a script; return what is wrong with it, and whether that is the loss of another rank."""
     sys.argv = script
     sys.path[0] = os.path.dirname(os.path.abspath(script[0]))
     try:
-        runpy.run_path(script[0], run_name="__main__")
-        wrong = _ended(joined())
-    except SystemExit as error:
-        wrong = f"rank {ranks.rank} ended with {error.code}" if error.code else _ended(joined())
+        try:
+            runpy.run_path(script[0], run_name="__main__")
+        except SystemExit as error:
+            if error.code:
+                return f"rank {rank} ended with {error.code}", False
+        return _ended(joined()), False
     except BaseException as error:
-        # Who lost another rank is not to blame: the launcher starts all again.
-        lost = isinstance(error, RankError)
-        wrong = f"rank {ranks.rank}:\n{traceback.format_exc()}"
-    over.set()
-    if pulses and not lost:
-        pulses.set(ranks.rank, pulses.FAILED if wrong else pulses.ENDED)
-    if wrong:
-        ranks.abort(wrong)
+        return f"rank {rank}:\n{traceback.format_exc()}", isinstance(error, RankError)
 
 
 def _ended(ranks: Communicator) -> str:

@@ -36,7 +36,7 @@ class OnNonFinite(Callback):
 
     Raises:
         ArgumentError: an argument breaks its rule; when `fit` begins: another action than "raise" with workers that
-            share no steps (`Hogwild`).
+            share no steps (`Hogwild`, `ParameterServer` over ranks).
     """
 
     shows = True  # a sound training is the same with and without it, so it may come and go when one goes on

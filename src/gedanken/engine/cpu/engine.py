@@ -83,11 +83,11 @@ class CpuEngine(Engine):
         return sum(one.step_bytes(samples) for one in fused) if len(fused) == len(stages) else None
 
     def fused_step(
-        self, layers: Sequence[Placement], cost: Cost, beside: FusedStep | None = None
+        self, layers: Sequence[Placement], cost: Cost, beside: FusedStep | None = None, dx: bool = False
     ) -> FusedLayers | None:
         if self.cost_fallbacks(cost) or not layers or any(map(why_no_kernel, layers)):
             return None
-        return FusedLayers(self.library, self.pool, layers, False, cost, beside)
+        return FusedLayers(self.library, self.pool, layers, dx, cost, beside)
 
     def learner(self, layers: Sequence[Placement], cost: Cost, rule: Optimizer) -> Learner | None:
         return sparse_steps(self.library, layers, cost, rule)

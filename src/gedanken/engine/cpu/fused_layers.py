@@ -86,15 +86,16 @@ class FusedLayers:
         program, _ = cache
         return program.backward(each(lambda one: np.ascontiguousarray(one, self.library.dtype), dy))
 
-    def run(self, ctx: Context, x: Any, target: Any, weight: Array | None) -> tuple[Any, Any, Weighing]:
-        """Return the outputs, their cost and how it was made; in training also write the gradients."""
+    def run(self, ctx: Context, x: Any, target: Any, weight: Array | None) -> tuple[Any, Any, Weighing, Any]:
+        """Return outputs, cost, how it was made, and the gradient with respect to x; in training also write others."""
         assert self.cost
         given, lengths = self._given(x), output_lengths(ctx)
         made: AnyShape = self.layers[-1].output_shape
         if not isinstance(self.cost, HeadsCost):
             of: Any = _weighing(self.cost, ctx, (len(x), *made), target, weight, lengths)
             share = shares_of(ctx.together, self.cost, [of])[0] if ctx.together else 1.0
-            return *self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of, share)), of
+            outputs, one, dx = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of, share))
+            return outputs, one, of, dx
         found = {}
         for name, cost in self.cost.costs.items():
             own = (lengths or {}).get(name)
@@ -104,9 +105,9 @@ class FusedLayers:
         weights: Any = ByName(
             {name: share * self.cost.weights[name] for name, share in zip(found, shares, strict=True)}
         )
-        outputs, costs = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of, weights))
+        outputs, costs, dx = self._alone(ctx, len(x), lambda program: program.run(ctx, given, target, of, weights))
         told = {name: (costs.parts[name], one) for name, one in found.items()}
-        return outputs, self.cost.total(told), self.cost.weighed(told, len(x))
+        return outputs, self.cost.total(told), self.cost.weighed(told, len(x)), dx
 
     def _given(self, x: Any) -> Any:
         """Return the input as kernels read it."""
@@ -270,6 +271,10 @@ class BatchProgram(_Draft):
     def backward(self, dy: Any) -> Any:
         given = _pointed(self.dy, dy)
         self.program.run(1)
+        return self._gradients(given)
+
+    def _gradients(self, given: dict[int, Array]) -> Any:
+        """Return the gradients with respect to all inputs."""
         dx = each(lambda _: None, self.x) if self.dx is None else self.dx
         return each(lambda x, own: self._gradient(x, own, given), self.x, dx)
 
@@ -277,13 +282,14 @@ class BatchProgram(_Draft):
         """Return the gradient with respect to an input, or nothing where nobody reads it."""
         return np.zeros((0, *x.shape[1:]), self.low.real) if dx is None else self._array(dx, given).reshape(x.shape)
 
-    def run(self, ctx: Context, x: Any, target: Any, weighing: Any, weights: Any) -> tuple[Any, Any]:
-        """Return outputs and costs; `weights` multiply the gradients of heads, or of the cost."""
+    def run(self, ctx: Context, x: Any, target: Any, weighing: Any, weights: Any) -> tuple[Any, Any, Any]:
+        """Return outputs, costs and the gradient of x; `weights` multiply the gradients of heads, or of the cost."""
         held = each(self._told, self.cost, target, weighing, weights)
         given = self._start(ctx, x)
         del held
         outputs = each(lambda one, dy: self._array(one.outputs, given).reshape(dy.shape).copy(), self.cost, self.dy)
-        return outputs, each(lambda one, of: total_cost(self._kept[id(one.terms)], of.divisor), self.cost, weighing)
+        costs = each(lambda one, of: total_cost(self._kept[id(one.terms)], of.divisor), self.cost, weighing)
+        return outputs, costs, None if self.dx is None else self._gradients(given)
 
     def _told(self, cost: LoweredCost, target: Array, weighing: Weighing, weight: float) -> list[Array]:
         """Tell a cost of the next run; the weight multiplies its gradient alone."""
