@@ -193,6 +193,7 @@ class Signs:
                 silence += SIGN
             except OSError:
                 break
+        self._socket.close()
         self._lost()
 
 
@@ -202,14 +203,17 @@ def _signed_on(where: tuple[str, int], token: bytes, deadline: float) -> socket.
     while True:
         try:
             connection = socket.create_connection(where, timeout=deadline)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sendall(token)
-            if not connection.recv(1):
-                raise ConnectionResetError(f"the launcher at {where[0]}, port {where[1]} dropped this rank")
         except OSError:
             if time.monotonic() > until:
                 raise
-            time.sleep(SIGN / 5)
         else:
-            connection.settimeout(SIGN)
-            return connection
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.sendall(token)
+                if connection.recv(1):
+                    connection.settimeout(SIGN)
+                    return connection
+            connection.close()
+            if time.monotonic() > until:
+                raise ConnectionResetError(f"the launcher at {where[0]}, port {where[1]} does not take this rank")
+        time.sleep(SIGN / 5)
