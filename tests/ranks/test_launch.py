@@ -153,6 +153,15 @@ def test_a_rank_that_leaves_early_is_told_of(tmp_path: Path, how: str, told: str
 
 
 @HAS_MPI
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_keep_no_rank_from_its_work(tmp_path: Path, closed: str) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("")
+    command = f"exec {sys.executable} -m gedanken launch -n 2 '{script}' {closed}"
+    assert subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False).returncode == 0
+
+
+@HAS_MPI
 def test_ctrl_c_ends_all_ranks(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")

@@ -29,6 +29,9 @@ def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
     watch = Watch(request.param, 1)
     yield watch
     watch.close()
+    for thread in threading.enumerate():
+        if thread.daemon:
+            thread.join(30)  # a rank's side closes its end
 
 
 def look_until(watch: Watch, holds: Callable[[], object]) -> None:
@@ -120,8 +123,12 @@ def test_a_stranger_is_dropped(watch: Watch, what: str) -> None:
         line.silence = 0.0 if line.known else PATIENCE + 1  # as if that time had passed
     look_until(watch, lambda: len(watch._lines) == 1)
     sending.join()
-    with stranger, contextlib.suppress(ConnectionError):  # what it sent and nobody read may reset the connection
-        assert stranger.recv(1) == b"", "it is told nothing"
+    with stranger:
+        try:
+            heard = stranger.recv(1)
+        except ConnectionError:  # it had said more than was read
+            heard = b""
+    assert heard == b"", "it is told nothing"
     assert not watch.gone(ALIVE) and not lost.is_set()
     rank.tell(ENDED)
     look_until(watch, lambda: watch.said(ENDED) == 1)

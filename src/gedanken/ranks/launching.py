@@ -213,7 +213,7 @@ class _Start:
                     return ""  # what it has come to is known, and MPI does not end
             elif silent := watch.silent(work.deadline):
                 return f"{_named(silent)} gave no sign for {work.deadline:g} s"
-            elif gone := watch.gone(*([LEFT] if self._mpi.is_open else [ALIVE, LEFT])):
+            elif gone := self._gone():
                 return f"{_named(gone)} was lost"
             elif not watch.complete and now > began + max(START, work.deadline):
                 return f"not all ranks began within {max(START, work.deadline):g} s"
@@ -221,6 +221,11 @@ class _Start:
                 missed = gone
                 self._tell(f"{_named(gone)} was lost; the others may go on")
         return ""
+
+    def _gone(self) -> list[int]:
+        """Return the ranks that are lost, where the others cannot go on: without fault tolerance, or without rank 0."""
+        all_gone = self._watch.gone(ALIVE, LEFT)
+        return all_gone if not self._mpi.is_open or 0 in all_gone else self._watch.gone(LEFT)
 
     def _outcome(self, lost: str) -> Outcome:
         watch, code = self._watch, self._process.returncode

@@ -193,6 +193,7 @@ class Signs:
                 silence += SIGN
             except OSError:
                 break
+        self._socket.close()
         self._lost()
 
 
@@ -214,7 +215,7 @@ def _tried(where: tuple[str, int], token: bytes, deadline: float) -> socket.sock
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(token)
         if not connection.recv(1):
-            raise ConnectionResetError(f"the launcher at {where[0]}, port {where[1]} dropped this rank")
+            raise ConnectionResetError(f"the launcher at {where[0]}, port {where[1]} does not take this rank")
         connection.settimeout(SIGN)
     except OSError:
         connection.close()
