@@ -70,7 +70,7 @@ class GradientSums:
             self._beside = self._readable.beside(self._ranks, self._grads)
 
     def finish(self) -> None:
-        """Wait, behind a pass, until all gradients are the sums.
+        """Wait, behind a pass, until all gradients are the sums, or may become them by `complete`.
 
         Raises:
             RankError: another rank is lost.
@@ -82,6 +82,17 @@ class GradientSums:
             self._ranks.seconds += time.perf_counter() - begun
             for error in filter(None, errors):
                 raise error
+
+    def complete(self) -> None:
+        """Let all gradients be the sums, where `finish` did not: when ranks of one machine have told of their passes.
+
+        Nobody writes to them before ranks have said something again.
+
+        Raises:
+            RankError: another rank is lost.
+        """
+        if self._beside:
+            self._beside.add()
 
     def close(self) -> None:
         """Let the thread end."""
@@ -95,9 +106,7 @@ class GradientSums:
                 bucket[...] = 0
             if self._thread:
                 self._given.put(bucket)
-            elif self._beside:
-                self._beside.add()
-            else:
+            elif not self._beside:
                 self._adder.add(bucket)
 
     def _work(self) -> None:

@@ -137,8 +137,8 @@ class Replica(ABC):
 
     def goes_on(self, so: bool = True) -> bool:
         """Return whether rank 0 goes on with one more exchange; `so` is its own answer."""
-        answer = np.array([so])
-        self.ranks.broadcast(answer)
+        answer = np.array([float(so) if self.ranks.rank == 0 else 0.0])
+        self.ranks.add(answer)  # in place of a broadcast: nobody begins before all have ended the last piece
         return bool(answer[0])
 
     def exchange(self, told: Told) -> list[Told]:

@@ -109,6 +109,7 @@ class SharedBatches(Replica):
         result = self.together(every, piece.done)
         if result.fault:
             return result
+        self._sums.complete()
         optimizer_state.plateau = optimizer_state.plateau._replace(factor=every[0].factor)
         refused = optimizer_state.apply(plan.params, plan.grads, float(result.counts or 0.0))
         return result._replace(fault=Fault(refused) if refused else None)

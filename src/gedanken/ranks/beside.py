@@ -77,9 +77,11 @@ class Beside:
         self._parts = [slice(begin, end) for begin, end in edges]
 
     def add(self) -> None:
-        """Let each rank's vector become the sum of all: each adds up a part, in the order of ranks, for all."""
+        """Let each rank's vector become the sum of all: each adds up a part, in the order of ranks, for all.
+
+        All ranks have said something since they wrote to their vectors, and will again before they do so next.
+        """
         own, part = self._vectors[self._ranks.rank], self._parts[self._ranks.rank]
-        self._ranks.barrier()
         with np.errstate(all="ignore"):
             total = self._vectors[0][part] + self._vectors[1][part]
             for other in self._vectors[2:]:
@@ -89,4 +91,3 @@ class Beside:
         for vector, place in zip(self._vectors, self._parts, strict=True):
             if vector is not own:
                 own[place] = vector[place]
-        self._ranks.barrier()
