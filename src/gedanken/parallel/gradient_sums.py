@@ -10,7 +10,7 @@ from gedanken.ranks.communicator import Communicator
 from gedanken.ranks.together import Together
 from gedanken.types import Array
 
-BUCKET = 1 << 20  # bytes that are added up at once: so many that a network's latency counts for little
+BUCKET = 1 << 21  # bytes that are added up at once: so many that a network's latency counts for little
 
 
 class GradientSums:

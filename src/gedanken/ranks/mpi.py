@@ -16,6 +16,7 @@ from gedanken.types import Array
 
 SHORT = 512  # bytes that a rank says in one call; of more it says only how many they are
 TOLERANT = "OMPI_MCA_mpi_ft_enable"  # set by Open MPI's launcher where it was told --with-ft ulfm
+NAP = 1e-4  # seconds between two looks of a thread that leaves the processor to others
 FORWARDED = 0.5  # seconds in which a launcher passes on what was written, which it forgets when it ends all
 
 
@@ -114,7 +115,7 @@ class Mpi(Communicator):
     def second(self) -> Communicator:
         if self._second is None:
             with self._told():
-                self._second = Mpi(self._library, self._comm.Dup(), self._here)
+                self._second = _Patient(self._library, self._comm.Dup(), self._here)
         return self._second
 
     def barrier(self) -> None:
@@ -158,6 +159,16 @@ class Mpi(Communicator):
         time.sleep(FORWARDED)
         self._library.COMM_WORLD.Abort(1)
         os._exit(1)
+
+
+class _Patient(Mpi):
+    """The side of a thread that leaves the processor to those who compute: MPI itself waits by looking on and on."""
+
+    def add(self, vector: Array) -> None:
+        with self._told():
+            request = self._comm.Iallreduce(self._library.IN_PLACE, vector)
+            while not request.Test():
+                time.sleep(NAP)
 
 
 class _Remote(Window):
