@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gedanken.errors import ArgumentError
-from gedanken.ranks.ending import sweep
+from gedanken.ranks.ending import sweep, sweep_old
 from gedanken.ranks.hosts import Host, hosts_of
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -177,7 +177,7 @@ def test_hosts_are_read() -> None:
     assert hosts_of("a:2,b") == [Host("a", 2), Host("b", 1)]
 
 
-@pytest.mark.parametrize("text", ["", "a:0", "a:x", ":2", "a:2,,b", "a:-1"])
+@pytest.mark.parametrize("text", ["", "a:", "a:0", "a:x", ":2", "a:2,,b", "a:-1"])
 def test_hosts_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ArgumentError, match=r"^--hosts must be names with a number of ranks each"):
         hosts_of(text)
@@ -227,3 +227,13 @@ def test_gradients_are_added_up_beside_the_backward_pass(tmp_path: Path) -> None
         for start in ([sys.executable], [*command, "-n", "3"])
     )
     assert (several.returncode, several.stdout) == (0, alone.stdout), several.stderr
+
+
+def test_what_mpich_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in ("hydra_hwloc_xmlfile_a", "hydra_hwloc_xmlfile_b", "mine"))
+    for one in (old, new, other):
+        one.write_text("")
+    for one in (old, other):
+        os.utime(one, (0, 0))
+    sweep_old(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([new, other])

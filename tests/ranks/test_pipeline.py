@@ -574,7 +574,7 @@ def by_name() -> Network:
 
 SERIES = {"one": RNG.random((70, 4, 2)).astype("f4"), "other": RNG.random((70, 5, 2)).astype("f4")}
 REFUSED: dict[str, tuple[Callable[[], Network], Any, dict[str, Any], dict[str, Any], str]] = {
-    "too many ranks": (one_layer, X, {}, {}, "Pipeline must have at most 1 ranks"),
+    "too many ranks": (one_layer, X, {}, {}, "the ranks of Pipeline, -n, must be at most 1"),
     "frozen layers": (lambda: mlp().freeze(0), X, {}, {}, "parallel must be None with frozen layers, layer 0"),
     "gathered": (lambda: mlp(Adam(accumulate=2)), X, {}, {}, "Adam accumulate must be 1 with Pipeline"),
     "many parts": (mlp, X, {"micro_batches": 17}, {}, "Pipeline micro_batches must be at most the samples"),

@@ -26,12 +26,12 @@ time.sleep(60)
 
 @pytest.fixture(params=ADDRESSES, ids=["v4", "v6"])
 def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
+    before = {*threading.enumerate()}
     watch = Watch(request.param, 1)
     yield watch
     watch.close()
-    for thread in threading.enumerate():
-        if thread.daemon:
-            thread.join(30)  # a rank's side closes its end
+    for thread in {*threading.enumerate()} - before:
+        thread.join(30)  # a rank's side closes its end
 
 
 def look_until(watch: Watch, holds: Callable[[], object]) -> None:

@@ -14,7 +14,8 @@ def run(arguments: Namespace) -> int:
     count = sum(host.ranks for host in hosts)
     ranks = count if arguments.n is None and hosts else arguments.n
     require(not (hosts and arguments.ray), "--hosts", "be left out with --ray, which places the ranks", arguments.hosts)
-    require(ranks is not None, "-n", "say how many ranks there are, or --hosts where", None)
+    where = "" if arguments.ray else ", or --hosts where"
+    require(ranks is not None, "-n", f"say how many ranks there are{where}", None)
     require(not hosts or ranks <= count, "-n", f"be at most {count}, the ranks of --hosts", ranks)
     script = [arguments.script, *arguments.arguments]
     work = Work(ranks, hosts, script, arguments.deadline, arguments.restarts, arguments.address, arguments.ray)

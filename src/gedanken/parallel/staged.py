@@ -98,8 +98,8 @@ class Staged(Replica):
             check_cuts(plan, self._cuts)
             return
         count = len(units_of(plan.body))
-        cause = f"the network has {count} layers that a stage can begin with, those that multiply by weights"
-        require(self.ranks.size <= count, "Pipeline", f"have at most {count} ranks: {cause}", self.ranks.size)
+        most = f"be at most {count}, the layers that a stage can begin with: those that multiply by weights"
+        require(self.ranks.size <= count, "the ranks of Pipeline, -n,", most, self.ranks.size)
 
     def identity(self, source: Source) -> dict[str, str]:
         rule = f"be at most the samples of a mini-batch, {source.mini_batch_size}"

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 PR_SET_PDEATHSIG = 1  # the number of Linux's
 BEGAN = 18  # where /proc says when a process began, from its parent on
+OLD = 600.0  # seconds after which no rank still reads what was noted for its start
 PATIENCE = 2.0  # seconds that MPI's launcher has to end all by itself
 
 
@@ -110,6 +112,15 @@ def sweep(shared: Path = Path("/dev/shm")) -> bool:  # noqa: S108 - where MPI pu
         if str(one) not in mapped:
             one.unlink(missing_ok=True)
     return any(str(one) in mapped for one in mine)
+
+
+def sweep_old(folder: Path | None = None, age: float = OLD) -> None:
+    """Remove what MPICH's launcher has noted of the machine for ranks and, where it was ended, left behind."""
+    for one in (folder or Path(tempfile.gettempdir())).glob("hydra_hwloc_xmlfile_*"):
+        with contextlib.suppress(OSError):  # somebody else has removed it
+            stat = one.stat()
+            if stat.st_uid == os.geteuid() and stat.st_mtime < time.time() - age:
+                one.unlink()
 
 
 def _maps(process: Path) -> str:

@@ -33,10 +33,11 @@ def hosts_of(text: str) -> list[Host]:
     """
     hosts = list[Host]()
     for part in text.split(","):
-        name, _, count = part.partition(":")
-        sound = name.strip() and (count or "1").isdecimal() and int(count or "1") > 0
+        name, colon, count = part.partition(":")
+        count = count if colon else "1"
+        sound = name.strip() and count.isdecimal() and int(count) > 0
         require(bool(sound), "--hosts", "be names with a number of ranks each, such as a:2,b:2", text)
-        hosts.append(Host(name.strip(), int(count or "1")))
+        hosts.append(Host(name.strip(), int(count)))
     return hosts
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gedanken.checks import real, require, whole
 from gedanken.errors import MissingPackageError
 from gedanken.ranks.communicator import DEADLINE
-from gedanken.ranks.ending import Process, end, ends_with_us, started_by, sweep, sweep_when_they_ended
+from gedanken.ranks.ending import Process, end, ends_with_us, started_by, sweep, sweep_old, sweep_when_they_ended
 from gedanken.ranks.hosts import LOOK, Host, address_for, answering
 from gedanken.ranks.joined import RANKS
 from gedanken.ranks.ray_launcher import ROOM, ROOM_AGAIN, command_by_ray, room_for
@@ -190,6 +190,7 @@ class _Start:
                 self._watch.look(0)
             self._watch.close()
             sweep_when_they_ended() if self._process.returncode else sweep()
+            sweep_old()
         return self._outcome(lost)
 
     def _command(self) -> list[str]:
