@@ -18,5 +18,5 @@ def run(arguments: Namespace) -> int:
     require(ranks is not None, "-n", f"say how many ranks there are{where}", None)
     require(not hosts or ranks <= count, "-n", f"be at most {count}, the ranks of --hosts", ranks)
     script = [arguments.script, *arguments.arguments]
-    work = Work(ranks, hosts, script, arguments.deadline, arguments.restarts, arguments.address, arguments.ray)
+    work = Work(ranks, hosts, script, arguments.deadline, arguments.restarts, arguments.address or "", arguments.ray)
     return launch(work, lambda told: tell("warning", told))

@@ -340,7 +340,7 @@ def _add_launch(launch: argparse.ArgumentParser) -> None:
     again = f"how often all are started again after a rank was lost {DEFAULT}"
     launch.add_argument("--restarts", type=int, metavar="N", default=3, help=again)
     address = "this machine's, as other hosts reach it (default: that on the way to the first of them)"
-    launch.add_argument("--address", metavar="ADDRESS", default="", help=address)
+    launch.add_argument("--address", metavar="ADDRESS", help=address)
     launch.add_argument("script", type=_name, metavar="SCRIPT", help="Python file")
     launch.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
 
