@@ -169,7 +169,8 @@ def gradients(
         together: of a share, see Context: the gradients are this rank's part of the whole mini-batch's.
     """
     plan = train_state.plan
-    ctx = replace(plan.context(train=True, epoch=epoch, position=batch.position), together=together)
+    ctx = plan.context(train=True, epoch=epoch, position=batch.position)
+    ctx = replace(ctx, together=together) if together else ctx
     result = run_batch(train_state, batch, ctx, measure)
     # The cost is read here, since nothing may be learnt from a step whose cost is not finite.
     result = result._replace(cost=float(result.cost))

@@ -5,7 +5,7 @@ are. Processes that each take a part of a mini-batch add up in another order, an
 They do so only where a launcher started several ranks (`over_ranks.py`), because one machine is not enough.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from gedanken.checks import require
@@ -57,8 +57,8 @@ class DataParallel(ByWorkers):
         name, why = recipe.engine.name, ""
         ranks = joined()
         threads = max(1, usable_processors() // ranks.local) if isinstance(self.workers, str) else self.workers
+        recipe = recipe.with_threads(threads)
         if isinstance(recipe.engine, Cpu):
-            recipe = recipe._replace(engine=replace(recipe.engine, threads=threads))
             started = recipe.engine.start()
             name, why = started.name, f" ({started.reason})"
         rule = f'be None with engine "{name}"{why}: the workers are threads of engine "cpu"; choose that one'

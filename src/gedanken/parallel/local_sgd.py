@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gedanken.checks import require, whole
-from gedanken.engine.select import Cpu
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.parallel.base import Parallel, Strategy
 from gedanken.parallel.hogwild import Hogwild
@@ -61,8 +60,7 @@ class LocalSGD(Hyperparameters, Parallel):
         if ranks.size == 1:
             return self.inside.strategy(recipe) if self.inside else Single()
         threads = max(1, usable_processors() // ranks.local)
-        if isinstance(recipe.engine, Cpu):
-            recipe = recipe._replace(engine=replace(recipe.engine, threads=threads))
+        recipe = recipe.with_threads(threads)
         if self.inside is None:
             return of_ranks(recipe, threads, ranks, partial(Rounds, period=self.period))
         inside = replace(self.inside, workers=threads) if isinstance(self.inside.workers, str) else self.inside

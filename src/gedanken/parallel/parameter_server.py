@@ -6,13 +6,12 @@ all do together is at the begin and at the end of an epoch alone.
 
 import contextlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gedanken.checks import require, whole
 from gedanken.data.batches import Source
-from gedanken.engine.select import Cpu
 from gedanken.hyperparameters import Hyperparameters
 from gedanken.optimizers import AdaGrad
 from gedanken.parallel.base import Parallel, Results, StepResult, Strategy
@@ -83,8 +82,7 @@ class ParameterServer(Hyperparameters, Parallel):
         if ranks.size == 1:
             return Single()
         threads = getattr(recipe.engine, "threads", None) or max(1, usable_processors() // ranks.local)
-        if isinstance(recipe.engine, Cpu):
-            recipe = recipe._replace(engine=replace(recipe.engine, threads=threads))
+        recipe = recipe.with_threads(threads)
         return serving(recipe, threads, ranks, partial(Served, push=self.push, fetch=self.fetch))
 
 

@@ -1,7 +1,7 @@
 """Ranks that each have a row of a network's layers, through which parts of each mini-batch travel."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -82,7 +82,7 @@ class Pipeline(Hyperparameters, Parallel):
         threads = 1
         if isinstance(recipe.engine, Cpu):
             threads = recipe.engine.threads or max(1, usable_processors() // ranks.local)
-            recipe = recipe._replace(engine=replace(recipe.engine, threads=threads))
+            recipe = recipe.with_threads(threads)
         return of_stages(recipe, threads, ranks, self)
 
 

@@ -36,7 +36,11 @@ class Recipe(NamedTuple):
 
     def for_worker(self) -> "Recipe":
         """Return it for one of several workers, which computes in one thread."""
-        engine = replace(self.engine, threads=1) if isinstance(self.engine, Cpu) else self.engine
+        return self.with_threads(1)
+
+    def with_threads(self, threads: int) -> "Recipe":
+        """Return it with so many threads, where the engine has such."""
+        engine = replace(self.engine, threads=threads) if isinstance(self.engine, Cpu) else self.engine
         return self._replace(engine=engine)
 
     def train_state(self, memory: Memory | None = None, progress: Progress | None = None) -> TrainState:

@@ -4,19 +4,17 @@ Where that is not done, ranks on another machine would outlive MPI's process the
 processors busy.
 """
 
-import ctypes
 import os
 import signal
 
+from gedanken.ranks.ending import ends_with_us
 from gedanken.ranks.start import main
-
-PR_SET_PDEATHSIG = 1  # Linux: which signal comes when the parent ends
 
 
 def tie() -> None:
     """Let the end of the parent be that of this process."""
     parent = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ends_with_us()
     if os.getppid() != parent:  # it has ended meanwhile
         os.kill(os.getpid(), signal.SIGKILL)
 
